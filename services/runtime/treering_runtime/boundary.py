@@ -1,0 +1,182 @@
+"""The one place where domain errors become status codes, and where calls are counted and timed."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from treering.v1.error_pb2 import ErrorReason
+from treering_runtime.errors import ServiceError
+
+_LOG = structlog.get_logger()
+
+if TYPE_CHECKING:
+    _Handler = grpc.RpcMethodHandler[Any, Any]
+    _Context = grpc.aio.ServicerContext[Any, Any]
+
+DOMAIN = "treering"
+"""ErrorInfo.domain of every error."""
+
+_DEFAULT_RETRY_S = 1.0
+
+_R = ErrorReason
+STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
+    _R.ERROR_REASON_INVALID_FIELD: grpc.StatusCode.INVALID_ARGUMENT,
+    _R.ERROR_REASON_MALFORMED_BATCH: grpc.StatusCode.INVALID_ARGUMENT,
+    _R.ERROR_REASON_BATCH_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    _R.ERROR_REASON_SEQUENCE_GAP: grpc.StatusCode.FAILED_PRECONDITION,
+    _R.ERROR_REASON_SEQUENCE_REUSED: grpc.StatusCode.ALREADY_EXISTS,
+    _R.ERROR_REASON_PRODUCER_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
+    _R.ERROR_REASON_OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    _R.ERROR_REASON_DISK_LOW: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    _R.ERROR_REASON_STARTING: grpc.StatusCode.UNAVAILABLE,
+    _R.ERROR_REASON_DRAINING: grpc.StatusCode.UNAVAILABLE,
+    _R.ERROR_REASON_PEER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    _R.ERROR_REASON_TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+    _R.ERROR_REASON_NOT_IMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
+    _R.ERROR_REASON_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    _R.ERROR_REASON_SQL_ERROR: grpc.StatusCode.INVALID_ARGUMENT,
+    _R.ERROR_REASON_SQL_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+    _R.ERROR_REASON_SQL_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    _R.ERROR_REASON_INTERNAL: grpc.StatusCode.INTERNAL,
+    _R.ERROR_REASON_SINK_AHEAD: grpc.StatusCode.FAILED_PRECONDITION,
+    _R.ERROR_REASON_LOG_FAILED: grpc.StatusCode.UNAVAILABLE,
+}
+"""Which status code a reason has."""
+
+
+def reason_name(reason: ErrorReason.ValueType) -> str:
+    """The reason as ErrorInfo says it: without the enum's prefix."""
+    return ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+
+
+def to_status(error: ServiceError) -> status_pb2.Status:
+    """The google.rpc.Status of an error: one ErrorInfo, and RetryInfo where the caller may simply try again later."""
+    details = [error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN, metadata=error.metadata)]
+    code = STATUS_CODES[error.reason]
+    retry = _retry_info(error) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+    status = status_pb2.Status(code=code.value[0], message=error.message)
+    for detail in [*details, *([retry] if retry else [])]:
+        packed = AnyMessage()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status
+
+
+def _retry_info(error: ServiceError) -> error_details_pb2.RetryInfo:
+    delay = Duration()
+    delay.FromNanoseconds(int((error.retry_after_s or _DEFAULT_RETRY_S) * 1e9))
+    return error_details_pb2.RetryInfo(retry_delay=delay)
+
+
+def trailing_metadata(error: ServiceError) -> tuple[tuple[str, bytes], ...]:
+    """What the trailers of a failed call hold: the whole status, and RetryInfo by itself for clients that look only there."""
+    trailers = [("grpc-status-details-bin", to_status(error).SerializeToString())]
+    if STATUS_CODES[error.reason] is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        trailers.append(("google.rpc.retryinfo-bin", _retry_info(error).SerializeToString()))
+    return tuple(trailers)
+
+
+def unexpected(error: BaseException, method: str) -> ServiceError:
+    """Logs a fault of our own in full, and gives the caller an id instead of our internals."""
+    error_id = secrets.token_hex(6)
+    _LOG.error("call failed", method=method, error_id=error_id, exc_info=error)
+    message = f"internal error {error_id}; the service's log has the details under this id"
+    return ServiceError(_R.ERROR_REASON_INTERNAL, message, metadata={"error_id": error_id})
+
+
+class CallMetrics:
+    """Calls by method and status code, and how long they took."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.handled = Counter("treering_rpc_handled", "Finished calls", ["method", "code"], registry=registry)
+        self.seconds = Histogram("treering_rpc_seconds", "Duration of calls, seconds", ["method"], registry=registry)
+
+    def record(self, method: str, code: str, started: float) -> None:
+        """Counts one finished call; `started` is a `time.perf_counter()`."""
+        self.handled.labels(method, code).inc()
+        self.seconds.labels(method).observe(time.perf_counter() - started)
+
+
+class Boundary(grpc.aio.ServerInterceptor):
+    """Wraps every handler: domain errors become statuses, surprises become INTERNAL with an id, all are counted."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._metrics = CallMetrics(registry)
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
+        details: grpc.HandlerCallDetails,
+    ) -> _Handler | None:
+        """Wraps the handler of one call."""
+        handler = await continuation(details)
+        method: str = details.method.removeprefix("/")
+        if handler is None or method.startswith("grpc."):
+            return handler
+        return self._wrap(handler, method)
+
+    def _wrap(self, handler: _Handler, method: str) -> _Handler:
+        kinds = {
+            (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
+            (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
+            (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
+            (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
+        }
+        name, make = kinds[handler.request_streaming, handler.response_streaming]
+        wrap = self._streaming if handler.response_streaming else self._unary
+        return make(wrap(getattr(handler, name), method), handler.request_deserializer, handler.response_serializer)
+
+    def _unary(self, call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+        async def wrapped(request: Any, context: _Context) -> Any:
+            started = time.perf_counter()
+            code = "OK"
+            try:
+                return await call(request, context)
+            except asyncio.CancelledError:
+                code = "CANCELLED"
+                raise
+            except Exception as error:  # noqa: BLE001 - this is the boundary: everything is turned into a status
+                code = await self._abort(error, method, context, started)
+            finally:
+                if code in {"OK", "CANCELLED"}:
+                    self._metrics.record(method, code, started)
+
+        return wrapped
+
+    def _streaming(self, call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+        async def wrapped(request: Any, context: _Context) -> AsyncIterator[Any]:
+            started = time.perf_counter()
+            code = "OK"
+            try:
+                async for response in call(request, context):
+                    yield response
+            except (asyncio.CancelledError, GeneratorExit):
+                code = "CANCELLED"
+                raise
+            except Exception as error:  # noqa: BLE001 - as above
+                code = await self._abort(error, method, context, started)
+            finally:
+                if code in {"OK", "CANCELLED"}:
+                    self._metrics.record(method, code, started)
+
+        return wrapped
+
+    async def _abort(self, error: Exception, method: str, context: _Context, started: float) -> NoReturn:
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        known = error if isinstance(error, ServiceError) else unexpected(error, method)
+        code = STATUS_CODES[known.reason]
+        self._metrics.record(method, code.name, started)
+        await context.abort(code, known.message, trailing_metadata(known))
+        raise AssertionError("abort returns never")

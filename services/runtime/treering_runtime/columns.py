@@ -1,0 +1,132 @@
+"""Delivered frames as columns: protobuf bytes become one Arrow record batch, normalised as the contract says.
+
+No Python runs for each record, but for the rare ones whose values must be put right.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import ptars
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treering.v1 import ingest_pb2
+from treering.v1.sink_pb2 import DeliveredFrame
+
+TIME = pa.timestamp("ns")
+"""Nanoseconds since 1970, UTC, without a zone (a zone would need pytz to be fetched from DuckDB)."""
+
+ATTRIBUTES = pa.map_(pa.string(), pa.string())
+
+SCHEMA = pa.schema(
+    [
+        pa.field("log_id", pa.uint64(), nullable=False),
+        pa.field("offset", pa.uint64(), nullable=False),
+        pa.field("time", TIME, nullable=False),
+        pa.field("arrival_time", TIME, nullable=False),
+        pa.field("severity", pa.uint8(), nullable=False),
+        pa.field("service", pa.string(), nullable=False),
+        pa.field("environment", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("attributes", ATTRIBUTES, nullable=False),
+        pa.field("trace_id", pa.binary(), nullable=False),
+        pa.field("span_id", pa.binary(), nullable=False),
+    ]
+)
+"""One row for each record. `pattern_id` is added by whoever masks (see `patterns`)."""
+
+_MAX_SEVERITY = 24
+_TRACE_ID_BYTES = 16
+_SPAN_ID_BYTES = 8
+_MAX_TIME = pa.scalar(2**63 - 1, pa.uint64())
+_NO_TIME = pa.scalar(0, pa.uint64())
+
+
+class FrameDecoder:
+    """Turns frames into record batches of `SCHEMA`. Not for several threads at a time: ptars holds the GIL anyway."""
+
+    def __init__(self) -> None:
+        pool = ptars.HandlerPool([ingest_pb2.DESCRIPTOR])
+        self._handler = pool.get_for_message(ingest_pb2.UploadLogsRequest.DESCRIPTOR)
+
+    def decode(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int = 0) -> pa.RecordBatch:
+        """The records of `frames` at or above the offset `skip_below`.
+
+        Raises:
+            ValueError: A payload is not a valid message, or holds another number of records than its frame says.
+        """
+        lists = self._handler.list_to_record_batch([frame.payload for frame in frames]).column("records")
+        counts = np.fromiter((frame.record_count for frame in frames), np.int64, len(frames))
+        if not np.array_equal(np.diff(lists.offsets.to_numpy()), counts):
+            raise ValueError("a frame holds another number of records than it says")
+        firsts = np.fromiter((frame.first_offset for frame in frames), np.uint64, len(frames))
+        arrivals = np.fromiter((frame.arrival_time_unix_nano for frame in frames), np.uint64, len(frames))
+        batch = _normalise(log_id, lists.flatten(), _offsets(firsts, counts), np.repeat(arrivals.astype(np.int64), counts))
+        skipped = int(np.searchsorted(batch.column("offset").to_numpy(), skip_below)) if skip_below else 0
+        return batch.slice(skipped)
+
+
+def _offsets(firsts: "np.ndarray[tuple[int], np.dtype[np.uint64]]", counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> pa.Array:
+    starts = np.cumsum(counts) - counts
+    within = np.arange(int(counts.sum()), dtype=np.uint64) - np.repeat(starts, counts).astype(np.uint64)
+    return pa.array(np.repeat(firsts, counts) + within)
+
+
+def _normalise(
+    log_id: int, records: pa.StructArray, offsets: pa.Array, arrivals: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+) -> pa.RecordBatch:
+    fields = {field.name: column for field, column in zip(records.type, records.flatten(), strict=True)}
+    times, severities = fields["time_unix_nano"], fields["severity"]
+    no_time = pc.equal(times, _NO_TIME)
+    bad = {
+        "time_unix_nano": pc.greater(times, _MAX_TIME),
+        "severity": pc.or_(pc.less(severities, 0), pc.greater(severities, _MAX_SEVERITY)),
+        "trace_id": _bad_length(fields["trace_id"], _TRACE_ID_BYTES),
+        "span_id": _bad_length(fields["span_id"], _SPAN_ID_BYTES),
+    }
+    attributes = _keep_originals(fields, bad)
+    arrival = pa.array(arrivals)
+    time = pc.if_else(pc.or_(no_time, bad["time_unix_nano"]), arrival, times.view(pa.int64()))
+    columns = [
+        pa.repeat(pa.scalar(log_id, pa.uint64()), len(records)),
+        offsets,
+        time.cast(TIME),
+        arrival.cast(TIME),
+        pc.if_else(bad["severity"], 0, severities).cast(pa.uint8()),
+        fields["service"],
+        fields["environment"],
+        fields["message"],
+        attributes,
+        pc.if_else(bad["trace_id"], b"", fields["trace_id"]),
+        pc.if_else(bad["span_id"], b"", fields["span_id"]),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _bad_length(ids: pa.Array, wanted: int) -> pa.BooleanArray:
+    length = pc.binary_length(ids)
+    return pc.and_(pc.not_equal(length, 0), pc.not_equal(length, wanted))
+
+
+def _keep_originals(fields: dict[str, pa.Array], bad: dict[str, pa.BooleanArray]) -> pa.Array:
+    """The attributes, with the values that are replaced kept under `treering.<field>`; most batches have none."""
+    attributes = fields["attributes"]
+    rows = {name: pc.indices_nonzero(mask).to_pylist() for name, mask in bad.items()}
+    if not any(rows.values()):
+        return attributes
+    changed: dict[int, dict[str, str]] = {}
+    for name, indices in rows.items():
+        for row in indices:
+            value = fields[name][row].as_py()
+            changed.setdefault(row, {})[f"treering.{name}"] = value.hex() if isinstance(value, bytes) else str(value)
+    return _with_entries(attributes, changed)
+
+
+def _with_entries(attributes: pa.Array, changed: dict[int, dict[str, str]]) -> pa.Array:
+    """Replaces the maps of some rows by the same maps with more entries: good runs are sliced, bad rows rebuilt."""
+    pieces, start = [], 0
+    for row in sorted(changed):
+        extended = list((dict(attributes[row].as_py()) | changed[row]).items())
+        pieces += [attributes.slice(start, row - start), pa.array([extended], attributes.type)]
+        start = row + 1
+    return pa.concat_arrays([*pieces, attributes.slice(start)])

@@ -1,0 +1,47 @@
+"""Errors that a caller is meant to see: a reason from the contract, words for people, metadata for programs."""
+
+from collections.abc import Mapping
+
+from treering.v1.error_pb2 import ErrorReason
+
+
+class ServiceError(Exception):
+    """A call cannot be served, and the caller is told why.
+
+    Domain modules raise it, or a subclass of their own; `boundary` turns it into a google.rpc.Status.
+
+    Args:
+        reason: An `ErrorReason` of the contract; decides the status code.
+        message: What is wrong and what to do about it, for people. Never holds a payload.
+        metadata: What the reason's comment in `error.proto` names, for programs.
+        retry_after_s: For RESOURCE_EXHAUSTED: when to try again, seconds.
+    """
+
+    def __init__(
+        self,
+        reason: ErrorReason.ValueType,
+        message: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.metadata = dict(metadata or {})
+        self.retry_after_s = retry_after_s
+
+
+def invalid_field(field: str, problem: str, *, limit: int | None = None) -> ServiceError:
+    """The error for a field of a request whose value cannot be served; `problem` also says what to do."""
+    metadata = {"field": field} | ({"limit": str(limit)} if limit is not None else {})
+    return ServiceError(ErrorReason.ERROR_REASON_INVALID_FIELD, f"{field}: {problem}", metadata=metadata)
+
+
+def not_implemented(what: str) -> ServiceError:
+    """The error for a part of the contract that this server does not serve yet."""
+    return ServiceError(ErrorReason.ERROR_REASON_NOT_IMPLEMENTED, f"{what} is not served by this version of Treering")
+
+
+class StartError(Exception):
+    """A service cannot start; the message says what is wrong and what to do. Ends the process with exit code 1 and no traceback."""

@@ -1,0 +1,16 @@
+"""Limits that several services share, each with its unit and its reason. A service's own limits are in its own `limits` module."""
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Largest gRPC message in bytes: a 4 MiB batch with room, and a large answer; the library's default of 4 MiB would cut answers off."""
+
+MAX_METADATA_BYTES = 16 * 1024
+"""Metadata of one call in bytes: error details travel there."""
+
+MAX_QUERY_TEXT_CHARACTERS = 10_000
+"""Longest text that is searched for, in characters: more is a paste by mistake, and the model reads about 128 words anyway."""
+
+MAX_PATTERN_TEXT_CHARACTERS = 2_048
+"""How much of a message is masked into its pattern, in characters: what comes later is data, not wording, and must not fill the index."""
+
+PROGRESS_INTERVAL_S = 1.0
+"""Longest silence of a sink in seconds: ingest can tell a slow sink from a hung one."""

@@ -1,0 +1,76 @@
+"""How far a sink is in each log, and waiting for it to be further."""
+
+import asyncio
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import Position
+from treering_runtime.errors import ServiceError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Three ends in one log, and what was set aside. See `SinkProgress` in the contract."""
+
+    next_offset: int = 0
+    visible_end: int = 0
+    releasable_end: int = 0
+    quarantined: int = 0
+
+
+class ProgressBoard:
+    """The progress of a sink by log_id. Belongs to one event loop; every change wakes all who wait."""
+
+    def __init__(self) -> None:
+        self._by_log: dict[int, Progress] = {}
+        self._changed = asyncio.Condition()
+        self.version = 0
+
+    def get(self, log_id: int) -> Progress:
+        """How far the sink is; zeros for a log it has never seen."""
+        return self._by_log.get(log_id, Progress())
+
+    async def update(self, log_id: int, **changes: int) -> None:
+        """Sets some fields of `Progress` and wakes who waits."""
+        async with self._changed:
+            self._by_log[log_id] = dataclasses.replace(self.get(log_id), **changes)
+            self.version += 1
+            self._changed.notify_all()
+
+    async def wait_change(self, version: int, timeout_s: float) -> int:
+        """Returns the version once it differs from `version`, or after `timeout_s` seconds."""
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: self.version != version)
+        except TimeoutError:
+            pass
+        return self.version
+
+    def seen(self) -> list[Position]:
+        """Visible ends, for answers."""
+        return [Position(log_id=log_id, offset=progress.visible_end) for log_id, progress in sorted(self._by_log.items())]
+
+    def _missing(self, positions: Iterable[Position]) -> list[Position]:
+        return [position for position in positions if self.get(position.log_id).visible_end < position.offset]
+
+    async def wait_visible(self, positions: Sequence[Position], timeout_s: float | None) -> None:
+        """Waits until everything below `positions` is visible.
+
+        Raises:
+            ServiceError: TIMED_OUT when it is not after `timeout_s` seconds (None waits for ever).
+        """
+        if not self._missing(positions):
+            return
+        try:
+            async with asyncio.timeout(timeout_s), self._changed:
+                await self._changed.wait_for(lambda: not self._missing(positions))
+        except TimeoutError:
+            raise self._timed_out(positions) from None
+
+    def _timed_out(self, positions: Sequence[Position]) -> ServiceError:
+        wanted = self._missing(positions)[0]
+        have = self.get(wanted.log_id).visible_end
+        message = f"offset {wanted.offset} of log {wanted.log_id:016x} was not visible in time, {have} was; ask again with more time"
+        return ServiceError(ErrorReason.ERROR_REASON_TIMED_OUT, message, metadata={"waiting_for": str(wanted.offset)})

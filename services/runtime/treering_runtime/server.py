@@ -1,0 +1,110 @@
+"""The gRPC server of a service: health, reflection, one boundary for errors, graceful drain."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from prometheus_client import CollectorRegistry
+
+from treering_runtime.boundary import Boundary
+from treering_runtime.errors import StartError
+from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
+from treering_runtime.settings import ServiceSettings
+from treering_runtime.telemetry import MetricsServer, configure_logging
+
+_LOG = structlog.get_logger()
+
+SERVER_OPTIONS = (
+    ("grpc.so_reuseport", 0),  # or a second server binds a used port silently
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class Server:
+    """A grpc.aio server with health and reflection.
+
+    States: *starting* (built, handlers are added through `grpc`), *serving* (after `start`; `set_ready` says for each service whether
+    it can answer), *draining* (after `stop`: health says NOT_SERVING, running calls may end in the given time).
+
+    Args:
+        listen: host:port; port 0 takes a free one, `address` has it after `start`.
+        services: Full names of the services, for health and reflection.
+        registry: Where the calls are counted.
+    """
+
+    def __init__(self, listen: str, services: Sequence[str], registry: CollectorRegistry) -> None:
+        self._listen = listen
+        self._services = tuple(services)
+        self._health = health.HealthServicer()
+        self.grpc = grpc.aio.server(interceptors=[Boundary(registry)], options=SERVER_OPTIONS)
+        self.address = ""
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Binds and serves. With `ready=False` health says NOT_SERVING until `set_ready`.
+
+        Raises:
+            StartError: The address is taken or cannot be used.
+        """
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        reflection.enable_server_reflection((*self._services, reflection.SERVICE_NAME, "grpc.health.v1.Health"), self.grpc)
+        try:
+            port = self.grpc.add_insecure_port(self._listen)
+        except RuntimeError as error:
+            raise StartError(f"listen={self._listen}: the address is in use or not of this machine; choose another one") from error
+        for name in ("", *self._services):
+            await self.set_ready(name, ready=ready)
+        await self.grpc.start()
+        self.address = f"{self._listen.rpartition(':')[0]}:{port}"
+
+    async def set_ready(self, service: str, *, ready: bool) -> None:
+        """Says whether one service (full name; "" for the whole process) can answer."""
+        serving = health_pb2.HealthCheckResponse
+        await self._health.set(service, serving.SERVING if ready else serving.NOT_SERVING)
+
+    async def stop(self, grace_s: float) -> None:
+        """Drains: no new calls, running ones have `grace_s` seconds."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc.stop(grace_s)
+
+
+async def until_signalled() -> None:
+    """Returns at the first SIGTERM or SIGINT; later ones change nothing while the drain goes on."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, done.set)
+    await done.wait()
+
+
+def announce(service: str, server: Server, metrics: MetricsServer) -> None:
+    """Tells whoever started the process where it answers: one JSON line on standard output."""
+    line = {"serving": service, "address": server.address, "metrics": metrics.address}
+    print(json.dumps(line), flush=True)  # noqa: T201 - this line is the interface
+    _LOG.info("serving", address=server.address, metrics=metrics.address)
+
+
+def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
+    """Runs a service to its end; the exit code is 0 after a drain and 1 when it could not start."""
+    configure_logging(settings.service, settings.log_level)
+    try:
+        asyncio.run(_awaited(main))
+    except StartError as error:
+        _LOG.error("cannot start", problem=str(error))
+        sys.stderr.write(f"treering {settings.service}: {error}\n")
+        return 1
+    return 0
+
+
+async def _awaited(main: Callable[[], Awaitable[None]]) -> None:
+    await main()

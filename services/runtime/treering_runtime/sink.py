@@ -1,0 +1,124 @@
+"""The sink's side of delivery: one class makes a consumer of the log out of anything that implements `Sink`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import grpc
+import structlog
+
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, SinkProgress
+from treering.v1.sink_pb2_grpc import SinkServiceServicer
+from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.limits import PROGRESS_INTERVAL_S
+from treering_runtime.progress import ProgressBoard
+
+_LOG = structlog.get_logger()
+
+
+class Sink(Protocol):
+    """A consumer of the log."""
+
+    board: ProgressBoard
+    """Its progress; `deliver` and later work (sealing, indexing) update it."""
+
+    async def open_log(self, log_id: int, log_start_offset: int) -> None:
+        """A delivery of this log begins; afterwards `board` knows how far the sink is in it."""
+
+    async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
+        """Takes frames that begin at `board.get(log_id).next_offset` and have no gap; raises that offset.
+
+        May wait as long as it has no room: that is the backpressure. Idempotent across crashes: what was not releasable comes again.
+        """
+
+
+class SinkServicer(SinkServiceServicer):
+    """Serves `SinkService` for one sink. One delivery a log: a new one ends the older."""
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self._deliveries: dict[int, asyncio.Task[None]] = {}
+
+    async def DeliverLogs(
+        self,
+        request_iterator: AsyncIterator[DeliverLogsRequest],
+        context: "grpc.aio.ServicerContext[DeliverLogsRequest, DeliverLogsResponse]",
+    ) -> AsyncIterator[DeliverLogsResponse]:
+        """Takes frames as they come, reports progress as it changes."""
+        del context
+        first = await anext(request_iterator, DeliverLogsRequest())
+        if not first.HasField("start"):
+            raise invalid_field("start", "the first message of a delivery must hold it")
+        log_id = first.start.log_id
+        await self._end_older(log_id)
+        await self._sink.open_log(log_id, first.start.log_start_offset)
+        taking = asyncio.create_task(self._take(log_id, request_iterator))
+        self._deliveries[log_id] = taking
+        try:
+            async for progress in self._progress(log_id, taking):
+                yield progress
+        finally:
+            await _cancelled(taking)
+            if self._deliveries.get(log_id) is taking:
+                del self._deliveries[log_id]
+
+    async def _end_older(self, log_id: int) -> None:
+        if older := self._deliveries.get(log_id):
+            _LOG.info("a newer delivery takes over", log_id=f"{log_id:016x}")
+            await _cancelled(older)
+
+    async def _take(self, log_id: int, requests: AsyncIterator[DeliverLogsRequest]) -> None:
+        async for request in requests:
+            next_offset = self._sink.board.get(log_id).next_offset
+            if frames := fresh_frames(request.frames, next_offset):
+                await self._sink.deliver(log_id, frames, request.log_end_offset)
+
+    async def _progress(self, log_id: int, taking: asyncio.Task[None]) -> AsyncIterator[DeliverLogsResponse]:
+        board = self._sink.board
+        version = board.version
+        yield _response(log_id, board)
+        while not taking.done():
+            change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
+            await asyncio.wait({change, taking}, return_when=asyncio.FIRST_COMPLETED)
+            if not change.done():
+                await _cancelled(change)
+            version = board.version
+            yield _response(log_id, board)
+        if not taking.cancelled() and (error := taking.exception()):
+            raise error
+
+
+def fresh_frames(frames: Sequence[DeliveredFrame], next_offset: int) -> list[DeliveredFrame]:
+    """The frames that bring something new, checked to begin at or below `next_offset` and to have no gap.
+
+    Raises:
+        ServiceError: SINK_AHEAD's counterpart SEQUENCE_GAP, when records would be missing.
+    """
+    fresh, expected = [], next_offset
+    for frame in frames:
+        if frame.first_offset > expected:
+            message = f"frames begin at offset {frame.first_offset}, expected {expected}; deliver from next_offset"
+            raise ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, message, metadata={"expected_sequence": str(expected)})
+        if frame.first_offset + frame.record_count > expected:
+            fresh.append(frame)
+            expected = frame.first_offset + frame.record_count
+    return fresh
+
+
+async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _response(log_id: int, board: ProgressBoard) -> DeliverLogsResponse:
+    progress = board.get(log_id)
+    return DeliverLogsResponse(
+        progress=SinkProgress(
+            log_id=log_id,
+            next_offset=progress.next_offset,
+            visible_end_offset=progress.visible_end,
+            releasable_end_offset=progress.releasable_end,
+            quarantined_count=progress.quarantined,
+        )
+    )
