@@ -20,7 +20,7 @@ STORY = '"""Generated from the contracts in `protos/treering/v1` by `make proto`
 def generate(target: Path) -> None:
     """Writes messages, services and their typed stubs below `target`."""
     (target / PACKAGE).mkdir(parents=True, exist_ok=True)
-    outputs = [f"--{kind}_out={target}" for kind in ("python", "grpc_python", "mypy", "mypy_grpc")]
+    outputs = [f"--{kind}{target}" for kind in ("python_out=", "grpc_python_out=", "mypy_out=quiet:", "mypy_grpc_out=quiet:")]
     files = sorted(str(path.relative_to(PROTOS)) for path in (PROTOS / PACKAGE).glob("*.proto"))
     plugins = f"--plugin=protoc-gen-mypy={_tool('protoc-gen-mypy')}", f"--plugin=protoc-gen-mypy_grpc={_tool('protoc-gen-mypy_grpc')}"
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTOS}", *plugins, *outputs, *files], check=True)

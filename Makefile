@@ -1,0 +1,59 @@
+# `make help` lists what there is. Everything happens in .venv, made on first use and renewed when
+# pyproject.toml, constraints.txt or tools/install.sh change.
+
+PYTHON ?= python3
+TORCH ?=
+BIN := .venv/bin
+READY := .venv/.ready
+DATA_DIR ?= treering-data
+PYTEST_ARGS ?=
+
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test up check fix proto tables clean
+
+help: ## This list
+	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(READY): pyproject.toml constraints.txt tools/install.sh
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh tools/install.sh
+
+demo: $(READY) ## A shop, a day, an incident: send 50,000 records, then search, SQL, a chart
+	@$(BIN)/python demo/run.py
+
+test: $(READY) ## All tests
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+up: $(READY) ## The three services on this machine, until Ctrl-C; DATA_DIR=... elsewhere
+	@$(BIN)/treering up --data-dir '$(DATA_DIR)'
+
+check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy services sdk tools demo bench
+	$(BIN)/buf lint protos
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf breaking protos --against protos/baseline.binpb
+	$(BIN)/python tools/proto.py --check
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/python tools/tables.py --check
+	$(BIN)/python tools/words.py
+
+fix: $(READY) ## What can be put right by machine: format, lint, contracts' layout, documented tables
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format --write protos
+	$(BIN)/python tools/tables.py
+
+proto: $(READY) ## Generate sdk/treering/v1 from protos/
+	$(BIN)/buf lint protos
+	$(BIN)/python tools/proto.py
+
+tables: $(READY) ## Write the tables of settings and limits into README.md
+	$(BIN)/python tools/tables.py
+
+clean: ## Remove .venv, caches and builds (not your data)
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
