@@ -1,0 +1,193 @@
+"""`LogFilter` as SQL: a condition over the relation `logs` whose values are bound, never pasted."""
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from treering.v1.log_pb2 import AttributeFilter, LogFilter
+from treering_query import limits
+from treering_runtime.errors import invalid_field, not_implemented
+
+_FEW = 100
+"""Up to so many alternatives are spelled out, which Parquet statistics can prune by; more are joined."""
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """A condition over `logs`, and what of it can rule out whole segments.
+
+    `sql` stands after WHERE or AND; it names its values `$f0`, `$f1`, ..., which `parameters` binds. DuckDB wants every parameter
+    used, so both travel together.
+    """
+
+    sql: str = "true"
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    columns: frozenset[str] = frozenset()
+    """The columns that it looks at."""
+    services: frozenset[str] | None = None
+    """Only these services; None = all."""
+    patterns: frozenset[int] | None = None
+    """Only these patterns; None = all."""
+    start_time: int = 0
+    """No record before this, nanoseconds since 1970."""
+    end_time: int = limits.MAX_TIME_UNIX_NANO + 1
+    """No record at or after this, nanoseconds since 1970."""
+
+    @property
+    def services_only(self) -> bool:
+        """True when it narrows by nothing or by services alone."""
+        return self.columns <= {"service"}
+
+
+class _Conditions:
+    """Collects conditions and names their values."""
+
+    def __init__(self) -> None:
+        self.sql: list[str] = []
+        self.parameters: dict[str, object] = {}
+        self.columns: set[str] = set()
+
+    def bind(self, value: object) -> str:
+        name = f"f{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"${name}"
+
+    def add(self, column: str, sql: str) -> None:
+        self.columns.add(column)
+        self.sql.append(sql)
+
+    def one_of(self, column: str, values: Sequence[object], kind: str) -> None:
+        if not values:
+            return
+        if len(values) <= _FEW:
+            chosen = ", ".join(f"{self.bind(value)}::{kind}" for value in values)
+        else:
+            chosen = f"select unnest({self.bind(list(values))}::{kind}[])"
+        self.add(column, f"{column} in ({chosen})")
+
+
+def where(log_filter: LogFilter) -> Predicate:
+    """The condition of a filter.
+
+    Raises:
+        ServiceError: A field's value cannot be served, or is not served yet.
+    """
+    _check(log_filter)
+    conditions = _Conditions()
+    _times(conditions, log_filter)
+    _severities(conditions, log_filter)
+    conditions.one_of("service", list(dict.fromkeys(log_filter.services)), "varchar")
+    conditions.one_of("environment", list(dict.fromkeys(log_filter.environments)), "varchar")
+    conditions.one_of("pattern_id", list(dict.fromkeys(log_filter.pattern_ids)), "ubigint")
+    for attribute in log_filter.attributes:
+        _attribute(conditions, attribute)
+    _trace(conditions, log_filter)
+    _positions(conditions, log_filter)
+    _message(conditions, log_filter)
+    return Predicate(
+        " and ".join(conditions.sql) or "true",
+        conditions.parameters,
+        frozenset(conditions.columns),
+        frozenset(log_filter.services) or None,
+        frozenset(log_filter.pattern_ids) or None,
+        log_filter.start_time_unix_nano,
+        log_filter.end_time_unix_nano or limits.MAX_TIME_UNIX_NANO + 1,
+    )
+
+
+def _times(conditions: _Conditions, log_filter: LogFilter) -> None:
+    if log_filter.start_time_unix_nano:
+        conditions.add("time", f"time >= make_timestamp_ns({conditions.bind(log_filter.start_time_unix_nano)}::bigint)")
+    if log_filter.end_time_unix_nano:
+        conditions.add("time", f"time < make_timestamp_ns({conditions.bind(log_filter.end_time_unix_nano)}::bigint)")
+
+
+def _severities(conditions: _Conditions, log_filter: LogFilter) -> None:
+    if log_filter.min_severity or log_filter.max_severity:
+        conditions.add("severity", f"severity >= {conditions.bind(max(log_filter.min_severity, 1))}::utinyint")
+    if log_filter.max_severity:
+        conditions.add("severity", f"severity <= {conditions.bind(log_filter.max_severity)}::utinyint")
+
+
+def _attribute(conditions: _Conditions, attribute: AttributeFilter) -> None:
+    value = f"attributes[{conditions.bind(attribute.key)}::varchar]"
+    if attribute.values:
+        chosen = ", ".join(f"{conditions.bind(wanted)}::varchar" for wanted in attribute.values)
+        holds = f"coalesce({value} in ({chosen}), false)"
+    else:
+        holds = f"{value} is not null"
+    conditions.add("attributes", f"not ({holds})" if attribute.exclude else holds)
+
+
+def _trace(conditions: _Conditions, log_filter: LogFilter) -> None:
+    if log_filter.trace_id:
+        conditions.add("trace_id", f"trace_id = {conditions.bind(log_filter.trace_id)}::blob")
+
+
+def _positions(conditions: _Conditions, log_filter: LogFilter) -> None:
+    if log_filter.positions:
+        logs = conditions.bind([position.log_id for position in log_filter.positions])
+        offsets = conditions.bind([position.offset for position in log_filter.positions])
+        conditions.add("offset", f'(log_id, "offset") in (select unnest({logs}::ubigint[]), unnest({offsets}::ubigint[]))')
+
+
+def _message(conditions: _Conditions, log_filter: LogFilter) -> None:
+    if log_filter.message_contains:
+        conditions.add("message", f"contains(lower(message), lower({conditions.bind(log_filter.message_contains)}::varchar))")
+
+
+_MAX_LENGTHS = {
+    "services": limits.MAX_FILTER_SERVICES,
+    "environments": limits.MAX_FILTER_ENVIRONMENTS,
+    "attributes": limits.MAX_FILTER_ATTRIBUTES,
+    "message_contains": limits.MAX_FILTER_TEXT_CHARACTERS,
+    "positions": limits.MAX_FILTER_POSITIONS,
+    "pattern_ids": limits.MAX_FILTER_PATTERNS,
+}
+
+
+def _check(log_filter: LogFilter) -> None:
+    if log_filter.about:
+        raise not_implemented("filter.about")
+    for name, limit in _MAX_LENGTHS.items():
+        if len(getattr(log_filter, name)) > limit:
+            raise invalid_field(f"filter.{name}", f"longer than {limit}; ask for less", limit=limit)
+    _check_times(log_filter)
+    _check_severities(log_filter)
+    if len(log_filter.trace_id) not in {0, limits.TRACE_ID_BYTES}:
+        raise invalid_field("filter.trace_id", f"{len(log_filter.trace_id)} bytes; a trace id has {limits.TRACE_ID_BYTES}")
+    _check_attributes(log_filter.attributes)
+    _check_text(itertools.chain(log_filter.services, log_filter.environments, [log_filter.message_contains]))
+
+
+def _check_times(log_filter: LogFilter) -> None:
+    start, end = log_filter.start_time_unix_nano, log_filter.end_time_unix_nano
+    for name, value in (("start", start), ("end", end)):
+        if value > limits.MAX_TIME_UNIX_NANO:
+            raise invalid_field(f"filter.{name}_time_unix_nano", "after 2262-04-11; times are nanoseconds since 1970")
+    if end and end <= start:
+        raise invalid_field("filter.end_time_unix_nano", "not after start_time_unix_nano; the end is exclusive")
+
+
+def _check_severities(log_filter: LogFilter) -> None:
+    for name in ("min_severity", "max_severity"):
+        value = getattr(log_filter, name)
+        if not 0 <= value <= 24:
+            raise invalid_field(f"filter.{name}", f"{value} is no severity; they are 1 (TRACE) to 24 (FATAL4)")
+    if log_filter.max_severity and log_filter.max_severity < log_filter.min_severity:
+        raise invalid_field("filter.max_severity", "below min_severity, so that nothing is selected; swap them")
+
+
+def _check_attributes(attributes: Iterable[AttributeFilter]) -> None:
+    for index, attribute in enumerate(attributes):
+        if not attribute.key:
+            raise invalid_field(f"filter.attributes[{index}].key", "empty; name the attribute")
+        if len(attribute.values) > limits.MAX_FILTER_ATTRIBUTE_VALUES:
+            limit = limits.MAX_FILTER_ATTRIBUTE_VALUES
+            raise invalid_field(f"filter.attributes[{index}].values", f"more than {limit}; ask for less", limit=limit)
+        _check_text([attribute.key, *attribute.values])
+
+
+def _check_text(texts: Iterable[str]) -> None:
+    if any("\0" in text for text in texts):
+        raise invalid_field("filter", "a text holds a zero byte, which no record can be compared with; leave it out")

@@ -1,0 +1,86 @@
+"""DuckDB for questions that we wrote: one in-memory instance, a cursor for each snapshot, threads that may be interrupted."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from treering.v1.error_pb2 import ErrorReason
+from treering_query.admission import Admission, timed_out
+from treering_query.store.snapshot import Snapshot
+from treering_runtime.errors import ServiceError
+
+T = TypeVar("T")
+
+
+class Engine:
+    """Runs blocking work on snapshots, a bounded number at a time.
+
+    Args:
+        spill: Directory where large sorts and groupings go when memory is full; emptied by DuckDB.
+        memory_bytes: DuckDB's memory for all queries together.
+        threads: Threads of DuckDB for all queries together.
+        running: Queries that run at a time.
+        waiting: Queries that may wait.
+        timeout_s: Longest time of one piece of work, seconds; a call's own deadline may be nearer.
+    """
+
+    def __init__(self, spill: Path, *, memory_bytes: int, threads: int, running: int, waiting: int, timeout_s: float) -> None:
+        config = {
+            "memory_limit": f"{memory_bytes}B",
+            "threads": threads,
+            "temp_directory": str(spill),
+            "max_temp_directory_size": f"{4 * memory_bytes}B",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+            "enable_progress_bar": False,
+            "preserve_insertion_order": False,
+        }
+        self._database = duckdb.connect(":memory:", config=config)
+        self._threads = ThreadPoolExecutor(running, thread_name_prefix="query")
+        self._admission = Admission("store", running, waiting)
+        self._timeout_s = timeout_s
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own to the instance."""
+        return self._database.cursor()
+
+    async def run(self, snapshot: Snapshot, work: Callable[[Snapshot], T], timeout_s: float | None) -> T:
+        """Runs `work(snapshot)` on a thread; interrupts it when time is over or the caller is cancelled.
+
+        Raises:
+            ServiceError: TIMED_OUT, OVERLOADED, or SQL_LIMIT when memory is not enough.
+        """
+        end = time.monotonic() + min(self._timeout_s, timeout_s if timeout_s is not None else self._timeout_s)
+        async with self._admission.slot(end - time.monotonic()):
+            running = asyncio.get_running_loop().run_in_executor(self._threads, work, snapshot)
+            try:
+                async with asyncio.timeout(end - time.monotonic()):
+                    return await asyncio.shield(running)
+            except TimeoutError:
+                await _stopped(snapshot, running)
+                raise timed_out("the query took longer than it may; narrow it, for example by time") from None
+            except asyncio.CancelledError:
+                await _stopped(snapshot, running)
+                raise
+            except duckdb.OutOfMemoryException as error:
+                message = "the query needs more memory than it may have; narrow it or group by less"
+                raise ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "memory"}) from error
+
+    def close(self) -> None:
+        """Ends the threads and the instance."""
+        self._threads.shutdown(wait=True)
+        self._database.close()
+
+
+async def _stopped(snapshot: Snapshot, running: "asyncio.Future[T]") -> None:
+    """Interrupts and waits until the thread is done with the snapshot, so that it can be closed; its outcome is of no use any more."""
+    snapshot.interrupt()
+    await asyncio.wait({running})
+    if not running.cancelled():
+        running.exception()

@@ -1,0 +1,49 @@
+"""Arrow tables in memory that other processes can map: a query's child process reads the same pages."""
+
+import fcntl
+import mmap
+import os
+import sys
+import tempfile
+
+import pyarrow as pa
+
+
+class SharedArrow:
+    """An immutable Arrow table in a memfd (an unlinked temporary file where the system has none).
+
+    `descriptor` may be passed to other processes; it is closed, and the memory given back, with the last reference to this object.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.descriptor = _anonymous_file()
+        with os.fdopen(os.dup(self.descriptor), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table)
+        _seal(self.descriptor)
+        self.size_bytes = os.fstat(self.descriptor).st_size
+        self.row_count = table.num_rows
+        self.table = map_arrow(self.descriptor)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+def map_arrow(descriptor: int) -> pa.Table:
+    """The table in a descriptor of `SharedArrow`, read-only and without a copy."""
+    mapped = mmap.mmap(descriptor, 0, prot=mmap.PROT_READ)
+    return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
+
+
+def _anonymous_file() -> int:
+    if sys.platform == "linux":
+        return os.memfd_create("treering", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor, name = tempfile.mkstemp(prefix="treering-")
+    os.unlink(name)
+    return descriptor
+
+
+def _seal(descriptor: int) -> None:
+    """Nobody writes to it any more: a child process that is taken over could otherwise change what is hot."""
+    if sys.platform == "linux":
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)

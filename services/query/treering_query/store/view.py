@@ -1,0 +1,98 @@
+"""What the store holds at one moment, as one immutable value that is replaced whole."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from treering.v1.log_pb2 import Position
+from treering_query.filters import Predicate
+from treering_query.store.shared_arrow import SharedArrow
+
+PATTERNS_SCHEMA = pa.schema(
+    [
+        pa.field("pattern_id", pa.uint64(), nullable=False),
+        pa.field("service", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("example", pa.string(), nullable=False),
+    ]
+)
+"""A row for each known pattern."""
+
+COUNTS_SCHEMA = pa.schema(
+    [
+        pa.field("pattern_id", pa.uint64(), nullable=False),
+        pa.field("environment", pa.string(), nullable=False),
+        pa.field("severity", pa.uint8(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("first_time", pa.timestamp("ns"), nullable=False),
+        pa.field("last_time", pa.timestamp("ns"), nullable=False),
+    ]
+)
+"""Statistics of records: a row for each pattern, environment and severity."""
+
+
+@dataclass(frozen=True)
+class LogRange:
+    """A run of offsets of one log."""
+
+    log_id: int
+    first_offset: int
+    end_offset: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One sealed Parquet file and what is known of it without reading it. Times are nanoseconds since 1970."""
+
+    segment_id: int
+    path: Path
+    row_count: int
+    size_bytes: int
+    first_time: int
+    last_time: int
+    first_arrival_time: int
+    last_arrival_time: int
+    ranges: tuple[LogRange, ...]
+    services: frozenset[str] = frozenset()
+    pattern_ids: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64), repr=False, compare=False)
+    """Sorted."""
+
+    def may_match(self, predicate: Predicate) -> bool:
+        """False when no record of it can fulfil the predicate."""
+        if self.last_time < predicate.start_time or self.first_time >= predicate.end_time:
+            return False
+        if predicate.services is not None and self.services.isdisjoint(predicate.services):
+            return False
+        return predicate.patterns is None or self._has_any(predicate.patterns)
+
+    def _has_any(self, wanted: frozenset[int]) -> bool:
+        return bool(np.isin(np.fromiter(wanted, np.uint64, len(wanted)), self.pattern_ids).any())
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is visible: sealed segments, hot chunks, patterns."""
+
+    segments: tuple[Segment, ...] = ()
+    sealing: tuple[SharedArrow, ...] = ()
+    """Hot chunks on their way into a segment; visible as before."""
+    active: tuple[SharedArrow, ...] = ()
+    """Hot chunks that grow."""
+    sealed_counts: pa.Table = field(default_factory=COUNTS_SCHEMA.empty_table)
+    """Statistics of all segments together."""
+    patterns: tuple[pa.Table, ...] = ()
+    """Tables of `PATTERNS_SCHEMA`, no pattern twice."""
+    seen: tuple[tuple[int, int], ...] = ()
+    """(log_id, visible end) of each log."""
+
+    @property
+    def hot(self) -> tuple[SharedArrow, ...]:
+        """All hot chunks."""
+        return (*self.sealing, *self.active)
+
+    def positions(self) -> list[Position]:
+        """What is visible, for answers."""
+        return [Position(log_id=log_id, offset=offset) for log_id, offset in self.seen]
