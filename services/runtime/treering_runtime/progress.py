@@ -32,6 +32,10 @@ class ProgressBoard:
         """How far the sink is; zeros for a log it has never seen."""
         return self._by_log.get(log_id, Progress())
 
+    def log_ids(self) -> list[int]:
+        """The logs that the sink has seen."""
+        return list(self._by_log)
+
     async def update(self, log_id: int, **changes: int) -> None:
         """Sets some fields of `Progress` and wakes who waits."""
         async with self._changed:
