@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.errors import ServiceError
+from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
 
 _LOG = structlog.get_logger()
 
@@ -65,7 +66,7 @@ def to_status(error: ServiceError) -> status_pb2.Status:
     details = [error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN, metadata=error.metadata)]
     code = STATUS_CODES[error.reason]
     retry = _retry_info(error) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
-    status = status_pb2.Status(code=code.value[0], message=error.message)
+    status = status_pb2.Status(code=code.value[0], message=_shortened(error.message))
     for detail in [*details, *([retry] if retry else [])]:
         packed = AnyMessage()
         packed.Pack(detail)
@@ -139,25 +140,24 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     def _unary(self, call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
-            started = time.perf_counter()
-            code = "OK"
+            started, code = time.perf_counter(), "OK"
             try:
                 return await call(request, context)
             except asyncio.CancelledError:
                 code = "CANCELLED"
                 raise
             except Exception as error:  # noqa: BLE001 - this is the boundary: everything is turned into a status
-                code = await self._abort(error, method, context, started)
+                known = _known(error, method)
+                code = STATUS_CODES[known.reason].name
+                await _abort(known, context)
             finally:
-                if code in {"OK", "CANCELLED"}:
-                    self._metrics.record(method, code, started)
+                self._metrics.record(method, code, started)
 
         return wrapped
 
     def _streaming(self, call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
         async def wrapped(request: Any, context: _Context) -> AsyncIterator[Any]:
-            started = time.perf_counter()
-            code = "OK"
+            started, code = time.perf_counter(), "OK"
             try:
                 async for response in call(request, context):
                     yield response
@@ -165,18 +165,25 @@ class Boundary(grpc.aio.ServerInterceptor):
                 code = "CANCELLED"
                 raise
             except Exception as error:  # noqa: BLE001 - as above
-                code = await self._abort(error, method, context, started)
+                known = _known(error, method)
+                code = STATUS_CODES[known.reason].name
+                await _abort(known, context)
             finally:
-                if code in {"OK", "CANCELLED"}:
-                    self._metrics.record(method, code, started)
+                self._metrics.record(method, code, started)
 
         return wrapped
 
-    async def _abort(self, error: Exception, method: str, context: _Context, started: float) -> NoReturn:
-        if isinstance(error, grpc.aio.AbortError):
-            raise error
-        known = error if isinstance(error, ServiceError) else unexpected(error, method)
-        code = STATUS_CODES[known.reason]
-        self._metrics.record(method, code.name, started)
-        await context.abort(code, known.message, trailing_metadata(known))
-        raise AssertionError("abort returns never")
+
+def _known(error: Exception, method: str) -> ServiceError:
+    return error if isinstance(error, ServiceError) else unexpected(error, method)
+
+
+async def _abort(error: ServiceError, context: _Context) -> NoReturn:
+    await context.abort(STATUS_CODES[error.reason], _shortened(error.message), trailing_metadata(error))
+    raise AssertionError("abort returns never")
+
+
+def _shortened(message: str) -> str:
+    """The message, cut where the trailers would outgrow what clients take."""
+    raw = message.encode(errors="replace")
+    return message if len(raw) <= MAX_ERROR_MESSAGE_BYTES else raw[:MAX_ERROR_MESSAGE_BYTES].decode(errors="ignore") + " ..."

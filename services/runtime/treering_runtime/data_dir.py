@@ -26,14 +26,15 @@ class DataDir:
 
     def __init__(self, path: Path, kind: str, version: int) -> None:
         self.path = path
+        self._lock = FileLock(path / "LOCK", mode=0o600)
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock = FileLock(path / "LOCK", mode=0o600)
             self._lock.acquire(timeout=0)
             self.version = _stamp(path / FORMAT_FILE, kind, version)
         except Timeout:
             raise StartError(f"{path} is in use by another process; stop that one or give another data directory") from None
         except OSError as error:
+            self._lock.release()
             raise StartError(f"{path} cannot be used: {error.strerror}; check that this user owns it and may write there") from error
         except StartError:
             self._lock.release()

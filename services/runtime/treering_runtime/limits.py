@@ -6,6 +6,9 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_METADATA_BYTES = 16 * 1024
 """Metadata of one call in bytes: error details travel there."""
 
+MAX_ERROR_MESSAGE_BYTES = 1_800
+"""An error's message in bytes (UTF-8): it travels twice, once with up to three bytes for each, and clients take 8 KiB of trailers."""
+
 MAX_QUERY_TEXT_CHARACTERS = 10_000
 """Longest text that is searched for, in characters: more is a paste by mistake, and the model reads about 128 words anyway."""
 

@@ -2,12 +2,11 @@
 
 import os
 import tomllib
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from treering_runtime.errors import StartError
 
@@ -15,15 +14,19 @@ CONFIG_VARIABLE = "TREERING_CONFIG"
 """Names the TOML file. Each service reads the table with its own name; the environment wins over the file."""
 
 
-class _TomlTable(TomlConfigSettingsSource):
-    """One table of the TOML file."""
+def _table(file: Path, name: str) -> dict[str, Any]:
+    """One table of the TOML file; empty when the file has none of that name.
 
-    def __init__(self, settings_cls: type[BaseSettings], file: Path, table: str) -> None:
-        self._table = table
-        super().__init__(settings_cls, file)
-
-    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
-        return dict(tomllib.loads(file_path.read_text()).get(self._table, {}))
+    Raises:
+        StartError: The file cannot be read, or is no TOML.
+    """
+    try:
+        table = tomllib.loads(file.read_text()).get(name, {})
+    except (OSError, ValueError) as error:  # both parsers' errors are ValueErrors
+        raise StartError(f"{CONFIG_VARIABLE}={file}: {error}") from error
+    if not isinstance(table, dict):
+        raise StartError(f"{CONFIG_VARIABLE}={file}: `{name}` must be a table, begin it with [{name}]")
+    return table
 
 
 class ServiceSettings(BaseSettings):
@@ -59,7 +62,7 @@ class ServiceSettings(BaseSettings):
         """Arguments win over the environment, the environment over the file."""
         del dotenv_settings, file_secret_settings
         file = os.environ.get(CONFIG_VARIABLE)
-        toml = (_TomlTable(settings_cls, Path(file), cls.service),) if file else ()
+        toml = (InitSettingsSource(settings_cls, _table(Path(file), cls.service)),) if file else ()
         return (init_settings, env_settings, *toml)
 
 
@@ -70,14 +73,22 @@ def load(cls: type[_S]) -> _S:
     """Reads the settings of a service.
 
     Raises:
-        StartError: A value is wrong or missing; the message names each setting and its problem.
+        StartError: A value is wrong, missing or of an unknown name; the message names each setting and its problem.
     """
+    _refuse_unknown_variables(cls)
     try:
         return cls.model_validate({})
     except ValidationError as error:
         raise StartError(_explain(cls, error)) from error
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise StartError(f"{CONFIG_VARIABLE}={os.environ.get(CONFIG_VARIABLE)}: {error}") from error
+
+
+def _refuse_unknown_variables(cls: type[ServiceSettings]) -> None:
+    """A misspelt variable would otherwise change nothing, silently."""
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    known = {f"{prefix}{name}".upper() for name in cls.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
+    if unknown:
+        raise StartError(f"settings: {', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
 
 
 def _explain(cls: type[ServiceSettings], error: ValidationError) -> str:

@@ -1,0 +1,161 @@
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+import structlog
+from google.rpc import error_details_pb2, status_pb2
+from prometheus_client import CollectorRegistry
+
+from treering.v1 import ingest_pb2, ingest_pb2_grpc
+from treering.v1.error_pb2 import ErrorReason
+from treering_runtime.boundary import DOMAIN
+from treering_runtime.errors import ServiceError, invalid_field, not_implemented
+from treering_runtime.server import Server
+
+UPLOAD, STREAM, STATUS = "UploadLogs", "StreamLogs", "GetIngestStatus"
+METHODS = [UPLOAD, STREAM, STATUS]
+
+
+class Raises(ingest_pb2_grpc.IngestServiceServicer):
+    """Answers every call with one error, or serves it when there is none."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+    async def UploadLogs(self, request_iterator, context):
+        async for _ in request_iterator:
+            if self.error:
+                raise self.error
+        return ingest_pb2.UploadLogsResponse(accepted_count=1)
+
+    async def StreamLogs(self, request_iterator, context):
+        async for request in request_iterator:
+            yield ingest_pb2.StreamLogsResponse(last_durable_sequence=request.sequence)
+            if self.error:
+                raise self.error
+
+    async def GetIngestStatus(self, request, context):
+        if self.error:
+            raise self.error
+        return ingest_pb2.GetIngestStatusResponse(log_id=7)
+
+
+@asynccontextmanager
+async def serving(error, registry=None):
+    server = Server("127.0.0.1:0", ["treering.v1.IngestService"], registry or CollectorRegistry())
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(Raises(error), server.grpc)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield ingest_pb2_grpc.IngestServiceStub(channel)
+    await server.stop(0)
+
+
+async def call(stub, method):
+    if method == UPLOAD:
+        return await stub.UploadLogs(iter([ingest_pb2.UploadLogsRequest(sequence=1)]))
+    if method == STREAM:
+        return [response async for response in stub.StreamLogs(iter([ingest_pb2.StreamLogsRequest(sequence=1)]))]
+    return await stub.GetIngestStatus(ingest_pb2.GetIngestStatusRequest())
+
+
+async def failure(error, method, registry=None):
+    async with serving(error, registry) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(stub, method)
+    return caught.value
+
+
+def status_of(error):
+    return status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+
+
+def detail(status, kind):
+    found = [kind.FromString(item.value) for item in status.details if item.Is(kind.DESCRIPTOR)]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_domain_error_becomes_a_status_with_one_error_info(method):
+    error = await failure(invalid_field("limit", "10000000 is over 10000; ask for less or page", limit=10_000), method)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == "limit: 10000000 is over 10000; ask for less or page"
+    status = status_of(error)
+    assert (status.code, status.message, len(status.details)) == (3, error.details(), 1)
+    info = detail(status, error_details_pb2.ErrorInfo)
+    assert (info.reason, info.domain, dict(info.metadata)) == ("INVALID_FIELD", DOMAIN, {"field": "limit", "limit": "10000"})
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_overload_says_when_to_retry_in_details_and_trailers(method):
+    error = await failure(ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, "full", retry_after_s=2.5), method)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    in_details = detail(status_of(error), error_details_pb2.RetryInfo)
+    in_trailers = error_details_pb2.RetryInfo.FromString(dict(error.trailing_metadata())["google.rpc.retryinfo-bin"])
+    assert in_details.retry_delay.ToMilliseconds() == in_trailers.retry_delay.ToMilliseconds() == 2500
+
+
+async def test_overload_without_a_delay_still_says_one():
+    error = await failure(ServiceError(ErrorReason.ERROR_REASON_DISK_LOW, "low"), STATUS)
+    assert detail(status_of(error), error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 1000
+
+
+async def test_other_errors_say_nothing_of_retrying():
+    error = await failure(not_implemented("ComparePatterns"), STATUS)
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert detail(status_of(error), error_details_pb2.RetryInfo) is None
+    assert "google.rpc.retryinfo-bin" not in dict(error.trailing_metadata())
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_surprise_gives_the_caller_an_id_and_the_log_the_story(method):
+    with structlog.testing.capture_logs() as logged:
+        error = await failure(RuntimeError("the secret is 42"), method)
+    assert error.code() is grpc.StatusCode.INTERNAL
+    error_id = detail(status_of(error), error_details_pb2.ErrorInfo).metadata["error_id"]
+    assert error_id in error.details()
+    assert "secret" not in error.details()
+    [entry] = [entry for entry in logged if entry["event"] == "call failed"]
+    assert entry["error_id"] == error_id
+    assert entry["method"] == f"treering.v1.IngestService/{method}"
+    assert str(entry["exc_info"]) == "the secret is 42"
+
+
+async def test_a_stream_keeps_what_it_said_before_its_error():
+    async with serving(invalid_field("x", "bad")) as stub:
+        stream = stub.StreamLogs(iter([ingest_pb2.StreamLogsRequest(sequence=1)]))
+        assert (await stream.read()).last_durable_sequence == 1
+        with pytest.raises(grpc.aio.AioRpcError, match="x: bad"):
+            await stream.read()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("error", "code"), [(None, "OK"), (invalid_field("x", "bad"), "INVALID_ARGUMENT"), (KeyError(1), "INTERNAL")])
+async def test_each_call_is_counted_once(method, error, code):
+    registry = CollectorRegistry()
+    async with serving(error, registry) as stub:
+        if error:
+            with pytest.raises(grpc.aio.AioRpcError):
+                await call(stub, method)
+        else:
+            await call(stub, method)
+    samples = [sample for metric in registry.collect() for sample in metric.samples if sample.name == "treering_rpc_handled_total"]
+    counted = {(sample.labels["method"], sample.labels["code"]): sample.value for sample in samples}
+    assert counted == {(f"treering.v1.IngestService/{method}", code): 1.0}
+
+
+async def test_an_unknown_method_is_unimplemented():
+    server = Server("127.0.0.1:0", [], CollectorRegistry())
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await channel.unary_unary("/treering.v1.Nothing/Here")(b"")
+    await server.stop(0)
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("letter", ["x", "\n", "\u017c", "\U0001f600"])
+async def test_a_long_message_is_cut_to_fit_the_trailers(letter):
+    error = await failure(ServiceError(ErrorReason.ERROR_REASON_SQL_ERROR, letter * 100_000, metadata={"line": "1"}), STATUS)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert error.details() == status_of(error).message
+    assert error.details().endswith(letter + " ...")
