@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import ContextVar
 
 import grpc
 import structlog
@@ -20,6 +21,9 @@ from treering_runtime.settings import ServiceSettings
 from treering_runtime.telemetry import MetricsServer, configure_logging
 
 _LOG = structlog.get_logger()
+
+_SIGNALLED: ContextVar[asyncio.Event] = ContextVar("signalled")
+"""Set by the first SIGTERM or SIGINT of the `run` that this code belongs to."""
 
 SERVER_OPTIONS = (
     ("grpc.so_reuseport", 0),  # or a second server binds a used port silently
@@ -80,11 +84,8 @@ class Server:
 
 
 async def until_signalled() -> None:
-    """Returns at the first SIGTERM or SIGINT; later ones change nothing while the drain goes on."""
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, done.set)
-    await done.wait()
+    """Returns at the first SIGTERM or SIGINT since `run` began; later ones change nothing while the drain goes on."""
+    await _SIGNALLED.get().wait()
 
 
 def announce(service: str, server: Server, metrics: MetricsServer) -> None:
@@ -98,7 +99,7 @@ def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     """Runs a service to its end; the exit code is 0 after a drain and 1 when it could not start."""
     configure_logging(settings.service, settings.log_level)
     try:
-        asyncio.run(_awaited(main))
+        asyncio.run(_listening(main))
     except StartError as error:
         _LOG.error("cannot start", problem=str(error))
         sys.stderr.write(f"treering {settings.service}: {error}\n")
@@ -106,5 +107,10 @@ def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     return 0
 
 
-async def _awaited(main: Callable[[], Awaitable[None]]) -> None:
+async def _listening(main: Callable[[], Awaitable[None]]) -> None:
+    """Listens for signals from the beginning: one that comes during the start is kept, and the start is followed by a drain."""
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, done.set)
+    _SIGNALLED.set(done)
     await main()

@@ -1,0 +1,172 @@
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from prometheus_client import CollectorRegistry
+
+from treering.v1 import ingest_pb2, ingest_pb2_grpc
+from treering_runtime.errors import StartError
+from treering_runtime.server import Server
+from treering_runtime.telemetry import MetricsServer, new_registry
+
+INGEST = "treering.v1.IngestService"
+HEALTH = health_pb2.HealthCheckResponse
+
+SERVICE = """
+import sys
+from pathlib import Path
+from typing import ClassVar
+from treering_runtime import server
+from treering_runtime.errors import StartError
+from treering_runtime.settings import ServiceSettings
+from treering_runtime.telemetry import MetricsServer, new_registry
+
+class Settings(ServiceSettings):
+    service: ClassVar[str] = "sample"
+    data_dir: Path = Path("unused")
+    listen: str = sys.argv[1]
+    metrics_listen: str = "127.0.0.1:0"
+
+settings, registry = Settings(), new_registry()
+
+async def main():
+    metrics = MetricsServer(settings.metrics_listen, registry)
+    serving = server.Server(settings.listen, [], registry)
+    await serving.start()
+    server.announce("sample", serving, metrics)
+    await server.until_signalled()
+    await serving.stop(0)
+    metrics.close()
+
+sys.exit(server.run(settings, main))
+"""
+
+
+class Waits(ingest_pb2_grpc.IngestServiceServicer):
+    """Answers once it is let."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.let = asyncio.Event()
+
+    async def GetIngestStatus(self, request, context):
+        self.entered.set()
+        await self.let.wait()
+        return ingest_pb2.GetIngestStatusResponse(log_id=7)
+
+
+@pytest.fixture
+async def server():
+    server = Server("127.0.0.1:0", [INGEST], CollectorRegistry())
+    yield server
+    await server.stop(0)
+
+
+async def health(channel, service):
+    return (await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))).status
+
+
+async def test_health_follows_what_the_service_says(server):
+    await server.start(ready=False)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        assert [await health(channel, name) for name in ("", INGEST)] == [HEALTH.NOT_SERVING] * 2
+        await server.set_ready(INGEST, ready=True)
+        assert [await health(channel, name) for name in ("", INGEST)] == [HEALTH.NOT_SERVING, HEALTH.SERVING]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health(channel, "treering.v1.Unknown")
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_reflection_lists_the_services(server):
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        ask = reflection_pb2.ServerReflectionRequest(list_services="")
+        call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([ask]))
+        names = {service.name for service in (await call.read()).list_services_response.service}
+    assert names == {INGEST, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
+
+
+async def test_a_taken_port_is_refused(server):
+    await server.start()
+    second = Server(server.address, [], CollectorRegistry())
+    with pytest.raises(StartError, match=f"listen={server.address}: the address is in use"):
+        await second.start()
+
+
+async def test_a_drain_lets_running_calls_end_and_health_says_so():
+    server, waits = Server("127.0.0.1:0", [INGEST], CollectorRegistry()), Waits()
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(waits, server.grpc)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service=INGEST))
+        assert (await watch.read()).status == HEALTH.SERVING
+        call = ingest_pb2_grpc.IngestServiceStub(channel).GetIngestStatus(ingest_pb2.GetIngestStatusRequest())
+        await waits.entered.wait()
+        stopping = asyncio.create_task(server.stop(30))
+        assert (await watch.read()).status == HEALTH.NOT_SERVING
+        watch.cancel()
+        waits.let.set()
+        assert (await call).log_id == 7
+        await stopping
+
+
+async def test_a_drain_ends_calls_that_take_longer_than_the_grace():
+    server, waits = Server("127.0.0.1:0", [INGEST], CollectorRegistry()), Waits()
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(waits, server.grpc)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        call = ingest_pb2_grpc.IngestServiceStub(channel).GetIngestStatus(ingest_pb2.GetIngestStatusRequest())
+        await waits.entered.wait()
+        await server.stop(0)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+    assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+
+
+def test_metrics_answer_over_http():
+    metrics = MetricsServer("127.0.0.1:0", new_registry())
+    with urllib.request.urlopen(f"http://{metrics.address}/metrics") as answer:
+        text = answer.read().decode()
+    with pytest.raises(StartError, match="metrics_listen"):
+        MetricsServer(metrics.address, new_registry())
+    metrics.close()
+    assert "process_resident_memory_bytes" in text
+
+
+def start(listen):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")}
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVICE, listen], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_process_announces_itself_and_ends_cleanly_when_signalled(number):
+    with start("127.0.0.1:0") as process:
+        line = json.loads(process.stdout.readline())
+        process.send_signal(number)
+        _, errors = process.communicate()
+    assert line["serving"] == "sample"
+    assert int(line["address"].rpartition(":")[2]) > 0
+    assert process.returncode == 0
+    assert [json.loads(entry)["level"] for entry in errors.splitlines()] == ["info"]
+
+
+def test_a_process_that_cannot_start_says_why_without_a_traceback():
+    with start("127.0.0.1:0") as first:
+        address = json.loads(first.stdout.readline())["address"]
+        with start(address) as second:
+            _, errors = second.communicate()
+        first.terminate()
+        first.communicate()
+    assert second.returncode == 1
+    assert errors.splitlines()[-1] == f"treering sample: listen={address}: the address is in use or not of this machine; choose another one"
+    assert "Traceback" not in errors
