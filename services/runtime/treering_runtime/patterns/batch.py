@@ -1,34 +1,13 @@
-"""Patterns: what stays of a message when its variable parts are masked, and the id of that.
-
-Masking is a pure function of (service, message), in every process and after every restart. It runs in two passes:
-
-- *coarse*, over every record of a batch, by Arrow's RE2 (linear time): each token that holds a digit becomes `<*>`;
-- *fine*, over the distinct results of the first pass only, in Python and cached: tokens that are variable without holding a digit.
-
-`pattern_id` = xxh3_64(service, a zero byte, masked message), unsigned.
-"""
+"""Patterns of a whole batch, as columns."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 
-from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
-
-MASK_VERSION = 1
-"""Number of the masking rules. Ids of different versions do not mix; it changes whenever any rule below does."""
-
-MASK = "<*>"
-"""Stands for a variable part."""
-
-_SEPARATORS = r"\s\"'(){}\[\]<>,;=|"
-COARSE_RULE = rf"[^{_SEPARATORS}]*[0-9][^{_SEPARATORS}]*"
-"""A token that holds a digit: RE2 syntax, also valid for Python's `re` on text without exotic white space."""
-
-_CACHE_ENTRIES = 65_536
+from treering_runtime.patterns.coarse import mask_coarse
+from treering_runtime.patterns.fine import mask_fine
 
 
 @dataclass(frozen=True)
@@ -51,25 +30,9 @@ def pattern_id(service: str, masked: str) -> int:
     return xxhash.xxh3_64_intdigest(f"{service}\0{masked}".encode())
 
 
-@lru_cache(maxsize=_CACHE_ENTRIES)
-def mask_fine(coarse: str) -> str:
-    """The second pass, over one coarsely masked text."""
-    return " ".join(_token(token) for token in coarse.split())
-
-
-def _token(token: str) -> str:
-    return MASK if token.count("/") >= 2 or ("@" in token and "." in token) else token
-
-
-def _coarse(messages: pa.StringArray) -> pa.DictionaryArray:
-    if (pc.max(pc.binary_length(messages)).as_py() or 0) > MAX_PATTERN_TEXT_CHARACTERS:
-        messages = pc.utf8_slice_codeunits(messages, 0, MAX_PATTERN_TEXT_CHARACTERS)
-    return pc.replace_substring_regex(messages, pattern=COARSE_RULE, replacement=MASK).dictionary_encode()
-
-
 def find_patterns(services: pa.StringArray, messages: pa.StringArray) -> PatternColumns:
     """Masks and hashes a batch of records; both columns have the same length and no nulls."""
-    coarse = _coarse(messages)
+    coarse = mask_coarse(messages)
     masked = pa.array([mask_fine(text) for text in coarse.dictionary.to_pylist()], pa.string()).dictionary_encode()
     service = services.dictionary_encode()
     masked_index = masked.indices.to_numpy()[coarse.indices.to_numpy()]

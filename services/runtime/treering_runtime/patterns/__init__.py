@@ -1,0 +1,19 @@
+"""Patterns: what stays of a message when its variable parts are masked, and the id of that.
+
+Masking is a pure function of the message, in every process and after every restart. It runs in two passes:
+
+- *coarse* (`coarse`), over every record of a batch, by Arrow's RE2 in linear time: each token that holds a digit becomes `<*>`;
+- *fine* (`fine`), over the distinct results of the first pass only, in Python and cached: fields by key (`fields`), single tokens
+  (`tokens`), and phrases around masks such as dates, quantities and lists (`phrases`).
+
+The rules say what is true of logs in general, not of some system: digits, paths, addresses, values of `key=value` and of JSON members,
+a quoted single word, a boolean are data; the words between them are the wording that people and the model read. Words are masked only
+where the form says that they are data: what else varies is found later, by comparing patterns.
+
+`pattern_id` = xxh3_64(service, a zero byte, masked message), unsigned.
+"""
+
+from treering_runtime.patterns.batch import PatternColumns, find_patterns, pattern_id
+from treering_runtime.patterns.mask import MASK, MASK_VERSION
+
+__all__ = ["MASK", "MASK_VERSION", "PatternColumns", "find_patterns", "pattern_id"]

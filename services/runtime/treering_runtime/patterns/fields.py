@@ -1,0 +1,72 @@
+"""Values that are named by a key: JSON members, logfmt pairs, `key=value` anywhere in a sentence.
+
+A value is data, unless its key says that it is wording: then it is read like the rest of the message. An empty value is a value too:
+`user=` and `user=ann` are one pattern.
+"""
+
+import re
+
+from treering_runtime.patterns.mask import END_OF_CLAUSE, MASK
+
+WORDING_KEYS = frozenset(
+    {
+        *(
+            "action",
+            "cause",
+            "code",
+            "description",
+            "detail",
+            "details",
+            "err",
+            "error",
+            "event",
+            "exc",
+            "exception",
+            "kind",
+            "level",
+            "log",
+        ),
+        *("lvl", "message", "method", "msg", "operation", "outcome", "phase", "reason", "result", "severity", "stage", "state", "status"),
+        *("summary", "title", "type"),
+    }
+)
+"""Keys, in lower case, whose value is wording: people group and search by it."""
+
+_JSON_MEMBER = re.compile(r'"([^"\\]*+)"[ \t]*+:[ \t]*+("(?:[^"\\]|\\.)*+"?|[^ \t\n\r",:\[\]{}]++)')
+_QUOTED_PAIR = re.compile(r"""(?<![^\s,;|(\[{])([A-Za-z_@][\w.:/-]*+)=("(?:[^"\\]|\\.)*+"|'[^']*+')""")
+_PAIR = re.compile(r"(?<![^\"'(){}\[\]<,;|&?])([A-Za-z_@][\w.:/-]*+)=(?![=~>\"'({\[])((?:<\*>|[^\"'(){}\[\]<>,;|])*+)")
+
+
+def mask_members(text: str) -> str:
+    """Masks values of JSON members and of `key="quoted value"`; only a text that holds a quote is worth the call."""
+    if '"' in text:
+        text = _JSON_MEMBER.sub(_member, text)
+    return _QUOTED_PAIR.sub(_quoted_pair, text) if "=" in text else text
+
+
+def mask_pairs(token: str) -> str:
+    """Masks the value of each `key=value` in a token free of white space."""
+    return _PAIR.sub(_pair, token)
+
+
+def _is_wording(key: str) -> bool:
+    return key.lower().rpartition(".")[2] in WORDING_KEYS
+
+
+def _member(match: re.Match[str]) -> str:
+    key, value = match.groups()
+    if _is_wording(key):
+        return match[0]
+    before = match[0][: match.start(2) - match.start()]
+    return f'{before}"{MASK}"' if value.startswith('"') else before + MASK
+
+
+def _quoted_pair(match: re.Match[str]) -> str:
+    return match[0] if _is_wording(match[1]) else f"{match[1]}={MASK}"
+
+
+def _pair(match: re.Match[str]) -> str:
+    key, value = match.groups()
+    if _is_wording(key) and MASK not in value:
+        return match[0]
+    return f"{key}={MASK}{value[len(value.rstrip(END_OF_CLAUSE)) :]}"

@@ -1,0 +1,34 @@
+"""What stands around masks: dates and their time zones, units, lists.
+
+Each becomes part of the mask, so that neither the day of the week, nor the unit of a size, nor the length of a list makes a pattern.
+"""
+
+import re
+
+from treering_runtime.patterns.mask import MASK
+
+_DAY = "(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)(?:day|sday|nesday|rsday|urday)?"
+_MONTHS = {
+    "Jan": "January", "Feb": "February", "Mar": "March", "Apr": "April", "May": "May", "Jun": "June",
+    "Jul": "July", "Aug": "August", "Sep": "September", "Oct": "October", "Nov": "November", "Dec": "December",
+}  # fmt: skip
+_MONTH = f"(?:{'|'.join(sorted(set(_MONTHS) | set(_MONTHS.values()) | {'Sept'}, reverse=True))})"
+_UNIT = (
+    "(?:[KMGTPkmgtp]i?[Bb](?:ytes?|its?|ps)?(?:/s(?:ec)?)?|[Bb]ytes?|[Bb]its?|B|MILLISECONDS|SECONDS|MINUTES|HOURS|DAYS"
+    "|(?:milli|micro|nano)?sec(?:ond)?s?|min(?:ute)?s?|h(?:ou)?rs?|days?|[numµ]?s|h|%|percent|[KMG]?Hz|rpm|[VAWC])"
+)
+_ZONE = "(?:GMT|UTC|[ECMP][SD]T|CES?T|AM|PM|am|pm|a.m.|p.m.)"
+
+_DATE = re.compile(rf"(?<![\w])(?:{_DAY},? )?(?:{_MONTH},? <\*>|<\*> {_MONTH}(?![\w]))")
+_NEAR_MASK = re.compile(rf"<?<\*>(?:(?: ?[,;:|/-] ?| )<\*>| (?:{_UNIT}|{_ZONE})(?![\w<.]*\w))+")
+_DATE_WORDS = frozenset(_MONTHS) | frozenset(_MONTHS.values()) | {"Sept"}
+
+
+def mask_phrases(tokens: list[str]) -> str:
+    """Joins masked tokens by single spaces and lets masks take in what belongs to them."""
+    text = " ".join(tokens)
+    if MASK not in text:
+        return text
+    if not _DATE_WORDS.isdisjoint(tokens):
+        text = _DATE.sub(MASK, text)
+    return _NEAR_MASK.sub(MASK, text)

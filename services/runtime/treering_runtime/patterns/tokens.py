@@ -1,0 +1,77 @@
+"""Single tokens that are data by their form, without holding a digit: paths, addresses, hosts, hex, booleans, quoted words."""
+
+import re
+from functools import lru_cache
+
+from treering_runtime.patterns.fields import mask_pairs
+from treering_runtime.patterns.mask import END_OF_CLAUSE, MASK, SEPARATORS
+
+_CACHE_ENTRIES = 32_768
+"""Distinct tokens: words are few and repeat even where no message does."""
+
+LITERALS = frozenset({"true", "false", "True", "False", "TRUE", "FALSE", "null", "NULL", "nil", "None", "undefined", "NaN"})
+"""What a variable prints when it is a boolean or holds nothing."""
+
+_EMPTY_VALUE = "()"
+_PART = re.compile(rf"[^{SEPARATORS}]++")
+_QUOTED_WORD = re.compile(r"""(?<![^\s(\[{,=])(?:"[^"\s]++"|'[^'\s]++'|`[^`\s]++`)(?![\w:])""")
+_URL = re.compile(r"(?<![\w+./-])(?:[A-Za-z][\w+.-]*+://|/[^\s\"'<>(){}\[\]=?]*+\?)(?:<\*>|[^\s\"'<>(){}\[\],;|])++")
+_MASK_WITH_TAIL = re.compile(r"<?<\*>(?:[=&?/\\:@#+~.*-]++(?:<\*>|[^\s\"'(){}\[\]<>,;|])++)")
+_HOST = re.compile(r"(?:[a-z0-9_-]+\.)+(?:com|net|org|edu|gov|mil|local|internal|lan|localdomain)|(?:[a-z0-9_-]+\.){2,}[a-z]{2}")
+_HEX = re.compile(r"[a-f]{8,}|[A-F]{8,}|[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
+_WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\|[^\\]*\\[^\\]+\\|[\w.-]{2,}\\(?![nrt])\w")
+
+
+def mask_token(token: str) -> str:
+    """Masks one token free of white space, of an already coarsely masked text."""
+    if token.isalpha():
+        return MASK if _is_variable_word(token) else token
+    if token == _EMPTY_VALUE:
+        return f"({MASK})"
+    token = _URL.sub(_url, _QUOTED_WORD.sub(_quoted, token))
+    if "=" in token:
+        token = mask_pairs(token)
+    token = _MASK_WITH_TAIL.sub(MASK, token)
+    return _PART.sub(_part, token)
+
+
+mask_token_cached = lru_cache(_CACHE_ENTRIES)(mask_token)
+"""The same for short tokens, remembered: the caller sees to it that no long token fills the cache."""
+
+
+def _quoted(match: re.Match[str]) -> str:
+    quote = match[0][0]
+    return f"{quote}{MASK}{quote}"
+
+
+def _url(match: re.Match[str]) -> str:
+    return MASK + _tail(match[0])
+
+
+def _part(match: re.Match[str]) -> str:
+    tail = _tail(match[0])
+    return MASK + tail if _is_variable(match[0].removesuffix(tail)) else match[0]
+
+
+def _tail(text: str) -> str:
+    return text[len(text.rstrip(END_OF_CLAUSE)) :]
+
+
+def _is_variable(part: str) -> bool:
+    if part.isalpha():
+        return _is_variable_word(part)
+    return _is_path(part) or _is_address(part) or _HEX.fullmatch(part) is not None
+
+
+def _is_variable_word(word: str) -> bool:
+    return word in LITERALS or (len(word) >= 8 and _HEX.fullmatch(word) is not None)
+
+
+def _is_path(part: str) -> bool:
+    if "/" in part:
+        return part.count("/") >= 2 or (part[0] == "/" and len(part) > 1) or "." in part or "~" in part
+    return "\\" in part and _WINDOWS_PATH.match(part) is not None
+
+
+def _is_address(part: str) -> bool:
+    return "." in part and ("@" in part or _HOST.fullmatch(part) is not None)
