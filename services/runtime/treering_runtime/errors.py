@@ -45,3 +45,7 @@ def not_implemented(what: str) -> ServiceError:
 
 class StartError(Exception):
     """A service cannot start; the message says what is wrong and what to do. Ends the process with exit code 1 and no traceback."""
+
+
+class StopError(Exception):
+    """A running service cannot go on; the message says why and what to do. Ends the process with exit code 1 and no traceback."""

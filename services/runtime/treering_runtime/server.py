@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from treering_runtime.boundary import Boundary
-from treering_runtime.errors import StartError
+from treering_runtime.errors import StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from treering_runtime.settings import ServiceSettings
 from treering_runtime.telemetry import MetricsServer, configure_logging
@@ -96,12 +96,12 @@ def announce(service: str, server: Server, metrics: MetricsServer) -> None:
 
 
 def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
-    """Runs a service to its end; the exit code is 0 after a drain and 1 when it could not start."""
+    """Runs a service to its end; the exit code is 0 after a drain and 1 when it could not start or go on."""
     configure_logging(settings.service, settings.log_level)
     try:
         asyncio.run(_listening(main))
-    except StartError as error:
-        _LOG.error("cannot start", problem=str(error))
+    except (StartError, StopError) as error:
+        _LOG.error("cannot start" if isinstance(error, StartError) else "cannot go on", problem=str(error))
         sys.stderr.write(f"treering {settings.service}: {error}\n")
         return 1
     return 0
