@@ -1,0 +1,94 @@
+"""What ingest checks before a batch may enter the log: what protects the log, and nothing else."""
+
+from dataclasses import dataclass
+
+import xxhash
+from google.protobuf.message import DecodeError
+
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.ingest_pb2 import RejectionReason, UploadLogsRequest
+from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES, MAX_RECORD_BYTES
+from treering_runtime.errors import ServiceError, invalid_field
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that is left out: its place in the batch, and why."""
+
+    index: int
+    reason: RejectionReason.ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedBatch:
+    """A batch that may be stored.
+
+    Args:
+        producer_id: UTF-8 bytes; empty = anonymous.
+        sequence: As received.
+        batch_hash: xxh3_64 of the received bytes.
+        payload: The received bytes; when records are left out, the batch serialised again without them.
+        record_count: Records in `payload`.
+        rejections: The records that are left out.
+    """
+
+    producer_id: bytes
+    sequence: int
+    batch_hash: int
+    payload: bytes
+    record_count: int
+    rejections: tuple[Rejection, ...]
+
+
+def check_batch(received: bytes) -> CheckedBatch:
+    """Checks the bytes of one UploadLogsRequest or StreamLogsRequest.
+
+    Raises:
+        ServiceError: BATCH_TOO_LARGE, MALFORMED_BATCH, or INVALID_FIELD for the producer's id.
+    """
+    if len(received) > MAX_BATCH_BYTES:
+        raise _too_large(len(received))
+    try:
+        request = UploadLogsRequest.FromString(received)
+    except DecodeError as error:
+        message = "batch: not a valid UploadLogsRequest; check that every string is UTF-8"
+        raise ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message) from error
+    producer_id = request.producer_id.encode()
+    if len(producer_id) > MAX_PRODUCER_ID_BYTES:
+        problem = f"{len(producer_id)} bytes are over {MAX_PRODUCER_ID_BYTES}; a random UUID is a good choice"
+        raise invalid_field("producer_id", problem, limit=MAX_PRODUCER_ID_BYTES)
+    payload, rejections = received, _rejections(request, len(received))
+    if rejections:
+        _leave_out(request, rejections)
+        payload = request.SerializeToString()
+    digest = xxhash.xxh3_64_intdigest(received)
+    return CheckedBatch(producer_id, request.sequence, digest, payload, len(request.records), rejections)
+
+
+def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:
+    records = request.records
+    good = all([record.message for record in records])  # noqa: C419 - a list is twice as fast here, once for each record
+    if good and size_bytes <= MAX_RECORD_BYTES:
+        return ()
+    return tuple(
+        Rejection(index, RejectionReason.REJECTION_REASON_MESSAGE_EMPTY if not record.message else _TOO_LARGE)
+        for index, record in enumerate(records)
+        if not record.message or record.ByteSize() > MAX_RECORD_BYTES
+    )
+
+
+_TOO_LARGE = RejectionReason.REJECTION_REASON_RECORD_TOO_LARGE
+
+
+def _leave_out(request: UploadLogsRequest, rejections: tuple[Rejection, ...]) -> None:
+    bad = {rejection.index for rejection in rejections}
+    kept = [record for index, record in enumerate(request.records) if index not in bad]
+    rest = UploadLogsRequest(records=kept)
+    del request.records[:]
+    request.records.extend(rest.records)
+
+
+def _too_large(size_bytes: int) -> ServiceError:
+    message = f"batch: {size_bytes} bytes are over {MAX_BATCH_BYTES}; send smaller batches"
+    metadata = {"size_bytes": str(size_bytes), "limit_bytes": str(MAX_BATCH_BYTES)}
+    return ServiceError(ErrorReason.ERROR_REASON_BATCH_TOO_LARGE, message, metadata=metadata)

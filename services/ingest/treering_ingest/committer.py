@@ -1,0 +1,226 @@
+"""Group commit: everything that waits is written at once, synced once, and acknowledged together."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from treering_ingest.limits import DISK_RETRY_S, MAX_GROUP_BYTES
+from treering_ingest.settings import Durability
+from treering_ingest.wakeup import Wakeup
+from treering_ingest.wal import Batch, DiskFullError, Log, LogFailedError
+
+_LOG = structlog.get_logger()
+_R = TypeVar("_R")
+
+
+class CommitObserver(Protocol):
+    """Is told of commits, for metrics."""
+
+    def committed(self, records: int, size_bytes: int, seconds: float) -> None:
+        """A group is durable as the policy says; the oldest batch of it waited so long, from staging on."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPolicy:
+    """How groups are formed and when they count as durable.
+
+    Args:
+        durability: When a batch is acknowledged.
+        sync_interval_s: With `interval`: longest time that something written stays unsynced, seconds.
+        linger_s: How long the first batch of a group waits for others, seconds.
+        max_group_bytes: A group of this size is not waited for, and a larger one is not formed.
+    """
+
+    durability: Durability = Durability.ALWAYS
+    sync_interval_s: float = 0.2
+    linger_s: float = 0.0
+    max_group_bytes: int = MAX_GROUP_BYTES
+
+
+class Committer:
+    """Takes batches in order, and tells when they are durable.
+
+    States: *running* from `start`; *stopped* after `stop`, when everything staged is durable or has failed; *failed* when the disk failed:
+    all who wait get LogFailedError, now and later. A full disk is no failure: the group is tried again until there is space.
+
+    Belongs to one event loop. The log is used on a thread of its own, by this class alone.
+
+    Args:
+        log: The open log.
+        policy: See CommitPolicy.
+        observer: Is told of commits.
+    """
+
+    def __init__(self, log: Log, policy: CommitPolicy, observer: CommitObserver) -> None:
+        self.log = log
+        self.waiting_bytes = 0
+        self.disk_full = False
+        self.failure: LogFailedError | None = None
+        self.advanced = Wakeup()
+        self.room = Wakeup()
+        self._policy = policy
+        self._observer = observer
+        self._pending: deque[tuple[Batch, float]] = deque()
+        self._staged = Wakeup()
+        self._staged_count = 0
+        self._durable_count = 0
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._stopping = False
+        self._last_sync = time.monotonic()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to commit."""
+        self._task = asyncio.create_task(self._run(), name="committer")
+
+    @property
+    def staged_count(self) -> int:
+        """Batches that were ever staged: the ticket of the newest."""
+        return self._staged_count
+
+    def is_durable(self, ticket: int) -> bool:
+        """Whether the batch with this ticket, and all before it, may be acknowledged."""
+        return ticket <= self._durable_count
+
+    def stage(self, batch: Batch) -> int:
+        """Adds a batch to the log's order and returns its ticket. Call only after a look at `waiting_bytes` and `failure`."""
+        self._pending.append((batch, time.monotonic()))
+        self.waiting_bytes += len(batch.payload)
+        self._staged_count += 1
+        self._staged.fire()
+        return self._staged_count
+
+    async def wait_durable(self, ticket: int) -> None:
+        """Returns when the batch with this ticket may be acknowledged.
+
+        Raises:
+            LogFailedError: It never will be.
+        """
+        if self.failure:
+            raise self.failure
+        if not self.is_durable(ticket):
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append((ticket, future))
+            await future
+
+    async def wait_failed(self) -> LogFailedError:
+        """Returns when the disk has failed; otherwise never."""
+        while self.failure is None:
+            await self.advanced.wait()
+        return self.failure
+
+    async def on_log_thread(self, call: Callable[[], _R]) -> _R:
+        """Runs something that uses the log where nothing else uses it."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call)
+
+    async def stop(self) -> None:
+        """Commits what is staged, if the disk lets it, and seals the log."""
+        self._stopping = True
+        self._staged.fire()
+        self.room.fire()
+        if self._task:
+            await self._task
+        try:
+            await self.on_log_thread(self.log.close)
+        except (DiskFullError, LogFailedError) as error:
+            _LOG.warning("the newest segment stays unsealed", problem=str(error))
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        try:
+            while await self._wait_for_work():
+                await self._commit(self._take_group())
+        except LogFailedError as error:
+            self._fail(error)
+        if not self.failure and self._pending:
+            self._fail(LogFailedError("the disk is full and the service is stopping; these batches are not stored"))
+
+    async def _wait_for_work(self) -> bool:
+        """True when there is a group to write or something to sync; False when it is time to end."""
+        while not self._pending:
+            if self._stopping:
+                await self._sync_now()
+                return False
+            if not await self._staged.wait(self._time_to_sync()):
+                await self._sync_now()
+        if self._policy.linger_s and not self._stopping:
+            await self._linger()
+        return not (self._stopping and self.disk_full)
+
+    async def _linger(self) -> None:
+        until = self._pending[0][1] + self._policy.linger_s
+        while self.waiting_bytes < self._policy.max_group_bytes and not self._stopping:
+            if (left := until - time.monotonic()) <= 0 or not await self._staged.wait(left):
+                return
+
+    def _time_to_sync(self) -> float | None:
+        if self._policy.durability is Durability.ALWAYS or not self.log.has_unsynced:
+            return None
+        return max(0.0, self._last_sync + self._policy.sync_interval_s - time.monotonic())
+
+    def _take_group(self) -> list[tuple[Batch, float]]:
+        group: list[tuple[Batch, float]] = []
+        size = 0
+        while self._pending and (not group or size + len(self._pending[0][0].payload) <= self._policy.max_group_bytes):
+            group.append(self._pending.popleft())
+            size += len(group[-1][0].payload)
+        return group
+
+    async def _commit(self, group: list[tuple[Batch, float]]) -> None:
+        batches = [batch for batch, _ in group]
+        sync = self._policy.durability is Durability.ALWAYS or self._time_to_sync() == 0
+        try:
+            await self.on_log_thread(lambda: self._write(batches, sync=sync))
+        except DiskFullError as error:
+            await self._wait_for_space(group, error)
+            return
+        self.disk_full = False
+        self._finish(group)
+
+    def _write(self, batches: list[Batch], *, sync: bool) -> None:
+        self.log.append(batches)
+        if sync:
+            self.log.sync()
+            self._last_sync = time.monotonic()
+
+    async def _sync_now(self) -> None:
+        await self.on_log_thread(self.log.sync)
+        self._last_sync = time.monotonic()
+        self.advanced.fire()
+
+    async def _wait_for_space(self, group: list[tuple[Batch, float]], error: DiskFullError) -> None:
+        if not self.disk_full:
+            _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
+        self.disk_full = True
+        self._pending.extendleft(reversed(group))
+        deadline = time.monotonic() + DISK_RETRY_S
+        while not self._stopping and (left := deadline - time.monotonic()) > 0:
+            await self._staged.wait(left)
+
+    def _finish(self, group: list[tuple[Batch, float]]) -> None:
+        size = sum(len(batch.payload) for batch, _ in group)
+        self.waiting_bytes -= size
+        self._durable_count += len(group)
+        while self._waiters and self._waiters[0][0] <= self._durable_count:
+            _, future = self._waiters.popleft()
+            if not future.done():
+                future.set_result(None)
+        self.room.fire()
+        self.advanced.fire()
+        self._observer.committed(sum(batch.record_count for batch, _ in group), size, time.monotonic() - group[0][1])
+
+    def _fail(self, error: LogFailedError) -> None:
+        self.failure = error
+        for _, future in self._waiters:
+            if not future.done():
+                future.set_exception(error)
+        self._waiters.clear()
+        self.room.fire()
+        self.advanced.fire()

@@ -1,0 +1,221 @@
+"""Delivery of the log to one sink: in order, from where the sink stands, for ever."""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import grpc
+import structlog
+
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
+from treering.v1.sink_pb2_grpc import SinkServiceStub
+from treering_ingest.committer import Committer
+from treering_ingest.limits import DELIVERY_REQUEST_BYTES, DELIVERY_WINDOW_BYTES, RECONNECT_FIRST_S, RECONNECT_MAX_S, SINK_SILENCE_S
+from treering_ingest.wakeup import Wakeup
+from treering_ingest.wal import CorruptLogError, Frame, LogCursor
+from treering_runtime.errors import ServiceError
+from treering_runtime.limits import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    _Call = grpc.aio.StreamStreamCall[DeliverLogsRequest, DeliverLogsResponse]
+
+_LOG = structlog.get_logger()
+
+_CHANNEL_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel tries at once, whatever the one before met
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+class SinkFault(Exception):  # noqa: N818 - it is the sink's fault, whatever its form
+    """The delivery to a sink cannot go on as it is; it is tried again."""
+
+
+class SinkAheadError(SinkFault):
+    """The sink holds records of this log that the log does not have: durable records were lost, and their offsets must not be reused."""
+
+
+@dataclass(slots=True)
+class SinkState:
+    """What is known of a sink; status and retention read it."""
+
+    name: str
+    address: str
+    connected: bool = False
+    last_error: str = ""
+    progress: SinkProgress = field(default_factory=SinkProgress)
+    ahead: ServiceError | None = None
+
+
+class _Window:
+    """Bytes that were sent and that the sink does not hold yet."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._sent: deque[tuple[int, int]] = deque()
+        self._bytes = 0
+        self._room = Wakeup()
+
+    def sent(self, end_offset: int, size_bytes: int) -> None:
+        self._sent.append((end_offset, size_bytes))
+        self._bytes += size_bytes
+
+    def held(self, next_offset: int) -> None:
+        while self._sent and self._sent[0][0] <= next_offset:
+            self._bytes -= self._sent.popleft()[1]
+        self._room.fire()
+
+    async def wait_for_room(self) -> None:
+        while self._bytes >= self._limit_bytes:
+            await self._room.wait()
+
+
+class Delivery:
+    """Feeds one sink.
+
+    States, by `state`: *not connected* (`last_error` says why; tried again after a pause that doubles up to RECONNECT_MAX_S, with jitter);
+    *connected* (the sink has said how far it is and gets what follows); *ahead* (`state.ahead`: refused until the sink says otherwise).
+
+    Args:
+        name: The sink's name in the settings.
+        address: host:port.
+        committer: Whose log is delivered; its `advanced` tells of new frames.
+        silence_s: Seconds without progress after which the sink counts as hung.
+        window_bytes: Bytes in flight.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        committer: Committer,
+        *,
+        silence_s: float = SINK_SILENCE_S,
+        window_bytes: int = DELIVERY_WINDOW_BYTES,
+    ) -> None:
+        self.state = SinkState(name, address)
+        self._committer = committer
+        self._log = committer.log
+        self._silence_s = silence_s
+        self._window_bytes = window_bytes
+
+    async def run(self) -> None:
+        """Delivers until cancelled."""
+        pause = RECONNECT_FIRST_S
+        while True:
+            self.state.connected = False
+            try:
+                await self._deliver()
+            except (grpc.aio.AioRpcError, SinkFault, CorruptLogError, OSError) as error:
+                self._note(error)
+            pause = RECONNECT_FIRST_S if self.state.connected else min(pause * 2, RECONNECT_MAX_S)
+            self.state.connected = False
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+    def _note(self, error: Exception) -> None:
+        problem = _in_words(error)
+        if problem != self.state.last_error:
+            level = _LOG.error if isinstance(error, SinkAheadError | CorruptLogError) else _LOG.warning
+            level("delivery interrupted", sink=self.state.name, address=self.state.address, problem=problem)
+        self.state.last_error = problem
+
+    async def _deliver(self) -> None:
+        async with grpc.aio.insecure_channel(self.state.address, options=_CHANNEL_OPTIONS) as channel:
+            call: _Call = SinkServiceStub(channel).DeliverLogs()
+            start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
+            await call.write(DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))
+            first = await self._read_progress(call)
+            self._check_not_ahead(first)
+            self._connected(first)
+            window, cursor = _Window(self._window_bytes), LogCursor(self._log, first.next_offset)
+            try:
+                await _first_to_fail(self._send(call, cursor, window, first.next_offset), self._receive(call, window))
+            finally:
+                call.cancel()
+                await asyncio.to_thread(cursor.close)
+
+    def _check_not_ahead(self, progress: SinkProgress) -> None:
+        end, have = self._log.synced.offset, progress.next_offset
+        if have <= end:
+            self.state.ahead = None
+            return
+        message = (
+            f"sink {self.state.name} holds log {self._log.log_id:016x} up to offset {have}, but the log ends at {end}: durable records were lost. "
+            "Restore the log's files; or, to go on without those records, move the log's directory away, and a new log begins"
+        )
+        metadata = {"log_end_offset": str(end), "next_offset": str(have)}
+        self.state.progress = progress
+        self.state.ahead = ServiceError(ErrorReason.ERROR_REASON_SINK_AHEAD, message, metadata=metadata)
+        raise SinkAheadError(message)
+
+    def _connected(self, progress: SinkProgress) -> None:
+        self.state.connected, self.state.last_error, self.state.progress = True, "", progress
+        _LOG.info("delivering", sink=self.state.name, address=self.state.address, next_offset=progress.next_offset)
+
+    async def _read_progress(self, call: "_Call") -> SinkProgress:
+        try:
+            async with asyncio.timeout(self._silence_s):
+                response = await call.read()
+        except TimeoutError:
+            raise SinkFault(f"no sign of life for {self._silence_s:g} s: the sink hangs") from None
+        if not isinstance(response, DeliverLogsResponse):
+            raise SinkFault("the sink ended the delivery")
+        if response.progress.log_id != self._log.log_id:
+            raise SinkFault(f"the sink speaks of log {response.progress.log_id:016x} instead of {self._log.log_id:016x}")
+        return response.progress
+
+    async def _receive(self, call: "_Call", window: _Window) -> None:
+        while True:
+            progress = await self._read_progress(call)
+            window.held(progress.next_offset)
+            self.state.progress = progress
+
+    async def _send(self, call: "_Call", cursor: LogCursor, window: _Window, sent: int) -> None:
+        while True:
+            while self._log.synced.offset <= sent:
+                await self._committer.advanced.wait()
+            await window.wait_for_room()
+            if frames := await asyncio.to_thread(cursor.read, DELIVERY_REQUEST_BYTES):
+                sent = frames[-1].end_offset
+                window.sent(sent, sum(len(frame.payload) for frame in frames))
+                await call.write(_request(frames, self._log.synced.offset))
+
+
+def _request(frames: list[Frame], log_end_offset: int) -> DeliverLogsRequest:
+    delivered = [
+        DeliveredFrame(
+            first_offset=frame.first_offset,
+            record_count=frame.record_count,
+            arrival_time_unix_nano=frame.arrival_time_unix_nano,
+            payload=frame.payload,
+        )
+        for frame in frames
+    ]
+    return DeliverLogsRequest(frames=delivered, log_end_offset=log_end_offset)
+
+
+async def _first_to_fail(*parts: Coroutine[None, None, None]) -> None:
+    """Runs all parts until one ends, and raises its error; the others are over before this returns."""
+    tasks = [asyncio.create_task(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [result for task, result in zip(tasks, results, strict=True) if task in done and isinstance(result, Exception)]
+    if errors:
+        raise errors[0]
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return str(error)

@@ -1,0 +1,188 @@
+"""The door: decides whether a batch comes in, gives it its place, and knows when it may be acknowledged."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from treering.v1.error_pb2 import ErrorReason
+from treering_ingest.admission import CheckedBatch, Rejection
+from treering_ingest.committer import Committer
+from treering_ingest.disk import DiskGuard
+from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
+from treering_ingest.producers import Stored
+from treering_ingest.wakeup import Wakeup
+from treering_ingest.wal import Batch, LogFailedError
+from treering_runtime.errors import ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one batch, once `ticket` is durable."""
+
+    producer_id: bytes
+    sequence: int
+    ticket: int
+    received_count: int
+    accepted_count: int
+    duplicate_count: int
+    rejections: tuple[Rejection, ...]
+    end_offset: int
+
+
+class IntakeObserver(Protocol):
+    """Is told what comes in, for metrics."""
+
+    def received(self, receipt: Receipt, size_bytes: int) -> None:
+        """A batch was taken or recognised as a repeat."""
+
+
+class Intake:
+    """Takes batches into the log, each once.
+
+    States: *open*; *draining* (no new streams); *closed* (no batch comes in any more). Apart from that, `refusal` says why nothing is
+    accepted at the moment: a disk that is low, a sink that is ahead of the log. Those pass by themselves.
+
+    Args:
+        committer: Makes batches durable.
+        disk: Knows the free space.
+        observer: Is told what comes in.
+        sink_ahead: Returns why no offset may be given out, or None.
+        max_waiting_bytes: Bytes that may wait for the disk before streams are held.
+        max_wait_s: How long a stream is held before it is refused, seconds.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        disk: DiskGuard,
+        observer: IntakeObserver,
+        *,
+        sink_ahead: Callable[[], ServiceError | None] = lambda: None,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+        max_wait_s: float = MAX_WAIT_FOR_ROOM_S,
+        max_streams: int = MAX_STREAMS,
+    ) -> None:
+        self.committer = committer
+        self.log_id = committer.log.log_id
+        self.draining = False
+        self.changed = Wakeup()
+        self.stream_count = 0
+        self._disk = disk
+        self._observer = observer
+        self._sink_ahead = sink_ahead
+        self._max_waiting_bytes = max_waiting_bytes
+        self._max_wait_s = max_wait_s
+        self._max_streams = max_streams
+        self._closed = False
+        self._producers = committer.log.producers.copy()
+        self._end_offset = committer.log.end_offset
+
+    @property
+    def producer_count(self) -> int:
+        """Producers that are remembered."""
+        return len(self._producers)
+
+    def refusal(self) -> ServiceError | None:
+        """Why nothing is accepted at the moment; None when records come in."""
+        if self.committer.failure:
+            return log_failed(self.committer.failure)
+        if self._closed:
+            return draining()
+        if ahead := self._sink_ahead():
+            return ahead
+        return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None
+
+    def open_stream(self) -> None:
+        """Counts a stream in.
+
+        Raises:
+            ServiceError: OVERLOADED or DRAINING.
+        """
+        if self.draining:
+            raise draining()
+        if self.stream_count >= self._max_streams:
+            raise _overloaded("max_streams", f"{self._max_streams} streams are open already")
+        self.stream_count += 1
+
+    def close_stream(self) -> None:
+        """Counts a stream out."""
+        self.stream_count -= 1
+        self.changed.fire()
+
+    def drain(self) -> None:
+        """No new streams; those that never end by themselves are asked to end."""
+        self.draining = True
+        self.changed.fire()
+
+    def close(self) -> None:
+        """No batch comes in any more."""
+        self.draining = self._closed = True
+        self.changed.fire()
+        self.committer.room.fire()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether batches are refused for good."""
+        return self._closed
+
+    async def take(self, batch: CheckedBatch) -> Receipt:
+        """Gives a batch its place in the log. It may be acknowledged when the receipt's ticket is durable.
+
+        Raises:
+            ServiceError: Its sequence or the state of the service does not allow it; nothing was stored.
+        """
+        await self._wait_for_room()
+        repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash)
+        receipt = self._repeated(batch, repeat) if repeat else self._stage(batch)
+        self._observer.received(receipt, len(batch.payload))
+        return receipt
+
+    def last_durable_sequence(self, producer_id: bytes) -> int:
+        """Everything of this producer up to here is acknowledged or may be."""
+        return self.committer.log.producers.last_sequence(producer_id)
+
+    async def _wait_for_room(self) -> None:
+        deadline = time.monotonic() + self._max_wait_s
+        while True:
+            if refusal := self.refusal():
+                raise refusal
+            if self.committer.waiting_bytes < self._max_waiting_bytes:
+                return
+            if not await self.committer.room.wait(max(0.0, deadline - time.monotonic())):
+                raise _overloaded("max_waiting_bytes", f"{self.committer.waiting_bytes} bytes wait for the disk already")
+
+    def _repeated(self, batch: CheckedBatch, stored: Stored) -> Receipt:
+        ticket, received = self.committer.staged_count, stored.record_count + len(batch.rejections)
+        return Receipt(batch.producer_id, batch.sequence, ticket, received, 0, stored.record_count, batch.rejections, stored.end_offset)
+
+    def _stage(self, batch: CheckedBatch) -> Receipt:
+        now, count = time.time_ns(), batch.record_count
+        ticket = self.committer.stage(Batch(batch.payload, count, batch.producer_id, batch.sequence, batch.batch_hash, now))
+        self._end_offset += count
+        self._producers.store(batch.producer_id, Stored(batch.sequence, batch.batch_hash, count, self._end_offset))
+        received = count + len(batch.rejections)
+        return Receipt(batch.producer_id, batch.sequence, ticket, received, count, 0, batch.rejections, self._end_offset)
+
+
+def log_failed(error: LogFailedError) -> ServiceError:
+    """The error of everyone who waits for a log that failed."""
+    message = f"nothing more is acknowledged by this process: {error}; retry when it has been restarted"
+    return ServiceError(ErrorReason.ERROR_REASON_LOG_FAILED, message)
+
+
+def draining() -> ServiceError:
+    """The error of everyone who comes while the service stops."""
+    return ServiceError(ErrorReason.ERROR_REASON_DRAINING, "ingest is stopping; go on from last_durable_sequence when it is back")
+
+
+def _overloaded(limit: str, problem: str) -> ServiceError:
+    message = f"{problem}; retry later"
+    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": limit}, retry_after_s=1.0)
+
+
+def _disk_low(disk: DiskGuard) -> ServiceError:
+    free = disk.free_bytes
+    message = f"{free} bytes are free on the log's disk, {disk.reserve_bytes} are kept in reserve; free some space, then retry"
+    metadata = {"free_bytes": str(free), "reserve_bytes": str(disk.reserve_bytes)}
+    return ServiceError(ErrorReason.ERROR_REASON_DISK_LOW, message, metadata=metadata, retry_after_s=5.0)

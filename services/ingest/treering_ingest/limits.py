@@ -1,0 +1,55 @@
+"""The limits of ingest, each with its unit and its reason. GetIngestStatus reports them by these names in lower case."""
+
+MAX_BATCH_BYTES = 4 * 1024 * 1024
+"""One batch in bytes, encoded: bounds what one call can make the service hold, and how much a frame can lose."""
+
+MAX_RECORD_BYTES = 1024 * 1024
+"""One record in bytes, encoded: a larger one is a file, not a log line, and would starve its neighbours in every later step."""
+
+MAX_PRODUCER_ID_BYTES = 128
+"""A producer's id in bytes (UTF-8): it is kept in memory and in every frame."""
+
+MAX_PRODUCERS = 10_000
+"""Producers that the log remembers; the one that has been silent longest is forgotten first. About 1 KiB of memory each."""
+
+PRODUCER_HISTORY_BATCHES = 5
+"""Hashes kept for each producer: a repeat within so many batches is recognised byte for byte."""
+
+MAX_LISTED_REJECTIONS = 1_000
+"""Rejected records listed one by one in an answer; further ones are only counted, so that an answer stays small."""
+
+MAX_WAITING_BYTES = 32 * 1024 * 1024
+"""Bytes of batches that may wait for the disk: about a second of a slow disk. Streams beyond are held by flow control."""
+
+MAX_WAIT_FOR_ROOM_S = 10.0
+"""Seconds that a stream waits for that room before it is told to come back later: long enough for a hiccup of the disk."""
+
+MAX_STREAMS = 4_096
+"""Open upload streams: each costs about 40 KiB and a descriptor."""
+
+MAX_GROUP_BYTES = 8 * 1024 * 1024
+"""One group commit in bytes: keeps the pause of the first waiter short."""
+
+MAX_UNACKNOWLEDGED_BATCHES = 1_024
+"""Batches of one StreamLogs call that may be without an acknowledgement: bounds what the call holds."""
+
+DELIVERY_REQUEST_BYTES = 1024 * 1024
+"""One delivery in bytes: large enough that the cost of a message does not matter, small enough to be decoded at once."""
+
+DELIVERY_WINDOW_BYTES = 16 * 1024 * 1024
+"""Bytes sent to a sink beyond its `next_offset`: keeps the pipe full and the sink's memory bounded."""
+
+SINK_SILENCE_S = 10.0
+"""Seconds without progress messages after which a sink counts as hung: it owes one each second."""
+
+RECONNECT_FIRST_S = 0.1
+"""First pause before a sink is called again, seconds; it doubles up to RECONNECT_MAX_S, with jitter."""
+
+RECONNECT_MAX_S = 5.0
+"""Longest pause before a sink is called again, seconds: a restarted sink is found soon, a dead one costs nothing."""
+
+VERIFY_AT_START_BYTES = 64 * 1024 * 1024
+"""How much of the newest sealed segments is read and checked at start, bytes: what a crash may have touched, without a slow start."""
+
+DISK_RETRY_S = 0.5
+"""How often a write that found the disk full is tried again, and how often free space is looked at, seconds."""

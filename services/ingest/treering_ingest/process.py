@@ -1,0 +1,116 @@
+"""The running service: start-up, then the same in reverse."""
+
+import asyncio
+import time
+from functools import partial
+
+from prometheus_client import CollectorRegistry
+
+from treering_ingest.committer import CommitPolicy, Committer
+from treering_ingest.delivery import Delivery
+from treering_ingest.disk import DiskGuard, free_bytes
+from treering_ingest.intake import Intake
+from treering_ingest.metrics import IngestMetrics, StateCollector
+from treering_ingest.retention import Retention
+from treering_ingest.service import SERVICE_NAME, IngestHandlers
+from treering_ingest.settings import IngestSettings, parse_sinks
+from treering_ingest.status import StatusReport
+from treering_ingest.wal import Log, LogConfig, PosixFileSystem, open_log
+from treering_runtime.data_dir import DataDir
+from treering_runtime.errors import ServiceError, StartError, StopError
+from treering_runtime.server import Server, announce, until_signalled
+from treering_runtime.telemetry import MetricsServer, new_registry
+
+KIND = "treering-ingest"
+VERSION = 1
+_UPLOADS_MAY_END = 0.6
+"""Part of the drain in which uploads may still end by themselves; the rest is for telling the others how far they came."""
+
+
+class IngestProcess:
+    """Ingest with everything around it.
+
+    States: *serving* from `start` on; *stopped* after `stop`.
+    """
+
+    def __init__(self, settings: IngestSettings) -> None:
+        self.settings = settings
+        self.registry: CollectorRegistry = new_registry()
+        self.server = Server(settings.listen, [SERVICE_NAME], self.registry)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Serves until a signal comes.
+
+        Raises:
+            StartError: It cannot start.
+            StopError: The disk failed; what was acknowledged until then is safe.
+        """
+        directory = DataDir(self.settings.data_dir, KIND, VERSION)
+        try:
+            await self.start()
+            announce(self.settings.service, self.server, self.metrics)
+            signalled, failed = asyncio.create_task(until_signalled()), asyncio.create_task(self.committer.wait_failed())
+            await asyncio.wait({signalled, failed}, return_when=asyncio.FIRST_COMPLETED)
+            failure = self.committer.failure
+            await self.stop(self.settings.drain_seconds if failure is None else 1.0)
+            if failure:
+                raise StopError(f"{failure}; look at the disk, then start again: what was acknowledged is in the log")
+        finally:
+            directory.close()
+
+    async def start(self) -> None:
+        """Opens the log and serves."""
+        self.log = await asyncio.to_thread(self._open_log)
+        metrics = IngestMetrics(self.registry)
+        self.committer = Committer(self.log, self._policy(), metrics)
+        disk = DiskGuard(partial(free_bytes, self.settings.data_dir), self.settings.disk_reserve_bytes)
+        self.deliveries = [Delivery(name, address, self.committer) for name, address in parse_sinks(self.settings.sinks).items()]
+        sinks = [delivery.state for delivery in self.deliveries]
+        self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
+        self.registry.register(StateCollector(self.intake, disk, sinks))
+        IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns())).register(self.server.grpc)
+        self.committer.start()
+        self.metrics = MetricsServer(self.settings.metrics_listen, self.registry)
+        await self.server.start()
+        retention = Retention(
+            self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
+        )
+        runs = [*(delivery.run() for delivery in self.deliveries), retention.run()]
+        self._tasks = [asyncio.create_task(run) for run in runs]
+
+    async def stop(self, grace_s: float) -> None:
+        """Ends every stream within `grace_s` seconds so that each acknowledgement is true, then seals the log."""
+        self.intake.drain()
+        stopping = asyncio.create_task(self.server.stop(grace_s))
+        await self._uploads_ended(grace_s * _UPLOADS_MAY_END)
+        self.intake.close()
+        await stopping
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.committer.stop()
+        self.metrics.close()
+
+    async def _uploads_ended(self, grace_s: float) -> None:
+        try:
+            async with asyncio.timeout(grace_s):
+                while self.intake.stream_count:
+                    await self.intake.changed.wait()
+        except TimeoutError:
+            return
+
+    def _open_log(self) -> Log:
+        path = self.settings.data_dir / "wal"
+        try:
+            path.mkdir(mode=0o700, exist_ok=True)
+            return open_log(PosixFileSystem(path), LogConfig(segment_bytes=self.settings.segment_bytes))
+        except OSError as error:
+            raise StartError(f"{path} cannot be used: {error.strerror}; check that this user owns it and may write there") from error
+
+    def _policy(self) -> CommitPolicy:
+        settings = self.settings
+        return CommitPolicy(settings.durability, settings.sync_interval_ms / 1e3, settings.linger_ms / 1e3)
+
+    def _sink_ahead(self) -> ServiceError | None:
+        return next((delivery.state.ahead for delivery in self.deliveries if delivery.state.ahead), None)

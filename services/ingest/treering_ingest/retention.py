@@ -1,0 +1,57 @@
+"""Deleting what every sink has safe."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from treering_ingest.committer import Committer
+from treering_ingest.delivery import SinkState
+from treering_ingest.disk import DiskGuard
+from treering_ingest.wal import DiskFullError, LogFailedError
+
+_LOG = structlog.get_logger()
+_INTERVAL_S = 5.0
+"""How often segments are looked at, seconds: one is tens of megabytes, so nothing is gained by haste."""
+
+
+class Retention:
+    """Deletes sealed segments below the smallest `releasable_end` of all sinks. Without sinks nothing is ever deleted.
+
+    Args:
+        committer: Whose log is trimmed.
+        sinks: Every configured sink; one that has not spoken yet holds everything.
+        disk: While it is low, the minimums do not hold.
+        min_age_s: Sealed segments stay so long, seconds.
+        min_bytes: So many bytes stay.
+    """
+
+    def __init__(self, committer: Committer, sinks: Sequence[SinkState], disk: DiskGuard, *, min_age_s: float, min_bytes: int) -> None:
+        self._committer = committer
+        self._sinks = sinks
+        self._disk = disk
+        self._min_age_s = min_age_s
+        self._min_bytes = min_bytes
+
+    async def run(self) -> None:
+        """Trims every few seconds, until cancelled or the log fails."""
+        while True:
+            try:
+                await self.trim()
+            except LogFailedError:
+                return
+            except DiskFullError as error:
+                _LOG.warning("segments cannot be deleted", problem=str(error))
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def trim(self) -> None:
+        """Deletes what may be deleted now."""
+        log = self._committer.log
+        below = min((sink.progress.releasable_end_offset for sink in self._sinks), default=0)
+        oldest = log.segments[0]
+        if not oldest.sealed_unix_nano or oldest.end_offset > below:
+            return
+        min_age_s, min_bytes = (0.0, 0) if self._disk.is_low else (self._min_age_s, self._min_bytes)
+        gone = await self._committer.on_log_thread(lambda: log.trim(below, min_age_s=min_age_s, min_bytes=min_bytes))
+        if gone:
+            _LOG.info("segments deleted", count=len(gone), log_start_offset=log.start_offset)

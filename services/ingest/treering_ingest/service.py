@@ -1,0 +1,104 @@
+"""IngestService on the wire: translate, delegate, translate."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import grpc
+
+from treering.v1.ingest_pb2 import (
+    GetIngestStatusRequest,
+    GetIngestStatusResponse,
+    RejectedRecord,
+    RejectionCount,
+    StreamLogsResponse,
+    UploadLogsResponse,
+)
+from treering_ingest.intake import Intake
+from treering_ingest.status import StatusReport
+from treering_ingest.upload import Acknowledgement, Outcome, Shipment, Upload
+
+SERVICE_NAME = "treering.v1.IngestService"
+
+
+class IngestHandlers:
+    """The handlers. UploadLogs and StreamLogs get batches as the bytes that came, because the log stores exactly these."""
+
+    def __init__(self, intake: Intake, status: StatusReport) -> None:
+        self._intake = intake
+        self._status = status
+
+    def register(self, server: grpc.aio.Server) -> None:
+        """Adds the service to a server that has not started."""
+        methods = {
+            "UploadLogs": grpc.stream_unary_rpc_method_handler(self.upload_logs, None, UploadLogsResponse.SerializeToString),
+            "StreamLogs": grpc.stream_stream_rpc_method_handler(self.stream_logs, None, StreamLogsResponse.SerializeToString),
+            "GetIngestStatus": grpc.unary_unary_rpc_method_handler(
+                self.get_ingest_status, GetIngestStatusRequest.FromString, GetIngestStatusResponse.SerializeToString
+            ),
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, methods),))
+
+    async def upload_logs(self, batches: AsyncIterator[bytes], context: object) -> UploadLogsResponse:
+        """Takes all batches, answers once."""
+        del context
+        self._intake.open_stream()
+        try:
+            outcome = await Upload(self._intake).run(batches)
+        finally:
+            self._intake.close_stream()
+        return UploadLogsResponse(
+            accepted_count=outcome.accepted_count,
+            duplicate_count=outcome.duplicate_count,
+            rejection_counts=_rejection_counts(outcome),
+            rejected_records=_rejected_records(outcome),
+            log_id=self._intake.log_id,
+            end_offset_exclusive=outcome.end_offset,
+        )
+
+    async def stream_logs(self, batches: AsyncIterator[bytes], context: object) -> AsyncIterator[StreamLogsResponse]:
+        """Takes batches and acknowledges them as they become durable."""
+        del context
+        self._intake.open_stream()
+        shipment = Shipment(self._intake)
+        reading = asyncio.create_task(shipment.read(batches))
+        watching = asyncio.create_task(self._end_when_draining(shipment, reading))
+        try:
+            while acknowledgements := await shipment.acknowledge():
+                for acknowledgement in acknowledgements:
+                    yield self._stream_response(acknowledgement)
+        finally:
+            reading.cancel()
+            watching.cancel()
+            self._intake.close_stream()
+
+    async def _end_when_draining(self, shipment: Shipment, reading: "asyncio.Task[None]") -> None:
+        while not self._intake.draining:
+            await self._intake.changed.wait()
+        shipment.end_early()
+        reading.cancel()
+
+    async def get_ingest_status(self, request: GetIngestStatusRequest, context: object) -> GetIngestStatusResponse:
+        """The state at this moment."""
+        del request, context
+        return self._status.now()
+
+    def _stream_response(self, acknowledgement: Acknowledgement) -> StreamLogsResponse:
+        outcome = acknowledgement.outcome
+        return StreamLogsResponse(
+            producer_id=acknowledgement.producer_id.decode(),
+            last_durable_sequence=acknowledgement.last_durable_sequence,
+            accepted_count=outcome.accepted_count,
+            duplicate_count=outcome.duplicate_count,
+            rejection_counts=_rejection_counts(outcome),
+            rejected_records=_rejected_records(outcome),
+            log_id=self._intake.log_id,
+            end_offset_exclusive=outcome.end_offset,
+        )
+
+
+def _rejection_counts(outcome: Outcome) -> list[RejectionCount]:
+    return [RejectionCount(reason=reason, count=count) for reason, count in sorted(outcome.rejection_counts.items())]
+
+
+def _rejected_records(outcome: Outcome) -> list[RejectedRecord]:
+    return [RejectedRecord(index=item.index, reason=item.reason) for item in outcome.rejected]

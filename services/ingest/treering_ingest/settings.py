@@ -1,0 +1,81 @@
+"""Settings of ingest."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from treering_runtime.settings import ServiceSettings
+
+
+class Durability(StrEnum):
+    """What an acknowledgement means."""
+
+    ALWAYS = "always"
+    """The records are on disk, file and directory entry: they survive a power cut."""
+
+    INTERVAL = "interval"
+    """The records are written: they survive the end of the process, but a power cut may lose those of the last `sync_interval_ms`."""
+
+
+def _checked_sinks(text: str) -> str:
+    parse_sinks(text)
+    return text
+
+
+def parse_sinks(text: str) -> dict[str, str]:
+    """`name=host:port` pairs, separated by commas, as a mapping from name to address.
+
+    Raises:
+        ValueError: A pair is malformed or a name is there twice.
+    """
+    sinks: dict[str, str] = {}
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, _, address = pair.partition("=")
+        host, _, port = address.rpartition(":")
+        if not (name and host and port.isdigit()) or name in sinks:
+            raise ValueError(f"{pair!r} is not name=host:port, or the name is there twice; write for example query=127.0.0.1:4703")
+        sinks[name] = address
+    return sinks
+
+
+class IngestSettings(ServiceSettings):
+    """What ingest can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="TREERING_INGEST_")
+    service: ClassVar[str] = "ingest"
+
+    data_dir: Path = Path("treering-data/ingest")
+    """Directory that ingest owns; created with mode 0700. The log is in `wal` below it."""
+
+    listen: str = Field("127.0.0.1:4701", pattern=r"^.+:\d+$")
+    """Where records come in, host:port. Port 0 takes any free one. Stays on loopback unless told otherwise: there is no password."""
+
+    metrics_listen: str = Field("127.0.0.1:4711", pattern=r"^.+:\d+$")
+    """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
+
+    sinks: Annotated[str, NoDecode, AfterValidator(_checked_sinks)] = "embed=127.0.0.1:4702,query=127.0.0.1:4703"
+    """Who gets the log: name=host:port, separated by commas. Empty = nobody, the log only grows."""
+
+    durability: Durability = Durability.ALWAYS
+    """What an acknowledgement means: `always` = on disk; `interval` = written, on disk within `sync_interval_ms`."""
+
+    sync_interval_ms: int = Field(200, ge=1, le=60_000)
+    """With durability `interval`: longest time between syncs, milliseconds. A power cut may lose what was acknowledged in it."""
+
+    linger_ms: float = Field(0.0, ge=0, le=1_000)
+    """How long a batch waits for others to share its sync, milliseconds. With 0, those share that arrive during the sync before."""
+
+    segment_bytes: int = Field(64 * 1024 * 1024, ge=1_024, le=1024 * 1024 * 1024)
+    """Size at which a segment of the log is sealed, bytes."""
+
+    retain_min_seconds: float = Field(900.0, ge=0)
+    """A sealed segment stays at least so long, seconds, even if no sink needs it any more; not while the disk is low."""
+
+    retain_min_bytes: int = Field(256 * 1024 * 1024, ge=0)
+    """The log keeps at least so many bytes of what no sink needs any more; not while the disk is low."""
+
+    disk_reserve_bytes: int = Field(512 * 1024 * 1024, ge=0)
+    """Below this many free bytes on the log's disk nothing is accepted, so that sinks can go on working."""

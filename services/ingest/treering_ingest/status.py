@@ -1,0 +1,64 @@
+"""The answer to GetIngestStatus."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
+from treering_ingest import limits
+from treering_ingest.delivery import SinkState
+from treering_ingest.disk import DiskGuard
+from treering_ingest.intake import Intake
+from treering_ingest.metrics import lag_records
+from treering_ingest.settings import IngestSettings
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """Collects the state of the log and its sinks."""
+
+    settings: IngestSettings
+    intake: Intake
+    disk: DiskGuard
+    sinks: Sequence[SinkState]
+    start_time_unix_nano: int
+
+    def now(self) -> GetIngestStatusResponse:
+        """The state at this moment."""
+        log, refusal = self.intake.committer.log, self.intake.refusal()
+        segments, end = log.segments, log.synced.offset
+        return GetIngestStatusResponse(
+            log_id=log.log_id,
+            start_offset=log.start_offset,
+            end_offset_exclusive=end,
+            segment_count=len(segments),
+            disk_used_bytes=sum(info.size_bytes for info in segments),
+            disk_free_bytes=self.disk.free_bytes,
+            disk_reserve_bytes=self.disk.reserve_bytes,
+            producer_count=self.intake.producer_count,
+            durability=self.settings.durability.value,
+            sinks=[_sink_status(sink, end) for sink in self.sinks],
+            start_time_unix_nano=self.start_time_unix_nano,
+            refusing_because=refusal.message if refusal else "",
+            limits=limits_in_force(self.settings),
+        )
+
+
+def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
+    progress = sink.progress
+    return SinkStatus(
+        name=sink.name,
+        address=sink.address,
+        connected=sink.connected,
+        last_error=sink.last_error,
+        next_offset=progress.next_offset,
+        visible_end_offset=progress.visible_end_offset,
+        releasable_end_offset=progress.releasable_end_offset,
+        lag_records=lag_records(sink, end_offset),
+        quarantined_count=progress.quarantined_count,
+    )
+
+
+def limits_in_force(settings: IngestSettings) -> dict[str, int]:
+    """Every whole-numbered limit, by its name in `limits.py`, and those that settings may change."""
+    fixed = {name.lower(): value for name, value in vars(limits).items() if name.isupper() and isinstance(value, int)}
+    return fixed | {"segment_bytes": settings.segment_bytes, "disk_reserve_bytes": settings.disk_reserve_bytes}

@@ -1,0 +1,30 @@
+"""The write-ahead log: every acknowledged batch, on disk, in order.
+
+A log is a directory of segments, named by their number and first offset, and a manifest that says which must be there. A segment is a
+header, a snapshot of the producers at that point, frames, and a footer once it is complete. A frame is one batch: a header
+with a checksum, then the bytes as they were received. Each frame's checksum covers that of the frame before it, across segments, so that
+nothing can be changed, lost, doubled or swapped in the middle without being noticed. `docs/wal-format.md` describes every byte.
+
+`log` writes, `recovery` opens, `reader` follows while it is written, `inspect` looks at a directory from outside.
+The disk is behind `filesystem.FileSystem`.
+"""
+
+from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError
+from treering_ingest.wal.filesystem import PosixFileSystem
+from treering_ingest.wal.frame import Batch, Frame
+from treering_ingest.wal.log import Log, LogConfig, Mark, open_log
+from treering_ingest.wal.reader import LogCursor
+
+__all__ = [
+    "Batch",
+    "CorruptLogError",
+    "DiskFullError",
+    "Frame",
+    "Log",
+    "LogConfig",
+    "LogCursor",
+    "LogFailedError",
+    "Mark",
+    "PosixFileSystem",
+    "open_log",
+]

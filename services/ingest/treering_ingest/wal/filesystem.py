@@ -1,0 +1,135 @@
+"""The few things that the log asks of a disk: one directory of flat files. A simulated disk implements the same."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+_MAX_BUFFERS = 1024
+"""IOV_MAX of Linux: buffers in one `writev`."""
+
+
+class File(Protocol):
+    """An open file. Every method may raise OSError."""
+
+    def append(self, buffers: Sequence[bytes]) -> None:
+        """Writes all buffers at the end. After an error a part of them may be there."""
+
+    def read(self, position: int, length: int) -> bytes:
+        """Up to `length` bytes from `position`; fewer only at the end of the file."""
+
+    def size(self) -> int:
+        """Bytes in the file."""
+
+    def truncate(self, length: int) -> None:
+        """Cuts the file to `length` bytes."""
+
+    def sync(self) -> None:
+        """Makes content and size durable."""
+
+    def close(self) -> None:
+        """Releases the file; makes nothing durable."""
+
+
+class FileSystem(Protocol):
+    """One directory. Names are plain file names. Every method may raise OSError."""
+
+    path: Path
+
+    def names(self) -> list[str]:
+        """The files that are there, sorted."""
+
+    def create(self, name: str) -> File:
+        """An empty file, replacing an older one of that name."""
+
+    def open(self, name: str, *, writable: bool = False) -> File:
+        """A file that exists."""
+
+    def rename(self, old: str, new: str) -> None:
+        """Moves a file over another name atomically."""
+
+    def remove(self, name: str) -> None:
+        """Deletes a file."""
+
+    def sync_directory(self) -> None:
+        """Makes created, renamed and removed names durable."""
+
+
+class PosixFile:
+    """A file of the operating system."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def append(self, buffers: Sequence[bytes]) -> None:
+        """As the protocol says."""
+        for start in range(0, len(buffers), _MAX_BUFFERS):
+            self._append(buffers[start : start + _MAX_BUFFERS])
+
+    def _append(self, buffers: Sequence[bytes]) -> None:
+        wanted = sum(map(len, buffers))
+        written = os.writev(self._descriptor, buffers)
+        if written == wanted:
+            return
+        rest = memoryview(b"".join(buffers))[written:]
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def read(self, position: int, length: int) -> bytes:
+        """As the protocol says."""
+        return os.pread(self._descriptor, length, position)
+
+    def size(self) -> int:
+        """As the protocol says."""
+        return os.fstat(self._descriptor).st_size
+
+    def truncate(self, length: int) -> None:
+        """As the protocol says."""
+        os.ftruncate(self._descriptor, length)
+
+    def sync(self) -> None:
+        """As the protocol says."""
+        _sync_data(self._descriptor)
+
+    def close(self) -> None:
+        """As the protocol says."""
+        os.close(self._descriptor)
+
+
+_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+
+
+class PosixFileSystem:
+    """A directory of the operating system; files are private to their owner."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def names(self) -> list[str]:
+        """As the protocol says."""
+        return sorted(entry.name for entry in os.scandir(self.path) if entry.is_file())
+
+    def create(self, name: str) -> File:
+        """As the protocol says."""
+        return PosixFile(os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
+
+    def open(self, name: str, *, writable: bool = False) -> File:
+        """As the protocol says."""
+        mode = os.O_RDWR | os.O_APPEND if writable else os.O_RDONLY
+        return PosixFile(os.open(self.path / name, mode | os.O_CLOEXEC))
+
+    def rename(self, old: str, new: str) -> None:
+        """As the protocol says."""
+        (self.path / old).replace(self.path / new)
+
+    def remove(self, name: str) -> None:
+        """As the protocol says."""
+        (self.path / name).unlink()
+
+    def sync_directory(self) -> None:
+        """As the protocol says."""
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,171 @@
+"""A frame: one batch as the log keeps it. `docs/wal-format.md` describes the bytes."""
+
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import google_crc32c
+
+from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES
+from treering_ingest.wal.errors import BadFrameError
+
+MAGIC = b"TRFR"
+"""Begins every frame."""
+
+_FIXED = struct.Struct("<4sIQIHHQQQIII")
+"""Magic, payload length, first offset, record count, producer length, zero, arrival time, sequence, batch hash, synced position,
+previous CRC, payload CRC. The producer's bytes and the header's CRC follow."""
+
+_CRC = struct.Struct("<I")
+_EXTEND = google_crc32c.extend
+_VALUE = google_crc32c.value
+
+SMALLEST_HEADER_BYTES = _FIXED.size + _CRC.size
+"""Bytes of the header of a frame without a producer."""
+
+LARGEST_HEADER_BYTES = SMALLEST_HEADER_BYTES + MAX_PRODUCER_ID_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is appended.
+
+    Args:
+        payload: A serialised UploadLogsRequest.
+        record_count: Records in it; 0 keeps the producer's place and nothing else.
+        producer_id: UTF-8 bytes; empty = anonymous.
+        sequence: Of the producer; 0 = anonymous.
+        batch_hash: xxh3_64 of the bytes as they were received.
+        arrival_time_unix_nano: When it was accepted.
+    """
+
+    payload: bytes
+    record_count: int
+    producer_id: bytes
+    sequence: int
+    batch_hash: int
+    arrival_time_unix_nano: int
+
+
+class Frame(NamedTuple):
+    """What is read back.
+
+    `position` and `end` are bytes from the start of the segment. `synced_position` is how much of the segment was durable
+    when the frame was written. `crc` is the header's, which covers the payload's and links the next frame.
+    """
+
+    first_offset: int
+    record_count: int
+    arrival_time_unix_nano: int
+    producer_id: bytes
+    sequence: int
+    batch_hash: int
+    payload: bytes
+    synced_position: int
+    crc: int
+    position: int
+    end: int
+
+    @property
+    def end_offset(self) -> int:
+        """One past its last record."""
+        return self.first_offset + self.record_count
+
+
+def encode_header(batch: Batch, first_offset: int, synced_position: int, previous_crc: int, seed: int) -> tuple[bytes, int]:
+    """The header of a frame and its CRC, which is the link for the next one. `seed` binds it to its segment."""
+    fixed = _FIXED.pack(
+        MAGIC,
+        len(batch.payload),
+        first_offset,
+        batch.record_count,
+        len(batch.producer_id),
+        0,
+        batch.arrival_time_unix_nano,
+        batch.sequence,
+        batch.batch_hash,
+        synced_position,
+        previous_crc,
+        _VALUE(batch.payload),
+    )
+    covered = fixed + batch.producer_id
+    crc = _EXTEND(seed, covered)
+    return covered + _CRC.pack(crc), crc
+
+
+class Link(NamedTuple):
+    """Where the next frame must join: position in the segment, first offset, CRC of the frame (or segment header) before."""
+
+    position: int
+    offset: int
+    crc: int
+
+
+class Header(NamedTuple):
+    """A decoded header; `length` is its own bytes."""
+
+    payload_length: int
+    first_offset: int
+    record_count: int
+    arrival_time_unix_nano: int
+    producer_id: bytes
+    sequence: int
+    batch_hash: int
+    synced_position: int
+    previous_crc: int
+    payload_crc: int
+    crc: int
+    length: int
+
+
+def decode_header(buffer: bytes, at: int, position: int, seed: int) -> Header:
+    """Reads the header at `buffer[at:]`, which stands at `position` of its segment.
+
+    Raises:
+        BadFrameError: It is incomplete, or its CRC does not fit.
+    """
+    if len(buffer) - at < SMALLEST_HEADER_BYTES:
+        raise BadFrameError(position, "the file ends inside a frame header")
+    magic, length, offset, count, producer_length, zero, arrival, sequence, digest, synced, previous, payload_crc = _FIXED.unpack_from(
+        buffer, at
+    )
+    if magic != MAGIC or zero or producer_length > MAX_PRODUCER_ID_BYTES or length > MAX_BATCH_BYTES:
+        raise BadFrameError(position, "no frame begins here")
+    covered_end = at + _FIXED.size + producer_length
+    if len(buffer) < covered_end + _CRC.size:
+        raise BadFrameError(position, "the file ends inside a frame header")
+    (crc,) = _CRC.unpack_from(buffer, covered_end)
+    if _EXTEND(seed, buffer[at:covered_end]) != crc:
+        raise BadFrameError(position, "the frame header's checksum does not fit")
+    producer = buffer[at + _FIXED.size : covered_end]
+    header_length = covered_end + _CRC.size - at
+    return Header(length, offset, count, arrival, producer, sequence, digest, synced, previous, payload_crc, crc, header_length)
+
+
+def join(header: Header, payload: bytes, link: Link) -> Frame:
+    """The frame of a header and its payload, checked to follow `link`.
+
+    Raises:
+        BadFrameError: The payload is short or changed, or the frame does not follow the one before it.
+    """
+    if len(payload) < header.payload_length:
+        raise BadFrameError(link.position, "the file ends inside a payload")
+    if _VALUE(payload) != header.payload_crc:
+        raise BadFrameError(link.position, "the payload's checksum does not fit")
+    if header.previous_crc != link.crc:
+        raise BadFrameError(link.position, "the frame does not follow the one before it")
+    if header.first_offset != link.offset:
+        raise BadFrameError(link.position, f"the frame begins at offset {header.first_offset}, expected {link.offset}")
+    return Frame(
+        header.first_offset,
+        header.record_count,
+        header.arrival_time_unix_nano,
+        header.producer_id,
+        header.sequence,
+        header.batch_hash,
+        payload,
+        header.synced_position,
+        header.crc,
+        link.position,
+        link.position + header.length + header.payload_length,
+    )

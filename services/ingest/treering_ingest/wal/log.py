@@ -1,0 +1,359 @@
+"""The write-ahead log: append, sync, seal, delete."""
+
+import dataclasses
+import errno
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from treering_ingest.limits import MAX_PRODUCERS, VERIFY_AT_START_BYTES
+from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
+from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError
+from treering_ingest.wal.filesystem import File, FileSystem
+from treering_ingest.wal.frame import Batch, Link, encode_header
+from treering_ingest.wal.manifest import MANIFEST, Manifest, read_manifest, write_manifest
+from treering_ingest.wal.recovery import SegmentInfo, TornTail, check_complete, check_sealed, recover_newest, segment_names
+from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_PREVIOUS_CRC = 0
+
+
+class Mark(NamedTuple):
+    """Everything before this is durable: a segment, a position in it, and the offset there."""
+
+    segment: int
+    position: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """How a log is kept.
+
+    Args:
+        segment_bytes: A segment that has reached this size is sealed.
+        max_producers: Producers that are remembered.
+        verify_at_start_bytes: How much of the sealed segments is read and checked by `open`, newest first.
+    """
+
+    segment_bytes: int = 64 * 1024 * 1024
+    max_producers: int = MAX_PRODUCERS
+    verify_at_start_bytes: int = VERIFY_AT_START_BYTES
+
+
+@dataclass(slots=True)
+class _Active:
+    """The segment that is written."""
+
+    file: File
+    header: SegmentHeader
+    end: Link
+    frame_count: int
+    synced_position: int
+
+
+class Log:
+    """A log that is open for writing. Made by `open_log`.
+
+    States: *open*; *failed* after an error of the disk other than a lack of space: every method then raises LogFailedError, and only a
+    new process may look at the files again; *closed*.
+
+    One thread at a time may call its methods. The properties may be read by any thread: each is one value, replaced as a whole.
+    """
+
+    def __init__(self, files: FileSystem, config: LogConfig, manifest: Manifest, clock: Callable[[], int]) -> None:
+        self.files = files
+        self.log_id = manifest.log_id
+        self.torn_tail: TornTail | None = None
+        self.producers = ProducerTable(config.max_producers)
+        self.synced = Mark(0, 0, 0)
+        self.sync_count = 0
+        self._config = config
+        self._manifest = manifest
+        self._clock = clock
+        self._sealed: tuple[SegmentInfo, ...] = ()
+        self._end = Link(0, 0, _NO_PREVIOUS_CRC)
+        self._last_index = 0
+        self._active: _Active | None = None
+        self._failure: OSError | None = None
+
+    @property
+    def segments(self) -> tuple[SegmentInfo, ...]:
+        """All segments, oldest first; the last one is usually still written."""
+        sealed, active = self._sealed, self._active
+        if active is None or (sealed and sealed[-1].name.index >= active.header.index):
+            return sealed
+        name = SegmentName(active.header.index, active.header.first_offset)
+        return (*sealed, SegmentInfo(name, active.end.position))
+
+    @property
+    def start_offset(self) -> int:
+        """The oldest offset that can still be read."""
+        segments = self.segments
+        return segments[0].name.first_offset if segments else self.synced.offset
+
+    @property
+    def end_offset(self) -> int:
+        """One past the newest record, durable or not."""
+        return self._end.offset
+
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether something was appended since the last sync."""
+        active = self._active
+        return active is not None and active.synced_position != active.end.position
+
+    def append(self, batches: Sequence[Batch]) -> None:
+        """Writes the batches in order. They are not durable before `sync`.
+
+        Raises:
+            DiskFullError: Nothing of them was written; try again when there is space.
+            LogFailedError: The disk failed, now or before.
+        """
+        self._check_usable()
+        active = self._writable()
+        buffers, link = self._encode(active, batches)
+        try:
+            active.file.append(buffers)
+        except OSError as error:
+            raise self._undone(active, error) from error
+        for batch, end_offset in zip(batches, self._end_offsets(batches), strict=True):
+            self.producers.store(batch.producer_id, Stored(batch.sequence, batch.batch_hash, batch.record_count, end_offset))
+        active.frame_count += len(batches)
+        active.end = self._end = link
+
+    def _end_offsets(self, batches: Sequence[Batch]) -> list[int]:
+        ends, offset = [], self._end.offset
+        for batch in batches:
+            offset += batch.record_count
+            ends.append(offset)
+        return ends
+
+    def _encode(self, active: _Active, batches: Sequence[Batch]) -> tuple[list[bytes], Link]:
+        buffers: list[bytes] = []
+        position, offset, crc = active.end
+        for batch in batches:
+            header, crc = encode_header(batch, offset, active.synced_position, crc, active.header.crc)
+            buffers += (header, batch.payload)
+            position += len(header) + len(batch.payload)
+            offset += batch.record_count
+        return buffers, Link(position, offset, crc)
+
+    def sync(self) -> None:
+        """Makes everything that was appended durable.
+
+        Raises:
+            LogFailedError: The disk failed, now or before.
+        """
+        self._check_usable()
+        active = self._active
+        if active is None or not self.has_unsynced:
+            return
+        self._sync(active.file)
+        active.synced_position = active.end.position
+        self._mark(active)
+
+    def _mark(self, active: _Active) -> None:
+        self.synced = Mark(active.header.index, active.end.position, active.end.offset)
+
+    def _sync(self, file: File) -> None:
+        self.sync_count += 1
+        try:
+            file.sync()
+        except OSError as error:
+            raise self._fail(error) from error
+
+    def trim(self, below_offset: int, *, min_age_s: float = 0.0, min_bytes: int = 0) -> list[SegmentName]:
+        """Deletes sealed segments, oldest first, whose records are all below an offset; returns them.
+
+        Args:
+            below_offset: Every sink has everything below it safe.
+            min_age_s: Segments sealed less than this many seconds ago stay.
+            min_bytes: At least this many bytes of segments stay.
+
+        Raises:
+            LogFailedError: The disk failed, now or before.
+        """
+        self._check_usable()
+        gone = self._removable(below_offset, self._clock() - int(min_age_s * 1e9), min_bytes)
+        if not gone:
+            return []
+        try:
+            self._write_manifest(first_segment=gone[-1].index + 1)
+            self._sealed = self._sealed[len(gone) :]
+            for name in gone:
+                self.files.remove(name.file)
+            self.files.sync_directory()
+        except OSError as error:
+            raise self._undone(None, error) from error
+        return gone
+
+    def _removable(self, below_offset: int, sealed_before: int, min_bytes: int) -> list[SegmentName]:
+        gone, left = [], sum(info.size_bytes for info in self.segments)
+        for info in self._sealed if self._active else self._sealed[:-1]:
+            left -= info.size_bytes
+            if info.end_offset > below_offset or info.sealed_unix_nano > sealed_before or left < min_bytes:
+                break
+            gone.append(info.name)
+        return gone
+
+    def close(self) -> None:
+        """Seals the newest segment, so that the next start can tell damage from a crash. A failed log is left as it is."""
+        if self._failure or self._active is None:
+            return
+        if self._active.frame_count:
+            self._seal(self._active)
+        else:
+            self._active.file.close()
+            self._active = None
+
+    def _check_usable(self) -> None:
+        if self._failure:
+            raise LogFailedError(f"the log stopped after an error of the disk: {self._failure}")
+
+    def _fail(self, error: OSError) -> LogFailedError:
+        self._failure = error
+        return LogFailedError(f"the disk of {self.files.path} failed: {error}")
+
+    def _undone(self, active: _Active | None, error: OSError) -> LogFailedError | DiskFullError:
+        """Takes a partial write back when there was no space; anything else has broken the log."""
+        if error.errno not in _NO_SPACE:
+            return self._fail(error)
+        if active:
+            try:
+                active.file.truncate(active.end.position)
+            except OSError as second:
+                return self._fail(second)
+        return DiskFullError(f"{self.files.path}: {error.strerror}")
+
+    def _writable(self) -> _Active:
+        """The segment to append to, begun if there is none."""
+        if self._active and self._active.end.position >= self._config.segment_bytes:
+            self._seal(self._active)
+        return self._active or self.begin_segment()
+
+    def _seal(self, active: _Active) -> None:
+        position, offset, crc = active.end
+        footer = Footer(active.frame_count, offset, position, self._clock(), crc)
+        try:
+            active.file.append([encode_footer(footer, active.header.crc)])
+        except OSError as error:
+            raise self._undone(active, error) from error
+        self._sync(active.file)
+        self._mark(active)
+        name = SegmentName(active.header.index, active.header.first_offset)
+        self._sealed = (*self._sealed, SegmentInfo(name, active.file.size(), offset, footer.sealed_unix_nano))
+        self._active = None
+        active.file.close()
+
+    def begin_segment(self) -> _Active:
+        """Creates the next segment, complete and durable before it has its name: a half-written header cannot exist."""
+        index = self._last_index + 1
+        snapshot = encode_snapshot(self.producers)
+        offset, previous_crc = self._end.offset, self._end.crc
+        header = SegmentHeader(self.log_id, index, offset, self._clock(), secrets.randbits(64), previous_crc, snapshot)
+        content, crc = encode_segment_header(header)
+        header = dataclasses.replace(header, crc=crc)
+        name = SegmentName(index, offset).file
+        try:
+            file = self._create(name, content, index)
+        except OSError as error:
+            raise self._undone(None, error) from error
+        self._last_index, self._end = index, header.start
+        active = _Active(file, header, header.start, 0, header.start.position)
+        self._active = active
+        self._mark(active)
+        return active
+
+    def _create(self, name: str, content: bytes, index: int) -> File:
+        temporary = name + ".tmp"
+        file = self.files.create(temporary)
+        try:
+            file.append([content])
+            self.sync_count += 1
+            file.sync()
+            self.files.rename(temporary, name)
+            self.files.sync_directory()
+            self._write_manifest(last_segment=index)
+        except OSError:
+            file.close()
+            raise
+        return file
+
+    def _write_manifest(self, **changes: int) -> None:
+        self._manifest = dataclasses.replace(self._manifest, **changes)
+        write_manifest(self.files, self._manifest)
+
+    def recover(self) -> None:
+        """Reads what is there; used once, by `open_log`."""
+        self._remove_leftovers()
+        names = check_complete(segment_names(self.files), self._manifest)
+        previous = self._recover_sealed(names[:-1])
+        if names:
+            self._recover_newest(names[-1], previous)
+        self.begin_segment()
+
+    def _remove_leftovers(self) -> None:
+        """Removes what an interrupted creation or deletion left behind."""
+        for file in self.files.names():
+            name = SegmentName.parse(file)
+            if file.endswith(".tmp") or (name and name.index < self._manifest.first_segment):
+                self.files.remove(file)
+
+    def _recover_sealed(self, names: Sequence[SegmentName]) -> Footer | None:
+        sizes, budget = {name: _size(self.files, name) for name in names}, self._config.verify_at_start_bytes
+        thorough: set[SegmentName] = set()
+        for name in reversed(names):
+            budget -= sizes[name]
+            if budget >= 0:
+                thorough.add(name)
+        footer, infos = None, []
+        for name in names:
+            info, footer = check_sealed(self.files, name, self._manifest, footer, read_frames=name in thorough)
+            infos.append(info)
+        self._sealed = tuple(infos)
+        return footer
+
+    def _recover_newest(self, name: SegmentName, previous: Footer | None) -> None:
+        newest, self.torn_tail = recover_newest(self.files, name, self._manifest, previous, self._config.max_producers)
+        self.producers = newest.producers
+        if newest.frame_count == 0 and newest.footer is None:
+            # nothing in it: the next segment takes its number and, atomically, its name
+            self._end, self._last_index = Link(0, newest.end.offset, newest.header.previous_crc), name.index - 1
+            return
+        self._end, self._last_index = newest.end, name.index
+        if newest.footer:
+            info = SegmentInfo(name, newest.footer.length + FOOTER_BYTES, newest.footer.end_offset, newest.footer.sealed_unix_nano)
+            self._sealed = (*self._sealed, info)
+            return
+        file = self.files.open(name.file, writable=True)
+        self._seal(_Active(file, newest.header, newest.end, newest.frame_count, newest.end.position))
+
+
+def _size(files: FileSystem, name: SegmentName) -> int:
+    file = files.open(name.file)
+    try:
+        return file.size()
+    finally:
+        file.close()
+
+
+def open_log(files: FileSystem, config: LogConfig | None = None, clock: Callable[[], int] = time.time_ns) -> Log:
+    """Opens the log in a directory for writing, or creates it. Nobody else may have it open for writing.
+
+    Raises:
+        CorruptLogError: It is damaged: file, position, and what to do.
+    """
+    manifest = read_manifest(files)
+    if manifest is None:
+        if segment_names(files):
+            raise CorruptLogError(MANIFEST, 0, "the manifest is missing, but there are segments")
+        manifest = Manifest(int.from_bytes(os.urandom(8), "little") or 1, 1, 0)
+        write_manifest(files, manifest)
+    log = Log(files, config or LogConfig(), manifest, clock)
+    log.recover()
+    return log

@@ -1,0 +1,62 @@
+"""The manifest: which segments must be there, so that a file that went missing at either end is noticed."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import google_crc32c
+
+from treering_ingest.wal.errors import CorruptLogError
+from treering_ingest.wal.filesystem import FileSystem
+from treering_ingest.wal.segment import FORMAT_VERSION
+
+MANIFEST = "MANIFEST"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What must be in the directory.
+
+    Args:
+        log_id: The log.
+        first_segment: Segments below are deleted, or about to be.
+        last_segment: This one was created; the one after it may exist.
+    """
+
+    log_id: int
+    first_segment: int
+    last_segment: int
+
+
+def write_manifest(files: FileSystem, manifest: Manifest) -> None:
+    """Replaces the manifest so that a crash leaves the old one or the new one."""
+    line = json.dumps({"format": FORMAT_VERSION, **asdict(manifest), "log_id": f"{manifest.log_id:016x}"}).encode()
+    temporary = MANIFEST + ".tmp"
+    file = files.create(temporary)
+    try:
+        file.append([line, b"\n%08x\n" % google_crc32c.value(line)])
+        file.sync()
+    finally:
+        file.close()
+    files.rename(temporary, MANIFEST)
+    files.sync_directory()
+
+
+def read_manifest(files: FileSystem) -> Manifest | None:
+    """The manifest, or None in a directory without one.
+
+    Raises:
+        CorruptLogError: It is damaged or of a newer format.
+    """
+    if MANIFEST not in files.names():
+        return None
+    file = files.open(MANIFEST)
+    try:
+        line, _, rest = file.read(0, file.size()).partition(b"\n")
+    finally:
+        file.close()
+    if rest != b"%08x\n" % google_crc32c.value(line):
+        raise CorruptLogError(MANIFEST, 0, "the checksum of the manifest does not fit")
+    content = json.loads(line)
+    if content["format"] > FORMAT_VERSION:
+        raise CorruptLogError(MANIFEST, 0, f"format {content['format']} is newer than {FORMAT_VERSION}", "use a newer Treering")
+    return Manifest(int(content["log_id"], 16), content["first_segment"], content["last_segment"])

@@ -1,0 +1,96 @@
+"""Reading the log in order while it is written."""
+
+from collections.abc import Sequence
+
+from treering_ingest.wal.errors import BadFrameError, CorruptLogError
+from treering_ingest.wal.frame import Frame
+from treering_ingest.wal.log import Log
+from treering_ingest.wal.recovery import SegmentInfo
+from treering_ingest.wal.segment import SegmentName, SegmentReader, read_footer, read_segment_header
+
+
+class LogCursor:
+    """Walks the durable part of a log from an offset on. Blocks on the disk; one thread at a time.
+
+    A cursor behind the oldest segment begins there: the records before it are gone.
+
+    Args:
+        log: The log; it may be written meanwhile.
+        offset: The first record that is wanted.
+    """
+
+    def __init__(self, log: Log, offset: int) -> None:
+        self._log = log
+        self._wanted = offset
+        self._reader: SegmentReader | None = None
+        self._name = SegmentName(0, 0)
+        self._frames_end: int | None = None
+
+    def close(self) -> None:
+        """Closes the file that it reads."""
+        if self._reader:
+            self._reader.file.close()
+            self._reader = None
+
+    def read(self, max_bytes: int) -> list[Frame]:
+        """The next frames with records, at most `max_bytes` of payload but at least one frame; empty at the durable end.
+
+        Raises:
+            CorruptLogError: The log is damaged here; nothing is skipped.
+        """
+        frames: list[Frame] = []
+        room = max_bytes
+        while room > 0 and (frame := self._next()) is not None:
+            if frame.end_offset <= self._wanted or not frame.record_count:
+                continue
+            frames.append(frame)
+            room -= len(frame.payload)
+        return frames
+
+    def _next(self) -> Frame | None:
+        while True:
+            synced, segments = self._log.synced, self._log.segments
+            reader = self._reader or self._open(_containing(segments, self._wanted))
+            if reader is None:
+                return None
+            newest = self._name.index >= synced.segment
+            frame = self._next_of(reader, synced.position if newest else self._frames_end)
+            if frame is not None or newest:
+                return frame
+            following = next((info.name for info in segments if info.name.index > self._name.index), None)
+            if self._open(following) is None:
+                return None
+
+    def _next_of(self, reader: SegmentReader, end: int | None) -> Frame | None:
+        try:
+            return reader.next(self._find_end(reader) if end is None else end)
+        except BadFrameError as bad:
+            raise CorruptLogError(self._name.file, bad.position, bad.problem) from bad
+
+    def _find_end(self, reader: SegmentReader) -> int:
+        """Where the frames of a sealed segment end; its footer never changes, so it is read once."""
+        size = reader.file.size()
+        footer = read_footer(reader.file, size, reader.header.crc)
+        if footer is None:
+            raise CorruptLogError(self._name.file, size, "the segment has no valid footer although a newer one exists")
+        self._frames_end = footer.length
+        return footer.length
+
+    def _open(self, name: SegmentName | None) -> SegmentReader | None:
+        if name is None:
+            return None
+        self.close()
+        file = self._log.files.open(name.file)
+        try:
+            self._reader = SegmentReader(file, read_segment_header(file, name))
+        except BaseException:
+            file.close()
+            raise
+        self._name, self._frames_end = name, None
+        return self._reader
+
+
+def _containing(segments: Sequence[SegmentInfo], offset: int) -> SegmentName | None:
+    """The newest segment that begins at or below an offset, else the oldest there is."""
+    below = [info.name for info in segments if info.name.first_offset <= offset]
+    return below[-1] if below else next((info.name for info in segments), None)

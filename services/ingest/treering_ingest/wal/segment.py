@@ -1,0 +1,204 @@
+"""A segment: one file with a header, the producers at its beginning, frames, and a footer once it is complete."""
+
+import re
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import google_crc32c
+
+from treering_ingest.wal.errors import BadFrameError, CorruptLogError
+from treering_ingest.wal.filesystem import File
+from treering_ingest.wal.frame import LARGEST_HEADER_BYTES, Frame, Link, decode_header, join
+from treering_ingest.wal.frame import MAGIC as FRAME_MAGIC
+
+FORMAT_VERSION = 1
+MAGIC = b"TREERWAL"
+FOOTER_MAGIC = b"TRFT"
+
+_HEADER = struct.Struct("<8sIIQQQQQIII")
+_FOOTER = struct.Struct("<4sIQQQI")
+_CRC = struct.Struct("<I")
+HEADER_BYTES = _HEADER.size + _CRC.size
+FOOTER_BYTES = _FOOTER.size + _CRC.size
+
+_NAME = re.compile(r"^(\d{10})-(\d{20})\.wal$")
+_READ_AHEAD_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SegmentName:
+    """The name of a segment's file: its number, counted from 1, and its first offset."""
+
+    index: int
+    first_offset: int
+
+    @property
+    def file(self) -> str:
+        """The name in the directory; sorts like the log."""
+        return f"{self.index:010d}-{self.first_offset:020d}.wal"
+
+    @classmethod
+    def parse(cls, file: str) -> "SegmentName | None":
+        """None for files that are no segments."""
+        match = _NAME.match(file)
+        return cls(int(match[1]), int(match[2])) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentHeader:
+    """The first bytes of a segment; `crc` is set when it was encoded or decoded, and begins the chain of its frames.
+
+    `salt` is random and never leaves the directory, so that nobody can send a payload that passes for frames of the log.
+    """
+
+    log_id: int
+    index: int
+    first_offset: int
+    created_unix_nano: int
+    salt: int
+    previous_crc: int
+    snapshot: bytes
+    crc: int = 0
+
+    @property
+    def start(self) -> Link:
+        """Where the first frame joins."""
+        return Link(HEADER_BYTES + len(self.snapshot), self.first_offset, self.crc)
+
+
+class Footer(NamedTuple):
+    """The last bytes of a sealed segment: `last_crc` is the CRC of its last frame, `length` the bytes before the footer."""
+
+    frame_count: int
+    end_offset: int
+    length: int
+    sealed_unix_nano: int
+    last_crc: int
+
+
+def encode_segment_header(header: SegmentHeader) -> tuple[bytes, int]:
+    """The bytes that a segment begins with (header and snapshot), and the header's CRC."""
+    fixed = _HEADER.pack(
+        MAGIC,
+        FORMAT_VERSION,
+        0,
+        header.log_id,
+        header.index,
+        header.first_offset,
+        header.created_unix_nano,
+        header.salt,
+        header.previous_crc,
+        len(header.snapshot),
+        google_crc32c.value(header.snapshot),
+    )
+    crc = google_crc32c.value(fixed)
+    return fixed + _CRC.pack(crc) + header.snapshot, crc
+
+
+def read_segment_header(file: File, name: SegmentName) -> SegmentHeader:
+    """Reads and checks the beginning of a segment.
+
+    Raises:
+        CorruptLogError: It is short, changed, of a newer format, or not what its name says.
+    """
+    raw = file.read(0, HEADER_BYTES)
+    if len(raw) < HEADER_BYTES:
+        raise CorruptLogError(name.file, 0, "the file is shorter than a segment's header")
+    magic, version, _, log_id, index, first, created, salt, previous, snapshot_length, snapshot_crc = _HEADER.unpack_from(raw)
+    (crc,) = _CRC.unpack_from(raw, _HEADER.size)
+    if magic != MAGIC or google_crc32c.value(raw[: _HEADER.size]) != crc:
+        raise CorruptLogError(name.file, 0, "the segment header's checksum does not fit")
+    if version > FORMAT_VERSION:
+        raise CorruptLogError(name.file, 8, f"format {version} is newer than {FORMAT_VERSION}", "use a newer Treering")
+    if SegmentName(index, first) != name:
+        raise CorruptLogError(name.file, 0, f"the header is that of {SegmentName(index, first).file}: files were renamed or swapped")
+    snapshot = file.read(HEADER_BYTES, snapshot_length)
+    if google_crc32c.value(snapshot) != snapshot_crc:
+        raise CorruptLogError(name.file, HEADER_BYTES, "the checksum of the producers does not fit")
+    return SegmentHeader(log_id, index, first, created, salt, previous, snapshot, crc)
+
+
+def encode_footer(footer: Footer, seed: int) -> bytes:
+    """The footer's bytes; `seed` is the CRC of the segment's header."""
+    fixed = _FOOTER.pack(FOOTER_MAGIC, footer.frame_count, footer.end_offset, footer.length, footer.sealed_unix_nano, footer.last_crc)
+    return fixed + _CRC.pack(google_crc32c.extend(seed, fixed))
+
+
+def read_footer(file: File, size: int, seed: int) -> Footer | None:
+    """The footer at the end of a segment of `size` bytes; None when there is no valid one."""
+    raw = file.read(max(size - FOOTER_BYTES, 0), FOOTER_BYTES)
+    if len(raw) < FOOTER_BYTES:
+        return None
+    magic, frames, end_offset, length, sealed, last_crc = _FOOTER.unpack_from(raw)
+    (crc,) = _CRC.unpack_from(raw, _FOOTER.size)
+    if magic != FOOTER_MAGIC or google_crc32c.extend(seed, raw[: _FOOTER.size]) != crc or length != size - FOOTER_BYTES:
+        return None
+    return Footer(frames, end_offset, length, sealed, last_crc)
+
+
+class SegmentReader:
+    """Reads the frames of one segment in order and checks each: its own bytes, and that it follows the one before.
+
+    `link` is where the next frame must join; after a BadFrameError it stands at the bad bytes.
+    """
+
+    def __init__(self, file: File, header: SegmentHeader) -> None:
+        self.file = file
+        self.header = header
+        self.link = header.start
+        self._buffer = b""
+        self._buffer_start = 0
+
+    def next(self, end: int) -> Frame | None:
+        """The next frame, or None at `end`, a position that must be the end of a frame.
+
+        Raises:
+            BadFrameError: The bytes there are no valid frame.
+        """
+        position = self.link.position
+        if position >= end:
+            return None
+        at = self._load(position, LARGEST_HEADER_BYTES, end)
+        header = decode_header(self._buffer, at, position, self.header.crc)
+        at = self._load(position, header.length + header.payload_length, end)
+        begin = at + header.length
+        frame = join(header, self._buffer[begin : begin + header.payload_length], self.link)
+        self.link = Link(frame.end, frame.end_offset, frame.crc)
+        return frame
+
+    def frames(self, end: int) -> Iterator[Frame]:
+        """All frames below `end`."""
+        while (frame := self.next(end)) is not None:
+            yield frame
+
+    def _load(self, position: int, length: int, end: int) -> int:
+        """Makes `length` bytes from `position` (as far as `end` allows) part of the buffer; returns where they begin in it."""
+        length = min(length, end - position)
+        at = position - self._buffer_start
+        if at < 0 or at + length > len(self._buffer):
+            self._buffer = self.file.read(position, min(max(length, _READ_AHEAD_BYTES), end - position))
+            self._buffer_start, at = position, 0
+        return at
+
+
+def proof_of_damage(reader: SegmentReader, bad: BadFrameError, size: int) -> str | None:
+    """Why bytes that cannot be read are damage, and not the torn end of the last write; None when they may be torn.
+
+    A power cut may tear only what was not synced yet, but any part of that: a later frame of the same write can be whole. Each frame says
+    how much of the segment was durable when it was written, so a valid frame further on that calls the bad bytes durable proves damage.
+    """
+    if read_footer(reader.file, size, reader.header.crc) is not None:
+        return "the segment was sealed after it"
+    tail = reader.file.read(bad.position, size - bad.position)
+    at = tail.find(FRAME_MAGIC, 1)
+    while at >= 0:
+        try:
+            header = decode_header(tail, at, bad.position + at, reader.header.crc)
+        except BadFrameError:
+            header = None
+        if header is not None and header.synced_position > bad.position:
+            return f"a frame at byte {bad.position + at} was written when these bytes were already durable"
+        at = tail.find(FRAME_MAGIC, at + 1)
+    return None
