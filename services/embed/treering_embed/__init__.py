@@ -1,1 +1,11 @@
-"""treering."""
+"""The embedding service: what logs mean.
+
+A sink of the log. Of each delivery it keeps the *patterns* (service and masked message) that it has not seen before, in a *registry*
+(`registry`, SQLite) together with how far it is in the log; the records themselves it forgets. In the background each new pattern is
+*rendered* into two texts (`renderings`), *encoded* by a SentenceTransformer or a fast path made from it (`encoder`), and put into an
+*index*, Qdrant (`index`). A search encodes its text, asks the index for the nearest patterns, and looks at the best of them word by word
+(`search`, `late`). Cost of meaning: one run of the model for each new pattern, none for each record.
+
+In the data directory: `registry.sqlite` (the truth), `index/<identity>/` (made from it, at any time again), `encoder/<identity>/` (the fast
+path of a model), `FORMAT`, `LOCK`. An identity is a hash of everything that vectors depend on; another model, another directory.
+"""

@@ -1,0 +1,74 @@
+"""The service put together: registry, sink, meaning and server, and the tasks that run beside calls."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+
+from prometheus_client import CollectorRegistry
+
+from treering.v1 import embed_pb2_grpc, sink_pb2_grpc
+from treering_embed.book import PatternBook
+from treering_embed.meaning import Meaning
+from treering_embed.metrics import EmbedMetrics
+from treering_embed.registry import Registry
+from treering_embed.service import EmbedServicer
+from treering_embed.settings import EmbedSettings
+from treering_embed.sink import EmbedSink
+from treering_runtime.server import Server
+from treering_runtime.sink import SinkServicer
+
+EMBED_SERVICE = "treering.v1.EmbedService"
+SINK_SERVICE = "treering.v1.SinkService"
+REGISTRY_FILE = "registry.sqlite"
+
+
+class Application:
+    """One running service. `start`, then `run_until` something, then `stop`; nothing of it can be used twice."""
+
+    def __init__(self, settings: EmbedSettings, collector: CollectorRegistry) -> None:
+        self._settings = settings
+        self._registry = Registry(settings.data_dir / REGISTRY_FILE)
+        self._registry_thread = ThreadPoolExecutor(1, "registry")
+        summary = self._registry.summary(int(time.time() // 86_400))
+        metrics = EmbedMetrics(collector)
+        self._book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
+        self.sink = EmbedSink(self._registry, self._registry_thread, self._book, summary, metrics)
+        self.meaning = Meaning(settings, self._registry, self._registry_thread, self._book, self.sink, metrics, collector)
+        self.server = Server(settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector)
+        servicer = EmbedServicer(settings, self.meaning, self._book, self.sink.board, metrics)
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
+        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink), self.server.grpc)
+
+    async def start(self) -> None:
+        """Takes records from here on."""
+        await self.sink.restore()
+        await self.server.start(ready=False)
+        await self.server.set_ready(SINK_SERVICE, ready=True)
+
+    async def run_until(self, ended: Coroutine[None, None, None]) -> None:
+        """Commits, prepares and indexes until `ended` is; whatever fails for good among them ends it too, by its exception."""
+        tasks = {asyncio.create_task(work) for work in (ended, self.sink.commit_forever(), self._mean_forever())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _mean_forever(self) -> None:
+        indexer = await self.meaning.prepare()
+        for name in ("", EMBED_SERVICE):
+            await self.server.set_ready(name, ready=True)
+        await indexer.run_forever()
+
+    async def stop(self) -> None:
+        """Drains calls, commits what was taken, closes everything in reverse."""
+        await self.server.stop(self._settings.drain_seconds)
+        await self.sink.commit()
+        self.sink.close()
+        self.meaning.close()
+        self._registry_thread.shutdown()
+        self._registry.close()

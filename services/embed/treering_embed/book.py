@@ -1,0 +1,107 @@
+"""What is known of patterns while the service runs: which are known, which wait for their vector, and whether there is room for more."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from treering_embed.limits import MAX_REFUSED_REMEMBERED
+from treering_embed.registry import Pattern, Summary
+
+_SECONDS_A_DAY = 86_400
+
+
+class PatternBook:
+    """The registry's summary, kept up to date in memory, so that a known pattern costs one look into a set.
+
+    A pattern over a cap is *keyword-only*: not registered, counted, and considered again the next day. Belongs to one event loop.
+
+    Args:
+        summary: Of the registry, at start.
+        max_patterns: Patterns that may be registered.
+        max_new_per_day: New patterns a service and day.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, summary: Summary, max_patterns: int, max_new_per_day: int, clock: Callable[[], float] = time.time) -> None:
+        self._known = set(summary.pattern_ids)
+        self._pending: dict[int, dict[int, int]] = {}
+        self._max_patterns = max_patterns
+        self._max_new_per_day = max_new_per_day
+        self._clock = clock
+        self._day = self.today()
+        self._new_today = dict(summary.registered_today)
+        self._refused: set[int] = set()
+        self.requeue(summary.pending)
+
+    def today(self) -> int:
+        """Days since 1970."""
+        return int(self._clock() // _SECONDS_A_DAY)
+
+    @property
+    def pattern_count(self) -> int:
+        """Registered patterns."""
+        return len(self._known)
+
+    @property
+    def pending_count(self) -> int:
+        """Registered patterns without a vector."""
+        return sum(map(len, self._pending.values()))
+
+    @property
+    def keyword_only_count(self) -> int:
+        """Patterns of today that were over a cap."""
+        return len(self._refused)
+
+    def is_known(self, pattern_id: int) -> bool:
+        """Whether the pattern is registered. Safe to ask from another thread."""
+        return pattern_id in self._known
+
+    def admit(self, candidates: Sequence[Pattern]) -> list[Pattern]:
+        """Those of the patterns that are new and find room; from now on they are known, and wait for their vectors."""
+        self._turn_day()
+        admitted = [pattern for pattern in candidates if self._has_room(pattern)]
+        for pattern in admitted:
+            self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = pattern.first_offset
+        return admitted
+
+    def _turn_day(self) -> None:
+        if (today := self.today()) != self._day:
+            self._day = today
+            self._new_today.clear()
+            self._refused.clear()
+
+    def _has_room(self, pattern: Pattern) -> bool:
+        if pattern.pattern_id in self._known:
+            return False
+        count = self._new_today.get(pattern.service, 0)
+        if len(self._known) >= self._max_patterns or count >= self._max_new_per_day:
+            if len(self._refused) < MAX_REFUSED_REMEMBERED:
+                self._refused.add(pattern.pattern_id)
+            return False
+        self._known.add(pattern.pattern_id)
+        self._new_today[pattern.service] = count + 1
+        return True
+
+    def settle(self, pattern_ids: Iterable[int]) -> None:
+        """These patterns wait no more."""
+        ids = set(pattern_ids)
+        for waiting in self._pending.values():
+            for pattern_id in ids & waiting.keys():
+                del waiting[pattern_id]
+
+    def requeue(self, pending: Iterable[tuple[int, int, int]]) -> None:
+        """Lets patterns wait (again), besides those that do: (pattern id, log id, first offset)."""
+        for pattern_id, log_id, first_offset in pending:
+            self._pending.setdefault(log_id, {})[pattern_id] = first_offset
+        for log_id, waiting in self._pending.items():
+            self._pending[log_id] = dict(sorted(waiting.items(), key=lambda item: item[1]))
+
+    def forget(self, pattern_ids: Iterable[int]) -> None:
+        """These patterns are not known any more."""
+        gone = set(pattern_ids)
+        self._known -= gone
+        self.settle(gone)
+
+    def visible_end(self, log_id: int, next_offset: int) -> int:
+        """Below it, every pattern of the log is found by meaning, or never will be: the oldest record whose pattern waits."""
+        waiting = self._pending.get(log_id)
+        return min(next(iter(waiting.values())), next_offset) if waiting else next_offset

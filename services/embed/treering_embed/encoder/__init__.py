@@ -1,0 +1,53 @@
+"""Text to vectors.
+
+The reference is a SentenceTransformer. It needs torch, which takes seconds to import and hundreds of megabytes, so the serving process
+avoids it: `prepare` has a child process export the reference's transformer once (`export`), compare both over `sample` texts, and keep
+the result under the model's identity; `fast` then runs it by onnxruntime. If that fails, `reference` serves, slower and the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+"""Rows of vectors."""
+
+Ids = NDArray[np.int64]
+"""Wordpieces, as numbers of the model's vocabulary."""
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the model says about n texts, in their order."""
+
+    dense: Matrix
+    """(n, dimension), rows of unit length: the meaning of a whole text."""
+
+    tokens: list[Matrix]
+    """For each text (wordpieces, token dimension), rows of unit length: the meaning of each wordpiece where it stands. No special ones."""
+
+    pieces: list[Ids]
+    """For each text its wordpieces, one for each row of `tokens`."""
+
+
+class Encoder(Protocol):
+    """A model. Belongs to one thread at a time."""
+
+    name: str
+    """What computes: `sentence-transformers` or `onnxruntime`."""
+
+    dimension: int
+    """Numbers in a dense vector."""
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encodes texts in one run; the caller bounds their number and length (see `batches`)."""
+
+
+def unit(rows: Matrix) -> Matrix:
+    """Rows scaled to unit length; a row of zeros stays one."""
+    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    scaled: Matrix = (rows / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32, copy=False)
+    return scaled

@@ -1,0 +1,43 @@
+"""The SentenceTransformer itself: what every other way of computing is measured against. Imports torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from sentence_transformers import SentenceTransformer
+
+from treering_embed.encoder import Encoded, unit
+from treering_embed.limits import MAX_WORDPIECES
+
+
+class ReferenceEncoder:
+    """A SentenceTransformer on the CPU.
+
+    Args:
+        path: Its directory.
+        threads: Threads of torch.
+    """
+
+    name = "sentence-transformers"
+
+    def __init__(self, path: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.model = SentenceTransformer(str(path), device="cpu")
+        self.model.max_seq_length = min(MAX_WORDPIECES, self.model.max_seq_length or MAX_WORDPIECES)
+        self.dimension = int(self.model.get_embedding_dimension() or 0)
+        tokenizer = self.model.tokenizer
+        self._special = np.array(sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}), np.int64)
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Encodes texts in one run."""
+        with torch.inference_mode():
+            out = self.model(self.model.preprocess(list(texts)))
+        ids, mask = out["input_ids"].numpy().astype(np.int64), out["attention_mask"].numpy().astype(bool)
+        wanted = mask & ~np.isin(ids, self._special)
+        embeddings = out["token_embeddings"].float().numpy()
+        return Encoded(
+            dense=unit(out["sentence_embedding"].float().numpy()),
+            tokens=[unit(rows[kept]) for rows, kept in zip(embeddings, wanted, strict=True)],
+            pieces=[row[kept] for row, kept in zip(ids, wanted, strict=True)],
+        )

@@ -1,0 +1,156 @@
+"""Qdrant Edge: the engine as a library, in this process, one directory.
+
+Known of Edge 0.9 and dealt with here: `update` is durable only after `flush`; a full disk kills the process, so free space is checked
+before; it takes vectors that are not finite; a second open damages the first, which the data directory's lock prevents; `optimize`
+holds the interpreter's lock for seconds, so it is never called and search stays exact.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import qdrant_edge as qe
+from numpy.typing import NDArray
+
+from treering_embed.encoder import Matrix
+from treering_embed.index import (
+    DENSE,
+    EVERYTHING,
+    SERVICE,
+    TOKENS,
+    Hits,
+    IndexFault,
+    PatternPoint,
+    Selection,
+    check_finite,
+)
+from treering_embed.limits import LATE_DIMENSION, MIN_FREE_BYTES
+
+_SCROLL = 10_000
+_T = TypeVar("_T")
+_EXACT = qe.SearchParams(exact=True)
+
+
+class EdgeIndex:
+    """An open shard.
+
+    Args:
+        path: Its directory; made if there is none.
+        dimension: Numbers in a dense vector.
+        min_free_bytes: Space on the disk below which nothing is opened or written.
+
+    Raises:
+        IndexFault: The disk is too full to open it.
+        DamagedIndex: The files cannot be read; the caller rebuilds.
+    """
+
+    kind = "edge"
+
+    def __init__(self, path: Path, dimension: int, min_free_bytes: int = MIN_FREE_BYTES) -> None:
+        self._path = path
+        self._min_free_bytes = min_free_bytes
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._check_space()
+        self._shard = _load(path) if any(path.iterdir()) else _create(path, dimension)
+
+    def upsert(self, points: Sequence[PatternPoint]) -> None:
+        """Adds or replaces points."""
+        check_finite(points)
+        self._check_space()
+        made = [
+            qe.Point(
+                id=point.pattern_id,
+                vector={DENSE: point.dense.tolist(), TOKENS: point.tokens.tolist()},
+                payload={SERVICE: point.service},
+            )
+            for point in points
+        ]
+        self._call(self._shard.update, qe.UpdateOperation.upsert_points(made))
+
+    def flush(self) -> None:
+        """Writes everything to the disk."""
+        self._check_space()
+        self._call(self._shard.flush)
+
+    def delete(self, pattern_ids: Sequence[int]) -> None:
+        """Removes points."""
+        self._check_space()
+        self._call(self._shard.update, qe.UpdateOperation.delete_points(list(pattern_ids)))
+
+    def all_ids(self) -> NDArray[np.uint64]:
+        """The ids of all points."""
+        ids: list[int] = []
+        offset = None
+        while True:
+            request = qe.ScrollRequest(offset=offset, limit=_SCROLL, with_payload=False, with_vector=False)
+            records, offset = self._call(self._shard.scroll, request)
+            ids += [record.id for record in records]
+            if offset is None:
+                return np.array(ids, np.uint64)
+
+    def nearest(self, dense: NDArray[np.float32], limit: int, selection: Selection = EVERYTHING) -> Hits:
+        """The points with the greatest cosine."""
+        return self._query(qe.Query.Nearest(dense.tolist(), using=DENSE), limit, selection)
+
+    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> Hits:
+        """Late interaction with the points named."""
+        return self._query(qe.Query.Nearest(tokens.tolist(), using=TOKENS), len(pattern_ids), Selection(pattern_ids))
+
+    def close(self) -> None:
+        """Closes the shard, which also flushes it."""
+        self._shard.close()
+
+    def _query(self, query: qe.Query, limit: int, selection: Selection) -> Hits:
+        if selection.empty or not limit:
+            return Hits.of([])
+        request = qe.QueryRequest(limit=limit, query=query, filter=_filter(selection), params=_EXACT)
+        return Hits.of([(point.id, point.score) for point in self._call(self._shard.query, request)])
+
+    def _call(self, function: Callable[..., _T], *arguments: object) -> _T:
+        try:
+            return function(*arguments)
+        except Exception as error:  # Edge raises nothing more special
+            raise IndexFault(f"{self._path}: {error}") from error
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self._path).free
+        if free < self._min_free_bytes:
+            raise IndexFault(f"{self._path}: {free} bytes are free, {self._min_free_bytes} are needed; make room on the disk")
+
+
+class DamagedIndex(Exception):  # noqa: N818 - says what is there, not what went wrong
+    """The files of a shard cannot be read."""
+
+
+def _load(path: Path) -> Any:
+    try:
+        return qe.EdgeShard.load(str(path))
+    except Exception as error:  # Edge raises nothing more special
+        raise DamagedIndex(f"{path}: {error}") from error
+
+
+def _create(path: Path, dimension: int) -> Any:
+    no_graph = qe.HnswIndexConfig(m=0, ef_construct=16, full_scan_threshold=10_000_000)
+    tokens = qe.EdgeVectorParams(
+        size=LATE_DIMENSION,
+        distance=qe.Distance.Dot,
+        multivector_config=qe.MultiVectorConfig(qe.MultiVectorComparator.MaxSim),
+        datatype=qe.VectorStorageDatatype.Float16,
+        hnsw_config=no_graph,
+    )
+    vectors = {DENSE: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine), TOKENS: tokens}
+    shard = qe.EdgeShard.create(str(path), qe.EdgeConfig(vectors=vectors, wal_enabled=True))
+    shard.update(qe.UpdateOperation.create_field_index(SERVICE, qe.KeywordIndexParams()))
+    shard.flush()
+    return shard
+
+
+def _filter(selection: Selection) -> Any:
+    conditions: list[Any] = []
+    if selection.pattern_ids is not None:
+        conditions.append(qe.HasIdCondition(set(selection.pattern_ids)))
+    if selection.services:
+        conditions.append(qe.FieldCondition(key=SERVICE, match=qe.MatchAny(list(selection.services))))
+    return qe.Filter(must=conditions) if conditions else None

@@ -1,0 +1,172 @@
+"""A Qdrant server or cluster by qdrant-client.
+
+The collection carries the index identity in its name; people and dashboards reach it by an alias.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import grpc
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import QdrantClient, models
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+
+from treering_embed.encoder import Matrix
+from treering_embed.index import (
+    DENSE,
+    EVERYTHING,
+    SERVICE,
+    TOKENS,
+    Hits,
+    IndexFault,
+    PatternPoint,
+    Selection,
+    check_finite,
+)
+from treering_embed.limits import INDEX_TIMEOUT_S, LATE_DIMENSION
+
+_SCROLL = 10_000
+_EXACT = models.SearchParams(exact=True)
+_T = TypeVar("_T")
+
+
+def connect(url: str, api_key: str) -> QdrantClient:
+    """A client that speaks gRPC to `url`; opens no connection yet."""
+    secure = url.startswith("https://")
+    host, _, port = url.partition("://")[2].rstrip("/").rpartition(":")
+    return QdrantClient(
+        host=host,
+        grpc_port=int(port),
+        prefer_grpc=True,
+        https=secure,
+        api_key=api_key or None,
+        timeout=INDEX_TIMEOUT_S,
+        check_compatibility=False,
+    )
+
+
+class ServerIndex:
+    """A collection of a server; made if there is none.
+
+    Args:
+        client: Who to ask.
+        collection: The collection's name.
+        alias: Points at the collection once it is there.
+        dimension: Numbers in a dense vector.
+
+    Raises:
+        IndexFault: The server does not answer, or the collection is a foreign one.
+    """
+
+    kind = "server"
+
+    def __init__(self, client: QdrantClient, collection: str, alias: str, dimension: int) -> None:
+        self._client = client
+        self._collection = collection
+        if not self._call(client.collection_exists, collection):
+            self._create(dimension)
+        self._check_shape(dimension)
+        self._point_alias(alias)
+
+    def upsert(self, points: Sequence[PatternPoint]) -> None:
+        """Adds or replaces points; returns when the server has them on disk."""
+        check_finite(points)
+        made = [
+            models.PointStruct(
+                id=point.pattern_id,
+                vector={DENSE: point.dense.tolist(), TOKENS: point.tokens.tolist()},
+                payload={SERVICE: point.service},
+            )
+            for point in points
+        ]
+        self._call(self._client.upsert, self._collection, made, wait=True)
+
+    def flush(self) -> None:
+        """Nothing to do: every change waits until the server has it on disk."""
+
+    def delete(self, pattern_ids: Sequence[int]) -> None:
+        """Removes points."""
+        self._call(self._client.delete, self._collection, models.PointIdsList(points=list(pattern_ids)), wait=True)
+
+    def all_ids(self) -> NDArray[np.uint64]:
+        """The ids of all points."""
+        ids: list[int] = []
+        offset: Any = None
+        while True:
+            records, offset = self._call(
+                self._client.scroll, self._collection, limit=_SCROLL, offset=offset, with_payload=False, with_vectors=False
+            )
+            ids += [int(record.id) for record in records]
+            if offset is None:
+                return np.array(ids, np.uint64)
+
+    def nearest(self, dense: NDArray[np.float32], limit: int, selection: Selection = EVERYTHING) -> Hits:
+        """The points with the greatest cosine."""
+        return self._query(dense.tolist(), DENSE, limit, selection)
+
+    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> Hits:
+        """Late interaction with the points named."""
+        return self._query(tokens.tolist(), TOKENS, len(pattern_ids), Selection(pattern_ids))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._client.close()
+
+    def _query(self, query: Any, using: str, limit: int, selection: Selection) -> Hits:
+        if selection.empty or not limit:
+            return Hits.of([])
+        found = self._call(
+            self._client.query_points,
+            self._collection,
+            query=query,
+            using=using,
+            limit=limit,
+            query_filter=_filter(selection),
+            search_params=_EXACT,
+            with_payload=False,
+        )
+        return Hits.of([(int(point.id), point.score) for point in found.points])
+
+    def _create(self, dimension: int) -> None:
+        tokens = models.VectorParams(
+            size=LATE_DIMENSION,
+            distance=models.Distance.DOT,
+            multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
+            datatype=models.Datatype.FLOAT16,
+            hnsw_config=models.HnswConfigDiff(m=0),
+        )
+        vectors = {DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE), TOKENS: tokens}
+        self._call(self._client.create_collection, self._collection, vectors_config=vectors)
+        self._call(self._client.create_payload_index, self._collection, SERVICE, models.PayloadSchemaType.KEYWORD, wait=True)
+
+    def _check_shape(self, dimension: int) -> None:
+        vectors = self._call(self._client.get_collection, self._collection).config.params.vectors
+        sizes = {name: params.size for name, params in vectors.items()} if isinstance(vectors, dict) else {}
+        if sizes != {DENSE: dimension, TOKENS: LATE_DIMENSION}:
+            raise IndexFault(f"the collection {self._collection} was made by something else; rename or remove it, or set qdrant_collection")
+
+    def _point_alias(self, alias: str) -> None:
+        aliases = self._call(self._client.get_aliases).aliases
+        if any(found.alias_name == alias and found.collection_name == self._collection for found in aliases):
+            return
+        drop = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))]
+        make = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=self._collection, alias_name=alias))
+        had = any(found.alias_name == alias for found in aliases)
+        self._call(self._client.update_collection_aliases, [*(drop if had else []), make])
+
+    def _call(self, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
+        try:
+            return function(*arguments, **options)
+        except (grpc.RpcError, ApiException, ResponseHandlingException, OSError) as error:
+            detail = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+            raise IndexFault(f"the Qdrant server does not do {function.__name__}: {detail}") from error
+
+
+def _filter(selection: Selection) -> models.Filter | None:
+    conditions: list[models.Condition] = []
+    if selection.pattern_ids is not None:
+        conditions.append(models.HasIdCondition(has_id=list(selection.pattern_ids)))
+    if selection.services:
+        conditions.append(models.FieldCondition(key=SERVICE, match=models.MatchAny(any=list(selection.services))))
+    return models.Filter(must=conditions) if conditions else None

@@ -1,0 +1,86 @@
+"""Limits of the embedding service, each with its unit and its reason."""
+
+MAX_WORDPIECES = 128
+"""Wordpieces that are read of a text, special ones included: more than 64 changed no ranking where it was measured, and time grows with length."""
+
+MAX_ENCODE_TEXTS = 32
+"""Texts in one run of the model: a search that arrives during a run waits for its end, a few 10 ms."""
+
+MAX_ENCODE_WORDPIECES = 2_048
+"""Wordpieces in one run of the model, padding included: bounds a run of long texts as `MAX_ENCODE_TEXTS` bounds one of short texts."""
+
+MAX_WAITING_SEARCHES = 64
+"""Searches that wait for the model; beyond it the service is overloaded and says so, before callers time out."""
+
+MAX_WAITING_TEXTS = 1_024
+"""Texts of EmbedTexts that wait for the model, all calls together: about three seconds of work on two cores."""
+
+OVERLOAD_RETRY_S = 0.5
+"""When to try again after an overload, seconds: the waiting searches are done in less."""
+
+LATE_DIMENSION = 64
+"""Numbers in a token vector that is kept for late interaction: 64 of 384 ranked as well as all of them, at a sixth of the memory."""
+
+RERANK_DEPTH = 100
+"""Candidates by the dense vector that are scored by late interaction: more did not improve the ranking."""
+
+MAX_SEARCH_LIMIT = 10_000
+"""Patterns that one search may return: what fits one gRPC message with room."""
+
+MAX_ALSO_SCORE = 10_000
+"""Patterns that are scored besides the best: literal hits of one search are far fewer."""
+
+MAX_RESTRICT = 500_000
+"""Patterns that a search may be restricted to: above the largest registry, so that any filter fits."""
+
+MAX_SERVICES = 10_000
+"""Services that a search may be restricted to, compared one by one."""
+
+MAX_SCORE_TEXTS = 16
+"""Texts of one ScorePatterns: each is a pass over the whole index."""
+
+SCORE_SLICE = 16_384
+"""Patterns in one message of ScorePatterns: below the largest message with 16 texts."""
+
+MAX_EMBED_TEXTS = 256
+"""Texts of one EmbedTexts: below a second of work."""
+
+MAX_FORGET = 10_000
+"""Patterns of one ForgetPatterns."""
+
+MAX_MIN_POSITIONS = 64
+"""Positions that a call may wait for: one a log."""
+
+INDEX_BATCH = 256
+"""Patterns that are encoded and upserted together: Edge holds the interpreter's lock for a few ms for as many."""
+
+FLUSH_INTERVAL_S = 2.0
+"""Longest time in seconds that vectors wait for a flush (and their patterns for being called indexed) while others follow."""
+
+COMMIT_LINGER_S = 0.05
+"""How long progress is gathered before it is committed, seconds: one fsync for all batches in it, and no more than 20 a second."""
+
+MAX_UNCOMMITTED_PATTERNS = 10_000
+"""Patterns that wait for their commit; delivery waits beyond it. Reached only while the disk refuses writes."""
+
+MAX_REFUSED_REMEMBERED = 1_000_000
+"""Patterns over a cap that are remembered to count each once, 8 to 90 bytes each; counting stops there."""
+
+RETRY_MIN_S = 0.5
+"""First pause after a fault of the environment (disk, index, peer), seconds; doubled each time up to `RETRY_MAX_S`."""
+
+RETRY_MAX_S = 30.0
+"""Longest pause between attempts, seconds."""
+
+MIN_FREE_BYTES = 256 * 1024 * 1024
+"""Space that must be free before the embedded index is opened or written, bytes: it maps its files, and a full disk would kill the process
+with SIGBUS. Four of its 32 MiB pages, a segment, and room."""
+
+EXPORT_TIMEOUT_S = 600.0
+"""Longest time for making the fast path, seconds: ten seconds on an idle laptop, minutes on a drowned one."""
+
+INDEX_TIMEOUT_S = 10
+"""Deadline of one call to an index server, seconds."""
+
+SQLITE_BUSY_S = 10.0
+"""How long the registry waits for a reader that holds it (a person with `sqlite3`), seconds."""

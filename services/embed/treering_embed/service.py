@@ -1,0 +1,174 @@
+"""Handlers of `EmbedService`: translate, delegate, translate."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+import numpy as np
+
+from treering.v1 import embed_pb2
+from treering.v1.embed_pb2_grpc import EmbedServiceServicer
+from treering.v1.log_pb2 import Position
+from treering_embed import limits
+from treering_embed.book import PatternBook
+from treering_embed.encoder.queue import Urgency
+from treering_embed.index import EVERYTHING, Selection
+from treering_embed.meaning import Meaning
+from treering_embed.metrics import EmbedMetrics
+from treering_embed.renderings import RENDERING_VERSION
+from treering_embed.search import Ranking
+from treering_embed.settings import EmbedSettings
+from treering_runtime.errors import invalid_field
+from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
+from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.progress import ProgressBoard
+
+
+class EmbedServicer(EmbedServiceServicer):
+    """Serves patterns by meaning."""
+
+    def __init__(self, settings: EmbedSettings, meaning: Meaning, book: PatternBook, board: ProgressBoard, metrics: EmbedMetrics) -> None:
+        self._settings, self._meaning, self._book, self._board, self._metrics = settings, meaning, book, board, metrics
+        self._started_ns = time.time_ns()
+
+    async def SearchPatterns(
+        self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.SearchPatternsResponse:
+        """Ranks patterns by closeness of meaning to a text."""
+        _check_texts("text", [request.text], 1)
+        _check_range("limit", request.limit, limits.MAX_SEARCH_LIMIT)
+        selection = _selection(request)
+        _check_count("also_score_ids", request.also_score_ids, limits.MAX_ALSO_SCORE)
+        searcher = self._meaning.ready().searcher
+        await self._wait(request.min_positions, context)
+        seen, pending = self._board.seen(), self._book.pending_count
+        query = (await searcher.encode([request.text]))[0]
+        with self._metrics.search_seconds.time():
+            ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
+        return embed_pb2.SearchPatternsResponse(scores=_scores(ranking), seen=seen, pending_count=pending, mask_version=MASK_VERSION)
+
+    async def ScorePatterns(
+        self, request: embed_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[embed_pb2.ScorePatternsResponse]:
+        """Scores every pattern against each text, in slices."""
+        _check_texts("texts", request.texts, limits.MAX_SCORE_TEXTS)
+        searcher = self._meaning.ready().searcher
+        await self._wait(request.min_positions, context)
+        seen, count = self._board.seen(), max(self._book.pattern_count, 1)
+        rankings = [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(request.texts)]
+        for response in _slices(rankings):
+            if seen:
+                response.seen.extend(seen)
+                seen = []
+            yield response
+
+    async def EmbedTexts(
+        self, request: embed_pb2.EmbedTextsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.EmbedTextsResponse:
+        """Vectors of texts."""
+        del context
+        _check_texts("texts", request.texts, limits.MAX_EMBED_TEXTS)
+        encoded = await self._meaning.ready().encoder.encode(request.texts, Urgency.TEXTS)
+        embeddings = [embed_pb2.Embedding(values=row.tolist()) for row in encoded.dense]
+        return embed_pb2.EmbedTextsResponse(embeddings=embeddings, model=self._settings.model)
+
+    async def ForgetPatterns(
+        self, request: embed_pb2.ForgetPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.ForgetPatternsResponse:
+        """Forgets patterns that no record has any more."""
+        del context
+        _check_count("pattern_ids", request.pattern_ids, limits.MAX_FORGET)
+        below = {position.log_id: position.offset for position in request.below}
+        return embed_pb2.ForgetPatternsResponse(forgotten_count=await self._meaning.forget(list(request.pattern_ids), below))
+
+    async def GetEmbedStatus(
+        self, request: embed_pb2.GetEmbedStatusRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.GetEmbedStatusResponse:
+        """Which model is in use, and how far the index is."""
+        del request, context
+        model = self._meaning.ready().model if self._meaning.is_ready else None
+        return embed_pb2.GetEmbedStatusResponse(
+            model=self._settings.model,
+            model_sha256=model.weights.sha256 if model else "",
+            dimension=model.encoder.dimension if model else 0,
+            encoder=model.encoder.name if model else "",
+            rendering_version=RENDERING_VERSION,
+            mask_version=MASK_VERSION,
+            pattern_count=self._book.pattern_count,
+            pending_count=self._book.pending_count,
+            keyword_only_count=self._book.keyword_only_count,
+            seen=self._board.seen(),
+            index=self._settings.index,
+            model_ready=self._meaning.is_ready,
+            start_time_unix_nano=self._started_ns,
+            limits=self._limits(),
+        )
+
+    def _limits(self) -> dict[str, int]:
+        return {
+            "max_patterns": self._settings.max_patterns,
+            "max_new_patterns_per_day": self._settings.max_new_patterns_per_day,
+            "max_waiting_searches": limits.MAX_WAITING_SEARCHES,
+            "max_waiting_texts": limits.MAX_WAITING_TEXTS,
+            "max_wordpieces": limits.MAX_WORDPIECES,
+            "rerank_depth": limits.RERANK_DEPTH,
+        }
+
+    async def _wait(self, positions: Sequence[Position], context: "grpc.aio.ServicerContext[object, object]") -> None:
+        _check_count("min_positions", positions, limits.MAX_MIN_POSITIONS)
+        await self._board.wait_visible(positions, context.time_remaining())
+
+
+def _selection(request: embed_pb2.SearchPatternsRequest) -> Selection:
+    _check_count("services", request.services, limits.MAX_SERVICES)
+    _check_count("restrict_to", request.restrict_to.pattern_ids, limits.MAX_RESTRICT)
+    ids = frozenset(request.restrict_to.pattern_ids) if request.HasField("restrict_to") else None
+    return Selection(ids, tuple(request.services))
+
+
+def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
+    columns = (ranking.pattern_ids.tolist(), ranking.scores.tolist(), ranking.dense.tolist(), ranking.late.tolist())
+    return [
+        embed_pb2.PatternScore(pattern_id=key, score=score, dense=dense, late=late)
+        for key, score, dense, late in zip(*columns, strict=True)
+    ]
+
+
+def _slices(rankings: Sequence[Ranking]) -> list[embed_pb2.ScorePatternsResponse]:
+    """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
+    orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]
+    common = rankings[0].pattern_ids[orders[0]]
+    for ranking in rankings[1:]:
+        common = np.intersect1d(common, ranking.pattern_ids, assume_unique=True)
+    columns = [
+        ranking.scores[order][np.searchsorted(ranking.pattern_ids[order], common)] for ranking, order in zip(rankings, orders, strict=True)
+    ]
+    starts = range(0, max(len(common), 1), limits.SCORE_SLICE)
+    return [_slice(common[start : start + limits.SCORE_SLICE], columns, start) for start in starts]
+
+
+def _slice(ids: np.ndarray, columns: Sequence[np.ndarray], start: int) -> embed_pb2.ScorePatternsResponse:  # type: ignore[type-arg]
+    texts = [embed_pb2.TextScores(scores=column[start : start + len(ids)].tolist()) for column in columns]
+    return embed_pb2.ScorePatternsResponse(pattern_ids=ids.tolist(), texts=texts)
+
+
+def _check_texts(field: str, texts: Sequence[str], limit: int) -> None:
+    if not texts:
+        raise invalid_field(field, "is empty; give at least one text")
+    _check_count(field, texts, limit)
+    for text in texts:
+        if not text.strip():
+            raise invalid_field(field, "holds an empty text; say what is looked for")
+        if len(text) > MAX_QUERY_TEXT_CHARACTERS:
+            problem = f"holds a text of {len(text)} characters; give at most {MAX_QUERY_TEXT_CHARACTERS}"
+            raise invalid_field(field, problem, limit=MAX_QUERY_TEXT_CHARACTERS)
+
+
+def _check_count(field: str, values: Sequence[object], limit: int) -> None:
+    if len(values) > limit:
+        raise invalid_field(field, f"{len(values)} values are over {limit}; ask for less", limit=limit)
+
+
+def _check_range(field: str, value: int, limit: int) -> None:
+    if not 1 <= value <= limit:
+        raise invalid_field(field, f"{value} is not in 1..{limit}; ask for that many at most", limit=limit)

@@ -1,0 +1,52 @@
+"""Settings of the embedding service: `TREERING_EMBED_<FIELD>` in the environment, or table `embed` of the file."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from treering_runtime.settings import ServiceSettings
+
+
+class EmbedSettings(ServiceSettings):
+    """What the embedding service can be told."""
+
+    model_config = SettingsConfigDict(env_prefix="TREERING_EMBED_")
+    service: ClassVar[str] = "embed"
+
+    data_dir: Path = Path("treering-data/embed")
+    """Directory of the registry, the embedded index and the prepared model."""
+
+    listen: str = Field("127.0.0.1:4702", pattern=r"^.+:\d+$")
+    """Where the service answers, host:port. Port 0 takes any free one."""
+
+    metrics_listen: str = Field("127.0.0.1:4712", pattern=r"^.+:\d+$")
+    """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
+
+    model: str = "all-MiniLM-L6-v2"
+    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`, the path of a saved model, or a name on the Hugging Face hub (downloaded once)."""
+
+    encoder: Literal["auto", "reference"] = "auto"
+    """`auto` uses the fast path if it agrees with the reference; `reference` always runs the SentenceTransformer itself."""
+
+    threads: int = Field(2, ge=1, le=64)
+    """Threads of the model."""
+
+    index: Literal["edge", "server"] = "edge"
+    """Where vectors are kept: `edge` in this process under `data_dir`, `server` in a Qdrant server or cluster."""
+
+    qdrant_url: str = "http://127.0.0.1:6334"
+    """The Qdrant server's gRPC address, only with `index=server`: http(s)://host:port."""
+
+    qdrant_api_key: str = ""
+    """Key of the Qdrant server; empty = none."""
+
+    qdrant_collection: str = "treering"
+    """Name of the alias that the server's collection is reached by; the collection itself carries the index identity in its name."""
+
+    max_patterns: int = Field(200_000, ge=1, le=500_000)
+    """Patterns with a vector. Beyond it new ones are found by keyword only, and counted."""
+
+    max_new_patterns_per_day: int = Field(20_000, ge=1)
+    """New patterns a service and day (UTC, by this machine's clock) that get a vector: one service that logs no patterns must not fill the index."""
