@@ -22,6 +22,9 @@ _R = TypeVar("_R")
 class CommitObserver(Protocol):
     """Is told of commits, for metrics."""
 
+    def synced(self, seconds: float) -> None:
+        """A sync took so long. Called on the log's thread."""
+
     def committed(self, records: int, size_bytes: int, seconds: float) -> None:
         """A group is durable as the policy says; the oldest batch of it waited so long, from staging on."""
 
@@ -187,12 +190,16 @@ class Committer:
     def _write(self, batches: list[Batch], *, sync: bool) -> None:
         self.log.append(batches)
         if sync:
-            self.log.sync()
-            self._last_sync = time.monotonic()
+            self._sync()
+
+    def _sync(self) -> None:
+        started = time.monotonic()
+        self.log.sync()
+        self._last_sync = time.monotonic()
+        self._observer.synced(self._last_sync - started)
 
     async def _sync_now(self) -> None:
-        await self.on_log_thread(self.log.sync)
-        self._last_sync = time.monotonic()
+        await self.on_log_thread(self._sync)
         self.advanced.fire()
 
     async def _wait_for_space(self, group: list[tuple[Batch, float]], error: DiskFullError) -> None:

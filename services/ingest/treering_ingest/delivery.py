@@ -147,8 +147,9 @@ class Delivery:
             self.state.ahead = None
             return
         message = (
-            f"sink {self.state.name} holds log {self._log.log_id:016x} up to offset {have}, but the log ends at {end}: durable records were lost. "
-            "Restore the log's files; or, to go on without those records, move the log's directory away, and a new log begins"
+            f"sink {self.state.name} holds log {self._log.log_id:016x} up to offset {have}, but the log ends at {end}: "
+            "durable records were lost. Restore the log's files; or, to go on without those records, move the log's directory away, "
+            "and a new log begins"
         )
         metadata = {"log_end_offset": str(end), "next_offset": str(have)}
         self.state.progress = progress

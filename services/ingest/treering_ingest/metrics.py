@@ -27,7 +27,7 @@ class IngestMetrics:
         self._latency = Histogram(
             "treering_ingest_commit_seconds", "From staging to durable, oldest batch of each group", buckets=_SECONDS, registry=registry
         )
-        self.fsync_seconds = Histogram("treering_ingest_fsync_seconds", "Duration of syncs of the log", buckets=_SECONDS, registry=registry)
+        self._sync_seconds = Histogram("treering_ingest_fsync_seconds", "Duration of syncs of the log", buckets=_SECONDS, registry=registry)
 
     def received(self, receipt: Receipt, size_bytes: int) -> None:
         """As the protocol says."""
@@ -38,6 +38,10 @@ class IngestMetrics:
             self._bytes.inc(size_bytes)
         for rejection in receipt.rejections:
             self._rejected.labels(reason_label(rejection.reason)).inc()
+
+    def synced(self, seconds: float) -> None:
+        """As the protocol says."""
+        self._sync_seconds.observe(seconds)
 
     def committed(self, records: int, size_bytes: int, seconds: float) -> None:
         """As the protocol says."""
