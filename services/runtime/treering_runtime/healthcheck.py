@@ -1,0 +1,39 @@
+"""Asks a service for its health, for supervisors that start a command: exit code 0 when it serves, 1 when it does not.
+
+python -m treering_runtime.healthcheck HOST:PORT [SERVICE]
+"""
+
+import sys
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+DEADLINE_S = 3.0
+"""How long the answer may take, seconds: shorter than the interval at which supervisors ask."""
+
+USAGE = "usage: python -m treering_runtime.healthcheck HOST:PORT [SERVICE]\n"
+
+
+def check(address: str, service: str = "") -> str:
+    """The health of one service (full name; "" for the whole process): "SERVING", or why it is not."""
+    with grpc.insecure_channel(address) as channel:
+        request = health_pb2.HealthCheckRequest(service=service)
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=DEADLINE_S, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return f"{error.code().name}: {error.details()}"
+    return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))
+
+
+def main(arguments: list[str]) -> int:
+    """Prints the health; 0 when it is SERVING, 1 when not, 2 for a wrong call."""
+    if not 1 <= len(arguments) <= 2:
+        sys.stderr.write(USAGE)
+        return 2
+    health = check(*arguments)
+    sys.stdout.write(f"{health}\n")
+    return 0 if health == "SERVING" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,61 @@
+"""What docker-compose.yml and Dockerfile say, held against the code: no engine is needed for that."""
+
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from treering_embed.settings import EmbedSettings
+from treering_ingest.settings import IngestSettings
+from treering_query.settings import QuerySettings
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SETTINGS = {"ingest": IngestSettings, "embed": EmbedSettings, "query": QuerySettings}
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_ports_are_published_on_loopback_only(name):
+    assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_nothing_runs_as_root_or_without_a_health_check(name):
+    service = COMPOSE["services"][name]
+    assert service["user"].split(":")[0] not in {"", "0", "root"}
+    assert service["cap_drop"] == ["ALL"]
+    assert service["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_service_has_a_target_and_a_volume_of_its_own(name):
+    service = COMPOSE["services"][name]
+    assert service["build"]["target"] == name
+    assert f"FROM run AS {name}\n" in DOCKERFILE
+    assert service["volumes"] == [f"{name}:/data"]
+    assert name in COMPOSE["volumes"]
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_variable_is_a_setting_with_a_value_that_it_takes(name, monkeypatch):
+    prefix = f"TREERING_{name.upper()}_"
+    variables = dict(COMPOSE["services"][name]["environment"]) | dict(re.findall(rf"({prefix}\w+)=(\S+)", DOCKERFILE))
+    fields = {variable.removeprefix(prefix).lower(): value for variable, value in variables.items()}
+    settings = SETTINGS[name](**fields)
+    assert {field: str(getattr(settings, field)) for field in fields} == fields
+
+
+def test_addresses_name_services_and_their_ports():
+    sinks = COMPOSE["services"]["ingest"]["environment"]["TREERING_INGEST_SINKS"]
+    embed_address = COMPOSE["services"]["query"]["environment"]["TREERING_QUERY_EMBED_ADDRESS"]
+    addresses = [pair.split("=")[1] for pair in sinks.split(",")] + [embed_address]
+    for address in addresses:
+        name, port = address.split(":")
+        assert f"127.0.0.1:{port}:{port}" in COMPOSE["services"][name]["ports"]
+
+
+def test_the_ingest_image_has_neither_torch_nor_duckdb():
+    [installed] = re.findall(r"FROM install AS install-ingest\nRUN (.*)\n", DOCKERFILE)
+    assert installed.endswith('[ingest]"')

@@ -1,0 +1,137 @@
+"""Writes the tables of settings and limits into README.md, from the classes and modules that define them.
+
+python tools/tables.py            writes them between their markers
+python tools/tables.py --check    fails if writing would change anything
+"""
+
+import argparse
+import ast
+import importlib
+import re
+import sys
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from treering_embed.settings import EmbedSettings
+from treering_ingest.settings import IngestSettings
+from treering_query.settings import QuerySettings
+from treering_runtime.settings import ServiceSettings
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+SETTINGS: tuple[type[ServiceSettings], ...] = (IngestSettings, EmbedSettings, QuerySettings)
+LIMITS = ("treering_runtime.limits", "treering_ingest.limits", "treering_embed.limits", "treering_query.limits", "treering.limits")
+_BINARY_UNITS = {1024**3: "GiB", 1024**2: "MiB", 1024: "KiB"}
+
+
+def settings_table(cls: type[ServiceSettings]) -> Iterator[str]:
+    """One service's settings: the variable, its default, what it means."""
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    yield f"**{cls.service}**: `{prefix}…`, or `[{cls.service}]` in the file that `TREERING_CONFIG` names\n"
+    yield from _table(
+        ("Setting", "Default", "Meaning"),
+        ((f"`{name.upper()}`", _default(field), _line(field.description)) for name, field in cls.model_fields.items()),
+    )
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default.value if isinstance(field.default, Enum) else field.default
+    return f"`{default}`" if str(default) else "empty"
+
+
+def limits_table(module: str) -> Iterator[str]:
+    """One module's limits: the name, its value, its reason."""
+    yield f"**{module}**\n"
+    yield from _table(
+        ("Limit", "Value", "Unit and reason"),
+        ((f"`{name}`", _quantity(name, value), _line(reason)) for name, value, reason in constants(module)),
+    )
+
+
+def constants(module: str) -> list[tuple[str, Any, str]]:
+    """Name, value and docstring of each public constant of a module, in its order.
+
+    Raises:
+        ValueError: A constant has no docstring.
+    """
+    loaded = importlib.import_module(module)
+    body = ast.parse(Path(str(loaded.__file__)).read_text()).body
+    found = []
+    for statement, following in zip(body, [*body[1:], None], strict=True):
+        name = _constant(statement)
+        if name:
+            found.append((name, getattr(loaded, name), _docstring(following, f"{module}.{name}")))
+    return found
+
+
+def _constant(statement: ast.stmt) -> str:
+    target = (
+        statement.targets[0] if isinstance(statement, ast.Assign) else statement.target if isinstance(statement, ast.AnnAssign) else None
+    )
+    return target.id if isinstance(target, ast.Name) and target.id.isupper() and not target.id.startswith("_") else ""
+
+
+def _docstring(statement: ast.stmt | None, name: str) -> str:
+    if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant) and isinstance(statement.value.value, str):
+        return statement.value.value
+    raise ValueError(f"{name} has no docstring: give its unit and its reason")
+
+
+def _quantity(name: str, value: Any) -> str:
+    if isinstance(value, int) and "BYTES" in name:
+        for size, unit in _BINARY_UNITS.items():
+            if value and value % size == 0:
+                return f"{value // size} {unit}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _line(text: str | None) -> str:
+    return re.sub(r"\s+", " ", text or "").strip().replace("|", "\\|")
+
+
+def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[str]:
+    for row in (head, ("---",) * len(head), *rows):
+        yield "| " + " | ".join(row) + " |"
+    yield ""
+
+
+def written(readme: str) -> str:
+    """The README with its tables as they should be.
+
+    Raises:
+        ValueError: A marker is missing.
+    """
+    sections = {
+        "settings": [line for cls in SETTINGS for line in settings_table(cls)],
+        "limits": [line for module in LIMITS for line in limits_table(module)],
+    }
+    for name, lines in sections.items():
+        begin, end = f"<!-- {name}: written by `make tables` -->\n", f"<!-- end of {name} -->"
+        before, found, rest = readme.partition(begin)
+        if not found or end not in rest:
+            raise ValueError(f"{README.name} lacks the markers of {name}: {begin.strip()} and {end}")
+        readme = before + begin + "\n" + "\n".join(lines) + "\n" + rest[rest.index(end) :]
+    return readme
+
+
+def main() -> int:
+    """Writes the tables, or with --check compares."""
+    parser = argparse.ArgumentParser(description="The tables of settings and limits in README.md")
+    parser.add_argument("--check", action="store_true", help="compare with the README instead of writing it")
+    check: bool = parser.parse_args().check
+    readme = README.read_text()
+    wanted = written(readme)
+    if not check:
+        README.write_text(wanted)
+        return 0
+    if wanted != readme:
+        print("the tables of README.md are stale, run `make tables`", file=sys.stderr)
+    return int(wanted != readme)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
