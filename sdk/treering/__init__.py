@@ -1,1 +1,101 @@
-"""The typed SDK."""
+"""Treering's SDK: upload logs, search them by meaning, count them with SQL.
+
+    from treering import Client, LogRecord, log_filter
+
+    with Client() as client:                                     # TREERING_INGEST, _EMBED, _QUERY, else the default ports
+        with client.uploader() as upload:                        # batches, resumes, stores each record once
+            upload.send(LogRecord(service="checkout", message="payment 4711 timed out", severity=17))
+        done = upload.result()                                   # durable now
+        found = client.search_logs("customers cannot pay", min_positions=done.positions)
+        rows = client.sql("select service, count(*) n from logs group by all").rows()
+
+`AsyncClient` is the same for asyncio. Answers are messages of the contract, `treering.v1`. What is imported here is loaded with its first
+use, so that services, which need the contract only, load no more than that.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from treering.aio import AsyncClient
+    from treering.channels import Endpoints
+    from treering.client import Client
+    from treering.errors import (
+        InternalError,
+        InvalidArgumentError,
+        NotFoundError,
+        OverloadedError,
+        ProducerError,
+        SqlError,
+        TimedOutError,
+        TreeringError,
+        UnavailableError,
+        UnsupportedError,
+    )
+    from treering.results import SqlResult
+    from treering.selection import log_filter, severity_name, severity_number
+    from treering.upload_state import Rejection, UploadResult
+    from treering.uploader import Uploader
+    from treering.v1.log_pb2 import LogFilter, LogRecord, Position, Severity, StoredRecord
+
+_HOMES = {
+    "AsyncClient": "aio",
+    "Client": "client",
+    "Endpoints": "channels",
+    "InternalError": "errors",
+    "InvalidArgumentError": "errors",
+    "LogFilter": "v1.log_pb2",
+    "LogRecord": "v1.log_pb2",
+    "NotFoundError": "errors",
+    "OverloadedError": "errors",
+    "Position": "v1.log_pb2",
+    "ProducerError": "errors",
+    "Rejection": "upload_state",
+    "Severity": "v1.log_pb2",
+    "SqlError": "errors",
+    "SqlResult": "results",
+    "StoredRecord": "v1.log_pb2",
+    "TimedOutError": "errors",
+    "TreeringError": "errors",
+    "UnavailableError": "errors",
+    "UnsupportedError": "errors",
+    "UploadResult": "upload_state",
+    "Uploader": "uploader",
+    "log_filter": "selection",
+    "severity_name": "selection",
+    "severity_number": "selection",
+}
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "Endpoints",
+    "InternalError",
+    "InvalidArgumentError",
+    "LogFilter",
+    "LogRecord",
+    "NotFoundError",
+    "OverloadedError",
+    "Position",
+    "ProducerError",
+    "Rejection",
+    "Severity",
+    "SqlError",
+    "SqlResult",
+    "StoredRecord",
+    "TimedOutError",
+    "TreeringError",
+    "UnavailableError",
+    "UnsupportedError",
+    "UploadResult",
+    "Uploader",
+    "log_filter",
+    "severity_name",
+    "severity_number",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,76 @@
+"""Where the services are, and connections to them."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import grpc
+
+from treering.limits import MAX_MESSAGE_BYTES
+
+_READS = [{"service": "treering.v1.QueryService"}, {"service": "treering.v1.EmbedService"}]
+
+_SERVICE_CONFIG = {
+    "methodConfig": [
+        {
+            "name": _READS,
+            "retryPolicy": {
+                "maxAttempts": 4,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+"""Questions may be asked again; uploads may not: they resume by sequence instead."""
+
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
+)
+"""Large messages pass; a dead peer is noticed within 40 s; a service that was restarted is found again within 2 s."""
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """Where the three services answer, each as host:port."""
+
+    ingest: str = "127.0.0.1:4701"
+    """Takes records in."""
+    embed: str = "127.0.0.1:4702"
+    """Knows patterns by their meaning."""
+    query: str = "127.0.0.1:4703"
+    """Answers questions."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
+        """Reads TREERING_INGEST, TREERING_EMBED and TREERING_QUERY; what is not set has its default."""
+        values = os.environ if environment is None else environment
+        names = {"ingest": "TREERING_INGEST", "embed": "TREERING_EMBED", "query": "TREERING_QUERY"}
+        return cls(**{field: values[name] for field, name in names.items() if values.get(name)})
+
+    def all(self) -> tuple[str, str, str]:
+        """The three addresses: ingest, embed, query."""
+        return self.ingest, self.embed, self.query
+
+
+def connect(address: str) -> grpc.Channel:
+    """A channel for blocking calls. It connects with the first call."""
+    return grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
+
+
+def connect_async(address: str) -> grpc.aio.Channel:
+    """A channel for asyncio. It connects with the first call."""
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)

@@ -1,0 +1,7 @@
+"""`python -m treering.cli`."""
+
+import sys
+
+from treering.cli import main
+
+sys.exit(main())

@@ -1,0 +1,75 @@
+"""The command line as a whole: its commands, and how errors end it."""
+
+import os
+import sys
+
+import typer
+
+from treering.cli import search, send, sql
+from treering.cli.option_groups import with_groups
+from treering.cli.output import note
+from treering.cli.problems import REFUSED, Refusal, explain
+
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="treering",
+    help="Logs in over gRPC, counted with SQL, found by meaning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("send")(with_groups(send.send))
+app.command("search")(with_groups(search.search))
+app.command("sql")(with_groups(sql.sql))
+
+
+def run() -> int:
+    """Runs the command line of this process; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app(standalone_mode=True)
+    except SystemExit as end:
+        return _flushed(end.code if isinstance(end.code, int) else REFUSED)
+    except Refusal as refusal:
+        return _refuse(str(refusal))
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _quiet()
+    except Exception as error:
+        words = _words(error)
+        if words is None:
+            raise
+        return _refuse(words)
+    return 0
+
+
+def _words(error: Exception) -> str | None:
+    """What to say about an error of a call; None for one that nobody foresaw."""
+    from treering.errors import TreeringError  # noqa: PLC0415 - start-up
+
+    return explain(error) if isinstance(error, TreeringError) else None
+
+
+def _refuse(words: str) -> int:
+    for line in words.splitlines():
+        note(f"treering: {line}")
+    return _flushed(REFUSED)
+
+
+def _flushed(code: int) -> int:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _quiet()
+    return code
+
+
+def _quiet() -> int:
+    """Whoever read the output has gone: that is their good right (`| head`)."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return REFUSED

@@ -1,0 +1,74 @@
+"""Where the services are: options, environment, the `treering up` that runs on the data directory, default ports; in this order."""
+
+import dataclasses
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from treering.cli.instance import DEFAULT_DATA_DIR, Instance, running_instance
+from treering.cli.problems import Refusal
+
+if TYPE_CHECKING:
+    from treering.channels import Endpoints
+    from treering.client import Client
+
+_ADDRESS = re.compile(r"\S+:\d{1,5}")
+
+
+def _address(value: str | None) -> str | None:
+    if value and not _ADDRESS.fullmatch(value):
+        raise typer.BadParameter(f"{value!r} is no host:port, for example 127.0.0.1:4701")
+    return value
+
+
+def _option(name: str, what: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        f"--{name}", envvar=f"TREERING_{name.upper()}", metavar="HOST:PORT", help=what, callback=_address, rich_help_panel="Connection"
+    )
+    return option
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Options that say where the services are."""
+
+    ingest: Annotated[str | None, _option("ingest", "Where records go in.")] = None
+    embed: Annotated[str | None, _option("embed", "Where meaning is computed.")] = None
+    query: Annotated[str | None, _option("query", "Where questions are answered.")] = None
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="TREERING_DATA_DIR",
+            help=f"Talk to the `treering up` that runs on this directory (else {DEFAULT_DATA_DIR}).",
+            rich_help_panel="Connection",
+        ),
+    ] = None
+
+    def endpoints(self) -> "Endpoints":
+        """The addresses in force.
+
+        Raises:
+            Refusal: A data directory is named, no `treering up` runs on it, and the options do not say all.
+        """
+        from treering.channels import Endpoints  # noqa: PLC0415 - start-up
+
+        given = {name: value for name in ("ingest", "embed", "query") if (value := getattr(self, name))}
+        running = running_instance(self.data_dir or DEFAULT_DATA_DIR)
+        if self.data_dir and not running and not given:
+            raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
+        return dataclasses.replace(_endpoints_of(running) if running else Endpoints(), **given)
+
+    def client(self, timeout: float = 30.0) -> "Client":
+        """A client for the addresses in force; `timeout` is the deadline of its calls, seconds."""
+        from treering.client import Client  # noqa: PLC0415 - start-up
+
+        return Client(self.endpoints(), timeout=timeout)
+
+
+def _endpoints_of(instance: Instance) -> "Endpoints":
+    from treering.channels import Endpoints  # noqa: PLC0415 - start-up
+
+    return Endpoints(instance.ingest, instance.embed, instance.query)

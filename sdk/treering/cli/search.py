@@ -1,0 +1,80 @@
+"""`treering search`: finds records by what they say."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from treering.cli.connection import Connection
+from treering.cli.escaping import escape
+from treering.cli.output import answer, answer_json, note, rfc3339
+from treering.cli.selecting import Selecting
+
+
+def search(
+    text: Annotated[str, typer.Argument(help="What is looked for, in any words.")],
+    *,
+    selecting: Selecting,
+    connection: Connection,
+    mode: Annotated[
+        Literal["hybrid", "semantic", "keyword"], typer.Option(help="hybrid: literal hits first, then by meaning; or one of the two alone.")
+    ] = "hybrid",
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many results.")] = 10,
+    flat: Annotated[bool, typer.Option("--flat", help="One result for each record instead of one for each pattern.")] = False,
+    samples: Annotated[int, typer.Option(min=0, max=100, help="How many records are shown for each pattern.")] = 3,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what fits less.")] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Find records by what they say, in words that they need not contain."""
+    if not text.strip():
+        raise typer.BadParameter("the text is empty; say what you look for, for example: treering search 'payment timed out'")
+    with connection.client() as client:
+        found = client.search_logs(
+            text, mode=mode, filter=selecting.filter(), limit=limit, flat=flat, samples_per_pattern=samples, min_score=min_score
+        )
+    if json:
+        answer_json(_as_json(found))
+    else:
+        _show(found)
+    if found.degraded_because:
+        note(f"treering: {found.degraded_because}")
+
+
+def _why(result: Any) -> list[str]:
+    from treering.v1.query_pb2 import SearchReason  # noqa: PLC0415 - start-up
+
+    return [SearchReason.Name(reason).removeprefix("SEARCH_REASON_").lower() for reason in result.why]
+
+
+def _as_json(found: Any) -> dict[str, Any]:
+    from treering.cli.records_json import record_json  # noqa: PLC0415 - start-up
+
+    results = [
+        {
+            "score": round(result.score, 6),
+            "pattern": result.pattern,
+            "pattern_id": str(result.pattern_id),
+            "service": result.service,
+            "count": result.count,
+            "why": _why(result),
+            "weak": result.weak,
+            "records": [record_json(record) for record in result.records],
+        }
+        for result in found.results
+    ]
+    scan = found.literal_scan
+    scanned = {"attempted": scan.attempted, "complete": scan.complete, "scanned_back_to": rfc3339(scan.scanned_back_to_unix_nano)}
+    return {"results": results, "literal_scan": scanned, "degraded_because": found.degraded_because}
+
+
+def _show(found: Any) -> None:
+    from treering.cli.records_json import record_line  # noqa: PLC0415 - start-up
+
+    if not found.results:
+        note("nothing found; try other words, or fewer filters")
+    for result in found.results:
+        mark = " (weak)" if result.weak else ""
+        count = f"{result.count:,} record{'s' if result.count != 1 else ''}"
+        answer(f"{result.score:.2f}  {escape(result.service)}: {escape(result.pattern)}")
+        answer(f"      {', '.join(_why(result))}{mark}, {count}, pattern {result.pattern_id}")
+        for record in result.records:
+            answer(f"      {record_line(record)}")

@@ -1,0 +1,58 @@
+"""`treering sql`: one SELECT."""
+
+import sys
+from typing import Annotated, Any, Literal
+
+import typer
+
+from treering.cli.connection import Connection
+from treering.cli.escaping import escape_lines
+from treering.cli.output import answer, answer_json, answer_table, note
+from treering.cli.problems import Refusal
+
+
+def sql(
+    statement: Annotated[
+        str, typer.Argument(metavar="QUERY", help="One SELECT over the tables logs and patterns; - reads it from standard input.")
+    ],
+    *,
+    connection: Connection,
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["table", "json", "csv", "arrow"] | None, typer.Option(help="table (default), json: a list of objects, csv, or arrow: IPC.")
+    ] = None,
+    max_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="Stop after this many rows.")] = 100_000,
+    timeout: Annotated[float, typer.Option(min=0.001, max=600, help="Stop the query after this time, seconds.")] = 30.0,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Run one read-only SELECT over the tables logs and patterns."""
+    if json and format not in {None, "json"}:
+        raise typer.BadParameter("--json and --format say different things; use one of them")
+    text = sys.stdin.read() if statement == "-" else statement
+    if not text.strip():
+        raise typer.BadParameter("the query is empty; for example: treering sql 'select count(*) from logs'")
+    with connection.client() as client:
+        result = client.sql(text, max_rows=max_rows, timeout_ms=max(1, round(timeout * 1000)))
+    _write(result, "json" if json else format or "table")
+    if result.summary.truncated:
+        note(f"treering: only the first {result.summary.row_count:,} rows; ask for more with --max-rows")
+
+
+def _write(result: Any, form: str) -> None:
+    from treering.cli.sql_values import csv_text, json_rows, text_rows  # noqa: PLC0415 - start-up
+
+    if form == "arrow":
+        if sys.stdout.isatty():
+            raise Refusal("Arrow IPC is not for terminals; send it to a file: treering sql ... --format arrow > rows.arrows")
+        sys.stdout.flush()
+        sys.stdout.buffer.write(result.arrow_ipc)
+        return
+    table = result.table()
+    if form == "json":
+        answer_json(json_rows(table))
+    elif form == "csv":
+        text = csv_text(table)
+        answer((escape_lines(text) if sys.stdout.isatty() else text).removesuffix("\n"))
+    else:
+        rows, numeric = text_rows(table)
+        answer_table(table.column_names, rows, right=numeric)
+        note(f"{table.num_rows:,} row{'s' if table.num_rows != 1 else ''} in {result.summary.elapsed_ms} ms")

@@ -1,0 +1,103 @@
+"""Values of SQL results as JSON and as text: exact times, readable bytes, integers that survive JSON."""
+
+import csv
+import datetime as dt
+import io
+import math
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+
+from treering.cli.escaping import to_json
+from treering.cli.output import rfc3339
+
+_EXACT_IN_JSON = 2**53
+
+
+def json_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as objects. Times are RFC 3339 strings, bytes are hex, columns with integers beyond 2^53 are decimal strings."""
+    columns = [_column(column) for column in table.columns]
+    names = _unique(table.column_names)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def text_rows(table: pa.Table) -> tuple[list[list[str]], list[int]]:
+    """The rows as text, and which columns are numbers."""
+    columns = [_column(column) for column in table.columns]
+    numeric = [index for index, kind in enumerate(table.schema.types) if _is_number(kind)]
+    return [[_text(value) for value in row] for row in zip(*columns, strict=True)], numeric
+
+
+def csv_text(table: pa.Table) -> str:
+    """The table as CSV with a header; NULL is empty."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(table.column_names)
+    writer.writerows(text_rows(table)[0])
+    return out.getvalue()
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    """Column names, later ones of the same name numbered, so that none is lost in an object."""
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return result
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def _column(column: pa.ChunkedArray) -> list[Any]:
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        nanos = column.cast(pa.timestamp("ns", kind.tz)).cast(pa.int64()).to_pylist()
+        return [None if value is None else _time(value) for value in nanos]
+    values = [_plain(value) for value in column.to_pylist(maps_as_pydicts="lossy")]
+    if any(isinstance(value, int) and not -_EXACT_IN_JSON <= value <= _EXACT_IN_JSON for value in values):
+        return [None if value is None else str(value) for value in values]
+    return values
+
+
+def _time(nanos: int) -> str:
+    return rfc3339(nanos) or "1970-01-01T00:00:00Z"
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON has; most have nothing to do."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    for kinds, convert in _CONVERSIONS:
+        if isinstance(value, kinds):
+            return convert(value)
+    return value
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+_CONVERSIONS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (bytes, bytes.hex),
+    (Decimal, _number),
+    (float, lambda value: value if math.isfinite(value) else str(value)),
+    ((dt.date, dt.time), lambda value: value.isoformat()),
+    (dt.timedelta, str),
+)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return to_json(value) if isinstance(value, dict | list) else str(value)

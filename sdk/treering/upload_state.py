@@ -1,0 +1,310 @@
+"""What an upload knows: which batches wait, which are on their way, what became of the others. No input or output happens here."""
+
+import random
+import secrets
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+from treering.errors import ProducerError, TreeringError
+from treering.limits import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_RECORDS,
+    MAX_IN_FLIGHT_BATCHES,
+    MAX_PENDING_BYTES,
+    MAX_RECORD_BYTES,
+    MAX_REJECTIONS_LISTED,
+)
+from treering.v1.ingest_pb2 import (
+    REJECTION_REASON_RECORD_TOO_LARGE,
+    RejectionReason,
+    StreamLogsRequest,
+    StreamLogsResponse,
+)
+from treering.v1.log_pb2 import LogRecord, Position
+
+
+class UploaderOptions(TypedDict, total=False):
+    """How an uploader batches and how patient it is."""
+
+    linger_s: float
+    """Send a batch that is not full after this time, seconds. Default 0.2; `math.inf` sends only full ones until `flush` or `close`,
+    which makes the batches of the same records the same in every run."""
+    max_batch_records: int
+    """Records in a batch."""
+    max_batch_bytes: int
+    """Encoded records in a batch, bytes."""
+    max_pending_bytes: int
+    """Records kept until they are durable, bytes; `send` waits when there are more."""
+    retry_for_s: float
+    """Give up when nothing was acknowledged for this time in spite of retries, seconds. Default 300; `math.inf` never gives up."""
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A record that was refused."""
+
+    ref: object
+    """What `send` was given as `ref`."""
+    reason: str
+    """MESSAGE_EMPTY or RECORD_TOO_LARGE."""
+
+
+@dataclass(frozen=True)
+class UploadResult:
+    """What became of an upload so far."""
+
+    producer_id: str
+    """Under which id the records were sent."""
+    accepted: int
+    """Records that this upload stored."""
+    duplicate: int
+    """Records that were stored before, by an earlier upload with the same producer id."""
+    rejected: int
+    """Records that were refused."""
+    rejections: tuple[Rejection, ...]
+    """The first 1,000 of these."""
+    uncertain: int
+    """Records that may be stored twice: the log had forgotten the producer while they were on their way."""
+    positions: tuple[Position, ...]
+    """Where the records end, for each log; give it as `min_positions` to read what was written."""
+    blocked_s: float
+    """Time that `send` waited because too much was pending, seconds."""
+    reconnects: int
+    """How often a connection was lost and made again."""
+
+    @property
+    def end_offset(self) -> int:
+        """One past the highest offset of the uploaded records; 0 when there are none."""
+        return max((position.offset for position in self.positions), default=0)
+
+
+@dataclass
+class Batch:
+    """Encoded records with one sequence number."""
+
+    sequence: int
+    payload: bytes
+    refs: Sequence[object]
+    sent: bool = False
+    first_index: int = 0
+
+    def request(self, producer_id: str) -> bytes:
+        """The encoded StreamLogsRequest: two encoded messages after each other are their merge."""
+        return StreamLogsRequest(producer_id=producer_id, sequence=self.sequence).SerializeToString() + self.payload
+
+
+@dataclass
+class _Open:
+    """The batch that is being filled."""
+
+    records: list[LogRecord] = field(default_factory=list)
+    refs: list[object] = field(default_factory=list)
+    size: int = 0
+    since: float = 0.0
+
+
+class UploadState:
+    """Every record is in one of four states.
+
+    *open* (in the batch that fills), *waiting* (sealed, not sent), *in flight* (sent, not acknowledged), *done* (acknowledged or refused).
+    A broken stream moves what is in flight back to the front of what waits, with the same sequence and bytes, so a repeat is recognised.
+    """
+
+    def __init__(self, producer_id: str, options: UploaderOptions) -> None:
+        self._fresh = not producer_id
+        self.producer_id = producer_id or _new_id()
+        self._max_records = options.get("max_batch_records", MAX_BATCH_RECORDS)
+        self._max_bytes = options.get("max_batch_bytes", MAX_BATCH_BYTES)
+        self._max_pending = options.get("max_pending_bytes", MAX_PENDING_BYTES)
+        self.linger_s = options.get("linger_s", 0.2)
+        self._open = _Open()
+        self._waiting: deque[Batch] = deque()
+        self._in_flight: deque[Batch] = deque()
+        self._pending_bytes = 0
+        self._next_sequence = 1
+        self._next_index = 0
+        self._accepted = self._duplicate = self._rejected = self._uncertain = 0
+        self._rejections: list[Rejection] = []
+        self._ends: dict[int, int] = {}
+        self.blocked_s = 0.0
+        self.reconnects = 0
+
+    # What comes in
+
+    @property
+    def full(self) -> bool:
+        """Whether `add` must wait."""
+        return self._pending_bytes + self._open.size >= self._max_pending
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything is done."""
+        return not (self._open.records or self._waiting or self._in_flight)
+
+    def add(self, record: LogRecord, ref: object, now: float) -> bool:
+        """Takes one record; True when it filled a batch."""
+        size = record.ByteSize()
+        if size > MAX_RECORD_BYTES:
+            self._reject(ref, REJECTION_REASON_RECORD_TOO_LARGE)
+            return False
+        sealed = bool(self._open.records) and self._open.size + size > self._max_bytes
+        if sealed:
+            self.seal()
+        if not self._open.records:
+            self._open.since = now
+        self._open.records.append(record)
+        self._open.refs.append(ref)
+        self._open.size += size
+        if len(self._open.records) >= self._max_records:
+            self.seal()
+            return True
+        return sealed
+
+    def due_in(self, now: float) -> float | None:
+        """Seconds until the open batch must be sealed; None when it is empty."""
+        return self._open.since + self.linger_s - now if self._open.records else None
+
+    def seal(self) -> None:
+        """Ends the open batch, if it holds anything. Equal records give equal bytes: maps are encoded in the order of their keys."""
+        if not self._open.records:
+            return
+        payload = StreamLogsRequest(records=self._open.records).SerializeToString(deterministic=True)
+        self._waiting.append(Batch(self._next_sequence, payload, self._open.refs))
+        self._next_sequence += 1
+        self._pending_bytes += len(payload)
+        self._open = _Open()
+
+    # What goes out
+
+    @property
+    def sendable(self) -> bool:
+        """Whether a batch may be sent now."""
+        return bool(self._waiting) and len(self._in_flight) < MAX_IN_FLIGHT_BATCHES
+
+    @property
+    def in_flight(self) -> int:
+        """How many batches have no acknowledgement yet."""
+        return len(self._in_flight)
+
+    def take(self) -> bytes:
+        """The next request; only when `sendable`."""
+        batch = self._waiting.popleft()
+        batch.first_index = self._next_index
+        self._next_index += len(batch.refs)
+        batch.sent = True
+        self._in_flight.append(batch)
+        return batch.request(self.producer_id)
+
+    def acknowledge(self, response: StreamLogsResponse) -> None:
+        """Takes in what the service says about the batches up to a sequence."""
+        done: list[Batch] = []
+        while self._in_flight and self._in_flight[0].sequence <= response.last_durable_sequence:
+            done.append(self._finish(self._in_flight.popleft()))
+        own = self._fresh  # a repeat under an id that nobody else ever had is our own, sent again after a lost acknowledgement
+        self._accepted += response.accepted_count + (response.duplicate_count if own else 0)
+        self._duplicate += 0 if own else response.duplicate_count
+        if response.end_offset_exclusive:
+            self._ends[response.log_id] = max(self._ends.get(response.log_id, 0), response.end_offset_exclusive)
+        self._count_rejections(response, done)
+
+    def broke(self) -> None:
+        """The stream is gone: what was in flight goes again, first."""
+        self._waiting.extendleft(reversed(self._in_flight))
+        self._in_flight.clear()
+        self._next_index = 0
+
+    def recover(self, error: ProducerError) -> None:
+        """Deals with a batch that did not fit what the log knows of the producer. Call it after `broke`.
+
+        Raises:
+            ProducerError: It cannot be dealt with: two senders share the producer id, or the log lost acknowledged records.
+        """
+        if error.reason == "PRODUCER_UNKNOWN":
+            self._take_new_id()
+        elif error.reason == "SEQUENCE_REUSED":
+            self._skip_known(error)
+        else:
+            raise error
+
+    def _take_new_id(self) -> None:
+        self._uncertain += sum(len(batch.refs) for batch in self._waiting if batch.sent)
+        self.producer_id, self._fresh = _new_id(), True
+        for sequence, batch in enumerate(self._waiting, start=1):
+            batch.sequence = sequence
+        self._next_sequence = len(self._waiting) + 1
+
+    def _skip_known(self, error: ProducerError) -> None:
+        """An earlier upload got further than the log can compare: the last batches that it can compare show whether both are the same."""
+        last = int(error.metadata.get("last_sequence", 0))
+        comparable = last - MAX_IN_FLIGHT_BATCHES + 1
+        if not self._waiting or self._waiting[0].sequence >= comparable:
+            raise error
+        while self._waiting and self._waiting[0].sequence < comparable:
+            self._duplicate += len(self._finish(self._waiting.popleft()).refs)
+
+    def _finish(self, batch: Batch) -> Batch:
+        self._pending_bytes -= len(batch.payload)
+        return batch
+
+    def _reject(self, ref: object, reason: RejectionReason.ValueType) -> None:
+        self._rejected += 1
+        self._list_rejection(ref, reason)
+
+    def _list_rejection(self, ref: object, reason: RejectionReason.ValueType) -> None:
+        if len(self._rejections) < MAX_REJECTIONS_LISTED:
+            self._rejections.append(Rejection(ref, RejectionReason.Name(reason).removeprefix("REJECTION_REASON_")))
+
+    def _count_rejections(self, response: StreamLogsResponse, done: Iterable[Batch]) -> None:
+        self._rejected += sum(item.count for item in response.rejection_counts)
+        if not response.rejected_records:
+            return
+        refs = {batch.first_index + place: ref for batch in done for place, ref in enumerate(batch.refs)}
+        for item in response.rejected_records:
+            self._list_rejection(refs.get(item.index), item.reason)
+
+    def result(self) -> UploadResult:
+        """What became of the records so far."""
+        return UploadResult(
+            producer_id=self.producer_id,
+            accepted=self._accepted,
+            duplicate=self._duplicate,
+            rejected=self._rejected,
+            rejections=tuple(self._rejections),
+            uncertain=self._uncertain,
+            positions=tuple(Position(log_id=log_id, offset=end) for log_id, end in sorted(self._ends.items())),
+            blocked_s=self.blocked_s,
+            reconnects=self.reconnects,
+        )
+
+
+class Patience:
+    """How long to wait before the next try, and when to stop trying."""
+
+    def __init__(self, retry_for_s: float) -> None:
+        self._retry_for_s = retry_for_s
+        self._failing_since: float | None = None
+        self._attempt = 0
+
+    def succeeded(self) -> None:
+        """Something was acknowledged: start afresh."""
+        self._failing_since, self._attempt = None, 0
+
+    def delay(self, error: TreeringError, now: float) -> float:
+        """Seconds to wait: what the service asks for, else exponential with jitter, 50 ms to 2 s.
+
+        Raises:
+            TreeringError: `error`, when it has been failing for too long.
+        """
+        self._failing_since = now if self._failing_since is None else self._failing_since
+        if now - self._failing_since > self._retry_for_s:
+            raise error
+        self._attempt += 1
+        if error.retry_after_s is not None:
+            return error.retry_after_s * random.uniform(1.0, 1.25)
+        return min(2.0, 0.05 * 2.0**self._attempt) * random.uniform(0.5, 1.0)
+
+
+def _new_id() -> str:
+    return secrets.token_hex(16)

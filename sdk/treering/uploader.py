@@ -1,0 +1,218 @@
+"""The batching uploader, blocking."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Self, Unpack
+
+import grpc
+
+from treering.errors import InvalidArgumentError, ProducerError, TreeringError, UnavailableError, UnsupportedError, from_call
+from treering.upload_state import Patience, UploaderOptions, UploadResult, UploadState
+from treering.v1.ingest_pb2 import StreamLogsResponse
+from treering.v1.log_pb2 import LogRecord
+
+STREAM_METHOD = "/treering.v1.IngestService/StreamLogs"
+"""The rpc that uploaders use."""
+FATAL = (InvalidArgumentError, UnsupportedError)
+"""Errors that the same bytes would meet again."""
+
+
+class Uploader:
+    """Sends records in batches, in order, each stored once, whatever happens to the connection or to ingest.
+
+    `send` only queues; a thread of its own sends, and sends again from the last acknowledged batch after a disconnect or a restart, with
+    jittered backoff and the delays that the service asks for. When too much is pending, `send` waits. `close` (or the end of the `with`
+    block) returns when everything is durable.
+
+    States: *running*; *closing* (no more records are taken, what is there goes out); *ended*; *failed* (the error is raised by every
+    method from then on; `result` says what was acknowledged before).
+
+    Args:
+        channel: A connection to ingest.
+        address: Where it leads, for error messages.
+        producer_id: Who sends, at most 128 bytes; two senders never share one. Empty draws a new one. An upload that is repeated with the
+            same id, the same records and `linger_s=math.inf` stores nothing twice.
+        options: See `UploaderOptions`.
+    """
+
+    def __init__(self, channel: grpc.Channel, address: str, producer_id: str = "", **options: Unpack[UploaderOptions]) -> None:
+        self._open_stream = channel.stream_stream(STREAM_METHOD, as_encoded, StreamLogsResponse.FromString)
+        self._address = address
+        self._state = UploadState(producer_id, options)
+        self._patience = Patience(options.get("retry_for_s", 300.0))
+        self._changed = threading.Condition()
+        self._closing = self._aborted = False
+        self._failure: TreeringError | None = None
+        self._cancel: Callable[[], object] = lambda: None
+        self._thread = threading.Thread(target=self._run, name="treering-uploader", daemon=True)
+        self._thread.start()
+
+    def send(self, record: LogRecord, ref: object = None) -> None:
+        """Queues one record; waits while too much is pending.
+
+        Args:
+            record: The record; do not change it afterwards.
+            ref: Anything that names the record to the caller, for example a line number: `UploadResult.rejections` gives it back.
+
+        Raises:
+            TreeringError: The upload failed for good.
+        """
+        with self._changed:
+            if self._state.full:
+                self._wait_for_room()
+            self._check()
+            first = self._state.due_in(0.0) is None
+            if self._state.add(record, ref, time.monotonic()) or first:
+                self._changed.notify_all()
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Sends what is queued and waits until it is durable; False when that takes longer than `timeout` seconds.
+
+        Raises:
+            TreeringError: The upload failed for good.
+        """
+        with self._changed:
+            self._state.seal()
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._state.idle or self._failure, timeout)
+            self._check()
+            return bool(done)
+
+    def close(self) -> UploadResult:
+        """Sends what is queued, waits until it is durable, and ends.
+
+        Raises:
+            TreeringError: The upload failed for good.
+        """
+        with self._changed:
+            self._closing = True
+            self._state.seal()
+            self._changed.notify_all()
+        self._thread.join()
+        if self._failure:
+            raise self._failure
+        return self.result()
+
+    def abort(self) -> UploadResult:
+        """Ends at once; what is not acknowledged yet may or may not be stored."""
+        with self._changed:
+            self._aborted = True
+            self._changed.notify_all()
+            self._cancel()
+        self._thread.join()
+        return self.result()
+
+    def result(self) -> UploadResult:
+        """What became of the records so far."""
+        with self._changed:
+            return self._state.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _wait_for_room(self) -> None:
+        started = time.monotonic()
+        self._changed.wait_for(lambda: not self._state.full or self._failure or self._closing)
+        self._state.blocked_s += time.monotonic() - started
+
+    def _check(self) -> None:
+        if self._failure:
+            raise self._failure
+        if self._closing or self._aborted:
+            raise ValueError("the uploader is closed")
+
+    # The sending thread
+
+    def _run(self) -> None:
+        try:
+            while self._wait_for_work():
+                self._stream_until_broken()
+        except TreeringError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a dead thread must not leave its caller waiting
+            self._fail(TreeringError(f"the uploader met a fault of its own: {error!r}"))
+
+    def _fail(self, error: TreeringError) -> None:
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()
+
+    def _wait_for_work(self) -> bool:
+        with self._changed:
+            while not (self._state.sendable or self._finished()):
+                self._wait_for_change()
+            return not self._aborted and self._state.sendable
+
+    def _wait_for_change(self) -> None:
+        """Waits for a change, no longer than until the open batch is due; seals it then. Holds the lock."""
+        due = self._state.due_in(time.monotonic())
+        if due is not None and due <= 0:
+            self._state.seal()
+            return
+        self._changed.wait(None if due is None else min(due, threading.TIMEOUT_MAX))
+
+    def _stream_until_broken(self) -> None:
+        error: TreeringError = UnavailableError(f"{self._address} ended the upload early")
+        try:
+            self._stream()
+        except grpc.RpcError as failure:
+            error = from_call(failure, self._address)
+        with self._changed:
+            self._state.broke()
+            unfinished = not (self._aborted or self._state.idle)
+        if unfinished:
+            self._pause(error)
+
+    def _stream(self) -> None:
+        """One call: gRPC's thread draws requests, this one reads acknowledgements."""
+        over = threading.Event()
+        call = self._open_stream(self._requests(over))
+        with self._changed:
+            self._cancel = call.cancel
+        try:
+            for response in call:
+                with self._changed:
+                    self._state.acknowledge(response)
+                    self._patience.succeeded()
+                    self._changed.notify_all()
+        finally:
+            with self._changed:
+                over.set()
+                self._changed.notify_all()
+
+    def _requests(self, over: threading.Event) -> Iterator[bytes]:
+        while True:
+            with self._changed:
+                while not (over.is_set() or self._state.sendable or self._finished()):
+                    self._wait_for_change()
+                if over.is_set() or not self._state.sendable:
+                    return
+                request = self._state.take()
+            yield request
+
+    def _finished(self) -> bool:
+        return self._aborted or (self._closing and self._state.idle)
+
+    def _pause(self, error: TreeringError) -> None:
+        """Decides whether to go on after an error, and waits before it."""
+        if isinstance(error, FATAL):
+            raise error
+        with self._changed:
+            self._state.reconnects += 1
+            if isinstance(error, ProducerError):
+                self._state.recover(error)
+                return
+            self._changed.wait_for(lambda: self._aborted, self._patience.delay(error, time.monotonic()))
+
+
+def as_encoded(request: bytes) -> bytes:
+    """The serialiser of requests that are bytes already: what is sent again must be the same to the bit."""
+    return request
