@@ -170,3 +170,13 @@ def test_a_process_that_cannot_start_says_why_without_a_traceback():
     assert second.returncode == 1
     assert errors.splitlines()[-1] == f"treering sample: listen={address}: the address is in use or not of this machine; choose another one"
     assert "Traceback" not in errors
+
+
+def test_a_service_does_not_outlive_the_pipe_on_its_standard_input():
+    environment = os.environ | {"STOP_WITH_STDIN": "true"}
+    with subprocess.Popen([sys.executable, "-c", SERVICE, "127.0.0.1:0"], env=environment, stdin=-1, stdout=-1, stderr=-1) as child:
+        assert json.loads(child.stdout.readline())["serving"] == "sample"
+        child.stdin.write(b"words change nothing")
+        child.stdin.flush()
+        child.stdin.close()
+        assert child.wait(20) == 0

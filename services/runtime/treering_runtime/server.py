@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -99,7 +100,7 @@ def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     """Runs a service to its end; the exit code is 0 after a drain and 1 when it could not start or go on."""
     configure_logging(settings.service, settings.log_level)
     try:
-        asyncio.run(_listening(main))
+        asyncio.run(_listening(settings, main))
     except (StartError, StopError) as error:
         _LOG.error("cannot start" if isinstance(error, StartError) else "cannot go on", problem=str(error))
         sys.stderr.write(f"treering {settings.service}: {error}\n")
@@ -107,10 +108,19 @@ def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     return 0
 
 
-async def _listening(main: Callable[[], Awaitable[None]]) -> None:
+async def _listening(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> None:
     """Listens for signals from the beginning: one that comes during the start is kept, and the start is followed by a drain."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, done.set)
+    if settings.stop_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _set_at_end, loop, done)
     _SIGNALLED.set(done)
     await main()
+
+
+def _set_at_end(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
+    """Reads what has come on standard input; at its end, whoever started this process is gone."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        done.set()

@@ -50,6 +50,9 @@ class ServiceSettings(BaseSettings):
     drain_seconds: float = Field(10.0, ge=0)
     """How long running calls may go on after SIGTERM, seconds."""
 
+    stop_with_stdin: bool = False
+    """Stop as after SIGTERM when standard input ends. For whoever starts the service with a pipe there: it cannot outlive that process."""
+
     @classmethod
     def settings_customise_sources(
         cls,
