@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from treering.cli import search, send, sql
+from treering.cli import search, send, sql, up
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
 from treering.cli.problems import REFUSED, Refusal, explain
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command("up")(with_groups(up.up))
 app.command("send")(with_groups(send.send))
 app.command("search")(with_groups(search.search))
 app.command("sql")(with_groups(sql.sql))

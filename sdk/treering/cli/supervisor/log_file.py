@@ -1,0 +1,54 @@
+"""The log of a child process: a file of bounded size, and its last lines in memory."""
+
+import sys
+from collections import deque
+from pathlib import Path
+
+MAX_LOG_BYTES = 16 * 1024 * 1024
+"""A log file is set aside as `.1` at this size, in bytes, so that two of them are the most."""
+
+_LAST_LINES = 20
+_MAX_LINE_BYTES = 8 * 1024
+
+
+class LogFile:
+    """Takes lines of a child's standard error.
+
+    Args:
+        path: The file, continued if it is there.
+        verbose: Write to our own standard error instead.
+    """
+
+    def __init__(self, path: Path, *, verbose: bool) -> None:
+        self.path = path
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file = None if verbose else path.open("ab")
+
+    def write(self, line: bytes) -> None:
+        """Takes one line, its end included."""
+        self._last.append(line[:_MAX_LINE_BYTES].decode(errors="replace").rstrip())
+        if self._file is None:
+            sys.stderr.buffer.write(line)
+            sys.stderr.buffer.flush()
+            return
+        if self._file.tell() + len(line) > MAX_LOG_BYTES:
+            self._file.close()
+            self.path.replace(self.path.with_suffix(".log.1"))
+            self._file = self.path.open("ab")
+        self._file.write(line)
+        self._file.flush()
+
+    def forget(self) -> None:
+        """Forgets the last lines: a new process begins."""
+        self._last.clear()
+
+    def reason(self) -> str:
+        """Why the process ended, as far as it said so: what it wrote that is no JSON, else its last line."""
+        spoken = [line for line in self._last if line and not line.startswith("{")]
+        return "\n".join(spoken[-5:]) if spoken else (self._last[-1] if self._last else "it said nothing")
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file:
+            self._file.close()

@@ -1,0 +1,85 @@
+"""`treering up`: the three services on this machine."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from treering.cli.escaping import to_json
+from treering.cli.instance import DEFAULT_DATA_DIR, Instance, InstanceLock
+from treering.cli.output import answer, note
+from treering.cli.problems import Refusal
+
+if TYPE_CHECKING:
+    from treering.cli.supervisor import Options, Stack
+
+_DRAWS = 5
+_Port = Annotated[int, typer.Option(min=0, max=65535, help="0 is any free port.")]
+
+
+def up(
+    *,
+    data_dir: Annotated[Path, typer.Option(envvar="TREERING_DATA_DIR", help="Everything is kept below this directory.")] = DEFAULT_DATA_DIR,
+    ingest_port: _Port = 4701,
+    embed_port: _Port = 4702,
+    query_port: _Port = 4703,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the services' logs here instead of keeping them in files.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The ready line is JSON anyway.")] = False,
+) -> None:
+    """Run the three services on this machine until Ctrl-C; prints one JSON line when all of them serve."""
+    del json
+    try:
+        from treering.cli.supervisor import Options  # noqa: PLC0415 - needs what the services need
+    except ImportError as error:
+        raise Refusal(f'the services are not installed ({error.name} is missing): pip install "treering[server]"') from error
+    ports = {"ingest": ingest_port, "embed": embed_port, "query": query_port}
+    lock = InstanceLock(data_dir)
+    try:
+        asyncio.run(_run(Options(data_dir, ports, verbose), lock))
+    finally:
+        lock.release()
+
+
+async def _run(options: "Options", lock: InstanceLock) -> None:
+    """Runs until a signal."""
+    from treering.cli.supervisor.stack import PortTakenError, Stack  # noqa: PLC0415 - as in `up`
+
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    for attempt in range(1, _DRAWS + 1):
+        try:
+            await _run_stack(Stack(options, note), lock, stop)
+        except PortTakenError as taken:
+            if attempt == _DRAWS:
+                raise Refusal(f"no free port could be kept for {taken}; name one with --{taken}-port") from taken
+        else:
+            return
+
+
+async def _run_stack(stack: "Stack", lock: InstanceLock, stop: asyncio.Event) -> None:
+    settings = {name: value for each in stack.settings.values() for name, value in each.items()}
+
+    def publish(*, ready: bool) -> None:
+        lock.publish(Instance(os.getpid(), ready, stack.addresses["ingest"], stack.addresses["embed"], stack.addresses["query"], settings))
+
+    def on_ready() -> None:
+        publish(ready=True)
+        answer(to_json({"ready": True, **stack.addresses}))
+        sys.stdout.flush()
+
+    publish(ready=False)
+    running = asyncio.create_task(stack.run(on_ready))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not running.done():
+        note("stopping")
+        running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
