@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
 
 from prometheus_client import CollectorRegistry
 
 from treering.v1 import embed_pb2_grpc, sink_pb2_grpc
-from treering_embed.book import PatternBook
-from treering_embed.meaning import Meaning
+from treering_embed.book import PatternBook, today
+from treering_embed.kept import Background, Kept
+from treering_embed.meaning import Meaning, PrepareModel, prepare_configured
 from treering_embed.metrics import EmbedMetrics
 from treering_embed.registry import Registry
 from treering_embed.service import EmbedServicer
@@ -26,17 +26,16 @@ REGISTRY_FILE = "registry.sqlite"
 class Application:
     """One running service. `start`, then `run_until` something, then `stop`; nothing of it can be used twice."""
 
-    def __init__(self, settings: EmbedSettings, collector: CollectorRegistry) -> None:
+    def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, prepare_model: PrepareModel = prepare_configured) -> None:
         self._settings = settings
-        self._registry = Registry(settings.data_dir / REGISTRY_FILE)
-        self._registry_thread = ThreadPoolExecutor(1, "registry")
-        summary = self._registry.summary(int(time.time() // 86_400))
-        metrics = EmbedMetrics(collector)
-        self._book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
-        self.sink = EmbedSink(self._registry, self._registry_thread, self._book, summary, metrics)
-        self.meaning = Meaning(settings, self._registry, self._registry_thread, self._book, self.sink, metrics, collector)
+        registry = Registry(settings.data_dir / REGISTRY_FILE)
+        summary = registry.summary(today(time.time()))
+        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
+        self._kept = Kept(registry, Background("registry"), book, EmbedMetrics(collector))
+        self.sink = EmbedSink(self._kept, summary)
+        self.meaning = Meaning(settings, self._kept, self.sink, collector, prepare_model=prepare_model)
         self.server = Server(settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector)
-        servicer = EmbedServicer(settings, self.meaning, self._book, self.sink.board, metrics)
+        servicer = EmbedServicer(settings, self._kept, self.meaning, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
         sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink), self.server.grpc)
 
@@ -67,8 +66,10 @@ class Application:
     async def stop(self) -> None:
         """Drains calls, commits what was taken, closes everything in reverse."""
         await self.server.stop(self._settings.drain_seconds)
-        await self.sink.commit()
-        self.sink.close()
-        self.meaning.close()
-        self._registry_thread.shutdown()
-        self._registry.close()
+        try:
+            await self.sink.commit()
+        finally:
+            self.sink.close()
+            self.meaning.close()
+            self._kept.registry_thread.close()
+            self._kept.registry.close()

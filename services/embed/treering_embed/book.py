@@ -9,6 +9,11 @@ from treering_embed.registry import Pattern, Summary
 _SECONDS_A_DAY = 86_400
 
 
+def today(now: float) -> int:
+    """Days since 1970; `now` in seconds."""
+    return int(now // _SECONDS_A_DAY)
+
+
 class PatternBook:
     """The registry's summary, kept up to date in memory, so that a known pattern costs one look into a set.
 
@@ -34,7 +39,7 @@ class PatternBook:
 
     def today(self) -> int:
         """Days since 1970."""
-        return int(self._clock() // _SECONDS_A_DAY)
+        return today(self._clock())
 
     @property
     def pattern_count(self) -> int:

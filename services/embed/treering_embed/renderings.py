@@ -1,10 +1,10 @@
 """What the model reads of a pattern: two texts, whose mean vector finds more than either.
 
 - *general*: the last part of the service's name in words, and the message with its variable parts masked;
-- *concrete*: the whole name in words, and the message as it was first seen, identifiers split into words.
+- *concrete*: the whole name, and the message as it was first seen, identifiers split into words.
 
 `nova/compute.manager` with `deleteInstance <*> failed` becomes `compute manager: deleteInstance <*> failed` and
-`nova compute manager: delete Instance 4711 failed`. The service's words matter more than anything else in a rendering.
+`nova/compute.manager: delete Instance 4711 failed`. The service's words matter more than anything else in a rendering.
 """
 
 import re
@@ -30,7 +30,7 @@ def split_identifiers(text: str) -> str:
 def render(service: str, masked: str, example: str) -> tuple[str, str]:
     """The general and the concrete text of a pattern."""
     general = _prefixed(words_of(service.rpartition("/")[2]), masked)
-    return general, _prefixed(words_of(service), split_identifiers(example))
+    return general, _prefixed(service, split_identifiers(example))
 
 
 def _prefixed(name: str, message: str) -> str:

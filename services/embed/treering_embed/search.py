@@ -1,19 +1,20 @@
 """Ranking of patterns by meaning: dense first, late interaction over the best of these, one calibrated score."""
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from treering.v1.error_pb2 import ErrorReason
 from treering_embed import calibration
 from treering_embed.encoder import Matrix
-from treering_embed.encoder.queue import EncodeQueue, Urgency
-from treering_embed.index import Index, Selection
-from treering_embed.late import PieceFrequencies, query_tokens
+from treering_embed.encoder.queue import Urgency
+from treering_embed.engine import Engine
+from treering_embed.index import IndexFaultError, Selection
+from treering_embed.late import query_tokens
 from treering_embed.limits import RERANK_DEPTH
+from treering_runtime.errors import ServiceError
 
 
 @dataclass(frozen=True)
@@ -35,40 +36,37 @@ class Query:
 
 
 class Searcher:
-    """Answers questions to the index. Lives as long as the index is the same.
+    """Answers questions to the index. Lives as long as the engine."""
 
-    Args:
-        encoder: Encodes the questions.
-        index: Where the patterns are.
-        basis: Of the token vectors.
-        frequencies: Of wordpieces; the indexer adds to them.
-        threads: Where calls to the index run.
-    """
-
-    def __init__(
-        self, encoder: EncodeQueue, index: Index, basis: Matrix, frequencies: PieceFrequencies, threads: ThreadPoolExecutor
-    ) -> None:
-        self._encoder, self._index, self._basis = encoder, index, basis
-        self._frequencies, self._threads = frequencies, threads
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     async def encode(self, texts: Sequence[str]) -> list[Query]:
         """Texts as queries, ahead of everything else that waits for the model."""
-        encoded = await self._encoder.encode(texts, Urgency.SEARCH)
+        encoded = await self._engine.encoder.encode(texts, Urgency.SEARCH)
         return [
-            Query(dense, query_tokens(tokens, pieces, self._basis, self._frequencies))
+            Query(dense, query_tokens(tokens, pieces, self._engine.basis, self._engine.frequencies))
             for dense, tokens, pieces in zip(encoded.dense, encoded.tokens, encoded.pieces, strict=True)
         ]
 
     async def rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int] = ()) -> Ranking:
-        """The `limit` best patterns of `selection`, and those of `also` that are indexed."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._rank, query, limit, selection, also)
+        """The `limit` best patterns of `selection`, and those of `also` that are indexed.
+
+        Raises:
+            ServiceError: PEER_UNAVAILABLE, when the index does not answer.
+        """
+        try:
+            return await self._engine.index_threads.run(self._rank, query, limit, selection, also)
+        except IndexFaultError as fault:
+            reason = ErrorReason.ERROR_REASON_PEER_UNAVAILABLE
+            raise ServiceError(reason, f"the index does not answer: {fault}", metadata={"peer": "qdrant"}) from fault
 
     def _rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
-        dense = self._index.nearest(query.dense, max(limit, RERANK_DEPTH), selection).as_dict()
+        dense = self._engine.index.nearest(query.dense, max(limit, RERANK_DEPTH), selection).as_dict()
         candidates = list(dense)[:RERANK_DEPTH]
         if missing := frozenset(also) - dense.keys():
-            dense |= self._index.nearest(query.dense, len(missing), Selection(missing)).as_dict()
-        late = self._index.late(query.tokens, frozenset(candidates) | (frozenset(also) & dense.keys())).as_dict()
+            dense |= self._engine.index.nearest(query.dense, len(missing), Selection(missing)).as_dict()
+        late = self._engine.index.late(query.tokens, frozenset(candidates) | (frozenset(also) & dense.keys())).as_dict()
         return _cut(combine(dense, late), limit, also)
 
 

@@ -5,18 +5,18 @@ from collections.abc import AsyncIterator, Sequence
 
 import grpc
 import numpy as np
+from numpy.typing import NDArray
 
 from treering.v1 import embed_pb2
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
-from treering_embed.book import PatternBook
 from treering_embed.encoder.queue import Urgency
 from treering_embed.index import EVERYTHING, Selection
+from treering_embed.kept import Kept
 from treering_embed.meaning import Meaning
-from treering_embed.metrics import EmbedMetrics
 from treering_embed.renderings import RENDERING_VERSION
-from treering_embed.search import Ranking
+from treering_embed.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
@@ -27,8 +27,9 @@ from treering_runtime.progress import ProgressBoard
 class EmbedServicer(EmbedServiceServicer):
     """Serves patterns by meaning."""
 
-    def __init__(self, settings: EmbedSettings, meaning: Meaning, book: PatternBook, board: ProgressBoard, metrics: EmbedMetrics) -> None:
-        self._settings, self._meaning, self._book, self._board, self._metrics = settings, meaning, book, board, metrics
+    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, board: ProgressBoard) -> None:
+        self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
+        self._meaning, self._board = meaning, board
         self._started_ns = time.time_ns()
 
     async def SearchPatterns(
@@ -39,7 +40,7 @@ class EmbedServicer(EmbedServiceServicer):
         _check_range("limit", request.limit, limits.MAX_SEARCH_LIMIT)
         selection = _selection(request)
         _check_count("also_score_ids", request.also_score_ids, limits.MAX_ALSO_SCORE)
-        searcher = self._meaning.ready().searcher
+        searcher = Searcher(self._meaning.engine())
         await self._wait(request.min_positions, context)
         seen, pending = self._board.seen(), self._book.pending_count
         query = (await searcher.encode([request.text]))[0]
@@ -52,7 +53,7 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> AsyncIterator[embed_pb2.ScorePatternsResponse]:
         """Scores every pattern against each text, in slices."""
         _check_texts("texts", request.texts, limits.MAX_SCORE_TEXTS)
-        searcher = self._meaning.ready().searcher
+        searcher = Searcher(self._meaning.engine())
         await self._wait(request.min_positions, context)
         seen, count = self._board.seen(), max(self._book.pattern_count, 1)
         rankings = [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(request.texts)]
@@ -68,7 +69,7 @@ class EmbedServicer(EmbedServiceServicer):
         """Vectors of texts."""
         del context
         _check_texts("texts", request.texts, limits.MAX_EMBED_TEXTS)
-        encoded = await self._meaning.ready().encoder.encode(request.texts, Urgency.TEXTS)
+        encoded = await self._meaning.engine().encoder.encode(request.texts, Urgency.TEXTS)
         embeddings = [embed_pb2.Embedding(values=row.tolist()) for row in encoded.dense]
         return embed_pb2.EmbedTextsResponse(embeddings=embeddings, model=self._settings.model)
 
@@ -86,7 +87,7 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> embed_pb2.GetEmbedStatusResponse:
         """Which model is in use, and how far the index is."""
         del request, context
-        model = self._meaning.ready().model if self._meaning.is_ready else None
+        model = self._meaning.engine().model if self._meaning.is_ready else None
         return embed_pb2.GetEmbedStatusResponse(
             model=self._settings.model,
             model_sha256=model.weights.sha256 if model else "",
@@ -147,7 +148,7 @@ def _slices(rankings: Sequence[Ranking]) -> list[embed_pb2.ScorePatternsResponse
     return [_slice(common[start : start + limits.SCORE_SLICE], columns, start) for start in starts]
 
 
-def _slice(ids: np.ndarray, columns: Sequence[np.ndarray], start: int) -> embed_pb2.ScorePatternsResponse:  # type: ignore[type-arg]
+def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], start: int) -> embed_pb2.ScorePatternsResponse:
     texts = [embed_pb2.TextScores(scores=column[start : start + len(ids)].tolist()) for column in columns]
     return embed_pb2.ScorePatternsResponse(pattern_ids=ids.tolist(), texts=texts)
 

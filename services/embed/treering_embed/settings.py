@@ -25,7 +25,7 @@ class EmbedSettings(ServiceSettings):
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 
     model: str = "all-MiniLM-L6-v2"
-    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`, the path of a saved model, or a name on the Hugging Face hub (downloaded once)."""
+    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`, the path of a saved one, or a name on the Hugging Face hub (fetched once)."""
 
     encoder: Literal["auto", "reference"] = "auto"
     """`auto` uses the fast path if it agrees with the reference; `reference` always runs the SentenceTransformer itself."""
@@ -49,4 +49,4 @@ class EmbedSettings(ServiceSettings):
     """Patterns with a vector. Beyond it new ones are found by keyword only, and counted."""
 
     max_new_patterns_per_day: int = Field(20_000, ge=1)
-    """New patterns a service and day (UTC, by this machine's clock) that get a vector: one service that logs no patterns must not fill the index."""
+    """New patterns a service and day (UTC, by this machine's clock) that get a vector: one service must not fill the index."""

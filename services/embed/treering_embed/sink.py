@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_embed.book import PatternBook
 from treering_embed.intake import Intake, read_frames
+from treering_embed.kept import Background, Kept
 from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.metrics import EmbedMetrics
-from treering_embed.registry import Pattern, Quarantined, Registry, RegistryFault, Summary
+from treering_embed.registry import Pattern, Quarantined, RegistryFault, Summary
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
@@ -44,22 +42,19 @@ class EmbedSink:
     and writes it in one transaction: now it is *releasable*. It is *visible* once its patterns have their vectors; `settled` says so.
     """
 
-    def __init__(
-        self, registry: Registry, registry_thread: ThreadPoolExecutor, book: PatternBook, summary: Summary, metrics: EmbedMetrics
-    ) -> None:
+    def __init__(self, kept: Kept, summary: Summary) -> None:
         self.board = ProgressBoard()
         self.committed_patterns = asyncio.Event()
         """Set whenever patterns wait for their vectors."""
-        self._registry, self._registry_thread = registry, registry_thread
-        self._book, self._summary, self._metrics = book, summary, metrics
+        self._kept, self._book, self._summary = kept, kept.book, summary
         self._decoder = FrameDecoder()
-        self._decoding = ThreadPoolExecutor(1, "decode")
+        self._decoding = Background("decode")
         self._taking = asyncio.Lock()
         self._uncommitted = Uncommitted()
         self._dirty = asyncio.Event()
         self._room = asyncio.Condition()
         self._opened: set[int] = set()
-        if book.pending_count:
+        if kept.book.pending_count:
             self.committed_patterns.set()
 
     async def restore(self) -> None:
@@ -82,12 +77,9 @@ class EmbedSink:
         async with self._taking:
             await self._wait_room()
             progress = self.board.get(log_id)
-            loop = asyncio.get_running_loop()
-            taken = await loop.run_in_executor(
-                self._decoding, read_frames, self._decoder, self._book.is_known, log_id, frames, progress.next_offset
-            )
+            taken = await self._decoding.run(read_frames, self._decoder, self._book.is_known, log_id, frames, progress.next_offset)
             self._uncommitted.add(log_id, taken, self._book.admit(taken.unseen))
-            self._metrics.records.inc(taken.record_count)
+            self._kept.metrics.records.inc(taken.record_count)
             set_aside = progress.quarantined + sum(item.record_count for item in taken.quarantined)
             for item in taken.quarantined:
                 _LOG.error("a frame cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
@@ -121,7 +113,7 @@ class EmbedSink:
         self._dirty.clear()
         batch, self._uncommitted = self._uncommitted, Uncommitted()
         try:
-            await asyncio.get_running_loop().run_in_executor(self._registry_thread, self._write, batch)
+            await self._kept.registry_thread.run(self._write, batch)
         except BaseException:
             self._uncommitted = _joined(batch, self._uncommitted)
             self._dirty.set()
@@ -134,7 +126,7 @@ class EmbedSink:
             self.committed_patterns.set()
 
     def _write(self, batch: Uncommitted) -> None:
-        self._registry.commit(
+        self._kept.registry.commit(
             batch.next_offsets,
             batch.patterns,
             batch.last_seen,
@@ -157,11 +149,11 @@ class EmbedSink:
             releasable_end=releasable_end,
             quarantined=quarantined,
         )
-        self._metrics.observe(self._book)
+        self._kept.metrics.observe(self._book)
 
     def close(self) -> None:
         """Ends the decoding thread."""
-        self._decoding.shutdown()
+        self._decoding.close()
 
 
 def _joined(older: Uncommitted, newer: Uncommitted) -> Uncommitted:

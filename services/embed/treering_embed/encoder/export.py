@@ -2,8 +2,8 @@
 
     python -m treering_embed.encoder.export MODEL_DIRECTORY OUTPUT_DIRECTORY THREADS
 
-Writes `model.onnx`, `tokenizer.json`, `basis.npy`, `frequencies.bin` and, last, `manifest.json`. Exits 0 also when the fast path turns out unusable: the
-manifest says why.
+Writes `model.onnx`, `tokenizer.json`, `basis.npy`, `frequencies.bin` and, last, `manifest.json`. Exits 0 also when the fast path turns
+out to be unusable: the manifest says why.
 """
 
 import json
@@ -53,7 +53,7 @@ def export(reference: ReferenceEncoder, directory: Path, model_directory: Path) 
             str(directory / MODEL_FILE),
             input_names=list(names),
             output_names=["token_embeddings"],
-            dynamic_axes={name: axes for name in (*names, "token_embeddings")},
+            dynamic_axes=dict.fromkeys((*names, "token_embeddings"), axes),
             opset_version=_OPSET,
             dynamo=False,
         )

@@ -62,12 +62,12 @@ class Hits:
         return dict(zip(self.pattern_ids.tolist(), self.scores.tolist(), strict=True))
 
 
-class IndexFault(Exception):
+class IndexFaultError(Exception):
     """The index cannot do what was asked at the moment (disk, network, peer): worth another attempt later. The message says why."""
 
 
 class Index(Protocol):
-    """Where vectors are kept. Calls block and may come from several threads; every one may raise `IndexFault`."""
+    """Where vectors are kept. Calls block and may come from several threads; every one may raise `IndexFaultError`."""
 
     kind: str
     """`edge` or `server`."""

@@ -21,7 +21,7 @@ from treering_embed.index import (
     SERVICE,
     TOKENS,
     Hits,
-    IndexFault,
+    IndexFaultError,
     PatternPoint,
     Selection,
     check_finite,
@@ -42,8 +42,8 @@ class EdgeIndex:
         min_free_bytes: Space on the disk below which nothing is opened or written.
 
     Raises:
-        IndexFault: The disk is too full to open it.
-        DamagedIndex: The files cannot be read; the caller rebuilds.
+        IndexFaultError: The disk is too full to open it.
+        DamagedIndexError: The files cannot be read; the caller rebuilds.
     """
 
     kind = "edge"
@@ -112,15 +112,15 @@ class EdgeIndex:
         try:
             return function(*arguments)
         except Exception as error:  # Edge raises nothing more special
-            raise IndexFault(f"{self._path}: {error}") from error
+            raise IndexFaultError(f"{self._path}: {error}") from error
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self._path).free
         if free < self._min_free_bytes:
-            raise IndexFault(f"{self._path}: {free} bytes are free, {self._min_free_bytes} are needed; make room on the disk")
+            raise IndexFaultError(f"{self._path}: {free} bytes are free, {self._min_free_bytes} are needed; make room on the disk")
 
 
-class DamagedIndex(Exception):  # noqa: N818 - says what is there, not what went wrong
+class DamagedIndexError(Exception):
     """The files of a shard cannot be read."""
 
 
@@ -128,7 +128,7 @@ def _load(path: Path) -> Any:
     try:
         return qe.EdgeShard.load(str(path))
     except Exception as error:  # Edge raises nothing more special
-        raise DamagedIndex(f"{path}: {error}") from error
+        raise DamagedIndexError(f"{path}: {error}") from error
 
 
 def _create(path: Path, dimension: int) -> Any:

@@ -19,7 +19,7 @@ from treering_embed.index import (
     SERVICE,
     TOKENS,
     Hits,
-    IndexFault,
+    IndexFaultError,
     PatternPoint,
     Selection,
     check_finite,
@@ -56,7 +56,7 @@ class ServerIndex:
         dimension: Numbers in a dense vector.
 
     Raises:
-        IndexFault: The server does not answer, or the collection is a foreign one.
+        IndexFaultError: The server does not answer, or the collection is a foreign one.
     """
 
     kind = "server"
@@ -144,7 +144,9 @@ class ServerIndex:
         vectors = self._call(self._client.get_collection, self._collection).config.params.vectors
         sizes = {name: params.size for name, params in vectors.items()} if isinstance(vectors, dict) else {}
         if sizes != {DENSE: dimension, TOKENS: LATE_DIMENSION}:
-            raise IndexFault(f"the collection {self._collection} was made by something else; rename or remove it, or set qdrant_collection")
+            raise IndexFaultError(
+                f"the collection {self._collection} was made by something else; rename or remove it, or set qdrant_collection"
+            )
 
     def _point_alias(self, alias: str) -> None:
         aliases = self._call(self._client.get_aliases).aliases
@@ -160,7 +162,7 @@ class ServerIndex:
             return function(*arguments, **options)
         except (grpc.RpcError, ApiException, ResponseHandlingException, OSError) as error:
             detail = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
-            raise IndexFault(f"the Qdrant server does not do {function.__name__}: {detail}") from error
+            raise IndexFaultError(f"the Qdrant server does not do {function.__name__}: {detail}") from error
 
 
 def _filter(selection: Selection) -> models.Filter | None:
