@@ -125,6 +125,7 @@ class UploadState:
         self._pending_bytes = 0
         self._next_sequence = 1
         self._next_index = 0
+        self._skip_below = self._skipped = 0
         self._accepted = self._duplicate = self._rejected = self._uncertain = 0
         self._rejections: list[Rejection] = []
         self._ends: dict[int, int] = {}
@@ -170,11 +171,14 @@ class UploadState:
         """Ends the open batch, if it holds anything. Equal records give equal bytes: maps are encoded in the order of their keys."""
         if not self._open.records:
             return
-        payload = StreamLogsRequest(records=self._open.records).SerializeToString(deterministic=True)
-        self._waiting.append(Batch(self._next_sequence, payload, self._open.refs))
-        self._next_sequence += 1
+        records, self._open = self._open, _Open()
+        sequence, self._next_sequence = self._next_sequence, self._next_sequence + 1
+        if sequence < self._skip_below:
+            self._skipped += len(records.refs)
+            return
+        payload = StreamLogsRequest(records=records.records).SerializeToString(deterministic=True)
+        self._waiting.append(Batch(sequence, payload, records.refs))
         self._pending_bytes += len(payload)
-        self._open = _Open()
 
     # What goes out
 
@@ -202,6 +206,9 @@ class UploadState:
         done: list[Batch] = []
         while self._in_flight and self._in_flight[0].sequence <= response.last_durable_sequence:
             done.append(self._finish(self._in_flight.popleft()))
+        if done and self._skipped:
+            self._duplicate += self._skipped
+            self._skipped = 0
         own = self._fresh  # a repeat under an id that nobody else ever had is our own, sent again after a lost acknowledgement
         self._accepted += response.accepted_count + (response.duplicate_count if own else 0)
         self._duplicate += 0 if own else response.duplicate_count
@@ -231,18 +238,33 @@ class UploadState:
     def _take_new_id(self) -> None:
         self._uncertain += sum(len(batch.refs) for batch in self._waiting if batch.sent)
         self.producer_id, self._fresh = _new_id(), True
+        self._skip_below = 0
         for sequence, batch in enumerate(self._waiting, start=1):
             batch.sequence = sequence
         self._next_sequence = len(self._waiting) + 1
 
     def _skip_known(self, error: ProducerError) -> None:
-        """An earlier upload got further than the log can compare: the last batches that it can compare show whether both are the same."""
+        """An earlier upload got further than the log can compare. The last batches, which it can, will show whether both are the same."""
         last = int(error.metadata.get("last_sequence", 0))
         comparable = last - MAX_IN_FLIGHT_BATCHES + 1
-        if not self._waiting or self._waiting[0].sequence >= comparable:
+        if self._fresh or self._skip_below >= comparable or not self._waiting or self._waiting[0].sequence >= comparable:
             raise error
+        self._skip_below = comparable
         while self._waiting and self._waiting[0].sequence < comparable:
-            self._duplicate += len(self._finish(self._waiting.popleft()).refs)
+            self._skipped += len(self._finish(self._waiting.popleft()).refs)
+
+    def check_complete(self) -> None:
+        """Makes sure, at the end, that skipped batches were known to the log: that a later one was acknowledged.
+
+        Raises:
+            ProducerError: The upload ended before that; nothing that was skipped may count as stored.
+        """
+        if self._skipped:
+            message = (
+                f"producer {self.producer_id} has sent more than this before, and the log cannot compare it any more;"
+                " send it under another producer id (it may be stored twice then)"
+            )
+            raise ProducerError(message, reason="SEQUENCE_REUSED", metadata={"producer_id": self.producer_id})
 
     def _finish(self, batch: Batch) -> Batch:
         self._pending_bytes -= len(batch.payload)

@@ -135,6 +135,8 @@ class Uploader:
         try:
             while self._wait_for_work():
                 self._stream_until_broken()
+            if not self._aborted:
+                self._state.check_complete()
         except TreeringError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a dead thread must not leave its caller waiting

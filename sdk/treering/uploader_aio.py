@@ -103,6 +103,7 @@ class AsyncUploader:
         try:
             while await self._wait_for(lambda: False):
                 await self._stream_until_broken()
+            self._state.check_complete()
         except TreeringError as error:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - a dead task must not leave its caller waiting

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from treering.cli import search, send, sql, up
+from treering.cli import aggregate, config, context, patterns, search, send, sql, status, tail, up
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
 from treering.cli.problems import REFUSED, Refusal, explain
@@ -24,6 +24,12 @@ app.command("up")(with_groups(up.up))
 app.command("send")(with_groups(send.send))
 app.command("search")(with_groups(search.search))
 app.command("sql")(with_groups(sql.sql))
+app.command("aggregate")(with_groups(aggregate.aggregate))
+app.command("tail")(with_groups(tail.tail))
+app.command("patterns")(with_groups(patterns.patterns))
+app.command("context")(with_groups(context.context))
+app.command("status")(with_groups(status.status))
+app.command("config")(with_groups(config.config))
 
 
 def run() -> int:

@@ -1,0 +1,99 @@
+"""`treering aggregate`: counts and other numbers, by group and over time."""
+
+from typing import Annotated, Any
+
+import typer
+
+from treering.cli.connection import Connection
+from treering.cli.output import answer_json, answer_table, note, rfc3339
+from treering.cli.selecting import Selecting, duration_s
+
+
+def aggregate(
+    *,
+    selecting: Selecting,
+    connection: Connection,
+    by: Annotated[
+        str, typer.Option(metavar="FIELD,...", help="Group by: service, environment, severity, pattern, message, trace_id or an attribute.")
+    ] = "",
+    bucket: Annotated[str, typer.Option(metavar="DURATION", help="Length of a time bucket: 30s, 5m, 1h.")] = "",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC", help="count, rate, distinct:FIELD, min:ATTR, max:ATTR, avg:ATTR, sum:ATTR, p95:ATTR; may be repeated."
+        ),
+    ] = None,
+    time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Zone that buckets are cut in, for example Europe/Warsaw.")] = "",
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many groups.")] = 1_000,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Count records, or compute other numbers, by group and over time; draws bars."""
+    fields = [name.strip() for name in by.split(",") if name.strip()]
+    metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
+    bucket_s = duration_s(bucket) if bucket else 0
+    with connection.client() as client:
+        try:
+            found = client.aggregate_logs(
+                by=fields, metric=metrics, filter=selecting.filter(), bucket_s=bucket_s, time_zone=time_zone, limit=limit
+            )
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    if json:
+        answer_json([_row_json(row, fields, metrics, bucketed=bool(bucket_s)) for row in found.rows])
+    else:
+        _show(found.rows, fields, metrics, bucketed=bool(bucket_s))
+    if found.truncated:
+        note(f"treering: only the first {limit:,} groups; ask for more with --limit, or group by less")
+
+
+def _row_json(row: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> dict[str, Any]:
+    values: dict[str, Any] = {"bucket": rfc3339(row.bucket_start_unix_nano)} if bucketed else {}
+    for name, group in zip(fields, row.groups, strict=True):
+        values[name] = _group(name, group)
+        if name == "pattern":
+            values["pattern_text"] = group.text
+    for name, value in zip(metrics, row.values, strict=True):
+        values[name] = _number(value)
+    return values
+
+
+def _group(name: str, group: Any) -> str | None:
+    """The value of a group: a severity as its word; None where records lack the attribute."""
+    from treering.selection import severity_name  # noqa: PLC0415 - start-up
+
+    if not group.HasField("value"):
+        return None
+    value: str = group.value
+    return severity_name(int(value)) if name == "severity" and value.isdigit() else value
+
+
+def _number(value: Any) -> float | int | None:
+    """Whole numbers as integers: counts are what people ask for most."""
+    if not value.HasField("value"):
+        return None
+    number: float = value.value
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _show(rows: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> None:
+    from treering.cli.chart import bar  # noqa: PLC0415 - start-up
+
+    if not rows:
+        note("nothing is selected")
+        return
+    columns = [*(["time"] if bucketed else []), *fields, *metrics, ""]
+    numbers = [[_number(value) for value in row.values] for row in rows]
+    largest = max((abs(each[0]) for each in numbers if each[0] is not None), default=0)
+    lines = []
+    for row, values in zip(rows, numbers, strict=True):
+        groups = [(group.text or _group(name, group)) or "" for name, group in zip(fields, row.groups, strict=True)]
+        start = [rfc3339(row.bucket_start_unix_nano)] if bucketed else []
+        lines.append([*start, *groups, *(_text(value) for value in values), bar(values[0], largest)])
+    first = len(fields) + bucketed
+    answer_table(columns, lines, right=range(first, first + len(metrics)))
+
+
+def _text(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1_000 else f"{value:,.1f}"

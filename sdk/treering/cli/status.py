@@ -1,0 +1,77 @@
+"""`treering status`: how the three services are."""
+
+from typing import Annotated, Any
+
+import typer
+
+from treering.cli.connection import Connection
+from treering.cli.escaping import escape
+from treering.cli.output import answer, answer_json, rfc3339
+from treering.cli.problems import REFUSED
+
+_TIMEOUT_S = 3.0
+
+
+def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False) -> None:
+    """Show how the three services are; exit code 1 when one of them does not answer."""
+    from treering.errors import TreeringError  # noqa: PLC0415 - start-up
+
+    answers: dict[str, dict[str, Any]] = {}
+    with connection.client(timeout=_TIMEOUT_S) as client:
+        calls = {"ingest": client.get_ingest_status, "embed": client.get_embed_status, "query": client.get_query_status}
+        for name, call in calls.items():
+            address = getattr(client.endpoints, name)
+            try:
+                answers[name] = {"address": address, "ok": True, **_as_json(call())}
+            except TreeringError as error:
+                answers[name] = {"address": address, "ok": False, "error": error.message}
+    if json:
+        answer_json(answers)
+    else:
+        _show(answers)
+    if not all(each["ok"] for each in answers.values()):
+        raise typer.Exit(REFUSED)
+
+
+def _as_json(message: Any) -> dict[str, Any]:
+    """Every field of a status by its name in the contract; log ids in hex, times as RFC 3339."""
+    return {field.name: _value(field.name, getattr(message, field.name)) for field in message.DESCRIPTOR.fields}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name == "log_id":
+        return f"{value:016x}"
+    if name.endswith("_time_unix_nano"):
+        return rfc3339(value)
+    if hasattr(value, "DESCRIPTOR"):
+        return _as_json(value)
+    if hasattr(value, "items"):
+        return dict(sorted(value.items()))
+    if hasattr(value, "extend"):
+        return [_value("", item) for item in value]
+    return value
+
+
+def _show(answers: dict[str, dict[str, Any]]) -> None:
+    for name, found in answers.items():
+        state = "ok" if found["ok"] else "does not answer as it should"
+        answer(f"{name}  {found['address']}  {state}")
+        for key, value in found.items():
+            if key not in {"address", "ok", "limits"}:
+                _show_field(key, value)
+
+
+def _show_field(key: str, value: Any) -> None:
+    label = key.removesuffix("_unix_nano").replace("_", " ")
+    if isinstance(value, list):
+        for item in value:
+            text = ", ".join(f"{name.replace('_', ' ')} {_text(each)}" for name, each in item.items() if each not in ("", 0))
+            answer(f"  {label}: {escape(text)}")
+    elif value != "":
+        answer(f"  {label}: {escape(_text(value))}")
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)
