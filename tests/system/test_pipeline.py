@@ -1,0 +1,120 @@
+"""Send, count, search, restart, still there."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections import Counter
+
+import psutil
+import pytest
+
+from .conftest import cli, environment, start_up
+
+pytestmark = pytest.mark.system
+
+PAYMENTS = "customers could not pay"
+DISK = "a hard drive is dying"
+PASSWORDS = "someone is guessing passwords"
+
+
+@pytest.fixture(scope="session")
+def lines(shop_file):
+    return [json.loads(line) for line in shop_file.read_text().splitlines()]
+
+
+def test_the_ready_line_names_all_three(up):
+    assert up.ready["ready"] is True
+    assert all(int(up.ready[name].rpartition(":")[2]) > 0 for name in ("ingest", "embed", "query"))
+
+
+def test_everything_is_accepted(shop, lines):
+    assert {name: shop[name] for name in ("accepted", "duplicate", "rejected")} == {"accepted": len(lines), "duplicate": 0, "rejected": 0}
+
+
+def test_sql_counts_what_was_sent(up, shop, lines):
+    environment_is_shop = "where environment = 'prod'"
+    counted = up.sql(f"select service, count(*) n from logs {environment_is_shop} group by service order by service")
+    assert {row["service"]: row["n"] for row in counted} == Counter(line["service"] for line in lines)
+    [row] = up.sql(f'select count(distinct "offset") n, min(time) first, max(time) last from logs {environment_is_shop}')
+    assert row["n"] == len(lines)
+    assert str(row["first"])[:10] == str(row["last"])[:10] == "2026-03-12"
+
+
+def test_attributes_and_messages_come_back_as_they_were(up, shop, lines):
+    wanted = next(line for line in lines if "\n" in line["message"] and "HikariPool" in line["message"])
+    of_that_order = f"attributes['order'] = '{wanted['order']}' and contains(message, 'HikariPool')"
+    [row] = up.sql(f"select message, attributes['order'] o, severity_text s from logs where {of_that_order}")
+    assert row == {"message": wanted["message"], "o": wanted["order"], "s": "ERROR"}
+
+
+@pytest.mark.parametrize(
+    ("text", "services"),
+    [(PAYMENTS, {"payments", "checkout", "gateway"}), (DISK, {"inventory"}), (PASSWORDS, {"auth"})],
+)
+def test_search_finds_by_meaning(up, shop, text, services):
+    results = up.json("search", text, "--json", "--limit", "5")["results"]
+    leading = [result["records"][0]["service"] for result in results[:3]]
+    assert set(leading[:1]) <= services
+    assert sum(service in services for service in leading) >= 2
+    assert all(result["count"] > 0 and result["why"] and result["records"] for result in results)
+    assert [result["score"] for result in results] == sorted((result["score"] for result in results), reverse=True)
+
+
+def test_an_identifier_leads_and_is_in_the_sample(up, shop, lines):
+    order = next(line["order"] for line in lines if line["message"].startswith("Gave up on the payment"))
+    results = up.json("search", order, "--json")["results"]
+    assert order in results[0]["records"][0]["message"]
+
+
+def test_aggregate_adds_up(up, shop, lines):
+    answer = up.json("aggregate", "--by", "severity", "--environment", "prod", "--json")
+    assert f"{Counter(line['level'] for line in lines)['ERROR']}" in json.dumps(answer)
+
+
+@pytest.mark.parametrize("command", [["patterns"], ["status"], ["config"], ["context", "100"]])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_other_commands_answer(up, shop, command, as_json):
+    done = up.run(*command, *(["--json"] if as_json else []))
+    assert (done.returncode, done.stdout != "") == (0, True), done.stderr
+    assert not as_json or json.loads(done.stdout)
+
+
+def test_a_second_up_is_refused(up):
+    done = cli("up", "--data-dir", up.data_dir, "--ingest-port", "0", "--embed-port", "0", "--query-port", "0")
+    assert done.returncode == 1
+    assert "already running" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tail_shows_what_comes_in(up):
+    command = [sys.executable, "-m", "treering.cli", "tail", "--service", "tailed", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(TREERING_DATA_DIR=str(up.data_dir))) as tail:
+        up.json("send", "-", "--service", "tailed", "--wait", given="first\n")
+        up.json("send", "-", "--service", "tailed", "--wait", given="second\n")
+        shown = json.loads(tail.stdout.readline())
+        tail.send_signal(signal.SIGINT)
+    assert shown["message"] in {"first", "second"}
+
+
+def test_a_restart_keeps_everything_and_stops_cleanly(tmp_path, shop_file):
+    first = start_up(tmp_path / "data")
+    try:
+        first.json("send", shop_file, "--wait")
+        counted = first.sql("select count(*) n, count(distinct pattern_id) p from logs")
+        found = [result["pattern_id"] for result in first.json("search", DISK, "--json", "--mode", "semantic")["results"]]
+        services = [first.service(name) for name in ("ingest", "embed", "query")]
+        assert first.stop() == 0
+        assert not any(psutil.pid_exists(service.pid) for service in services)
+    finally:
+        first.kill()
+    second = start_up(tmp_path / "data")
+    try:
+        last = second.json("send", "-", "--service", "after", "--wait", given="one more\n")
+        assert last["accepted"] == 1
+        assert second.sql("select count(*) n, count(distinct pattern_id) p from logs where service <> 'after'") == counted
+        assert [result["pattern_id"] for result in second.json("search", DISK, "--json", "--mode", "semantic")["results"]] == found
+        assert second.stop() == 0
+    finally:
+        second.kill()
+    assert "Traceback" not in second.errors.read_text()
