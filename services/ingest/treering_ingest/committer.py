@@ -70,6 +70,7 @@ class Committer:
         self._policy = policy
         self._observer = observer
         self._pending: deque[tuple[Batch, float]] = deque()
+        self._in_flight: list[tuple[Batch, float]] = []
         self._staged = Wakeup()
         self._staged_count = 0
         self._durable_count = 0
@@ -113,6 +114,11 @@ class Committer:
             self._waiters.append((ticket, future))
             await future
 
+    def first_unacknowledged(self, producer_id: bytes) -> int | None:
+        """The lowest sequence of a producer that is staged and not durable, or never will be; None when there is none."""
+        staged = (batch for batch, _ in (*self._in_flight, *self._pending))
+        return min((batch.sequence for batch in staged if batch.producer_id == producer_id), default=None)
+
     async def wait_failed(self) -> LogFailedError:
         """Returns when the disk has failed; otherwise never."""
         while self.failure is None:
@@ -124,7 +130,9 @@ class Committer:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call)
 
     async def stop(self) -> None:
-        """Commits what is staged, if the disk lets it, and seals the log."""
+        """Commits what is staged, if the disk lets it, and seals the log. A second call changes nothing."""
+        if self._stopping:
+            return
         self._stopping = True
         self._staged.fire()
         self.room.fire()
@@ -177,6 +185,7 @@ class Committer:
         return group
 
     async def _commit(self, group: list[tuple[Batch, float]]) -> None:
+        self._in_flight = group
         batches = [batch for batch, _ in group]
         sync = self._policy.durability is Durability.ALWAYS or self._time_to_sync() == 0
         try:
@@ -207,12 +216,14 @@ class Committer:
             _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
         self.disk_full = True
         self._pending.extendleft(reversed(group))
+        self._in_flight = []
         deadline = time.monotonic() + DISK_RETRY_S
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
             await self._staged.wait(left)
 
     def _finish(self, group: list[tuple[Batch, float]]) -> None:
         size = sum(len(batch.payload) for batch, _ in group)
+        self._in_flight = []
         self.waiting_bytes -= size
         self._durable_count += len(group)
         while self._waiters and self._waiters[0][0] <= self._durable_count:

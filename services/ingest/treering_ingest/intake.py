@@ -140,7 +140,8 @@ class Intake:
 
     def last_durable_sequence(self, producer_id: bytes) -> int:
         """Everything of this producer up to here is acknowledged or may be."""
-        return self.committer.log.producers.last_sequence(producer_id)
+        waiting = self.committer.first_unacknowledged(producer_id)
+        return self._producers.last_sequence(producer_id) if waiting is None else waiting - 1
 
     async def _wait_for_room(self) -> None:
         deadline = time.monotonic() + self._max_wait_s

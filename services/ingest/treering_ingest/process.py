@@ -73,10 +73,10 @@ class IngestProcess:
         self.committer.start()
         self.metrics = MetricsServer(self.settings.metrics_listen, self.registry)
         await self.server.start()
-        retention = Retention(
+        self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
         )
-        runs = [*(delivery.run() for delivery in self.deliveries), retention.run()]
+        runs = [*(delivery.run() for delivery in self.deliveries), self._retention.run()]
         self._tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self, grace_s: float) -> None:

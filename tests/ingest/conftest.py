@@ -1,0 +1,113 @@
+import errno
+import itertools
+from contextlib import asynccontextmanager, contextmanager
+
+import grpc
+import pytest
+import xxhash
+
+from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.ingest_pb2_grpc import IngestServiceStub
+from treering.v1.log_pb2 import LogRecord
+from treering_ingest.process import IngestProcess
+from treering_ingest.settings import IngestSettings
+from treering_ingest.wal import Batch, LogConfig, PosixFileSystem, open_log
+
+
+def make_batch(producer_id=b"", sequence=0, count=1, text="something happened", arrival=1_000):
+    records = [LogRecord(message=f"{text} {index}") for index in range(count)]
+    payload = UploadLogsRequest(producer_id=producer_id.decode(), sequence=sequence, records=records).SerializeToString()
+    return Batch(payload, count, producer_id, sequence, xxhash.xxh3_64_intdigest(payload), arrival)
+
+
+class FaultyFile:
+    def __init__(self, disk, file):
+        self._disk, self._file = disk, file
+
+    def append(self, buffers):
+        data = b"".join(buffers)
+        if self._disk.free_bytes is not None and len(data) > self._disk.free_bytes:
+            self._file.append([data[: self._disk.free_bytes]])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._file.append(buffers)
+
+    def sync(self):
+        self._disk.sync_calls += 1
+        if self._disk.fail_syncs:
+            raise OSError(errno.EIO, "Input/output error")
+        self._file.sync()
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+class FaultyDisk(PosixFileSystem):
+    """A disk that can be told to be full, to fail syncs, and that counts them."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.free_bytes = None
+        self.fail_syncs = False
+        self.sync_calls = 0
+
+    def create(self, name):
+        return FaultyFile(self, super().create(name))
+
+    def open(self, name, *, writable=False):
+        return FaultyFile(self, super().open(name, writable=writable))
+
+
+@pytest.fixture
+def batch():
+    return make_batch
+
+
+@pytest.fixture
+def faulty_disk(tmp_path):
+    return FaultyDisk(tmp_path)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Opens the log in tmp_path; `crash=True` leaves it as a kill would."""
+    clock = itertools.count(1_000_000_000_000_000_000, 1_000_000_000)
+
+    @contextmanager
+    def open_it(*, crash=False, path=tmp_path, files=None, **config):
+        log = open_log(files or PosixFileSystem(path), LogConfig(**config), lambda: next(clock))
+        yield log
+        if not crash:
+            log.close()
+        elif log._active:
+            log._active.file.close()
+
+    return open_it
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A whole ingest in this process, and a client's stub for it."""
+
+    @asynccontextmanager
+    async def run(**changes):
+        defaults = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "sinks": "", "disk_reserve_bytes": 0, "drain_seconds": 5}
+        settings = IngestSettings(data_dir=tmp_path, **{**defaults, **changes})
+        process = IngestProcess(settings)
+        await process.start()
+        try:
+            async with grpc.aio.insecure_channel(process.server.address) as channel:
+                yield process, IngestServiceStub(channel)
+        finally:
+            await process.stop(settings.drain_seconds)
+
+    return run
+
+
+@pytest.fixture
+def request_of():
+    """An UploadLogsRequest."""
+
+    def make(*messages, producer_id="", sequence=0):
+        return UploadLogsRequest(producer_id=producer_id, sequence=sequence, records=[LogRecord(message=text) for text in messages])
+
+    return make

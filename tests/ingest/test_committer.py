@@ -1,0 +1,150 @@
+import asyncio
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+
+from treering_ingest.committer import CommitPolicy, Committer
+from treering_ingest.settings import Durability
+from treering_ingest.wal import LogFailedError, open_log
+
+
+class Noted:
+    def __init__(self):
+        self.groups = []
+        self.syncs = 0
+
+    def committed(self, records, size_bytes, seconds):
+        self.groups.append(records)
+
+    def synced(self, seconds):
+        self.syncs += 1
+
+
+@pytest.fixture
+def committing(faulty_disk):
+    @asynccontextmanager
+    async def run(**policy):
+        noted = Noted()
+        committer = Committer(open_log(faulty_disk), CommitPolicy(**policy), noted)
+        committer.start()
+        yield committer, noted
+        faulty_disk.free_bytes = None
+        await committer.stop()
+
+    return run
+
+
+@pytest.fixture
+def held_sync(faulty_disk, monkeypatch):
+    """Syncs of the log wait until `release` is set; `entered` tells that one does."""
+    entered, release = threading.Event(), threading.Event()
+    original = type(faulty_disk.create("probe")).sync
+
+    def sync(file):
+        entered.set()
+        assert release.wait(10)
+        original(file)
+
+    def hold():
+        monkeypatch.setattr(type(faulty_disk.create("probe")), "sync", sync)
+
+    return hold, entered, release
+
+
+async def test_an_acknowledged_batch_is_synced(committing, batch):
+    async with committing() as (committer, _):
+        ticket = committer.stage(batch(count=3))
+        assert not committer.is_durable(ticket)
+        await committer.wait_durable(ticket)
+        assert committer.is_durable(ticket)
+        assert committer.log.synced.offset == 3
+        assert committer.waiting_bytes == 0
+
+
+async def test_what_waits_during_a_sync_shares_the_next_one(committing, batch, held_sync):
+    hold, entered, release = held_sync
+    async with committing() as (committer, noted):
+        hold()
+        committer.stage(batch())
+        await asyncio.to_thread(entered.wait, 10)
+        ticket = [committer.stage(batch()) for _ in range(50)][-1]
+        release.set()
+        await committer.wait_durable(ticket)
+        assert noted.groups == [1, 50]
+        assert noted.syncs == 2
+
+
+async def test_a_group_is_bounded_by_bytes(committing, batch):
+    one = batch()
+    async with committing(max_group_bytes=3 * len(one.payload)) as (committer, noted):
+        tickets = [committer.stage(one) for _ in range(10)]
+        await committer.wait_durable(tickets[-1])
+        assert noted.groups == [3, 3, 3, 1]
+
+
+async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
+    one = batch()
+    async with committing(linger_s=3_600, max_group_bytes=3 * len(one.payload)) as (committer, noted):
+        tickets = [committer.stage(one) for _ in range(3)]
+        await committer.wait_durable(tickets[-1])
+        assert noted.groups == [3]
+
+
+async def test_a_lingering_group_is_committed_at_the_stop(committing, batch):
+    async with committing(linger_s=3_600) as (committer, _):
+        ticket = committer.stage(batch())
+        await committer.stop()
+        assert committer.is_durable(ticket)
+
+
+async def test_with_interval_an_acknowledgement_does_not_wait_for_the_sync(committing, batch, faulty_disk):
+    async with committing(durability=Durability.INTERVAL, sync_interval_s=3_600) as (committer, noted):
+        await committer.wait_durable(committer.stage(batch()))
+        assert (noted.syncs, committer.log.synced.offset) == (0, 0)
+        await committer.stop()
+        assert committer.log.synced.offset == 1
+
+
+async def test_with_interval_the_sync_comes_by_itself(committing, batch):
+    async with committing(durability=Durability.INTERVAL, sync_interval_s=0.01) as (committer, _):
+        await committer.wait_durable(committer.stage(batch()))
+        while committer.log.synced.offset == 0:
+            assert await committer.advanced.wait(10)
+
+
+async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch, faulty_disk):
+    async with committing() as (committer, _):
+        await committer.wait_durable(committer.stage(batch()))
+        faulty_disk.fail_syncs = True
+        waiting = [asyncio.create_task(committer.wait_durable(committer.stage(batch()))) for _ in range(3)]
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(result) for result in results] == [LogFailedError] * 3
+        assert await committer.wait_failed() is committer.failure
+        with pytest.raises(LogFailedError):
+            await committer.wait_durable(committer.staged_count)
+
+
+async def test_a_full_disk_delays_and_loses_nothing(committing, batch, faulty_disk):
+    async with committing() as (committer, _):
+        faulty_disk.free_bytes = 10
+        ticket = committer.stage(batch())
+        waiting = asyncio.create_task(committer.wait_durable(ticket))
+        while not committer.disk_full:
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        faulty_disk.free_bytes = None
+        await waiting
+        assert committer.log.synced.offset == 1
+        assert not committer.disk_full
+
+
+async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(committing, batch, faulty_disk):
+    async with committing() as (committer, _):
+        faulty_disk.free_bytes = 10
+        waiting = asyncio.create_task(committer.wait_durable(committer.stage(batch())))
+        while not committer.disk_full:
+            await asyncio.sleep(0)
+        await committer.stop()
+        with pytest.raises(LogFailedError, match="not stored"):
+            await waiting

@@ -1,0 +1,235 @@
+"""Delivery against real sinks: the servicer that embed and query use, over real sockets."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from treering.v1 import sink_pb2_grpc
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
+from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
+from treering_ingest import delivery as delivery_module
+from treering_runtime.progress import ProgressBoard
+from treering_runtime.server import Server
+from treering_runtime.sink import SinkServicer
+
+
+class Keeps:
+    """A sink that keeps messages. What it holds outlives a restart up to `durable`."""
+
+    def __init__(self):
+        self.board = ProgressBoard()
+        self.messages = []
+        self.log_end = 0
+        self.starts = []
+        self.room = asyncio.Event()
+        self.room.set()
+        self.requests = 0
+
+    async def open_log(self, log_id, log_start_offset):
+        self.starts.append(log_start_offset)
+        await self.board.update(log_id, next_offset=max(len(self.messages), log_start_offset))
+
+    async def deliver(self, log_id, frames, log_end_offset):
+        await self.room.wait()
+        self.requests += 1
+        for frame in frames:
+            records = UploadLogsRequest.FromString(frame.payload).records
+            assert len(records) == frame.record_count
+            self.messages += [record.message for record in records[max(0, len(self.messages) - frame.first_offset) :]]
+        end = len(self.messages)
+        self.log_end = log_end_offset
+        await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end)
+
+    async def holds(self, log_id, offset):
+        await self.board.wait_visible([type("Position", (), {"log_id": log_id, "offset": offset})()], 20)
+
+
+@asynccontextmanager
+async def serving(sink, address="127.0.0.1:0", servicer=None):
+    server = Server(address, ["treering.v1.SinkService"], CollectorRegistry())
+    sink_pb2_grpc.add_SinkServiceServicer_to_server(servicer or SinkServicer(sink), server.grpc)
+    await server.start()
+    try:
+        yield server.address
+    finally:
+        await server.stop(0)
+
+
+async def until(condition, process):
+    """Waits for a condition that changes with deliveries."""
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.005)
+    return process
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(delivery_module, "RECONNECT_FIRST_S", 0.005)
+    monkeypatch.setattr(delivery_module, "RECONNECT_MAX_S", 0.02)
+
+
+def numbered(request_of, first, count, sequence):
+    return request_of(*[f"record {number}" for number in range(first, first + count)], producer_id="me", sequence=sequence)
+
+
+async def upload(stub, request_of, first, batches, per_batch, first_sequence=1):
+    requests = [numbered(request_of, first + i * per_batch, per_batch, first_sequence + i) for i in range(batches)]
+    return await stub.UploadLogs(iter(requests))
+
+
+async def test_every_sink_gets_every_record_once_and_in_order(running, request_of, impatient):
+    one, other = Keeps(), Keeps()
+    async with (
+        serving(one) as first,
+        serving(other) as second,
+        running(sinks=f"one={first},other={second}", segment_bytes=5_000) as (process, stub),
+    ):
+        for round_ in range(5):
+            await upload(stub, request_of, round_ * 60, 6, 10, 1 + round_ * 6)
+        for sink in (one, other):
+            await sink.holds(process.log.log_id, 300)
+            assert sink.messages == [f"record {number}" for number in range(300)]
+        assert len(process.log.segments) > 1
+        await until(lambda: all(it.state.progress.releasable_end_offset == 300 for it in process.deliveries), process)
+        status = await stub.GetIngestStatus(GetIngestStatusRequest())
+        assert [(it.connected, it.last_error, it.lag_records, it.next_offset) for it in status.sinks] == [(True, "", 0, 300)] * 2
+
+
+async def test_small_frames_travel_together(running, request_of, impatient):
+    sink = Keeps()
+    async with running() as (process, stub):
+        await upload(stub, request_of, 0, 500, 2)
+    async with serving(sink) as address, running(sinks=f"sink={address}") as (process, _):
+        await sink.holds(process.log.log_id, 1_000)
+        assert sink.requests == 1
+
+
+async def test_a_sink_that_comes_late_gets_everything(running, request_of, impatient):
+    sink = Keeps()
+    async with serving(sink) as address:
+        pass
+    async with running(sinks=f"sink={address}") as (process, stub):
+        await upload(stub, request_of, 0, 5, 10)
+        await until(lambda: process.deliveries[0].state.last_error.startswith("UNAVAILABLE"), process)
+        async with serving(sink, address):
+            await sink.holds(process.log.log_id, 50)
+            assert sink.messages == [f"record {number}" for number in range(50)]
+
+
+async def test_a_sink_that_restarts_and_forgot_its_memory_is_fed_again(running, request_of, impatient):
+    sink = Keeps()
+    async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
+        await upload(stub, request_of, 0, 5, 10)
+        await sink.holds(process.log.log_id, 50)
+        again = Keeps()
+        again.messages = sink.messages[:17]
+        await upload(stub, request_of, 50, 1, 10, 6)
+        await sink.holds(process.log.log_id, 60)
+        log_id = process.log.log_id
+    async with serving(again, address), running(sinks=f"sink={address}") as (process, _):
+        assert process.log.log_id == log_id
+        await again.holds(log_id, 60)
+        assert again.messages == [f"record {number}" for number in range(60)]
+
+
+async def test_a_slow_sink_slows_neither_the_door_nor_the_other_sink(running, request_of, impatient, monkeypatch):
+    slow, fast = Keeps(), Keeps()
+    slow.room.clear()
+    async with serving(slow) as first, serving(fast) as second, running(sinks=f"slow={first},fast={second}") as (process, stub):
+        text = "x" * 10_000
+        for sequence in range(1, 61):
+            await stub.UploadLogs(iter([request_of(*[text] * 50, producer_id="me", sequence=sequence)]))
+        await fast.holds(process.log.log_id, 3_000)
+        assert slow.messages == []
+        assert process.deliveries[0].state.connected
+        slow.room.set()
+        await slow.holds(process.log.log_id, 3_000)
+        assert len(slow.messages) == 3_000
+
+
+async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monkeypatch):
+    window = delivery_module._Window(100)
+    window.sent(10, 60)
+    await window.wait_for_room()
+    window.sent(20, 60)
+    waiting = asyncio.create_task(window.wait_for_room())
+    window.held(9)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    window.held(10)
+    await waiting
+
+
+class Scripted(sink_pb2_grpc.SinkServiceServicer):
+    """A sink that says given offsets and then keeps silent."""
+
+    def __init__(self, *offsets, log_id=None):
+        self.offsets = offsets
+        self.log_id = log_id
+        self.calls = 0
+
+    async def DeliverLogs(self, request_iterator, context):
+        first = await anext(request_iterator)
+        self.calls += 1
+        for offset in self.offsets:
+            yield DeliverLogsResponse(progress=SinkProgress(log_id=self.log_id or first.start.log_id, next_offset=offset))
+        await asyncio.Event().wait()
+
+
+async def test_a_sink_ahead_of_the_log_is_refused_loudly_and_no_offset_is_given_out(running, request_of, impatient, capsys):
+    sink = Scripted(7)
+    async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, stub):
+        await until(lambda: process.deliveries[0].state.ahead, process)
+        refusal = process.intake.refusal()
+        assert refusal.reason == ErrorReason.ERROR_REASON_SINK_AHEAD
+        assert refusal.metadata == {"log_end_offset": "0", "next_offset": "7"}
+        with pytest.raises(Exception, match="up to offset 7, but the log ends at 0"):
+            await stub.UploadLogs(iter([request_of("a")]))
+        status = await stub.GetIngestStatus(GetIngestStatusRequest())
+        assert status.refusing_because == refusal.message
+        assert status.sinks[0].last_error == refusal.message
+        assert status.sinks[0].next_offset == 7
+        assert process.log.end_offset == 0
+        sink.offsets = (0,)
+        await until(lambda: process.deliveries[0].state.connected, process)
+        assert (await stub.UploadLogs(iter([request_of("a")]))).accepted_count == 1
+
+
+async def test_a_hung_sink_is_found_by_its_silence_and_called_again(running, impatient, monkeypatch):
+    sink = Scripted(0)
+    async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, _):
+        process.deliveries[0]._silence_s = 0.05
+        await until(lambda: sink.calls >= 3, process)
+        await until(lambda: "the sink hangs" in process.deliveries[0].state.last_error, process)
+
+
+async def test_a_sink_that_speaks_of_another_log_is_refused(running, impatient):
+    async with serving(None, servicer=Scripted(0, log_id=1)) as address, running(sinks=f"sink={address}") as (process, _):
+        await until(lambda: "speaks of log 0000000000000001" in process.deliveries[0].state.last_error, process)
+
+
+async def test_segments_go_once_every_sink_has_them_safe(running, request_of, impatient):
+    one, other = Keeps(), Keeps()
+    other.room.clear()
+    changes = {"segment_bytes": 2_000, "retain_min_seconds": 0, "retain_min_bytes": 0}
+    async with serving(one) as first, serving(other) as second, running(sinks=f"one={first},other={second}", **changes) as (process, stub):
+        for sequence in range(1, 31):
+            await upload(stub, request_of, 10 * sequence, 1, 10, sequence)
+        await one.holds(process.log.log_id, 300)
+        await process._retention.trim()
+        assert process.log.start_offset == 0
+        other.room.set()
+        await other.holds(process.log.log_id, 300)
+        await until(lambda: all(it.state.progress.releasable_end_offset == 300 for it in process.deliveries), process)
+        await process._retention.trim()
+        assert 0 < process.log.start_offset < 300
+        assert len(process.log.segments) == 1
+        fresh = Keeps()
+        start = process.log.start_offset
+    async with serving(fresh, first), running(sinks=f"one={first}") as (process, _):
+        await until(lambda: fresh.starts, process)
+        assert fresh.starts[0] == start

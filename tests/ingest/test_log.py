@@ -1,0 +1,260 @@
+import json
+
+import google_crc32c
+import pytest
+
+from treering_ingest.producers import Stored
+from treering_ingest.wal import CorruptLogError, DiskFullError, LogCursor, LogFailedError, PosixFileSystem
+from treering_ingest.wal.manifest import MANIFEST, read_manifest
+
+
+def write(log, batches):
+    for one in batches:
+        log.append([one])
+        log.sync()
+
+
+def spans(frames):
+    return [(frame.first_offset, frame.record_count) for frame in frames]
+
+
+def read_all(log, offset=0):
+    cursor = LogCursor(log, offset)
+    frames = []
+    while more := cursor.read(100):
+        frames += more
+    cursor.close()
+    return frames
+
+
+def segment_files(path):
+    return sorted(file.name for file in path.glob("*.wal"))
+
+
+def test_what_was_appended_is_read_back_in_order(opened, batch):
+    with opened() as log:
+        written = [batch(count=3), batch(count=1), batch(count=2)]
+        log.append(written[:2])
+        log.append(written[2:])
+        log.sync()
+        frames = read_all(log)
+        assert spans(frames) == [(0, 3), (3, 1), (4, 2)]
+        assert [frame.payload for frame in frames] == [one.payload for one in written]
+        assert (log.start_offset, log.end_offset, log.synced.offset) == (0, 6, 6)
+
+
+def test_nothing_unsynced_is_read(opened, batch):
+    with opened() as log:
+        log.append([batch()])
+        assert read_all(log) == []
+        assert log.has_unsynced
+        log.sync()
+        assert spans(read_all(log)) == [(0, 1)]
+        assert not log.has_unsynced
+
+
+def test_a_cursor_goes_on_where_it_stopped_across_segments(opened, batch):
+    with opened(segment_bytes=500) as log:
+        cursor = LogCursor(log, 0)
+        seen = []
+        for number in range(20):
+            write(log, [batch(count=1 + number % 3)])
+            seen += cursor.read(10_000)
+        cursor.close()
+        assert len(log.segments) > 3
+        assert seen == read_all(log)
+        assert seen[-1].end_offset == log.end_offset
+
+
+@pytest.mark.parametrize("offset", range(12))
+def test_a_cursor_may_begin_at_any_offset(opened, batch, offset):
+    with opened(segment_bytes=400) as log:
+        write(log, [batch(count=2) for _ in range(6)])
+        frames = read_all(log, offset)
+        assert frames[0].first_offset <= offset < frames[0].end_offset
+        assert frames[-1].end_offset == 12
+
+
+def test_frames_without_records_keep_a_producers_place_and_are_not_delivered(opened, batch):
+    with opened() as log:
+        write(log, [batch(b"me", 1, 0), batch(b"me", 2, 2), batch(b"me", 3, 0)])
+        assert spans(read_all(log)) == [(0, 2)]
+    with opened() as log:
+        assert log.producers.last_sequence(b"me") == 3
+
+
+def test_segments_of_frames_without_records_are_walked_through(opened, batch):
+    with opened(segment_bytes=300) as log:
+        write(log, [batch(b"me", sequence, 0) for sequence in range(1, 20)])
+        write(log, [batch(b"me", 20, 1)])
+        assert len({info.name.first_offset for info in log.segments}) < len(log.segments)
+        assert spans(read_all(log)) == [(0, 1)]
+
+
+def test_a_log_goes_on_after_a_stop_and_after_a_crash(opened, batch):
+    ids = set()
+    for crash in (False, True, True, False):
+        with opened(crash=crash) as log:
+            ids.add(log.log_id)
+            assert log.torn_tail is None
+            write(log, [batch(count=2)])
+            assert log.end_offset == 2 * len(read_all(log))
+    with opened() as log:
+        assert log.end_offset == 8
+        assert ids == {log.log_id}
+
+
+def test_an_idle_log_does_not_grow_by_restarts(opened, tmp_path):
+    for _ in range(5):
+        with opened():
+            pass
+    assert len(segment_files(tmp_path)) == 1
+
+
+def test_the_producers_outlive_their_segments(opened, batch):
+    with opened(segment_bytes=300) as log:
+        write(log, [batch(b"early", 1), *(batch(b"late", sequence) for sequence in range(1, 9))])
+        early = log.producers.check(b"early", 1, batch(b"early", 1).batch_hash)
+        assert len(log.trim(log.end_offset)) >= 2
+        assert log.start_offset > 0
+    with opened() as log:
+        assert log.producers.check(b"early", 1, batch(b"early", 1).batch_hash) == early == Stored(1, batch(b"early", 1).batch_hash, 1, 1)
+
+
+def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened, batch):
+    with opened(segment_bytes=300) as log:
+        write(log, [batch() for _ in range(12)])
+        second = log.segments[1].name.first_offset
+        assert log.trim(second - 1) == []
+        assert log.trim(second, min_age_s=10_000) == []
+        assert log.trim(second, min_bytes=10_000) == []
+        assert [name.first_offset for name in log.trim(second)] == [0]
+        assert log.start_offset == second
+        assert spans(read_all(log))[0][0] == second
+    with opened() as log:
+        assert log.start_offset == second
+
+
+def test_leftovers_of_an_interrupted_deletion_or_creation_are_removed(opened, batch, tmp_path):
+    with opened(segment_bytes=300) as log:
+        write(log, [batch() for _ in range(12)])
+        first = tmp_path / log.segments[0].name.file
+        content = first.read_bytes()
+        log.trim(log.end_offset)
+    first.write_bytes(content)
+    (tmp_path / "0000000099-00000000000000000099.wal.tmp").write_bytes(b"half")
+    with opened() as log:
+        assert not first.exists()
+        assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_full_disk_takes_nothing_and_then_everything(faulty_disk, opened, batch):
+    with opened(files=faulty_disk, segment_bytes=400) as log:
+        write(log, [batch()])
+        for number in range(2, 12):
+            for free in (0, 1, 50, 120):
+                faulty_disk.free_bytes = free
+                with pytest.raises(DiskFullError):
+                    log.append([batch(), batch()])
+            faulty_disk.free_bytes = None
+            write(log, [batch()])
+            assert log.end_offset == len(read_all(log)) == number
+    with opened() as log:
+        assert log.torn_tail is None
+        assert log.end_offset == 11
+
+
+def test_a_failed_sync_is_final(faulty_disk, opened, batch):
+    with opened(files=faulty_disk) as log:
+        write(log, [batch()])
+        log.append([batch()])
+        faulty_disk.fail_syncs = True
+        with pytest.raises(LogFailedError, match="Input/output error"):
+            log.sync()
+        faulty_disk.fail_syncs = False
+        calls = faulty_disk.sync_calls
+        for attempt in (log.sync, lambda: log.append([batch()]), lambda: log.trim(1)):
+            with pytest.raises(LogFailedError):
+                attempt()
+        assert log.synced.offset == 1
+        log.close()
+        assert faulty_disk.sync_calls == calls
+
+
+def test_a_failed_sync_of_a_new_segment_is_final(faulty_disk, opened, batch):
+    with opened(files=faulty_disk, segment_bytes=300) as log:
+        write(log, [batch(), batch()])
+        faulty_disk.fail_syncs = True
+        with pytest.raises(LogFailedError):
+            write(log, [batch() for _ in range(5)])
+        faulty_disk.fail_syncs = False
+        with pytest.raises(LogFailedError):
+            log.append([batch()])
+
+
+@pytest.fixture
+def three_segments(opened, batch, tmp_path):
+    with opened(segment_bytes=300) as log:
+        write(log, [batch() for _ in range(12)])
+        names = [tmp_path / info.name.file for info in log.segments]
+    assert len(names) >= 4
+    return names
+
+
+def refused(opened, match):
+    with pytest.raises(CorruptLogError, match=match), opened(segment_bytes=300):
+        pass
+
+
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_missing_segment_is_refused(three_segments, opened, which):
+    three_segments[which].unlink()
+    refused(opened, "segment \\d+ of 1 to \\d+ is missing")
+
+
+def test_duplicated_segment_is_refused(three_segments, opened):
+    index = three_segments[1].name.partition("-")[0]
+    (three_segments[1].parent / f"{index}-{99:020d}.wal").write_bytes(three_segments[1].read_bytes())
+    refused(opened, "is there twice")
+
+
+def test_swapped_segments_are_refused(three_segments, opened):
+    one, other = three_segments[1:3]
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
+    refused(opened, "renamed or swapped")
+
+
+def test_empty_segment_is_refused(three_segments, opened):
+    three_segments[1].write_bytes(b"")
+    refused(opened, "shorter than a segment's header")
+
+
+def test_segment_of_another_log_is_refused(three_segments, opened, batch, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    with opened(path=other, segment_bytes=300) as log:
+        write(log, [batch() for _ in range(12)])
+    three_segments[1].write_bytes((other / three_segments[1].name).read_bytes())
+    refused(opened, "the segment is of log")
+
+
+def test_missing_manifest_is_refused(three_segments, opened):
+    (three_segments[0].parent / MANIFEST).unlink()
+    refused(opened, "the manifest is missing")
+
+
+def test_newer_format_is_refused(opened, tmp_path):
+    with opened():
+        pass
+    manifest = tmp_path / MANIFEST
+    line = json.dumps({**json.loads(manifest.read_bytes().split(b"\n")[0]), "format": 2}).encode()
+    manifest.write_bytes(line + b"\n%08x\n" % google_crc32c.value(line))
+    refused(opened, "format 2 is newer than 1; use a newer Treering")
+
+
+def test_the_manifest_names_what_is_there(three_segments, opened, tmp_path):
+    with opened(segment_bytes=300) as log:
+        manifest = read_manifest(PosixFileSystem(tmp_path))
+        assert (manifest.log_id, manifest.first_segment, manifest.last_segment) == (log.log_id, 1, log.segments[-1].name.index)
