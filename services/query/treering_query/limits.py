@@ -29,3 +29,42 @@ MAX_TIME_UNIX_NANO = 2**63 - 1
 
 TRACE_ID_BYTES = 16
 """Length of a trace id in bytes."""
+
+MAX_SQL_CHARACTERS = 100_000
+"""Length of a user's SQL in characters."""
+
+DEFAULT_SQL_ROWS = 100_000
+"""Rows of a SQL result when the request does not say."""
+
+MAX_SQL_ROWS = 10_000_000
+"""Most rows of a SQL result: more is an export."""
+
+DEFAULT_SQL_TIMEOUT_MS = 30_000
+"""Time of a SQL query in milliseconds when the request does not say."""
+
+MAX_SQL_TIMEOUT_MS = 600_000
+"""Longest time of a SQL query in milliseconds: it holds its segments and its process for so long."""
+
+MAX_GROUP_BY = 8
+"""Things that one aggregate groups by."""
+
+MAX_METRICS = 16
+"""Numbers of one aggregate."""
+
+DEFAULT_AGGREGATE_LIMIT = 10_000
+"""Groups of an aggregate when the request does not say."""
+
+MAX_AGGREGATE_LIMIT = 100_000
+"""Most groups of an aggregate: the answer is one message of at most 16 MiB."""
+
+MAX_AGGREGATE_ROWS = 100_000
+"""Most rows of an aggregate with buckets, for the same reason."""
+
+MAX_BUCKETS = 10_000
+"""Most time buckets of an aggregate: more than any screen shows."""
+
+MIN_BUCKET_NANOS = 1_000_000
+"""Shortest time bucket in nanoseconds."""
+
+DAY_NANOS = 86_400_000_000_000
+"""A day in nanoseconds."""

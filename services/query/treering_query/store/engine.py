@@ -11,6 +11,7 @@ import duckdb
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_query.admission import Admission, timed_out
+from treering_query.settings import QuerySettings
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
 
@@ -30,7 +31,7 @@ class Engine:
     """
 
     def __init__(self, spill: Path, *, memory_bytes: int, threads: int, running: int, waiting: int, timeout_s: float) -> None:
-        config = {
+        config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_bytes}B",
             "threads": threads,
             "temp_directory": str(spill),
@@ -38,13 +39,24 @@ class Engine:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
-            "enable_progress_bar": False,
             "preserve_insertion_order": False,
         }
         self._database = duckdb.connect(":memory:", config=config)
         self._threads = ThreadPoolExecutor(running, thread_name_prefix="query")
         self._admission = Admission("store", running, waiting)
         self._timeout_s = timeout_s
+
+    @classmethod
+    def from_settings(cls, settings: QuerySettings) -> "Engine":
+        """The engine that the settings ask for."""
+        return cls(
+            settings.data_dir / "spill",
+            memory_bytes=settings.query_memory_bytes,
+            threads=settings.query_threads,
+            running=settings.query_max_running,
+            waiting=settings.query_max_waiting,
+            timeout_s=settings.query_timeout_s,
+        )
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A connection of its own to the instance."""

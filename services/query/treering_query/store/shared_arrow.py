@@ -3,8 +3,8 @@
 import fcntl
 import mmap
 import os
-import sys
 import tempfile
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -35,15 +35,15 @@ def map_arrow(descriptor: int) -> pa.Table:
 
 
 def _anonymous_file() -> int:
-    if sys.platform == "linux":
+    if hasattr(os, "memfd_create"):
         return os.memfd_create("treering", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     descriptor, name = tempfile.mkstemp(prefix="treering-")
-    os.unlink(name)
+    Path(name).unlink()
     return descriptor
 
 
 def _seal(descriptor: int) -> None:
     """Nobody writes to it any more: a child process that is taken over could otherwise change what is hot."""
-    if sys.platform == "linux":
+    if hasattr(fcntl, "F_ADD_SEALS"):
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import Self
 
 import duckdb
 import pyarrow as pa
@@ -10,6 +11,7 @@ import pyarrow as pa
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
 from treering_query.store import hot
+from treering_query.store.relation import logs_view
 from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
 
 _EVERYTHING = Predicate()
@@ -95,7 +97,7 @@ class Snapshot:
                 self._cursor.close()
                 self._release()
 
-    def __enter__(self) -> "Snapshot":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -111,15 +113,5 @@ class Snapshot:
             self._registered = True
         segments = self.segments(within)
         if segments != self._segments:
-            self._cursor.execute(logs_view([str(segment.path) for segment in segments]))
+            self._cursor.execute(logs_view([str(segment.path) for segment in segments], hot.LOGS_SCHEMA.names))
             self._segments = segments
-
-
-def logs_view(files: Sequence[str]) -> str:
-    """The statement that defines `logs` over some Parquet files of ours and the relation `_hot`."""
-    columns = ", ".join(f'"{name}"' for name in hot.LOGS_SCHEMA.names)
-    parts = [f"select {columns} from _hot"]
-    if files:
-        names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        parts.insert(0, f"select {columns} from read_parquet([{names}])")
-    return "create or replace temp view logs as " + " union all ".join(parts)

@@ -1,27 +1,115 @@
-"""The store: hot records, sealed segments, and snapshots of both."""
+"""The store: a sink of the log that keeps its records hot, seals them, and gives snapshots of everything."""
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
+import pyarrow as pa
+import structlog
+
+from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query.store import hot
+from treering_query.store.catalog import Quarantined
 from treering_query.store.engine import Engine
+from treering_query.store.intake import Intake, Taken, unknown
+from treering_query.store.sealing import Lot, Sealer
+from treering_query.store.shared_arrow import SharedArrow
 from treering_query.store.snapshot import Snapshot
-from treering_query.store.view import View
+from treering_query.store.view import PATTERNS_SCHEMA, View
 from treering_runtime.progress import ProgressBoard
+
+_LOG = structlog.get_logger()
 
 T = TypeVar("T")
 
+_RETRY_SEAL_S = (1.0, 60.0)
+"""First and longest pause after a seal that failed, seconds: a full disk may have room again."""
+
+_PATTERN_TABLES = 16
+"""Tables of patterns before they are made one."""
+
+
+@dataclass(frozen=True)
+class HotBounds:
+    """When hot records are sealed: whichever comes first."""
+
+    rows: int
+    size_bytes: int
+    age_s: float
+
 
 class Store:
-    """Everything that was logged. Belongs to one event loop."""
+    """Everything that was logged. Implements `treering_runtime.sink.Sink`; belongs to one event loop.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._view = View()
+    Life of a record: *active* (hot, the chunks grow) -> *sealing* (hot, on the way into a segment) -> *sealed*. It is visible all the
+    time, because `View` is replaced whole at each step. While one lot is sealing the next one gathers; when that is full too, `deliver`
+    waits, and with it the log.
+
+    Args:
+        directory: The data directory.
+        engine: Runs the questions.
+        bounds: When hot records are sealed.
+    """
+
+    def __init__(self, directory: Path, engine: Engine, bounds: HotBounds) -> None:
         self.board = ProgressBoard()
+        self._directory = directory
+        self._engine = engine
+        self._bounds = bounds
+        self._view = View()
+        self._known: set[int] = set()
+        self._new_patterns: list[pa.Table] = []
+        self._quarantined: list[Quarantined] = []
+        self._oldest = 0.0
+        self._pins: Counter[int] = Counter()
+        self._changed = asyncio.Condition()
+        self._intake_thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._seal_thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Reads the catalog, reconciles it with the files, and begins to seal in the background.
+
+        Raises:
+            StartError: The catalog or a segment is damaged or missing.
+        """
+        loop = asyncio.get_running_loop()
+        self._sealer = await loop.run_in_executor(self._seal_thread, Sealer, self._directory)
+        sealed = await loop.run_in_executor(self._seal_thread, self._sealer.open)
+        self._known = set(sealed.patterns.column("pattern_id").to_pylist())
+        for log_id, end in sealed.ends.items():
+            aside = sealed.quarantined.get(log_id, 0)
+            await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
+        seen = tuple(sorted(sealed.ends.items()))
+        self._view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=(sealed.patterns,), seen=seen)
+        self._intake = Intake()
+        self._tasks = [asyncio.create_task(self._keep_sealing())]
+
+    async def close(self) -> None:
+        """Stops; what is hot is forgotten here and delivered again by the log."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._intake_thread.shutdown()
+        await asyncio.get_running_loop().run_in_executor(self._seal_thread, self._sealer.close)
+        self._seal_thread.shutdown()
+
+    @property
+    def view(self) -> View:
+        """What is visible now."""
+        return self._view
 
     def snapshot(self) -> Snapshot:
         """Everything that is visible now; close it, or use it as a context manager."""
-        return Snapshot(self._view, self._engine.cursor(), lambda: None)
+        view = self._view
+        held = [segment.segment_id for segment in view.segments]
+        self._pins.update(held)
+        return Snapshot(view, self._engine.cursor(), lambda: self._pins.subtract(held))
 
     async def run(self, snapshot: Snapshot, work: Callable[[Snapshot], T], timeout_s: float | None = None) -> T:
         """Runs blocking `work(snapshot)` on a thread, bounded in number, interrupted after `timeout_s` seconds or on cancellation.
@@ -29,3 +117,108 @@ class Store:
         Several runs on one snapshot see the same moment; await one before the next.
         """
         return await self._engine.run(snapshot, work, timeout_s)
+
+    async def open_log(self, log_id: int, log_start_offset: int) -> None:
+        """Begins where this store stands in the log, or at the log's first offset when that is later."""
+        held = self.board.get(log_id).next_offset
+        if held < log_start_offset:
+            _LOG.warning("the log begins after what is stored", log_id=f"{log_id:016x}", stored_end=held, log_start=log_start_offset)
+        begin = max(held, log_start_offset)
+        await self._advance(log_id, begin)
+
+    async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
+        """Takes frames, waits while there is no room, and makes their records visible."""
+        del log_end_offset
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._full())
+            next_offset = self.board.get(log_id).next_offset
+            taken, active = await self._on_intake_thread(log_id, frames, next_offset)
+            if not self._view.active:
+                self._oldest = time.monotonic()
+            self._view = replace(self._view, active=active, patterns=self._with_patterns(taken.patterns))
+            self._quarantined += taken.quarantined
+            self._changed.notify_all()
+        await self._advance(log_id, frames[-1].first_offset + frames[-1].record_count, sum(bad.record_count for bad in taken.quarantined))
+
+    async def _on_intake_thread(
+        self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
+    ) -> tuple[Taken, tuple[SharedArrow, ...]]:
+        active = self._view.active
+
+        def work() -> tuple[Taken, tuple[SharedArrow, ...]]:
+            taken = self._intake.take(log_id, frames, next_offset)
+            return taken, hot.appended(active, taken.records) if taken.records.num_rows else active
+
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._intake_thread, work))
+
+    def _with_patterns(self, found: pa.Table) -> tuple[pa.Table, ...]:
+        new = unknown(found, self._known)
+        if not new.num_rows:
+            return self._view.patterns
+        self._known.update(new.column("pattern_id").to_pylist())
+        self._new_patterns.append(new)
+        tables = (*self._view.patterns, new)
+        return tables if len(tables) < _PATTERN_TABLES else (tables[0], pa.concat_tables(tables[1:]).combine_chunks())
+
+    async def _advance(self, log_id: int, end: int, quarantined: int = 0) -> None:
+        seen = dict(self._view.seen) | {log_id: end}
+        self._view = replace(self._view, seen=tuple(sorted(seen.items())))
+        aside = self.board.get(log_id).quarantined + quarantined
+        await self.board.update(log_id, next_offset=end, visible_end=end, quarantined=aside)
+
+    def _full(self) -> bool:
+        active = self._view.active
+        return hot.total_rows(active) >= self._bounds.rows or hot.total_bytes(active) >= self._bounds.size_bytes
+
+    async def _keep_sealing(self) -> None:
+        while True:
+            await self._until_due()
+            await self.seal()
+
+    async def _until_due(self) -> None:
+        while not self._full():
+            age = time.monotonic() - self._oldest
+            left = self._bounds.age_s - age if self._view.active else None
+            if left is not None and left <= 0:
+                return
+            try:
+                async with asyncio.timeout(left), self._changed:
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def seal(self) -> None:
+        """Seals what is hot now; tries again until it succeeds."""
+        async with self._changed:
+            lot = self._begin_lot()
+            self._changed.notify_all()
+        pause, longest = _RETRY_SEAL_S
+        while True:
+            try:
+                await self._seal_lot(lot)
+            except Exception:  # noqa: BLE001 - whatever is wrong with the disk may pass; nothing is lost meanwhile
+                _LOG.exception("sealing failed; it is tried again", retry_in_s=pause, rows=lot.records.num_rows)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+            else:
+                return
+
+    def _begin_lot(self) -> Lot:
+        view = self._view
+        self._view = replace(view, sealing=view.active, active=())
+        patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *self._new_patterns])
+        lot = Lot(hot.as_table(view.active), patterns, dict(view.seen), tuple(self._quarantined))
+        self._new_patterns, self._quarantined = [], []
+        return lot
+
+    async def _seal_lot(self, lot: Lot) -> None:
+        started = time.monotonic()
+        counts = self._view.sealed_counts
+        work = asyncio.get_running_loop().run_in_executor(self._seal_thread, self._sealer.seal, lot, counts)
+        segment, merged = await asyncio.shield(work)
+        segments = (*self._view.segments, segment) if segment else self._view.segments
+        self._view = replace(self._view, segments=segments, sealing=(), sealed_counts=merged)
+        for log_id, end in lot.ends.items():
+            await self.board.update(log_id, releasable_end=end)
+        seconds = time.monotonic() - started
+        _LOG.info("sealed", rows=lot.records.num_rows, size_bytes=segment.size_bytes if segment else 0, seconds=round(seconds, 3))

@@ -1,0 +1,53 @@
+"""Starts the query service, and stops it in reverse."""
+
+import sys
+
+from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
+from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
+from treering_query.service import QueryServicer
+from treering_query.settings import QuerySettings
+from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.status import Status, StoreMetrics
+from treering_query.store.engine import Engine
+from treering_query.store.store import HotBounds, Store
+from treering_runtime import server, telemetry
+from treering_runtime.data_dir import DataDir
+from treering_runtime.errors import StartError
+from treering_runtime.settings import load
+from treering_runtime.sink import SinkServicer
+
+FORMAT_VERSION = 1
+SERVICES = ("treering.v1.QueryService", "treering.v1.SinkService")
+
+
+async def serve(settings: QuerySettings) -> None:
+    """Runs until a signal comes."""
+    registry = telemetry.new_registry()
+    directory = DataDir(settings.data_dir, "treering-query", FORMAT_VERSION)
+    engine = Engine.from_settings(settings)
+    store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s))
+    await store.open()
+    sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings))
+    await sql.open()
+    StoreMetrics(store, registry)
+    metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
+    front = server.Server(settings.listen, SERVICES, registry)
+    add_QueryServiceServicer_to_server(QueryServicer(store, sql, Status(store, settings)), front.grpc)
+    add_SinkServiceServicer_to_server(SinkServicer(store), front.grpc)
+    await front.start()
+    server.announce("query", front, metrics)
+    await server.until_signalled()
+    await front.stop(settings.drain_seconds)
+    metrics.close()
+    await sql.close()
+    await store.close()
+    engine.close()
+    directory.close()
+
+
+if __name__ == "__main__":
+    try:
+        loaded = load(QuerySettings)
+    except StartError as error:
+        sys.exit(f"treering query: {error}")
+    sys.exit(server.run(loaded, lambda: serve(loaded)))

@@ -1,0 +1,91 @@
+"""Time buckets: where they start, in a time zone.
+
+Buckets of at most a day start at multiples of their length since each local midnight, in elapsed time: on the day when clocks change,
+an hour's buckets number 23 or 25 and each is an hour long. Longer ones are whole days, counted from 1970-01-01 of the zone.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from treering_query import limits
+from treering_runtime.errors import invalid_field
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_DAY = date(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """Consecutive buckets. Nanoseconds since 1970; `ends[i] == starts[i + 1]`."""
+
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+def check(length: int, zone: str) -> ZoneInfo:
+    """The zone of buckets of `length` nanoseconds.
+
+    Raises:
+        ServiceError: INVALID_FIELD.
+    """
+    if length and length < limits.MIN_BUCKET_NANOS:
+        raise invalid_field("bucket_nanos", f"{length} is below {limits.MIN_BUCKET_NANOS} (1 ms)", limit=limits.MIN_BUCKET_NANOS)
+    if length > limits.DAY_NANOS and length % limits.DAY_NANOS:
+        raise invalid_field("bucket_nanos", "longer than a day and not whole days; give a multiple of 24 hours")
+    try:
+        return ZoneInfo(zone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise invalid_field("time_zone", "no IANA time zone; write for example Europe/Warsaw, or leave it empty for UTC") from None
+
+
+def cover(first: int, last: int, length: int, zone: ZoneInfo) -> Buckets:
+    """The buckets from the one that holds `first` to the one that holds `last`.
+
+    Raises:
+        ServiceError: INVALID_FIELD when there are too many.
+    """
+    if (last - first) // length > limits.MAX_BUCKETS:
+        raise _too_many((last - first) // length)
+    bounds = _bounds(first, last, length, zone)
+    begin = max(index for index, bound in enumerate(bounds) if bound <= first)
+    end = min(index for index, bound in enumerate(bounds) if bound > last)
+    if end - begin > limits.MAX_BUCKETS:
+        raise _too_many(end - begin)
+    return Buckets(tuple(bounds[begin:end]), tuple(bounds[begin + 1 : end + 1]))
+
+
+def _too_many(count: int) -> Exception:
+    limit = limits.MAX_BUCKETS
+    return invalid_field("bucket_nanos", f"makes {count} buckets, over {limit}; take longer ones or a shorter time", limit=limit)
+
+
+def _bounds(first: int, last: int, length: int, zone: ZoneInfo) -> list[int]:
+    """Starts of buckets from the start of the first one's day (or days) to beyond `last`."""
+    step = max(length // limits.DAY_NANOS, 1)
+    number = (_local_date(first, zone) - _EPOCH_DAY).days // step * step
+    bounds: list[int] = []
+    midnight = _midnight(number, zone)
+    while True:
+        following = _midnight(number + step, zone)
+        if length >= limits.DAY_NANOS:
+            bounds.append(midnight)
+        else:
+            skipped = max(first - midnight, 0) // length * length
+            bounds += range(midnight + skipped, min(following, last + 2 * length), length)
+        if midnight > last:
+            return bounds
+        if following > last:
+            bounds.append(following)
+            return sorted(set(bounds))
+        number, midnight = number + step, following
+
+
+def _local_date(nanos: int, zone: ZoneInfo) -> date:
+    return (_EPOCH + timedelta(microseconds=nanos // 1_000)).astimezone(zone).date()
+
+
+def _midnight(day_number: int, zone: ZoneInfo) -> int:
+    """The instant at which a local day begins; where clocks skip midnight, the first instant of that day."""
+    local = datetime.combine(_EPOCH_DAY + timedelta(days=day_number), time(), zone)
+    return (local.astimezone(UTC) - _EPOCH) // timedelta(microseconds=1) * 1_000

@@ -1,0 +1,69 @@
+"""The servicer: translates, delegates, translates."""
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.query_pb2_grpc import QueryServiceServicer
+from treering_query import aggregates
+from treering_query.sql.runner import SqlRunner
+from treering_query.status import Status
+from treering_query.store.store import Store
+from treering_runtime.errors import not_implemented
+
+if TYPE_CHECKING:
+    import grpc
+
+    Context = grpc.aio.ServicerContext[object, object]
+
+
+class QueryServicer(QueryServiceServicer):
+    """Serves `QueryService`."""
+
+    def __init__(self, store: Store, sql: SqlRunner, status: Status) -> None:
+        self._store = store
+        self._sql = sql
+        self._status = status
+
+    async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
+        """Counts and other aggregates."""
+        plan = aggregates.plan(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        with self._store.snapshot() as snapshot:
+            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+
+    async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
+        """One SELECT of the caller's."""
+        query = self._sql.check(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        async for response in self._sql.run(query, context.time_remaining()):
+            yield response
+
+    async def GetQueryStatus(self, request: pb.GetQueryStatusRequest, context: "Context") -> pb.GetQueryStatusResponse:
+        """The state of the store."""
+        del request, context
+        return self._status.answer()
+
+    async def SearchLogs(self, request: pb.SearchLogsRequest, context: "Context") -> pb.SearchLogsResponse:
+        """Not served yet."""
+        raise not_implemented("SearchLogs")
+
+    async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
+        """Not served yet."""
+        raise not_implemented("ListPatterns")
+
+    def TailLogs(self, request: pb.TailLogsRequest, context: "Context") -> AsyncIterator[pb.TailLogsResponse]:
+        """Not served yet."""
+        raise not_implemented("TailLogs")
+
+    async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
+        """Not served yet."""
+        raise not_implemented("GetLogContext")
+
+    async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:  # noqa: ARG002
+        """Not served yet."""
+        raise not_implemented("ComparePatterns")
+
+    def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:  # noqa: ARG002
+        """Not served yet."""
+        raise not_implemented("WatchPatterns")

@@ -1,0 +1,231 @@
+"""The process of one query: limits first, then the gate, then the tables, then nothing outside can be reached, then the query."""
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from treering_query.sql import gate, wire
+from treering_query.store.relation import user_logs_view
+from treering_query.store.shared_arrow import map_arrow
+
+_GRACE_S = 0.5
+"""How much later than the query's own time the operating system ends the process, seconds."""
+
+_EXTRA_ADDRESS_SPACE = 768 * 1024 * 1024
+"""Beyond the memory for the query: threads' stacks, allocators' reserves, code. Bytes."""
+
+_PIECE_BYTES = 512 * 1024
+"""Largest piece of a result in one message, bytes."""
+
+_BATCH_ROWS = 16_384
+"""Records of one Arrow batch of a result."""
+
+
+_OF_OURS = {"IO", "Internal", "Fatal", "Connection", "Network", "HTTP", "Settings", "Corruption"}
+"""Kinds of errors that are not about the user's SQL: they may name files and are not passed on."""
+
+
+_EXCERPT = re.compile(r"(?P<line>\d+): (?P<text>[^\n]*)\n(?P<blank> *)\^")
+
+
+def run(sock: socket.socket) -> None:
+    """Serves the one request on `sock`; the process ends afterwards."""
+    try:
+        request, descriptors = wire.receive_request(sock)
+        _limit(request, descriptors)
+        _leash(sock)
+        answer = _answer(sock, request, descriptors)
+        wire.send(sock, wire.SUMMARY, json.dumps(answer).encode())
+    except gate.Refused as refused:
+        _fail(sock, refused.reason, refused.message, _place(request.query, refused.location))
+    except (duckdb.OutOfMemoryException, MemoryError):
+        _fail(sock, "SQL_LIMIT", "the query needs more memory than it may have; narrow it or group by less", {"limit": "memory"})
+    except duckdb.Error as error:
+        _fail(sock, *_explain(error, request.query))
+    except RecursionError:
+        _fail(sock, "SQL_ERROR", "the query is nested too deeply; simplify it", {})
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _limit(request: wire.Request, descriptors: list[int]) -> None:
+    """Asks the operating system to hold this process to its limits, whatever runs in it."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    signal.setitimer(signal.ITIMER_REAL, request.seconds + _GRACE_S)
+    cpu = int(request.seconds * request.threads) + 2
+    shared = sum(os.fstat(descriptor).st_size for descriptor in descriptors)
+    files = len(request.files) * 2 + len(descriptors) + 128
+    bounds = {
+        resource.RLIMIT_AS: _address_space() + request.memory_bytes + shared + _EXTRA_ADDRESS_SPACE,
+        resource.RLIMIT_CPU: cpu,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: files,
+    }
+    for kind, bound in bounds.items():
+        hard = resource.getrlimit(kind)[1]
+        least = bound if hard == resource.RLIM_INFINITY else min(bound, hard)
+        resource.setrlimit(kind, (least, least))
+
+
+def _address_space() -> int:
+    """Bytes of address space that this process has already."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except FileNotFoundError:
+        return 4 * 1024**3
+
+
+def _leash(sock: socket.socket) -> None:
+    """Ends the process when the parent closes its end: the caller went away, or the parent itself."""
+
+    def watch() -> None:
+        sock.recv(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int]) -> dict[str, object]:
+    os.chdir(request.directory)
+    connection = _open(request)
+    gate.check(connection, request.query)
+    tables = [map_arrow(descriptor) for descriptor in descriptors]
+    if request.has_patterns:
+        connection.register("_patterns", tables.pop())
+        connection.execute("create view patterns as from _patterns")
+    connection.register("_hot", pa.concat_tables(tables))
+    connection.execute(user_logs_view(request.files))
+    _lock(connection, request)
+    reader = connection.sql(request.query).to_arrow_reader(_BATCH_ROWS)
+    return _stream(sock, reader, request)
+
+
+def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": f"{request.memory_bytes}B",
+        "threads": request.threads,
+        "temp_directory": "",
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "allow_community_extensions": False,
+        "allow_persistent_secrets": False,
+        "python_enable_replacements": False,
+        "errors_as_json": True,
+    }
+    return duckdb.connect(":memory:", config=config)
+
+
+def _lock(connection: duckdb.DuckDBPyConnection, request: wire.Request) -> None:
+    """From here on only the segments can be opened, and no setting can be changed."""
+    connection.execute("set TimeZone = 'UTC'")
+    connection.execute("set allowed_paths = $1::varchar[]", [list(request.files)])
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+
+
+class _Pieces:
+    """A file for the Arrow writer that sends what is written as messages, and counts it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.size = 0
+        self.closed = False
+
+    def write(self, data: memoryview) -> int:
+        view = memoryview(data)
+        for start in range(0, len(view), _PIECE_BYTES):
+            wire.send(self._sock, wire.ARROW, bytes(view[start : start + _PIECE_BYTES]))
+        self.size += len(view)
+        return len(view)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _stream(sock: socket.socket, reader: pa.RecordBatchReader, request: wire.Request) -> dict[str, object]:
+    pieces = _Pieces(sock)
+    rows, truncated = 0, False
+    with pa.ipc.new_stream(pa.PythonFile(pieces, mode="w"), reader.schema) as writer:
+        for batch in _batches(reader):
+            left = request.max_rows - rows
+            part = batch.slice(0, left)
+            if part.nbytes + pieces.size > request.max_bytes:
+                truncated = True
+                break
+            writer.write_batch(part)
+            rows += part.num_rows
+            if part.num_rows < batch.num_rows:
+                truncated = True
+                break
+    return {"row_count": rows, "truncated": truncated}
+
+
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The reader's batches; errors of the query come as DuckDB's own."""
+    for batch in reader:
+        if batch.num_rows:
+            yield batch
+
+
+def _fail(sock: socket.socket, reason: str, message: str, metadata: dict[str, str]) -> None:
+    body = json.dumps({"reason": reason, "message": message, "metadata": metadata}).encode()
+    try:
+        wire.send(sock, wire.ERROR, body)
+    except (BrokenPipeError, ConnectionResetError):
+        return
+
+
+def _place(query: str, location: int | None) -> dict[str, str]:
+    """Line and position, both from 1, of a byte offset."""
+    if location is None:
+        return {}
+    before = query.encode()[:location].decode(errors="ignore")
+    line = before.count("\n") + 1
+    return {"line": str(line), "position": str(len(before) - (before.rfind("\n") + 1) + 1)}
+
+
+def _explain(error: duckdb.Error, query: str) -> tuple[str, str, dict[str, str]]:
+    """The database's words about the user's SQL; never about our files."""
+    kind, message, place = _parse(str(error), query)
+    if kind == "Permission":
+        return "SQL_NOT_ALLOWED", "only the tables logs and patterns can be read", {}
+    if kind in _OF_OURS:
+        return "INTERNAL", f"{kind} Error", {}
+    return "SQL_ERROR", f"{kind} Error: {message}", place
+
+
+def _parse(text: str, query: str) -> tuple[str, str, dict[str, str]]:
+    """Kind, message and place of an error, which is written as JSON or as text with an excerpt of the query."""
+    kind, _, rest = text.partition(" Error: ")
+    try:
+        details = json.loads(rest or text)
+    except ValueError:
+        message, _, excerpt = rest.partition("\n\nLINE ")
+        return kind, message.rstrip(), _place_of_excerpt(excerpt, query)
+    position = str(details.get("position", ""))
+    place = _place(query, int(position) if position.isdecimal() else None)
+    return str(details["exception_type"]), str(details["exception_message"]), place
+
+
+def _place_of_excerpt(excerpt: str, query: str) -> dict[str, str]:
+    """Line and position that an excerpt such as `2: where foo = 1` with a caret below points at."""
+    found = _EXCERPT.match(excerpt)
+    if not found:
+        return {}
+    number, shown = int(found["line"]), found["text"]
+    column = len(found["blank"]) - len(f"LINE {number}: ")
+    lines = query.splitlines()
+    if shown.startswith("...") and number <= len(lines):
+        column += lines[number - 1].find(shown[3:].removesuffix("...")) - 3
+    return {"line": str(number), "position": str(max(column, 0) + 1)}

@@ -1,0 +1,142 @@
+"""The gate: what DuckDB's own parser says a statement is, and whether that may run.
+
+Allowed is one statement that only reads, from the tables `logs` and `patterns`, from its own subqueries, and from functions that make
+rows out of their arguments. The gate is the first of several walls, so that the reasons for a refusal can be told; files,
+settings and writing are also out of reach for what would slip through it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import duckdb
+
+TABLES = ("logs", "patterns")
+"""What can be read."""
+
+_QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+_SOURCES = {"BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "PIVOT", "SHOW_REF"}
+_TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
+_REFUSED_FUNCTIONS = re.compile(
+    r"__.*|pg_(?!typeof$|size_pretty$).*|current_setting|getenv|sleep_ms|write_log|invoke|json_serialize_plan|json_serialize_sql"
+    r"|json_deserialize_sql|json_execute_serialized_sql|combine|finalize|to_aggregate_state|get_block_size|nextval|currval|setval"
+    r"|parse_duckdb_log_message|in_search_path|query|query_table|read_.*|glob|sniff_csv|.*_scan|duckdb_.*|pragma_.*|which_secret"
+)
+_FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*([a-zA-Z_]+)", re.DOTALL)
+_NAME = re.compile(r"\w+")
+
+
+@dataclass
+class Refused(Exception):  # noqa: N818 - an outcome, not a fault
+    """A statement that is not run. `reason` is a name of `ErrorReason`; `location` a byte offset in the statement, if known."""
+
+    reason: str
+    message: str
+    location: int | None = None
+
+
+def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
+    """Returns if the statement may run.
+
+    Raises:
+        Refused: SQL_ERROR when it cannot be parsed, SQL_NOT_ALLOWED otherwise.
+    """
+    rows = connection.execute("select json_serialize_sql($1::varchar, skip_empty := true, skip_null := true)", [statement]).fetchall()
+    tree = json.loads(rows[0][0])
+    if tree.get("error"):
+        raise _not_select(tree, statement)
+    statements = tree["statements"]
+    if not statements:
+        raise Refused("SQL_ERROR", "the query is empty; write one SELECT")
+    if len(statements) > 1:
+        raise Refused("SQL_NOT_ALLOWED", f"only a single SELECT is allowed; these are {len(statements)} statements")
+    _Walk(statements[0]).check()
+
+
+def _not_select(tree: dict[str, str], statement: str) -> Refused:
+    if tree["error_type"] == "not implemented":
+        found = _FIRST_WORD.match(statement)
+        word = found.group(1).upper() if found else "something else"
+        return Refused("SQL_NOT_ALLOWED", f"only a single SELECT is allowed; this is {word}, or holds a statement that is no SELECT")
+    position = tree.get("position")
+    return Refused("SQL_ERROR", f"Parser Error: {tree['error_message']}", int(position) if position else None)
+
+
+class _Walk:
+    """Visits every node of one statement's tree, without recursion."""
+
+    def __init__(self, tree: object) -> None:
+        self._tree = tree
+        self._own_tables = {name.lower() for name in self._names_of_ctes()}
+
+    def check(self) -> None:
+        for node in self._nodes():
+            _check_kind(node)
+            _check_function(node)
+            if node.get("type") == "BASE_TABLE":
+                self._check_table(node)
+
+    def _nodes(self) -> Iterator[dict[str, object]]:
+        waiting = [self._tree]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, dict):
+                yield value
+                waiting.extend(value.values())
+            elif isinstance(value, list):
+                waiting.extend(value)
+
+    def _names_of_ctes(self) -> Iterator[str]:
+        for node in self._nodes():
+            entries = node.get("map")
+            for entry in entries if isinstance(entries, list) else ():
+                if isinstance(entry, dict) and isinstance(entry.get("key"), str):
+                    yield entry["key"]
+            if node.get("type") in _QUERY_NODES and isinstance(node.get("cte_name"), str):
+                yield str(node["cte_name"])
+
+    def _check_table(self, node: dict[str, object]) -> None:
+        qualified = node.get("qualified_name")
+        path = qualified.get("path") if isinstance(qualified, dict) else None
+        name = str(node.get("table_name", ""))
+        location = _location(node)
+        if path != [name] or not _NAME.fullmatch(name):
+            raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {" and ".join(TABLES)} can be read', location)
+        if name.lower() not in TABLES and name.lower() not in self._own_tables:
+            message = f"Catalog Error: Table with name {name} does not exist! The tables are {' and '.join(TABLES)}"
+            raise Refused("SQL_ERROR", message, location)
+        if "at_clause" in node:
+            raise Refused("SQL_NOT_ALLOWED", "AT is not allowed: the tables have one version", location)
+
+
+def _check_kind(node: dict[str, object]) -> None:
+    kind = node.get("type")
+    if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
+        what = kind.removesuffix("_NODE").removesuffix("_QUERY")
+        raise Refused("SQL_NOT_ALLOWED", f"only reading is allowed; this holds a {what}", _location(node))
+    if kind == "VALUE_PARAMETER":
+        raise Refused("SQL_NOT_ALLOWED", "parameters are not allowed; write the value", _location(node))
+    if kind == "SHOW_REF" and (node.get("show_type") not in {"DESCRIBE", "SUMMARY"} or "table_name" in node):
+        raise Refused("SQL_NOT_ALLOWED", f"SHOW is not allowed; the tables are {' and '.join(TABLES)}: DESCRIBE logs", _location(node))
+    sources = [node.get("from_table"), *((node.get("left"), node.get("right")) if kind == "JOIN" else ())]
+    for source in sources:
+        if isinstance(source, dict) and source.get("type") not in _SOURCES:
+            raise Refused("SQL_NOT_ALLOWED", f"reading from {source.get('type')} is not allowed", _location(source))
+
+
+def _check_function(node: dict[str, object]) -> None:
+    if node.get("type") == "TABLE_FUNCTION":
+        function = node.get("function")
+        name = str(function.get("function_name", "")).lower() if isinstance(function, dict) else ""
+        if name not in _TABLE_FUNCTIONS:
+            message = f"the table function {name} is not allowed; allowed are {', '.join(sorted(_TABLE_FUNCTIONS))}"
+            raise Refused("SQL_NOT_ALLOWED", message, _location(node))
+    name = str(node.get("function_name", "")).lower()
+    if _REFUSED_FUNCTIONS.fullmatch(name):
+        raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", _location(node))
+
+
+def _location(node: dict[str, object]) -> int | None:
+    location = node.get("query_location")
+    return location if isinstance(location, int) and location >= 0 else None

@@ -1,0 +1,268 @@
+"""The parent's side of users' SQL: admission, a zygote that is kept alive, one child process a query, its answer as a stream."""
+
+import asyncio
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.error_pb2 import ErrorReason
+from treering_query import limits
+from treering_query.admission import Admission, timed_out
+from treering_query.settings import QuerySettings
+from treering_query.sql import wire
+from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.store.shared_arrow import SharedArrow
+from treering_query.store.snapshot import Snapshot
+from treering_query.store.store import Store
+from treering_runtime.errors import ServiceError, StartError, invalid_field
+
+_LOG = structlog.get_logger()
+
+_PATTERNS = re.compile(r"patterns", re.IGNORECASE)
+_MAX_PIECE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class SqlBounds:
+    """What one query may use, and how many there may be."""
+
+    running: int
+    waiting: int
+    memory_bytes: int
+    threads: int
+    result_bytes: int
+
+    @classmethod
+    def from_settings(cls, settings: QuerySettings) -> "SqlBounds":
+        """The bounds that the settings ask for."""
+        return cls(
+            settings.sql_max_running,
+            settings.sql_max_waiting,
+            settings.sql_memory_bytes,
+            settings.sql_threads,
+            settings.sql_max_result_bytes,
+        )
+
+
+@dataclass(frozen=True)
+class SqlQuery:
+    """A checked request."""
+
+    text: str
+    max_rows: int
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class End:
+    """When a query ends, on the clock of `time.monotonic`, and whose limit that is."""
+
+    at: float
+    by_caller: bool
+    """True when it is the call's deadline, False when it is the query's own time."""
+
+    @classmethod
+    def of(cls, started: float, timeout_s: float, remaining_s: float | None) -> "End":
+        """The nearer one of the query's own time and the call's deadline."""
+        by_caller = remaining_s is not None and remaining_s < timeout_s
+        return cls(started + (remaining_s if by_caller and remaining_s is not None else timeout_s), by_caller)
+
+    def left(self) -> float:
+        """Seconds that are left, at least 0."""
+        return max(self.at - time.monotonic(), 0.0)
+
+    def reason(self) -> ServiceError:
+        """Why a query ended without a last word."""
+        if self.left() > 0:
+            message = "the query was stopped because it needed more memory or processor time than it may have; narrow it"
+            return ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "resources"})
+        message = "the query took longer than it may; narrow it, for example by time, or give it more time"
+        if self.by_caller:
+            return timed_out(message)
+        return ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "time"})
+
+
+class SqlRunner:
+    """Runs users' SQL in processes of their own.
+
+    Args:
+        store: What is asked.
+        segments: The directory of the segments' files.
+        bounds: Limits of each query and of all together.
+    """
+
+    def __init__(self, store: Store, segments: Path, bounds: SqlBounds) -> None:
+        self._store = store
+        self._segments = segments
+        self._bounds = bounds
+        self._admission = Admission("sql", bounds.running, bounds.waiting)
+        self._nothing = SharedArrow(LOGS_SCHEMA.empty_table())
+        self._zygote: Zygote | None = None
+
+    async def open(self) -> None:
+        """Starts the zygote."""
+        self._zygote = await asyncio.to_thread(Zygote)
+
+    async def close(self) -> None:
+        """Ends the zygote; running queries end when their callers' streams do."""
+        if self._zygote:
+            await asyncio.to_thread(self._zygote.close)
+
+    def check(self, request: pb.ExecuteSqlRequest) -> SqlQuery:
+        """The request with its defaults.
+
+        Raises:
+            ServiceError: INVALID_FIELD.
+        """
+        if len(request.query) > limits.MAX_SQL_CHARACTERS:
+            raise invalid_field("query", f"longer than {limits.MAX_SQL_CHARACTERS} characters; shorten it", limit=limits.MAX_SQL_CHARACTERS)
+        if "\0" in request.query:
+            raise invalid_field("query", "holds a zero byte; remove it")
+        if request.max_rows > limits.MAX_SQL_ROWS:
+            raise invalid_field("max_rows", f"{request.max_rows} is over {limits.MAX_SQL_ROWS}; ask for less", limit=limits.MAX_SQL_ROWS)
+        if request.timeout_ms > limits.MAX_SQL_TIMEOUT_MS:
+            problem = f"{request.timeout_ms} is over {limits.MAX_SQL_TIMEOUT_MS}; ask for less"
+            raise invalid_field("timeout_ms", problem, limit=limits.MAX_SQL_TIMEOUT_MS)
+        timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
+        return SqlQuery(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s)
+
+    async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncIterator[pb.ExecuteSqlResponse]:
+        """The pieces of the result, then the summary. Closing the iterator ends the query's process.
+
+        Raises:
+            ServiceError: SQL_ERROR, SQL_NOT_ALLOWED, SQL_LIMIT, OVERLOADED, TIMED_OUT.
+        """
+        started = time.monotonic()
+        end = End.of(started, query.timeout_s, time_remaining_s)
+        async with self._admission.slot(end.left()):
+            with self._store.snapshot() as snapshot:
+                patterns = await self._patterns(snapshot, query, end.left())
+                child = await self._begin(snapshot, query, patterns, end.left())
+                try:
+                    async for kind, body in _messages(child, end):
+                        if kind == wire.ARROW:
+                            yield pb.ExecuteSqlResponse(arrow_ipc=body)
+                        else:
+                            yield _last(kind, body, snapshot, started)
+                            return
+                finally:
+                    child.close()
+        raise end.reason()
+
+    async def _patterns(self, snapshot: Snapshot, query: SqlQuery, timeout_s: float) -> SharedArrow | None:
+        if not _PATTERNS.search(query.text):
+            return None
+        return await self._store.run(snapshot, lambda taken: SharedArrow(taken.query("from patterns")), timeout_s)
+
+    async def _begin(self, snapshot: Snapshot, query: SqlQuery, patterns: SharedArrow | None, seconds: float) -> "_Child":
+        tables = [*(snapshot.view.hot or (self._nothing,)), *((patterns,) if patterns else ())]
+        request = wire.Request(
+            query=query.text,
+            directory=str(self._segments),
+            files=tuple(segment.path.name for segment in snapshot.view.segments),
+            has_patterns=patterns is not None,
+            max_rows=query.max_rows,
+            max_bytes=self._bounds.result_bytes,
+            memory_bytes=self._bounds.memory_bytes,
+            threads=self._bounds.threads,
+            seconds=max(seconds, 0.001),
+        )
+        sock = await asyncio.to_thread(self._fork, request, [table.descriptor for table in tables])
+        return await _Child.open(sock, tables)
+
+    def _fork(self, request: wire.Request, descriptors: list[int]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._ask_zygote(theirs)
+            wire.send_request(ours, request, descriptors)
+        except BaseException:
+            ours.close()
+            raise
+        return ours
+
+    def _ask_zygote(self, sock: socket.socket) -> None:
+        try:
+            if self._zygote is None:
+                self._zygote = Zygote()
+            self._zygote.fork(sock)
+        except OSError:
+            _LOG.warning("the process that forks SQL queries is gone; another one is started")
+            self._zygote = Zygote()
+            self._zygote.fork(sock)
+
+
+class Zygote:
+    """The process that forks; see `zygote`.
+
+    Raises:
+        StartError: It does not come up.
+    """
+
+    def __init__(self) -> None:
+        self._control, theirs = socket.socketpair()
+        command = [sys.executable, "-I", "-m", "treering_query.sql.zygote", str(theirs.fileno())]
+        with theirs:
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, close_fds=True)  # noqa: S603
+        if self._control.recv(1) != b"r":
+            raise StartError("the process that forks SQL queries does not start; its own words are above")
+
+    def fork(self, sock: socket.socket) -> None:
+        """Makes a child that serves `sock`."""
+        socket.send_fds(self._control, [b"f"], [sock.fileno()])
+
+    def close(self) -> None:
+        """Ends it."""
+        self._control.close()
+        self._process.wait()
+
+
+class _Child:
+    """The open stream of one child's answer; keeps the shared tables until it is closed."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tables: list[SharedArrow]) -> None:
+        self.reader = reader
+        self._writer = writer
+        self._tables = tables
+
+    @classmethod
+    async def open(cls, sock: socket.socket, tables: list[SharedArrow]) -> "_Child":
+        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_MAX_PIECE_BYTES)
+        return cls(reader, writer, tables)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+async def _messages(child: _Child, end: End) -> AsyncIterator[tuple[bytes, bytes]]:
+    """What the child says, until its end or ours."""
+    try:
+        while True:
+            async with asyncio.timeout(end.left()):
+                kind, length = wire.HEADER.unpack(await child.reader.readexactly(wire.HEADER.size))
+                body = await child.reader.readexactly(length)
+            yield kind, body
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return
+    except TimeoutError:
+        raise end.reason() from None
+
+
+def _last(kind: bytes, body: bytes, snapshot: Snapshot, started: float) -> pb.ExecuteSqlResponse:
+    said = json.loads(body)
+    if kind == wire.SUMMARY:
+        elapsed = round((time.monotonic() - started) * 1000)
+        summary = pb.SqlSummary(row_count=said["row_count"], truncated=said["truncated"], elapsed_ms=elapsed, seen=snapshot.seen)
+        return pb.ExecuteSqlResponse(summary=summary)
+    if said["reason"] == "INTERNAL":
+        raise RuntimeError(f"SQL child: {said['message']}")
+    raise ServiceError(ErrorReason.Value(f"ERROR_REASON_{said['reason']}"), said["message"], metadata=said["metadata"])

@@ -1,0 +1,77 @@
+"""What parent, zygote and child say to each other.
+
+Parent to zygote: one byte with one descriptor, the child's end of a socket pair. Parent to child over that socket:
+a request (length and JSON; the descriptors of shared Arrow tables travel with the length). Child to parent: messages of kind, length
+and body; the last one is a summary or an error. When the parent closes its end, the child ends itself.
+"""
+
+import json
+import socket
+import struct
+from dataclasses import asdict, dataclass
+
+HEADER = struct.Struct("<cI")
+"""Kind and length of a message to the parent."""
+
+ARROW = b"A"
+"""A piece of the Arrow IPC stream."""
+SUMMARY = b"S"
+"""JSON {row_count, truncated}: the end of a result."""
+ERROR = b"E"
+"""JSON {reason, message, metadata}: the end of a failure."""
+
+_LENGTH = struct.Struct("<I")
+_MAX_DESCRIPTORS = 250
+
+
+@dataclass(frozen=True)
+class Request:
+    """One query and what it may use."""
+
+    query: str
+    directory: str
+    """Where the segments are; the child's working directory."""
+    files: tuple[str, ...]
+    """Names of the segments' files in it."""
+    has_patterns: bool
+    """Whether the last descriptor is the table `patterns`."""
+    max_rows: int
+    max_bytes: int
+    memory_bytes: int
+    threads: int
+    seconds: float
+
+
+def send_request(sock: socket.socket, request: Request, descriptors: list[int]) -> None:
+    """Sends a request; blocks while the child does not read."""
+    body = json.dumps(asdict(request)).encode()
+    socket.send_fds(sock, [_LENGTH.pack(len(body))], descriptors)
+    sock.sendall(body)
+
+
+def receive_request(sock: socket.socket) -> tuple[Request, list[int]]:
+    """Takes a request and its descriptors.
+
+    Raises:
+        EOFError: The parent is gone.
+    """
+    head, descriptors, _, _ = socket.recv_fds(sock, _LENGTH.size, _MAX_DESCRIPTORS)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    fields = json.loads(_exactly(sock, _LENGTH.unpack(head)[0]))
+    return Request(**(fields | {"files": tuple(fields["files"])})), descriptors
+
+
+def send(sock: socket.socket, kind: bytes, body: bytes) -> None:
+    """Sends one message to the parent."""
+    sock.sendall(HEADER.pack(kind, len(body)) + body)
+
+
+def _exactly(sock: socket.socket, size: int) -> bytes:
+    received = bytearray()
+    while len(received) < size:
+        piece = sock.recv(size - len(received))
+        if not piece:
+            raise EOFError
+        received += piece
+    return bytes(received)

@@ -1,0 +1,170 @@
+"""The catalog `logs.duckdb`: which segments there are, their statistics, the texts of patterns, how far each log is sealed.
+
+It is small, and it is the truth about the segments: the commit of a segment's row is the seal. Each commit is followed by a checkpoint,
+because the database's main file is protected by checksums and its own write-ahead log is not.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from treering_query.store.view import COUNTS_SCHEMA, PATTERNS_SCHEMA, LogRange, Segment
+from treering_runtime.errors import StartError
+
+_TABLES = """
+create table if not exists segments (
+    segment_id ubigint, file varchar, row_count bigint, size_bytes bigint, first_time timestamp_ns, last_time timestamp_ns,
+    first_arrival_time timestamp_ns, last_arrival_time timestamp_ns
+);
+create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
+create table if not exists statistics (
+    segment_id ubigint, pattern_id ubigint, environment varchar, severity utinyint, count bigint, first_time timestamp_ns,
+    last_time timestamp_ns
+);
+create table if not exists patterns (pattern_id ubigint, service varchar, text varchar, example varchar);
+create table if not exists progress (log_id ubigint, releasable_end ubigint);
+create table if not exists quarantine (log_id ubigint, first_offset ubigint, record_count bigint, reason varchar, payload blob);
+"""
+
+_SEGMENTS = """
+select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
+       epoch_ns(last_arrival_time)
+from segments order by segment_id
+"""
+
+_SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
+
+_TOTALS = """
+select pattern_id, environment, severity, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
+from statistics group by all
+"""
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Records that could not be read, and why."""
+
+    log_id: int
+    first_offset: int
+    record_count: int
+    reason: str
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """All that the catalog knows, for a start."""
+
+    segments: tuple[Segment, ...]
+    counts: pa.Table
+    patterns: pa.Table
+    ends: dict[int, int]
+    """Releasable end by log_id."""
+    quarantined: dict[int, int]
+    """Records set aside by log_id."""
+
+
+class Catalog:
+    """The open catalog. Belongs to one thread.
+
+    Raises:
+        StartError: The file cannot be read.
+    """
+
+    def __init__(self, file: Path) -> None:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "threads": 1,
+            "memory_limit": "512MB",
+            "temp_directory": str(file.with_name("catalog-spill")),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+        }
+        try:
+            self.connection = duckdb.connect(str(file), config=config)
+            self.connection.execute(_TABLES)
+            self.connection.execute("checkpoint")
+        except duckdb.Error as error:
+            problem = str(error).splitlines()[0]
+            raise StartError(f"{file} cannot be read ({problem}); restore it, or move the data directory away to start afresh") from error
+
+    def load(self, directory: Path) -> Sealed:
+        """Everything that is sealed; the segments' files are in `directory`."""
+        run = self.connection
+        return Sealed(
+            tuple(self._segments(directory)),
+            run.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA),
+            run.sql("select pattern_id, service, text, example from patterns").to_arrow_table().cast(PATTERNS_SCHEMA),
+            dict(run.execute("select log_id, releasable_end from progress").fetchall()),
+            dict(run.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall()),
+        )
+
+    def _segments(self, directory: Path) -> Iterable[Segment]:
+        run = self.connection
+        ranges: dict[int, list[LogRange]] = {}
+        for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
+            ranges.setdefault(segment_id, []).append(LogRange(*bounds))
+        services = dict(run.execute(_SERVICES).fetchall())
+        for segment_id, file, *numbers in run.execute(_SEGMENTS).fetchall():
+            found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
+            ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
+            yield Segment(segment_id, directory / file, *numbers, tuple(ranges[segment_id]), frozenset(services.get(segment_id, ())), ids)
+
+    def commit(
+        self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantined: Sequence[Quarantined]
+    ) -> None:
+        """The seal: everything about one segment in one transaction, then a checkpoint. Atomic: an error leaves nothing behind."""
+        self._transaction(segment, statistics, patterns, ends, quarantined)
+
+    def commit_progress(self, ends: Mapping[int, int], quarantined: Sequence[Quarantined]) -> None:
+        """As `commit`, when there were no readable records."""
+        self._transaction(None, None, None, ends, quarantined)
+
+    def _transaction(
+        self,
+        segment: Segment | None,
+        statistics: pa.Table | None,
+        patterns: pa.Table | None,
+        ends: Mapping[int, int],
+        quarantined: Sequence[Quarantined],
+    ) -> None:
+        run = self.connection
+        run.execute("begin")
+        try:
+            if segment is not None:
+                self._insert_segment(segment)
+                self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
+                self._insert_table("patterns", "*", patterns)
+            for log_id, end in ends.items():
+                run.execute("delete from progress where log_id = ?::ubigint", [log_id])
+                run.execute("insert into progress values (?::ubigint, ?::ubigint)", [log_id, end])
+            for bad in quarantined:
+                row = [bad.log_id, bad.first_offset, bad.record_count, bad.reason, bad.payload]
+                run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?)", row)
+            run.execute("commit")
+        except BaseException:
+            run.execute("rollback")
+            raise
+        run.execute("checkpoint")
+
+    def _insert_segment(self, segment: Segment) -> None:
+        times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
+        row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
+        row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
+        self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times})", row)
+        for part in segment.ranges:
+            bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
+            self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)
+
+    def _insert_table(self, name: str, columns: str, table: pa.Table | None, before: str = "") -> None:
+        self.connection.register("_new", table)
+        self.connection.execute(f"insert into {name} select {before}{columns} from _new")
+        self.connection.unregister("_new")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.connection.close()

@@ -1,0 +1,30 @@
+"""The relation `logs`, for the service's own process and for the processes of users' queries; imports nothing on purpose."""
+
+from collections.abc import Sequence
+
+SEVERITY_NAMES = (
+    "UNSPECIFIED",
+    *(f"{name}{step}" for name in ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL") for step in ("", "2", "3", "4")),
+)
+"""By severity number, 0 to 24."""
+
+
+def logs_view(files: Sequence[str], columns: Sequence[str]) -> str:
+    """The statement that defines `logs` over some Parquet files of ours and the relation `_hot`."""
+    return "create or replace temp view logs as " + _records(files, ", ".join(f'"{name}"' for name in columns))
+
+
+def user_logs_view(files: Sequence[str]) -> str:
+    """The statement that defines `logs` as users see it: ids in hex, severities by name as well."""
+    names = ", ".join(f"'{name}'" for name in SEVERITY_NAMES)
+    columns = f"""log_id, "offset", time, arrival_time, severity, [{names}][severity + 1] as severity_text, service, environment,
+        message, attributes, lower(hex(trace_id)) as trace_id, lower(hex(span_id)) as span_id, pattern_id"""
+    return "create view logs as " + _records(files, columns)
+
+
+def _records(files: Sequence[str], columns: str) -> str:
+    parts = [f"select {columns} from _hot"]
+    if files:
+        names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        parts.insert(0, f"select {columns} from read_parquet([{names}])")
+    return " union all ".join(parts)

@@ -1,0 +1,182 @@
+"""Sealing: hot records become one Parquet segment, and the catalog's commit makes it count.
+
+The steps, each of which may be the last before a crash:
+
+1. the records are written, sorted, to `<id>.parquet.tmp`, and synced;
+2. the file gets its name, and the directory is synced;
+3. one transaction of the catalog: segment, statistics, patterns, how far each log is sealed. This is the seal;
+4. `manifest.json` is replaced.
+
+Before 3 the file is an orphan, which the next start removes; the log still has its records. After 3 nothing is missing: the next start
+writes the manifest again.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import structlog
+
+from treering_query.store.catalog import Catalog, Quarantined, Sealed
+from treering_query.store.view import COUNTS_SCHEMA, LogRange, Segment
+from treering_runtime.data_dir import sync_directory, write_atomically
+from treering_runtime.errors import StartError
+
+_LOG = structlog.get_logger()
+
+ROW_GROUP_ROWS = 122_880
+"""Records of a Parquet row group: the database's own unit of parallel work."""
+
+_SORTED = 'from _records order by service, pattern_id, time, log_id, "offset"'
+
+_STATISTICS = """
+select pattern_id, environment, severity, count(*) as count, min(time) as first_time, max(time) as last_time
+from _records group by all order by all
+"""
+
+_MERGED = """
+select pattern_id, environment, severity, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
+from (from _before union all from _new) group by all
+"""
+
+_RANGES = 'select log_id, min("offset"), max("offset") + 1 from _records group by log_id order by log_id'
+
+_BOUNDS = """
+select epoch_ns(min(time)), epoch_ns(max(time)), epoch_ns(min(arrival_time)), epoch_ns(max(arrival_time)), list(distinct service)
+from _records
+"""
+
+
+@dataclass(frozen=True)
+class Lot:
+    """What is sealed together."""
+
+    records: pa.Table
+    patterns: pa.Table
+    """Patterns whose texts the catalog does not have yet."""
+    ends: Mapping[int, int]
+    """By log_id: everything below is in this lot, in earlier segments, or set aside."""
+    quarantined: Sequence[Quarantined]
+
+
+class Sealer:
+    """Owns catalog and segment files. Belongs to one thread: each method blocks."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._files = directory / "segments"
+        self._files.mkdir(mode=0o700, exist_ok=True)
+        self._catalog = Catalog(directory / "logs.duckdb")
+        self._segments: tuple[Segment, ...] = ()
+
+    def open(self) -> Sealed:
+        """Reconciles files and catalog, and says what is sealed.
+
+        Raises:
+            StartError: A segment's file is missing or has another size than it was sealed with.
+        """
+        sealed = self._catalog.load(self._files)
+        for segment in sealed.segments:
+            _check_file(segment)
+        known = {segment.path.name for segment in sealed.segments}
+        orphans = sorted(file for file in self._files.iterdir() if file.name not in known)
+        for file in orphans:
+            file.unlink()
+        if orphans:
+            _LOG.warning("removed files that were never sealed; the log delivers their records again", files=[f.name for f in orphans])
+        self._segments = sealed.segments
+        self._write_manifest()
+        return sealed
+
+    def seal(self, lot: Lot, counts: pa.Table) -> tuple[Segment | None, pa.Table]:
+        """Seals a lot; returns the new segment (None for a lot without readable records) and `counts` with its statistics added."""
+        if not lot.records.num_rows:
+            self._catalog.commit_progress(lot.ends, lot.quarantined)
+            return None, counts
+        run = self._catalog.connection.cursor()
+        try:
+            run.register("_records", lot.records)
+            statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
+            segment = self._write(run, statistics)
+            self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantined)
+            self._segments = (*self._segments, segment)
+            self._write_manifest()
+            return segment, _merged(run, counts, statistics)
+        finally:
+            run.close()
+
+    def _write(self, run: duckdb.DuckDBPyConnection, statistics: pa.Table) -> Segment:
+        segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
+        path = self._files / f"{segment_id:010d}.parquet"
+        temporary = path.with_suffix(".parquet.tmp")
+        run.execute(f"copy ({_SORTED}) to {_quoted(temporary)} (format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})")
+        _sync_file(temporary)
+        temporary.replace(path)
+        sync_directory(self._files)
+        ranges = tuple(LogRange(*row) for row in run.execute(_RANGES).fetchall())
+        *times, services = run.execute(_BOUNDS).fetchall()[0]
+        pattern_ids = np.unique(statistics.column("pattern_id").to_numpy())
+        rows = sum(statistics.column("count").to_pylist())
+        first, last, first_arrival, last_arrival = times
+        return Segment(
+            segment_id, path, rows, path.stat().st_size, first, last, first_arrival, last_arrival, ranges, frozenset(services), pattern_ids
+        )
+
+    def _write_manifest(self) -> None:
+        entries = [_manifest_entry(segment) for segment in self._segments]
+        content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
+        write_atomically(self._directory / "manifest.json", content)
+
+    def close(self) -> None:
+        """Closes the catalog."""
+        self._catalog.close()
+
+
+def _merged(run: duckdb.DuckDBPyConnection, before: pa.Table, new: pa.Table) -> pa.Table:
+    run.register("_before", before)
+    run.register("_new", new)
+    return run.sql(_MERGED).to_arrow_table().cast(COUNTS_SCHEMA)
+
+
+def _check_file(segment: Segment) -> None:
+    try:
+        size = segment.path.stat().st_size
+    except FileNotFoundError:
+        size = -1
+    if size != segment.size_bytes:
+        found = "is missing" if size < 0 else f"has {size} bytes instead of {segment.size_bytes}"
+        ranges = ", ".join(f"{part.first_offset}..{part.end_offset - 1} of log {part.log_id:016x}" for part in segment.ranges)
+        raise StartError(
+            f"{segment.path} {found}; it holds {segment.row_count} records (offsets {ranges}). Restore it from a copy, "
+            "or move the data directory away to start afresh from what the log still has"
+        )
+
+
+def _manifest_entry(segment: Segment) -> dict[str, object]:
+    return {
+        "file": f"segments/{segment.path.name}",
+        "row_count": segment.row_count,
+        "size_bytes": segment.size_bytes,
+        "first_time_unix_nano": segment.first_time,
+        "last_time_unix_nano": segment.last_time,
+        "logs": [
+            {"log_id": f"{part.log_id:016x}", "first_offset": part.first_offset, "end_offset": part.end_offset} for part in segment.ranges
+        ],
+    }
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
