@@ -143,6 +143,12 @@ async def test_each_call_is_counted_once(method, error, code):
     assert counted == {(f"treering.v1.IngestService/{method}", code): 1.0}
 
 
+@pytest.mark.parametrize("method", METHODS)
+async def test_an_rpc_without_a_handler_is_unimplemented(method):
+    error = await failure(NotImplementedError("Method not implemented!"), method)
+    assert (error.code(), error.details()) == (grpc.StatusCode.UNIMPLEMENTED, f"{method} is not served by this version of Treering")
+
+
 async def test_an_unknown_method_is_unimplemented():
     server = Server("127.0.0.1:0", [], CollectorRegistry())
     await server.start()

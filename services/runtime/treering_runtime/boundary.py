@@ -16,7 +16,7 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_runtime.errors import ServiceError
+from treering_runtime.errors import ServiceError, not_implemented
 from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
 
 _LOG = structlog.get_logger()
@@ -175,7 +175,11 @@ class Boundary(grpc.aio.ServerInterceptor):
 
 
 def _known(error: Exception, method: str) -> ServiceError:
-    return error if isinstance(error, ServiceError) else unexpected(error, method)
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, NotImplementedError):  # raised by the generated base class for an rpc without a handler
+        return not_implemented(method.rpartition("/")[2])
+    return unexpected(error, method)
 
 
 async def _abort(error: ServiceError, context: _Context) -> NoReturn:
