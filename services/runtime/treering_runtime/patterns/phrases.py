@@ -20,7 +20,8 @@ _UNIT = (
 _ZONE = "(?:GMT|UTC|[ECMP][SD]T|CES?T|AM|PM|am|pm|a.m.|p.m.)"
 
 _DATE = re.compile(rf"(?<![\w])(?:{_DAY},? )?(?:{_MONTH},? <\*>|<\*> {_MONTH}(?![\w]))")
-_NEAR_MASK = re.compile(rf"<?<\*>(?:(?: ?[,;:|/-] ?| )<\*>| (?:{_UNIT}|{_ZONE})(?![\w<.]*\w))+")
+_NEAR_MASK = re.compile(rf"<\*>(?:(?: ?[,;:|/-] ?| )<\*>| (?:{_UNIT}|{_ZONE})(?![\w<.]*\w))+")
+_LESS_THAN_MASK = f"<{MASK}"
 _DATE_WORDS = frozenset(_MONTHS) | frozenset(_MONTHS.values()) | {"Sept"}
 
 
@@ -31,4 +32,6 @@ def mask_phrases(tokens: list[str]) -> str:
         return text
     if not _DATE_WORDS.isdisjoint(tokens):
         text = _DATE.sub(MASK, text)
+    if _LESS_THAN_MASK in text:
+        text = text.replace(_LESS_THAN_MASK, MASK)
     return _NEAR_MASK.sub(MASK, text)

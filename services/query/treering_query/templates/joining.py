@@ -1,0 +1,140 @@
+"""The pass that joins patterns into templates."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from treering_query.templates.evidence import VALUES_AFTER_LABEL, values_needed
+from treering_query.templates.skeletons import shared_skeletons
+from treering_runtime.patterns import MASK
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A row of the pattern table: its id and its masked text."""
+
+    id: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template: the id of its oldest pattern, its text, and the positions (token numbers) that comparison opened."""
+
+    id: int
+    text: str
+    open_positions: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The result of a pass: the templates by id, and the template id of each pattern ever passed, expired ones included."""
+
+    by_id: Mapping[int, Template]
+    template_ids: Mapping[int, int]
+
+
+NO_TEMPLATES = Templates({}, {})
+"""What the first pass starts from."""
+
+
+def find_templates(patterns: Iterable[Pattern], former: Templates = NO_TEMPLATES) -> Templates:
+    """Joins `patterns`, oldest first, with each other and with the templates of a `former` pass, all of which are older.
+
+    Idempotent, and monotone: patterns that `former` has in one template stay in one. About a second per 100,000 distinct texts.
+    """
+    arrived = {pattern.id: pattern.text for pattern in patterns if pattern.id not in former.template_ids}
+    texts = _Texts()
+    for template in former.by_id.values():
+        texts.add(template.text, template.open_positions)
+    for text in arrived.values():
+        texts.add(text, frozenset())
+    while texts.absorb() or texts.open():
+        pass
+    return _name(arrived, former, texts)
+
+
+def _name(arrived: Mapping[int, str], former: Templates, texts: "_Texts") -> Templates:
+    """Gives each final text the id that is oldest among those that lead to it."""
+    ids: dict[str, int] = {}
+    for identity, text in [*((template.id, template.text) for template in former.by_id.values()), *arrived.items()]:
+        ids.setdefault(texts.final(text), identity)
+    heirs = {template.id: ids[texts.final(template.text)] for template in former.by_id.values()}
+    template_ids = {pattern: heirs[template] for pattern, template in former.template_ids.items()}
+    template_ids.update((pattern, ids[texts.final(text)]) for pattern, text in arrived.items())
+    by_id = {identity: Template(identity, text, texts.live[text]) for text, identity in ids.items()}
+    return Templates(by_id, template_ids)
+
+
+class _Texts:
+    """Texts on their way to templates: the live ones with their open positions, and for each joined one what it became."""
+
+    def __init__(self) -> None:
+        self.live: dict[str, frozenset[int]] = {}
+        self._became: dict[str, str] = {}
+
+    def add(self, text: str, open_positions: frozenset[int]) -> None:
+        self.live[text] = self.live.get(text, frozenset()) | open_positions
+
+    def final(self, text: str) -> str:
+        while text in self._became:
+            text = self._became[text]
+        return text
+
+    def absorb(self) -> bool:
+        """Joins each text that differs from a template in its open positions only; True if there was one."""
+        shapes: dict[int, set[frozenset[int]]] = defaultdict(set)
+        for text, positions in self.live.items():
+            if positions:
+                shapes[text.count(" ")].add(positions)
+        homes = [(text, home) for text in self.live for home in self._homes(text, shapes.get(text.count(" "), ()))]
+        for text, home in homes:
+            self._join([text], self.final(home), frozenset())
+        return bool(homes)
+
+    def _homes(self, text: str, shapes: Iterable[frozenset[int]]) -> Iterator[str]:
+        """The most specific template that takes the text in, if any."""
+        tokens = text.split(" ")
+        candidates = ((positions, _masked(tokens, positions)) for positions in shapes if self.live[text] <= positions)
+        fitting = [(len(positions), home) for positions, home in candidates if home != text and self.live.get(home) == positions]
+        if fitting:
+            yield min(fitting)[1]
+
+    def open(self) -> bool:
+        """Opens the positions that have shown enough values, those with the most values first; True if there was one."""
+        texts = list(self.live)
+        found = [bucket for position, rows in shared_skeletons(texts, VALUES_AFTER_LABEL) for bucket in _buckets(texts, position, rows)]
+        found.sort(key=lambda bucket: (-len(bucket[2]), bucket[0], bucket[1]))
+        opened = [self._open_one(*bucket) for bucket in found]
+        return any(opened)
+
+    def _open_one(self, text: str, position: int, members: list[str]) -> bool:
+        """Joins those of the members that no other bucket of this round has taken, if they still are enough."""
+        left = [member for member in members if member in self.live]
+        values = {member.split(" ")[position] for member in left}
+        if len(left) < VALUES_AFTER_LABEL or len(values) < values_needed(text.split(" "), position, values):
+            return False
+        self._join(left, self.final(text), frozenset({position}))
+        return True
+
+    def _join(self, members: list[str], text: str, opened: frozenset[int]) -> None:
+        for member in members:
+            opened |= self.live.pop(member)
+            if member != text:
+                self._became[member] = text
+        self.add(text, opened)
+
+
+def _masked(tokens: list[str], positions: Iterable[int]) -> str:
+    tokens = tokens.copy()
+    for position in positions:
+        tokens[position] = MASK
+    return " ".join(tokens)
+
+
+def _buckets(texts: list[str], position: int, rows: list[int]) -> Iterator[tuple[str, int, list[str]]]:
+    """The texts of rows that agree in every token but one, exactly, by the text that they would become."""
+    exact: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        exact[_masked(texts[row].split(" "), (position,))].append(texts[row])
+    return ((text, position, members) for text, members in exact.items() if len(members) >= VALUES_AFTER_LABEL)
