@@ -14,10 +14,14 @@ from treering_embed.limits import LATE_DIMENSION
 
 
 def derive_basis(tokens: Matrix) -> Matrix:
-    """The directions in which token vectors differ most: (token dimension, `LATE_DIMENSION`), by singular value decomposition."""
+    """The directions in which token vectors differ most, by singular value decomposition.
+
+    (token dimension, `LATE_DIMENSION`); columns of zeros where the model has fewer.
+    """
     gram = tokens.T.astype(np.float64) @ tokens
     _, vectors = np.linalg.eigh(gram)
-    basis: Matrix = np.ascontiguousarray(vectors[:, ::-1][:, :LATE_DIMENSION], np.float32)
+    best = vectors[:, ::-1][:, :LATE_DIMENSION]
+    basis: Matrix = np.ascontiguousarray(np.pad(best, ((0, 0), (0, LATE_DIMENSION - best.shape[1]))), np.float32)
     return basis
 
 

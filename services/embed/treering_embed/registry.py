@@ -213,13 +213,13 @@ class Registry:
         return bytes(row[0]) if row else b""
 
     def forget(self, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
-        """Deletes patterns that were last seen below the given ends of their logs; returns those that were deleted."""
+        """Deletes patterns that were last seen below the given offsets of their logs; returns those that were deleted."""
         gone: list[int] = []
         with _Transaction(self._db) as write:
             for log_id, end in below.items():
                 for key in pattern_ids:
                     found = write.execute(
-                        "delete from patterns where pattern_id = ? and log_id = ? and last_offset < ? returning pattern_id",
+                        "delete from patterns where pattern_id = ? and log_id = ? and last_offset <= ? returning pattern_id",
                         (_signed(key), _signed(log_id), end),
                     ).fetchall()
                     gone += [key for _ in found]

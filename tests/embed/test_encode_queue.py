@@ -1,0 +1,106 @@
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from embed_doubles import WordEncoder
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+
+from treering_embed.encoder.queue import EncodeQueue, Urgency, batches
+from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES
+from treering_runtime.errors import ServiceError
+
+
+class GatedEncoder(WordEncoder):
+    """Runs only when the test lets it, and remembers in which order."""
+
+    def __init__(self):
+        self.gate, self.started, self.order = threading.Semaphore(0), threading.Semaphore(0), []
+
+    def encode(self, texts):
+        self.order.append(list(texts))
+        self.started.release()
+        self.gate.acquire()
+        if "bad" in texts:
+            raise RuntimeError("the model failed")
+        return super().encode(texts)
+
+
+@pytest.fixture
+def gated():
+    encoder = GatedEncoder()
+    queue = EncodeQueue(encoder, CollectorRegistry())
+    yield encoder, queue
+    encoder.gate.release(1_000)
+    queue.close()
+
+
+async def begin(queue, text, urgency):
+    task = asyncio.create_task(queue.encode([text], urgency))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_searches_go_before_patterns(gated):
+    encoder, queue = gated
+    tasks = [await begin(queue, "running", Urgency.PATTERNS)]
+    await asyncio.to_thread(encoder.started.acquire)
+    tasks += [await begin(queue, name, urgency) for name, urgency in (("p", 2), ("t", 1), ("s", 0)) for urgency in [Urgency(urgency)]]
+    encoder.gate.release(4)
+    await asyncio.gather(*tasks)
+    assert encoder.order == [["running"], ["s"], ["t"], ["p"]]
+
+
+async def test_a_search_whose_caller_is_gone_is_skipped(gated):
+    encoder, queue = gated
+    running = await begin(queue, "running", Urgency.PATTERNS)
+    await asyncio.to_thread(encoder.started.acquire)
+    gone = await begin(queue, "gone", Urgency.SEARCH)
+    gone.cancel()
+    await asyncio.wait({gone})
+    last = await begin(queue, "last", Urgency.SEARCH)
+    encoder.gate.release(3)
+    await asyncio.gather(running, last)
+    assert encoder.order == [["running"], ["last"]]
+
+
+async def test_too_many_waiting_searches_are_refused_with_a_time_to_retry(gated):
+    encoder, queue = gated
+    tasks = [await begin(queue, "running", Urgency.SEARCH)]
+    await asyncio.to_thread(encoder.started.acquire)
+    tasks += [await begin(queue, f"s{number}", Urgency.SEARCH) for number in range(MAX_WAITING_SEARCHES)]
+    with pytest.raises(ServiceError) as refused:
+        await queue.encode(["one more"], Urgency.SEARCH)
+    assert refused.value.metadata == {"limit": "max_waiting_searches"}
+    assert refused.value.retry_after_s
+    encoder.gate.release(1_000)
+    await asyncio.gather(*tasks)
+    await queue.encode(["room again"], Urgency.SEARCH)
+
+
+async def test_a_failure_of_the_model_reaches_its_caller_only(gated):
+    encoder, queue = gated
+    encoder.gate.release(10)
+    with pytest.raises(RuntimeError, match="the model failed"):
+        await queue.encode(["bad"], Urgency.SEARCH)
+    assert (await queue.encode(["good"], Urgency.SEARCH)).dense.shape == (1, WordEncoder.dimension)
+
+
+async def test_many_texts_come_back_in_their_order():
+    queue = EncodeQueue(WordEncoder(), CollectorRegistry())
+    texts = [" ".join(f"w{number}" for number in range(1 + index * 7 % 50)) for index in range(150)]
+    found, wanted = await queue.encode(texts, Urgency.PATTERNS), WordEncoder().encode(texts)
+    queue.close()
+    np.testing.assert_array_equal(found.dense, wanted.dense)
+    assert [row.tolist() for row in found.pieces] == [row.tolist() for row in wanted.pieces]
+
+
+@given(st.lists(st.text(max_size=600), max_size=80))
+def test_batches_hold_each_text_once_within_bounds(texts):
+    runs = batches(texts)
+    assert sorted(index for run in runs for index in run) == list(range(len(texts)))
+    for run in runs:
+        assert len(run) <= MAX_ENCODE_TEXTS
+        assert len(run) == 1 or len(run) * (max(min(len(texts[index]) // 3 + 2, 128) for index in run)) <= MAX_ENCODE_WORDPIECES

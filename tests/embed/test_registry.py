@@ -1,0 +1,84 @@
+import sqlite3
+
+import pytest
+
+from treering_embed.registry import Pattern, Quarantined, Registry, State
+from treering_runtime.errors import StartError
+
+LOG = 2**64 - 5
+HUGE = 2**64 - 1
+
+
+def pattern(number: int, offset: int = 0) -> Pattern:
+    return Pattern(number, "api", f"text {number}", f"example {number}", LOG, offset)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    opened = Registry(tmp_path / "registry.sqlite")
+    yield opened
+    opened.close()
+
+
+def commit(registry, patterns=(), next_offset=10, last_seen=None, quarantined=()):
+    registry.commit({LOG: next_offset}, patterns, last_seen or {}, quarantined, day=20_000, mask_version=1)
+
+
+def test_ids_of_64_bits_without_a_sign_survive(registry):
+    commit(registry, [pattern(HUGE), pattern(1 << 63), pattern(1)])
+    assert registry.summary(20_000).pattern_ids == {HUGE, 1 << 63, 1}
+    assert [p.pattern_id for p in registry.pending(10)] == [HUGE, 1 << 63, 1]
+    assert registry.pending(1)[0] == pattern(HUGE)
+
+
+def test_summary_after_reopening_is_what_was_committed(tmp_path):
+    first = Registry(tmp_path / "r.sqlite")
+    commit(first, [pattern(1, 3), pattern(2, 7)], next_offset=9, quarantined=[Quarantined(LOG, 8, 4, "bad", b"x")])
+    first.mark({1: State.INDEXED}, b"counts")
+    first.close()
+    second = Registry(tmp_path / "r.sqlite")
+    summary = second.summary(20_000)
+    assert summary.next_offsets == {LOG: 9}
+    assert summary.pending == [(2, LOG, 7)]
+    assert summary.quarantined == {LOG: 4}
+    assert summary.registered_today == {"api": 2}
+    assert second.summary(20_001).registered_today == {}
+    assert second.frequencies() == b"counts"
+    assert second.indexed_ids() == {1}
+    second.close()
+
+
+def test_committing_the_same_pattern_twice_keeps_the_first(registry):
+    commit(registry, [pattern(1, 3)])
+    commit(registry, [pattern(1, 99)])
+    assert [p.first_offset for p in registry.pending(10)] == [3]
+
+
+def test_a_failed_commit_leaves_nothing_behind(registry):
+    broken = Pattern(5, None, "t", "e", LOG, 0)  # type: ignore[arg-type]
+    with pytest.raises(sqlite3.IntegrityError):
+        registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, mask_version=1)
+    assert registry.summary(1).next_offsets == {}
+    assert registry.pending(10) == [] or {p.pattern_id for p in registry.pending(10)} == set()
+
+
+def test_another_index_identity_sends_every_pattern_back(registry):
+    commit(registry, [pattern(1), pattern(2)])
+    registry.mark({1: State.INDEXED, 2: State.UNREADABLE}, b"counts")
+    registry.requeue_all("new")
+    assert registry.index_identity() == "new"
+    assert {p.pattern_id for p in registry.pending(10)} == {1, 2}
+    assert registry.frequencies() == b""
+
+
+def test_forget_keeps_what_was_seen_since(registry):
+    commit(registry, [pattern(1), pattern(2)], last_seen={1: 10, 2: 11})
+    assert registry.forget([1, 2, 3], {LOG: 10}) == [1]
+    assert registry.forget([2], {LOG + 1: 100}) == []
+    assert registry.summary(1).pattern_ids == {2}
+
+
+def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path):
+    (tmp_path / "r.sqlite").write_bytes(b"not a database at all, but long enough to be looked at" * 50)
+    with pytest.raises(StartError, match=r"r\.sqlite"):
+        Registry(tmp_path / "r.sqlite")

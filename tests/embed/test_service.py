@@ -1,0 +1,148 @@
+import asyncio
+
+import grpc
+import pytest
+from embed_doubles import LOG_ID, frame, never_prepared, running, settings_for
+from google.rpc import error_details_pb2, status_pb2
+
+from treering.v1 import embed_pb2 as pb
+from treering.v1.log_pb2 import Position
+from treering_runtime.patterns import pattern_id
+
+MESSAGES = ["payment declined by bank", "disk is full", "user logged in", "user logged out", "cable unplugged"]
+
+
+def reason(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info
+
+
+@pytest.fixture
+async def service(settings):
+    async with running(settings) as started:
+        frames = [frame(0, MESSAGES, "shop"), frame(5, MESSAGES[:2], "bank")]
+        await started.deliver(frames)
+        yield started
+
+
+def ids(response) -> list[int]:
+    return [hit.pattern_id for hit in response.scores]
+
+
+async def test_the_same_words_rank_first_with_all_scores_in_order(service):
+    found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="shop: disk is full", limit=10))
+    assert ids(found)[0] == pattern_id("shop", "disk is full")
+    scores = [hit.score for hit in found.scores]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
+    assert found.scores[0].late > 0.9
+    assert len(found.scores) == 7
+
+
+async def test_restricted_searches(service):
+    wanted = [pattern_id("shop", "user logged in"), pattern_id("bank", "disk is full")]
+    request = pb.SearchPatternsRequest(text="disk", limit=10, restrict_to=pb.PatternIdSet(pattern_ids=[*wanted, 5]))
+    assert set(ids(await service.embed.SearchPatterns(request))) == set(wanted)
+    request.services.append("bank")
+    assert ids(await service.embed.SearchPatterns(request)) == wanted[1:]
+    request.restrict_to.Clear()
+    request.restrict_to.SetInParent()
+    assert ids(await service.embed.SearchPatterns(request)) == []
+
+
+async def test_patterns_to_score_besides_come_wherever_they_rank(service):
+    also = pattern_id("shop", "cable unplugged")
+    request = pb.SearchPatternsRequest(text="disk is full", limit=1, also_score_ids=[also, 12345])
+    found = await service.embed.SearchPatterns(request)
+    assert len(ids(found)) == 2
+    assert ids(found)[1] == also
+
+
+async def test_score_patterns_agrees_with_search(service):
+    texts = ["disk is full", "somebody logged in"]
+    slices = [part async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=texts))]
+    assert [(seen.log_id, seen.offset) for seen in slices[0].seen] == [(LOG_ID, 7)]
+    for number, text in enumerate(texts):
+        found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text=text, limit=100))
+        scored = {key: score for part in slices for key, score in zip(part.pattern_ids, part.texts[number].scores, strict=True)}
+        assert scored == pytest.approx({hit.pattern_id: hit.score for hit in found.scores}, abs=1e-5)
+
+
+async def test_score_patterns_of_an_empty_index_is_one_empty_slice(settings):
+    async with running(settings) as service:
+        slices = [part async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=["a"]))]
+        assert [list(part.pattern_ids) for part in slices] == [[]]
+
+
+async def test_vectors_of_texts_have_unit_length(service):
+    found = await service.embed.EmbedTexts(pb.EmbedTextsRequest(texts=["one", "two three"]))
+    assert [sum(value * value for value in item.values) for item in found.embeddings] == pytest.approx([1, 1], abs=1e-5)
+
+
+async def test_forgotten_patterns_are_gone_and_come_back_when_seen_again(service):
+    gone = pattern_id("shop", "user logged in")
+    request = pb.ForgetPatternsRequest(pattern_ids=[gone, 99], below=[Position(log_id=LOG_ID, offset=7)])
+    assert (await service.embed.ForgetPatterns(request)).forgotten_count == 1
+    assert (await service.embed.ForgetPatterns(request)).forgotten_count == 0
+    found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="user logged in", limit=100))
+    assert gone not in ids(found)
+    await service.deliver([frame(7, ["user logged in"], "shop")])
+    found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="user logged in", limit=100))
+    assert gone in ids(found)
+
+
+async def test_a_pattern_seen_since_is_not_forgotten(service):
+    request = pb.ForgetPatternsRequest(pattern_ids=[pattern_id("bank", "disk is full")], below=[Position(log_id=LOG_ID, offset=6)])
+    assert (await service.embed.ForgetPatterns(request)).forgotten_count == 0
+
+
+async def test_a_search_waits_for_its_position(service):
+    request = pb.SearchPatternsRequest(text="late news", limit=1, min_positions=[Position(log_id=LOG_ID, offset=8)])
+    waiting = asyncio.ensure_future(service.embed.SearchPatterns(request))
+    await service.deliver([frame(7, ["late news"], "shop")])
+    assert ids(await waiting) == [pattern_id("shop", "late news")]
+
+
+async def test_a_position_that_does_not_come_ends_with_the_deadline(service):
+    request = pb.SearchPatternsRequest(text="x", limit=1, min_positions=[Position(log_id=LOG_ID, offset=999)])
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await service.embed.SearchPatterns(request, timeout=0.2)
+    assert refused.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.SearchPatternsRequest(text=" ", limit=1), "text"),
+        (pb.SearchPatternsRequest(text="x" * 10_001, limit=1), "text"),
+        (pb.SearchPatternsRequest(text="x", limit=0), "limit"),
+        (pb.SearchPatternsRequest(text="x", limit=10_001), "limit"),
+        (pb.SearchPatternsRequest(text="x", limit=1, also_score_ids=range(10_001)), "also_score_ids"),
+    ],
+)
+async def test_wrong_fields_are_named(service, request_, field):
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await service.embed.SearchPatterns(request_)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert (reason(refused.value).reason, reason(refused.value).metadata["field"]) == ("INVALID_FIELD", field)
+
+
+@pytest.mark.parametrize("text", ["x", "😀 🔥", "\u202eright to left مرحبا", "\x00\x01\x02", "ß" * 10_000, "漢字 日本語", "a\n\n\tb"])
+async def test_odd_texts_are_answered(service, text):
+    assert len(ids(await service.embed.SearchPatterns(pb.SearchPatternsRequest(text=text, limit=3)))) == 3
+
+
+async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_path):
+    async with running(settings_for(tmp_path / "embed"), never_prepared) as service:
+        calls = (
+            service.embed.SearchPatterns(pb.SearchPatternsRequest(text="x", limit=1)),
+            service.embed.EmbedTexts(pb.EmbedTextsRequest(texts=["x"])),
+            service.embed.ForgetPatterns(pb.ForgetPatternsRequest()),
+        )
+        for call in calls:
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert reason(refused.value).reason == "STARTING"

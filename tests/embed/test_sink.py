@@ -1,0 +1,163 @@
+import asyncio
+
+import pytest
+from embed_doubles import LOG_ID, frame, never_prepared, prepare_words, rows, running, settings_for, word_model
+
+from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
+from treering.v1.sink_pb2 import DeliveredFrame
+from treering_embed.index import PatternPoint
+from treering_embed.index.opening import open_edge
+from treering_embed.limits import LATE_DIMENSION
+from treering_embed.meaning import index_identity
+
+
+async def status(service):
+    return await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
+
+
+async def test_delivered_patterns_become_visible_and_are_found(settings):
+    async with running(settings) as service:
+        progress = await service.deliver([frame(0, ["payment 17 declined", "disk full", "payment 18 declined"])])
+        assert (progress.next_offset, progress.releasable_end_offset) == (3, 3)
+        found = await service.embed.SearchPatterns(SearchPatternsRequest(text="disk full", limit=2))
+        assert [hit.pattern_id for hit in found.scores][:1] != []
+        assert found.scores[0].dense > found.scores[1].dense
+        assert (found.pending_count, found.seen[0].log_id, found.seen[0].offset) == (0, LOG_ID, 3)
+        assert (await status(service)).pattern_count == 2
+
+
+async def test_a_repeated_delivery_changes_nothing(settings):
+    async with running(settings) as service:
+        await service.deliver([frame(0, ["a b", "c d"])])
+        await service.deliver([frame(0, ["a b", "c d"]), frame(2, ["a b"])])
+        assert (await status(service)).pattern_count == 2
+
+
+async def test_records_are_taken_before_the_model_is_there_and_indexed_after_a_restart(settings):
+    async with running(settings, never_prepared) as service:
+        progress = await service.deliver([frame(0, ["first", "second"])], reached="releasable_end_offset")
+        assert (progress.visible_end_offset, progress.next_offset) == (0, 2)
+        found = await status(service)
+        assert (found.model_ready, found.pending_count) == (False, 2)
+    async with running(settings) as service:
+        progress = await service.deliver([frame(0, ["first", "second"])])
+        assert progress.visible_end_offset == 2
+        assert (await status(service)).pending_count == 0
+
+
+async def test_a_known_pattern_is_visible_at_once(settings):
+    async with running(settings, never_prepared) as service:
+        await service.deliver([frame(0, ["first"])], reached="next_offset")
+        progress = await service.deliver([frame(0, ["first"]), frame(1, ["first"] * 9)], reached="releasable_end_offset")
+        assert progress.visible_end_offset == 0
+    async with running(settings) as service:
+        assert (await service.deliver([frame(0, ["first"] * 10)])).visible_end_offset == 10
+
+
+async def test_an_unreadable_frame_is_set_aside_and_the_others_are_kept(settings):
+    broken = DeliveredFrame(first_offset=1, record_count=4, payload=b"\xff\xff\xff")
+    async with running(settings) as service:
+        progress = await service.deliver([frame(0, ["good"]), broken, frame(5, ["also good"])])
+        assert (progress.next_offset, progress.quarantined_count) == (6, 4)
+        assert (await status(service)).pattern_count == 2
+    async with running(settings) as service:
+        assert (await service.deliver([frame(0, ["good"])])).quarantined_count == 4
+
+
+async def test_a_log_that_begins_later_is_taken_from_where_it_begins(settings):
+    async with running(settings) as service:
+        await service.application.sink.open_log(LOG_ID, 100)
+        progress = await service.deliver([frame(100, ["late start"])])
+        assert progress.visible_end_offset == 101
+
+
+async def test_over_the_cap_patterns_are_counted_and_hold_nothing_up(tmp_path):
+    async with running(settings_for(tmp_path / "embed", max_patterns=2)) as service:
+        await service.deliver([frame(0, ["one", "two", "three", "four"])])
+        found = await status(service)
+        assert (found.pattern_count, found.keyword_only_count, found.pending_count) == (2, 2, 0)
+
+
+async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_removed(settings):
+    async with running(settings) as service:
+        await service.deliver([frame(0, ["one", "two", "three"])])
+    identity = index_identity(word_model())
+    index = open_edge(settings.data_dir / "index", identity, word_model().encoder.dimension)
+    lost, *others = index.all_ids().tolist()
+    index.delete([lost])
+    stray = next(iter({1, 2, 3, 4} - {lost, *others}))
+    index.upsert([_point(stray)])
+    index.close()
+    async with running(settings) as service:
+        await service.deliver([frame(0, ["one", "two", "three"])])
+        found = await service.embed.SearchPatterns(SearchPatternsRequest(text="one", limit=10))
+        assert {hit.pattern_id for hit in found.scores} == {lost, *others}
+
+
+def _point(pattern_id: int):
+    return PatternPoint(pattern_id, "x", rows(1, 1, 48)[0], rows(2, 2, LATE_DIMENSION))
+
+
+async def test_another_model_gets_an_index_of_its_own_with_every_pattern(settings):
+    async with running(settings) as service:
+        await service.deliver([frame(0, ["one", "two"])])
+
+    async def other(_):
+        return word_model("words-2")
+
+    async with running(settings, other) as service:
+        await service.deliver([frame(0, ["one", "two"])])
+        found = await service.embed.SearchPatterns(SearchPatternsRequest(text="one", limit=10))
+        assert len(found.scores) == 2
+
+
+async def test_a_batch_that_the_model_fails_on_is_tried_again(settings, monkeypatch):
+    monkeypatch.setattr("treering_embed.indexer.RETRY_MIN_S", 0.01)
+    model = word_model()
+    encode, failures = model.encoder.encode, iter([True, True])
+
+    def failing(texts):
+        if next(failures, False):
+            raise RuntimeError("out of memory")
+        return encode(texts)
+
+    monkeypatch.setattr(model.encoder, "encode", failing)
+
+    async def prepare(_):
+        return model
+
+    async with running(settings, prepare) as service:
+        assert (await service.deliver([frame(0, ["one"])])).visible_end_offset == 1
+        assert next(failures, "used up") == "used up"
+
+
+async def test_a_vector_that_is_not_finite_leaves_its_pattern_to_keywords(settings):
+    model = word_model()
+    encode = model.encoder.encode
+
+    def poisoned(texts):
+        encoded = encode(texts)
+        for row, text in enumerate(texts):
+            if "poison" in text:
+                encoded.dense[row] = float("nan")
+        return encoded
+
+    model.encoder.encode = poisoned
+
+    async def prepare(_):
+        return model
+
+    async with running(settings, prepare) as service:
+        progress = await service.deliver([frame(0, ["healthy", "poison", "sound"])])
+        assert progress.visible_end_offset == 3
+        found = await service.embed.SearchPatterns(SearchPatternsRequest(text="healthy", limit=10))
+        assert len(found.scores) == 2
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_two_logs_at_the_same_time(settings, times):
+    async with running(settings, prepare_words) as service:
+        ends = await asyncio.gather(
+            *(service.deliver([frame(n, [f"{'x' * (n + 1)} {log}"]) for n in range(times)], log_id=log) for log in (1, 2))
+        )
+        assert [end.visible_end_offset for end in ends] == [times, times]
