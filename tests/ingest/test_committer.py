@@ -66,11 +66,11 @@ async def test_what_waits_during_a_sync_shares_the_next_one(committing, batch, h
     hold, entered, release = held_sync
     async with committing() as (committer, noted):
         hold()
-        committer.stage(batch())
+        first = asyncio.create_task(committer.wait_durable(committer.stage(batch())))
         await asyncio.to_thread(entered.wait, 10)
         ticket = [committer.stage(batch()) for _ in range(50)][-1]
         release.set()
-        await committer.wait_durable(ticket)
+        await asyncio.gather(first, committer.wait_durable(ticket))
         assert noted.groups == [1, 50]
         assert noted.syncs == 2
 
@@ -85,10 +85,22 @@ async def test_a_group_is_bounded_by_bytes(committing, batch):
 
 async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
     one = batch()
-    async with committing(linger_s=3_600, max_group_bytes=3 * len(one.payload)) as (committer, noted):
-        tickets = [committer.stage(one) for _ in range(3)]
-        await committer.wait_durable(tickets[-1])
+    async with committing(linger_s=3_600, linger_bytes=3 * len(one.payload)) as (committer, noted):
+        tickets = [committer.stage(one) for _ in range(2)]
+        await asyncio.sleep(0)
+        committer.stage(one)
+        while not noted.groups:
+            await committer.advanced.wait()
         assert noted.groups == [3]
+        assert committer.is_durable(tickets[-1] + 1)
+
+
+async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(committing, batch):
+    async with committing(linger_s=3_600) as (committer, noted):
+        committer.stage(batch())
+        await asyncio.sleep(0)
+        await committer.wait_durable(committer.stage(batch()))
+        assert noted.groups == [2]
 
 
 async def test_a_lingering_group_is_committed_at_the_stop(committing, batch):
@@ -131,7 +143,7 @@ async def test_a_full_disk_delays_and_loses_nothing(committing, batch, faulty_di
         ticket = committer.stage(batch())
         waiting = asyncio.create_task(committer.wait_durable(ticket))
         while not committer.disk_full:
-            await asyncio.sleep(0)
+            await committer.advanced.wait()
         assert not waiting.done()
         faulty_disk.free_bytes = None
         await waiting
@@ -144,7 +156,7 @@ async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(committing, ba
         faulty_disk.free_bytes = 10
         waiting = asyncio.create_task(committer.wait_durable(committer.stage(batch())))
         while not committer.disk_full:
-            await asyncio.sleep(0)
+            await committer.advanced.wait()
         await committer.stop()
         with pytest.raises(LogFailedError, match="not stored"):
             await waiting

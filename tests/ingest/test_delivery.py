@@ -62,8 +62,7 @@ async def until(condition, process):
     """Waits for a condition that changes with deliveries."""
     async with asyncio.timeout(20):
         while not condition():
-            await asyncio.sleep(0.005)
-    return process
+            await process.sinks_changed.wait()
 
 
 @pytest.fixture

@@ -69,11 +69,12 @@ class ProducersOfALog(RuleBasedStateMachine):
     def send(self, producer, step, content, count):
         sequence = max(0, self.log.producers.last_sequence(producer) + step)
         expected = self.model.expect(producer, sequence, content)
-        try:
-            found = self.log.producers.check(producer, sequence, content)
-        except ServiceError as error:
-            assert ErrorReason.Name(error.reason) == f"ERROR_REASON_{expected}"
+        if isinstance(expected, str) and expected != "new":
+            with pytest.raises(ServiceError) as caught:
+                self.log.producers.check(producer, sequence, content)
+            assert ErrorReason.Name(caught.value.reason) == f"ERROR_REASON_{expected}"
             return
+        found = self.log.producers.check(producer, sequence, content)
         if found:
             assert (found.batch_hash, found.end_offset) == expected
             return

@@ -8,7 +8,7 @@ from treering_ingest.wal.segment import SegmentName
 
 
 def newest(path):
-    return sorted(path.glob("*.wal"))[-1]
+    return max(path.glob("*.wal"))
 
 
 def readable(log):

@@ -190,7 +190,7 @@ async def test_what_waits_for_the_disk_is_bounded(running, request_of):
 
 
 async def test_the_status_is_complete(running, request_of):
-    async with running(sinks="query=127.0.0.1:1") as (process, stub):
+    async with running(sinks="query=127.0.0.1:1") as (_, stub):
         await stub.UploadLogs(iter([request_of("a", producer_id="me", sequence=1)]))
         status = await stub.GetIngestStatus(GetIngestStatusRequest())
         unset = {field.name for field in status.DESCRIPTOR.fields} - {field.name for field, _ in status.ListFields()}

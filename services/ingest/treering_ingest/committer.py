@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 
 import structlog
 
-from treering_ingest.limits import DISK_RETRY_S, MAX_GROUP_BYTES
+from treering_ingest.limits import DISK_RETRY_S, LINGER_BYTES, MAX_GROUP_BYTES
 from treering_ingest.settings import Durability
 from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import Batch, DiskFullError, Log, LogFailedError
@@ -36,13 +36,16 @@ class CommitPolicy:
     Args:
         durability: When a batch is acknowledged.
         sync_interval_s: With `interval`: longest time that something written stays unsynced, seconds.
-        linger_s: How long the first batch of a group waits for others, seconds.
-        max_group_bytes: A group of this size is not waited for, and a larger one is not formed.
+        linger_s: How long a batch is kept back while nobody waits for its acknowledgement yet, so that others share its sync, seconds.
+            A sender in the middle of a long upload does not wait; one that has sent its last batch does, and then there is no delay.
+        linger_bytes: So much is written at once, however young.
+        max_group_bytes: A larger group is not formed.
     """
 
     durability: Durability = Durability.ALWAYS
     sync_interval_s: float = 0.2
-    linger_s: float = 0.0
+    linger_s: float = 0.002
+    linger_bytes: int = LINGER_BYTES
     max_group_bytes: int = MAX_GROUP_BYTES
 
 
@@ -72,6 +75,7 @@ class Committer:
         self._pending: deque[tuple[Batch, float]] = deque()
         self._in_flight: list[tuple[Batch, float]] = []
         self._staged = Wakeup()
+        self._urgent = Wakeup()
         self._staged_count = 0
         self._durable_count = 0
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
@@ -98,7 +102,10 @@ class Committer:
         self._pending.append((batch, time.monotonic()))
         self.waiting_bytes += len(batch.payload)
         self._staged_count += 1
-        self._staged.fire()
+        if len(self._pending) == 1:
+            self._staged.fire()
+        elif self.waiting_bytes >= self._policy.linger_bytes:
+            self._urgent.fire()
         return self._staged_count
 
     async def wait_durable(self, ticket: int) -> None:
@@ -112,6 +119,7 @@ class Committer:
         if not self.is_durable(ticket):
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append((ticket, future))
+            self._urgent.fire()
             await future
 
     def first_unacknowledged(self, producer_id: bytes) -> int | None:
@@ -135,6 +143,7 @@ class Committer:
             return
         self._stopping = True
         self._staged.fire()
+        self._urgent.fire()
         self.room.fire()
         if self._task:
             await self._task
@@ -161,14 +170,13 @@ class Committer:
                 return False
             if not await self._staged.wait(self._time_to_sync()):
                 await self._sync_now()
-        if self._policy.linger_s and not self._stopping:
-            await self._linger()
+        await self._linger()
         return not (self._stopping and self.disk_full)
 
     async def _linger(self) -> None:
         until = self._pending[0][1] + self._policy.linger_s
-        while self.waiting_bytes < self._policy.max_group_bytes and not self._stopping:
-            if (left := until - time.monotonic()) <= 0 or not await self._staged.wait(left):
+        while not (self._waiters or self._stopping or self.waiting_bytes >= self._policy.linger_bytes):
+            if (left := until - time.monotonic()) <= 0 or not await self._urgent.wait(left):
                 return
 
     def _time_to_sync(self) -> float | None:
@@ -215,11 +223,12 @@ class Committer:
         if not self.disk_full:
             _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
         self.disk_full = True
+        self.advanced.fire()
         self._pending.extendleft(reversed(group))
         self._in_flight = []
         deadline = time.monotonic() + DISK_RETRY_S
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
-            await self._staged.wait(left)
+            await self._urgent.wait(left)
 
     def _finish(self, group: list[tuple[Batch, float]]) -> None:
         size = sum(len(batch.payload) for batch, _ in group)

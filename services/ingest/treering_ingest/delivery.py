@@ -87,6 +87,7 @@ class Delivery:
         name: The sink's name in the settings.
         address: host:port.
         committer: Whose log is delivered; its `advanced` tells of new frames.
+        changed: Fires whenever `state` changes.
         silence_s: Seconds without progress after which the sink counts as hung.
         window_bytes: Bytes in flight.
     """
@@ -96,6 +97,7 @@ class Delivery:
         name: str,
         address: str,
         committer: Committer,
+        changed: Wakeup,
         *,
         silence_s: float = SINK_SILENCE_S,
         window_bytes: int = DELIVERY_WINDOW_BYTES,
@@ -103,6 +105,7 @@ class Delivery:
         self.state = SinkState(name, address)
         self._committer = committer
         self._log = committer.log
+        self._changed = changed
         self._silence_s = silence_s
         self._window_bytes = window_bytes
 
@@ -125,6 +128,7 @@ class Delivery:
             level = _LOG.error if isinstance(error, SinkAheadError | CorruptLogError) else _LOG.warning
             level("delivery interrupted", sink=self.state.name, address=self.state.address, problem=problem)
         self.state.last_error = problem
+        self._changed.fire()
 
     async def _deliver(self) -> None:
         async with grpc.aio.insecure_channel(self.state.address, options=_CHANNEL_OPTIONS) as channel:
@@ -159,6 +163,7 @@ class Delivery:
     def _connected(self, progress: SinkProgress) -> None:
         self.state.connected, self.state.last_error, self.state.progress = True, "", progress
         _LOG.info("delivering", sink=self.state.name, address=self.state.address, next_offset=progress.next_offset)
+        self._changed.fire()
 
     async def _read_progress(self, call: "_Call") -> SinkProgress:
         try:
@@ -177,6 +182,7 @@ class Delivery:
             progress = await self._read_progress(call)
             window.held(progress.next_offset)
             self.state.progress = progress
+            self._changed.fire()
 
     async def _send(self, call: "_Call", cursor: LogCursor, window: _Window, sent: int) -> None:
         while True:

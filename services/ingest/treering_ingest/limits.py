@@ -30,6 +30,9 @@ MAX_STREAMS = 4_096
 MAX_GROUP_BYTES = 8 * 1024 * 1024
 """One group commit in bytes: keeps the pause of the first waiter short."""
 
+LINGER_BYTES = 1024 * 1024
+"""So many waiting bytes are written at once even if nobody waits for their acknowledgement: a sync of more costs as much a byte."""
+
 MAX_UNACKNOWLEDGED_BATCHES = 1_024
 """Batches of one StreamLogs call that may be without an acknowledgement: bounds what the call holds."""
 

@@ -15,6 +15,7 @@ from treering_ingest.retention import Retention
 from treering_ingest.service import SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
+from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import Log, LogConfig, PosixFileSystem, open_log
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import ServiceError, StartError, StopError
@@ -65,7 +66,9 @@ class IngestProcess:
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
         disk = DiskGuard(partial(free_bytes, self.settings.data_dir), self.settings.disk_reserve_bytes)
-        self.deliveries = [Delivery(name, address, self.committer) for name, address in parse_sinks(self.settings.sinks).items()]
+        self.sinks_changed = Wakeup()
+        addresses = parse_sinks(self.settings.sinks)
+        self.deliveries = [Delivery(name, address, self.committer, self.sinks_changed) for name, address in addresses.items()]
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
