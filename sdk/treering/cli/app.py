@@ -18,6 +18,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain words: they wrap by themselves, and a script can search them
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("up")(with_groups(up.up))

@@ -135,9 +135,9 @@ def _report(sending: _Sending, result: "UploadResult") -> None:
     for name in sending.empty:
         note(f"treering: {name}: empty, there is no record in it")
     if sending.unparsed:
-        note(f"treering: {sending.unparsed:,} lines are no JSON objects and were kept as plain messages")
+        note(f"treering: lines that are no JSON object and were kept as plain messages: {sending.unparsed:,}")
     if sending.replaced:
-        note(f"treering: {sending.replaced:,} lines are not valid UTF-8; the wrong bytes were replaced by U+FFFD")
+        note(f"treering: lines that are not valid UTF-8, their wrong bytes replaced by U+FFFD: {sending.replaced:,}")
     if result.uncertain:
         note(f"treering: ingest had forgotten this producer; {result.uncertain:,} records may be stored twice")
     for rejection in result.rejections[:_LISTED]:

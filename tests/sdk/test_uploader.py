@@ -1,0 +1,175 @@
+import math
+import threading
+
+import pytest
+
+from treering import Client, LogRecord, ProducerError, UnavailableError
+
+SMALL = {"linger_s": math.inf, "max_batch_records": 10}
+
+
+def records(count, start=0):
+    return [LogRecord(message=f"record {number}", service="s", attributes={"b": "2", "a": "1"}) for number in range(start, start + count)]
+
+
+def upload(client, count, producer_id="", **options):
+    uploader = client.uploader(producer_id, **SMALL, **options)
+    for number, record in enumerate(records(count)):
+        uploader.send(record, number)
+    return uploader.close()
+
+
+@pytest.fixture
+def client(serving):
+    with Client(serving.endpoints) as made:
+        yield made
+
+
+def test_all_records_are_stored_in_order_and_counted(client, ingest):
+    result = upload(client, 95)
+    assert (result.accepted, result.duplicate, result.rejected, result.end_offset) == (95, 0, 0, 95)
+    assert ingest.stored == [f"record {number}" for number in range(95)]
+
+
+@pytest.mark.parametrize("fault", ["lost", "refused", "broken", "ended"])
+def test_a_fault_at_any_batch_loses_and_repeats_nothing(client, ingest, fault):
+    ingest.faults.extend(["ok", "ok", fault, "ok", fault, fault, "ok"])
+    result = upload(client, 95)
+    assert ingest.stored == [f"record {number}" for number in range(95)]
+    assert (result.accepted, result.duplicate) == (95, 0)
+    assert result.reconnects == 3
+
+
+def test_restart_of_ingest_in_the_middle_is_survived(client, ingest, serving):
+    uploader = client.uploader(**SMALL)
+    for record in records(50):
+        uploader.send(record)
+    assert uploader.flush(30)
+    serving.stop()
+    for record in records(50, start=50):
+        uploader.send(record)
+    serving.start()
+    result = uploader.close()
+    assert ingest.stored == [f"record {number}" for number in range(100)]
+    assert result.accepted == 100
+    assert result.reconnects >= 1
+
+
+def test_forgotten_producer_takes_a_new_id_and_says_what_is_uncertain(client, ingest):
+    ingest.faults.extend(["ok", "ok", "forgotten"])
+    result = upload(client, 95, producer_id="mine")
+    assert result.producer_id != "mine"
+    assert 0 < result.uncertain <= 50
+    assert ingest.stored == [f"record {number}" for number in range(95)]
+
+
+def test_same_upload_under_the_same_id_is_all_duplicates_however_long(client, ingest):
+    upload(client, 95, producer_id="mine")
+    again = upload(client, 95, producer_id="mine")
+    assert (again.accepted, again.duplicate) == (0, 95)
+    assert len(ingest.stored) == 95
+
+
+def test_longer_upload_under_the_same_id_stores_only_what_is_new(client, ingest):
+    upload(client, 90, producer_id="mine")
+    again = upload(client, 130, producer_id="mine")
+    assert (again.accepted, again.duplicate) == (40, 90)
+    assert ingest.stored == [f"record {number}" for number in range(130)]
+
+
+def test_other_records_under_a_used_id_are_refused_not_called_duplicates(client, ingest):
+    upload(client, 95, producer_id="mine")
+    uploader = client.uploader("mine", **SMALL)
+    for record in records(20, start=1_000):
+        uploader.send(record)
+    with pytest.raises(ProducerError) as caught:
+        uploader.close()
+    assert caught.value.reason == "SEQUENCE_REUSED"
+    assert uploader.result().duplicate == 0
+    assert len(ingest.stored) == 95
+
+
+def test_refused_records_are_named_by_their_ref(client, ingest):
+    uploader = client.uploader(**SMALL)
+    for number in range(25):
+        uploader.send(LogRecord(message="" if number % 10 == 7 else "text"), f"line {number}")
+    uploader.send(LogRecord(message="x" * (1024 * 1024)), "too large")
+    result = uploader.close()
+    assert (result.accepted, result.rejected) == (23, 3)
+    assert {(each.ref, each.reason) for each in result.rejections} == {
+        ("line 7", "MESSAGE_EMPTY"),
+        ("line 17", "MESSAGE_EMPTY"),
+        ("too large", "RECORD_TOO_LARGE"),
+    }
+
+
+def test_refused_records_are_named_after_a_lost_acknowledgement_too(client, ingest):
+    ingest.faults.extend(["ok", "lost"])
+    uploader = client.uploader(**SMALL)
+    for number in range(30):
+        uploader.send(LogRecord(message="" if number == 15 else "text"), number)
+    result = uploader.close()
+    assert [each.ref for each in result.rejections] == [15]
+    assert (result.accepted, result.rejected) == (29, 1)
+
+
+def test_unreachable_ingest_ends_the_upload_with_its_address(serving):
+    serving.stop()
+    with Client(serving.endpoints) as client:
+        uploader = client.uploader(retry_for_s=0)
+        uploader.send(LogRecord(message="text"))
+        with pytest.raises(UnavailableError, match=f"127.0.0.1:{serving.port}"):
+            uploader.close()
+        with pytest.raises(UnavailableError):
+            uploader.send(LogRecord(message="text"))
+    serving.start()
+
+
+def test_send_waits_while_too_much_is_pending(client, ingest, serving):
+    serving.stop()
+    uploader = client.uploader(max_pending_bytes=2_000, max_batch_records=10)
+    sent = []
+
+    def send_all():
+        for record in records(200):
+            uploader.send(record)
+            sent.append(record)
+
+    sender = threading.Thread(target=send_all)
+    sender.start()
+    with uploader._changed:
+        assert uploader._changed.wait_for(lambda: uploader._state.full, 30)
+    assert len(sent) < 200
+    serving.start()
+    sender.join(30)
+    result = uploader.close()
+    assert len(ingest.stored) == 200
+    assert result.blocked_s > 0
+
+
+def test_a_batch_that_is_not_full_goes_after_the_linger_time(client, ingest):
+    with client.uploader(linger_s=0.01) as uploader:
+        uploader.send(LogRecord(message="alone"))
+        with uploader._changed:
+            assert uploader._changed.wait_for(lambda: uploader._state.idle, 30)
+        assert ingest.stored == ["alone"]
+
+
+def test_abort_returns_at_once_and_an_ended_uploader_takes_nothing(client, serving):
+    serving.stop()
+    uploader = client.uploader()
+    uploader.send(LogRecord(message="text"))
+    assert uploader.abort().accepted == 0
+    with pytest.raises(ValueError, match="closed"):
+        uploader.send(LogRecord(message="text"))
+    serving.start()
+
+
+def test_an_error_inside_the_with_block_is_not_hidden(client):
+    def failing():
+        with client.uploader() as uploader:
+            uploader.send(LogRecord(message="text"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        failing()
