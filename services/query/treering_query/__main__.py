@@ -4,6 +4,8 @@ import sys
 
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
+from treering_query.embed_client import EmbedClient
+from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
@@ -25,19 +27,22 @@ async def serve(settings: QuerySettings) -> None:
     registry = telemetry.new_registry()
     directory = DataDir(settings.data_dir, "treering-query", FORMAT_VERSION)
     engine = Engine.from_settings(settings)
-    store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s))
+    bounds = HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s)
+    store = Store(directory.path, engine, bounds, registry)
     await store.open()
     sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings))
     await sql.open()
     StoreMetrics(store, registry)
     metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
+    embed = EmbedClient(settings.embed_address)
     front = server.Server(settings.listen, SERVICES, registry)
-    add_QueryServiceServicer_to_server(QueryServicer(store, sql, Status(store, settings)), front.grpc)
+    add_QueryServiceServicer_to_server(QueryServicer(store, sql, Status(store, settings), Searcher(store, embed)), front.grpc)
     add_SinkServiceServicer_to_server(SinkServicer(store), front.grpc)
     await front.start()
     server.announce("query", front, metrics)
     await server.until_signalled()
     await front.stop(settings.drain_seconds)
+    await embed.close()
     metrics.close()
     await sql.close()
     await store.close()

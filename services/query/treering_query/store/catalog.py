@@ -112,7 +112,9 @@ class Catalog:
         for segment_id, file, *numbers in run.execute(_SEGMENTS).fetchall():
             found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-            yield Segment(segment_id, directory / file, *numbers, tuple(ranges[segment_id]), frozenset(services.get(segment_id, ())), ids)
+            rows, size, first, last, first_arrival, last_arrival = numbers
+            held, parts = frozenset(services.get(segment_id, ())), tuple(ranges[segment_id])
+            yield Segment(segment_id, directory / file, rows, size, first, last, first_arrival, last_arrival, parts, held, ids)
 
     def commit(
         self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantined: Sequence[Quarantined]

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 import structlog
+from prometheus_client import CollectorRegistry, Histogram
 
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store import hot
@@ -54,9 +55,10 @@ class Store:
         directory: The data directory.
         engine: Runs the questions.
         bounds: When hot records are sealed.
+        registry: Where seals are timed.
     """
 
-    def __init__(self, directory: Path, engine: Engine, bounds: HotBounds) -> None:
+    def __init__(self, directory: Path, engine: Engine, bounds: HotBounds, registry: CollectorRegistry) -> None:
         self.board = ProgressBoard()
         self._directory = directory
         self._engine = engine
@@ -65,7 +67,9 @@ class Store:
         self._known: set[int] = set()
         self._new_patterns: list[pa.Table] = []
         self._quarantined: list[Quarantined] = []
+        self._set_aside: Counter[int] = Counter()
         self._oldest = 0.0
+        self._seal_seconds = Histogram("treering_query_seal_seconds", "Duration of seals, seconds", registry=registry)
         self._pins: Counter[int] = Counter()
         self._changed = asyncio.Condition()
         self._intake_thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
@@ -82,10 +86,11 @@ class Store:
         self._sealer = await loop.run_in_executor(self._seal_thread, Sealer, self._directory)
         sealed = await loop.run_in_executor(self._seal_thread, self._sealer.open)
         self._known = set(sealed.patterns.column("pattern_id").to_pylist())
-        for log_id, end in sealed.ends.items():
-            aside = sealed.quarantined.get(log_id, 0)
-            await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
+        self._set_aside.update(sealed.quarantined)
         seen = tuple(sorted(sealed.ends.items()))
+        for log_id, end in seen:
+            aside = self._set_aside[log_id]
+            await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
         self._view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=(sealed.patterns,), seen=seen)
         self._intake = Intake()
         self._tasks = [asyncio.create_task(self._keep_sealing())]
@@ -120,25 +125,37 @@ class Store:
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
         """Begins where this store stands in the log, or at the log's first offset when that is later."""
-        held = self.board.get(log_id).next_offset
+        held = dict(self._view.seen).get(log_id, 0)
         if held < log_start_offset:
             _LOG.warning("the log begins after what is stored", log_id=f"{log_id:016x}", stored_end=held, log_start=log_start_offset)
-        begin = max(held, log_start_offset)
-        await self._advance(log_id, begin)
+        seen = dict(self._view.seen) | {log_id: max(held, log_start_offset)}
+        self._view = replace(self._view, seen=tuple(sorted(seen.items())))
+        await self._report(log_id)
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
-        """Takes frames, waits while there is no room, and makes their records visible."""
+        """Takes frames, waits while there is no room, and makes their records visible.
+
+        What counts as taken is the view's own word, which changes in one step with the records: a delivery that is cut off between
+        that step and the board's change brings nothing twice.
+        """
         del log_end_offset
         async with self._changed:
             await self._changed.wait_for(lambda: not self._full())
-            next_offset = self.board.get(log_id).next_offset
-            taken, active = await self._on_intake_thread(log_id, frames, next_offset)
-            if not self._view.active:
-                self._oldest = time.monotonic()
-            self._view = replace(self._view, active=active, patterns=self._with_patterns(taken.patterns))
-            self._quarantined += taken.quarantined
-            self._changed.notify_all()
-        await self._advance(log_id, frames[-1].first_offset + frames[-1].record_count, sum(bad.record_count for bad in taken.quarantined))
+            held = dict(self._view.seen).get(log_id, 0)
+            fresh = [frame for frame in frames if frame.first_offset + frame.record_count > held]
+            if fresh:
+                taken, active = await self._on_intake_thread(log_id, fresh, held)
+                self._publish(log_id, fresh[-1].first_offset + fresh[-1].record_count, taken, active)
+                self._changed.notify_all()
+        await self._report(log_id)
+
+    def _publish(self, log_id: int, end: int, taken: Taken, active: tuple[SharedArrow, ...]) -> None:
+        if not self._view.active:
+            self._oldest = time.monotonic()
+        seen = tuple(sorted((dict(self._view.seen) | {log_id: end}).items()))
+        self._view = replace(self._view, active=active, patterns=self._with_patterns(taken.patterns), seen=seen)
+        self._quarantined += taken.quarantined
+        self._set_aside[log_id] += sum(bad.record_count for bad in taken.quarantined)
 
     async def _on_intake_thread(
         self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
@@ -160,11 +177,9 @@ class Store:
         tables = (*self._view.patterns, new)
         return tables if len(tables) < _PATTERN_TABLES else (tables[0], pa.concat_tables(tables[1:]).combine_chunks())
 
-    async def _advance(self, log_id: int, end: int, quarantined: int = 0) -> None:
-        seen = dict(self._view.seen) | {log_id: end}
-        self._view = replace(self._view, seen=tuple(sorted(seen.items())))
-        aside = self.board.get(log_id).quarantined + quarantined
-        await self.board.update(log_id, next_offset=end, visible_end=end, quarantined=aside)
+    async def _report(self, log_id: int) -> None:
+        end = dict(self._view.seen)[log_id]
+        await self.board.update(log_id, next_offset=end, visible_end=end, quarantined=self._set_aside[log_id])
 
     def _full(self) -> bool:
         active = self._view.active
@@ -221,4 +236,5 @@ class Store:
         for log_id, end in lot.ends.items():
             await self.board.update(log_id, releasable_end=end)
         seconds = time.monotonic() - started
+        self._seal_seconds.observe(seconds)
         _LOG.info("sealed", rows=lot.records.num_rows, size_bytes=segment.size_bytes if segment else 0, seconds=round(seconds, 3))

@@ -1,0 +1,95 @@
+"""A real store in the test's own directory, and frames to feed it."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.log_pb2 import LogRecord
+from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.store.engine import Engine
+from treering_query.store.store import HotBounds, Store
+
+ARRIVAL = 1_800_000_000_000_000_000
+MIB = 1024 * 1024
+
+
+def _frame(first_offset: int, records: Sequence[LogRecord]) -> DeliveredFrame:
+    payload = UploadLogsRequest(records=records).SerializeToString()
+    return DeliveredFrame(
+        first_offset=first_offset, record_count=len(records), arrival_time_unix_nano=ARRIVAL + first_offset, payload=payload
+    )
+
+
+@pytest.fixture
+def frame() -> Callable[[int, Sequence[LogRecord]], DeliveredFrame]:
+    return _frame
+
+
+@pytest.fixture
+def record() -> Callable[..., LogRecord]:
+    def make(number: int, **fields) -> LogRecord:
+        chosen = {
+            "time_unix_nano": 1_700_000_000_000_000_000 + number * 1_000_000_000,
+            "severity": (9, 13, 17)[number % 3],
+            "service": f"svc{number % 5}",
+            "environment": ("prod", "dev")[number % 2],
+            "message": f"user {number} logged in",
+            "attributes": {"ms": str(number)},
+        } | fields
+        return LogRecord(**chosen)
+
+    return make
+
+
+@asynccontextmanager
+async def _opened(directory: Path, rows: int) -> AsyncIterator[Store]:
+    engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=8, timeout_s=30)
+    store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry())
+    await store.open()
+    try:
+        yield store
+    finally:
+        await store.close()
+        engine.close()
+
+
+@pytest.fixture
+def open_store(tmp_path):
+    def opened(rows: int = 1_000_000, directory: Path = tmp_path / "store"):
+        directory.mkdir(exist_ok=True)
+        return _opened(directory, rows)
+
+    return opened
+
+
+@pytest.fixture
+def open_sql():
+    @asynccontextmanager
+    async def opened(store: Store, directory: Path, **changes) -> AsyncIterator[SqlRunner]:
+        bounds = {"running": 2, "waiting": 4, "memory_bytes": 256 * MIB, "threads": 2, "result_bytes": 16 * MIB} | changes
+        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds))
+        await runner.open()
+        try:
+            yield runner
+        finally:
+            await runner.close()
+
+    return opened
+
+
+@pytest.fixture
+def fill(frame, record):
+    """Delivers records `start` to `stop` of log 7, `size` a frame."""
+
+    async def deliver(store: Store, start: int, stop: int, size: int = 100) -> None:
+        await store.open_log(7, 0)
+        for first in range(start, stop, size):
+            records = [record(number) for number in range(first, min(first + size, stop))]
+            await store.deliver(7, [frame(first, records)], stop)
+
+    return deliver
