@@ -15,7 +15,7 @@ LITERALS = frozenset({"true", "false", "True", "False", "TRUE", "FALSE", "null",
 _EMPTY_VALUE = "()"
 _PART = re.compile(rf"[^{SEPARATORS}]++")
 _QUOTED_WORD = re.compile(r"""(?<![^\s(\[{,=])(?:"[^"\s]++"|'[^'\s]++'|`[^`\s]++`)(?![\w:])""")
-_URL = re.compile(r"(?<![\w+./-])(?:[A-Za-z][\w+.-]*+://|/[^\s\"'<>(){}\[\]=?]*+\?)(?:<\*>|[^\s\"'<>(){}\[\],;|])++")
+_URL = re.compile(rf"(?<![^{SEPARATORS}])(?:[A-Za-z][\w+.-]*+://|/[^{SEPARATORS}?]*+\?)(?:<\*>|[^{SEPARATORS}]|=)++")
 _MASK_WITH_TAIL = re.compile(r"<?<\*>(?:[=&?/\\:@#+~.*-]++(?:<\*>|[^\s\"'(){}\[\]<>,;|])++)")
 _HOST = re.compile(r"(?:[a-z0-9_-]+\.)+(?:com|net|org|edu|gov|mil|local|internal|lan|localdomain)|(?:[a-z0-9_-]+\.){2,}[a-z]{2}")
 _HEX = re.compile(r"[a-f]{8,}|[A-F]{8,}|[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
