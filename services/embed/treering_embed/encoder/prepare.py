@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from treering_runtime.data_dir import sync_directory
 from treering_runtime.errors import StartError
 
 _LOG = structlog.get_logger()
+
+_UNFINISHED = ".tmp"
 
 
 @dataclass(frozen=True)
@@ -71,11 +74,21 @@ def _load(path: Path, directory: Path, threads: int, *, fast: bool) -> Encoder:
 
 
 async def _make(model: Path, directory: Path, threads: int) -> None:
-    """Prepares into a directory beside, and renames it when all is there; what an earlier attempt left is removed."""
-    unfinished = directory.with_suffix(".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True, mode=0o700)
+    """Prepares into a directory beside, and renames it when all is there."""
+    unfinished = await asyncio.to_thread(_begin, directory)
     await _run_child(model, unfinished, threads)
+    await asyncio.to_thread(_finish, unfinished, directory)
+
+
+def _begin(directory: Path) -> Path:
+    """Removes what earlier attempts left. Each has a directory of its own: the child of a killed one may still be writing."""
+    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for left in directory.parent.glob(f"*{_UNFINISHED}"):
+        shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(_UNFINISHED, f"{directory.name}.", directory.parent))
+
+
+def _finish(unfinished: Path, directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     unfinished.rename(directory)
     sync_directory(directory.parent)
