@@ -4,7 +4,6 @@ Everything happens in a temporary directory and on free ports; nothing is left b
 """
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -78,12 +77,13 @@ class Shell:
             services.stdout.close()
 
     def _show(self, arguments: tuple[str, ...]) -> None:
-        words = " ".join(
-            argument.strip("\n") if "\n" in argument else shlex.quote(argument) for argument in arguments if "\n" not in argument
-        )
-        query = next((f' "{argument.strip()}"' for argument in arguments if "\n" in argument), "")
-        console.print(f"\n[green]$ treering {words}[/green]", end="")
-        console.print(query, style="green", markup=False)
+        console.print("\n[green]$[/green] ", end="")
+        console.print("treering " + " ".join(map(_quoted, arguments)), style="green", markup=False)
+
+
+def _quoted(argument: str) -> str:
+    """As one would type it: double quotes where it has spaces or lines."""
+    return f'"{argument.strip()}"' if any(letter.isspace() for letter in argument) else argument
 
 
 def _treering(*arguments: str) -> list[str]:

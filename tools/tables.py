@@ -31,7 +31,7 @@ _BINARY_UNITS = {1024**3: "GiB", 1024**2: "MiB", 1024: "KiB"}
 def settings_table(cls: type[ServiceSettings]) -> Iterator[str]:
     """One service's settings: the variable, its default, what it means."""
     prefix = str(cls.model_config.get("env_prefix", ""))
-    yield f"**{cls.service}**: `{prefix}…`, or `[{cls.service}]` in the file that `TREERING_CONFIG` names\n"
+    yield f"**{cls.service}**: `{prefix}...`, or `[{cls.service}]` in the file that `TREERING_CONFIG` names\n"
     yield from _table(
         ("Setting", "Default", "Meaning"),
         ((f"`{name.upper()}`", _default(field), _line(field.description)) for name, field in cls.model_fields.items()),
