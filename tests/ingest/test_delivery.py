@@ -11,6 +11,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest import delivery as delivery_module
+from treering_runtime.errors import StartError
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
@@ -196,6 +197,26 @@ async def test_a_sink_ahead_of_the_log_is_refused_loudly_and_no_offset_is_given_
         sink.offsets = (0,)
         await until(lambda: process.deliveries[0].state.connected, process)
         assert (await stub.UploadLogs(iter([request_of("a")]))).accepted_count == 1
+
+
+async def test_a_log_that_lost_what_was_delivered_is_refused_at_the_start(running, request_of, impatient, tmp_path):
+    sink = Keeps()
+    async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
+        await upload(stub, request_of, 0, 2, 10)
+        await until(lambda: process.deliveries[0].state.progress.next_offset == 20, process)
+        await asyncio.to_thread(process._note.write)
+    for file in (tmp_path / "wal").glob("*.wal"):
+        content = file.read_bytes()
+        file.write_bytes(content[: content.rindex(b"TRFR")])
+    with pytest.raises(StartError, match="ends at offset 10, but was delivered up to 20"):
+        async with running():
+            pass
+
+
+async def test_a_new_log_is_not_held_to_the_note_of_an_old_one(running, tmp_path):
+    (tmp_path / "DELIVERED").write_text('{"log_id": "00000000000000aa", "offset": 99}')
+    async with running() as (process, _):
+        assert process.log.end_offset == 0
 
 
 async def test_a_hung_sink_is_found_by_its_silence_and_called_again(running, impatient, monkeypatch):

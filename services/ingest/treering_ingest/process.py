@@ -7,6 +7,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry
 
 from treering_ingest.committer import CommitPolicy, Committer
+from treering_ingest.delivered import DeliveredNote
 from treering_ingest.delivery import Delivery
 from treering_ingest.disk import DiskGuard, free_bytes
 from treering_ingest.intake import Intake
@@ -70,6 +71,8 @@ class IngestProcess:
         addresses = parse_sinks(self.settings.sinks)
         self.deliveries = [Delivery(name, address, self.committer, self.sinks_changed) for name, address in addresses.items()]
         sinks = [delivery.state for delivery in self.deliveries]
+        self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log, sinks)
+        self._note.check()
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
         IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns())).register(self.server.grpc)
@@ -79,7 +82,7 @@ class IngestProcess:
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
         )
-        runs = [*(delivery.run() for delivery in self.deliveries), self._retention.run()]
+        runs = [*(delivery.run() for delivery in self.deliveries), self._retention.run(), self._note.run(self.sinks_changed)]
         self._tasks = [asyncio.create_task(run) for run in runs]
 
     async def stop(self, grace_s: float) -> None:
