@@ -13,7 +13,7 @@ pytestmark = pytest.mark.system
 def refused(done, codes, *words):
     assert done.returncode in codes, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
-    told = done.stderr.lower()
+    told = (done.stderr + done.stdout).lower()
     assert any(word in told for word in words), told
     return told
 
@@ -112,7 +112,7 @@ def test_wrong_and_writing_sql_is_refused(up, query, words):
         (["search", "x", "--mode", "psychic"], ["mode"]),
         (["search", "x", "--min-severity", "awful"], ["severity"]),
         (["search", "x", "--since", "yesteryear"], ["since", "time"]),
-        (["aggregate", "--by", ""], ["by"]),
+        (["aggregate", "--metric", "beauty"], ["metric"]),
         (["context", "999999999"], ["999999999", "no record"]),
         (["nonsense"], ["nonsense"]),
     ],

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from collections import Counter
 
-import psutil
 import pytest
 
-from .conftest import cli, environment, start_up
+from .conftest import cli, environment
 
 pytestmark = pytest.mark.system
 
@@ -97,24 +96,17 @@ def test_tail_shows_what_comes_in(up):
     assert shown["message"] in {"first", "second"}
 
 
-def test_a_restart_keeps_everything_and_stops_cleanly(tmp_path, shop_file):
-    first = start_up(tmp_path / "data")
-    try:
-        first.json("send", shop_file, "--wait")
-        counted = first.sql("select count(*) n, count(distinct pattern_id) p from logs")
-        found = [result["pattern_id"] for result in first.json("search", DISK, "--json", "--mode", "semantic")["results"]]
-        services = [first.service(name) for name in ("ingest", "embed", "query")]
-        assert first.stop() == 0
-        assert not any(psutil.pid_exists(service.pid) for service in services)
-    finally:
-        first.kill()
-    second = start_up(tmp_path / "data")
-    try:
-        last = second.json("send", "-", "--service", "after", "--wait", given="one more\n")
-        assert last["accepted"] == 1
-        assert second.sql("select count(*) n, count(distinct pattern_id) p from logs where service <> 'after'") == counted
-        assert [result["pattern_id"] for result in second.json("search", DISK, "--json", "--mode", "semantic")["results"]] == found
-        assert second.stop() == 0
-    finally:
-        second.kill()
-    assert "Traceback" not in second.errors.read_text()
+def test_a_restart_keeps_everything_and_stops_cleanly(up, shop):
+    counts = "select count(*) n, count(distinct pattern_id) p from logs where service <> 'after'"
+    counted, found = up.sql(counts), meanings(up)
+    services = [up.service(name) for name in ("ingest", "embed", "query")]
+    up.restart()
+    assert not any(service.is_running() for service in services)
+    assert up.json("send", "-", "--service", "after", "--wait", given="one more\n")["accepted"] == 1
+    assert up.sql(counts) == counted
+    assert meanings(up) == found
+    assert "Traceback" not in up.errors.read_text()
+
+
+def meanings(up):
+    return [result["pattern_id"] for result in up.json("search", DISK, "--json", "--mode", "semantic")["results"]]
