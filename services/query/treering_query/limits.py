@@ -68,3 +68,45 @@ MIN_BUCKET_NANOS = 1_000_000
 
 DAY_NANOS = 86_400_000_000_000
 """A day in nanoseconds."""
+
+MAX_SEARCH_RESULTS = 1_000
+"""Results of one search: more is not read by people, and programs have SQL."""
+
+MAX_SAMPLES_PER_PATTERN = 100
+"""Sample records a pattern."""
+
+MAX_LITERAL_BUDGET_MS = 60_000
+"""Longest time that one search may read messages, milliseconds."""
+
+MAX_ANSWER_RECORD_BYTES = 8 * 1024 * 1024
+"""Records in one answer, bytes: half of the largest gRPC message, so that everything else fits beside them."""
+
+DEFAULT_DEADLINE_S = 30.0
+"""Time of a call that comes without a deadline, seconds: nobody waits longer for a search."""
+
+EMBED_TIMEOUT_S = 5.0
+"""How long a search waits for the embed service when it does not wait for a position, seconds; then it answers with literals and words."""
+
+MAX_PAGE_PATTERNS = 10_000
+"""Patterns of one page."""
+
+MAX_BACKLOG_RECORDS = 10_000
+"""Records that a tail may begin with."""
+
+MAX_TAIL_BEHIND_RECORDS = 10_000
+"""Records that a tail may lag behind before the oldest of them are skipped: a slow reader wants what is new."""
+
+TAIL_MESSAGE_RECORDS = 1_000
+"""Records in one message of a tail."""
+
+TAIL_HEARTBEAT_S = 10.0
+"""Longest silence of a tail, seconds."""
+
+TAIL_PAUSE_S = 0.2
+"""Shortest pause between two looks of a tail at the store, seconds: many small deliveries become one query."""
+
+MAX_CONTEXT_RECORDS = 1_000
+"""Neighbours on each side of a record."""
+
+DEFAULT_CONTEXT_RECORDS = 10
+"""Neighbours on each side of a record when the caller does not say."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
 from treering_query import aggregates
+from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
 from treering_query.store.store import Store
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 class QueryServicer(QueryServiceServicer):
     """Serves `QueryService`."""
 
-    def __init__(self, store: Store, sql: SqlRunner, status: Status) -> None:
+    def __init__(self, store: Store, sql: SqlRunner, status: Status, searcher: Searcher) -> None:
         self._store = store
         self._sql = sql
         self._status = status
+        self._searcher = searcher
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
@@ -45,8 +47,8 @@ class QueryServicer(QueryServiceServicer):
         return self._status.answer()
 
     async def SearchLogs(self, request: pb.SearchLogsRequest, context: "Context") -> pb.SearchLogsResponse:
-        """Not served yet."""
-        raise not_implemented("SearchLogs")
+        """Records by what they say."""
+        return await self._searcher.search_logs(request, context.time_remaining())
 
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
         """Not served yet."""

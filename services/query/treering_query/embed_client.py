@@ -1,0 +1,119 @@
+"""Asking the embed service for scores by meaning."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from treering.v1.embed_pb2 import PatternIdSet, SearchPatternsRequest, SearchPatternsResponse
+from treering.v1.embed_pb2_grpc import EmbedServiceStub
+from treering.v1.log_pb2 import Position
+from treering_runtime.limits import MAX_MESSAGE_BYTES
+
+_OPTIONS = (
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),  # or a search finds an embed service that came back only after two minutes
+    ("grpc.keepalive_time_ms", 20_000),
+)
+
+
+class EmbedUnavailable(Exception):  # noqa: N818 - it says what is, as UNAVAILABLE does
+    """No scores by meaning. `reason` is in words for people; `waiting_for` is set when a position was not indexed in time."""
+
+    def __init__(self, reason: str, waiting_for: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.waiting_for = waiting_for
+
+
+@dataclass(frozen=True)
+class MeaningQuery:
+    """One question about meaning; the fields are those of `SearchPatternsRequest`. `restrict_to` None = all."""
+
+    text: str
+    limit: int
+    services: Sequence[str] = ()
+    restrict_to: Sequence[int] | None = None
+    also_score_ids: Sequence[int] = ()
+    min_positions: Sequence[Position] = ()
+
+
+@dataclass(frozen=True)
+class MeaningAnswer:
+    """Scores 0..1 by pattern, how many patterns cannot be found yet, and the masking rules that the ids follow."""
+
+    scores: Mapping[int, float]
+    pending_count: int
+    mask_version: int
+
+
+class EmbedClient:
+    """A client of the embed service at one address, host:port. Connects when it is first asked, and again whenever it must."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._stub = EmbedServiceStub(self._channel)
+
+    async def search(self, query: MeaningQuery, timeout_s: float) -> MeaningAnswer:
+        """Scores of the patterns that are closest in meaning.
+
+        Raises:
+            EmbedUnavailable: It does not answer in time, is starting, overloaded, or failed.
+        """
+        try:
+            response: SearchPatternsResponse = await self._stub.SearchPatterns(_request(query), timeout=timeout_s)
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error, timeout_s) from error
+        scores = {score.pattern_id: score.score for score in response.scores}
+        return MeaningAnswer(scores, response.pending_count, response.mask_version)
+
+    async def close(self) -> None:
+        """Ends the connection; calls that run fail."""
+        await self._channel.close()
+
+
+def _request(query: MeaningQuery) -> SearchPatternsRequest:
+    request = SearchPatternsRequest(
+        text=query.text,
+        limit=query.limit,
+        services=query.services,
+        also_score_ids=query.also_score_ids,
+        min_positions=query.min_positions,
+    )
+    if query.restrict_to is not None:
+        request.restrict_to.CopyFrom(PatternIdSet(pattern_ids=query.restrict_to))
+    return request
+
+
+_WORDS = {
+    "STARTING": "embed is still loading its model",
+    "DRAINING": "embed is stopping",
+    "OVERLOADED": "embed has too much to do",
+}
+
+
+def _explained(error: grpc.aio.AioRpcError, timeout_s: float) -> EmbedUnavailable:
+    info = _error_info(error)
+    if waiting_for := info.metadata.get("waiting_for", ""):
+        return EmbedUnavailable("embed has not indexed the wanted position in time", waiting_for)
+    if words := _WORDS.get(info.reason):
+        return EmbedUnavailable(words)
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return EmbedUnavailable(f"embed did not answer within {timeout_s:.1f} s")
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return EmbedUnavailable("embed does not answer")
+    return EmbedUnavailable(f"embed failed ({info.reason or error.code().name})")
+
+
+def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    info = error_details_pb2.ErrorInfo()
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin" and isinstance(value, bytes):
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Is(info.DESCRIPTOR):
+                    detail.Unpack(info)
+    return info

@@ -1,0 +1,45 @@
+"""How many records a filter selects of each pattern: from statistics where the filter allows, else by counting."""
+
+from collections.abc import Iterable, Mapping
+
+import pyarrow as pa
+
+from treering_query.filters import Predicate
+from treering_query.store.snapshot import Snapshot
+
+_IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id"})
+
+_STATISTICS = """
+select pattern_id, severity, count, first_time, last_time
+from (select pattern_counts.*, service from pattern_counts join _patterns using (pattern_id))
+where {condition}
+"""
+
+_COUNTED = """
+select pattern_id, severity, count(*) as count, min(time) as first_time, max(time) as last_time
+from logs where {condition} group by pattern_id, severity
+"""
+
+
+def counts_sql(predicate: Predicate) -> str:
+    """A SELECT of (pattern_id, severity, count, first_time, last_time), perhaps several rows a pattern and severity."""
+    template = _STATISTICS if predicate.columns <= _IN_STATISTICS else _COUNTED
+    return template.format(condition=predicate.sql)
+
+
+def selected_counts(snapshot: Snapshot, predicate: Predicate) -> dict[int, int]:
+    """Records by pattern; patterns without any are left out."""
+    sql = f"select pattern_id, sum(count)::bigint as n from ({counts_sql(predicate)}) group by pattern_id"
+    return _as_dict(snapshot.query(sql, predicate.parameters, within=predicate))
+
+
+def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, int]:
+    """All records of some patterns, whatever the filter; patterns without any are left out."""
+    sql = """select pattern_id, sum(count)::bigint as n from pattern_counts
+        where pattern_id in (select unnest($ids::ubigint[])) group by pattern_id"""
+    parameters: Mapping[str, object] = {"ids": list(pattern_ids)}
+    return _as_dict(snapshot.query(sql, parameters))
+
+
+def _as_dict(table: pa.Table) -> dict[int, int]:
+    return dict(zip(table.column("pattern_id").to_pylist(), table.column("n").to_pylist(), strict=True))

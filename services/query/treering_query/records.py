@@ -1,0 +1,68 @@
+"""Rows of `logs` as messages of the contract."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
+
+
+def stored_records(table: pa.Table) -> list[StoredRecord]:
+    """One message for each row, in order; `table` has the columns of `LOGS_SCHEMA`."""
+    return list(_stored(table))
+
+
+def _stored(table: pa.Table) -> Iterator[StoredRecord]:
+    columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in {"time", "arrival_time"}}
+    times, arrivals = nanoseconds(table.column("time")), nanoseconds(table.column("arrival_time"))
+    for row in range(table.num_rows):
+        record = LogRecord(
+            time_unix_nano=times[row],
+            severity=columns["severity"][row],
+            service=columns["service"][row],
+            environment=columns["environment"][row],
+            message=columns["message"][row],
+            attributes=dict(columns["attributes"][row]),
+            trace_id=columns["trace_id"][row],
+            span_id=columns["span_id"][row],
+        )
+        position = Position(log_id=columns["log_id"][row], offset=columns["offset"][row])
+        yield StoredRecord(position=position, record=record, arrival_time_unix_nano=arrivals[row], pattern_id=columns["pattern_id"][row])
+
+
+def nanoseconds(times: pa.ChunkedArray) -> list[int]:
+    """Times as nanoseconds since 1970."""
+    numbers: list[int] = times.cast(pa.int64()).to_pylist()
+    return numbers
+
+
+def within_bytes(table: pa.Table, budget: int) -> pa.Table:
+    """The first rows of a table, as many as fit into about `budget` bytes of an answer; at least one."""
+    if table.nbytes <= budget or not table.num_rows:
+        return table
+    sizes = sum(_lengths(table.column(name)) for name in ("message", "attributes"))
+    return table.slice(0, max(1, int(np.searchsorted(np.cumsum(sizes), budget, side="right"))))
+
+
+_RECORD_BYTES = 128
+"""What a record takes in an answer besides its texts, about."""
+
+
+def _lengths(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    sizes = [_array_lengths(chunk) for chunk in column.chunks]
+    joined: np.ndarray[tuple[int], np.dtype[np.int64]] = np.concatenate([np.empty(0, np.int64), *sizes])
+    return joined
+
+
+def _array_lengths(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    if not pa.types.is_map(array.type):
+        lengths: np.ndarray[tuple[int], np.dtype[np.int64]] = pc.binary_length(array).to_numpy(zero_copy_only=False)
+        return lengths.astype(np.int64) + _RECORD_BYTES
+    keys, items = (_array_lengths(part) - _RECORD_BYTES for part in (array.keys, array.items))
+    ends = np.concatenate([[0], np.cumsum(keys + items)])
+    offsets = array.offsets.to_numpy()
+    offsets = offsets - offsets[0]
+    sizes: np.ndarray[tuple[int], np.dtype[np.int64]] = ends[offsets[1:]] - ends[offsets[:-1]]
+    return sizes

@@ -1,0 +1,129 @@
+"""The second half of a search, on the same snapshot: counts and records of what is shown, and the message of the contract."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.log_pb2 import StoredRecord
+from treering_query import limits
+from treering_query.pattern_counts import total_counts
+from treering_query.records import stored_records, within_bytes
+from treering_query.search.finding import Found, identifiers, verbatim
+from treering_query.search.ranking import BORDER, Ranked, Tier
+from treering_query.search.request import Search
+from treering_query.search.samples import Condition, newest
+from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.store.snapshot import Snapshot
+from treering_runtime.patterns import MASK_VERSION
+
+_FLAT_PATTERNS = 16
+"""Patterns whose records are read together when results are flat: mostly the first ones fill the answer."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Everything that an answer is made of."""
+
+    search: Search
+    found: Found
+    ranked: Sequence[Ranked]
+    by_meaning: bool
+    degraded_because: str
+
+    def write(self, snapshot: Snapshot) -> pb.SearchLogsResponse:
+        """The response. Blocks: runs on a thread of the store."""
+        results, cut = self._flat(snapshot) if self.search.flat else self._grouped(snapshot)
+        full = "records were left out because the answer is full; ask for fewer" if cut else ""
+        return pb.SearchLogsResponse(
+            results=results,
+            literal_scan=self._literal_scan(),
+            seen=snapshot.seen,
+            degraded_because="; ".join(filter(None, (self.degraded_because, full))),
+            mask_version=MASK_VERSION,
+        )
+
+    def _literal_scan(self) -> pb.LiteralScan:
+        scan = self.found.scan
+        back_to = 0 if scan.complete else scan.scanned_back_to
+        return pb.LiteralScan(attempted=scan.attempted, complete=scan.complete, scanned_back_to_unix_nano=back_to)
+
+    def _grouped(self, snapshot: Snapshot) -> tuple[list[pb.SearchResult], bool]:
+        shown = self.ranked[: self.search.limit]
+        counts = self._counts(snapshot, shown)
+        whole = self._records(snapshot, shown, self.search.samples)
+        table = within_bytes(whole, limits.MAX_ANSWER_RECORD_BYTES)
+        records: dict[int, list[StoredRecord]] = {}
+        for record in stored_records(table):
+            records.setdefault(record.pattern_id, []).append(record)
+        results = [self._result(place, counts, records.get(place.pattern_id, [])) for place in shown if place.pattern_id in counts]
+        return results, table.num_rows < whole.num_rows
+
+    def _flat(self, snapshot: Snapshot) -> tuple[list[pb.SearchResult], bool]:
+        tables, rows = [LOGS_SCHEMA.empty_table()], 0
+        places = {place.pattern_id: place for place in self.ranked}
+        for chunk in _chunks(self.ranked, _FLAT_PATTERNS):
+            tables.append(self._records(snapshot, chunk, self.search.limit))
+            rows += tables[-1].num_rows
+            if rows >= self.search.limit:
+                break
+        whole = pa.concat_tables(tables).slice(0, self.search.limit)
+        table = within_bytes(whole, limits.MAX_ANSWER_RECORD_BYTES)
+        shown = [places[pattern_id] for pattern_id in dict.fromkeys(table.column("pattern_id").to_pylist())]
+        counts = self._counts(snapshot, shown)
+        results = [self._result(places[record.pattern_id], counts, [record]) for record in stored_records(table)]
+        return results, table.num_rows < whole.num_rows
+
+    def _counts(self, snapshot: Snapshot, shown: Sequence[Ranked]) -> dict[int, int]:
+        ids = [place.pattern_id for place in shown]
+        if self.found.counts is None:
+            return total_counts(snapshot, ids)
+        return {pattern_id: self.found.counts[pattern_id] for pattern_id in ids if pattern_id in self.found.counts}
+
+    def _records(self, snapshot: Snapshot, shown: Sequence[Ranked], count: int) -> pa.Table:
+        """Records of the shown patterns in their order, newest first within each; hits come with records that hold the literal."""
+        literals = self.search.literals
+        tiers = ((Tier.VERBATIM, verbatim(literals)), (Tier.IDENTIFIERS, identifiers(literals)), (Tier.REST, Condition()))
+        tables, bare = [LOGS_SCHEMA.empty_table()], [place.pattern_id for place in shown if place.tier is Tier.REST]
+        for tier, condition in tiers[:2]:
+            wanted = [place.pattern_id for place in shown if place.tier is tier]
+            tables.append(newest(snapshot, wanted, count, self.search.predicate, condition))
+            bare += set(wanted) - set(tables[-1].column("pattern_id").to_pylist())
+        tables.append(newest(snapshot, bare, count, self.search.predicate))
+        return _in_order(pa.concat_tables(tables), [place.pattern_id for place in shown])
+
+    def _result(self, place: Ranked, counts: dict[int, int], records: list[StoredRecord]) -> pb.SearchResult:
+        service, text = self.found.texts.describe(place.pattern_id)
+        return pb.SearchResult(
+            score=place.score,
+            why=list(self._why(place)),
+            pattern_id=place.pattern_id,
+            pattern=text,
+            service=service,
+            count=counts[place.pattern_id],
+            records=records,
+            weak=place.weak,
+        )
+
+    def _why(self, place: Ranked) -> Iterator[pb.SearchReason.ValueType]:
+        if place.tier is Tier.VERBATIM:
+            yield pb.SEARCH_REASON_VERBATIM
+        if place.tier is Tier.IDENTIFIERS or (place.tier is Tier.VERBATIM and self.search.literals.identifiers):
+            yield pb.SEARCH_REASON_IDENTIFIERS
+        if place.tier is Tier.REST or place.fit >= BORDER:
+            yield pb.SEARCH_REASON_MEANING if self.by_meaning else pb.SEARCH_REASON_WORDS
+
+
+def _chunks(ranked: Sequence[Ranked], size: int) -> Iterator[list[Ranked]]:
+    places = iter(ranked)
+    while chunk := list(islice(places, size)):
+        yield chunk
+
+
+def _in_order(table: pa.Table, pattern_ids: list[int]) -> pa.Table:
+    places = pc.index_in(table.column("pattern_id"), pa.array(pattern_ids, pa.uint64()))
+    keyed = table.append_column("place", places).append_column("row", pa.array(range(table.num_rows)))
+    return keyed.sort_by([("place", "ascending"), ("row", "ascending")]).select(table.column_names)

@@ -1,0 +1,73 @@
+"""Looking literals up in the messages themselves: newest first, until all is read, enough is found, or time is over."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from treering_query.filters import Predicate
+from treering_query.search.literals import Literals
+from treering_query.search.ranking import Hits
+from treering_query.slices import Slice, newest_first
+from treering_query.store.snapshot import Snapshot
+
+ENOUGH_PATTERNS = 200
+"""Distinct patterns after which the scan stops: more than anyone reads."""
+
+MAX_PATTERNS = 10_000
+"""Hits that are kept: as many as the embed service scores in one call."""
+
+
+@dataclass
+class Scan:
+    """What reading messages found. `held_by` are the patterns with a record that holds it, by tier."""
+
+    attempted: bool = False
+    complete: bool = False
+    scanned_back_to: int = 0
+    verbatim: set[int] = field(default_factory=set)
+    identifiers: set[int] = field(default_factory=set)
+
+    @property
+    def hits(self) -> Hits:
+        """The patterns that were hit."""
+        return Hits(frozenset(self.verbatim), frozenset(self.identifiers - self.verbatim))
+
+
+def scan_messages(
+    snapshot: Snapshot, predicate: Predicate, literals: Literals, budget_s: float, clock: Callable[[], float] = time.monotonic
+) -> Scan:
+    """Reads the messages that the predicate selects, at least the newest slice of the store.
+
+    The budget is looked at between slices, so it is kept to within the time of one (`slices.SLICE_ROWS`).
+    """
+    scan = Scan(attempted=True)
+    end = clock() + budget_s
+    for part in newest_first(snapshot, predicate):
+        _read(scan, snapshot, part, predicate, literals)
+        scan.complete = part.older_than == 0
+        scan.scanned_back_to = 0 if scan.complete else part.older_than + 1
+        if clock() >= end or len(scan.verbatim | scan.identifiers) >= ENOUGH_PATTERNS:
+            break
+    return scan
+
+
+def _read(scan: Scan, snapshot: Snapshot, part: Slice, predicate: Predicate, literals: Literals) -> None:
+    condition, parameters = holds(literals)
+    sql = f"""select pattern_id, bool_or(contains(lower(message), lower($whole::varchar))) as verbatim from {part.records}
+        where {predicate.sql} and {condition} group by pattern_id limit {MAX_PATTERNS}"""
+    found = part.query(snapshot, sql, {**predicate.parameters, **parameters, "whole": literals.whole})
+    for pattern_id, verbatim in zip(found.column("pattern_id").to_pylist(), found.column("verbatim").to_pylist(), strict=True):
+        (scan.verbatim if verbatim else scan.identifiers).add(pattern_id)
+
+
+def holds(literals: Literals) -> tuple[str, dict[str, object]]:
+    """The condition that a message holds every identifier, or the whole query where there is none; and its values.
+
+    Every identifier is a piece of the query, so a message that holds all of it fulfils this too.
+    """
+    wanted = {f"i{number}": word for number, word in enumerate(literals.identifiers or (literals.whole,))}
+    return " and ".join(_conditions(wanted)), dict(wanted)
+
+
+def _conditions(names: dict[str, str]) -> Iterator[str]:
+    return (f"contains(lower(message), lower(${name}::varchar))" for name in names)
