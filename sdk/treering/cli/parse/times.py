@@ -38,12 +38,10 @@ def any_time(value: object) -> int | None:
 
 def epoch(number: int | Decimal) -> int | None:
     """The time of an epoch number, its unit by its size."""
-    if not 0 < number < 10**19:
+    if (isinstance(number, Decimal) and not number.is_finite()) or not 0 < number < 10**19:
         return None
-    for limit, factor in _EPOCH_UNITS:
-        if number < limit:
-            return int(number * factor)
-    return _in_range(int(number))
+    factor = next((factor for limit, factor in _EPOCH_UNITS if number < limit), 1)
+    return _in_range(int(number * factor))
 
 
 def date_time(match: re.Match[str]) -> int | None:
