@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import pytest
 
-from treering.cli.parse import NotTextError, RecordReader
-from treering.cli.parse.reader import check_text
+from treering.cli.parse.reader import NotTextError, check_text
+from treering.cli.parse.records import RecordReader
 from treering.cli.parse.times import any_time
 
 NOW = dt.datetime(2026, 11, 23, 19, 0, tzinfo=dt.UTC)

@@ -9,8 +9,7 @@ from typing import BinaryIO
 
 import typer
 
-from treering.cli.parse import NotTextError
-from treering.cli.parse.reader import check_text, probe
+from treering.cli.parse.reader import NotTextError, check_text, probe
 
 STDIN = "-"
 

@@ -10,8 +10,7 @@ import typer
 from treering.cli.connection import Connection
 from treering.cli.inputs import STDIN, Input, check_inputs
 from treering.cli.output import answer, note
-from treering.cli.parse import Format, NotTextError, RecordReader
-from treering.cli.parse.reader import check_text, probe
+from treering.cli.parse.reader import Format, NotTextError, check_text, probe
 from treering.cli.problems import REFUSED, Refusal, explain
 from treering.cli.send_progress import SendProgress
 
@@ -72,6 +71,8 @@ class _Sending:
 
     def send(self, source: Input, progress: SendProgress, done_bytes: int) -> int:
         """Sends one input; returns how many bytes of all inputs are done."""
+        from treering.cli.parse.records import RecordReader  # noqa: PLC0415 - start-up
+
         with source.open() as stream:
             check_text(source.name, probe(stream))
             now = dt.datetime.now(dt.UTC)

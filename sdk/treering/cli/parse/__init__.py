@@ -14,8 +14,3 @@ Rules that are not obvious:
 - A record's own service and environment win over the ones of the command line.
 - A JSON null says nothing and is left out.
 """
-
-from treering.cli.parse.reader import NotTextError
-from treering.cli.parse.records import Format, RecordReader
-
-__all__ = ["Format", "NotTextError", "RecordReader"]

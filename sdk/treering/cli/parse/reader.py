@@ -2,7 +2,10 @@
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Literal
+
+Format = Literal["auto", "jsonl", "text"]
+"""What a line is; `auto` looks at the first one."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is cut here, in bytes: it is over the largest record anyway and is reported as refused."""

@@ -2,16 +2,14 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from treering.cli.parse.fields import Defaults, to_record
 from treering.cli.parse.json_line import json_fields
 from treering.cli.parse.old_form import old_fields
-from treering.cli.parse.reader import LineReader
+from treering.cli.parse.reader import Format, LineReader
 from treering.cli.parse.text_line import continues, text_fields
 from treering.v1.log_pb2 import LogRecord
-
-Format = Literal["auto", "jsonl", "text"]
 
 _MAX_JOINED_CHARACTERS = 256 * 1024
 """Continuation lines join a record up to this length in characters: it stays under the largest record in any script."""

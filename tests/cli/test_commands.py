@@ -1,0 +1,344 @@
+import io
+import json
+import os
+from concurrent import futures
+
+import grpc
+import pyarrow as pa
+import pytest
+from grpc_status import rpc_status
+from typer.testing import CliRunner
+
+from treering.cli import app as app_module
+from treering.cli.app import app
+from treering.cli.instance import Instance, InstanceLock, running_instance
+from treering.cli.problems import Refusal
+from treering.v1 import embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
+from treering_runtime.boundary import to_status
+from treering_runtime.errors import ServiceError
+
+LOG_ID = 0xABC
+STORED = StoredRecord(
+    position=Position(log_id=LOG_ID, offset=7),
+    record=LogRecord(
+        time_unix_nano=1_500_000_000_123_456_789, severity=17, service="s", message="evil \x1b[31m\nline", attributes={"k": "v"}
+    ),
+    pattern_id=2**63 + 1,
+)
+
+
+class Ingest(ingest_pb2_grpc.IngestServiceServicer):
+    def __init__(self):
+        self.records = []
+
+    def GetIngestStatus(self, request, context):
+        return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID)
+
+    def StreamLogs(self, request_iterator, context):
+        for request in request_iterator:
+            good = [record for record in request.records if record.message]
+            self.records += good
+            bad = [place for place, record in enumerate(request.records) if not record.message]
+            reason = ingest_pb2.REJECTION_REASON_MESSAGE_EMPTY
+            yield ingest_pb2.StreamLogsResponse(
+                last_durable_sequence=request.sequence,
+                accepted_count=len(good),
+                rejection_counts=[ingest_pb2.RejectionCount(reason=reason, count=len(bad))] if bad else [],
+                rejected_records=[ingest_pb2.RejectedRecord(index=place, reason=reason) for place in bad],
+                log_id=LOG_ID,
+                end_offset_exclusive=len(self.records),
+            )
+
+
+class Embed(embed_pb2_grpc.EmbedServiceServicer):
+    def __init__(self, ingest):
+        self._ingest = ingest
+
+    def GetEmbedStatus(self, request, context):
+        return embed_pb2.GetEmbedStatusResponse(seen=[Position(log_id=LOG_ID, offset=len(self._ingest.records))])
+
+
+class Query(query_pb2_grpc.QueryServiceServicer):
+    def __init__(self, ingest):
+        self._ingest = ingest
+        self.requests = []
+        self.polls = 0
+
+    def GetQueryStatus(self, request, context):
+        self.polls += 1
+        seen = len(self._ingest.records) if self.polls > 2 else 0
+        return query_pb2.GetQueryStatusResponse(seen=[Position(log_id=LOG_ID, offset=seen)])
+
+    def SearchLogs(self, request, context):
+        self.requests.append(request)
+        result = query_pb2.SearchResult(
+            score=0.5,
+            why=[query_pb2.SEARCH_REASON_MEANING],
+            pattern_id=2**63 + 1,
+            pattern="evil <*>",
+            service="s",
+            count=3,
+            records=[STORED],
+        )
+        return query_pb2.SearchLogsResponse(results=[result], degraded_because="embed does not answer")
+
+    def ExecuteSql(self, request, context):
+        if request.query == "selec":
+            context.abort_with_status(rpc_status.to_status(to_status(ServiceError(ErrorReason.ERROR_REASON_SQL_ERROR, "no such word"))))
+        columns = {
+            "t": pa.array([1_500_000_000_123_456_789], pa.timestamp("ns")),
+            "id": pa.array([2**63 + 1], pa.uint64()),
+            "b": pa.array([b"\x01\xff"]),
+            "m": pa.array([[("k", "v\x9b")]], pa.map_(pa.string(), pa.string())),
+            "n": pa.array([None], pa.int64()),
+        }
+        batch = pa.record_batch(columns)
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, batch.schema) as writer:
+            writer.write_batch(batch)
+        yield query_pb2.ExecuteSqlResponse(arrow_ipc=sink.getvalue().to_pybytes(), summary=query_pb2.SqlSummary(row_count=1))
+
+    def AggregateLogs(self, request, context):
+        self.requests.append(request)
+        groups = [query_pb2.AggregateGroup(value="17"), query_pb2.AggregateGroup()]
+        rows = [
+            query_pb2.AggregateRow(
+                groups=groups[: len(request.group_by)], values=[query_pb2.MetricValue(value=count)] * len(request.metrics)
+            )
+            for count in (10, 2.5)
+        ]
+        return query_pb2.AggregateLogsResponse(rows=rows)
+
+    def ListPatterns(self, request, context):
+        pattern = query_pb2.Pattern(pattern_id=2**63 + 1, service="s", text="evil <*>", count=3, count_by_severity={17: 3})
+        return query_pb2.ListPatternsResponse(patterns=[pattern], total_count=1)
+
+    def GetLogContext(self, request, context):
+        self.requests.append(request)
+        return query_pb2.GetLogContextResponse(records=[STORED], index=0)
+
+    def TailLogs(self, request, context):
+        self.requests.append(request)
+        yield query_pb2.TailLogsResponse(records=[STORED])
+
+
+@pytest.fixture
+def services():
+    ingest = Ingest()
+    query = Query(ingest)
+    server = grpc.server(futures.ThreadPoolExecutor(8))
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server)
+    embed_pb2_grpc.add_EmbedServiceServicer_to_server(Embed(ingest), server)
+    query_pb2_grpc.add_QueryServiceServicer_to_server(query, server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    query.address = address
+    yield query
+    server.stop(0).wait()
+
+
+@pytest.fixture
+def run(services, monkeypatch, tmp_path):
+    for name in ("INGEST", "EMBED", "QUERY"):
+        monkeypatch.setenv(f"TREERING_{name}", services.address)
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*args, stdin=None):
+        return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
+
+    return invoke
+
+
+def test_send_says_what_became_of_the_lines(run, services, tmp_path):
+    file = tmp_path / "shop.jsonl"
+    file.write_text('{"message": "a"}\n{"message": ""}\nbroken {\n')
+    result = run("send", file, "--wait")
+    assert json.loads(result.stdout) == {"accepted": 2, "duplicate": 0, "rejected": 1, "end_offset": 2}
+    assert result.exit_code == 1
+    assert f"{file}:2: rejected: the message is empty" in result.stderr
+    assert [record.service for record in services._ingest.records] == ["shop", "shop"]
+    assert services.polls > 2
+
+
+def test_send_reads_standard_input(run, services):
+    result = run("send", "-", "--service", "mine", "--environment", "dev", stdin="hello\n")
+    assert json.loads(result.stdout)["accepted"] == 1
+    (record,) = services._ingest.records
+    assert (record.service, record.environment, record.message) == ("mine", "dev", "hello")
+
+
+def test_send_of_an_empty_file_says_so(run, tmp_path):
+    file = tmp_path / "empty.log"
+    file.touch()
+    result = run("send", file)
+    assert (result.exit_code, json.loads(result.stdout)["accepted"]) == (0, 0)
+    assert "empty" in result.stderr
+
+
+def test_send_of_a_line_of_ten_megabytes_names_it(run):
+    result = run("send", "-", stdin="fine\n" + "x" * 10_000_000)
+    assert (result.exit_code, json.loads(result.stdout)) == (1, {"accepted": 1, "duplicate": 0, "rejected": 1, "end_offset": 1})
+    assert "-:2: rejected: the record is over 1 MiB" in result.stderr
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "no such file"), (b"\x00\x01", "binary"), (b"\x1f\x8b", "gzip")])
+def test_send_refuses_what_it_cannot_read_before_it_sends_anything(run, services, tmp_path, content, words):
+    good, bad = tmp_path / "good.log", tmp_path / "bad.log"
+    good.write_text("fine\n")
+    if content is not None:
+        bad.write_bytes(content)
+    result = run("send", good, bad)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not services._ingest.records
+
+
+def test_search_gives_the_documented_json(run, services):
+    result = run("search", "someone guesses", "--json", "--mode", "semantic", "--since", "15m", "--where", "k=v", "--min-severity", "warn")
+    (found,) = json.loads(result.stdout)["results"]
+    assert (found["score"], found["pattern"], found["pattern_id"], found["count"]) == (0.5, "evil <*>", "9223372036854775809", 3)
+    assert found["why"] == ["meaning"]
+    (record,) = found["records"]
+    assert record["time"] == "2017-07-14T02:40:00.123456789Z"
+    assert (record["offset"], record["severity"], record["message"]) == (7, "ERROR", "evil \x1b[31m\nline")
+    assert record["attributes"] == {"k": "v"}
+    assert "embed does not answer" in result.stderr
+    (request,) = services.requests
+    assert request.filter.start_time_unix_nano > 0
+    assert (request.filter.min_severity, request.filter.attributes[0].key) == (13, "k")
+
+
+@pytest.mark.parametrize(
+    "command", [("search", "x"), ("patterns",), ("context", "7"), ("tail", "--no-follow"), ("aggregate", "--by", "severity")]
+)
+def test_what_people_read_holds_no_control_characters(run, command):
+    result = run(*command)
+    assert result.exit_code == 0
+    assert result.stdout
+    assert "\x1b" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("search", ""),
+        ("search", " "),
+        ("search", "x", "--limit", "0"),
+        ("search", "x", "--limit", "10000000"),
+        ("search", "x", "--since", "yesterday"),
+        ("search", "x", "--min-severity", "loud"),
+        ("search", "x", "--where", "novalue"),
+        ("search", "x", "--query", "nowhere"),
+        ("aggregate", "--metric", "median:x"),
+        ("aggregate", "--bucket", "often"),
+        ("sql", ""),
+        ("sql", "x", "--json", "--format", "csv"),
+        ("context", "-1"),
+        ("nonsense",),
+    ],
+)
+def test_wrong_use_exits_with_2_and_says_why(run, services, command):
+    result = run(*command)
+    assert result.exit_code == 2
+    assert "Error" in result.stderr
+    assert not services.requests
+
+
+def test_sql_formats(run):
+    row = {"t": "2017-07-14T02:40:00.123456789Z", "id": "9223372036854775809", "b": "01ff", "m": {"k": "v\x9b"}, "n": None}
+    assert json.loads(run("sql", "select 1", "--format", "json").stdout) == [row]
+    assert json.loads(run("sql", "select 1", "--json").stdout) == [row]
+    header, line = run("sql", "-", "--format", "csv", stdin="select 1").stdout.splitlines()
+    assert header == "t,id,b,m,n"
+    assert line.startswith("2017-07-14T02:40:00.123456789Z,9223372036854775809,01ff,")
+    assert pa.ipc.open_stream(run("sql", "select 1", "--format", "arrow").stdout_bytes).read_all().num_rows == 1
+    assert "\x9b" not in run("sql", "select 1").stdout
+
+
+def test_aggregate_gives_severities_as_words(run):
+    result = run("aggregate", "--by", "severity,region", "--metric", "p95:ms", "--json")
+    assert json.loads(result.stdout) == [
+        {"severity": "ERROR", "region": None, "p95:ms": 10},
+        {"severity": "ERROR", "region": None, "p95:ms": 2.5},
+    ]
+    assert "█" in run("aggregate", "--by", "severity").stdout
+
+
+def test_tail_patterns_context_status_in_json(run, services):
+    assert json.loads(run("tail", "--no-follow", "--json", "-n", "5").stdout)["offset"] == 7
+    assert json.loads(run("patterns", "--json").stdout)[0]["count_by_severity"] == {"ERROR": 3}
+    assert json.loads(run("context", "7", "--json", "--before", "0").stdout)["index"] == 0
+    assert services.requests[-1].before == 0
+    assert services.requests[-1].HasField("after")
+    status = json.loads(run("status", "--json").stdout)
+    assert [status[name]["ok"] for name in ("ingest", "embed", "query")] == [True, True, True]
+    assert status["ingest"]["log_id"] == f"{LOG_ID:016x}"
+
+
+def test_config_documents_every_setting(run, monkeypatch):
+    monkeypatch.setenv("TREERING_QUERY_LOG_LEVEL", "debug")
+    tables = json.loads(run("config", "--json").stdout)
+    assert set(tables) == {"ingest", "embed", "query"}
+    assert all(each["meaning"] and each["name"].startswith("TREERING_") for table in tables.values() for each in table)
+    level = next(each for each in tables["query"] if each["name"] == "TREERING_QUERY_LOG_LEVEL")
+    assert (level["value"], level["default"]) == ("debug", "info")
+    assert "TREERING_QUERY_LOG_LEVEL=debug" in run("config").stdout
+
+
+# Errors, addresses
+
+
+def main(monkeypatch, *args):
+    out, err = io.StringIO(), io.StringIO()
+    monkeypatch.setattr("sys.argv", ["treering", *args])
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setattr("sys.stderr", err)
+    code = app_module.run()
+    return code, out.getvalue(), err.getvalue()
+
+
+def test_refusals_exit_with_1_without_a_traceback(run, monkeypatch):
+    assert main(monkeypatch, "sql", "selec") == (1, "", "treering: no such word\n")
+
+
+@pytest.mark.parametrize("command", [("sql", "select 1"), ("search", "x"), ("send", "-"), ("tail",), ("patterns",)])
+def test_unreachable_server_is_named_with_a_remedy(monkeypatch, tmp_path, command):
+    monkeypatch.chdir(tmp_path)
+    for name in ("INGEST", "EMBED", "QUERY"):
+        monkeypatch.setenv(f"TREERING_{name}", "127.0.0.1:1")
+    code, _, err = main(monkeypatch, *command)
+    assert code == 1
+    assert "127.0.0.1:1" in err
+    assert "treering up" in err
+
+
+def test_status_shows_who_does_not_answer(run, services, monkeypatch):
+    monkeypatch.setenv("TREERING_EMBED", "127.0.0.1:1")
+    result = run("status", "--json")
+    assert result.exit_code == 1
+    assert [each["ok"] for each in json.loads(result.stdout).values()] == [True, False, True]
+
+
+def test_addresses_of_the_running_up_are_found(run, services, monkeypatch, tmp_path):
+    for name in ("INGEST", "EMBED", "QUERY"):
+        monkeypatch.delenv(f"TREERING_{name}")
+    lock = InstanceLock(tmp_path / "data")
+    lock.publish(Instance(os.getpid(), True, services.address, services.address, services.address))
+    assert run("status", "--data-dir", tmp_path / "data").exit_code == 0
+    with pytest.raises(Refusal, match="already running"):
+        InstanceLock(tmp_path / "data")
+    lock.release()
+    assert running_instance(tmp_path / "data") is None
+    code, _, err = main(monkeypatch, "status", "--data-dir", str(tmp_path / "data"))
+    assert code == 1
+    assert "no `treering up` is running" in err
+
+
+def test_what_a_killed_up_left_behind_is_not_believed(tmp_path):
+    lock = InstanceLock(tmp_path)
+    lock.publish(Instance(1, True, "a:1", "b:1", "c:1"))
+    os.close(lock._descriptor)
+    assert (tmp_path / "up.json").exists()
+    assert running_instance(tmp_path) is None

@@ -1,0 +1,129 @@
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from treering.cli.problems import Refusal
+from treering.cli.supervisor import child as child_module
+from treering.cli.supervisor import log_file
+from treering.cli.supervisor.child import Child
+from treering.cli.supervisor.log_file import LogFile
+from treering.cli.supervisor.ports import free_ports
+from treering.cli.supervisor.stack import Options, Stack
+
+SERVES = """
+import signal, sys
+print('{"serving": "sample"}', flush=True)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+sys.stdin.read()
+"""
+REFUSES = """
+import sys
+sys.stderr.write('{"event": "json log"}\\ntreering sample: the port is in use\\n')
+sys.exit(1)
+"""
+DIES = "import os; os.kill(os.getpid(), 9)"
+
+
+@pytest.fixture
+def make(tmp_path, monkeypatch):
+    said, logs = [], []
+    monkeypatch.setattr(child_module, "_FIRST_DELAY_S", 0.001)
+
+    def made(code):
+        (tmp_path / "treering_sample.py").write_text(code)
+        log = LogFile(tmp_path / "logs" / "sample.log", verbose=False)
+        logs.append(log)
+        made.said = said
+        return Child("sample", {"PYTHONPATH": str(tmp_path)}, log, said.append)
+
+    yield made
+    for log in logs:
+        log.close()
+
+
+async def running(child):
+    """Runs a child; gives the task, and an event that is set whenever the child serves."""
+    serves = asyncio.Event()
+    return asyncio.create_task(child.run(serves.set)), serves
+
+
+async def test_killed_child_is_started_again_and_stopped_for_good(make):
+    child = make(SERVES)
+    task, serves = await running(child)
+    async with asyncio.timeout(30):
+        await serves.wait()
+        first = child.pid
+        serves.clear()
+        os.kill(first, signal.SIGKILL)
+        await serves.wait()
+        assert child.pid != first
+        await child.stop()
+        await task
+    assert ["signal 9" in words for words in make.said] == [True]
+
+
+async def test_child_that_refuses_to_start_gives_its_reason(make):
+    task, _ = await running(make(REFUSES))
+    with pytest.raises(Refusal, match=r"sample cannot start: treering sample: the port is in use$"):
+        await asyncio.wait_for(task, 30)
+
+
+async def test_child_that_keeps_dying_is_started_with_growing_delays(make):
+    child = make(DIES)
+
+    def say(words):
+        make.said.append(words)
+        if len(make.said) == 4:
+            child._stopping.set()
+
+    child._say = say
+    task, _ = await running(child)
+    async with asyncio.timeout(30):
+        await task
+    assert len(make.said) == 4
+    assert ["0.002 s" in make.said[0], "0.004 s" in make.said[1], "0.008 s" in make.said[2]] == [True, True, True]
+
+
+async def test_child_ends_with_the_pipe_on_its_standard_input(make):
+    child = make(SERVES)
+    task, serves = await running(child)
+    async with asyncio.timeout(30):
+        await serves.wait()
+        child._stopping.set()
+        child._process.stdin.close()
+        await task
+
+
+def test_log_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_file, "MAX_LOG_BYTES", 1_000)
+    log = LogFile(tmp_path / "a.log", verbose=False)
+    for number in range(500):
+        log.write(b"line %d\n" % number)
+    log.close()
+    assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2_000
+    assert (tmp_path / "a.log").read_bytes().endswith(b"line 499\n")
+
+
+def test_free_ports_differ():
+    assert len(set(free_ports(20))) == 20
+
+
+def test_stack_tells_each_service_where_everything_is(tmp_path):
+    stack = Stack(Options(tmp_path, {"ingest": 0, "embed": 4702, "query": 0}), print)
+    assert stack.addresses["embed"] == "127.0.0.1:4702"
+    assert stack.settings["embed"]["TREERING_EMBED_METRICS_LISTEN"] == "127.0.0.1:4712"
+    sinks = f"embed={stack.addresses['embed']},query={stack.addresses['query']}"
+    assert stack.settings["ingest"]["TREERING_INGEST_SINKS"] == sinks
+    assert stack.settings["query"]["TREERING_QUERY_EMBED_ADDRESS"] == stack.addresses["embed"]
+    assert stack.settings["query"]["TREERING_QUERY_DATA_DIR"] == str(tmp_path / "query")
+    for log in stack._logs.values():
+        log.close()
+
+
+def test_command_line_starts_without_grpc():
+    code = "import sys, treering.cli.app; print([name for name in ('grpc', 'pyarrow', 'google.protobuf') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
