@@ -42,8 +42,8 @@ class DeliveredNote:
         if self._offset > self._log.end_offset:
             raise StartError(
                 f"log {self._log.log_id:016x} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
-                f"durable records were lost. Restore the files of {self._log.files.path}; or, to go on without those records, move that directory away, "
-                "and a new log begins"
+                f"durable records were lost. Restore the files of {self._log.files.path}; or, to go on without those records, "
+                "move that directory away, and a new log begins"
             )
 
     def _read(self) -> int:
