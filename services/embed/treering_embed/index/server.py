@@ -160,7 +160,13 @@ class ServerIndex:
     def _call(self, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
         try:
             return function(*arguments, **options)
-        except (grpc.RpcError, ApiException, ResponseHandlingException, OSError) as error:
+        except (
+            grpc.RpcError,
+            ApiException,
+            ResponseHandlingException,
+            ValueError,
+            OSError,
+        ) as error:  # ValueError: an answer of another version
             detail = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
             raise IndexFaultError(f"the Qdrant server does not do {function.__name__}: {detail}") from error
 
