@@ -106,9 +106,9 @@ def tell(shell: Shell) -> None:
         out.writelines(line.to_json() + "\n" for line in generate(RECORDS, SEED))
     shell.run("send", "shop.jsonl", "--wait")
     say("2. Found by meaning: none of these words has to be in a log line")
-    shell.run("search", "customers could not pay", "--limit", "3")
-    shell.run("search", "a hard drive is dying", "--limit", "3")
-    shell.run("search", "somebody is guessing passwords", "--limit", "3")
+    shell.run("search", "customers could not pay", "--limit", "3", "--samples", "1")
+    shell.run("search", "a hard drive is dying", "--limit", "3", "--samples", "1")
+    shell.run("search", "brute force login attack", "--limit", "3", "--samples", "1")
     say("3. When was it? Errors by half hour")
     shell.run(
         "aggregate", "--bucket", "30m", "--min-severity", "error", "--since", "2026-03-12T09:00:00Z", "--until", "2026-03-12T18:00:00Z"

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.system
 
 PAYMENTS = "customers could not pay"
 DISK = "a hard drive is dying"
-PASSWORDS = "someone is guessing passwords"
+PASSWORDS = "brute force login attack"
 
 
 @pytest.fixture(scope="session")
