@@ -47,6 +47,7 @@ class InstanceLock:
             self._descriptor = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(self._descriptor)
             raise Refusal(_in_use(data_dir)) from None
         except OSError as error:
             raise Refusal(f"{data_dir} cannot be used: {error.strerror}; give a directory that you may write: --data-dir DIR") from None
