@@ -3,6 +3,9 @@
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest gRPC message in bytes: a 4 MiB batch with room, and a large answer; the library's default of 4 MiB would cut answers off."""
 
+MAX_PENDING_CALLS = 8_192
+"""Calls that have arrived and that no handler has taken yet: a whole fleet that reconnects at once must fit."""
+
 MAX_METADATA_BYTES = 16 * 1024
 """Metadata of one call in bytes: error details travel there."""
 
