@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates
+from treering_query import aggregates, pattern_list, tail
+from treering_query import context as context_of
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
 from treering_query.store.store import Store
+from treering_query.tail import Tail
 from treering_runtime.errors import not_implemented
 
 if TYPE_CHECKING:
@@ -51,16 +53,23 @@ class QueryServicer(QueryServiceServicer):
         return await self._searcher.search_logs(request, context.time_remaining())
 
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
-        """Not served yet."""
-        raise not_implemented("ListPatterns")
+        """Patterns with their counts, a page at a time."""
+        plan = pattern_list.plan(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        with self._store.snapshot() as snapshot:
+            return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
-    def TailLogs(self, request: pb.TailLogsRequest, context: "Context") -> AsyncIterator[pb.TailLogsResponse]:
-        """Not served yet."""
-        raise not_implemented("TailLogs")
+    async def TailLogs(self, request: pb.TailLogsRequest, context: "Context") -> AsyncIterator[pb.TailLogsResponse]:
+        """Records as they become visible."""
+        del context
+        async for response in Tail(self._store, tail.plan(request)).run():
+            yield response
 
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
-        """Not served yet."""
-        raise not_implemented("GetLogContext")
+        """One record among its neighbours."""
+        plan = context_of.plan(request)
+        with self._store.snapshot() as snapshot:
+            return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:  # noqa: ARG002
         """Not served yet."""

@@ -6,21 +6,24 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from treering_query.filters import Predicate
+from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.view import Segment
 
 SLICE_ROWS = 500_000
 """Records that are read together: about 50 ms of string search, so that a time budget is kept to within that."""
 
+_COLUMNS = ", ".join(f'"{name}"' for name in LOGS_SCHEMA.names)
 _NO_SEGMENT = Predicate(end_time=0)
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Some segments that are read together, or what is hot when there are none."""
+    """What is read together: some segments, or what is hot, or both."""
 
     segments: tuple[Segment, ...]
-    older_than: int
+    hot: bool = False
+    older_than: int = 0
     """The time of the last record in all later slices, nanoseconds since 1970; 0 after the last one."""
 
     @property
@@ -29,7 +32,8 @@ class Slice:
         if not self.segments:
             return "_hot"
         names = ", ".join("'" + str(segment.path).replace("'", "''") + "'" for segment in self.segments)
-        return f"read_parquet([{names}])"
+        sealed = f"read_parquet([{names}])"
+        return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from _hot)" if self.hot else sealed
 
     def query(self, snapshot: Snapshot, sql: str, parameters: Mapping[str, object]) -> pa.Table:
         """Runs a SELECT over `records`."""
@@ -41,7 +45,18 @@ def newest_first(snapshot: Snapshot, within: Predicate) -> Iterator[Slice]:
     segments = sorted(snapshot.segments(within), key=lambda segment: (segment.last_time, segment.segment_id), reverse=True)
     groups = [(), *_groups(segments)]
     for group, later in zip(groups, [*groups[1:], ()], strict=True):
-        yield Slice(group, later[0].last_time if later else 0)
+        yield Slice(group, not group, later[0].last_time if later else 0)
+
+
+def between(snapshot: Snapshot, log_id: int, first_offset: int, end_offset: int) -> Slice:
+    """What may hold records of one log from `first_offset` to below `end_offset`."""
+    segments = (segment for segment in snapshot.segments() if _reaches(segment, log_id, first_offset, end_offset))
+    return Slice(tuple(segments), hot=True)
+
+
+def _reaches(segment: Segment, log_id: int, first_offset: int, end_offset: int) -> bool:
+    runs = (run for run in segment.ranges if run.log_id == log_id)
+    return any(run.first_offset < end_offset and run.end_offset > first_offset for run in runs)
 
 
 def _groups(segments: Sequence[Segment]) -> Iterator[tuple[Segment, ...]]:

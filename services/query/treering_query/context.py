@@ -1,0 +1,118 @@
+"""GetLogContext: one record among its neighbours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import Position
+from treering_query import limits
+from treering_query.filters import Predicate
+from treering_query.records import stored_records, within_bytes
+from treering_query.slices import Slice
+from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.store.snapshot import Snapshot
+from treering_query.store.view import LogRange, Segment
+from treering_runtime.errors import ServiceError, invalid_field
+
+_ANY = Predicate()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked request, ready to run on a snapshot."""
+
+    position: Position
+    before: int
+    after: int
+    all_services: bool
+
+    def answer(self, snapshot: Snapshot) -> pb.GetLogContextResponse:
+        """The record and its neighbours by offset. Blocks: runs on a thread of the store.
+
+        Raises:
+            ServiceError: NOT_FOUND when there is no such record; INVALID_FIELD when log_id 0 does not name one log.
+        """
+        log_id, offset = self.position.log_id or _only_log(snapshot), self.position.offset
+        record = self._record(snapshot, log_id, offset)
+        service = None if self.all_services else record.column("service")[0].as_py()
+        before = _neighbours(snapshot, log_id, offset, service, self.before, backwards=True)
+        after = _neighbours(snapshot, log_id, offset, service, self.after, backwards=False)
+        half = limits.MAX_ANSWER_RECORD_BYTES // 2
+        before = within_bytes(before, half)
+        table = pa.concat_tables([before.sort_by("offset"), record, within_bytes(after, half)])
+        return pb.GetLogContextResponse(records=stored_records(table), index=before.num_rows)
+
+    def _record(self, snapshot: Snapshot, log_id: int, offset: int) -> pa.Table:
+        for part in _around(snapshot, log_id, offset, backwards=True):
+            sql = f'select * from {part.records} where log_id = $log::ubigint and "offset" = $offset::ubigint'
+            table = part.query(snapshot, sql, {"log": log_id, "offset": offset})
+            if table.num_rows:
+                return _as_logs(table)
+        message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
+        raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "position"})
+
+
+def plan(request: pb.GetLogContextRequest) -> Plan:
+    """Checks a request.
+
+    Raises:
+        ServiceError: INVALID_FIELD, naming the field and what to do.
+    """
+    counts = {}
+    for name in ("before", "after"):
+        counts[name] = getattr(request, name) if request.HasField(name) else limits.DEFAULT_CONTEXT_RECORDS
+        if counts[name] > limits.MAX_CONTEXT_RECORDS:
+            raise invalid_field(
+                name, f"{counts[name]} is over {limits.MAX_CONTEXT_RECORDS}; ask for less", limit=limits.MAX_CONTEXT_RECORDS
+            )
+    return Plan(request.position, counts["before"], counts["after"], request.all_services)
+
+
+def _only_log(snapshot: Snapshot) -> int:
+    logs = [position.log_id for position in snapshot.seen]
+    if len(logs) > 1:
+        raise invalid_field("position.log_id", f"0, but there are {len(logs)} logs; name the one that is meant")
+    return logs[0] if logs else 0
+
+
+def _neighbours(snapshot: Snapshot, log_id: int, offset: int, service: str | None, count: int, *, backwards: bool) -> pa.Table:
+    """The nearest records on one side, nearest first."""
+    tables, rows = [LOGS_SCHEMA.empty_table()], 0
+    side, direction = ("<", "desc") if backwards else (">", "asc")
+    same = "true" if service is None else "service = $service::varchar"
+    parameters: dict[str, object] = {"log": log_id, "offset": offset} | ({} if service is None else {"service": service})
+    within = Predicate(services=None if service is None else frozenset([service]))
+    for part in _around(snapshot, log_id, offset, backwards=backwards, within=within):
+        if rows >= count:
+            break
+        sql = f"""select * from {part.records} where log_id = $log::ubigint and "offset" {side} $offset::ubigint and {same}
+            order by "offset" {direction} limit {count - rows}"""
+        tables.append(_as_logs(part.query(snapshot, sql, parameters)))
+        rows += tables[-1].num_rows
+    return pa.concat_tables(tables)
+
+
+def _around(snapshot: Snapshot, log_id: int, offset: int, *, backwards: bool, within: Predicate = _ANY) -> Iterator[Slice]:
+    """The parts that hold offsets on one side of a place (and the place itself), nearest first. Offsets of a log are sealed in order."""
+    segments = sorted(_holding(snapshot.segments(within), log_id, offset, backwards=backwards), key=lambda held: held[0], reverse=backwards)
+    parts = [Slice((segment,)) for _, segment in segments]
+    hot = Slice((), hot=True)
+    yield from ([hot, *parts] if backwards else [*parts, hot])
+
+
+def _holding(segments: Sequence[Segment], log_id: int, offset: int, *, backwards: bool) -> Iterator[tuple[int, Segment]]:
+    for segment in segments:
+        runs = [run for run in segment.ranges if run.log_id == log_id and _reaches(run, offset, backwards=backwards)]
+        if runs:
+            yield runs[0].first_offset, segment
+
+
+def _reaches(run: LogRange, offset: int, *, backwards: bool) -> bool:
+    return run.first_offset <= offset if backwards else run.end_offset > offset
+
+
+def _as_logs(table: pa.Table) -> pa.Table:
+    return table.select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA)

@@ -1,0 +1,182 @@
+"""TailLogs: records as they become visible.
+
+A tail is a place in each log and one loop: look at what is visible from there on, send the first of it, move the place. A backlog is
+nothing but an earlier place to begin with. No records are kept between two looks, so a slow reader costs no memory; when it lags too
+far behind, the oldest records are skipped and counted. What was asked for by position is never skipped.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pyarrow as pa
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import Position
+from treering_query import filters, limits
+from treering_query.filters import Predicate
+from treering_query.records import stored_records, within_bytes
+from treering_query.search.searcher import Records
+from treering_query.slices import between, newest_first
+from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.store.snapshot import Snapshot
+from treering_runtime.errors import ServiceError, invalid_field
+
+T = TypeVar("T")
+
+_WINDOW_OFFSETS = 100_000
+"""Offsets that are looked at together while a tail reads old records: the rest waits for its turn."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A checked request. `begin` None = after `backlog` of the newest records."""
+
+    predicate: Predicate
+    backlog: int
+    begin: Mapping[int, int] | None
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Times of a tail, seconds: the shortest pause between two looks, the longest silence."""
+
+    pause_s: float = limits.TAIL_PAUSE_S
+    heartbeat_s: float = limits.TAIL_HEARTBEAT_S
+
+
+_NORMAL_PACE = Pace()
+
+
+def plan(request: pb.TailLogsRequest) -> Plan:
+    """Checks a request.
+
+    Raises:
+        ServiceError: INVALID_FIELD, naming the field and what to do.
+    """
+    if request.backlog > limits.MAX_BACKLOG_RECORDS:
+        limit = limits.MAX_BACKLOG_RECORDS
+        raise invalid_field("backlog", f"{request.backlog} is over {limit}; ask for less, or begin `from` a position", limit=limit)
+    begin = {position.log_id: position.offset for position in getattr(request, "from")}
+    return Plan(filters.where(request.filter), request.backlog, begin or None)
+
+
+class Tail:
+    """One tail, for one event loop.
+
+    Args:
+        store: Where the records are.
+        plan: What is wanted.
+        pace: How often to look and to show life.
+    """
+
+    def __init__(self, store: Records, plan: Plan, pace: Pace = _NORMAL_PACE) -> None:
+        self._store = store
+        self._plan = plan
+        self._pace = pace
+        self._next: dict[int, int] = {}
+        self._live_from: dict[int, int] = {}
+
+    async def run(self) -> AsyncIterator[pb.TailLogsResponse]:
+        """Responses until the caller goes away."""
+        await self._begin()
+        said = time.monotonic()
+        while True:
+            version = self._store.board.version
+            response = await self._look()
+            if response.records or response.skipped_count or time.monotonic() - said >= self._pace.heartbeat_s:
+                yield response
+                said = time.monotonic()
+            if self._caught_up():
+                await asyncio.sleep(self._pace.pause_s)
+                await self._store.board.wait_change(version, max(0.0, said + self._pace.heartbeat_s - time.monotonic()))
+
+    async def _begin(self) -> None:
+        with self._store.snapshot() as snapshot:
+            self._live_from = {position.log_id: position.offset for position in snapshot.seen}
+            if self._plan.begin is not None:
+                self._next = dict.fromkeys(self._live_from, 0) | dict(self._plan.begin)
+            else:
+                self._next = self._live_from | await self._patiently(snapshot, self._backlog_begin)
+
+    def _backlog_begin(self, snapshot: Snapshot) -> dict[int, int]:
+        """Where the newest records begin, by log: arrival follows the offsets of a log."""
+        begin: dict[int, int] = {}
+        missing = self._plan.backlog
+        for part in newest_first(snapshot, self._plan.predicate):
+            if not missing:
+                break
+            sql = f"""select log_id, min("offset") as first, count(*) as n from (
+                select log_id, "offset" from {part.records} where {self._plan.predicate.sql}
+                order by arrival_time desc, "offset" desc limit {missing}) group by log_id"""
+            for row in part.query(snapshot, sql, self._plan.predicate.parameters).to_pylist():
+                begin[row["log_id"]] = min(row["first"], begin.get(row["log_id"], row["first"]))
+                missing -= row["n"]
+        return begin
+
+    async def _look(self) -> pb.TailLogsResponse:
+        """The next records of the first log that has some; moves the place past them."""
+        with self._store.snapshot() as snapshot:
+            table, skipped = await self._patiently(snapshot, self._read)
+        return pb.TailLogsResponse(records=stored_records(table), resume_from=self._positions(), skipped_count=skipped)
+
+    def _read(self, snapshot: Snapshot) -> tuple[pa.Table, int]:
+        for position in snapshot.seen:
+            begin = self._next.setdefault(position.log_id, 0)
+            if begin < position.offset:
+                table, skipped, self._next[position.log_id] = self._read_log(snapshot, position.log_id, begin, position.offset)
+                if table.num_rows or skipped:
+                    return table, skipped
+        return LOGS_SCHEMA.empty_table(), 0
+
+    def _read_log(self, snapshot: Snapshot, log_id: int, begin: int, end: int) -> tuple[pa.Table, int, int]:
+        """Some records, how many were skipped before them, and where to go on."""
+        live = begin >= self._live_from.get(log_id, 0)
+        end = end if live else min(end, begin + _WINDOW_OFFSETS)
+        offsets, total = self._selected(snapshot, log_id, begin, end)
+        skipped = total - len(offsets) if live else 0
+        if not len(offsets):
+            return LOGS_SCHEMA.empty_table(), skipped, end
+        first = offsets[0] if live else begin
+        chosen = within_bytes(self._records(snapshot, log_id, first, end), limits.MAX_ANSWER_RECORD_BYTES)
+        last = chosen.column("offset")[-1].as_py()
+        return chosen, skipped, end if last == offsets[-1] else last + 1
+
+    def _selected(self, snapshot: Snapshot, log_id: int, begin: int, end: int) -> tuple[list[int], int]:
+        """Offsets of the newest selected records in a range, ascending, and how many are selected in all."""
+        part = between(snapshot, log_id, begin, end)
+        sql = f"""select "offset", count(*) over () as total from {part.records} where {self._range()}
+            order by "offset" desc limit {limits.MAX_TAIL_BEHIND_RECORDS}"""
+        table = part.query(snapshot, sql, self._values(log_id, begin, end))
+        offsets = table.column("offset").to_pylist()[::-1]
+        return offsets, table.column("total")[0].as_py() if offsets else 0
+
+    def _records(self, snapshot: Snapshot, log_id: int, begin: int, end: int) -> pa.Table:
+        part = between(snapshot, log_id, begin, end)
+        sql = f'select * from {part.records} where {self._range()} order by "offset" limit {limits.TAIL_MESSAGE_RECORDS}'
+        return part.query(snapshot, sql, self._values(log_id, begin, end)).select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA)
+
+    def _range(self) -> str:
+        return f'log_id = $log::ubigint and "offset" >= $begin::ubigint and "offset" < $end::ubigint and {self._plan.predicate.sql}'
+
+    def _values(self, log_id: int, begin: int, end: int) -> dict[str, object]:
+        return {**self._plan.predicate.parameters, "log": log_id, "begin": begin, "end": end}
+
+    def _caught_up(self) -> bool:
+        return all(self._next.get(position.log_id, 0) >= position.offset for position in self._store.board.seen())
+
+    def _positions(self) -> list[Position]:
+        return [Position(log_id=log_id, offset=offset) for log_id, offset in sorted(self._next.items())]
+
+    async def _patiently(self, snapshot: Snapshot, work: Callable[[Snapshot], T]) -> T:
+        """Runs work on the store; a tail has time, so it waits while the store has too much to do."""
+        while True:
+            try:
+                return await self._store.run(snapshot, work)
+            except ServiceError as error:
+                if error.reason != ErrorReason.ERROR_REASON_OVERLOADED:
+                    raise
+                await asyncio.sleep(error.retry_after_s or self._pace.pause_s)

@@ -1,0 +1,97 @@
+"""TailLogs on a real store."""
+
+import asyncio
+
+import pytest
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import LogFilter, Position
+from treering_query import limits, tail
+from treering_query.tail import Pace, Tail
+from treering_runtime.errors import ServiceError
+
+FAST = Pace(pause_s=0.0, heartbeat_s=60.0)
+LOG = 7
+
+
+@pytest.fixture
+async def store(open_store, fill):
+    async with open_store() as store:
+        await fill(store, 0, 100)
+        await store.seal()
+        await fill(store, 100, 200)
+        yield store
+
+
+def _tail(store, pace=FAST, **fields):
+    return Tail(store, tail.plan(pb.TailLogsRequest(**fields)), pace).run()
+
+
+async def _take(stream, count):
+    offsets = []
+    async with asyncio.timeout(30):
+        while len(offsets) < count:
+            offsets += [stored.position.offset for stored in (await anext(stream)).records]
+    return offsets
+
+
+async def test_backlog_then_live_without_gap_or_repeat(store, fill):
+    stream = _tail(store, backlog=150)
+    assert await _take(stream, 150) == list(range(50, 200))
+    waiting = asyncio.create_task(_take(stream, 30))
+    await fill(store, 200, 230)
+    assert await waiting == list(range(200, 230))
+    await stream.aclose()
+
+
+async def test_resumes_from_a_position(store):
+    stream = _tail(store, **{"from": [Position(log_id=LOG, offset=42)]})
+    assert await _take(stream, 158) == list(range(42, 200))
+    await stream.aclose()
+
+
+async def test_resume_from_names_the_first_record_that_was_not_sent(store):
+    stream = _tail(store, backlog=10)
+    first = await anext(stream)
+    assert [(position.log_id, position.offset) for position in first.resume_from] == [(LOG, 200)]
+    await stream.aclose()
+
+
+async def test_a_filter_selects(store):
+    stream = _tail(store, backlog=5, filter=LogFilter(services=["svc3"]))
+    assert await _take(stream, 5) == [178, 183, 188, 193, 198]
+    await stream.aclose()
+
+
+async def test_silence_is_broken_by_a_sign_of_life(store):
+    stream = _tail(store, pace=Pace(pause_s=0.0, heartbeat_s=0.01))
+    response = await anext(stream)
+    assert not response.records
+    assert response.resume_from == [Position(log_id=LOG, offset=200)]
+    await stream.aclose()
+
+
+async def test_a_slow_reader_skips_the_oldest_and_is_told(store, fill, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_TAIL_BEHIND_RECORDS", 20)
+    stream = _tail(store, backlog=1)
+    assert await _take(stream, 1) == [199]
+    await fill(store, 200, 300)
+    response = await anext(stream)
+    assert response.skipped_count == 80
+    assert [stored.position.offset for stored in response.records] == list(range(280, 300))
+    await stream.aclose()
+
+
+async def test_what_was_asked_for_by_position_is_never_skipped(store, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_TAIL_BEHIND_RECORDS", 20)
+    monkeypatch.setattr(limits, "TAIL_MESSAGE_RECORDS", 7)
+    stream = _tail(store, **{"from": [Position(log_id=LOG, offset=0)]})
+    assert await _take(stream, 200) == list(range(200))
+    await stream.aclose()
+
+
+async def test_too_long_a_backlog_is_refused():
+    with pytest.raises(ServiceError) as error:
+        tail.plan(pb.TailLogsRequest(backlog=10_001))
+    assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
