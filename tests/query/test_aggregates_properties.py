@@ -47,9 +47,7 @@ FILTERS = st.builds(
     environments=st.lists(st.sampled_from(["prod"]), max_size=1),
     message_contains=st.sampled_from(["", "LOGIN", "12"]),
     attributes=st.lists(
-        st.builds(
-            AttributeFilter, key=st.just("host"), values=st.lists(st.sampled_from(["x", "1"]), max_size=2), exclude=st.booleans()
-        ),
+        st.builds(AttributeFilter, key=st.just("host"), values=st.lists(st.sampled_from(["x", "1"]), max_size=2), exclude=st.booleans()),
         max_size=1,
     ),
 )

@@ -34,7 +34,12 @@ _OF_OURS = {"IO", "Internal", "Fatal", "Connection", "Network", "HTTP", "Setting
 """Kinds of errors that are not about the user's SQL: they may name files and are not passed on."""
 
 
+_EXPLAIN = "explain "
 _EXCERPT = re.compile(r"(?P<line>\d+): (?P<text>[^\n]*)\n(?P<blank> *)\^")
+
+
+class _SqlError(Exception):
+    """The user's SQL failed; the arguments are reason, message and metadata for the parent."""
 
 
 def run(sock: socket.socket) -> None:
@@ -49,12 +54,14 @@ def run(sock: socket.socket) -> None:
         _fail(sock, refused.reason, refused.message, _place(request.query, refused.location))
     except (duckdb.OutOfMemoryException, MemoryError):
         _fail(sock, "SQL_LIMIT", "the query needs more memory than it may have; narrow it or group by less", {"limit": "memory"})
-    except duckdb.Error as error:
-        _fail(sock, *_explain(error, request.query))
+    except _SqlError as error:
+        _fail(sock, *error.args)
     except RecursionError:
         _fail(sock, "SQL_ERROR", "the query is nested too deeply; simplify it", {})
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
+    except Exception as error:  # noqa: BLE001 - the parent must hear of it, in no words that could hold a payload or a path
+        _fail(sock, "INTERNAL", type(error).__name__, {})
 
 
 def _limit(request: wire.Request, descriptors: list[int]) -> None:
@@ -107,8 +114,13 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int]) 
     connection.register("_hot", pa.concat_tables(tables))
     connection.execute(user_logs_view(request.files))
     _lock(connection, request)
-    reader = connection.sql(request.query).to_arrow_reader(_BATCH_ROWS)
-    return _stream(sock, reader, request)
+    try:
+        reader = connection.sql(request.query).to_arrow_reader(_BATCH_ROWS)
+        return _stream(sock, reader, request)
+    except duckdb.OutOfMemoryException:
+        raise
+    except duckdb.Error as error:
+        raise _SqlError(*_explain(error, request.query, connection)) from error
 
 
 def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:
@@ -195,14 +207,26 @@ def _place(query: str, location: int | None) -> dict[str, str]:
     return {"line": str(line), "position": str(len(before) - (before.rfind("\n") + 1) + 1)}
 
 
-def _explain(error: duckdb.Error, query: str) -> tuple[str, str, dict[str, str]]:
+def _explain(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnection) -> tuple[str, str, dict[str, str]]:
     """The database's words about the user's SQL; never about our files."""
     kind, message, place = _parse(str(error), query)
     if kind == "Permission":
         return "SQL_NOT_ALLOWED", "only the tables logs and patterns can be read", {}
     if kind in _OF_OURS:
         return "INTERNAL", f"{kind} Error", {}
-    return "SQL_ERROR", f"{kind} Error: {message}", place
+    return "SQL_ERROR", f"{kind} Error: {message}", place or _place_when_explained(connection, query)
+
+
+def _place_when_explained(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
+    """Where an error of binding is: the database says so for a statement that it executes, not for one that it streams."""
+    try:
+        connection.execute(_EXPLAIN + query)
+    except duckdb.Error as error:
+        place = _parse(str(error), _EXPLAIN + query)[2]
+        if place.get("line") == "1":
+            place["position"] = str(int(place["position"]) - len(_EXPLAIN))
+        return place
+    return {}
 
 
 def _parse(text: str, query: str) -> tuple[str, str, dict[str, str]]:

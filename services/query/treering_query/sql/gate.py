@@ -93,7 +93,7 @@ class _Walk:
             for entry in entries if isinstance(entries, list) else ():
                 if isinstance(entry, dict) and isinstance(entry.get("key"), str):
                     yield entry["key"]
-            if node.get("type") in _QUERY_NODES and isinstance(node.get("cte_name"), str):
+            if isinstance(node.get("cte_name"), str):
                 yield str(node["cte_name"])
 
     def _check_table(self, node: dict[str, object]) -> None:
@@ -101,7 +101,7 @@ class _Walk:
         path = qualified.get("path") if isinstance(qualified, dict) else None
         name = str(node.get("table_name", ""))
         location = _location(node)
-        if path != [name] or not _NAME.fullmatch(name):
+        if path not in ([name], ["main", name]) or not _NAME.fullmatch(name):
             raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {" and ".join(TABLES)} can be read', location)
         if name.lower() not in TABLES and name.lower() not in self._own_tables:
             message = f"Catalog Error: Table with name {name} does not exist! The tables are {' and '.join(TABLES)}"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +156,7 @@ class SqlRunner:
                             yield _last(kind, body, snapshot, started)
                             return
                 finally:
-                    child.close()
+                    await child.close()
         raise end.reason()
 
     async def _patterns(self, snapshot: Snapshot, query: SqlQuery, timeout_s: float) -> SharedArrow | None:
@@ -176,7 +177,12 @@ class SqlRunner:
             threads=self._bounds.threads,
             seconds=max(seconds, 0.001),
         )
-        sock = await asyncio.to_thread(self._fork, request, [table.descriptor for table in tables])
+        forking = asyncio.create_task(asyncio.to_thread(self._fork, request, [table.descriptor for table in tables]))
+        try:
+            sock = await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            (await forking).close()
+            raise
         return await _Child.open(sock, tables)
 
     def _fork(self, request: wire.Request, descriptors: list[int]) -> socket.socket:
@@ -197,6 +203,8 @@ class SqlRunner:
             self._zygote.fork(sock)
         except OSError:
             _LOG.warning("the process that forks SQL queries is gone; another one is started")
+            if self._zygote is not None:
+                self._zygote.close()
             self._zygote = Zygote()
             self._zygote.fork(sock)
 
@@ -239,8 +247,11 @@ class _Child:
         reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_MAX_PIECE_BYTES)
         return cls(reader, writer, tables)
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Ends the child, if it still runs."""
         self._writer.close()
+        with suppress(OSError):
+            await self._writer.wait_closed()
 
 
 async def _messages(child: _Child, end: End) -> AsyncIterator[tuple[bytes, bytes]]:
