@@ -1,0 +1,36 @@
+"""What is written for people agrees with what is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("command", [["tools/tables.py", "--check"], ["tools/words.py"]])
+def test_documents_are_in_order(command):
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    documents = [README, *((ROOT / name).read_text() for name in ("CONTRIBUTING.md", "ARCHITECTURE.md", "CHANGELOG.md"))]
+    named = {name for text in documents for name in re.findall(r"(?:`|^)make (?:[A-Z]\S* )*([a-z-]+)", text, re.MULTILINE)}
+    assert named
+    assert named <= targets
+
+
+def test_files_that_documents_link_to_exist():
+    for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"):
+        links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / name).read_text())
+        assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_example_of_the_readme_compiles():
+    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    compile(example, "README.md", "exec")
