@@ -11,6 +11,7 @@ import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
+from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_runtime.errors import ServiceError
 
 CANARY = "canary-3f9a1c"
@@ -139,8 +140,8 @@ select * from logs where
 select 'unterminated
 \u202eselect 1
 \ufeffdrop view logs
-ＳＥＬＥＣＴ 1
-select * from ｌｏｇｓ
+\uff33\uff25\uff2c\uff25\uff23\uff34 1
+select * from \uff4c\uff4f\uff47\uff53
 select * from read\u200b_text('{file}')
 select * from logs limit (select count(*) from read_text('{file}'))
 select * from logs order by (select content from read_text('{file}'))
@@ -319,11 +320,11 @@ async def test_process_ends_when_the_caller_goes_away(sql):
     before = children()
     query = sql.check(pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, range(1000000) b, range(1000) c"))
     task = asyncio.create_task(anext(sql.run(query, None)))
-    while not (running := children() - before):
+    while not (running := children() - before):  # noqa: ASYNC110 - another process has no event to wait for
         await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    gone, alive = await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid) for pid in running if psutil.pid_exists(pid)], 10)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, [psutil.Process(pid) for pid in running if psutil.pid_exists(pid)], 10)
     assert not alive
 
 
@@ -363,8 +364,6 @@ async def test_view_of_users_shows_ids_as_text(open_store, open_sql, frame, reco
 
 
 def test_request_beyond_limits_is_refused(tmp_path: Path):
-    from treering_query.sql.runner import SqlBounds, SqlRunner
-
     runner = SqlRunner(None, tmp_path, SqlBounds(1, 1, 1, 1, 1))
     for request in (
         pb.ExecuteSqlRequest(query="x" * 100_001),
@@ -372,5 +371,5 @@ def test_request_beyond_limits_is_refused(tmp_path: Path):
         pb.ExecuteSqlRequest(query="select 1", timeout_ms=600_001),
         pb.ExecuteSqlRequest(query="select \0"),
     ):
-        with pytest.raises(ServiceError, match="query|max_rows|timeout_ms"):
+        with pytest.raises(ServiceError, match=r"query|max_rows|timeout_ms"):
             runner.check(request)

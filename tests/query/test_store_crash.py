@@ -1,6 +1,6 @@
 """A real process is ended at each step of a seal; the next start has every record once."""
 
-import subprocess
+import asyncio
 import sys
 
 import pytest
@@ -27,7 +27,8 @@ from treering_query.store.store import HotBounds, Store
 
 def frame(first, count):
     records = [LogRecord(message=f"m {number}", service="s") for number in range(first, first + count)]
-    return DeliveredFrame(first_offset=first, record_count=count, arrival_time_unix_nano=1, payload=UploadLogsRequest(records=records).SerializeToString())
+    payload = UploadLogsRequest(records=records).SerializeToString()
+    return DeliveredFrame(first_offset=first, record_count=count, arrival_time_unix_nano=1, payload=payload)
 
 async def main(directory, step):
     engine = Engine(directory / "spill", memory_bytes=1 << 28, threads=1, running=1, waiting=1, timeout_s=30)
@@ -48,8 +49,8 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 async def test_crash_loses_and_doubles_nothing(step, open_store, tmp_path, frame, record):
     directory = tmp_path / "store"
     directory.mkdir()
-    ended = subprocess.run([sys.executable, "-c", CHILD, str(directory), STEPS[step]], capture_output=True, timeout=60)
-    assert ended.returncode == 9, ended.stderr.decode()
+    ended = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(directory), STEPS[step])
+    assert await ended.wait() == 9
     sealed = 200 if step in {"before the manifest", "after everything"} else 100
     async with open_store() as store:
         await store.open_log(7, 0)

@@ -1,0 +1,123 @@
+import pytest
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.log_pb2 import AttributeFilter, LogFilter, Position
+from treering_query import aggregates, filters
+from treering_runtime.errors import ServiceError
+
+HOUR = 3_600_000_000_000
+SERVICE = pb.FieldRef(field=pb.LOG_FIELD_SERVICE)
+PATTERN = pb.FieldRef(field=pb.LOG_FIELD_PATTERN)
+
+
+async def answer(store, **request) -> pb.AggregateLogsResponse:
+    with store.snapshot() as snapshot:
+        return await store.run(snapshot, aggregates.plan(pb.AggregateLogsRequest(**request)).answer)
+
+
+@pytest.fixture
+async def store(open_store, fill):
+    async with open_store() as opened:
+        await fill(opened, 0, 300)
+        await opened.seal()
+        await fill(opened, 300, 400)
+        yield opened
+
+
+async def test_pattern_groups_carry_their_text(store):
+    response = await answer(store, group_by=[PATTERN])
+    assert [row.groups[0].text for row in response.rows] == ["user <*> logged in"] * 5
+    assert [row.values[0].value for row in response.rows] == [80] * 5
+
+
+async def test_nothing_stored_is_one_group_of_zero_and_no_group_otherwise(open_store):
+    async with open_store() as empty:
+        assert [row.values[0].value for row in (await answer(empty)).rows] == [0]
+        assert not (await answer(empty, group_by=[SERVICE])).rows
+        assert not (await answer(empty, bucket_nanos=HOUR)).rows
+
+
+async def test_statistics_and_records_agree(store):
+    everything = LogFilter(start_time_unix_nano=1)
+    from_statistics = await answer(store, group_by=[SERVICE], order=pb.AGGREGATE_ORDER_GROUP)
+    from_records = await answer(store, group_by=[SERVICE], order=pb.AGGREGATE_ORDER_GROUP, filter=everything)
+    assert from_statistics == from_records
+
+
+async def test_limit_chooses_groups_over_all_buckets(store):
+    response = await answer(store, group_by=[SERVICE], bucket_nanos=HOUR // 60, limit=2)
+    assert response.truncated
+    assert {row.groups[0].value for row in response.rows} == {"svc0", "svc1"}
+    assert len(response.rows) == 2 * len({row.bucket_start_unix_nano for row in response.rows})
+
+
+async def test_values_that_look_like_sql_are_values(store):
+    hostile = "x'] or true --"
+    chosen = LogFilter(services=[hostile], message_contains=hostile, attributes=[AttributeFilter(key=hostile, values=[hostile])])
+    response = await answer(store, filter=chosen, group_by=[pb.FieldRef(attribute=hostile)])
+    assert not response.rows
+
+
+async def test_filter_by_position_pattern_and_trace(store):
+    with store.snapshot() as snapshot:
+        pattern = snapshot.query("select pattern_id from patterns where service = 'svc3'").column(0)[0].as_py()
+    positions = [Position(log_id=7, offset=offset) for offset in (0, 5, 399, 400)]
+    assert (await answer(store, filter=LogFilter(positions=positions))).rows[0].values[0].value == 3
+    assert (await answer(store, filter=LogFilter(pattern_ids=[pattern]))).rows[0].values[0].value == 80
+    assert (await answer(store, filter=LogFilter(pattern_ids=range(1, 200)))).rows[0].values[0].value == 0
+    assert (await answer(store, filter=LogFilter(trace_id=bytes(16)))).rows[0].values[0].value == 0
+
+
+@pytest.mark.parametrize(
+    ("field", "request_"),
+    [
+        ("group_by", {"group_by": [SERVICE] * 9}),
+        ("group_by[0]", {"group_by": [pb.FieldRef()]}),
+        ("group_by[0]", {"group_by": [pb.FieldRef(field=99)]}),
+        ("group_by[0]", {"group_by": [pb.FieldRef(attribute="")]}),
+        ("group_by[0]", {"group_by": [pb.FieldRef(attribute="k" * 257)]}),
+        ("metrics", {"metrics": [pb.Metric()] * 17}),
+        ("metrics[0].of", {"metrics": [pb.Metric(function=pb.AGGREGATE_FUNCTION_SUM, of=SERVICE)]}),
+        ("metrics[0].of", {"metrics": [pb.Metric(function=pb.AGGREGATE_FUNCTION_DISTINCT)]}),
+        ("metrics[0].function", {"metrics": [pb.Metric(function=99)]}),
+        (
+            "metrics[0].quantile",
+            {"metrics": [pb.Metric(function=pb.AGGREGATE_FUNCTION_QUANTILE, of=pb.FieldRef(attribute="a"), quantile=float("nan"))]},
+        ),
+        ("bucket_nanos", {"bucket_nanos": 999_999}),
+        ("bucket_nanos", {"bucket_nanos": 25 * HOUR}),
+        ("time_zone", {"time_zone": "Mars/Olympus"}),
+        ("time_zone", {"time_zone": "../../etc/passwd"}),
+        ("limit", {"limit": 10_000_000}),
+        ("order", {"order": 99}),
+        ("filter.services", {"filter": LogFilter(services=["s"] * 1001)}),
+        ("filter.trace_id", {"filter": LogFilter(trace_id=b"abc")}),
+        ("filter.end_time_unix_nano", {"filter": LogFilter(start_time_unix_nano=5, end_time_unix_nano=5)}),
+        ("filter.start_time_unix_nano", {"filter": LogFilter(start_time_unix_nano=2**63)}),
+        ("filter.min_severity", {"filter": LogFilter(min_severity=99)}),
+        ("filter.max_severity", {"filter": LogFilter(min_severity=9, max_severity=5)}),
+        ("filter.attributes[0].key", {"filter": LogFilter(attributes=[AttributeFilter()])}),
+        ("filter", {"filter": LogFilter(services=["a\0b"])}),
+    ],
+)
+def test_a_field_that_cannot_be_served_is_named(field, request_):
+    with pytest.raises(ServiceError) as caught:
+        aggregates.plan(pb.AggregateLogsRequest(**request_))
+    assert caught.value.metadata["field"] == field
+
+
+async def test_too_many_buckets_are_refused(store):
+    with pytest.raises(ServiceError, match="over 10000"):
+        await answer(store, bucket_nanos=1_000_000)
+
+
+@pytest.mark.parametrize("request_", [{"group_by": [pb.FieldRef(field=pb.LOG_FIELD_TEMPLATE)]}, {"filter": LogFilter(about="x")}])
+def test_what_is_not_served_yet_says_so(request_):
+    with pytest.raises(ServiceError, match="not served"):
+        aggregates.plan(pb.AggregateLogsRequest(**request_))
+
+
+def test_services_alone_are_told_apart():
+    assert filters.where(LogFilter()).services_only
+    assert filters.where(LogFilter(services=["a"])).services_only
+    assert not filters.where(LogFilter(services=["a"], min_severity=9)).services_only
