@@ -1,0 +1,73 @@
+"""The walls behind the gate: a statement that slipped through it still reaches nothing."""
+
+import duckdb
+import pytest
+
+from treering_query.sql import child, gate, wire
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def behind_the_gate(tmp_path, monkeypatch):
+    (tmp_path / "segment.parquet").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    request = wire.Request("", str(tmp_path), ("segment.parquet",), False, 10, 10 * MIB, 128 * MIB, 1, 5.0)
+    connection = child._open(request)
+    child._lock(connection, request)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from read_text('canary.txt')",
+        "select * from 'canary.csv'",
+        "select * from glob('*')",
+        "select * from read_text('segment.parquet/../canary.txt')",
+        "copy (select 1) to 'out.csv'",
+        "attach 'out.duckdb' as x",
+        "export database 'out'",
+        "install httpfs",
+        "load 'x.duckdb_extension'",
+        "set enable_external_access = true",
+        "set allowed_paths = ['/']",
+        "set allowed_directories = ['/']",
+        "set memory_limit = '100GB'",
+        "reset lock_configuration",
+    ],
+)
+def test_nothing_outside_is_reached(behind_the_gate, statement, tmp_path):
+    for name in ("canary.txt", "canary.csv"):
+        (tmp_path / name).write_text("secret\n1")
+    with pytest.raises(duckdb.Error) as caught:
+        behind_the_gate.execute(statement).fetchall()
+    assert "secret" not in str(caught.value)
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith("out")]
+
+
+def test_environment_of_the_child_is_not_a_function(behind_the_gate, monkeypatch):
+    monkeypatch.setenv("TREERING_CANARY", "secret")
+    with pytest.raises(duckdb.Error):
+        behind_the_gate.execute("select getenv('TREERING_CANARY')").fetchall()
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason", "words"),
+    [
+        ("copy logs to 'x.csv'", "SQL_NOT_ALLOWED", "only a single SELECT is allowed; this is COPY"),
+        ("-- why\n/* not */ drop view logs", "SQL_NOT_ALLOWED", "this is DROP"),
+        ("select 1; select 2", "SQL_NOT_ALLOWED", "these are 2 statements"),
+        ("with x as (delete from logs returning *) from x", "SQL_NOT_ALLOWED", "this holds a DELETE"),
+        ("from 'a.csv'", "SQL_NOT_ALLOWED", "only the tables logs and patterns"),
+        ("from lgos", "SQL_ERROR", "lgos does not exist"),
+        (" ", "SQL_ERROR", "the query is empty"),
+        ("selct 1", "SQL_ERROR", "syntax error"),
+    ],
+)
+def test_the_gate_says_why(statement, reason, words):
+    with duckdb.connect(":memory:") as connection, pytest.raises(gate.Refused) as caught:
+        gate.check(connection, statement)
+    assert caught.value.reason == reason
+    assert words in caught.value.message
