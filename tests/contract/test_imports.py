@@ -36,3 +36,19 @@ def test_imports_point_one_way(folder):
 def test_of_the_sdk_services_import_the_contracts_only(folder):
     found = {name for file in (ROOT / folder).rglob("*.py") for name in imported(file) if name.partition(".")[0] == "treering"}
     assert {name for name in found if name != "treering.v1" and not name.startswith("treering.v1.")} == set()
+
+
+EDGES = {"service.py", "delivery.py", "embed_client.py", "index/server.py"}
+"""Where a service meets the wire: handlers, and clients of others."""
+
+
+@pytest.mark.parametrize("name", ["ingest", "embed", "query"])
+def test_only_the_edges_of_a_service_know_grpc(name):
+    package = ROOT / f"services/{name}/treering_{name}"
+    knowing = {
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if "grpc" in {module.partition(".")[0] for module in imported(file)}
+    }
+    assert "service.py" in knowing
+    assert knowing - EDGES == set()
