@@ -251,5 +251,3 @@ async def test_failed_seal_is_tried_again(open_store, fill, monkeypatch):
         await store.seal()
         assert len(failures) == 3
         assert store.board.get(7).releasable_end == 100
-
-
