@@ -1,0 +1,119 @@
+"""Single processes under measurement: started, looked at, stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_BENCH = Path(__file__).parent
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """A running ingest."""
+
+    address: str
+    metrics: str
+    process: psutil.Process
+
+    def rss_mib(self) -> float:
+        """Resident memory, MiB."""
+        return float(self.process.memory_info().rss) / _MIB
+
+    def metric(self, name: str) -> float:
+        """The value of an unlabelled metric."""
+        return scrape(self.metrics)[name]
+
+
+@contextmanager
+def ingest_running(data_dir: Path, sinks: str = "", **settings: str) -> Iterator[Ingest]:
+    """Ingest alone, on a free port, with the given sinks; `settings` by their names, for example `linger_ms="0"`."""
+    own = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "sinks": sinks, **settings}
+    environment = {f"TREERING_INGEST_{name.upper()}": value for name, value in own.items()}
+    with _child([sys.executable, "-m", "treering_ingest"], environment) as process:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        yield Ingest(line["address"], line["metrics"], psutil.Process(process.pid))
+
+
+@contextmanager
+def bare_server_running(directory: Path) -> Iterator[str]:
+    """The bare gRPC server of `floors`; gives its address."""
+    with _child([sys.executable, str(_BENCH / "floors.py"), str(directory)], {}) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+
+
+@contextmanager
+def idle_streams_open(address: str, count: int) -> Iterator[None]:
+    """So many open uploads, from a process of their own."""
+    with _child([sys.executable, str(_BENCH / "idle_streams.py"), address, str(count)], {}) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        yield
+
+
+@contextmanager
+def stopped_sink(data_dir: Path) -> Iterator[str]:
+    """A query service that was stopped in the middle of its work (SIGSTOP); gives its address."""
+    own = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
+    environment = {f"TREERING_QUERY_{name.upper()}": value for name, value in own.items()}
+    with _child([sys.executable, "-m", "treering_query"], environment) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["address"]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield address
+        finally:
+            process.send_signal(signal.SIGCONT)
+
+
+class PeakMemory(threading.Thread):
+    """Looks at a process ten times a second; `peak_mib` is the largest resident memory seen until `stop`."""
+
+    def __init__(self, process: psutil.Process) -> None:
+        super().__init__(daemon=True)
+        self.peak_mib = 0.0
+        self._process = process
+        self._end = threading.Event()
+
+    def run(self) -> None:
+        """Samples."""
+        while not self._end.wait(0.1):
+            self.peak_mib = max(self.peak_mib, self._process.memory_info().rss / _MIB)
+
+    def stop(self) -> float:
+        """Ends and returns the peak."""
+        self._end.set()
+        self.join()
+        return self.peak_mib
+
+
+@contextmanager
+def _child(line: list[str], environment: Mapping[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        line, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env={**os.environ, **environment}
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def scrape(metrics: str) -> dict[str, float]:
+    """Every metric of a service, by name and labels as Prometheus writes them."""
+    with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
