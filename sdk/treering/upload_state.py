@@ -39,6 +39,9 @@ class UploaderOptions(TypedDict, total=False):
     """Records kept until they are durable, bytes; `send` waits when there are more."""
     retry_for_s: float
     """Give up when nothing was acknowledged for this time in spite of retries, seconds. Default 300; `math.inf` never gives up."""
+    acknowledge_within_s: float
+    """Take a connection for dead when batches are on their way and none was acknowledged for this time, seconds: it is cut, and the
+    upload resumes on a new one. Default 30, more than any healthy disk takes; `math.inf` trusts the connection for ever."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ class UploadState:
         self._max_bytes = options.get("max_batch_bytes", MAX_BATCH_BYTES)
         self._max_pending = options.get("max_pending_bytes", MAX_PENDING_BYTES)
         self.linger_s = options.get("linger_s", 0.2)
+        self.acknowledge_within_s = options.get("acknowledge_within_s", 30.0)
+        self._unanswered_since = 0.0
         self._open = _Open()
         self._waiting: deque[Batch] = deque()
         self._in_flight: deque[Batch] = deque()
@@ -192,8 +197,14 @@ class UploadState:
         """How many batches have no acknowledgement yet."""
         return len(self._in_flight)
 
-    def take(self) -> bytes:
+    def overdue_in(self, now: float) -> float | None:
+        """Seconds until the silence of the service has lasted too long; None while nothing is in flight."""
+        return self._unanswered_since + self.acknowledge_within_s - now if self._in_flight else None
+
+    def take(self, now: float) -> bytes:
         """The next request; only when `sendable`."""
+        if not self._in_flight:
+            self._unanswered_since = now
         batch = self._waiting.popleft()
         batch.first_index = self._next_index
         self._next_index += len(batch.refs)
@@ -201,8 +212,9 @@ class UploadState:
         self._in_flight.append(batch)
         return batch.request(self.producer_id)
 
-    def acknowledge(self, response: StreamLogsResponse) -> None:
+    def acknowledge(self, response: StreamLogsResponse, now: float) -> None:
         """Takes in what the service says about the batches up to a sequence."""
+        self._unanswered_since = now
         done: list[Batch] = []
         while self._in_flight and self._in_flight[0].sequence <= response.last_durable_sequence:
             done.append(self._finish(self._in_flight.popleft()))

@@ -76,7 +76,7 @@ class Uploader:
         with self._changed:
             self._state.seal()
             self._changed.notify_all()
-            done = self._changed.wait_for(lambda: self._state.idle or self._failure, timeout)
+            done = self._changed.wait_for(lambda: self._state.idle or self._failure or self._aborted, timeout)
             self._check()
             return bool(done)
 
@@ -120,7 +120,7 @@ class Uploader:
 
     def _wait_for_room(self) -> None:
         started = time.monotonic()
-        self._changed.wait_for(lambda: not self._state.full or self._failure or self._closing)
+        self._changed.wait_for(lambda: not self._state.full or self._failure or self._closing or self._aborted)
         self._state.blocked_s += time.monotonic() - started
 
     def _check(self) -> None:
@@ -166,7 +166,7 @@ class Uploader:
         try:
             self._stream()
         except grpc.RpcError as failure:
-            error = from_call(failure, self._address)
+            error = self._silence() or from_call(failure, self._address)
         with self._changed:
             self._state.broke()
             unfinished = not (self._aborted or self._state.idle)
@@ -174,15 +174,16 @@ class Uploader:
             self._pause(error)
 
     def _stream(self) -> None:
-        """One call: gRPC's thread draws requests, this one reads acknowledgements."""
+        """One call: gRPC's thread draws requests, this one reads acknowledgements, a third sees to it that they come."""
         over = threading.Event()
         call = self._open_stream(self._requests(over))
         with self._changed:
             self._cancel = call.cancel
+        threading.Thread(target=self._watch, args=(call.cancel, over), name="treering-uploader-watch", daemon=True).start()
         try:
             for response in call:
                 with self._changed:
-                    self._state.acknowledge(response)
+                    self._state.acknowledge(response, time.monotonic())
                     self._patience.succeeded()
                     self._changed.notify_all()
         finally:
@@ -197,8 +198,24 @@ class Uploader:
                     self._wait_for_change()
                 if over.is_set() or not self._state.sendable:
                     return
-                request = self._state.take()
+                request = self._state.take(time.monotonic())
+                self._changed.notify_all()
             yield request
+
+    def _watch(self, cancel: Callable[[], object], over: threading.Event) -> None:
+        """Cuts a connection that stays up and says nothing: gRPC's own pings are answered by a service that hangs, too."""
+        with self._changed:
+            while not over.is_set():
+                left = self._state.overdue_in(time.monotonic())
+                if left is not None and left <= 0:
+                    cancel()
+                    return
+                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
+
+    def _silence(self) -> TreeringError | None:
+        """The error of a call that `_watch` cut."""
+        left = self._state.overdue_in(time.monotonic())
+        return silent(self._address, self._state.acknowledge_within_s) if left is not None and left <= 0 else None
 
     def _finished(self) -> bool:
         return self._aborted or (self._closing and self._state.idle)
@@ -213,6 +230,11 @@ class Uploader:
                 self._state.recover(error)
                 return
             self._changed.wait_for(lambda: self._aborted, self._patience.delay(error, time.monotonic()))
+
+
+def silent(address: str, seconds: float) -> TreeringError:
+    """The error of a connection that was cut because no acknowledgement came."""
+    return UnavailableError(f"{address} keeps the connection, but acknowledged nothing for {seconds:g} s")
 
 
 def as_encoded(request: bytes) -> bytes:

@@ -10,7 +10,7 @@ import grpc
 
 from treering.errors import ProducerError, TreeringError, UnavailableError, from_call
 from treering.upload_state import Patience, UploaderOptions, UploadResult, UploadState
-from treering.uploader import FATAL, STREAM_METHOD, as_encoded
+from treering.uploader import FATAL, STREAM_METHOD, as_encoded, silent
 from treering.v1.ingest_pb2 import StreamLogsResponse
 from treering.v1.log_pb2 import LogRecord
 
@@ -34,7 +34,7 @@ class AsyncUploader:
         if self._state.full:
             started = time.monotonic()
             async with self._changed:
-                await self._changed.wait_for(lambda: not self._state.full or self._failure or self._closing)
+                await self._changed.wait_for(lambda: not self._state.full or self._failure or self._closing or self._aborted)
             self._state.blocked_s += time.monotonic() - started
         self._check()
         first = self._state.due_in(0.0) is None
@@ -47,7 +47,7 @@ class AsyncUploader:
         self._start()
         async with self._changed:
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._state.idle or self._failure)
+            await self._changed.wait_for(lambda: self._state.idle or self._failure or self._aborted)
         self._check()
 
     async def close(self) -> UploadResult:
@@ -131,6 +131,10 @@ class AsyncUploader:
             await self._stream()
         except grpc.aio.AioRpcError as failure:
             error = from_call(failure, self._address)
+        except asyncio.CancelledError:
+            if not self._overdue() or _is_cancelled():
+                raise
+            error = silent(self._address, self._state.acknowledge_within_s)  # `_watch` cut the call, nobody this task
         self._state.broke()
         if not self._state.idle:
             await self._pause(error)
@@ -138,19 +142,38 @@ class AsyncUploader:
     async def _stream(self) -> None:
         over = asyncio.Event()
         call = self._open_stream(self._requests(over.is_set))
+        watch = asyncio.create_task(self._watch(call.cancel))
         try:
             async for response in call:
-                self._state.acknowledge(response)
+                self._state.acknowledge(response, time.monotonic())
                 self._patience.succeeded()
                 await self._notify()
         finally:
             over.set()
+            watch.cancel()
             call.cancel()
             await self._notify()
 
     async def _requests(self, over: Callable[[], bool]) -> AsyncIterator[bytes]:
         while await self._wait_for(over):
-            yield self._state.take()
+            request = self._state.take(time.monotonic())
+            await self._notify()
+            yield request
+
+    async def _watch(self, cancel: Callable[[], object]) -> None:
+        """Cuts a connection that stays up and says nothing: gRPC's own pings are answered by a service that hangs, too."""
+        async with self._changed:
+            while not self._overdue():
+                try:
+                    async with asyncio.timeout(self._state.overdue_in(time.monotonic())):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+        cancel()
+
+    def _overdue(self) -> bool:
+        left = self._state.overdue_in(time.monotonic())
+        return left is not None and left <= 0
 
     async def _pause(self, error: TreeringError) -> None:
         if isinstance(error, FATAL):
@@ -160,3 +183,8 @@ class AsyncUploader:
             self._state.recover(error)
             return
         await asyncio.sleep(self._patience.delay(error, time.monotonic()))
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,6 +1,7 @@
 """A model of ingest that is obvious, keeps everything in memory, and fails on demand."""
 
 import hashlib
+import threading
 from collections import deque
 from concurrent import futures
 
@@ -25,7 +26,7 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
 
     `faults` are taken one for each batch that comes: "ok", "lost" (stored, then the stream breaks before the acknowledgement), "refused"
     (RESOURCE_EXHAUSTED), "broken" (the stream breaks, nothing stored), "ended" (the stream ends as if all were well), "forgotten" (the log
-    forgets all producers, and its records of them).
+    forgets all producers, and its records of them), "silent" (stored, and never another word until the caller ends the stream).
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,11 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
             index += len(request.records)
             if fault == "lost":
                 self._abort(context, UNAVAILABLE)
+            if fault == "silent":
+                ended = threading.Event()
+                if context.add_callback(ended.set):
+                    ended.wait()
+                return
             yield response
 
     def GetIngestStatus(self, request, context):

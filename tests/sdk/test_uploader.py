@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from treering import Client, LogRecord, ProducerError, UnavailableError
+from treering import AsyncClient, Client, LogRecord, ProducerError, UnavailableError
 
 SMALL = {"linger_s": math.inf, "max_batch_records": 10}
 
@@ -163,6 +163,58 @@ def test_abort_returns_at_once_and_an_ended_uploader_takes_nothing(client, servi
     with pytest.raises(ValueError, match="closed"):
         uploader.send(LogRecord(message="text"))
     serving.start()
+
+
+def test_a_service_that_keeps_the_connection_and_says_nothing_is_left(client, ingest):
+    ingest.faults.extend(["ok", "silent", "ok", "silent"])
+    result = upload(client, 95, acknowledge_within_s=0.2)
+    assert ingest.stored == [f"record {number}" for number in range(95)]
+    assert (result.accepted, result.duplicate) == (95, 0)
+    assert result.reconnects == 2
+
+
+async def test_a_service_that_says_nothing_is_left_by_the_async_uploader_too(serving, ingest):
+    ingest.faults.extend(["ok", "silent", "ok", "silent"])
+    async with AsyncClient(serving.endpoints) as client:
+        uploader = client.uploader(**SMALL, acknowledge_within_s=0.2)
+        for record in records(95):
+            await uploader.send(record)
+        result = await uploader.close()
+    assert ingest.stored == [f"record {number}" for number in range(95)]
+    assert (result.accepted, result.duplicate, result.reconnects) == (95, 0, 2)
+
+
+def test_silence_for_too_long_ends_the_upload_with_its_reason(client, ingest):
+    ingest.faults.extend(["silent"] * 100)
+    uploader = client.uploader(acknowledge_within_s=0.1, retry_for_s=0)
+    uploader.send(LogRecord(message="text"))
+    with pytest.raises(UnavailableError, match=r"acknowledged nothing for 0\.1 s"):
+        uploader.close()
+
+
+def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
+    ingest.faults.append("silent")
+    uploader = client.uploader(**SMALL, max_pending_bytes=500)
+    raised = []
+
+    def wait_in(method):
+        with pytest.raises(ValueError, match="closed") as caught:
+            method()
+        raised.append(caught.value)
+
+    def send_all():
+        for record in records(1_000):
+            uploader.send(record)
+
+    waiting = [threading.Thread(target=wait_in, args=(method,)) for method in (send_all, uploader.flush)]
+    waiting[0].start()
+    with uploader._changed:
+        assert uploader._changed.wait_for(lambda: uploader._state.full, 30)
+    waiting[1].start()
+    uploader.abort()
+    for thread in waiting:
+        thread.join(30)
+    assert len(raised) == 2
 
 
 def test_an_error_inside_the_with_block_is_not_hidden(client):
