@@ -29,6 +29,9 @@ def up(
     embed_port: _Port = 4702,
     query_port: _Port = 4703,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the services' logs here instead of keeping them in files.")] = False,
+    max_restart_delay: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="Longest pause before a service that keeps ending is started again.")
+    ] = 10.0,
     json: Annotated[bool, typer.Option("--json", help="The ready line is JSON anyway.")] = False,
 ) -> None:
     """Run the three services on this machine until Ctrl-C; prints one JSON line when all of them serve."""
@@ -40,7 +43,7 @@ def up(
     ports = {"ingest": ingest_port, "embed": embed_port, "query": query_port}
     lock = InstanceLock(data_dir)
     try:
-        asyncio.run(_run(Options(data_dir, ports, verbose), lock))
+        asyncio.run(_run(Options(data_dir, ports, verbose, max_restart_delay), lock))
     finally:
         lock.release()
 

@@ -15,7 +15,6 @@ KILL_AFTER_S = 20.0
 """How long a child may take to drain, seconds, before it is killed: longer than the services' own drain of 10."""
 
 _FIRST_DELAY_S = 0.1
-_LONGEST_DELAY_S = 10.0
 _SETTLED_S = 30.0
 _MAX_LINE_BYTES = 1024 * 1024
 
@@ -31,14 +30,18 @@ class Child:
         environment: Its settings.
         log: Takes its standard error.
         say: Told what happens, in words.
+        longest_delay_s: Longest pause before it is started again, seconds.
     """
 
-    def __init__(self, name: str, environment: Mapping[str, str], log: LogFile, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, environment: Mapping[str, str], log: LogFile, say: Callable[[str], None], longest_delay_s: float = 10.0
+    ) -> None:
         self.name = name
         self.pid = 0
         self._environment = environment
         self._log = log
         self._say = say
+        self._longest_delay_s = longest_delay_s
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._has_served = False
@@ -57,7 +60,8 @@ class Child:
                 return
             if code == 1 and not self._has_served:
                 raise Refusal(f"{self.name} cannot start: {self._log.reason()}")
-            delay_s = _FIRST_DELAY_S if time.monotonic() - started > _SETTLED_S else min(_LONGEST_DELAY_S, delay_s * 2)
+            settled = time.monotonic() - started > _SETTLED_S
+            delay_s = min(self._longest_delay_s, _FIRST_DELAY_S if settled else delay_s * 2)
             self._say(f"{self.name} ended ({_how(code)}); starting it again in {delay_s:g} s, its log is {self._log.path}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):

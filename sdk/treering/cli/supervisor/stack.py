@@ -34,6 +34,8 @@ class Options:
     """The port of each service; 0 is any free one."""
     verbose: bool = False
     """Show the services' logs instead of keeping them in files."""
+    longest_restart_delay_s: float = 10.0
+    """Longest pause before a service that ended is started again, seconds; pauses grow up to this while it keeps ending soon."""
 
 
 class PortTakenError(Exception):
@@ -54,7 +56,9 @@ class Stack:
         self.settings = {name: _settings(name, options.data_dir.absolute(), self.addresses, metrics[name]) for name in SERVICES}
         logs = options.data_dir / "logs"
         self._logs = {name: LogFile(logs / f"{name}.log", verbose=options.verbose) for name in SERVICES}
-        self.children = {name: Child(name, self.settings[name], self._logs[name], say) for name in SERVICES}
+        self.children = {
+            name: Child(name, self.settings[name], self._logs[name], say, options.longest_restart_delay_s) for name in SERVICES
+        }
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Keeps the services running until cancelled, and stops them then; calls `on_ready` once, when all of them serve.
