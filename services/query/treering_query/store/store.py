@@ -1,6 +1,7 @@
 """The store: a sink of the log that keeps its records hot, seals them, and gives snapshots of everything."""
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -191,16 +192,15 @@ class Store:
             await self.seal()
 
     async def _until_due(self) -> None:
-        while not self._full():
-            age = time.monotonic() - self._oldest
-            left = self._bounds.age_s - age if self._view.active else None
-            if left is not None and left <= 0:
-                return
-            try:
-                async with asyncio.timeout(left), self._changed:
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+        """Returns when the active lot is due. Looks under the lock, so that a delivery which fills it meanwhile is not missed."""
+        async with self._changed:
+            while not self._full():
+                left = self._oldest + self._bounds.age_s - time.monotonic() if self._view.active else None
+                if left is not None and left <= 0:
+                    return
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._changed.wait()
 
     async def seal(self) -> None:
         """Seals what is hot now; tries again until it succeeds."""
