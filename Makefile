@@ -7,11 +7,13 @@ BIN := .venv/bin
 READY := .venv/.ready
 DATA_DIR ?= treering-data
 PYTEST_ARGS ?=
+CYCLES ?= 200
+SEED ?= 1
 
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test up check fix proto tables clean
+.PHONY: help demo test crash up check bench-query fix proto tables clean
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -25,6 +27,9 @@ demo: $(READY) ## A shop, a day, an incident: send 50,000 records, then search, 
 
 test: $(READY) ## All tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+crash: $(READY) ## kill -9 of services and of all, 200 times (CYCLES=20 SEED=7): nothing lost, nothing repeated
+	@$(BIN)/python -m tests.crash --cycles $(CYCLES) --seed $(SEED)
 
 up: $(READY) ## The three services on this machine, until Ctrl-C; DATA_DIR=... elsewhere
 	@$(BIN)/treering up --data-dir '$(DATA_DIR)'
