@@ -253,3 +253,39 @@ async def test_segments_go_once_every_sink_has_them_safe(running, request_of, im
     async with serving(fresh, first), running(sinks=f"one={first}") as (process, _):
         await until(lambda: fresh.starts, process)
         assert fresh.starts[0] == start
+
+
+@pytest.mark.parametrize("error", [asyncio.InvalidStateError("RPC already finished."), ZeroDivisionError("nobody foresaw this")])
+async def test_a_call_that_is_over_in_the_middle_of_a_write_is_followed_by_a_new_one(running, request_of, impatient, monkeypatch, error):
+    class DyingCall:
+        """As gRPC's call when the peer is killed between two writes: the write fails first, the read has not noticed yet."""
+
+        def __init__(self, call):
+            self._call, self._writes = call, 0
+            self.read, self.cancel = call.read, call.cancel
+
+        async def write(self, request):
+            self._writes += 1
+            if self._writes == 2:
+                raise error
+            await self._call.write(request)
+
+    class Stub:
+        calls = 0
+
+        def __init__(self, channel):
+            self._stub = delivery_stub(channel)
+
+        def DeliverLogs(self):
+            Stub.calls += 1
+            call = self._stub.DeliverLogs()
+            return DyingCall(call) if Stub.calls == 1 else call
+
+    delivery_stub = delivery_module.SinkServiceStub
+    monkeypatch.setattr(delivery_module, "SinkServiceStub", Stub)
+    sink = Keeps()
+    async with serving(sink) as address, running(sinks=f"one={address}") as (_process, stub):
+        answer = await upload(stub, request_of, 0, 3, 10)
+        await sink.holds(answer.log_id, 30)
+    assert sink.messages == [f"record {number}" for number in range(30)]
+    assert Stub.calls >= 2

@@ -118,6 +118,9 @@ class Delivery:
                 await self._deliver()
             except (grpc.aio.AioRpcError, SinkFault, CorruptLogError, OSError) as error:
                 self._note(error)
+            except Exception as error:  # noqa: BLE001 - a delivery that ends unseen is never tried again, and the log grows for ever
+                _LOG.exception("delivery failed; it is tried again", sink=self.state.name, address=self.state.address)
+                self._note(error)
             pause = RECONNECT_FIRST_S if self.state.connected else min(pause * 2, RECONNECT_MAX_S)
             self.state.connected = False
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
@@ -134,7 +137,7 @@ class Delivery:
         async with grpc.aio.insecure_channel(self.state.address, options=_CHANNEL_OPTIONS) as channel:
             call: _Call = SinkServiceStub(channel).DeliverLogs()
             start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
-            await call.write(DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))
+            await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))
             first = await self._read_progress(call)
             self._check_not_ahead(first)
             self._connected(first)
@@ -192,7 +195,15 @@ class Delivery:
             if frames := await asyncio.to_thread(cursor.read, DELIVERY_REQUEST_BYTES):
                 sent = frames[-1].end_offset
                 window.sent(sent, sum(len(frame.payload) for frame in frames))
-                await call.write(_request(frames, self._log.synced.offset))
+                await _write(call, _request(frames, self._log.synced.offset))
+
+
+async def _write(call: "_Call", request: DeliverLogsRequest) -> None:
+    """Writes, and calls a stream that is over a fault of the sink: gRPC names that as if we had used the call wrongly."""
+    try:
+        await call.write(request)
+    except asyncio.InvalidStateError:
+        raise SinkFault("the sink ended the delivery") from None
 
 
 def _request(frames: list[Frame], log_end_offset: int) -> DeliverLogsRequest:
