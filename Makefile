@@ -13,7 +13,7 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench-query fix proto tables clean
+.PHONY: help demo test crash up check bench-query eval grouping fix proto tables clean
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -45,6 +45,17 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/words.py
+
+bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
+	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
+
+eval: $(READY) ## Search quality by judged searches, the product itself: LOGS=folder of JSON lines QUERIES=file of searches
+	@test -n '$(LOGS)' -a -n '$(QUERIES)' || { echo 'make eval LOGS=folder QUERIES=file; bench/eval.py describes both' >&2; exit 2; }
+	@$(BIN)/python bench/eval.py '$(LOGS)' '$(QUERIES)' $(BENCH_ARGS)
+
+grouping: $(READY) ## How well and how fast messages are grouped: LOGS=folder of JSON lines with template_id
+	@test -n '$(LOGS)' || { echo 'make grouping LOGS=folder; bench/grouping.py describes it' >&2; exit 2; }
+	@$(BIN)/python bench/grouping.py '$(LOGS)' $(BENCH_ARGS)
 
 fix: $(READY) ## What can be put right by machine: format, lint, contracts' layout, documented tables
 	$(BIN)/ruff check --fix

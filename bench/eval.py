@@ -5,7 +5,8 @@
 LOGS       a folder of *.jsonl; every record must name its document in attributes (by default `source` and `template_id`)
 QUERIES    JSON lines: {"qid", "query", "kind", "relevant": {"Source:Template": 1 or 2}, "overlap"?: "none" or "some"}
 
-Prints nDCG@10, MRR@10 and recall@10 by kind for each mode, beside a plain BM25 over the same lines, with latency at the client.
+Prints nDCG@10, MRR@10 and recall@10 by kind for each mode, beside a plain BM25 over the same lines, with latency at the client; then,
+where the lines say which group they belong to (`template_id`), how well grouping finds these groups, as `grouping.py` measures it.
 """
 
 import argparse
@@ -17,6 +18,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from grouping import mean as grouping_mean
+from grouping import measure as grouping_of
+from grouping import read_samples
 from ranking import CUT, Bm25, Judged, distinct, mean_by_kind, quality
 from stack import Stack, conditions, running
 
@@ -55,8 +59,8 @@ def search_all(client: Client, searches: Iterable[Judged], mode: Mode, names: Se
 
 def baseline(lines: Sequence[dict[str, object]], searches: Iterable[Judged], names: Sequence[str]) -> dict[str, object]:
     """The same searches answered by BM25 over the lines."""
-    index = Bm25([f"{line.get('service', '')} {line['message']}" for line in lines])
-    name = [":".join(str(line[part]) for part in names) for line in lines]
+    index = Bm25([f"{line.get('service', '')} {line.get('message', '')}" for line in lines])
+    name = [":".join(str(line.get(part, "")) for part in names) for line in lines]
     rows = [(judged, quality(distinct(name[hit] for hit in index.rank(judged.text))[:CUT], judged.grades)) for judged in searches]
     return {"quality": mean_by_kind(rows)}
 
@@ -64,6 +68,8 @@ def baseline(lines: Sequence[dict[str, object]], searches: Iterable[Judged], nam
 def measure(stack: Stack, logs: Path, searches: Sequence[Judged], names: Sequence[str]) -> dict[str, object]:
     """Sends the logs, waits until they can be found, and runs everything."""
     files = sorted(logs.glob("*.jsonl"))
+    if not files:
+        raise SystemExit(f"no *.jsonl file in {logs}")
     started = time.perf_counter()
     stack.command("send", *map(str, files), "--wait", "--json")
     sent = time.perf_counter() - started
@@ -71,7 +77,14 @@ def measure(stack: Stack, logs: Path, searches: Sequence[Judged], names: Sequenc
         client.search_logs(searches[0].text)
         found: dict[str, object] = {mode: search_all(client, searches, mode, names) for mode in MODES}
     lines = [line for file in files for line in read_lines(file)]
-    return {"records": len(lines), "send_and_wait_s": round(sent, 2), **found, "bm25": baseline(lines, searches, names)}
+    found |= {"bm25": baseline(lines, searches, names), "grouping": grouping(logs)}
+    return {"records": len(lines), "send_and_wait_s": round(sent, 2), **found}
+
+
+def grouping(logs: Path) -> dict[str, float]:
+    """Grouping accuracy of templates, the mean over the files that name true groups; empty when none does."""
+    results = {sample.system: grouping_of(sample) for sample in read_samples(logs)}
+    return {"systems": len(results), **grouping_mean(results)["templates"]} if results else {}
 
 
 def table(results: dict[str, object]) -> str:
@@ -84,6 +97,10 @@ def table(results: dict[str, object]) -> str:
             out.append(f"{system:10} {kind:18} {row['searches']:4} {row['ndcg']:8.3f} {row['mrr']:8.3f} {row['recall']:9.3f}")
         if "latency" in block:
             out.append(f"{system:10} latency at the client: median {block['latency']['p50_ms']} ms, p95 {block['latency']['p95_ms']} ms")
+    groups = results["grouping"]
+    assert isinstance(groups, dict)
+    if groups:
+        out.append(f"grouping, mean over {groups['systems']} files: GA {groups['ga']:.3f}, FGA {groups['fga']:.3f}")
     return "\n".join(out)
 
 

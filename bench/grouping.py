@@ -63,11 +63,12 @@ def accuracy(found: Sequence[object], true: Sequence[object]) -> Accuracy:
 
 
 def read_samples(folder: Path) -> Iterator[Sample]:
-    """The samples of a folder, by name of the system."""
+    """The samples of a folder, by name of the system; files with a line that does not name its group are left out."""
+    names = ("service", "message", "template_id")
     for path in sorted(folder.glob("*.jsonl")):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        columns = ([row[name] for row in rows] for name in ("service", "message", "template_id"))
-        yield Sample(path.stem, *columns)
+        rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+        if all(name in row for row in rows for name in names):
+            yield Sample(path.stem, *([row[name] for row in rows] for name in names))
 
 
 def measure(sample: Sample) -> dict[str, Accuracy]:
@@ -143,7 +144,7 @@ def main() -> None:
     arguments = parser.parse_args()
     samples = list(read_samples(arguments.logs))
     if not samples:
-        parser.error(f"no *.jsonl file in {arguments.logs}")
+        parser.error(f"no *.jsonl file in {arguments.logs} names groups: its lines want service, message and template_id")
     results = {sample.system: measure(sample) for sample in samples}
     lines_per_second = speeds(samples)
     if arguments.json:
