@@ -64,6 +64,16 @@ def idle_streams_open(address: str, count: int) -> Iterator[None]:
 
 
 @contextmanager
+def query_running(data_dir: Path, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The query service alone, on a free port; gives its address and its process."""
+    own = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", **settings}
+    environment = {f"TREERING_QUERY_{name.upper()}": value for name, value in own.items()}
+    with _child([sys.executable, "-m", "treering_query"], environment) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["address"], psutil.Process(process.pid)
+
+
+@contextmanager
 def stopped_sink(data_dir: Path) -> Iterator[str]:
     """A query service that was stopped in the middle of its work (SIGSTOP); gives its address."""
     own = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}

@@ -27,6 +27,7 @@ class Figure:
         at_least: Promised lower bound of `value`.
         at_most: Promised upper bound of `value`.
         ratio_at_least: Promised lower bound of value / floor.
+        ratio_at_most: Promised upper bound of value / floor.
         runs: The single values.
     """
 
@@ -37,6 +38,7 @@ class Figure:
     at_least: float | None = None
     at_most: float | None = None
     ratio_at_least: float | None = None
+    ratio_at_most: float | None = None
     runs: tuple[float, ...] = ()
 
     @property
@@ -49,7 +51,9 @@ class Figure:
         """Whether every promise holds."""
         high_enough = self.at_least is None or self.value >= self.at_least
         low_enough = self.at_most is None or self.value <= self.at_most
-        return high_enough and low_enough and (self.ratio_at_least is None or (self.ratio or 0) >= self.ratio_at_least)
+        fast_enough = self.ratio_at_least is None or (self.ratio or 0) >= self.ratio_at_least
+        near_enough = self.ratio_at_most is None or (self.ratio or 0) <= self.ratio_at_most
+        return high_enough and low_enough and fast_enough and near_enough
 
 
 def of_runs(name: str, unit: str, runs: Sequence[float], floors: Sequence[float] = (), **promises: float) -> Figure:
@@ -84,6 +88,6 @@ def _number(value: float) -> str:
 
 
 def _promise(figure: Figure) -> str:
-    bounds = {">=": figure.at_least, "<=": figure.at_most, "ratio >=": figure.ratio_at_least}
+    bounds = {">=": figure.at_least, "<=": figure.at_most, "ratio >=": figure.ratio_at_least, "ratio <=": figure.ratio_at_most}
     words = [f"{sign} {bound:,g}" for sign, bound in bounds.items() if bound is not None]
     return f"{', '.join(words)}: {'kept' if figure.kept else 'MISSED'}" if words else ""

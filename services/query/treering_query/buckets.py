@@ -1,7 +1,7 @@
 """Time buckets: where they start, in a time zone.
 
-Buckets of at most a day start at multiples of their length since each local midnight, in elapsed time: on the day when clocks change,
-an hour's buckets number 23 or 25 and each is an hour long. Longer ones are whole days, counted from 1970-01-01 of the zone.
+Buckets shorter than a day start at multiples of their length since each local midnight, in elapsed time: on the day when clocks change,
+an hour's buckets number 23 or 25 and each is an hour long. Others are whole local days, counted from 1970-01-01 of the zone.
 """
 
 from dataclasses import dataclass

@@ -133,7 +133,28 @@ def _positions(conditions: _Conditions, log_filter: LogFilter) -> None:
 
 def _message(conditions: _Conditions, log_filter: LogFilter) -> None:
     if log_filter.message_contains:
-        conditions.add("message", f"contains(lower(message), lower({conditions.bind(log_filter.message_contains)}::varchar))")
+        conditions.add("message", _contains(conditions, log_filter.message_contains))
+
+
+def _contains(conditions: _Conditions, text: str) -> str:
+    """Upper and lower case alike. A regular expression takes two thirds of the time that lowering every message takes (and of ILIKE)."""
+    if text.isascii() and len(text) <= _SHORT:
+        return f"regexp_matches(message, {conditions.bind(''.join(map(_either_case, text)))}::varchar)"
+    return f"contains(lower(message), lower({conditions.bind(text)}::varchar))"
+
+
+_SHORT = 200
+"""Up to so many characters are looked for as a regular expression: longer ones make large automata."""
+
+_MORE_CASES = {"i": "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "k": "\N{KELVIN SIGN}"}
+"""What besides its capital the database lowers to an ASCII letter."""
+
+
+def _either_case(letter: str) -> str:
+    """One ASCII character as a regular expression."""
+    if letter.isalpha():
+        return f"[{letter.lower()}{letter.upper()}{_MORE_CASES.get(letter.lower(), '')}]"
+    return f"\\x{ord(letter):02x}"
 
 
 _MAX_LENGTHS = {

