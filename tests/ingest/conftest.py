@@ -1,6 +1,8 @@
 import errno
 import itertools
+import sys
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -12,6 +14,8 @@ from treering.v1.log_pb2 import LogRecord
 from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
 from treering_ingest.wal import Batch, LogConfig, PosixFileSystem, open_log
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def make_batch(producer_id=b"", sequence=0, count=1, text="something happened", arrival=1_000):

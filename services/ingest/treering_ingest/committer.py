@@ -159,6 +159,9 @@ class Committer:
                 await self._commit(self._take_group())
         except LogFailedError as error:
             self._fail(error)
+        except Exception as error:  # noqa: BLE001 - whatever it is: who waits is told, and the process ends, as for a disk that failed
+            _LOG.exception("the log cannot be written")
+            self._fail(LogFailedError(f"the log cannot be written: {type(error).__name__}"))
         if not self.failure and self._pending:
             self._fail(LogFailedError("the disk is full and the service is stopping; these batches are not stored"))
 

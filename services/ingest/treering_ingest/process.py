@@ -17,8 +17,8 @@ from treering_ingest.service import SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
 from treering_ingest.wakeup import Wakeup
-from treering_ingest.wal import Log, LogConfig, PosixFileSystem, open_log
-from treering_runtime.data_dir import DataDir
+from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
+from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.server import Server, announce, until_signalled
 from treering_runtime.telemetry import MetricsServer, new_registry
@@ -109,8 +109,12 @@ class IngestProcess:
     def _open_log(self) -> Log:
         path = self.settings.data_dir / "wal"
         try:
-            path.mkdir(mode=0o700, exist_ok=True)
+            make_directory(path)
             return open_log(PosixFileSystem(path), LogConfig(segment_bytes=self.settings.segment_bytes))
+        except DiskFullError as error:
+            raise StartError(f"{error}: there is no room to begin a segment of the log; free some space, then start again") from error
+        except LogFailedError as error:
+            raise StartError(f"{error}; look at the disk, then start again") from error
         except OSError as error:
             raise StartError(f"{path} cannot be used: {error.strerror}; check that this user owns it and may write there") from error
 

@@ -28,7 +28,7 @@ class DataDir:
         self.path = path
         self._lock = FileLock(path / "LOCK", mode=0o600)
         try:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_directory(path)
             self._lock.acquire(timeout=0)
             self.version = _stamp(path / FORMAT_FILE, kind, version)
         except Timeout:
@@ -72,6 +72,15 @@ def write_atomically(file: Path, content: bytes) -> None:
         os.close(descriptor)
     temporary.replace(file)
     sync_directory(file.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Creates a private directory with its parents, each name on disk: what is synced inside a directory is lost with its name."""
+    if path.is_dir():
+        return
+    make_directory(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

@@ -8,6 +8,9 @@ from typing import Protocol
 _MAX_BUFFERS = 1024
 """IOV_MAX of Linux: buffers in one `writev`."""
 
+_COPY_BYTES = 1024 * 1024
+"""Bytes that are read and written at once."""
+
 
 class File(Protocol):
     """An open file. Every method may raise OSError."""
@@ -44,6 +47,12 @@ class FileSystem(Protocol):
 
     def open(self, name: str, *, writable: bool = False) -> File:
         """A file that exists."""
+
+    def rewrite(self, name: str, position: int) -> None:
+        """Writes what is in a file from `position` on once more, the same bytes in the same places, and makes the file durable.
+
+        After a failed sync the system may show bytes that never reached the disk and that no later sync would write.
+        """
 
     def rename(self, old: str, new: str) -> None:
         """Moves a file over another name atomically."""
@@ -117,6 +126,17 @@ class PosixFileSystem:
         """As the protocol says."""
         mode = os.O_RDWR | os.O_APPEND if writable else os.O_RDONLY
         return PosixFile(os.open(self.path / name, mode | os.O_CLOEXEC))
+
+    def rewrite(self, name: str, position: int) -> None:
+        """As the protocol says."""
+        # not O_APPEND: with it, Linux appends whatever position is given
+        descriptor = os.open(self.path / name, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            while content := os.pread(descriptor, _COPY_BYTES, position):
+                position += os.pwrite(descriptor, content, position)
+            _sync_data(descriptor)
+        finally:
+            os.close(descriptor)
 
     def rename(self, old: str, new: str) -> None:
         """As the protocol says."""

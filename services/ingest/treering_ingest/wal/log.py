@@ -172,14 +172,15 @@ class Log:
 
         Args:
             below_offset: Every sink has everything below it safe.
-            min_age_s: Segments sealed less than this many seconds ago stay.
+            min_age_s: Segments sealed less than this many seconds ago stay. One that a clock ahead of its time sealed further in the
+                future counts as old: it would stay for years.
             min_bytes: At least this many bytes of segments stay.
 
         Raises:
             LogFailedError: The disk failed, now or before.
         """
         self._check_usable()
-        gone = self._removable(below_offset, self._clock() - int(min_age_s * 1e9), min_bytes)
+        gone = self._removable(below_offset, int(min_age_s * 1e9), min_bytes)
         if not gone:
             return []
         try:
@@ -192,11 +193,11 @@ class Log:
             raise self._undone(None, error) from error
         return gone
 
-    def _removable(self, below_offset: int, sealed_before: int, min_bytes: int) -> list[SegmentName]:
-        gone, left = [], sum(info.size_bytes for info in self.segments)
+    def _removable(self, below_offset: int, min_age_ns: int, min_bytes: int) -> list[SegmentName]:
+        gone, left, now = [], sum(info.size_bytes for info in self.segments), self._clock()
         for info in self._sealed if self._active else self._sealed[:-1]:
             left -= info.size_bytes
-            if info.end_offset > below_offset or info.sealed_unix_nano > sealed_before or left < min_bytes:
+            if info.end_offset > below_offset or abs(now - info.sealed_unix_nano) < min_age_ns or left < min_bytes:
                 break
             gone.append(info.name)
         return gone

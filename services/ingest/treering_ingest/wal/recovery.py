@@ -124,18 +124,18 @@ def recover_newest(
         if size < header.start.position:
             raise CorruptLogError(name.file, size, "the file ends inside the producers")
         reader, producers, torn = SegmentReader(file, header), decode_snapshot(header.snapshot, capacity), None
-        count = 0
+        count, durable = 0, header.start.position
         try:
             for frame in reader.frames(footer.length if footer else size):
                 replay(producers, frame)
-                count += 1
+                count, durable = count + 1, frame.synced_position
         except BadFrameError as bad:
             if proof := proof_of_damage(reader, bad, size):
                 raise CorruptLogError(name.file, bad.position, f"{bad.problem}, and {proof}") from bad
             torn = _cut(files, file, name, bad)
-        file.sync()
     finally:
         file.close()
+    files.rewrite(name.file, durable)
     return Newest(name, header, producers, count, reader.link, footer), torn
 
 

@@ -1,0 +1,152 @@
+"""Power cuts one by one: each case is a promise, and what it would take to break it."""
+
+import errno
+
+import pytest
+from simulated_disk import SECTOR, PowerCutError, SimulatedDisk
+
+from treering_ingest.process import IngestProcess
+from treering_ingest.settings import IngestSettings
+from treering_ingest.wal import LogConfig, LogCursor, LogFailedError, PosixFileSystem, open_log
+from treering_ingest.wal.filesystem import PosixFile
+from treering_runtime import data_dir
+from treering_runtime.errors import StartError
+
+
+def payloads(log):
+    cursor = LogCursor(log, 0)
+    found = [frame.payload for frame in cursor.read(1 << 20)]
+    cursor.close()
+    return found
+
+
+@pytest.fixture
+def disk():
+    return SimulatedDisk()
+
+
+def test_what_was_synced_survives_the_plainest_power_cut(disk, batch):
+    log, written = open_log(disk), [batch(text=f"number {number}") for number in range(5)]
+    for one in written:
+        log.append([one])
+        log.sync()
+    log.append([batch(text="not synced")])
+    disk.lose_all_unsynced()
+    log = open_log(disk)
+    assert payloads(log) == [one.payload for one in written]
+    assert log.end_offset == 5
+
+
+def test_names_of_new_segments_survive_the_plainest_power_cut(disk, batch):
+    log = open_log(disk, LogConfig(segment_bytes=300))
+    for number in range(1, 12):
+        log.append([batch()])
+        log.sync()
+        names = [info.name for info in log.segments]
+        disk.lose_all_unsynced()
+        log = open_log(disk, LogConfig(segment_bytes=300))
+        assert log.end_offset == number
+        assert names == [info.name for info in log.segments][: len(names)]
+
+
+def test_deleted_segments_stay_deleted_and_no_other_is_missing(disk, batch):
+    log = open_log(disk, LogConfig(segment_bytes=300))
+    for _ in range(12):
+        log.append([batch()])
+        log.sync()
+    log.trim(6)
+    start, ends = log.start_offset, log.end_offset
+    assert start > 0
+    disk.lose_all_unsynced()
+    log = open_log(disk)
+    assert (log.start_offset, log.end_offset) == (start, ends)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bytes_that_a_failed_sync_left_in_memory_only_are_written_again_by_the_next_start(seed, batch):
+    disk = SimulatedDisk(seed)
+    log = open_log(disk)
+    log.append([batch(text="first")])
+    log.sync()
+    log.append([batch(text="x" * 3 * SECTOR)])
+    disk.sync_error_after = 0
+    with pytest.raises(LogFailedError):
+        log.sync()
+    found = payloads(open_log(disk))
+    disk.lose_all_unsynced()
+    assert payloads(open_log(disk)) == found
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_power_cut_at_every_step_of_a_start_after_a_power_cut(sealed, batch):
+    for step in range(40):
+        disk = SimulatedDisk(step)
+        log = open_log(disk)
+        for _ in range(3):
+            log.append([batch()])
+            log.sync()
+        if sealed:
+            log.close()
+        else:
+            log.append([batch(text="y" * 2 * SECTOR)])
+        disk.cut_power()
+        disk.power_for = step
+        try:
+            open_log(disk)
+        except PowerCutError:
+            disk.cut_power()
+        disk.heal()
+        assert open_log(disk).end_offset in ({3} if sealed else {3, 4})
+    assert disk.power_for is None
+
+
+def test_a_segment_sealed_by_a_clock_ahead_of_its_time_is_deleted_in_the_end(disk, batch):
+    now = [10**18]
+    log = open_log(disk, LogConfig(segment_bytes=300), lambda: now[0])
+    for _ in range(6):
+        log.append([batch()])
+        log.sync()
+    now[0] -= 3 * 365 * 86_400 * 10**9
+    assert log.trim(log.end_offset, min_age_s=900)
+    log.append([batch(arrival=now[0])])
+    log.sync()
+    assert payloads(log)
+
+
+def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_path, monkeypatch):
+    """A directory that was not synced into the one above is lost with everything in it, however well that was synced."""
+    synced = []
+    sync = data_dir.sync_directory
+    monkeypatch.setattr(data_dir, "sync_directory", lambda path: (synced.append(path), sync(path)))
+    path = tmp_path / "new" / "data"
+    data_dir.DataDir(path, "kind", 1).close()
+    assert synced[:2] == [tmp_path, tmp_path / "new"]
+    IngestProcess(IngestSettings(data_dir=path, sinks=""))._open_log().close()
+    assert synced[-1] == path
+
+
+@pytest.mark.parametrize(("error", "words"), [(errno.ENOSPC, "free some space"), (errno.EIO, "look at the disk")])
+def test_a_disk_that_fails_a_start_is_named_with_a_remedy(tmp_path, monkeypatch, error, words):
+    def fail(file, buffers):
+        raise OSError(error, "failed")
+
+    process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks=""))
+    process._open_log().close()
+    monkeypatch.setattr(PosixFile, "append", fail)
+    with pytest.raises(StartError, match=words):
+        process._open_log()
+
+
+def test_short_writes_are_completed(tmp_path, monkeypatch, batch):
+    """The system may write less than it was asked to, without an error."""
+    whole = PosixFileSystem(tmp_path).create("file")
+    monkeypatch.setattr("os.writev", lambda descriptor, buffers: real_write(descriptor, b"".join(buffers)[:7]))
+    monkeypatch.setattr("os.write", lambda descriptor, data: real_write(descriptor, bytes(data)[:5]))
+    whole.append([b"0123456789", b"", b"abcdefghij" * 3])
+    assert whole.read(0, 100) == b"0123456789" + b"abcdefghij" * 3
+    whole.close()
+
+
+def real_write(descriptor, data):
+    with open(descriptor, "ab", buffering=0, closefd=False) as file:
+        return file.write(data)
