@@ -14,7 +14,7 @@ from treering_runtime.columns import SCHEMA, FrameDecoder
 DECODER = FrameDecoder()
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 INT32 = st.one_of(st.integers(0, 24), st.integers(-(2**31), 2**31 - 1))
-TIMES = st.one_of(st.just(0), st.integers(1, 2**63 - 1), st.integers(2**63, 2**64 - 1))
+TIMES = st.one_of(st.sampled_from([0, 2**63 - 2, 2**63 - 1]), st.integers(1, 2**63 - 1), st.integers(2**63, 2**64 - 1))
 RECORDS = st.builds(
     LogRecord,
     time_unix_nano=TIMES,
@@ -47,7 +47,7 @@ def twin(log_id, frames):
         for index, record in enumerate(UploadLogsRequest.FromString(frame.payload).records):
             kept = {}
             time = record.time_unix_nano or frame.arrival_time_unix_nano
-            if record.time_unix_nano >= 2**63:
+            if record.time_unix_nano >= 2**63 - 1:
                 time, kept["treering.time_unix_nano"] = frame.arrival_time_unix_nano, str(record.time_unix_nano)
             severity = record.severity
             if not 0 <= severity <= 24:

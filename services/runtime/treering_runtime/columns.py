@@ -38,7 +38,8 @@ SCHEMA = pa.schema(
 _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
-_MAX_TIME = pa.scalar(2**63 - 1, pa.uint64())
+_MAX_TIME = pa.scalar(2**63 - 2, pa.uint64())
+"""One below the largest that 63 bits hold: that one means infinity in DuckDB, and a segment with it would have no last time."""
 _NO_TIME = pa.scalar(0, pa.uint64())
 
 
