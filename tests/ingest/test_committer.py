@@ -6,7 +6,7 @@ import pytest
 
 from treering_ingest.committer import CommitPolicy, Committer
 from treering_ingest.settings import Durability
-from treering_ingest.wal import LogFailedError, open_log
+from treering_ingest.wal import DiskFullError, LogFailedError, open_log
 
 
 class Noted:
@@ -137,16 +137,16 @@ async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch,
             await committer.wait_durable(committer.staged_count)
 
 
-async def test_a_full_disk_delays_and_loses_nothing(committing, batch, faulty_disk):
+async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, batch, faulty_disk):
     async with committing() as (committer, _):
         faulty_disk.free_bytes = 10
         ticket = committer.stage(batch())
-        waiting = asyncio.create_task(committer.wait_durable(ticket))
-        while not committer.disk_full:
-            await committer.advanced.wait()
-        assert not waiting.done()
+        for _ in range(2):
+            with pytest.raises(DiskFullError):
+                await committer.wait_durable(ticket)
         faulty_disk.free_bytes = None
-        await waiting
+        while not committer.is_durable(ticket):
+            assert await committer.advanced.wait(10)
         assert committer.log.synced.offset == 1
         assert not committer.disk_full
 
@@ -154,9 +154,9 @@ async def test_a_full_disk_delays_and_loses_nothing(committing, batch, faulty_di
 async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(committing, batch, faulty_disk):
     async with committing() as (committer, _):
         faulty_disk.free_bytes = 10
-        waiting = asyncio.create_task(committer.wait_durable(committer.stage(batch())))
-        while not committer.disk_full:
-            await committer.advanced.wait()
+        ticket = committer.stage(batch())
+        with pytest.raises(DiskFullError):
+            await committer.wait_durable(ticket)
         await committer.stop()
         with pytest.raises(LogFailedError, match="not stored"):
-            await waiting
+            await committer.wait_durable(ticket)

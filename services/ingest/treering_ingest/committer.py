@@ -53,7 +53,8 @@ class Committer:
     """Takes batches in order, and tells when they are durable.
 
     States: *running* from `start`; *stopped* after `stop`, when everything staged is durable or has failed; *failed* when the disk failed:
-    all who wait get LogFailedError, now and later. A full disk is no failure: the group is tried again until there is space.
+    all who wait get LogFailedError, now and later. A full disk is no failure: all who wait get DiskFullError, and what is staged is tried
+    again until there is space.
 
     Belongs to one event loop. The log is used on a thread of its own, by this class alone.
 
@@ -113,10 +114,13 @@ class Committer:
 
         Raises:
             LogFailedError: It never will be.
+            DiskFullError: It may be later, when there is space; nobody knows when.
         """
         if self.failure:
             raise self.failure
         if not self.is_durable(ticket):
+            if self.disk_full:
+                raise DiskFullError("there is no space for what waits")
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append((ticket, future))
             self._urgent.fire()
@@ -226,6 +230,7 @@ class Committer:
         if not self.disk_full:
             _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
         self.disk_full = True
+        self._tell_waiters(error)
         self.advanced.fire()
         self._pending.extendleft(reversed(group))
         self._in_flight = []
@@ -248,9 +253,12 @@ class Committer:
 
     def _fail(self, error: LogFailedError) -> None:
         self.failure = error
+        self._tell_waiters(error)
+        self.room.fire()
+        self.advanced.fire()
+
+    def _tell_waiters(self, error: LogFailedError | DiskFullError) -> None:
         for _, future in self._waiters:
             if not future.done():
                 future.set_exception(error)
         self._waiters.clear()
-        self.room.fire()
-        self.advanced.fire()

@@ -12,7 +12,7 @@ from treering_ingest.disk import DiskGuard
 from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
 from treering_ingest.producers import Stored
 from treering_ingest.wakeup import Wakeup
-from treering_ingest.wal import Batch, LogFailedError
+from treering_ingest.wal import Batch, DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
 
 
@@ -86,12 +86,16 @@ class Intake:
     def refusal(self) -> ServiceError | None:
         """Why nothing is accepted at the moment; None when records come in."""
         if self.committer.failure:
-            return log_failed(self.committer.failure)
+            return _log_failed(self.committer.failure)
         if self._closed:
             return draining()
         if ahead := self._sink_ahead():
             return ahead
         return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None
+
+    def explain(self, error: LogFailedError | DiskFullError) -> ServiceError:
+        """An error of the disk, for whoever waits for it."""
+        return _log_failed(error) if isinstance(error, LogFailedError) else _disk_low(self._disk)
 
     def open_stream(self) -> None:
         """Counts a stream in.
@@ -166,7 +170,7 @@ class Intake:
         return Receipt(batch.producer_id, batch.sequence, ticket, received, count, 0, batch.rejections, self._end_offset)
 
 
-def log_failed(error: LogFailedError) -> ServiceError:
+def _log_failed(error: LogFailedError) -> ServiceError:
     """The error of everyone who waits for a log that failed."""
     message = f"nothing more is acknowledged by this process: {error}; retry when it has been restarted"
     return ServiceError(ErrorReason.ERROR_REASON_LOG_FAILED, message)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from treering.v1.ingest_pb2 import RejectionReason
 from treering_ingest.admission import Rejection, check_batch
-from treering_ingest.intake import Intake, Receipt, draining, log_failed
+from treering_ingest.intake import Intake, Receipt, draining
 from treering_ingest.limits import MAX_LISTED_REJECTIONS, MAX_UNACKNOWLEDGED_BATCHES
 from treering_ingest.wakeup import Wakeup
-from treering_ingest.wal import LogFailedError
+from treering_ingest.wal import DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
 
 
@@ -65,7 +65,7 @@ class Upload:
             await _until_closed(self._intake, taking)
             await taking
             await self._intake.committer.wait_durable(self._ticket)
-        except (ServiceError, LogFailedError) as error:
+        except (ServiceError, LogFailedError, DiskFullError) as error:
             raise await broken(self._intake, error, self._producer_id, self._ticket) from error
         finally:
             taking.cancel()
@@ -97,13 +97,13 @@ async def _closed(intake: Intake) -> None:
         await intake.changed.wait()
 
 
-async def broken(intake: Intake, error: ServiceError | LogFailedError, producer_id: bytes, ticket: int) -> ServiceError:
+async def broken(intake: Intake, error: ServiceError | LogFailedError | DiskFullError, producer_id: bytes, ticket: int) -> ServiceError:
     """The error that ends a stream, once it is known what of the stream is durable."""
     try:
         await intake.committer.wait_durable(ticket)
-    except LogFailedError as failure:
+    except (LogFailedError, DiskFullError) as failure:
         error = failure
-    known = log_failed(error) if isinstance(error, LogFailedError) else error
+    known = error if isinstance(error, ServiceError) else intake.explain(error)
     if producer_id:
         known.metadata["last_durable_sequence"] = str(intake.last_durable_sequence(producer_id))
     return known
@@ -156,7 +156,7 @@ class Shipment:
         if self._waiting:
             try:
                 await self._intake.committer.wait_durable(self._waiting[0][0].ticket)
-            except LogFailedError as error:
+            except (LogFailedError, DiskFullError) as error:
                 raise await broken(self._intake, error, self._producer_id, self._ticket) from error
             return self._collect()
         if self._error:
