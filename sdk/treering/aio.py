@@ -38,12 +38,14 @@ class AsyncClient:
     upload_logs = AsyncUnary(calls.upload_logs, "ingest", "UploadLogs", ingest_pb2.UploadLogsResponse, endless=True)
     stream_logs = AsyncStreaming(calls.stream_logs, "ingest", "StreamLogs", ingest_pb2.StreamLogsResponse, endless=True)
     get_ingest_status = AsyncUnary(calls.get_ingest_status, "ingest", "GetIngestStatus", ingest_pb2.GetIngestStatusResponse)
+    digest_log = AsyncUnary(calls.digest_log, "ingest", "DigestLog", ingest_pb2.DigestLogResponse)
 
     search_patterns = AsyncUnary(calls.search_patterns, "embed", "SearchPatterns", embed_pb2.SearchPatternsResponse)
     score_patterns = AsyncStreaming(calls.score_patterns, "embed", "ScorePatterns", embed_pb2.ScorePatternsResponse)
     embed_texts = AsyncUnary(calls.embed_texts, "embed", "EmbedTexts", embed_pb2.EmbedTextsResponse)
     forget_patterns = AsyncUnary(calls.forget_patterns, "embed", "ForgetPatterns", embed_pb2.ForgetPatternsResponse)
     get_embed_status = AsyncUnary(calls.get_embed_status, "embed", "GetEmbedStatus", embed_pb2.GetEmbedStatusResponse)
+    digest_index = AsyncStreaming(calls.digest_index, "embed", "DigestIndex", embed_pb2.DigestIndexResponse)
 
     aggregate_logs = AsyncUnary(calls.aggregate_logs, "query", "AggregateLogs", query_pb2.AggregateLogsResponse)
     execute_sql = AsyncStreaming(calls.execute_sql, "query", "ExecuteSql", query_pb2.ExecuteSqlResponse)
@@ -54,6 +56,7 @@ class AsyncClient:
     tail_logs = AsyncStreaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)
     get_log_context = AsyncUnary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = AsyncUnary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
+    digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
 
     def __init__(
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.aio.Channel | None = None

@@ -83,6 +83,18 @@ def get_ingest_status(*, timeout: float | None = None) -> Call[ingest_pb2.GetIng
     return Call(ingest_pb2.GetIngestStatusRequest(), timeout)
 
 
+def digest_log(first_offset: int, end_offset: int, *, step: int = 4_096, timeout: float | None = None) -> Call[ingest_pb2.DigestLogRequest]:
+    """Reads a part of the log again and digests it, to be compared with `digest_store`. `treering verify` does it for everything.
+
+    Args:
+        first_offset: Where to begin.
+        end_offset: Where to end, at most 262,144 later.
+        step: Offsets in one run; at most 4,096 runs.
+        timeout: See the module.
+    """
+    return Call(ingest_pb2.DigestLogRequest(first_offset=first_offset, end_offset_exclusive=end_offset, step=step), timeout)
+
+
 def search_patterns(
     text: str,
     *,
@@ -138,6 +150,15 @@ def forget_patterns(
 def get_embed_status(*, timeout: float | None = None) -> Call[embed_pb2.GetEmbedStatusRequest]:
     """Which model is in use, and how far the index is."""
     return Call(embed_pb2.GetEmbedStatusRequest(), timeout)
+
+
+def digest_index(*, min_positions: Sequence[Position] = (), timeout: float | None = None) -> Call[embed_pb2.DigestIndexRequest]:
+    """Compares the registry of patterns with the index.
+
+    Returns:
+        An iterator of messages, each with some ids of one state; the last one has `keyword_only_count`.
+    """
+    return Call(embed_pb2.DigestIndexRequest(min_positions=min_positions), timeout)
 
 
 def aggregate_logs(
@@ -372,6 +393,31 @@ def get_log_context(
 def get_query_status(*, timeout: float | None = None) -> Call[query_pb2.GetQueryStatusRequest]:
     """How far the store is, and what it holds."""
     return Call(query_pb2.GetQueryStatusRequest(), timeout)
+
+
+def digest_store(
+    log_id: int,
+    first_offset: int,
+    end_offset: int,
+    *,
+    step: int = 4_096,
+    min_positions: Sequence[Position] = (),
+    timeout: float | None = None,
+) -> Call[query_pb2.DigestStoreRequest]:
+    """Reads a part of the store again and digests it, to be compared with `digest_log`.
+
+    Args:
+        log_id: The log that the records came from.
+        first_offset: Where to begin.
+        end_offset: Where to end, at most 262,144 later.
+        step: Offsets in one run; at most 4,096 runs.
+        min_positions: See the module.
+        timeout: See the module.
+    """
+    request = query_pb2.DigestStoreRequest(
+        log_id=log_id, first_offset=first_offset, end_offset_exclusive=end_offset, step=step, min_positions=min_positions
+    )
+    return Call(request, timeout)
 
 
 _Value = TypeVar("_Value")

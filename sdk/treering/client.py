@@ -41,12 +41,14 @@ class Client:
     upload_logs = Unary(calls.upload_logs, "ingest", "UploadLogs", ingest_pb2.UploadLogsResponse, endless=True)
     stream_logs = Streaming(calls.stream_logs, "ingest", "StreamLogs", ingest_pb2.StreamLogsResponse, endless=True)
     get_ingest_status = Unary(calls.get_ingest_status, "ingest", "GetIngestStatus", ingest_pb2.GetIngestStatusResponse)
+    digest_log = Unary(calls.digest_log, "ingest", "DigestLog", ingest_pb2.DigestLogResponse)
 
     search_patterns = Unary(calls.search_patterns, "embed", "SearchPatterns", embed_pb2.SearchPatternsResponse)
     score_patterns = Streaming(calls.score_patterns, "embed", "ScorePatterns", embed_pb2.ScorePatternsResponse)
     embed_texts = Unary(calls.embed_texts, "embed", "EmbedTexts", embed_pb2.EmbedTextsResponse)
     forget_patterns = Unary(calls.forget_patterns, "embed", "ForgetPatterns", embed_pb2.ForgetPatternsResponse)
     get_embed_status = Unary(calls.get_embed_status, "embed", "GetEmbedStatus", embed_pb2.GetEmbedStatusResponse)
+    digest_index = Streaming(calls.digest_index, "embed", "DigestIndex", embed_pb2.DigestIndexResponse)
 
     aggregate_logs = Unary(calls.aggregate_logs, "query", "AggregateLogs", query_pb2.AggregateLogsResponse)
     execute_sql = Streaming(calls.execute_sql, "query", "ExecuteSql", query_pb2.ExecuteSqlResponse)
@@ -57,6 +59,7 @@ class Client:
     tail_logs = Streaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)
     get_log_context = Unary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = Unary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
+    digest_store = Unary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
 
     def __init__(
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.Channel | None = None

@@ -89,13 +89,13 @@ class Up:
         self.process.stdout.close()  # type: ignore[union-attr]
 
 
-def start_up(data_dir: Path) -> Up:
-    """Starts `treering up` on free ports and waits for its ready line."""
+def start_up(data_dir: Path, **settings: str) -> Up:
+    """Starts `treering up` on free ports, its services with these settings, and waits for its ready line."""
     errors = data_dir.with_suffix(".stderr")
     command = [sys.executable, "-m", "treering.cli", "up", "--data-dir", str(data_dir)]
     command += [word for name in ("ingest", "embed", "query") for word in (f"--{name}-port", "0")]
     with errors.open("a") as stderr:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment())
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment(**settings))
     up = Up(process, data_dir, errors, {})
     readable, _, _ = select.select([process.stdout], [], [], START_S)
     line = process.stdout.readline() if readable else ""  # type: ignore[union-attr]

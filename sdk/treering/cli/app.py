@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from treering.cli import aggregate, config, context, patterns, search, send, sql, status, tail, up
+from treering.cli import aggregate, config, context, patterns, search, send, sql, status, tail, up, verify, wal
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
 from treering.cli.problems import REFUSED, Refusal, explain
@@ -30,7 +30,9 @@ app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
 app.command("context")(with_groups(context.context))
 app.command("status")(with_groups(status.status))
+app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
+app.add_typer(wal.wal, name="wal")
 
 
 def run() -> int:

@@ -20,6 +20,82 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class DigestIndexRequest(_message.Message):
+    """Asks for the state of every pattern."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the index includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_positions", b"min_positions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestIndexRequest: _TypeAlias = DigestIndexRequest  # noqa: Y015
+
+@_typing.final
+class DigestIndexResponse(_message.Message):
+    """Some patterns by their state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEXED_IDS_FIELD_NUMBER: _builtins.int
+    PENDING_IDS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_IDS_FIELD_NUMBER: _builtins.int
+    MISSING_IDS_FIELD_NUMBER: _builtins.int
+    UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
+    KEYWORD_ONLY_COUNT_FIELD_NUMBER: _builtins.int
+    keyword_only_count: _builtins.int
+    """Patterns that are not registered because a cap was reached. Only in the last message."""
+    @_builtins.property
+    def indexed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Registered, and their vectors are in the index."""
+
+    @_builtins.property
+    def pending_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Registered, and waiting for their vectors."""
+
+    @_builtins.property
+    def unreadable_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Registered, and without a vector because the model gives no finite one."""
+
+    @_builtins.property
+    def missing_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Registered as indexed, but not in the index: a fault. The next start of the service encodes them again."""
+
+    @_builtins.property
+    def unknown_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """In the index, but not registered: a fault. The next start of the service deletes them."""
+
+    def __init__(
+        self,
+        *,
+        indexed_ids: _abc.Iterable[_builtins.int] | None = ...,
+        pending_ids: _abc.Iterable[_builtins.int] | None = ...,
+        unreadable_ids: _abc.Iterable[_builtins.int] | None = ...,
+        missing_ids: _abc.Iterable[_builtins.int] | None = ...,
+        unknown_ids: _abc.Iterable[_builtins.int] | None = ...,
+        keyword_only_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["indexed_ids", b"indexed_ids", "keyword_only_count", b"keyword_only_count", "missing_ids", b"missing_ids", "pending_ids", b"pending_ids", "unknown_ids", b"unknown_ids", "unreadable_ids", b"unreadable_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestIndexResponse: _TypeAlias = DigestIndexResponse  # noqa: Y015
+
+@_typing.final
 class SearchPatternsRequest(_message.Message):
     """Asks for the patterns closest to a text."""
 

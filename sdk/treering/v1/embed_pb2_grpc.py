@@ -60,6 +60,11 @@ class EmbedServiceStub:
                 request_serializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusResponse.FromString,
                 _registered_method=True)
+        self.DigestIndex = channel.unary_stream(
+                '/treering.v1.EmbedService/DigestIndex',
+                request_serializer=treering_dot_v1_dot_embed__pb2.DigestIndexRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_embed__pb2.DigestIndexResponse.FromString,
+                _registered_method=True)
 
 
 class EmbedServiceServicer:
@@ -101,6 +106,14 @@ class EmbedServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DigestIndex(self, request, context):
+        """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
+        most 65,536 ids of one state.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbedServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +141,11 @@ def add_EmbedServiceServicer_to_server(servicer, server):
                     servicer.GetEmbedStatus,
                     request_deserializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusRequest.FromString,
                     response_serializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusResponse.SerializeToString,
+            ),
+            'DigestIndex': grpc.unary_stream_rpc_method_handler(
+                    servicer.DigestIndex,
+                    request_deserializer=treering_dot_v1_dot_embed__pb2.DigestIndexRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_embed__pb2.DigestIndexResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +284,33 @@ class EmbedService:
             '/treering.v1.EmbedService/GetEmbedStatus',
             treering_dot_v1_dot_embed__pb2.GetEmbedStatusRequest.SerializeToString,
             treering_dot_v1_dot_embed__pb2.GetEmbedStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DigestIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/treering.v1.EmbedService/DigestIndex',
+            treering_dot_v1_dot_embed__pb2.DigestIndexRequest.SerializeToString,
+            treering_dot_v1_dot_embed__pb2.DigestIndexResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class EmbedServiceStub:
     """Forgets patterns that no live record has any more. Idempotent. A pattern seen at or after `below` is kept."""
     GetEmbedStatus: _grpc.UnaryUnaryMultiCallable[_embed_pb2.GetEmbedStatusRequest, _embed_pb2.GetEmbedStatusResponse]
     """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
+    DigestIndex: _grpc.UnaryStreamMultiCallable[_embed_pb2.DigestIndexRequest, _embed_pb2.DigestIndexResponse]
+    """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
+    most 65,536 ids of one state.
+    """
 
 @_typing.type_check_only
 class EmbedServiceAsyncStub(EmbedServiceStub):
@@ -59,6 +63,10 @@ class EmbedServiceAsyncStub(EmbedServiceStub):
     """Forgets patterns that no live record has any more. Idempotent. A pattern seen at or after `below` is kept."""
     GetEmbedStatus: _aio.UnaryUnaryMultiCallable[_embed_pb2.GetEmbedStatusRequest, _embed_pb2.GetEmbedStatusResponse]  # type: ignore[assignment]
     """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
+    DigestIndex: _aio.UnaryStreamMultiCallable[_embed_pb2.DigestIndexRequest, _embed_pb2.DigestIndexResponse]  # type: ignore[assignment]
+    """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
+    most 65,536 ids of one state.
+    """
 
 class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
@@ -102,5 +110,15 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_embed_pb2.GetEmbedStatusResponse, _abc.Awaitable[_embed_pb2.GetEmbedStatusResponse]]:
         """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
+
+    @_abc_1.abstractmethod
+    def DigestIndex(
+        self,
+        request: _embed_pb2.DigestIndexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_embed_pb2.DigestIndexResponse], _abc.AsyncIterator[_embed_pb2.DigestIndexResponse]]:
+        """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
+        most 65,536 ids of one state.
+        """
 
 def add_EmbedServiceServicer_to_server(servicer: EmbedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

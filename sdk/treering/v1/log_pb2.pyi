@@ -277,6 +277,46 @@ class StoredRecord(_message.Message):
 Global___StoredRecord: _TypeAlias = StoredRecord  # noqa: Y015
 
 @_typing.final
+class RangeDigest(_message.Message):
+    """What one side holds of a run of offsets, so that two sides can be compared without sending the records.
+
+    The digest is the sum, modulo 2^64, of one number a record: the last 8 bytes (little-endian) of the MD5 of its fields as text, joined by
+    zero bytes: offset, arrival time, time (both nanoseconds), severity, service, environment, message, trace id and span id in lower-case
+    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord). It does not depend on the
+    order of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    first_offset: _builtins.int
+    """First offset of the run."""
+    end_offset_exclusive: _builtins.int
+    """One past its last offset."""
+    record_count: _builtins.int
+    """Records that are held; as many as there are offsets, if nothing is missing."""
+    digest: _builtins.int
+    """The sum."""
+    def __init__(
+        self,
+        *,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+        digest: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "record_count", b"record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RangeDigest: _TypeAlias = RangeDigest  # noqa: Y015
+
+@_typing.final
 class LogFilter(_message.Message):
     """Selects records. Every field narrows; an empty filter selects everything. Values within one repeated
     field are alternatives (OR), fields are joined by AND.

@@ -1333,3 +1333,79 @@ class GetQueryStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetQueryStatusResponse: _TypeAlias = GetQueryStatusResponse  # noqa: Y015
+
+@_typing.final
+class DigestStoreRequest(_message.Message):
+    """Asks for digests of a part of the store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.int
+    """The log that the records came from."""
+    first_offset: _builtins.int
+    """Where to begin."""
+    end_offset_exclusive: _builtins.int
+    """Where to end: at most 262,144 after `first_offset`."""
+    step: _builtins.int
+    """Offsets in one run, at least 1; at most 4,096 runs a call."""
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.int = ...,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+        step: _builtins.int = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "log_id", b"log_id", "min_positions", b"min_positions", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestStoreRequest: _TypeAlias = DigestStoreRequest  # noqa: Y015
+
+@_typing.final
+class DigestStoreResponse(_message.Message):
+    """Digests of a part of the store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANGES_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.RangeDigest]:
+        """The runs, in order, `step` offsets each; the last one may be shorter."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Files that could not be read, for people: their records are missing in the runs. Empty when everything could be read."""
+
+    def __init__(
+        self,
+        *,
+        ranges: _abc.Iterable[_log_pb2.RangeDigest] | None = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "ranges", b"ranges", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DigestStoreResponse: _TypeAlias = DigestStoreResponse  # noqa: Y015

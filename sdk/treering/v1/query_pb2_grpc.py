@@ -81,6 +81,11 @@ class QueryServiceStub:
                 request_serializer=treering_dot_v1_dot_query__pb2.GetQueryStatusRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_query__pb2.GetQueryStatusResponse.FromString,
                 _registered_method=True)
+        self.DigestStore = channel.unary_unary(
+                '/treering.v1.QueryService/DigestStore',
+                request_serializer=treering_dot_v1_dot_query__pb2.DigestStoreRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_query__pb2.DigestStoreResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -151,6 +156,13 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DigestStore(self, request, context):
+        """Reads a part of the store again and digests it, to be compared with the log. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +210,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.GetQueryStatus,
                     request_deserializer=treering_dot_v1_dot_query__pb2.GetQueryStatusRequest.FromString,
                     response_serializer=treering_dot_v1_dot_query__pb2.GetQueryStatusResponse.SerializeToString,
+            ),
+            'DigestStore': grpc.unary_unary_rpc_method_handler(
+                    servicer.DigestStore,
+                    request_deserializer=treering_dot_v1_dot_query__pb2.DigestStoreRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_query__pb2.DigestStoreResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -445,6 +462,33 @@ class QueryService:
             '/treering.v1.QueryService/GetQueryStatus',
             treering_dot_v1_dot_query__pb2.GetQueryStatusRequest.SerializeToString,
             treering_dot_v1_dot_query__pb2.GetQueryStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DigestStore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.QueryService/DigestStore',
+            treering_dot_v1_dot_query__pb2.DigestStoreRequest.SerializeToString,
+            treering_dot_v1_dot_query__pb2.DigestStoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

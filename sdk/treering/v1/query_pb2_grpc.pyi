@@ -53,6 +53,8 @@ class QueryServiceStub:
     """The neighbours of one record: those of the same service before and after it, by offset."""
     GetQueryStatus: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetQueryStatusRequest, _query_pb2.GetQueryStatusResponse]
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
+    DigestStore: _grpc.UnaryUnaryMultiCallable[_query_pb2.DigestStoreRequest, _query_pb2.DigestStoreResponse]
+    """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -79,6 +81,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """The neighbours of one record: those of the same service before and after it, by offset."""
     GetQueryStatus: _aio.UnaryUnaryMultiCallable[_query_pb2.GetQueryStatusRequest, _query_pb2.GetQueryStatusResponse]  # type: ignore[assignment]
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
+    DigestStore: _aio.UnaryUnaryMultiCallable[_query_pb2.DigestStoreRequest, _query_pb2.DigestStoreResponse]  # type: ignore[assignment]
+    """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers from the store (SQL, counts, records) and from meaning (search). Every answer says in `seen` which part of the log it
@@ -156,5 +160,13 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.GetQueryStatusResponse, _abc.Awaitable[_query_pb2.GetQueryStatusResponse]]:
         """Says how far the store is and what it holds. Cheap; safe to poll each second."""
+
+    @_abc_1.abstractmethod
+    def DigestStore(
+        self,
+        request: _query_pb2.DigestStoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.DigestStoreResponse, _abc.Awaitable[_query_pb2.DigestStoreResponse]]:
+        """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -87,3 +87,6 @@ INDEX_TIMEOUT_S = 10
 
 SQLITE_BUSY_S = 10.0
 """How long the registry waits for a reader that holds it (a person with `sqlite3`), seconds."""
+
+DIGEST_SLICE = 65_536
+"""Pattern ids in one message of DigestIndex: half a MiB."""

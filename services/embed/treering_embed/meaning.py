@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from treering.v1.error_pb2 import ErrorReason
+from treering_embed.comparison import Comparison, compare
 from treering_embed.encoder.prepare import PreparedModel, prepare
 from treering_embed.encoder.queue import EncodeQueue
 from treering_embed.engine import Engine
@@ -128,6 +129,18 @@ class Meaning:
             await engine.index_threads.run(engine.index.delete, gone)
             await engine.index_threads.run(engine.index.flush)
         return len(gone)
+
+    async def compare(self) -> Comparison:
+        """Compares the registry with the index.
+
+        Raises:
+            ServiceError: STARTING, while the model is prepared.
+            IndexFaultError: The index cannot be read at the moment.
+        """
+        engine = self.engine()
+        before = await self._on_registry(self._kept.registry.states)
+        held = await engine.index_threads.run(engine.index.all_ids)
+        return compare(before, held.tolist(), await self._on_registry(self._kept.registry.states))
 
     async def _on_registry(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await self._kept.registry_thread.run(function, *arguments)

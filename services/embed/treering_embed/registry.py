@@ -200,6 +200,10 @@ class Registry:
         """The patterns that should be in the index."""
         return {_unsigned(row[0]) for row in self._db.execute("select pattern_id from patterns where state = 1")}
 
+    def states(self) -> dict[int, State]:
+        """Every registered pattern and what has become of it."""
+        return {_unsigned(row[0]): State(row[1]) for row in self._db.execute("select pattern_id, state from patterns")}
+
     def index_identity(self) -> str:
         """The identity of the index that states speak of; empty before the first one."""
         return self._meta("index_identity").decode()

@@ -1,7 +1,7 @@
 """Handlers of `EmbedService`: translate, delegate, translate."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import grpc
 import numpy as np
@@ -11,6 +11,7 @@ from treering.v1 import embed_pb2
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
+from treering_embed.comparison import Comparison
 from treering_embed.encoder.queue import Urgency
 from treering_embed.index import EVERYTHING, Selection
 from treering_embed.kept import Kept
@@ -105,6 +106,16 @@ class EmbedServicer(EmbedServiceServicer):
             limits=self._limits(),
         )
 
+    async def DigestIndex(
+        self, request: embed_pb2.DigestIndexRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[embed_pb2.DigestIndexResponse]:
+        """Every pattern by its state."""
+        await self._wait(request.min_positions, context)
+        found = await self._meaning.compare()
+        for response in _digest_slices(found):
+            yield response
+        yield embed_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count)
+
     def _limits(self) -> dict[str, int]:
         return {
             "max_patterns": self._settings.max_patterns,
@@ -118,6 +129,15 @@ class EmbedServicer(EmbedServiceServicer):
     async def _wait(self, positions: Sequence[Position], context: "grpc.aio.ServicerContext[object, object]") -> None:
         _check_count("min_positions", positions, limits.MAX_MIN_POSITIONS)
         await self._board.wait_visible(positions, context.time_remaining())
+
+
+def _digest_slices(found: Comparison) -> Iterator[embed_pb2.DigestIndexResponse]:
+    answer, size = embed_pb2.DigestIndexResponse, limits.DIGEST_SLICE
+    yield from (answer(indexed_ids=found.indexed[start : start + size]) for start in range(0, len(found.indexed), size))
+    yield from (answer(pending_ids=found.pending[start : start + size]) for start in range(0, len(found.pending), size))
+    yield from (answer(unreadable_ids=found.unreadable[start : start + size]) for start in range(0, len(found.unreadable), size))
+    yield from (answer(missing_ids=found.missing[start : start + size]) for start in range(0, len(found.missing), size))
+    yield from (answer(unknown_ids=found.unknown[start : start + size]) for start in range(0, len(found.unknown), size))
 
 
 def _selection(request: embed_pb2.SearchPatternsRequest) -> Selection:

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 
 from treering.v1.ingest_pb2 import (
+    DigestLogRequest,
+    DigestLogResponse,
     GetIngestStatusRequest,
     GetIngestStatusResponse,
     RejectedRecord,
@@ -13,6 +16,7 @@ from treering.v1.ingest_pb2 import (
     StreamLogsResponse,
     UploadLogsResponse,
 )
+from treering_ingest.digest import LogDigester
 from treering_ingest.intake import Intake
 from treering_ingest.status import StatusReport
 from treering_ingest.upload import Acknowledgement, Outcome, Shipment, Upload
@@ -26,14 +30,19 @@ class IngestHandlers:
     def __init__(self, intake: Intake, status: StatusReport) -> None:
         self._intake = intake
         self._status = status
+        self._log = intake.committer.log
+        self._digester = LogDigester(self._log)
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the service to a server that has not started."""
-        methods = {
+        methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "UploadLogs": grpc.stream_unary_rpc_method_handler(self.upload_logs, None, UploadLogsResponse.SerializeToString),
             "StreamLogs": grpc.stream_stream_rpc_method_handler(self.stream_logs, None, StreamLogsResponse.SerializeToString),
             "GetIngestStatus": grpc.unary_unary_rpc_method_handler(
                 self.get_ingest_status, GetIngestStatusRequest.FromString, GetIngestStatusResponse.SerializeToString
+            ),
+            "DigestLog": grpc.unary_unary_rpc_method_handler(
+                self.digest_log, DigestLogRequest.FromString, DigestLogResponse.SerializeToString
             ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, methods),))
@@ -81,6 +90,13 @@ class IngestHandlers:
         """The state at this moment."""
         del request, context
         return self._status.now()
+
+    async def digest_log(self, request: DigestLogRequest, context: object) -> DigestLogResponse:
+        """A part of the log in digests."""
+        del context
+        digest = self._digester.digest
+        found = await asyncio.to_thread(digest, request.first_offset, request.end_offset_exclusive, request.step)
+        return DigestLogResponse(log_id=self._log.log_id, start_offset=self._log.start_offset, ranges=found.runs, problem=found.problem)
 
     def _stream_response(self, acknowledgement: Acknowledgement) -> StreamLogsResponse:
         outcome = acknowledgement.outcome

@@ -110,3 +110,9 @@ MAX_CONTEXT_RECORDS = 1_000
 
 DEFAULT_CONTEXT_RECORDS = 10
 """Neighbours on each side of a record when the caller does not say."""
+
+MAX_DIGEST_OFFSETS = 262_144
+"""Offsets that one call digests: about a second of work, so that a caller sees progress and a deadline holds."""
+
+MAX_DIGEST_RUNS = 4_096
+"""Runs in one answer about digests."""

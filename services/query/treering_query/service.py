@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates, pattern_list, tail
+from treering_query import aggregates, digest, pattern_list, tail
 from treering_query import context as context_of
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
@@ -68,6 +68,13 @@ class QueryServicer(QueryServiceServicer):
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
         """One record among its neighbours."""
         plan = context_of.plan(request)
+        with self._store.snapshot() as snapshot:
+            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+
+    async def DigestStore(self, request: pb.DigestStoreRequest, context: "Context") -> pb.DigestStoreResponse:
+        """A part of the store in digests."""
+        plan = digest.plan(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 

@@ -1,0 +1,37 @@
+"""Registry against index: what DigestIndex says."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from treering_embed.registry import State
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Every pattern by its state; the ids of each state in order."""
+
+    indexed: list[int]
+    pending: list[int]
+    unreadable: list[int]
+    missing: list[int]
+    """Registered as indexed, and not in the index."""
+    unknown: list[int]
+    """In the index, and not registered."""
+
+
+def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int, State]) -> Comparison:
+    """Compares the index with the registry as it was before and after the index was read: what changed meanwhile is no fault."""
+    index = set(held)
+
+    def stayed(state: State) -> set[int]:
+        return {key for key, found in after.items() if found is state and before.get(key) is state}
+
+    indexed = stayed(State.INDEXED)
+    known = before.keys() | after.keys()
+    return Comparison(
+        indexed=sorted({key for key, state in after.items() if state is State.INDEXED} - (indexed - index)),
+        pending=sorted(key for key, state in after.items() if state is State.PENDING),
+        unreadable=sorted(key for key, state in after.items() if state is State.UNREADABLE),
+        missing=sorted(indexed - index),
+        unknown=sorted(index - known),
+    )

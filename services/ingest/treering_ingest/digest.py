@@ -1,0 +1,113 @@
+"""Digests of runs of the log, as `RangeDigest` in the contract defines them: the plain twin of what the store computes in columns."""
+
+import hashlib
+import threading
+from dataclasses import dataclass
+
+from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.log_pb2 import LogRecord, RangeDigest
+from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, MAX_DIGEST_RUNS
+from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
+from treering_runtime.errors import invalid_field
+
+_MODULUS = 1 << 64
+_MAX_TIME = (1 << 63) - 2
+_MAX_SEVERITY = 24
+_TRACE_ID_BYTES = 16
+_SPAN_ID_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Digests:
+    """Runs of a log, and what hindered their reading."""
+
+    runs: list[RangeDigest]
+    problem: str
+
+
+class LogDigester:
+    """Digests parts of a log, one at a time, on whatever thread it is called.
+
+    Args:
+        log: The log; it may be written and trimmed meanwhile.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._one_at_a_time = threading.Lock()
+
+    def digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
+        """The digests of `[first_offset, end_offset)`, below the durable end, in runs of `step` offsets. Blocks.
+
+        Raises:
+            ServiceError: INVALID_FIELD.
+        """
+        _check(first_offset, end_offset, step)
+        runs = empty_runs(first_offset, min(end_offset, self._log.synced.offset), step)
+        with self._one_at_a_time:
+            return Digests(runs, self._fill(runs, step))
+
+    def _fill(self, runs: list[RangeDigest], step: int) -> str:
+        if not runs:
+            return ""
+        end = runs[-1].end_offset_exclusive
+        cursor = LogCursor(self._log, runs[0].first_offset)
+        try:
+            while frames := cursor.read(DELIVERY_REQUEST_BYTES):
+                for frame in frames:
+                    _add(runs, frame, step)
+                if frames[-1].end_offset >= end:
+                    break
+        except CorruptLogError as error:
+            return str(error)
+        finally:
+            cursor.close()
+        return ""
+
+
+def empty_runs(first_offset: int, end_offset: int, step: int) -> list[RangeDigest]:
+    """Runs of `step` offsets without a record yet."""
+    starts = range(first_offset, end_offset, step)
+    return [RangeDigest(first_offset=start, end_offset_exclusive=min(start + step, end_offset)) for start in starts]
+
+
+def _check(first_offset: int, end_offset: int, step: int) -> None:
+    if not 0 <= end_offset - first_offset <= MAX_DIGEST_OFFSETS:
+        problem = f"must be 0 to {MAX_DIGEST_OFFSETS} after first_offset; ask several times"
+        raise invalid_field("end_offset_exclusive", problem, limit=MAX_DIGEST_OFFSETS)
+    if step < 1 or (end_offset - first_offset) / step > MAX_DIGEST_RUNS:
+        raise invalid_field("step", f"must be at least 1 and give at most {MAX_DIGEST_RUNS} runs", limit=MAX_DIGEST_RUNS)
+
+
+def _add(runs: list[RangeDigest], frame: Frame, step: int) -> None:
+    start, end = runs[0].first_offset, runs[-1].end_offset_exclusive
+    for offset, record in enumerate(UploadLogsRequest.FromString(frame.payload).records, start=frame.first_offset):
+        if start <= offset < end:
+            run = runs[(offset - start) // step]
+            run.record_count += 1
+            run.digest = (run.digest + record_digest(offset, frame.arrival_time_unix_nano, record)) % _MODULUS
+
+
+def record_digest(offset: int, arrival_time: int, record: LogRecord) -> int:
+    """The number of one record, normalised as the store does it."""
+    time, severity, attributes = record.time_unix_nano, int(record.severity), dict(record.attributes)
+    if not 0 < time <= _MAX_TIME:
+        time = arrival_time
+        if record.time_unix_nano:
+            attributes["treering.time_unix_nano"] = str(record.time_unix_nano)
+    if not 0 <= severity <= _MAX_SEVERITY:
+        attributes["treering.severity"] = str(severity)
+        severity = 0
+    trace_id = _id(record.trace_id, _TRACE_ID_BYTES, "treering.trace_id", attributes)
+    span_id = _id(record.span_id, _SPAN_ID_BYTES, "treering.span_id", attributes)
+    pairs = "\x02".join(sorted(f"{key}\x01{value}" for key, value in attributes.items()))
+    fields = (offset, arrival_time, time, severity, record.service, record.environment, record.message, trace_id, span_id, pairs)
+    text = "\0".join(map(str, fields))
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
+
+
+def _id(value: bytes, length: int, key: str, attributes: dict[str, str]) -> str:
+    if len(value) in {0, length}:
+        return value.hex()
+    attributes[key] = value.hex()
+    return ""

@@ -1,0 +1,73 @@
+"""What the store digests in columns equals what ingest digests record by record."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.log_pb2 import LogRecord
+from treering_ingest.digest import record_digest
+from treering_query import digest
+from treering_runtime.errors import ServiceError
+
+from .conftest import ARRIVAL, _frame, _opened
+
+LOG_ID = 0xFEEDFACE12345678
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
+RECORDS = st.builds(
+    LogRecord,
+    time_unix_nano=st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1),
+    severity=st.integers(-3, 30),
+    service=TEXTS,
+    environment=TEXTS,
+    message=TEXTS.filter(bool),
+    attributes=st.dictionaries(TEXTS, TEXTS, max_size=4),
+    trace_id=st.binary(max_size=17),
+    span_id=st.binary(max_size=9),
+)
+
+
+def request(first, end, step=1):
+    return pb.DigestStoreRequest(log_id=LOG_ID, first_offset=first, end_offset_exclusive=end, step=step)
+
+
+async def answer(store, wanted):
+    with store.snapshot() as snapshot:
+        return await store.run(snapshot, digest.plan(wanted).answer)
+
+
+def expected(records, first, end):
+    return sum(record_digest(offset, ARRIVAL, record) for offset, record in enumerate(records) if first <= offset < end) % 2**64
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(records=st.lists(RECORDS, min_size=1, max_size=12), step=st.integers(1, 5), sealed=st.booleans())
+async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step, sealed):
+    async with _opened(tmp_path_factory.mktemp("store"), 1_000) as store:
+        await store.open_log(LOG_ID, 0)
+        await store.deliver(LOG_ID, [_frame(0, records)], len(records))
+        if sealed:
+            await store.seal()
+        found = await answer(store, request(0, len(records), step))
+    assert not found.problems
+    assert [run.record_count for run in found.ranges] == [run.end_offset_exclusive - run.first_offset for run in found.ranges]
+    assert [run.digest for run in found.ranges] == [expected(records, run.first_offset, run.end_offset_exclusive) for run in found.ranges]
+
+
+async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):
+    async with _opened(tmp_path, 1_000) as store:
+        await store.open_log(LOG_ID, 0)
+        for start in (0, 10, 20):
+            await store.deliver(LOG_ID, [_frame(start, [record(start + i) for i in range(10)])], 30)
+            await store.seal()
+        victim = store.view.segments[1].path
+        victim.write_bytes(b"PAR1 nothing of it is left PAR1")
+        found = await answer(store, request(0, 30, 10))
+    assert [run.record_count for run in found.ranges] == [10, 0, 10]
+    assert [victim.name in problem for problem in found.problems] == [True]
+
+
+@pytest.mark.parametrize("wanted", [request(5, 4), request(0, 262_145, 100), request(0, 10, 0), request(0, 4_097, 1)])
+def test_requests_out_of_bounds_are_refused(wanted):
+    with pytest.raises(ServiceError):
+        digest.plan(wanted)
