@@ -14,7 +14,14 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_ingest.committer import Committer
-from treering_ingest.limits import DELIVERY_REQUEST_BYTES, DELIVERY_WINDOW_BYTES, RECONNECT_FIRST_S, RECONNECT_MAX_S, SINK_SILENCE_S
+from treering_ingest.limits import (
+    DELIVERY_PAUSE_S,
+    DELIVERY_REQUEST_BYTES,
+    DELIVERY_WINDOW_BYTES,
+    RECONNECT_FIRST_S,
+    RECONNECT_MAX_S,
+    SINK_SILENCE_S,
+)
 from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import CorruptLogError, Frame, LogCursor
 from treering_runtime.errors import ServiceError
@@ -193,9 +200,11 @@ class Delivery:
                 await self._committer.advanced.wait()
             await window.wait_for_room()
             if frames := await asyncio.to_thread(cursor.read, DELIVERY_REQUEST_BYTES):
-                sent = frames[-1].end_offset
-                window.sent(sent, sum(len(frame.payload) for frame in frames))
+                sent, size = frames[-1].end_offset, sum(len(frame.payload) for frame in frames)
+                window.sent(sent, size)
                 await _write(call, _request(frames, self._log.synced.offset))
+                if size < DELIVERY_REQUEST_BYTES:
+                    await asyncio.sleep(DELIVERY_PAUSE_S)
 
 
 async def _write(call: "_Call", request: DeliverLogsRequest) -> None:
