@@ -24,7 +24,8 @@ class Conditions:
         records_per_batch: In each batch.
         attributes: 0 or 3 for each record.
         pool_records: Records that are drawn once; batches beyond repeat them with other times.
-        novel_every: One record of a new kind in so many; 0.005 % by default.
+        novel_every: One record of a new kind in so many; 0.005 % by default; 0 = none.
+        novel_from: Number of the first new kind: loads for one store that begin at different numbers share none.
         seed: Of everything.
     """
 
@@ -32,6 +33,7 @@ class Conditions:
     attributes: int = 0
     pool_records: int = 200_000
     novel_every: int = 20_000
+    novel_from: int = 0
     seed: int = 1
 
 
@@ -75,8 +77,8 @@ class BatchPool:
         if not every:
             return b""
         first, end = (number - 1) * size // every, number * size // every
-        now = time.time_ns()
-        return b"".join(_stamped(novel_record(self.conditions.seed, which), now) for which in range(first, end))
+        now, begin = time.time_ns(), self.conditions.novel_from
+        return b"".join(_stamped(novel_record(self.conditions.seed, begin + which), now) for which in range(first, end))
 
     def count(self, batches: int) -> int:
         """Records in the first so many batches."""
