@@ -1,0 +1,122 @@
+import json
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from treering.cli.app import app
+from treering.cli.problems import Refusal
+from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.log_pb2 import LogRecord
+from treering_ingest.wal import Batch, LogConfig, PosixFileSystem, open_log
+
+
+@pytest.fixture
+def log_directory(tmp_path):
+    path = tmp_path / "data" / "ingest" / "wal"
+    path.mkdir(parents=True)
+    log = open_log(PosixFileSystem(path), LogConfig(segment_bytes=400))
+    for sequence in range(1, 7):
+        records = [LogRecord(message=f"evil \x1b[31m {sequence}/{number}", service="s", attributes={"k": "v"}) for number in range(2)]
+        payload = UploadLogsRequest(producer_id="me", sequence=sequence, records=records).SerializeToString()
+        log.append([Batch(payload, 2, b"me", sequence, sequence, 1_500_000_000_000_000_000)])
+        log.sync()
+    log.close()
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["wal", *map(str, arguments)])
+
+
+def damage(path, segment=0):
+    file = sorted(path.glob("*.wal"))[segment]
+    content = bytearray(file.read_bytes())
+    content[-60] ^= 1
+    file.write_bytes(content)
+    return file
+
+
+@pytest.mark.parametrize("above", [0, 1, 2])
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_segments_of_a_sound_log_are_shown(log_directory, command, above):
+    found = run(command, [log_directory, *log_directory.parents][above])
+    assert found.exit_code == 0
+    assert "offsets 0 to 12, 12 records" in found.stdout
+    assert all(file.name in found.stdout for file in log_directory.glob("*.wal"))
+    assert "nothing is wrong" in found.stdout
+
+
+def test_damage_is_named_in_words_and_as_json_and_ends_with_1(log_directory):
+    file = damage(log_directory)
+    found = run("verify", log_directory)
+    assert found.exit_code == 1
+    assert f"damaged: {file.name}, byte " in found.stdout
+    assert "restore what is damaged from a copy" in found.stderr
+    found = run("verify", log_directory, "--json")
+    assert found.exit_code == 1
+    report = json.loads(found.stdout)
+    assert not report["is_sound"]
+    assert report["problems"][0]["file"] == file.name
+    assert report["end_offset"] == 12
+
+
+def test_a_torn_tail_is_no_damage(log_directory):
+    with max(log_directory.glob("*.wal")).open("ab") as file:
+        file.write(b"TRFR, interrupted")
+    found = run("verify", log_directory)
+    assert found.exit_code == 0
+    assert "torn" in found.stdout
+
+
+def test_cat_prints_each_record_as_a_line_of_json_from_an_offset_on(log_directory):
+    records = [json.loads(line) for line in run("cat", log_directory).stdout.splitlines()]
+    assert [record["offset"] for record in records] == list(range(12))
+    assert records[3] == {
+        "offset": 3,
+        "arrival_time": "2017-07-14T02:40:00Z",
+        "producer_id": "me",
+        "sequence": 2,
+        "time": "",
+        "severity": records[3]["severity"],
+        "service": "s",
+        "environment": "",
+        "message": "evil \x1b[31m 2/1",
+        "attributes": {"k": "v"},
+        "trace_id": "",
+        "span_id": "",
+    }
+    some = run("cat", log_directory, "--from", 5, "--limit", 3)
+    assert [json.loads(line)["offset"] for line in some.stdout.splitlines()] == [5, 6, 7]
+    assert "\x1b" not in some.stdout
+
+
+def test_cat_prints_what_is_before_damage_and_says_where_it_is(log_directory):
+    file = damage(log_directory, 1)
+    found = run("cat", log_directory)
+    assert isinstance(found.exception, Refusal)
+    assert f"{file.name}, byte " in str(found.exception)
+    assert json.loads(found.stdout.splitlines()[0])["offset"] == 0
+
+
+def test_a_directory_without_a_log_is_refused(tmp_path):
+    found = run("inspect", tmp_path)
+    assert isinstance(found.exception, Refusal)
+    assert "holds no log" in str(found.exception)
+
+
+def test_without_ingest_the_remedy_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "treering_ingest.wal.inspect", None)
+    found = run("inspect", tmp_path)
+    assert isinstance(found.exception, Refusal)
+    assert 'pip install "treering[ingest]"' in str(found.exception)
+
+
+def test_a_log_that_may_not_be_read_is_refused_with_a_remedy(log_directory, monkeypatch):
+    def fail(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.scandir", fail)
+    found = run("verify", log_directory)
+    assert isinstance(found.exception, Refusal)
+    assert "Permission denied; read it as the user that ingest runs as" in str(found.exception)
