@@ -33,7 +33,6 @@ app.command("status")(with_groups(status.status))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
 app.add_typer(wal.wal, name="wal")
-app.add_typer(wal.wal, name="wal")
 
 
 def run() -> int:
