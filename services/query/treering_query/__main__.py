@@ -11,6 +11,7 @@ from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.status import Status, StoreMetrics
 from treering_query.store.engine import Engine
+from treering_query.store.keeper import Keeper
 from treering_query.store.store import HotBounds, Store
 from treering_runtime import server, telemetry
 from treering_runtime.data_dir import DataDir
@@ -27,14 +28,14 @@ async def serve(settings: QuerySettings) -> None:
     registry = telemetry.new_registry()
     directory = DataDir(settings.data_dir, "treering-query", FORMAT_VERSION)
     engine = Engine.from_settings(settings)
-    bounds = HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s)
-    store = Store(directory.path, engine, bounds, registry)
+    store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)
     await store.open()
     sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings))
     await sql.open()
     StoreMetrics(store, registry)
     metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
     embed = EmbedClient(settings.embed_address)
+    keeper = Keeper.from_settings(store, settings, embed.forget)
     front = server.Server(settings.listen, SERVICES, registry)
     add_QueryServiceServicer_to_server(QueryServicer(store, sql, Status(store, settings), Searcher(store, embed)), front.grpc)
     add_SinkServiceServicer_to_server(SinkServicer(store), front.grpc)
@@ -42,6 +43,7 @@ async def serve(settings: QuerySettings) -> None:
     server.announce("query", front, metrics)
     await server.until_signalled()
     await front.stop(settings.drain_seconds)
+    await keeper.close()
     await embed.close()
     metrics.close()
     await sql.close()

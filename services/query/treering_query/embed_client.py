@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from treering.v1.embed_pb2 import PatternIdSet, SearchPatternsRequest, SearchPatternsResponse
+from treering.v1.embed_pb2 import ForgetPatternsRequest, PatternIdSet, SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_runtime.limits import MAX_MESSAGE_BYTES
@@ -18,6 +18,10 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),  # or a search finds an embed service that came back only after two minutes
     ("grpc.keepalive_time_ms", 20_000),
 )
+
+
+_FORGET_TIMEOUT_S = 30.0
+"""How long a call of upkeep may take, seconds: nobody waits for it."""
 
 
 class EmbedUnavailable(Exception):  # noqa: N818 - it says what is, as UNAVAILABLE does
@@ -70,6 +74,17 @@ class EmbedClient:
             raise _explained(error, timeout_s) from error
         scores = {score.pattern_id: score.score for score in response.scores}
         return MeaningAnswer(scores, response.pending_count, response.mask_version)
+
+    async def forget(self, pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
+        """Forgets patterns that have no record below some positions any more.
+
+        Raises:
+            EmbedUnavailable: It did not; ask again later.
+        """
+        try:
+            await self._stub.ForgetPatterns(ForgetPatternsRequest(pattern_ids=pattern_ids, below=below), timeout=_FORGET_TIMEOUT_S)
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error, _FORGET_TIMEOUT_S) from error
 
     async def close(self) -> None:
         """Ends the connection; calls that run fail."""

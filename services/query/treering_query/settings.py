@@ -38,6 +38,18 @@ class QuerySettings(ServiceSettings):
     hot_max_age_s: float = Field(900.0, gt=0)
     """Age of the oldest record in memory before all are sealed, seconds: the log keeps what is not sealed."""
 
+    retention_age_s: float = Field(0.0, ge=0)
+    """How long records are kept from their arrival, seconds; whole segments go once their newest record is older. 0 keeps them for ever."""
+
+    retention_service_age_s: dict[str, float] = Field({})
+    """The same for single services, as JSON: {"checkout": 604800, "debug-proxy": 86400}. A segment is rewritten without their records."""
+
+    retention_max_bytes: int = Field(0, ge=0)
+    """Most bytes of all segments together; the oldest go first. 0 is no bound. Records in memory come on top."""
+
+    upkeep_interval_s: float = Field(60.0, gt=0)
+    """How often the store looks for segments to drop, rewrite or merge, seconds. Files that were replaced stay for so long."""
+
     query_threads: int = Field(2, ge=1)
     """Threads of the database for typed queries together."""
 

@@ -4,7 +4,7 @@ It is small, and it is the truth about the segments: the commit of a segment's r
 because the database's main file is protected by checksums and its own write-ahead log is not.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,11 +97,15 @@ class Catalog:
         run = self.connection
         return Sealed(
             tuple(self._segments(directory)),
-            run.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA),
+            self.totals(),
             run.sql("select pattern_id, service, text, example from patterns").to_arrow_table().cast(PATTERNS_SCHEMA),
             dict(run.execute("select log_id, releasable_end from progress").fetchall()),
             dict(run.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall()),
         )
+
+    def totals(self) -> pa.Table:
+        """Statistics of all segments together."""
+        return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
 
     def _segments(self, directory: Path) -> Iterable[Segment]:
         run = self.connection
@@ -122,6 +126,23 @@ class Catalog:
         """The seal: everything about one segment in one transaction, then a checkpoint. Atomic: an error leaves nothing behind."""
         self._transaction(segment, statistics, patterns, ends, quarantined)
 
+    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table) -> None:
+        """Some segments become one, or none, in one transaction, then a checkpoint."""
+
+        def change() -> None:
+            for table in ("segments", "segment_ranges", "statistics"):
+                self.connection.execute(f"delete from {table} where segment_id in (select unnest($1::ubigint[]))", [list(old)])
+            if segment is not None:
+                self._insert_segment(segment)
+                self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
+
+        self._atomically(change)
+
+    def forget(self, pattern_ids: Sequence[int]) -> None:
+        """Removes patterns, then a checkpoint."""
+        statement = "delete from patterns where pattern_id in (select unnest($1::ubigint[]))"
+        self._atomically(lambda: self.connection.execute(statement, [list(pattern_ids)]))
+
     def commit_progress(self, ends: Mapping[int, int], quarantined: Sequence[Quarantined]) -> None:
         """As `commit`, when there were no readable records."""
         self._transaction(None, None, None, ends, quarantined)
@@ -135,8 +156,8 @@ class Catalog:
         quarantined: Sequence[Quarantined],
     ) -> None:
         run = self.connection
-        run.execute("begin")
-        try:
+
+        def change() -> None:
             if segment is not None:
                 self._insert_segment(segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
@@ -147,6 +168,14 @@ class Catalog:
             for bad in quarantined:
                 row = [bad.log_id, bad.first_offset, bad.record_count, bad.reason, bad.payload]
                 run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?)", row)
+
+        self._atomically(change)
+
+    def _atomically(self, change: Callable[[], object]) -> None:
+        run = self.connection
+        run.execute("begin")
+        try:
+            change()
             run.execute("commit")
         except BaseException:
             run.execute("rollback")

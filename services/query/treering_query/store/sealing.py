@@ -7,6 +7,9 @@ The steps, each of which may be the last before a crash:
 3. one transaction of the catalog: segment, statistics, patterns, how far each log is sealed. This is the seal;
 4. `manifest.json` is replaced.
 
+A rewrite (retention, compaction) takes the same steps: its transaction removes the old segments and adds the new one. Their files go last,
+once no query holds them.
+
 Before 3 the file is an orphan, which the next start removes; the log still has its records. After 3 nothing is missing: the next start
 writes the manifest again.
 """
@@ -33,8 +36,8 @@ ROW_GROUP_ROWS = 122_880
 """Records of a Parquet row group: the database's own unit of parallel work."""
 
 PARQUET = f"format parquet, parquet_version v2, compression zstd, compression_level 1, row_group_size {ROW_GROUP_ROWS}"
-"""How segments are written. Version 2 has delta encodings: times and offsets are a third smaller. Level 1 beats the default 3 on logs, in size as
-well as in time: fresh digits hold no repetitions that a longer look would find, and level 1 leaves them to the entropy coder."""
+"""How segments are written. Version 2 has delta encodings: times and offsets are a third smaller. Level 1 beats the default 3 on logs, in
+size as well as in time: fresh digits hold no repetitions that a longer look would find, and level 1 leaves them to the entropy coder."""
 
 _SORTED = 'from _records order by service, pattern_id, time, log_id, "offset"'
 
@@ -92,7 +95,9 @@ class Sealer:
         for file in orphans:
             file.unlink()
         if orphans:
-            _LOG.warning("removed files that were never sealed; the log delivers their records again", files=[f.name for f in orphans])
+            _LOG.warning(
+                "removed files of no segment: never sealed (the log delivers their records again), or rewritten", files=len(orphans)
+            )
         self._segments = sealed.segments
         self._write_manifest()
         return sealed
@@ -107,12 +112,41 @@ class Sealer:
             run.register("_records", lot.records)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
             segment = self._write(run, statistics)
+            merged = _merged(run, counts, statistics)
             self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantined)
             self._segments = (*self._segments, segment)
-            self._write_manifest()
-            return segment, _merged(run, counts, statistics)
+            self._publish_manifest()
+            return segment, merged
         finally:
             run.close()
+
+    def rewrite(self, old: Sequence[Segment], without: frozenset[str]) -> tuple[Segment | None, pa.Table]:
+        """Makes some segments one, without the records of some services; returns it (None when nothing is left) and all sealed statistics.
+
+        The old segments' files stay; whoever knows that nobody reads them calls `remove`.
+        """
+        run = self._catalog.connection.cursor()
+        try:
+            segment, statistics = None, COUNTS_SCHEMA.empty_table()
+            if not all(each.services <= without for each in old):
+                run.execute(_kept(old, without))
+                statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
+                segment = self._write(run, statistics)
+            gone = {each.segment_id for each in old}
+            self._catalog.replace(sorted(gone), segment, statistics)
+            self._segments = (*(each for each in self._segments if each.segment_id not in gone), *((segment,) if segment else ()))
+            self._publish_manifest()
+            return segment, self._catalog.totals()
+        finally:
+            run.close()
+
+    def remove(self, segment: Segment) -> None:
+        """Deletes the file of a segment that was rewritten."""
+        segment.path.unlink(missing_ok=True)
+
+    def forget(self, pattern_ids: Sequence[int]) -> None:
+        """Removes patterns that no record has any more."""
+        self._catalog.forget(pattern_ids)
 
     def _write(self, run: duckdb.DuckDBPyConnection, statistics: pa.Table) -> Segment:
         segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
@@ -131,6 +165,13 @@ class Sealer:
             segment_id, path, rows, path.stat().st_size, first, last, first_arrival, last_arrival, ranges, frozenset(services), pattern_ids
         )
 
+    def _publish_manifest(self) -> None:
+        """Writes the manifest; a failure is only logged: the commit stands, and a caller that saw an error would repeat it."""
+        try:
+            self._write_manifest()
+        except OSError:
+            _LOG.exception("the manifest could not be written; the next change writes it")
+
     def _write_manifest(self) -> None:
         entries = [_manifest_entry(segment) for segment in self._segments]
         content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
@@ -139,6 +180,14 @@ class Sealer:
     def close(self) -> None:
         """Closes the catalog."""
         self._catalog.close()
+
+
+def _kept(old: Sequence[Segment], without: frozenset[str]) -> str:
+    files = ", ".join(_quoted(segment.path) for segment in old)
+    services = ", ".join("'" + service.replace("'", "''") + "'" for service in sorted(without))
+    return f"create or replace temp view _records as from read_parquet([{files}])" + (
+        f" where service not in ({services})" if services else ""
+    )
 
 
 def _merged(run: duckdb.DuckDBPyConnection, before: pa.Table, new: pa.Table) -> pa.Table:

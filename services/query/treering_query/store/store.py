@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ import pyarrow as pa
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
+from treering.v1.log_pb2 import Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store import hot
 from treering_query.store.catalog import Quarantined
@@ -22,7 +23,8 @@ from treering_query.store.intake import Intake, Taken, unknown
 from treering_query.store.sealing import Lot, Sealer
 from treering_query.store.shared_arrow import SharedArrow
 from treering_query.store.snapshot import Snapshot
-from treering_query.store.view import PATTERNS_SCHEMA, View
+from treering_query.store.upkeep import Change, Policy, changes
+from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
 from treering_runtime.progress import ProgressBoard
 
 _LOG = structlog.get_logger()
@@ -31,6 +33,12 @@ T = TypeVar("T")
 
 _RETRY_SEAL_S = (1.0, 60.0)
 """First and longest pause after a seal that failed, seconds: a full disk may have room again."""
+
+Forget = Callable[[Sequence[int], Sequence[Position]], Awaitable[None]]
+"""Tells whoever else keeps patterns that some have no record below some positions any more; raises to be asked again later."""
+
+_FORGET_AT_ONCE = 10_000
+"""Patterns of one call, as the contract has it."""
 
 _PATTERN_TABLES = 16
 """Tables of patterns before they are made one."""
@@ -72,6 +80,8 @@ class Store:
         self._oldest = 0.0
         self._seal_seconds = Histogram("treering_query_seal_seconds", "Duration of seals, seconds", registry=registry)
         self._pins: Counter[int] = Counter()
+        self._rewritten: list[Segment] = []
+        self._segments_change = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._intake_thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._seal_thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
@@ -115,7 +125,11 @@ class Store:
         view = self._view
         held = [segment.segment_id for segment in view.segments]
         self._pins.update(held)
-        return Snapshot(view, self._engine.cursor(), lambda: self._pins.subtract(held))
+        return Snapshot(view, self._engine.cursor(), lambda: self._unpin(held))
+
+    def _unpin(self, held: Iterable[int]) -> None:
+        self._pins.subtract(held)
+        self._pins += Counter()  # drops the zeros
 
     async def run(self, snapshot: Snapshot, work: Callable[[Snapshot], T], timeout_s: float | None = None) -> T:
         """Runs blocking `work(snapshot)` on a thread, bounded in number, interrupted after `timeout_s` seconds or on cancellation.
@@ -226,11 +240,65 @@ class Store:
         self._new_patterns, self._quarantined = [], []
         return lot
 
+    async def keep_up(self, policy: Policy, now: int, forget: Forget) -> int:
+        """Drops, rewrites and merges what the policy says is due at `now` (nanoseconds since 1970); returns how many changes were made.
+
+        Files of an earlier call that no query holds any more are deleted: a reader of the manifest has the time between two calls to open
+        what it names. Patterns without a record are forgotten, elsewhere first, so that one that could not be told stays due.
+        """
+        await self._remove_rewritten()
+        due = list(changes(self._view.segments, policy, now))
+        for change in due:
+            await self._rewrite(change)
+        await self._forget_patterns(forget)
+        return len(due)
+
+    async def _rewrite(self, change: Change) -> None:
+        async with self._segments_change:
+            segment, counts = await self._on_seal_thread(lambda: self._sealer.rewrite(change.segments, change.without))
+            gone = {each.segment_id for each in change.segments}
+            kept = tuple(each for each in self._view.segments if each.segment_id not in gone)
+            self._view = replace(self._view, segments=(*kept, *((segment,) if segment else ())), sealed_counts=counts)
+            self._rewritten += change.segments
+        rows = sum(each.row_count for each in change.segments)
+        _LOG.info("segments rewritten", segments=len(gone), rows=rows, rows_kept=segment.row_count if segment else 0)
+
+    async def _remove_rewritten(self) -> None:
+        free = [segment for segment in self._rewritten if segment.segment_id not in self._pins]
+        for segment in free:
+            await self._on_seal_thread(lambda each=segment: self._sealer.remove(each))
+            self._rewritten.remove(segment)
+
+    async def _forget_patterns(self, forget: Forget) -> None:
+        dead, below = sorted(self._without_record()), self._view.positions()
+        for start in range(0, len(dead), _FORGET_AT_ONCE):
+            await forget(dead[start : start + _FORGET_AT_ONCE], below)
+        gone = self._without_record() & set(dead)
+        if not gone:
+            return
+        # In one step of the loop: a delivery after it finds these patterns unknown again, and its seal comes after their removal.
+        self._known -= gone
+        kept = pa.concat_tables(self._view.patterns)
+        self._view = replace(self._view, patterns=(unknown(kept, gone).combine_chunks(),))
+        await self._on_seal_thread(lambda: self._sealer.forget(sorted(gone)))
+
+    def _without_record(self) -> set[int]:
+        view = self._view
+        held = [view.sealed_counts.column("pattern_id"), *(chunk.table.column("pattern_id") for chunk in view.hot)]
+        new = [table.column("pattern_id") for table in self._new_patterns]
+        return self._known.difference(*(column.unique().to_pylist() for column in (*held, *new)))
+
+    async def _on_seal_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._seal_thread, work))
+
     async def _seal_lot(self, lot: Lot) -> None:
+        async with self._segments_change:
+            await self._seal_lot_alone(lot)
+
+    async def _seal_lot_alone(self, lot: Lot) -> None:
         started = time.monotonic()
         counts = self._view.sealed_counts
-        work = asyncio.get_running_loop().run_in_executor(self._seal_thread, self._sealer.seal, lot, counts)
-        segment, merged = await asyncio.shield(work)
+        segment, merged = await self._on_seal_thread(lambda: self._sealer.seal(lot, counts))
         segments = (*self._view.segments, segment) if segment else self._view.segments
         self._view = replace(self._view, segments=segments, sealing=(), sealed_counts=merged)
         for log_id, end in lot.ends.items():

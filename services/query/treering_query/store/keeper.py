@@ -1,0 +1,57 @@
+"""The task that keeps the store up: retention, compaction, forgetting; now and then, in the background."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from treering_query.settings import QuerySettings
+from treering_query.store.store import Forget, Store
+from treering_query.store.upkeep import Policy
+
+_LOG = structlog.get_logger()
+
+
+class Keeper:
+    """Runs `Store.keep_up` until it is closed; a failure is logged, and the next turn tries again.
+
+    Args:
+        store: What is kept up.
+        policy: What is due when.
+        forget: Tells the embed service of patterns without a record.
+        interval_s: Pause between two turns, seconds.
+        clock: Nanoseconds since 1970.
+    """
+
+    def __init__(self, store: Store, policy: Policy, forget: Forget, interval_s: float, clock: Callable[[], int] = time.time_ns) -> None:
+        self._store = store
+        self._policy = policy
+        self._forget = forget
+        self._interval_s = interval_s
+        self._clock = clock
+        self._task = asyncio.create_task(self._run())
+
+    @classmethod
+    def from_settings(cls, store: Store, settings: QuerySettings, forget: Forget) -> "Keeper":
+        """The keeper that the settings ask for."""
+        policy = Policy(
+            age_s=settings.retention_age_s,
+            service_age_s=settings.retention_service_age_s,
+            size_bytes=settings.retention_max_bytes,
+            merge_up_to_rows=settings.hot_max_rows,
+        )
+        return cls(store, policy, forget, settings.upkeep_interval_s)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self._store.keep_up(self._policy, self._clock(), self._forget)
+            except Exception as error:  # noqa: BLE001 - a disk may have room again, embed may answer again; nothing is lost meanwhile
+                _LOG.warning("upkeep of the store failed; it is tried again", retry_in_s=self._interval_s, problem=str(error))
+            await asyncio.sleep(self._interval_s)
+
+    async def close(self) -> None:
+        """Stops; a change that runs is finished by the store's own thread."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

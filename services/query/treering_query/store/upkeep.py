@@ -1,0 +1,84 @@
+"""What becomes of segments with time: which are too old or too many and go, which are small and are made one.
+
+Plans only: everything here is a pure function of the segments and the clock. `sealing.Sealer.rewrite` carries a plan out.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from treering_query.store.view import Segment
+
+_SECOND = 1_000_000_000
+
+MIN_TOGETHER = 4
+"""Fewer small segments than this stay as they are: each record is rewritten O(log n) times."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long records are kept and how large segments become. Ages count from arrival; 0 keeps for ever, or without bound."""
+
+    age_s: float = 0
+    service_age_s: Mapping[str, float] = field(default_factory=dict)
+    """For these services instead of `age_s`."""
+    size_bytes: int = 0
+    """Of all segments together."""
+    merge_up_to_rows: int = 500_000
+
+
+@dataclass(frozen=True)
+class Change:
+    """Some segments become one, without the records of some services; nothing is left of them when that is all they hold."""
+
+    segments: tuple[Segment, ...]
+    without: frozenset[str] = frozenset()
+
+    @property
+    def drops_all(self) -> bool:
+        """True when no record is kept."""
+        return all(segment.services <= self.without for segment in self.segments)
+
+
+def changes(segments: Sequence[Segment], policy: Policy, now: int) -> Iterator[Change]:
+    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time."""
+    drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
+    drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
+    yield from drops
+    if drops:
+        return
+    yield from (change for segment in segments if (change := _expired(segment, policy, now)))
+    yield from _merges(segments, policy.merge_up_to_rows)
+
+
+def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
+    ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
+    gone = frozenset(service for service, age in ages.items() if age and segment.last_arrival_time < now - age * _SECOND)
+    return Change((segment,), gone) if gone else None
+
+
+def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
+    """The segments that arrived first, as many as are too many."""
+    found: list[Change] = []
+    total = sum(segment.size_bytes for segment in segments)
+    for segment in sorted(segments, key=lambda each: each.last_arrival_time):
+        if not most or total <= most:
+            break
+        found.append(Change((segment,), segment.services))
+        total -= segment.size_bytes
+    return found
+
+
+def _merges(segments: Sequence[Segment], most_rows: int) -> Iterator[Change]:
+    """Runs of small neighbours in the order of the log, which keeps each segment's offsets together."""
+    run: list[Segment] = []
+    for segment in [*sorted(segments, key=_place), None]:
+        if segment and segment.row_count * 2 <= most_rows and sum(each.row_count for each in run) + segment.row_count <= most_rows:
+            run.append(segment)
+            continue
+        if len(run) >= MIN_TOGETHER:
+            yield Change(tuple(run))
+        run = [segment] if segment and segment.row_count * 2 <= most_rows else []
+
+
+def _place(segment: Segment) -> tuple[int, int]:
+    return segment.first_arrival_time, segment.segment_id

@@ -1,0 +1,202 @@
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from treering_query.settings import QuerySettings
+from treering_query.store.keeper import Keeper
+from treering_query.store.upkeep import Policy, changes
+from treering_query.store.view import Segment
+from treering_runtime.settings import load
+
+SECOND = 10**9
+ARRIVAL = 1_800_000_000 * SECOND
+DAY = 86_400
+
+
+class Told:
+    """Stands for the embed service: remembers what it was told to forget."""
+
+    def __init__(self) -> None:
+        self.forgotten: list[int] = []
+        self.away = False
+
+    async def forget(self, pattern_ids, below) -> None:
+        if self.away:
+            raise ConnectionError("embed does not answer")
+        assert below
+        self.forgotten += pattern_ids
+
+
+def counted(store) -> dict[str, int]:
+    with store.snapshot() as snapshot:
+        records = snapshot.query("select service, count(*) n from logs group by 1 order by 1")
+        patterns = snapshot.query("select service, sum(count)::bigint n from patterns group by 1 order by 1")
+        assert records.to_pylist() == patterns.to_pylist()
+        return {row["service"]: row["n"] for row in records.to_pylist()}
+
+
+@pytest.fixture
+def filled(fill):
+    async def make(store, segments: int, rows: int = 100):
+        for number in range(segments):
+            await fill(store, number * rows, (number + 1) * rows)
+            await store.seal()
+
+    return make
+
+
+async def test_nothing_is_due_without_a_policy(open_store, filled):
+    async with open_store() as store:
+        await filled(store, 3)
+        assert await store.keep_up(Policy(), ARRIVAL + 9_999 * DAY * SECOND, Told().forget) == 0
+        assert counted(store) == {f"svc{number}": 60 for number in range(5)}
+
+
+async def test_old_segments_go_whole_and_their_patterns_are_forgotten(open_store, filled, frame, record, tmp_path):
+    told = Told()
+    async with open_store() as store:
+        await filled(store, 2)
+        await store.deliver(7, [frame(200, [record(200, service="new")])], 201)
+        assert await store.keep_up(Policy(age_s=DAY), ARRIVAL + 2 * DAY * SECOND, told.forget) == 2
+        assert counted(store) == {"new": 1}
+        assert len(told.forgotten) == 5
+        assert len(json.loads((tmp_path / "store" / "manifest.json").read_text())["segments"]) == 0
+        await store.keep_up(Policy(), 0, told.forget)
+        assert list((tmp_path / "store" / "segments").iterdir()) == []
+        await store.deliver(7, [frame(201, [record(200)])], 202)
+        await store.seal()
+        assert counted(store) == {"new": 1, "svc0": 1}
+    async with open_store() as store:
+        assert counted(store) == {"new": 1, "svc0": 1}
+        assert store.board.get(7).releasable_end == 202
+
+
+async def test_service_with_its_own_age_is_cut_out(open_store, filled):
+    async with open_store() as store:
+        await filled(store, 2)
+        policy = Policy(service_age_s={"svc1": DAY})
+        assert await store.keep_up(policy, ARRIVAL + 2 * DAY * SECOND, Told().forget) == 2
+        assert counted(store) == {"svc0": 40, "svc2": 40, "svc3": 40, "svc4": 40}
+        assert await store.keep_up(policy, ARRIVAL + 2 * DAY * SECOND, Told().forget) == 0
+
+
+async def test_service_may_be_kept_longer_than_the_others(open_store, filled):
+    async with open_store() as store:
+        await filled(store, 1)
+        await store.keep_up(Policy(age_s=DAY, service_age_s={"svc1": 0}), ARRIVAL + 2 * DAY * SECOND, Told().forget)
+        assert counted(store) == {"svc1": 20}
+
+
+async def test_oldest_segments_go_when_all_together_are_too_large(open_store, filled):
+    async with open_store() as store:
+        await filled(store, 3)
+        newest = store.view.segments[-1]
+        await store.keep_up(Policy(size_bytes=newest.size_bytes), ARRIVAL, Told().forget)
+        assert store.view.segments == (newest,)
+
+
+async def test_small_segments_become_one_and_a_query_that_runs_keeps_its_files(open_store, filled, tmp_path):
+    async with open_store() as store:
+        await filled(store, 5)
+        before = counted(store)
+        with store.snapshot() as running:
+            assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 1
+            await store.keep_up(Policy(), ARRIVAL, Told().forget)
+            assert len(list((tmp_path / "store" / "segments").iterdir())) == 6
+            assert running.query("select count(*) from logs").column(0)[0].as_py() == 500
+        await store.keep_up(Policy(), ARRIVAL, Told().forget)
+        assert len(list((tmp_path / "store" / "segments").iterdir())) == 1
+        (segment,) = store.view.segments
+        assert (segment.row_count, segment.ranges[0].first_offset, segment.ranges[0].end_offset) == (500, 0, 500)
+        assert counted(store) == before
+    async with open_store() as store:
+        assert counted(store) == before
+
+
+async def test_pattern_that_embed_was_not_told_of_stays_due(open_store, filled):
+    told = Told()
+    async with open_store() as store:
+        await filled(store, 1)
+        told.away = True
+        with pytest.raises(ConnectionError):
+            await store.keep_up(Policy(age_s=1), ARRIVAL + DAY * SECOND, told.forget)
+        assert counted(store) == {}
+    async with open_store() as store:
+        told.away = False
+        await store.keep_up(Policy(), ARRIVAL, told.forget)
+        assert len(told.forgotten) == 5
+
+
+@pytest.mark.parametrize("step", ["sealing._sync_file", "sealing.sync_directory", "catalog.Catalog._insert_table"])
+async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(open_store, filled, monkeypatch, step):
+    async with open_store() as store:
+        await filled(store, 4)
+        before = counted(store)
+        with monkeypatch.context() as patch:
+            patch.setattr(f"treering_query.store.{step}", _stop)
+            with pytest.raises(OSError, match="stopped"):
+                await store.keep_up(Policy(), ARRIVAL, Told().forget)
+        assert counted(store) == before
+    async with open_store() as store:
+        assert counted(store) == before
+        assert len(store.view.segments) == 4
+
+
+async def test_manifest_that_cannot_be_written_undoes_and_repeats_nothing(open_store, filled, monkeypatch, tmp_path):
+    async with open_store() as store:
+        with monkeypatch.context() as patch:
+            patch.setattr("treering_query.store.sealing.Sealer._write_manifest", _stop)
+            await filled(store, 4)
+            assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 1
+        assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 0
+        assert sum(counted(store).values()) == 400
+    async with open_store() as store:
+        assert sum(counted(store).values()) == 400
+        assert len(json.loads((tmp_path / "store" / "manifest.json").read_text())["segments"]) == 1
+
+
+def test_drops_come_before_rewrites():
+    small = [segment(number, 10) for number in range(5)]
+    assert [len(change.segments) for change in changes(small, Policy(), 0)] == [5]
+    old = segment(9, 10, arrival=1)
+    (drop,) = changes([*small, old], Policy(age_s=1), 5 * SECOND)
+    assert drop.drops_all
+    assert drop.segments == (old,)
+
+
+def test_large_segments_are_not_rewritten_again():
+    assert list(changes([segment(number, 400) for number in range(9)], Policy(merge_up_to_rows=500), 0)) == []
+    merged = [change.segments for change in changes([segment(number, 100) for number in range(9)], Policy(merge_up_to_rows=500), 0)]
+    assert [sum(each.row_count for each in group) for group in merged] == [500, 400]
+
+
+def segment(number: int, rows: int, arrival: int = 4 * SECOND) -> Segment:
+    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}))
+
+
+def _stop(*_: object) -> None:
+    raise OSError(5, "stopped")
+
+
+async def test_keeper_goes_on_after_a_failure(open_store, filled):
+    told, turns = Told(), []
+
+    def clock() -> int:
+        turns.append(1)
+        told.away = len(turns) == 1
+        return ARRIVAL + DAY * SECOND
+
+    async with open_store() as store:
+        await filled(store, 1)
+        keeper = Keeper(store, Policy(age_s=1), told.forget, 0.0, clock)
+        while len(told.forgotten) < 5:  # noqa: ASYNC110 - the keeper has no event to wait for
+            await asyncio.sleep(0)
+        await keeper.close()
+        assert counted(store) == {}
+
+
+def test_settings_make_the_policy(monkeypatch):
+    monkeypatch.setenv("TREERING_QUERY_RETENTION_SERVICE_AGE_S", '{"checkout": 60}')
+    assert load(QuerySettings).retention_service_age_s == {"checkout": 60.0}
