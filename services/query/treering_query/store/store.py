@@ -1,6 +1,7 @@
 """The store: a sink of the log that keeps its records hot, seals them, and gives snapshots of everything."""
 
 import asyncio
+import functools
 import contextlib
 import time
 from collections import Counter
@@ -266,7 +267,7 @@ class Store:
     async def _remove_rewritten(self) -> None:
         free = [segment for segment in self._rewritten if segment.segment_id not in self._pins]
         for segment in free:
-            await self._on_seal_thread(lambda each=segment: self._sealer.remove(each))
+            await self._on_seal_thread(functools.partial(self._sealer.remove, segment))
             self._rewritten.remove(segment)
 
     async def _forget_patterns(self, forget: Forget) -> None:
