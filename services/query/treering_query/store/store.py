@@ -1,8 +1,8 @@
 """The store: a sink of the log that keeps its records hot, seals them, and gives snapshots of everything."""
 
 import asyncio
-import functools
 import contextlib
+import functools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
