@@ -1,7 +1,6 @@
 """Send, count, search, restart, still there."""
 
 import json
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -92,7 +91,7 @@ def test_tail_shows_what_comes_in(up):
         up.json("send", "-", "--service", "tailed", "--wait", given="first\n")
         up.json("send", "-", "--service", "tailed", "--wait", given="second\n")
         shown = json.loads(tail.stdout.readline())
-        tail.send_signal(signal.SIGINT)
+        tail.terminate()
     assert shown["message"] in {"first", "second"}
 
 
