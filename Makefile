@@ -13,7 +13,7 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench-query eval grouping fix proto tables clean
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-query eval grouping fix proto tables clean
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -45,6 +45,14 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/words.py
+
+bench: bench-ingest bench-pipeline ## Both of the next two; ends with an error when a promise of bench/RESULTS.md is missed
+
+bench-ingest: $(READY) ## The door: records/s, latency, streams, memory, beside a bare gRPC server; RECORDS=... BENCH_ARGS=...
+	@$(BIN)/python bench/ingest.py --records $(or $(RECORDS),500000) $(BENCH_ARGS)
+
+bench-pipeline: $(READY) ## From the door to SQL and index: rate, freshness, memory; RECORDS=... BENCH_ARGS=...
+	@$(BIN)/python bench/pipeline.py --records $(or $(RECORDS),2000000) $(BENCH_ARGS)
 
 bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
