@@ -56,6 +56,7 @@ class AsyncClient:
     tail_logs = AsyncStreaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)
     get_log_context = AsyncUnary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = AsyncUnary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
+    export_logs = AsyncStreaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
     digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
 
     def __init__(

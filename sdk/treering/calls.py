@@ -256,7 +256,7 @@ def search_logs(
         limit: How many results, 1 to 1,000: patterns, or records when `flat`.
         flat: One result for each record instead of one for each pattern.
         samples_per_pattern: How many sample records a pattern comes with, 0 to 100; None is 3.
-        min_score: Leave out results with a lower score, 0 to 1.
+        min_score: Leave out results with a lower score, 0 to 1; never what was found literally.
         literal_budget_ms: How long to look for literal hits in messages, at most 60,000; 0 is 300.
         min_positions: See the module.
         timeout: See the module.
@@ -418,6 +418,26 @@ def digest_store(
         log_id=log_id, first_offset=first_offset, end_offset_exclusive=end_offset, step=step, min_positions=min_positions
     )
     return Call(request, timeout)
+
+
+def export_logs(
+    *,
+    filter: LogFilter | None = None,  # noqa: A002 - the contract's name
+    min_positions: Sequence[Position] = (),
+    timeout: float | None = None,
+) -> Call[query_pb2.ExportLogsRequest]:
+    """Streams every record that a filter selects, without a limit on rows.
+
+    Args:
+        filter: Which records, see `log_filter`.
+        min_positions: See the module.
+        timeout: None is no deadline.
+
+    Returns:
+        An iterator of parts; their `arrow_ipc` together are one Arrow IPC stream, the last one holds the summary: without it the export
+        is not complete.
+    """
+    return Call(query_pb2.ExportLogsRequest(filter=filter, min_positions=min_positions), timeout)
 
 
 _Value = TypeVar("_Value")

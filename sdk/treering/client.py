@@ -59,6 +59,7 @@ class Client:
     tail_logs = Streaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)
     get_log_context = Unary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = Unary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
+    export_logs = Streaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
     digest_store = Unary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
 
     def __init__(

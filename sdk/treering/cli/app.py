@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from treering.cli import aggregate, config, context, patterns, search, send, sql, status, tail, up, verify, wal
+from treering.cli import aggregate, config, context, export, patterns, search, send, sql, status, tail, up, verify, wal
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
 from treering.cli.problems import REFUSED, Refusal, explain
@@ -29,6 +29,7 @@ app.command("aggregate")(with_groups(aggregate.aggregate))
 app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
 app.command("context")(with_groups(context.context))
+app.command("export")(with_groups(export.export))
 app.command("status")(with_groups(status.status))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))

@@ -307,8 +307,8 @@ class AggregateLogsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     bucket_nanos: _builtins.int
-    """Length of a time bucket in nanoseconds, at least 1 ms. 0 = no buckets. Buckets start at multiples of their length since midnight
-    of `time_zone`. At most 10,000 buckets; empty ones between the first and the last are filled in.
+    """Length of a time bucket in nanoseconds, at least 1 ms. 0 = no buckets. Shorter than a day, they start at multiples of their length
+    since midnight of `time_zone`; a day or more are whole local days. At most 10,000 buckets; empty ones between the first and the last are filled in.
     """
     time_zone: _builtins.str
     """IANA name of the zone that buckets are cut in, for example `Europe/Warsaw`. Empty = UTC."""
@@ -600,7 +600,7 @@ class SearchLogsRequest(_message.Message):
     samples_per_pattern: _builtins.int
     """How many sample records a pattern comes with: 0 to 100. Unset = 3. Ignored when `flat`."""
     min_score: _builtins.float
-    """Leave out results whose score is below this, 0 to 1."""
+    """Leave out results whose score is below this, 0 to 1; 0.5 leaves out what is `weak`. What was found literally is never left out."""
     literal_budget_ms: _builtins.int
     """How long to look for literal hits in messages, milliseconds. 0 = 300; at most 60,000."""
     cursor: _builtins.str
@@ -1333,6 +1333,94 @@ class GetQueryStatusResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetQueryStatusResponse: _TypeAlias = GetQueryStatusResponse  # noqa: Y015
+
+@_typing.final
+class ExportLogsRequest(_message.Message):
+    """Asks for records as a file would hold them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "min_positions", b"min_positions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLogsRequest: _TypeAlias = ExportLogsRequest  # noqa: Y015
+
+@_typing.final
+class ExportLogsResponse(_message.Message):
+    """A part of an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARROW_IPC_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    arrow_ipc: _builtins.bytes
+    """The next bytes of an Arrow IPC stream. The concatenation of all parts is the stream; parts are at most 1 MiB. Its columns are those
+    of the table `logs` in SQL.
+    """
+    @_builtins.property
+    def summary(self) -> Global___ExportSummary:
+        """Only in the last message: an export without it is not complete."""
+
+    def __init__(
+        self,
+        *,
+        arrow_ipc: _builtins.bytes = ...,
+        summary: Global___ExportSummary | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportLogsResponse: _TypeAlias = ExportLogsResponse  # noqa: Y015
+
+@_typing.final
+class ExportSummary(_message.Message):
+    """What an export holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    row_count: _builtins.int
+    """Records that were sent."""
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included."""
+
+    def __init__(
+        self,
+        *,
+        row_count: _builtins.int = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["row_count", b"row_count", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportSummary: _TypeAlias = ExportSummary  # noqa: Y015
 
 @_typing.final
 class DigestStoreRequest(_message.Message):

@@ -81,6 +81,11 @@ class QueryServiceStub:
                 request_serializer=treering_dot_v1_dot_query__pb2.GetQueryStatusRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_query__pb2.GetQueryStatusResponse.FromString,
                 _registered_method=True)
+        self.ExportLogs = channel.unary_stream(
+                '/treering.v1.QueryService/ExportLogs',
+                request_serializer=treering_dot_v1_dot_query__pb2.ExportLogsRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_query__pb2.ExportLogsResponse.FromString,
+                _registered_method=True)
         self.DigestStore = channel.unary_unary(
                 '/treering.v1.QueryService/DigestStore',
                 request_serializer=treering_dot_v1_dot_query__pb2.DigestStoreRequest.SerializeToString,
@@ -156,6 +161,13 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportLogs(self, request, context):
+        """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DigestStore(self, request, context):
         """Reads a part of the store again and digests it, to be compared with the log. Changes nothing.
         """
@@ -210,6 +222,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.GetQueryStatus,
                     request_deserializer=treering_dot_v1_dot_query__pb2.GetQueryStatusRequest.FromString,
                     response_serializer=treering_dot_v1_dot_query__pb2.GetQueryStatusResponse.SerializeToString,
+            ),
+            'ExportLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportLogs,
+                    request_deserializer=treering_dot_v1_dot_query__pb2.ExportLogsRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_query__pb2.ExportLogsResponse.SerializeToString,
             ),
             'DigestStore': grpc.unary_unary_rpc_method_handler(
                     servicer.DigestStore,
@@ -462,6 +479,33 @@ class QueryService:
             '/treering.v1.QueryService/GetQueryStatus',
             treering_dot_v1_dot_query__pb2.GetQueryStatusRequest.SerializeToString,
             treering_dot_v1_dot_query__pb2.GetQueryStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/treering.v1.QueryService/ExportLogs',
+            treering_dot_v1_dot_query__pb2.ExportLogsRequest.SerializeToString,
+            treering_dot_v1_dot_query__pb2.ExportLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,8 @@ class QueryServiceStub:
     """The neighbours of one record: those of the same service before and after it, by offset."""
     GetQueryStatus: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetQueryStatusRequest, _query_pb2.GetQueryStatusResponse]
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
+    ExportLogs: _grpc.UnaryStreamMultiCallable[_query_pb2.ExportLogsRequest, _query_pb2.ExportLogsResponse]
+    """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
     DigestStore: _grpc.UnaryUnaryMultiCallable[_query_pb2.DigestStoreRequest, _query_pb2.DigestStoreResponse]
     """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
 
@@ -81,6 +83,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """The neighbours of one record: those of the same service before and after it, by offset."""
     GetQueryStatus: _aio.UnaryUnaryMultiCallable[_query_pb2.GetQueryStatusRequest, _query_pb2.GetQueryStatusResponse]  # type: ignore[assignment]
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
+    ExportLogs: _aio.UnaryStreamMultiCallable[_query_pb2.ExportLogsRequest, _query_pb2.ExportLogsResponse]  # type: ignore[assignment]
+    """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
     DigestStore: _aio.UnaryUnaryMultiCallable[_query_pb2.DigestStoreRequest, _query_pb2.DigestStoreResponse]  # type: ignore[assignment]
     """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
 
@@ -160,6 +164,14 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.GetQueryStatusResponse, _abc.Awaitable[_query_pb2.GetQueryStatusResponse]]:
         """Says how far the store is and what it holds. Cheap; safe to poll each second."""
+
+    @_abc_1.abstractmethod
+    def ExportLogs(
+        self,
+        request: _query_pb2.ExportLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_query_pb2.ExportLogsResponse], _abc.AsyncIterator[_query_pb2.ExportLogsResponse]]:
+        """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
 
     @_abc_1.abstractmethod
     def DigestStore(

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates, digest, pattern_list, tail
+from treering_query import aggregates, digest, export, pattern_list, tail
 from treering_query import context as context_of
+from treering_query.export import Export
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
@@ -70,6 +71,13 @@ class QueryServicer(QueryServiceServicer):
         plan = context_of.plan(request)
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
+
+    async def ExportLogs(self, request: pb.ExportLogsRequest, context: "Context") -> AsyncIterator[pb.ExportLogsResponse]:
+        """Every record of a selection."""
+        predicate = export.plan(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        async for response in Export(self._store, predicate).run():
+            yield response
 
     async def DigestStore(self, request: pb.DigestStoreRequest, context: "Context") -> pb.DigestStoreResponse:
         """A part of the store in digests."""

@@ -14,12 +14,16 @@ def logs_view(files: Sequence[str], columns: Sequence[str]) -> str:
     return "create or replace temp view logs as " + _records(files, ", ".join(f'"{name}"' for name in columns))
 
 
+def user_columns() -> str:
+    """The columns of `logs` as users see them, as expressions over those of the store."""
+    names = ", ".join(f"'{name}'" for name in SEVERITY_NAMES)
+    return f"""log_id, "offset", time, arrival_time, severity, [{names}][severity + 1] as severity_text, service, environment,
+        message, attributes, lower(hex(trace_id)) as trace_id, lower(hex(span_id)) as span_id, pattern_id"""
+
+
 def user_logs_view(files: Sequence[str]) -> str:
     """The statement that defines `logs` as users see it: ids in hex, severities by name as well."""
-    names = ", ".join(f"'{name}'" for name in SEVERITY_NAMES)
-    columns = f"""log_id, "offset", time, arrival_time, severity, [{names}][severity + 1] as severity_text, service, environment,
-        message, attributes, lower(hex(trace_id)) as trace_id, lower(hex(span_id)) as span_id, pattern_id"""
-    return "create view logs as " + _records(files, columns)
+    return "create view logs as " + _records(files, user_columns())
 
 
 def _records(files: Sequence[str], columns: str) -> str:

@@ -1,0 +1,117 @@
+"""`treering export`: every record of a selection into one file."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Annotated, Any, Literal
+
+import typer
+
+from treering.cli.connection import Connection
+from treering.cli.escaping import to_json
+from treering.cli.output import answer_json, note
+from treering.cli.problems import Refusal
+from treering.cli.selecting import Selecting
+
+_SUFFIXES = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl"}
+
+
+def export(
+    *,
+    selecting: Selecting,
+    connection: Connection,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the file; made when it is not there.")],
+    format: Annotated[Literal["parquet", "csv", "jsonl"], typer.Option(help="Form of the file.")] = "parquet",  # noqa: A002 - the option's name
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete."""
+    out.mkdir(parents=True, exist_ok=True)
+    file = out / f"logs.{_SUFFIXES[format]}"
+    partial = file.with_name(file.name + ".partial")
+    with connection.client() as client:
+        rows = _receive(client.export_logs(filter=selecting.filter()), partial, format)
+    partial.replace(file)
+    if json:
+        answer_json({"file": str(file), "records": rows, "size_bytes": file.stat().st_size})
+    else:
+        note(f"{rows:,} records in {file} ({file.stat().st_size:,} bytes)")
+
+
+class _Parts:
+    """The bytes of a stream of parts as a file, and the summary at its end."""
+
+    def __init__(self, parts: Iterator[Any]) -> None:
+        self._parts = parts
+        self._buffer = b""
+        self.rows: int | None = None
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        pieces = [self._buffer]
+        length = len(self._buffer)
+        while size < 0 or length < size:
+            part = next(self._parts, None)
+            if part is None:
+                break
+            if part.HasField("summary"):
+                self.rows = part.summary.row_count
+            pieces.append(part.arrow_ipc)
+            length += len(part.arrow_ipc)
+        whole = b"".join(pieces)
+        end = len(whole) if size < 0 else size
+        self._buffer = whole[end:]
+        return whole[:end]
+
+
+def _receive(parts: Iterator[Any], partial: Path, form: str) -> int:
+    import pyarrow as pa  # noqa: PLC0415 - start-up
+
+    source = _Parts(parts)
+    rows = 0
+    with pa.ipc.open_stream(pa.PythonFile(source, mode="r")) as reader, _writer(partial, form, reader.schema) as write:
+        for batch in reader:
+            write(pa.Table.from_batches([batch]))
+            rows += batch.num_rows
+            _progress(rows)
+    source.read()
+    if source.rows != rows:
+        raise Refusal(f"the export ended before it was complete; what came is in {partial}, ask again")
+    return rows
+
+
+def _progress(rows: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{rows:,} records ")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _writer(file: Path, form: str, schema: Any) -> Iterator[Callable[[Any], None]]:
+    if form == "parquet":
+        import pyarrow.parquet as pq  # noqa: PLC0415 - start-up
+
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            yield writer.write_table
+        return
+    with file.open("w", encoding="utf-8", newline="") as text:
+        yield _csv(text) if form == "csv" else _json_lines(text)
+
+
+def _csv(text: IO[str]) -> Callable[[Any], None]:
+    from treering.cli.sql_values import csv_text  # noqa: PLC0415 - start-up
+
+    def write(table: Any) -> None:
+        lines = csv_text(table)
+        text.write(lines if not text.tell() else lines.partition("\n")[2])
+
+    return write
+
+
+def _json_lines(text: IO[str]) -> Callable[[Any], None]:
+    from treering.cli.sql_values import json_rows  # noqa: PLC0415 - start-up
+
+    def write(table: Any) -> None:
+        text.writelines(to_json(row) + "\n" for row in json_rows(table))
+
+    return write

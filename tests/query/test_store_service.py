@@ -1,0 +1,135 @@
+"""The store's rpcs as a client meets them: over a real connection, through the boundary."""
+
+import asyncio
+import io
+import json
+import sys
+from contextlib import asynccontextmanager
+
+import duckdb
+import pyarrow as pa
+import pytest
+from prometheus_client import CollectorRegistry
+
+from treering import AsyncClient
+from treering.channels import Endpoints
+from treering.errors import SqlError, TreeringError
+from treering.selection import log_filter
+from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
+from treering_query.embed_client import EmbedClient
+from treering_query.search.searcher import Searcher
+from treering_query.service import QueryServicer
+from treering_query.settings import QuerySettings
+from treering_query.status import Status
+from treering_runtime.server import Server
+
+
+@pytest.fixture
+def serving(open_store, open_sql, tmp_path):
+    @asynccontextmanager
+    async def started():
+        async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
+            embed = EmbedClient("127.0.0.1:1")
+            front = Server("127.0.0.1:0", (), CollectorRegistry())
+            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed))
+            add_QueryServiceServicer_to_server(servicer, front.grpc)
+            await front.start()
+            client = AsyncClient(Endpoints(query=front.address))
+            try:
+                yield store, client
+            finally:
+                await client.close()
+                await front.stop(0)
+                await embed.close()
+
+    return started
+
+
+@pytest.fixture
+def half_sealed(fill):
+    async def make(store):
+        await fill(store, 0, 200)
+        await store.seal()
+        await fill(store, 200, 300)
+
+    return make
+
+
+async def exported(client, **filters) -> pa.Table:
+    data, rows = io.BytesIO(), None
+    async for part in client.export_logs(filter=log_filter(**filters)):
+        data.write(part.arrow_ipc)
+        if part.HasField("summary"):
+            rows = part.summary.row_count
+    table = pa.ipc.open_stream(data.getvalue()).read_all()
+    assert rows == table.num_rows
+    return table
+
+
+async def test_answers_over_the_wire(serving, half_sealed):
+    async with serving() as (store, client):
+        await half_sealed(store)
+        found = await client.aggregate_logs(by=["service"], metric=["count", "p50:ms"])
+        assert {row.groups[0].value: row.values[0].value for row in found.rows} == {f"svc{number}": 60 for number in range(5)}
+        assert (await client.sql("select count(*) as n from logs")).rows() == [{"n": 300}]
+        status = await client.get_query_status()
+        assert (status.record_count, status.hot_record_count, status.segment_count, status.pattern_count) == (300, 100, 1, 5)
+        with pytest.raises(SqlError, match="only a single SELECT is allowed; this is COPY"):
+            await client.sql("copy logs to 'x.csv'")
+        with pytest.raises(TreeringError, match="limit: 100001 is over 100000"):
+            await client.aggregate_logs(limit=100_001)
+
+
+async def test_export_holds_every_record_once(serving, half_sealed):
+    async with serving() as (store, client):
+        assert (await exported(client)).num_rows == 0
+        await half_sealed(store)
+        table = await exported(client)
+        assert sorted(table.column("offset").to_pylist()) == list(range(300))
+        assert set(table.column("severity_text").to_pylist()) == {"INFO", "WARN", "ERROR"}
+        some = await exported(client, services=["svc1"], contains="USER 1")
+        assert set(some.column("message").to_pylist()) == {
+            f"user {number} logged in" for number in range(300) if number % 5 == 1 and str(number)[0] == "1"
+        }
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+async def test_command_line_exports_into_a_file(serving, half_sealed, tmp_path, form):
+    async with serving() as (store, client):
+        await half_sealed(store)
+        options = ("--format", form, "--out", str(tmp_path / "out"), "--query", client.endpoints.query, "--service", "svc2")
+        line = (sys.executable, "-m", "treering.cli", "export", "--json", *options)
+        process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE)
+        said = json.loads((await process.communicate())[0])
+    (file,) = (tmp_path / "out").iterdir()
+    assert (said["file"], said["records"], said["size_bytes"]) == (str(file), 60, file.stat().st_size)
+    kind = "json" if form == "jsonl" else form
+    with duckdb.connect() as bare:
+        found = bare.sql(f"select count(*), count(distinct \"offset\"), min(severity_text) from read_{kind}('{file}')").fetchall()
+    assert found == [(60, 60, "ERROR")]
+
+
+async def test_export_that_is_left_gives_its_segments_back(serving, half_sealed):
+    async with serving() as (store, client):
+        await half_sealed(store)
+        parts = client.export_logs()
+        await anext(parts)
+        await parts.aclose()
+        while store._pins:  # noqa: ASYNC110 - the server hears of it from the connection
+            await asyncio.sleep(0)
+
+
+async def test_thirty_two_clients_are_answered_while_records_arrive(serving, fill):
+    async with serving() as (store, client):
+        await fill(store, 0, 100)
+
+        async def ask(number: int) -> int:
+            if number % 8 == 0:
+                return (await client.sql("select count(*) as n from logs")).rows()[0]["n"]
+            return int((await client.aggregate_logs(filter=log_filter(contains="logged"))).rows[0].values[0].value)
+
+        arriving = asyncio.create_task(fill(store, 100, 3000))
+        counts = await asyncio.gather(*(ask(number) for number in range(32)))
+        await arriving
+        assert all(100 <= count <= 3000 for count in counts)
+        assert await ask(1) == 3000
