@@ -13,7 +13,7 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-query eval grouping fix proto tables clean
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-query hostile eval grouping fix proto tables clean mutants power-cuts
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -34,6 +34,12 @@ crash: $(READY) ## kill -9 of services and of all, 200 times (CYCLES=20 SEED=7):
 up: $(READY) ## The three services on this machine, until Ctrl-C; DATA_DIR=... elsewhere
 	@$(BIN)/treering up --data-dir '$(DATA_DIR)'
 
+mutants: $(READY) ## Take one safeguard away at a time, and see that a test notices
+	@$(BIN)/python tools/mutants.py
+
+power-cuts: $(READY) ## The log on the simulated disk, 5,000 examples instead of 150
+	@TREERING_TEST_POWER_CUTS=5000 $(BIN)/python -m pytest tests/ingest/test_power_cut_properties.py
+
 check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -53,6 +59,9 @@ bench-ingest: $(READY) ## The door: records/s, latency, streams, memory, beside 
 
 bench-pipeline: $(READY) ## From the door to SQL and index: rate, freshness, memory; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/pipeline.py --records $(or $(RECORDS),2000000) $(BENCH_ARGS)
+
+hostile: $(READY) ## Every form of every hostile SQL statement through the whole service
+	@TREERING_ALL_HOSTILE=1 $(BIN)/python -m pytest -q tests/query/test_sql_hostile.py tests/query/test_sql_walls.py
 
 bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)

@@ -3,16 +3,22 @@
 import asyncio
 import io
 import os
+import sys
 from pathlib import Path
 
+import duckdb
 import psutil
 import pyarrow as pa
 import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
+from treering_query.sql import gate
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_runtime.errors import ServiceError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from hostile_forms import forms
 
 CANARY = "canary-3f9a1c"
 
@@ -225,21 +231,52 @@ async def sql(open_store, open_sql, fill, tmp_path, monkeypatch):
             yield runner
 
 
+def hostile(tmp_path: Path) -> list[str]:
+    """Every form of every seed; its files are the canary, a file that must not appear, and a real segment."""
+    segment = next((tmp_path / "store" / "segments").iterdir())
+    places = {"out": tmp_path / "out", "file": tmp_path / "canary.txt", "segment": segment}
+    return list(dict.fromkeys(form.format(**places) for seed in lines(REFUSED) for form in forms(seed)))
+
+
 async def test_hostile_statements_are_refused_and_disturb_nothing(sql, tmp_path):
-    out, canary = tmp_path / "out", tmp_path / "canary.txt"
+    """Through the whole service: one statement in ten of all forms, and all of them where TREERING_ALL_HOSTILE is set (`make hostile`)."""
     segment = next((tmp_path / "store" / "segments").iterdir())
     before = segment.read_bytes()
-    for template in lines(REFUSED):
-        text = template.format(out=out, file=canary, segment=segment)
+    statements = hostile(tmp_path)[:: 1 if os.environ.get("TREERING_ALL_HOSTILE") else 10]
+    for text in statements:
         error = await refusal(sql, text)
         name = ErrorReason.Name(error.reason)
         assert name in {"ERROR_REASON_SQL_NOT_ALLOWED", "ERROR_REASON_SQL_ERROR", "ERROR_REASON_SQL_LIMIT"}, (text, error)
         assert CANARY not in error.message, text
-        assert str(tmp_path) not in error.message.replace(text, "").replace(str(canary), "").replace(str(segment), ""), (text, error)
-    assert not out.exists()
+        places = (text, str(tmp_path / "canary.txt"), str(segment), str(tmp_path / "out"))
+        said = error.message
+        for place in places:
+            said = said.replace(place, "")
+        assert str(tmp_path) not in said, (text, error)
+    assert not (tmp_path / "out").exists()
     assert segment.read_bytes() == before
     table, _ = await collect(sql, "select count(*) as n from logs")
     assert table.to_pylist() == [{"n": 300}]
+
+
+def passes(connection: duckdb.DuckDBPyConnection, text: str) -> bool:
+    try:
+        gate.check(connection, text)
+    except gate.Refused:
+        return False
+    return True
+
+
+def test_a_thousand_hostile_statements_stop_at_the_gate_or_mean_nothing(tmp_path):
+    """What the gate lets through is only what names unknown columns, functions or settings: nothing outside is behind any of them."""
+    (tmp_path / "store" / "segments").mkdir(parents=True)
+    (tmp_path / "store" / "segments" / "0000000001.parquet").touch()
+    statements = hostile(tmp_path)
+    assert len(statements) >= 1_000
+    with duckdb.connect(":memory:") as connection:
+        passed = [text for text in statements if passes(connection, text)]
+    assert not [text for text in passed if str(tmp_path) in text], passed
+    assert len(passed) < len(statements) // 20, passed
 
 
 async def test_reading_statements_run(sql):

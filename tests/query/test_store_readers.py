@@ -1,0 +1,27 @@
+"""What docs/reading-the-store.md promises to other tools, without a line of ours between them and the files."""
+
+import json
+
+import duckdb
+import pyarrow.dataset as ds
+
+
+async def test_plain_readers_see_each_sealed_record_once_while_the_store_is_open(open_store, fill, tmp_path):
+    directory = tmp_path / "store"
+    async with open_store() as store:
+        for start in range(0, 500, 100):
+            await fill(store, start, start + 100)
+            await store.seal()
+        segments = json.loads((directory / "manifest.json").read_text())["segments"]
+        logs = ds.dataset([directory / each["file"] for each in segments])
+        assert sorted(logs.to_table().column("offset").to_pylist()) == list(range(500))
+        assert logs.count_rows(filter=ds.field("severity") >= 17) == len(range(2, 500, 3))
+        with duckdb.connect() as bare:
+            listed = (
+                f"select list('{directory}/' || s.file) from (select unnest(segments) as s from read_json('{directory}/manifest.json'))"
+            )
+            bare.execute(f"set variable files = ({listed})")
+            found = bare.sql(
+                "select count(*), count(distinct \"offset\"), max(attributes['ms']::int) from read_parquet(getvariable('files'))"
+            )
+            assert found.fetchall() == [(500, 500, 499)]
