@@ -48,7 +48,7 @@ def record() -> Callable[..., LogRecord]:
 
 @asynccontextmanager
 async def _opened(directory: Path, rows: int) -> AsyncIterator[Store]:
-    engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=8, timeout_s=30)
+    engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
     store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry())
     await store.open()
     try:
