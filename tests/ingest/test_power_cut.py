@@ -1,5 +1,6 @@
 """Power cuts one by one: each case is a promise, and what it would take to break it."""
 
+import contextlib
 import errno
 
 import pytest
@@ -150,3 +151,34 @@ def test_short_writes_are_completed(tmp_path, monkeypatch, batch):
 def real_write(descriptor, data):
     with open(descriptor, "ab", buffering=0, closefd=False) as file:
         return file.write(data)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_power_cut_at_every_step_of_a_rotation_and_of_a_deletion(seed, batch):
+    """Segments and manifest agree, whichever names reached the disk."""
+    for step in range(60):
+        disk, done = SimulatedDisk(seed), 0
+        log = open_log(disk, LogConfig(segment_bytes=300))
+        disk.power_for = step
+        with contextlib.suppress(PowerCutError):
+            for number in range(1, 9):
+                log.append([batch()])
+                log.sync()
+                done = number
+                if number % 4 == 0:
+                    log.trim(number - 1)
+        disk.cut_power()
+        assert open_log(disk, LogConfig(segment_bytes=300)).end_offset - done in {0, 1}
+
+
+def test_a_sync_of_a_file_is_one_of_the_system(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("treering_ingest.wal.filesystem._sync_data", synced.append)
+    files = PosixFileSystem(tmp_path)
+    file = files.create("file")
+    file.append([b"content"])
+    file.sync()
+    assert len(synced) == 1
+    files.rewrite("file", 3)
+    assert (len(synced), file.read(0, 100)) == (2, b"content")
+    file.close()
