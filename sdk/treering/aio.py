@@ -67,6 +67,7 @@ class AsyncClient:
         self._own = [] if channel else [connect_async(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
+        self._reconnect = None if channel else lambda: connect_async(self.endpoints.ingest)
         self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
 
     async def call(self, rpc: Rpc, request: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - the call's deadline, kept by gRPC
@@ -97,7 +98,7 @@ class AsyncClient:
 
     def uploader(self, producer_id: str = "", **options: Unpack[UploaderOptions]) -> AsyncUploader:
         """A batching uploader that resumes; see `Uploader` for its arguments. Use it as an asynchronous context manager."""
-        return AsyncUploader(self._ingest_channel, self.endpoints.ingest, producer_id, **options)
+        return AsyncUploader(self._ingest_channel, self.endpoints.ingest, producer_id, reconnect=self._reconnect, **options)
 
     async def sql(
         self,

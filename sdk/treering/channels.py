@@ -38,6 +38,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.enable_retries", 1),
+    ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
 )
 """Large messages pass; a dead peer is noticed within 40 s; a service that was restarted is found again within 2 s."""

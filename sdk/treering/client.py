@@ -70,6 +70,7 @@ class Client:
         self._own = [] if channel else [connect(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
+        self._reconnect = None if channel else lambda: connect(self.endpoints.ingest)
         self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
 
     def call(self, rpc: Rpc, request: Any, timeout: float | None) -> Any:
@@ -99,7 +100,7 @@ class Client:
 
     def uploader(self, producer_id: str = "", **options: Unpack[UploaderOptions]) -> Uploader:
         """A batching uploader that resumes; see `Uploader` for its options. Use it as a context manager."""
-        return Uploader(self._ingest_channel, self.endpoints.ingest, producer_id, **options)
+        return Uploader(self._ingest_channel, self.endpoints.ingest, producer_id, reconnect=self._reconnect, **options)
 
     def sql(
         self,

@@ -34,11 +34,22 @@ class Uploader:
         address: Where it leads, for error messages.
         producer_id: Who sends, at most 128 bytes; two senders never share one. Empty draws a new one. An upload that is repeated with the
             same id, the same records and `linger_s=math.inf` stores nothing twice.
+        reconnect: Makes another connection, for when the first one is up and dead; None stays with `channel`.
         options: See `UploaderOptions`.
     """
 
-    def __init__(self, channel: grpc.Channel, address: str, producer_id: str = "", **options: Unpack[UploaderOptions]) -> None:
-        self._open_stream = channel.stream_stream(STREAM_METHOD, as_encoded, StreamLogsResponse.FromString)
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        address: str,
+        producer_id: str = "",
+        *,
+        reconnect: Callable[[], grpc.Channel] | None = None,
+        **options: Unpack[UploaderOptions],
+    ) -> None:
+        self._channel = channel
+        self._reconnect = reconnect
+        self._own: grpc.Channel | None = None
         self._address = address
         self._state = UploadState(producer_id, options)
         self._patience = Patience(options.get("retry_for_s", 300.0))
@@ -141,6 +152,9 @@ class Uploader:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a dead thread must not leave its caller waiting
             self._fail(TreeringError(f"the uploader met a fault of its own: {error!r}"))
+        finally:
+            if self._own:
+                self._own.close()
 
     def _fail(self, error: TreeringError) -> None:
         with self._changed:
@@ -166,7 +180,10 @@ class Uploader:
         try:
             self._stream()
         except grpc.RpcError as failure:
-            error = self._silence() or from_call(failure, self._address)
+            error = from_call(failure, self._address)
+            if silence := self._silence():
+                error = silence
+                self._leave_connection()
         with self._changed:
             self._state.broke()
             unfinished = not (self._aborted or self._state.idle)
@@ -176,7 +193,8 @@ class Uploader:
     def _stream(self) -> None:
         """One call: gRPC's thread draws requests, this one reads acknowledgements, a third sees to it that they come."""
         over = threading.Event()
-        call = self._open_stream(self._requests(over))
+        open_stream = self._channel.stream_stream(STREAM_METHOD, as_encoded, StreamLogsResponse.FromString)
+        call = open_stream(self._requests(over))
         with self._changed:
             self._cancel = call.cancel
         threading.Thread(target=self._watch, args=(call.cancel, over), name="treering-uploader-watch", daemon=True).start()
@@ -211,6 +229,13 @@ class Uploader:
                     cancel()
                     return
                 self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
+
+    def _leave_connection(self) -> None:
+        """A call on the same connection may be as lost as the one before."""
+        if self._reconnect:
+            if self._own:
+                self._own.close()
+            self._channel = self._own = self._reconnect()
 
     def _silence(self) -> TreeringError | None:
         """The error of a call that `_watch` cut."""

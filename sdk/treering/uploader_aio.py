@@ -18,8 +18,18 @@ from treering.v1.log_pb2 import LogRecord
 class AsyncUploader:
     """`Uploader` for asyncio: the same promises, states and arguments; a task of its own sends. Belongs to one event loop."""
 
-    def __init__(self, channel: grpc.aio.Channel, address: str, producer_id: str = "", **options: Unpack[UploaderOptions]) -> None:
-        self._open_stream = channel.stream_stream(STREAM_METHOD, as_encoded, StreamLogsResponse.FromString)
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        address: str,
+        producer_id: str = "",
+        *,
+        reconnect: Callable[[], grpc.aio.Channel] | None = None,
+        **options: Unpack[UploaderOptions],
+    ) -> None:
+        self._channel = channel
+        self._reconnect = reconnect
+        self._own: grpc.aio.Channel | None = None
         self._address = address
         self._state = UploadState(producer_id, options)
         self._patience = Patience(options.get("retry_for_s", 300.0))
@@ -108,6 +118,9 @@ class AsyncUploader:
             self._failure = error
         except Exception as error:  # noqa: BLE001 - a dead task must not leave its caller waiting
             self._failure = TreeringError(f"the uploader met a fault of its own: {error!r}")
+        finally:
+            if self._own:
+                await self._own.close()
         await self._notify()
 
     async def _wait_for(self, over: Callable[[], bool]) -> bool:
@@ -135,13 +148,15 @@ class AsyncUploader:
             if not self._overdue() or _is_cancelled():
                 raise
             error = silent(self._address, self._state.acknowledge_within_s)  # `_watch` cut the call, nobody this task
+            await self._leave_connection()
         self._state.broke()
         if not self._state.idle:
             await self._pause(error)
 
     async def _stream(self) -> None:
         over = asyncio.Event()
-        call = self._open_stream(self._requests(over.is_set))
+        open_stream = self._channel.stream_stream(STREAM_METHOD, as_encoded, StreamLogsResponse.FromString)
+        call = open_stream(self._requests(over.is_set))
         watch = asyncio.create_task(self._watch(call.cancel))
         try:
             async for response in call:
@@ -170,6 +185,13 @@ class AsyncUploader:
                 except TimeoutError:
                     continue
         cancel()
+
+    async def _leave_connection(self) -> None:
+        """A call on the same connection may be as lost as the one before."""
+        if self._reconnect:
+            if self._own:
+                await self._own.close()
+            self._channel = self._own = self._reconnect()
 
     def _overdue(self) -> bool:
         left = self._state.overdue_in(time.monotonic())
