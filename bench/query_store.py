@@ -18,10 +18,10 @@ from treering.selection import severity_number
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.store.hot import COUNTS_SCHEMA, LOGS_SCHEMA
 from treering_query.store.intake import Intake, Taken
 from treering_query.store.sealing import Lot, Sealer
-from treering_query.store.view import COUNTS_SCHEMA, PATTERNS_SCHEMA
+from treering_query.store.view import PATTERNS_SCHEMA
 
 LOG_ID = 0x7265_6572_6965_6E67
 """The log that the records are of."""

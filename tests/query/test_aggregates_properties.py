@@ -15,8 +15,8 @@ from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import aggregates
+from treering_query.store.hot import Chunk
 from treering_query.store.intake import Intake, unknown
-from treering_query.store.shared_arrow import SharedArrow
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.view import View
 
@@ -216,7 +216,7 @@ def snapshot_of():
             payload = UploadLogsRequest(records=batch).SerializeToString()
             frame = DeliveredFrame(first_offset=offset, record_count=len(batch), arrival_time_unix_nano=BEGIN, payload=payload)
             taken = intake.take(7, [frame], 0)
-            chunks = (*chunks, SharedArrow(taken.records))
+            chunks = (*chunks, Chunk(taken.records))
             patterns.append(unknown(taken.patterns, known))
             known.update(taken.patterns.column("pattern_id").to_pylist())
             offset += len(batch)

@@ -12,7 +12,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from treering_query.store.view import COUNTS_SCHEMA, PATTERNS_SCHEMA, LogRange, Segment
+from treering_query.store.hot import COUNTS_SCHEMA
+from treering_query.store.view import PATTERNS_SCHEMA, LogRange, Segment
 from treering_runtime.errors import StartError
 
 _TABLES = """

@@ -5,6 +5,7 @@ chunks however small the deliveries are.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -14,17 +15,40 @@ from treering_runtime.columns import SCHEMA
 LOGS_SCHEMA = SCHEMA.append(pa.field("pattern_id", pa.uint64(), nullable=False))
 """Columns of `logs` in the store."""
 
+COUNTS_SCHEMA = pa.schema(
+    [
+        pa.field("pattern_id", pa.uint64(), nullable=False),
+        pa.field("environment", pa.string(), nullable=False),
+        pa.field("severity", pa.uint8(), nullable=False),
+        pa.field("count", pa.int64(), nullable=False),
+        pa.field("first_time", pa.timestamp("ns"), nullable=False),
+        pa.field("last_time", pa.timestamp("ns"), nullable=False),
+    ]
+)
+"""Statistics of records: a row for each pattern, environment and severity."""
+
+_GROUP = ["pattern_id", "environment", "severity"]
 _MERGE_UP_TO_ROWS = 65_536
 
 
-def appended(chunks: Sequence[SharedArrow], batch: pa.Table) -> tuple[SharedArrow, ...]:
+class Chunk(SharedArrow):
+    """Hot records that arrived together or were merged."""
+
+    @cached_property
+    def counts(self) -> pa.Table:
+        """Statistics of these records, `COUNTS_SCHEMA`; made once, when a question first meets the chunk."""
+        grouped = self.table.group_by(_GROUP).aggregate([([], "count_all"), ("time", "min"), ("time", "max")])
+        return grouped.select([*_GROUP, "count_all", "time_min", "time_max"]).rename_columns(COUNTS_SCHEMA.names).cast(COUNTS_SCHEMA)
+
+
+def appended(chunks: Sequence[Chunk], batch: pa.Table) -> tuple[Chunk, ...]:
     """The chunks with one more batch, merged where the last ones have become alike in size."""
     kept, merged = list(chunks), [batch]
     rows = batch.num_rows
     while kept and kept[-1].row_count <= 2 * rows and kept[-1].row_count + rows <= _MERGE_UP_TO_ROWS:
         merged.insert(0, kept[-1].table)
         rows += kept.pop().row_count
-    return (*kept, SharedArrow(pa.concat_tables(merged).combine_chunks()))
+    return (*kept, Chunk(pa.concat_tables(merged).combine_chunks()))
 
 
 def total_rows(chunks: Sequence[SharedArrow]) -> int:
@@ -35,6 +59,11 @@ def total_rows(chunks: Sequence[SharedArrow]) -> int:
 def total_bytes(chunks: Sequence[SharedArrow]) -> int:
     """Bytes that some chunks take."""
     return sum(chunk.size_bytes for chunk in chunks)
+
+
+def counts(chunks: Sequence[Chunk]) -> pa.Table:
+    """Statistics of all chunks, perhaps several rows for a pattern, environment and severity."""
+    return pa.concat_tables([COUNTS_SCHEMA.empty_table(), *(chunk.counts for chunk in chunks)])
 
 
 def as_table(chunks: Sequence[SharedArrow]) -> pa.Table:

@@ -26,7 +26,8 @@ import pyarrow as pa
 import structlog
 
 from treering_query.store.catalog import Catalog, Quarantined, Sealed
-from treering_query.store.view import COUNTS_SCHEMA, LogRange, Segment
+from treering_query.store.hot import COUNTS_SCHEMA
+from treering_query.store.view import LogRange, Segment
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
 

@@ -22,7 +22,7 @@ select pattern_id, environment, severity, sum(count)::bigint as count, min(first
 from (
     from _sealed_counts
     union all
-    select pattern_id, environment, severity, count(*), min(time), max(time) from _hot group by all
+    from _hot_counts
 )
 group by all
 """
@@ -106,6 +106,7 @@ class Snapshot:
     def _prepare(self, within: Predicate) -> None:
         if not self._registered:
             self._cursor.register("_hot", hot.as_table(self.view.hot))
+            self._cursor.register("_hot_counts", hot.counts(self.view.hot))
             self._cursor.register("_sealed_counts", self.view.sealed_counts)
             self._cursor.register("_patterns", pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *self.view.patterns]))
             self._cursor.execute(_COUNTS_VIEW)

@@ -22,7 +22,6 @@ from treering_query.store.catalog import Quarantined
 from treering_query.store.engine import Engine
 from treering_query.store.intake import Intake, Taken, unknown
 from treering_query.store.sealing import Lot, Sealer
-from treering_query.store.shared_arrow import SharedArrow
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.upkeep import Change, Policy, changes
 from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
@@ -165,7 +164,7 @@ class Store:
                 self._changed.notify_all()
         await self._report(log_id)
 
-    def _publish(self, log_id: int, end: int, taken: Taken, active: tuple[SharedArrow, ...]) -> None:
+    def _publish(self, log_id: int, end: int, taken: Taken, active: tuple[hot.Chunk, ...]) -> None:
         if not self._view.active:
             self._oldest = time.monotonic()
         seen = tuple(sorted((dict(self._view.seen) | {log_id: end}).items()))
@@ -175,10 +174,10 @@ class Store:
 
     async def _on_intake_thread(
         self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
-    ) -> tuple[Taken, tuple[SharedArrow, ...]]:
+    ) -> tuple[Taken, tuple[hot.Chunk, ...]]:
         active = self._view.active
 
-        def work() -> tuple[Taken, tuple[SharedArrow, ...]]:
+        def work() -> tuple[Taken, tuple[hot.Chunk, ...]]:
             taken = self._intake.take(log_id, frames, next_offset)
             return taken, hot.appended(active, taken.records) if taken.records.num_rows else active
 

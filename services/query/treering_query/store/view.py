@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
-from treering_query.store.shared_arrow import SharedArrow
+from treering_query.store.hot import COUNTS_SCHEMA, Chunk
 
 PATTERNS_SCHEMA = pa.schema(
     [
@@ -20,18 +20,6 @@ PATTERNS_SCHEMA = pa.schema(
     ]
 )
 """A row for each known pattern."""
-
-COUNTS_SCHEMA = pa.schema(
-    [
-        pa.field("pattern_id", pa.uint64(), nullable=False),
-        pa.field("environment", pa.string(), nullable=False),
-        pa.field("severity", pa.uint8(), nullable=False),
-        pa.field("count", pa.int64(), nullable=False),
-        pa.field("first_time", pa.timestamp("ns"), nullable=False),
-        pa.field("last_time", pa.timestamp("ns"), nullable=False),
-    ]
-)
-"""Statistics of records: a row for each pattern, environment and severity."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +65,9 @@ class View:
     """Everything that is visible: sealed segments, hot chunks, patterns."""
 
     segments: tuple[Segment, ...] = ()
-    sealing: tuple[SharedArrow, ...] = ()
+    sealing: tuple[Chunk, ...] = ()
     """Hot chunks on their way into a segment; visible as before."""
-    active: tuple[SharedArrow, ...] = ()
+    active: tuple[Chunk, ...] = ()
     """Hot chunks that grow."""
     sealed_counts: pa.Table = field(default_factory=COUNTS_SCHEMA.empty_table)
     """Statistics of all segments together."""
@@ -89,7 +77,7 @@ class View:
     """(log_id, visible end) of each log."""
 
     @property
-    def hot(self) -> tuple[SharedArrow, ...]:
+    def hot(self) -> tuple[Chunk, ...]:
         """All hot chunks."""
         return (*self.sealing, *self.active)
 
