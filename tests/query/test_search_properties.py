@@ -44,8 +44,13 @@ def test_the_order_is_total_and_stable(hits, fits):
 @given(_HITS, _FITS, st.floats(0, 1))
 def test_scores_are_calibrated_and_min_score_is_kept(hits, fits, least):
     for place in rank(hits, fits, least):
-        assert least <= place.score <= 1
+        assert least <= place.score <= 1 or (place.tier is not Tier.REST and place.score >= BORDER)
         assert place.weak == (place.tier is Tier.REST and place.score < BORDER)
+
+
+@given(_HITS, _FITS, st.floats(0, 1))
+def test_a_literal_hit_is_never_lost(hits, fits, least):
+    assert hits.pattern_ids <= {place.pattern_id for place in rank(hits, fits, least)}
 
 
 @given(st.text())

@@ -21,7 +21,7 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many results.")] = 10,
     flat: Annotated[bool, typer.Option("--flat", help="One result for each record instead of one for each pattern.")] = False,
     samples: Annotated[int, typer.Option(min=0, max=100, help="How many records are shown for each pattern.")] = 3,
-    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what fits less.")] = 0.0,
+    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what fits less; never a literal hit.")] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Find records by what they say, in words that they need not contain."""

@@ -66,11 +66,11 @@ def rank(hits: Hits, fits: Mapping[int, float], min_score: float = 0.0) -> list[
     Args:
         hits: What was found letter by letter.
         fits: Scores by meaning or words, 0..1; a hit without one counts as 0.
-        min_score: Results below it are left out.
+        min_score: Results below it are left out, but never a literal hit: whoever names something wants every place that holds it.
     """
     ranked = [_place(pattern_id, hits.tier(pattern_id), fits.get(pattern_id, 0.0)) for pattern_id in {*hits.pattern_ids, *fits}]
     ranked.sort(key=lambda result: (result.tier, -result.fit, result.pattern_id))
-    return [result for result in ranked if result.score >= min_score]
+    return [result for result in ranked if result.tier is not Tier.REST or result.score >= min_score]
 
 
 def _place(pattern_id: int, tier: Tier, fit: float) -> Ranked:
