@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SHOP_RECORDS = 6_000
+SHOP_RECORDS = 20_000
 START_S = 180
 """How long a start may take before the test is called hung; it says nothing about speed."""
 COMMAND_S = 240
@@ -108,7 +108,7 @@ def start_up(data_dir: Path, **settings: str) -> Up:
 
 @pytest.fixture(scope="session")
 def shop_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small day of the shop, incident included."""
+    """A small day of the shop, incident and every kind of line included."""
     file = tmp_path_factory.mktemp("shop") / "shop.jsonl"
     with file.open("w") as out:
         subprocess.run([sys.executable, ROOT / "demo/shop.py", "--records", str(SHOP_RECORDS)], stdout=out, check=True)

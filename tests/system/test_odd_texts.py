@@ -1,0 +1,109 @@
+"""Texts that nobody writes on purpose, through the real services: as questions and as messages. Nothing crashes, nothing is lost."""
+
+import pytest
+
+from treering import Client, InvalidArgumentError, LogRecord, log_filter
+from treering.channels import Endpoints
+
+pytestmark = pytest.mark.system
+
+SERVICE = "odd"
+MIB = 1024 * 1024
+
+QUESTIONS = {
+    "one character": "x",
+    "one letter of another script": "ж",
+    "punctuation": "?!…",
+    "looks binary": bytes(range(1, 256)).decode("latin-1"),
+    "escapes": "\x1b[31mred\x07\x08",
+    "a lone combining mark": "\u0301",
+    "emoji": "🔥💳🚫",
+    "emoji family": "👩‍👩‍👧‍👦 cannot pay",
+    "right to left": "فشل الدفع بسبب انتهاء المهلة",
+    "right to left with marks": "\u202edrawkcab\u202c שלום",
+    "Chinese": "磁盘快要坏了",
+    "Japanese": "支払いがタイムアウトしました",
+    "Hindi": "डिस्क खराब हो रही है",
+    "Polish": "nie można zapłacić za zamówienie",
+    "German": "die Festplatte stirbt",
+    "mixed": "disk 磁盘 диск दिस्क 🔥",
+    "SQL": "'; drop table logs; --",
+    "wildcards": "%_*?[a-z]\\",
+    "quotes": '"',
+    "empty quotes": '"" "" ""',
+    "many identifiers": " ".join(f"id_{number}=0x{number:x}" for number in range(500)),
+    "as long as it may be": "long " * 2_000,
+    "one long word": "x" * 10_000,
+}
+
+REFUSED = {"empty": "", "white space": " \t\n\u2003", "zero byte": "a\0b", "100 kB": "disk failure " * 8_000}
+
+MESSAGES = {
+    "one token": "started",
+    "one character": ".",
+    "only variables": "10.0.0.1 4711 0xdeadbeef 2026-03-12T10:00:00Z",
+    "control characters": "\x01\x02 before \x1b[2J after \x7f",
+    "zero byte": "before\0after",
+    "line ends": "first\r\nsecond\u2028third",
+    "white space": "   \t  ",
+    "emoji": "🔥 payment 💳 failed",
+    "right to left": "فشل الدفع رقم 42",
+    "Chinese": "磁盘 sda1 即将损坏",
+    "looks like SQL": "'; delete from logs; --",
+    "looks like a mask": "<*> <*> <*>",
+    "broken JSON": '{"event": "half',
+    "deep JSON": '{"a":' * 2_000,
+    "nearly 1 MB of words": "word " * (MIB // 5 - 100),
+    "nearly 1 MB of one token": "y" * (MIB - 1_000),
+    "nearly 1 MB of variables": "4711 " * (MIB // 5 - 100),
+}
+
+
+@pytest.fixture(scope="module")
+def client(up):
+    with Client(Endpoints(up.ready["ingest"], up.ready["embed"], up.ready["query"]), timeout=120) as connected:
+        yield connected
+
+
+@pytest.fixture(scope="module")
+def positions(client):
+    """Where everything odd is visible."""
+    with client.uploader() as upload:
+        for name, message in MESSAGES.items():
+            upload.send(LogRecord(service=SERVICE, message=message, attributes={"name": name}))
+    result = upload.result()
+    assert (result.accepted, result.rejected) == (len(MESSAGES), 0)
+    return result.positions
+
+
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_an_odd_question_is_answered(client, positions, name, mode):
+    answer = client.search_logs(QUESTIONS[name], mode=mode, min_positions=positions, samples_per_pattern=1)
+    assert answer.degraded_because == ""
+    assert all(0 <= result.score <= 1 and result.count > 0 for result in answer.results)
+    assert mode == "keyword" or answer.results
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_question_that_cannot_be_answered_is_refused_by_name(client, name):
+    with pytest.raises(InvalidArgumentError, match="text"):
+        client.search_logs(REFUSED[name])
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_an_odd_message_is_kept_letter_by_letter(client, positions, name):
+    only = log_filter(services=[SERVICE], where={"name": name})
+    answer = client.search_logs("whatever it is", filter=only, min_positions=positions, flat=True)
+    assert [result.records[0].record.message for result in answer.results] == [MESSAGES[name]]
+
+
+def test_an_odd_message_is_found_by_a_piece_of_it(client, positions):
+    for piece in ("磁盘 sda1", "💳 failed", "فشل الدفع", "before \x1b[2J"):
+        answer = client.search_logs(piece, filter=log_filter(services=[SERVICE]), min_positions=positions, limit=1, samples_per_pattern=1)
+        assert piece in answer.results[0].records[0].record.message
+
+
+def test_nothing_odd_is_lost(client, positions):
+    answer = client.aggregate_logs(filter=log_filter(services=[SERVICE]), min_positions=positions)
+    assert answer.rows[0].values[0].value == len(MESSAGES)
