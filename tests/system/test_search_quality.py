@@ -1,9 +1,9 @@
 """Judged searches over the shop's day through the real services: quality must not fall.
 
 `shop_searches.jsonl` names what is relevant by a piece of message that one kind of line has: 2 answers the question, 1 is related to it.
-Floors stand a little under what was measured when they were set (hybrid 0.86, keyword 1.00, no shared word 0.75, some 0.87; BM25 0.54), so that a
-change of the model's last digits passes and a change of ranking does not. They are for this project's guard only: the shop was written by
-the same hands as its searches.
+Floors stand a little under what was measured when they were set (hybrid 0.86, keyword 1.00, no shared word 0.75, some 0.87; BM25 0.54),
+so that a change of the model's last digits passes and a change of ranking does not. They are for this project's guard only: the shop was
+written by the same hands as its searches.
 """
 
 import json
