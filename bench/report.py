@@ -12,7 +12,7 @@ from statistics import median
 
 from stack import conditions as machine
 
-_PACKAGES = ("treering", "grpcio", "protobuf", "pyarrow", "duckdb", "ptars", "onnxruntime", "qdrant-edge-py")
+_PACKAGES = ("treering", "grpcio", "protobuf", "pyarrow", "duckdb", "ptars", "openvino", "qdrant-edge-py")
 
 
 @dataclass(frozen=True)

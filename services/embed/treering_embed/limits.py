@@ -3,8 +3,8 @@
 MAX_WORDPIECES = 128
 """Wordpieces that are read of a text, special ones included: more than 64 changed no ranking in measurements, and cost time."""
 
-MAX_ENCODE_TEXTS = 32
-"""Texts in one run of the model: a search that arrives during a run waits for its end, a few 10 ms."""
+MAX_ENCODE_TEXTS = 16
+"""Texts in one run of the model: a search that arrives during a run waits for its end, a few 10 ms, and larger runs are no faster."""
 
 MAX_ENCODE_WORDPIECES = 2_048
 """Wordpieces in one run of the model, padding included: bounds a run of long texts as `MAX_ENCODE_TEXTS` bounds one of short texts."""

@@ -2,7 +2,7 @@
 
 The reference is a SentenceTransformer. It needs torch, which takes seconds to import and hundreds of megabytes, so the serving process
 avoids it: `prepare` has a child process export the reference's transformer once (`export`), compare both over `sample` texts, and keep
-the result under the model's identity; `fast` then runs it by onnxruntime. If that fails, `reference` serves, slower and the same.
+the result under the model's identity; `fast` then runs it by OpenVINO. If that fails, `reference` serves, slower and the same.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ class Encoder(Protocol):
     """A model. Belongs to one thread at a time."""
 
     name: str
-    """What computes: `sentence-transformers` or `onnxruntime`."""
+    """What computes: `sentence-transformers` or `openvino`."""
 
     dimension: int
     """Numbers in a dense vector."""

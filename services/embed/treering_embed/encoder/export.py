@@ -2,8 +2,8 @@
 
     python -m treering_embed.encoder.export MODEL_DIRECTORY OUTPUT_DIRECTORY THREADS
 
-Writes `model.onnx`, `tokenizer.json`, `basis.npy`, `frequencies.bin` and, last, `manifest.json`. Exits 0 also when the fast path turns
-out to be unusable: the manifest says why.
+Writes `model.xml`, `model.bin`, `tokenizer.json`, `basis.npy`, `frequencies.bin` and, last, `manifest.json`. Exits 0 also when the fast
+path turns out to be unusable: the manifest says why.
 """
 
 import json
@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openvino
 import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from treering_embed.encoder import Encoded, Encoder, Matrix
 from treering_embed.encoder.fast import MODEL_FILE, TOKENIZER_FILE, FastEncoder
@@ -23,8 +26,6 @@ from treering_embed.encoder.reference import ReferenceEncoder
 from treering_embed.encoder.sample import TEXTS
 from treering_embed.late import PieceFrequencies, derive_basis
 from treering_embed.limits import MAX_ENCODE_TEXTS
-
-_OPSET = 17
 
 
 class _TokenEmbeddings(torch.nn.Module):
@@ -41,22 +42,20 @@ class _TokenEmbeddings(torch.nn.Module):
 
 
 def export(reference: ReferenceEncoder, directory: Path, model_directory: Path) -> None:
-    """Writes the transformer of `reference` as ONNX, with its tokenizer."""
+    """Writes the transformer of `reference` for OpenVINO, weights as float16, with its tokenizer."""
     features = reference.model.preprocess(list(TEXTS[:2]))
     names = tuple(name for name in ("input_ids", "attention_mask", "token_type_ids") if name in features)
-    axes = {0: "texts", 1: "wordpieces"}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # tracing warns of shapes that it fixes; the comparison below is what decides
-        torch.onnx.export(
-            _TokenEmbeddings(reference.model[0].auto_model, names).eval(),
-            tuple(features[name] for name in names),
-            str(directory / MODEL_FILE),
-            input_names=list(names),
-            output_names=["token_embeddings"],
-            dynamic_axes=dict.fromkeys((*names, "token_embeddings"), axes),
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+        module = _TokenEmbeddings(reference.model[0].auto_model, names).eval()
+        traced = torch.jit.trace(module, tuple(features[name] for name in names), strict=False)  # type: ignore[no-untyped-call]
+        decoder = TorchScriptPythonDecoder(traced)  # kept in a variable: the frontend does not keep it alive
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    source = frontend.load(decoder)
+    converted = frontend.convert(source)
+    for node, name in zip(converted.inputs, names, strict=True):
+        node.tensor.set_names({name})
+    openvino.save_model(converted, directory / MODEL_FILE, compress_to_fp16=True)
     shutil.copyfile(model_directory / TOKENIZER_FILE, directory / TOKENIZER_FILE)
 
 

@@ -1,57 +1,82 @@
-"""The fast path: the reference's transformer exported to ONNX, run by onnxruntime. Never imports torch."""
+"""The fast path: the reference's transformer as an OpenVINO model. Never imports torch.
+
+Where the processor multiplies bfloat16 (AVX-512 BF16, AMX), the model computes in it: twice as fast, with no measurable loss. Elsewhere it
+computes in float32. OpenVINO prepares itself for each shape of its input and keeps what it prepared, so texts are padded to few shapes.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
-from tokenizers import Tokenizer
+import openvino
+from tokenizers import Encoding, Tokenizer
 
-from treering_embed.encoder import Encoded, unit
+from treering_embed.encoder import Encoded, Ids, unit
 from treering_embed.limits import MAX_WORDPIECES
 
-MODEL_FILE = "model.onnx"
+MODEL_FILE = "model.xml"
+"""The graph; its weights are in `model.bin` beside it, as float16, mapped into memory."""
+
 TOKENIZER_FILE = "tokenizer.json"
+
+_WIDTH_STEP = 8
+"""Rows are padded to a multiple of this many wordpieces: 16 widths at most."""
 
 
 class FastEncoder:
-    """Runs `model.onnx` with `tokenizer.json` beside it; a dense vector is the mean over the token vectors that the model gives.
+    """Runs `model.xml` with `tokenizer.json` beside it; a dense vector is the mean over the token vectors that the model gives.
 
     Args:
-        directory: Holds the two files.
-        threads: Threads of onnxruntime.
+        directory: Holds the files.
+        threads: Threads of OpenVINO.
     """
 
-    name = "onnxruntime"
+    name = "openvino"
 
     def __init__(self, directory: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # two cores are shared with the other services
-        self._session = onnxruntime.InferenceSession(str(directory / MODEL_FILE), options, providers=["CPUExecutionProvider"])
-        self._inputs = {node.name for node in self._session.get_inputs()}
+        core = openvino.Core()
+        precision = "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
+        options = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": precision,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,  # cores are shared with the other services
+        }
+        model = core.compile_model(str(directory / MODEL_FILE), "CPU", options)
+        self._inputs = [node.any_name for node in model.inputs]
+        self._request = model.create_infer_request()
         self._tokenizer = Tokenizer.from_file(str(directory / TOKENIZER_FILE))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_WORDPIECES)
-        self.dimension = int(self._session.get_outputs()[0].shape[-1])
+        self.dimension = int(model.output(0).partial_shape[2].get_length())
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encodes texts in one run."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
-        width = max(len(encoding) for encoding in encodings)
-        ids = np.zeros((len(encodings), width), np.int64)
-        mask = np.zeros((len(encodings), width), np.int64)
-        wanted = np.zeros((len(encodings), width), bool)
-        for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding)] = encoding.ids
-            mask[row, : len(encoding)] = 1
-            wanted[row, : len(encoding)] = np.array(encoding.special_tokens_mask) == 0
+        ids, mask, wanted = _padded(encodings)
         feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        embeddings = self._session.run(None, {name: array for name, array in feed.items() if name in self._inputs})[0]
-        weights = mask[:, :, None].astype(np.float32)
+        self._request.infer({name: feed[name] for name in self._inputs}, share_inputs=True)
+        embeddings = self._request.get_output_tensor(0).data[: len(encodings)]
+        weights = mask[: len(encodings), :, None].astype(np.float32)
         return Encoded(
             dense=unit((embeddings * weights).sum(axis=1) / weights.sum(axis=1)),
-            tokens=[unit(rows[kept]) for rows, kept in zip(embeddings, wanted, strict=True)],
-            pieces=[row[kept] for row, kept in zip(ids, wanted, strict=True)],
+            tokens=[unit(rows[kept]) for rows, kept in zip(embeddings, wanted, strict=False)],
+            pieces=[row[kept] for row, kept in zip(ids[: len(encodings)], wanted, strict=False)],
         )
+
+
+def _padded(encodings: Sequence[Encoding]) -> tuple[Ids, Ids, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]:
+    """Wordpieces, which of them are there, and which are no special ones; as many rows as the next power of two.
+
+    Rows that only pad hold one wordpiece, so that nothing is divided by zero in them.
+    """
+    longest = max(len(encoding) for encoding in encodings)
+    shape = (1 << (len(encodings) - 1).bit_length(), -(-longest // _WIDTH_STEP) * _WIDTH_STEP)
+    ids, mask, wanted = np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape, np.bool_)
+    mask[len(encodings) :, 0] = 1
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding)] = encoding.ids
+        mask[row, : len(encoding)] = 1
+        wanted[row, : len(encoding)] = np.array(encoding.special_tokens_mask) == 0
+    return ids, mask, wanted

@@ -11,7 +11,7 @@ MANIFEST_FILE = "manifest.json"
 BASIS_FILE = "basis.npy"
 FREQUENCIES_FILE = "frequencies.bin"
 
-PREPARATION_VERSION = 2
+PREPARATION_VERSION = 3
 """Number of the way models are prepared: export, sample texts, basis. Part of the directory's name."""
 
 MIN_MEAN_COSINE = 0.99
