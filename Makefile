@@ -37,8 +37,8 @@ up: $(READY) ## The three services on this machine, until Ctrl-C; DATA_DIR=... e
 mutants: $(READY) ## Take one safeguard away at a time, and see that a test notices
 	@$(BIN)/python tools/mutants.py
 
-power-cuts: $(READY) ## The log on the simulated disk, 5,000 examples instead of 150
-	@TREERING_TEST_POWER_CUTS=5000 $(BIN)/python -m pytest tests/ingest/test_power_cut_properties.py
+power-cuts: $(READY) ## The log on the simulated disk, 3,000 histories instead of 150
+	@TREERING_TEST_POWER_CUTS=3000 $(BIN)/python -m pytest tests/ingest/test_power_cut_properties.py
 
 check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check

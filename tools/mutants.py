@@ -82,6 +82,13 @@ MUTANTS = (
         (INGEST + "test_power_cut.py",),
     ),
     Mutant(
+        "fsync-before-the-footer",
+        WAL + "log.py",
+        "        self._sync_frames(active)  # a footer",
+        "        # a footer",
+        (INGEST + "test_power_cut.py",),
+    ),
+    Mutant(
         "rewrite-after-a-failed-fsync",
         WAL + "recovery.py",
         "    files.rewrite(name.file, durable)",

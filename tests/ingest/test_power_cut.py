@@ -171,6 +171,20 @@ def test_power_cut_at_every_step_of_a_rotation_and_of_a_deletion(seed, batch):
         assert open_log(disk, LogConfig(segment_bytes=300)).end_offset - done in {0, 1}
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_power_cut_while_a_segment_is_sealed_leaves_no_footer_behind_frames_that_are_lost(seed, batch):
+    """With durability `interval` a segment may be sealed when frames in it are not synced yet."""
+    for step in range(8):
+        disk = SimulatedDisk(seed)
+        log = open_log(disk, LogConfig(segment_bytes=700))
+        log.append([batch(text="x" * 3 * SECTOR)])
+        disk.power_for = step
+        with contextlib.suppress(PowerCutError):
+            log.append([batch()])
+        disk.cut_power()
+        assert open_log(disk).end_offset <= 2
+
+
 def test_a_sync_of_a_file_is_one_of_the_system(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr("treering_ingest.wal.filesystem._sync_data", synced.append)

@@ -45,7 +45,7 @@ class LogOnAForgetfulDisk(RuleBasedStateMachine):
         try:
             self.log.append(group)
         except Exception:
-            if not self.log.has_unsynced:  # the segment before was sealed, which syncs it, or there was nothing
+            if self.written and not self.log.has_unsynced:  # the segment before was sealed, which syncs it
                 self.keep_promise()
                 self.attempted = [group]
             raise

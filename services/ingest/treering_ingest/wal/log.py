@@ -150,8 +150,11 @@ class Log:
             LogFailedError: The disk failed, now or before.
         """
         self._check_usable()
-        active = self._active
-        if active is None or not self.has_unsynced:
+        if self._active is not None:
+            self._sync_frames(self._active)
+
+    def _sync_frames(self, active: _Active) -> None:
+        if active.synced_position == active.end.position:
             return
         self._sync(active.file)
         active.synced_position = active.end.position
@@ -238,6 +241,7 @@ class Log:
         return self._active or self.begin_segment()
 
     def _seal(self, active: _Active) -> None:
+        self._sync_frames(active)  # a footer says that everything before it is durable
         position, offset, crc = active.end
         footer = Footer(active.frame_count, offset, position, self._clock(), crc)
         try:

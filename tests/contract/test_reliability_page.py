@@ -1,0 +1,30 @@
+"""Each test that RELIABILITY.md names exists, and what it says of the mutants is so."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "RELIABILITY.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
+
+
+def test_the_page_names_tests():
+    assert len(NAMED) > 30
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_each_test_that_holds_a_promise_exists(file, name):
+    assert re.search(rf"(?:def|class) {name}\b", (ROOT / file).read_text())
+
+
+def test_the_number_of_mutants_and_their_places_are_right(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    import mutants  # noqa: PLC0415 - a script, not a package
+
+    sys.modules.pop("mutants")
+    assert f"{len(mutants.MUTANTS)} of {len(mutants.MUTANTS)} are caught" in PAGE
+    for mutant in mutants.MUTANTS:
+        assert (ROOT / mutant.file).read_text().count(mutant.anchor) == 1, mutant.name
