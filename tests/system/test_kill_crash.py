@@ -42,3 +42,10 @@ def test_each_line_is_counted_once_after_kill_9(up, victim):
     assert up.sql(counted) == [{"n": LINES, "d": LINES, "o": LINES}]
     assert up.service(victim).pid != killed.pid
     assert before
+
+
+def test_a_send_that_begins_while_ingest_is_started_again_ends_well(up):
+    up.service("ingest").kill()
+    said = up.json("send", "-", "--format", "jsonl", "--wait", given=line("patient", 1))
+    assert (said["accepted"], said["rejected"]) == (1, 0)
+    assert up.sql("select count(*) n from logs where service = 'patient'") == [{"n": 1}]

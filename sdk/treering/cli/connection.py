@@ -61,6 +61,10 @@ class Connection:
             raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
         return dataclasses.replace(_endpoints_of(running) if running else Endpoints(), **given)
 
+    def supervised(self) -> bool:
+        """Whether ingest belongs to a `treering up` that runs now and starts again what ends."""
+        return not self.ingest and running_instance(self.data_dir or DEFAULT_DATA_DIR) is not None
+
     def client(self, timeout: float = 30.0) -> "Client":
         """A client for the addresses in force; `timeout` is the deadline of its calls, seconds."""
         from treering.client import Client  # noqa: PLC0415 - start-up

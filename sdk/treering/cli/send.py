@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,9 @@ _PIPE_LINGER_S = 1.0
 _REASONS = {"MESSAGE_EMPTY": "the message is empty; give every record a text", "RECORD_TOO_LARGE": "the record is over 1 MiB; split it"}
 _LISTED = 20
 
+_RESTART_S = 20.0
+"""How long `treering up` may take to start a service again, seconds: its longest pause and a start."""
+
 
 def send(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Log files; - is standard input.")],
@@ -44,7 +48,7 @@ def send(
     if len(producer_id.encode()) > 128:
         raise typer.BadParameter("--producer-id is over 128 bytes; a UUID is a good choice")
     with connection.client() as client:
-        client.get_ingest_status(timeout=10)
+        _until_answering(client, min(retry_for, _RESTART_S) if connection.supervised() else 0.0)
         linger_s = _PIPE_LINGER_S if any(each.name == STDIN for each in inputs) else math.inf
         uploader = client.uploader(producer_id, linger_s=linger_s, retry_for_s=retry_for)
         sending = _Sending(uploader, service, environment, format)
@@ -54,6 +58,21 @@ def send(
     _report(sending, result)
     if result.rejected:
         raise typer.Exit(REFUSED)
+
+
+def _until_answering(client: "Client", patience_s: float) -> None:
+    """One question before the files are read: where nobody listens, that is said at once; a service being restarted has some time."""
+    from treering.errors import UnavailableError  # noqa: PLC0415 - start-up
+    from treering.upload_state import Patience  # noqa: PLC0415
+
+    patience = Patience(patience_s)
+    while True:
+        try:
+            client.get_ingest_status(timeout=10)
+        except UnavailableError as error:
+            time.sleep(patience.delay(error, time.monotonic()))
+        else:
+            return
 
 
 @dataclass

@@ -35,7 +35,7 @@ class DeliverLogsRequest(_message.Message):
 
     @_builtins.property
     def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveredFrame]:
-        """Frames in the order of the log. About 1 MiB together; a single larger frame comes alone."""
+        """Frames in the order of the log. About 2 MiB together; a single larger frame comes alone."""
 
     def __init__(
         self,

@@ -9,9 +9,9 @@ The border is where questions that have an answer and questions that have none p
 - an answerable question keeps a right one in 37 % of cases (public logs; very terse) and 81 % (shop); 3.5 and 5.0 results on average;
 - a question about other systems has none at all in 76 % and 83 %; 0.5 and 2.0 on average.
 
-A border of 1.0 in similarity, where half of the patterns are right, kept 33 % and 67 % and silenced 84 % and 92 %: too many right answers were
-called weak. Taking the other results of the same question into account (their mean as zero) parted worse. The model cannot know what it has
-no words for, so `weak` is a hint, not a verdict; all results are returned and ranked alike.
+A border of 1.0 in similarity, where half of the patterns are right, kept 33 % and 67 % and silenced 84 % and 92 %: too many right answers
+were called weak. Taking the other results of the same question into account (their mean as zero) parted worse.
+The model cannot know what it has no words for, so `weak` is a hint, not a verdict; all results are returned and ranked alike.
 """
 
 import numpy as np
