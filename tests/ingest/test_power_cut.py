@@ -114,7 +114,7 @@ def test_a_segment_sealed_by_a_clock_ahead_of_its_time_is_deleted_in_the_end(dis
     assert payloads(log)
 
 
-def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_path, monkeypatch):
+async def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_path, monkeypatch):
     """A directory that was not synced into the one above is lost with everything in it, however well that was synced."""
     synced = []
     sync = data_dir.sync_directory
@@ -127,7 +127,7 @@ def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_path, mon
 
 
 @pytest.mark.parametrize(("error", "words"), [(errno.ENOSPC, "free some space"), (errno.EIO, "look at the disk")])
-def test_a_disk_that_fails_a_start_is_named_with_a_remedy(tmp_path, monkeypatch, error, words):
+async def test_a_disk_that_fails_a_start_is_named_with_a_remedy(tmp_path, monkeypatch, error, words):
     def fail(file, buffers):
         raise OSError(error, "failed")
 
