@@ -153,12 +153,13 @@ class TestFailingSync:
                 acknowledged, error = ended(IngestServiceStub(channel).StreamLogs(paced(100_000), timeout=60))
             info, _ = details(error)
             assert info.reason == "LOG_FAILED"
-            assert int(info.metadata["last_durable_sequence"]) == acknowledged
+            durable = int(info.metadata["last_durable_sequence"])  # what became durable just before may not have been answered
+            assert durable >= acknowledged > 0
             assert process.wait(30) == 1
         assert "Input/output error" in process.told()
         assert "look at the disk, then start again" in process.told()
         assert "Traceback" not in process.told()
-        assert_next_start_has(ingest, data, acknowledged)
+        assert_next_start_has(ingest, data, durable)
 
     def test_eio_of_the_start_is_refused_with_a_remedy(self, ingest, tmp_path):
         with ingest(tmp_path / "data", *failing("fdatasync", 1)) as process:
@@ -200,7 +201,7 @@ class TestFullDisk:
             assert retry.HasField("retry_delay")
             assert int(info.metadata["last_durable_sequence"]) == acknowledged
             room = os.statvfs(small_disk)
-            assert room.f_bavail > 0  # how much of the reserve is left depends on how fast the disk is
+            assert room.f_bavail * room.f_frsize > 4 << 20
             subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
             number = resume(stub, acknowledged)
             process.send_signal(signal.SIGTERM)
@@ -313,6 +314,7 @@ def test_sigterm_in_mid_stream_leaves_every_acknowledgement_true(ingest, tmp_pat
             info, _ = details(error)
         assert process.wait(10 + 10) == 0
     assert info.reason == "DRAINING"
-    assert int(info.metadata["last_durable_sequence"]) == acknowledged
+    durable = int(info.metadata["last_durable_sequence"])
+    assert durable >= acknowledged
     assert "Traceback" not in process.told()
-    assert_next_start_has(ingest, data, acknowledged)
+    assert_next_start_has(ingest, data, durable)

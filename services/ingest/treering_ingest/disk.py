@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 _FRESH_S = 0.1
-"""How long a measurement counts, seconds: a fast disk writes less than the reserve in it."""
+"""How long a measurement counts, seconds; what is accepted meanwhile is taken off it."""
 
 
 def free_bytes(path: Path) -> int:
@@ -31,10 +31,14 @@ class DiskGuard:
 
     @property
     def free_bytes(self) -> int:
-        """Free bytes, at most a tenth of a second old."""
+        """Free bytes: measured at most a tenth of a second ago, less what was accepted since."""
         if time.monotonic() - self._measured > _FRESH_S:
             self._free, self._measured = self._measure(), time.monotonic()
-        return self._free
+        return max(0, self._free)
+
+    def spend(self, size_bytes: int) -> None:
+        """Takes off what is about to be written, so that a fast door cannot run through the reserve between two measurements."""
+        self._free -= size_bytes
 
     @property
     def is_low(self) -> bool:

@@ -164,6 +164,7 @@ class Intake:
     def _stage(self, batch: CheckedBatch) -> Receipt:
         now, count = time.time_ns(), batch.record_count
         ticket = self.committer.stage(Batch(batch.payload, count, batch.producer_id, batch.sequence, batch.batch_hash, now))
+        self._disk.spend(len(batch.payload))
         self._end_offset += count
         self._producers.store(batch.producer_id, Stored(batch.sequence, batch.batch_hash, count, self._end_offset))
         received = count + len(batch.rejections)

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from functools import partial
 
 from prometheus_client import CollectorRegistry
 
@@ -61,12 +60,16 @@ class IngestProcess:
         finally:
             directory.close()
 
+    def _free_bytes(self) -> int:
+        """Free space that nothing is going to be written to yet."""
+        return free_bytes(self.settings.data_dir) - self.committer.waiting_bytes
+
     async def start(self) -> None:
         """Opens the log and serves."""
         self.log = await asyncio.to_thread(self._open_log)
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
-        disk = DiskGuard(partial(free_bytes, self.settings.data_dir), self.settings.disk_reserve_bytes)
+        disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)
         self.sinks_changed = Wakeup()
         addresses = parse_sinks(self.settings.sinks)
         self.deliveries = [Delivery(name, address, self.committer, self.sinks_changed) for name, address in addresses.items()]
