@@ -51,6 +51,7 @@ class AsyncClient:
     execute_sql = AsyncStreaming(calls.execute_sql, "query", "ExecuteSql", query_pb2.ExecuteSqlResponse)
     search_logs = AsyncUnary(calls.search_logs, "query", "SearchLogs", query_pb2.SearchLogsResponse)
     list_patterns = AsyncUnary(calls.list_patterns, "query", "ListPatterns", query_pb2.ListPatternsResponse)
+    get_pattern = AsyncUnary(calls.get_pattern, "query", "GetPattern", query_pb2.GetPatternResponse)
     compare_patterns = AsyncUnary(calls.compare_patterns, "query", "ComparePatterns", query_pb2.ComparePatternsResponse)
     watch_patterns = AsyncStreaming(calls.watch_patterns, "query", "WatchPatterns", query_pb2.WatchPatternsResponse, endless=True)
     tail_logs = AsyncStreaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)

@@ -54,6 +54,7 @@ class Client:
     execute_sql = Streaming(calls.execute_sql, "query", "ExecuteSql", query_pb2.ExecuteSqlResponse)
     search_logs = Unary(calls.search_logs, "query", "SearchLogs", query_pb2.SearchLogsResponse)
     list_patterns = Unary(calls.list_patterns, "query", "ListPatterns", query_pb2.ListPatternsResponse)
+    get_pattern = Unary(calls.get_pattern, "query", "GetPattern", query_pb2.GetPatternResponse)
     compare_patterns = Unary(calls.compare_patterns, "query", "ComparePatterns", query_pb2.ComparePatternsResponse)
     watch_patterns = Streaming(calls.watch_patterns, "query", "WatchPatterns", query_pb2.WatchPatternsResponse, endless=True)
     tail_logs = Streaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)

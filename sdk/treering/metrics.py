@@ -26,7 +26,7 @@ _QUANTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
 def field(name: str | FieldRef) -> FieldRef:
     """A built-in field by its name (service, environment, severity, pattern, template, message, trace_id), else an attribute by its key.
 
-    `attribute:KEY` means the attribute even when KEY is the name of a built-in field.
+    `attribute:KEY` means the attribute even when KEY is the name of a built-in field; `about:TEXT` is whether a record is about the text.
 
     Raises:
         ValueError: The name is empty.
@@ -35,6 +35,8 @@ def field(name: str | FieldRef) -> FieldRef:
         return name
     if name in _FIELDS:
         return FieldRef(field=_FIELDS[name])
+    if name.startswith("about:"):
+        return FieldRef(about=name.removeprefix("about:"))
     key = name.removeprefix("attribute:")
     if not key:
         raise ValueError("a field needs a name: service, environment, severity, pattern, message, trace_id or an attribute's key")

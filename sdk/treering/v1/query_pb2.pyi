@@ -200,6 +200,30 @@ SEARCH_REASON_WORDS: SearchReason.ValueType  # 4
 """The pattern shares words with the query."""
 Global___SearchReason: _TypeAlias = SearchReason  # noqa: Y015
 
+class _PatternUnit:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PatternUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternUnit.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PATTERN_UNIT_UNSPECIFIED: _PatternUnit.ValueType  # 0
+    """Means PATTERN_UNIT_PATTERN."""
+    PATTERN_UNIT_PATTERN: _PatternUnit.ValueType  # 1
+    """Patterns: a service and a masked message."""
+    PATTERN_UNIT_TEMPLATE: _PatternUnit.ValueType  # 2
+    """Templates: patterns that differ in one variable word, or in the service, taken together."""
+
+class PatternUnit(_PatternUnit, metaclass=_PatternUnitEnumTypeWrapper):
+    """What is listed: kinds of messages of one service, or of all."""
+
+PATTERN_UNIT_UNSPECIFIED: PatternUnit.ValueType  # 0
+"""Means PATTERN_UNIT_PATTERN."""
+PATTERN_UNIT_PATTERN: PatternUnit.ValueType  # 1
+"""Patterns: a service and a masked message."""
+PATTERN_UNIT_TEMPLATE: PatternUnit.ValueType  # 2
+"""Templates: patterns that differ in one variable word, or in the service, taken together."""
+Global___PatternUnit: _TypeAlias = PatternUnit  # noqa: Y015
+
 class _PatternOrder:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -216,6 +240,8 @@ class _PatternOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternO
     """Latest first appearance first."""
     PATTERN_ORDER_LAST_SEEN: _PatternOrder.ValueType  # 4
     """Latest record first."""
+    PATTERN_ORDER_GROWTH: _PatternOrder.ValueType  # 5
+    """Largest `Pattern.growth` first."""
 
 class PatternOrder(_PatternOrder, metaclass=_PatternOrderEnumTypeWrapper):
     """How patterns are ordered."""
@@ -230,7 +256,41 @@ PATTERN_ORDER_NEWEST: PatternOrder.ValueType  # 3
 """Latest first appearance first."""
 PATTERN_ORDER_LAST_SEEN: PatternOrder.ValueType  # 4
 """Latest record first."""
+PATTERN_ORDER_GROWTH: PatternOrder.ValueType  # 5
+"""Largest `Pattern.growth` first."""
 Global___PatternOrder: _TypeAlias = PatternOrder  # noqa: Y015
+
+class _PatternChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PatternChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PATTERN_CHANGE_UNSPECIFIED: _PatternChange.ValueType  # 0
+    """Never sent."""
+    PATTERN_CHANGE_NEW: _PatternChange.ValueType  # 1
+    """Only in what is looked at."""
+    PATTERN_CHANGE_GONE: _PatternChange.ValueType  # 2
+    """Only in the baseline."""
+    PATTERN_CHANGE_MORE: _PatternChange.ValueType  # 3
+    """A larger share of what is looked at than of the baseline."""
+    PATTERN_CHANGE_LESS: _PatternChange.ValueType  # 4
+    """A smaller share."""
+
+class PatternChange(_PatternChange, metaclass=_PatternChangeEnumTypeWrapper):
+    """In which way a pattern differs between two selections."""
+
+PATTERN_CHANGE_UNSPECIFIED: PatternChange.ValueType  # 0
+"""Never sent."""
+PATTERN_CHANGE_NEW: PatternChange.ValueType  # 1
+"""Only in what is looked at."""
+PATTERN_CHANGE_GONE: PatternChange.ValueType  # 2
+"""Only in the baseline."""
+PATTERN_CHANGE_MORE: PatternChange.ValueType  # 3
+"""A larger share of what is looked at than of the baseline."""
+PATTERN_CHANGE_LESS: PatternChange.ValueType  # 4
+"""A smaller share."""
+Global___PatternChange: _TypeAlias = PatternChange  # noqa: Y015
 
 @_typing.final
 class FieldRef(_message.Message):
@@ -240,21 +300,27 @@ class FieldRef(_message.Message):
 
     FIELD_FIELD_NUMBER: _builtins.int
     ATTRIBUTE_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
     field: Global___LogField.ValueType
     """A built-in column."""
     attribute: _builtins.str
     """The key of an attribute, 1 to 256 bytes. Records without it form the group whose value is absent."""
+    about: _builtins.str
+    """A text, 1 to 1,000 characters: whether the record's pattern is about it, as `about(pattern_id, text)` in SQL. The values are `true`
+    and `false`.
+    """
     def __init__(
         self,
         *,
         field: Global___LogField.ValueType = ...,
         attribute: _builtins.str = ...,
+        about: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_ref: _TypeAlias = _typing.Literal["field", "attribute"]  # noqa: Y015
+    _WhichOneofReturnType_ref: _TypeAlias = _typing.Literal["field", "attribute", "about"]  # noqa: Y015
     _WhichOneofArgType_ref: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_ref) -> _WhichOneofReturnType_ref | None: ...
 
@@ -704,6 +770,7 @@ class SearchResult(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     WEAK_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """How well it fits, 0 to 1; comparable within one answer. Results are ordered by reason first, then by score."""
     pattern_id: _builtins.int
@@ -716,6 +783,8 @@ class SearchResult(_message.Message):
     """How many records of this pattern the filter selects."""
     weak: _builtins.bool
     """True when the score is below the border of "about this" and nothing was found literally."""
+    template_id: _builtins.int
+    """The template that the pattern belongs to: results of one template say the same thing, perhaps from several services."""
     @_builtins.property
     def why(self) -> _containers.RepeatedScalarFieldContainer[Global___SearchReason.ValueType]:
         """Why it is here, strongest first."""
@@ -735,10 +804,11 @@ class SearchResult(_message.Message):
         count: _builtins.int = ...,
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         weak: _builtins.bool = ...,
+        template_id: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "pattern", b"pattern", "pattern_id", b"pattern_id", "records", b"records", "score", b"score", "service", b"service", "weak", b"weak", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "pattern", b"pattern", "pattern_id", b"pattern_id", "records", b"records", "score", b"score", "service", b"service", "template_id", b"template_id", "weak", b"weak", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -785,12 +855,18 @@ class ListPatternsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SPARKLINE_BUCKETS_FIELD_NUMBER: _builtins.int
     order: Global___PatternOrder.ValueType
     """How to order."""
     page_size: _builtins.int
     """How many: 1 to 10,000. 0 = 50."""
     page_token: _builtins.str
     """Continue after an earlier answer's `next_page_token`."""
+    unit: Global___PatternUnit.ValueType
+    """What is listed."""
+    sparkline_buckets: _builtins.int
+    """In how many equal parts of time each pattern's records are counted, for a sparkline: 2 to 240. 0 = not at all."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records count."""
@@ -807,10 +883,12 @@ class ListPatternsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+        unit: Global___PatternUnit.ValueType = ...,
+        sparkline_buckets: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -826,10 +904,16 @@ class ListPatternsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    SPARKLINE_START_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    SPARKLINE_END_UNIX_NANO_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Give this as `page_token` for the next page; empty at the end."""
     total_count: _builtins.int
     """How many patterns the filter selects in all."""
+    sparkline_start_unix_nano: _builtins.int
+    """Where the time that `Pattern.sparkline` divides begins: at the filter's start, else at the first selected record. Nanoseconds since 1970."""
+    sparkline_end_unix_nano: _builtins.int
+    """Where it ends."""
     @_builtins.property
     def patterns(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pattern]:
         """The patterns."""
@@ -845,10 +929,12 @@ class ListPatternsResponse(_message.Message):
         next_page_token: _builtins.str = ...,
         total_count: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        sparkline_start_unix_nano: _builtins.int = ...,
+        sparkline_end_unix_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -856,7 +942,7 @@ Global___ListPatternsResponse: _TypeAlias = ListPatternsResponse  # noqa: Y015
 
 @_typing.final
 class Pattern(_message.Message):
-    """One pattern: a service and a message with its variable parts masked."""
+    """One pattern: a service and a message with its variable parts masked. Or one template: see `pattern_count`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -888,10 +974,16 @@ class Pattern(_message.Message):
     FIRST_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     LAST_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     COUNT_BY_SEVERITY_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    PATTERN_COUNT_FIELD_NUMBER: _builtins.int
+    SERVICES_FIELD_NUMBER: _builtins.int
+    RATE_PER_SECOND_FIELD_NUMBER: _builtins.int
+    GROWTH_FIELD_NUMBER: _builtins.int
+    SPARKLINE_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.int
-    """xxh3_64 of service, a zero byte and text."""
+    """xxh3_64 of service, a zero byte and text. Of a template: its id, which is that of its oldest pattern."""
     service: _builtins.str
-    """The service."""
+    """The service. Of a template: that of its oldest pattern; `services` has all."""
     text: _builtins.str
     """The masked message; `<*>` stands for a variable part."""
     example: _builtins.str
@@ -902,9 +994,25 @@ class Pattern(_message.Message):
     """Time of the first selected record, nanoseconds since 1970."""
     last_time_unix_nano: _builtins.int
     """Time of the last selected record, nanoseconds since 1970."""
+    template_id: _builtins.int
+    """The template that the pattern belongs to; an id of a template that was joined to another one later stays valid."""
+    pattern_count: _builtins.int
+    """Of a template: how many patterns it joins. 0 for a pattern."""
+    rate_per_second: _builtins.float
+    """Selected records a second, over the time from the first to the last selected record of all patterns."""
+    growth: _builtins.float
+    """How the second half of the selected time compares with the first: (late - early) / (late + early), -1 (only early) to 1 (only late)."""
     @_builtins.property
     def count_by_severity(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Selected records by severity number."""
+
+    @_builtins.property
+    def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a template: the services of the selected records, the most frequent first, at most 100."""
+
+    @_builtins.property
+    def sparkline(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Selected records in equal parts of time, oldest first; empty unless the request asks."""
 
     def __init__(
         self,
@@ -917,14 +1025,199 @@ class Pattern(_message.Message):
         first_time_unix_nano: _builtins.int = ...,
         last_time_unix_nano: _builtins.int = ...,
         count_by_severity: _abc.Mapping[_builtins.int, _builtins.int] | None = ...,
+        template_id: _builtins.int = ...,
+        pattern_count: _builtins.int = ...,
+        services: _abc.Iterable[_builtins.str] | None = ...,
+        rate_per_second: _builtins.float = ...,
+        growth: _builtins.float = ...,
+        sparkline: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "count_by_severity", b"count_by_severity", "example", b"example", "first_time_unix_nano", b"first_time_unix_nano", "last_time_unix_nano", b"last_time_unix_nano", "pattern_id", b"pattern_id", "service", b"service", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "count_by_severity", b"count_by_severity", "example", b"example", "first_time_unix_nano", b"first_time_unix_nano", "growth", b"growth", "last_time_unix_nano", b"last_time_unix_nano", "pattern_count", b"pattern_count", "pattern_id", b"pattern_id", "rate_per_second", b"rate_per_second", "service", b"service", "services", b"services", "sparkline", b"sparkline", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Pattern: _TypeAlias = Pattern  # noqa: Y015
+
+@_typing.final
+class GetPatternRequest(_message.Message):
+    """Asks for one pattern or template in depth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_ID_FIELD_NUMBER: _builtins.int
+    TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    BUCKETS_FIELD_NUMBER: _builtins.int
+    VALUES_PER_VARIABLE_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    pattern_id: _builtins.int
+    """A pattern."""
+    template_id: _builtins.int
+    """A template, by its id or by an id that it had before it was joined to another one."""
+    buckets: _builtins.int
+    """In how many equal parts of time its records are counted: 2 to 1,000. 0 = 60."""
+    values_per_variable: _builtins.int
+    """How many values each variable part is listed with, most frequent first: 1 to 1,000. 0 = 10."""
+    samples: _builtins.int
+    """How many sample records, newest first: 0 to 100. Unset = 3."""
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which of its records."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        pattern_id: _builtins.int = ...,
+        template_id: _builtins.int = ...,
+        filter: _log_pb2.LogFilter | None = ...,
+        buckets: _builtins.int = ...,
+        values_per_variable: _builtins.int = ...,
+        samples: _builtins.int | None = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "filter", b"filter", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "which", b"which"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "buckets", b"buckets", "filter", b"filter", "min_positions", b"min_positions", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "values_per_variable", b"values_per_variable", "which", b"which"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__samples: _TypeAlias = _typing.Literal["samples"]  # noqa: Y015
+    _WhichOneofArgType__samples: _TypeAlias = _typing.Literal["_samples", b"_samples"]  # noqa: Y015
+    _WhichOneofReturnType_which: _TypeAlias = _typing.Literal["pattern_id", "template_id"]  # noqa: Y015
+    _WhichOneofArgType_which: _TypeAlias = _typing.Literal["which", b"which"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__samples) -> _WhichOneofReturnType__samples | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_which) -> _WhichOneofReturnType_which | None: ...
+
+Global___GetPatternRequest: _TypeAlias = GetPatternRequest  # noqa: Y015
+
+@_typing.final
+class GetPatternResponse(_message.Message):
+    """One pattern or template in depth."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    SPARKLINE_START_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    SPARKLINE_END_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    VARIABLES_FIELD_NUMBER: _builtins.int
+    VARIABLES_READ_COUNT_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    sparkline_start_unix_nano: _builtins.int
+    """Where the sparkline begins, nanoseconds since 1970."""
+    sparkline_end_unix_nano: _builtins.int
+    """Where it ends."""
+    variables_read_count: _builtins.int
+    """From how many records, the newest ones, `variables` was read. Less than the pattern's count when there are very many."""
+    @_builtins.property
+    def pattern(self) -> Global___Pattern:
+        """It, with a sparkline of `buckets` parts."""
+
+    @_builtins.property
+    def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pattern]:
+        """Of a template: the patterns that it joins, most records first, at most 1,000."""
+
+    @_builtins.property
+    def variables(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternVariable]:
+        """Its variable parts, from left to right."""
+
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.StoredRecord]:
+        """Sample records, newest first."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included."""
+
+    def __init__(
+        self,
+        *,
+        pattern: Global___Pattern | None = ...,
+        members: _abc.Iterable[Global___Pattern] | None = ...,
+        sparkline_start_unix_nano: _builtins.int = ...,
+        sparkline_end_unix_nano: _builtins.int = ...,
+        variables: _abc.Iterable[Global___PatternVariable] | None = ...,
+        variables_read_count: _builtins.int = ...,
+        records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "pattern", b"pattern", "records", b"records", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "variables", b"variables", "variables_read_count", b"variables_read_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetPatternResponse: _TypeAlias = GetPatternResponse  # noqa: Y015
+
+@_typing.final
+class PatternVariable(_message.Message):
+    """A variable part of a pattern: which values it takes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    DISTINCT_COUNT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Its number from left to right, from 0."""
+    place: _builtins.str
+    """The pattern's text with this variable marked as `<?>`, for people."""
+    distinct_count: _builtins.int
+    """How many different values were read."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariableValue]:
+        """The most frequent values."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        place: _builtins.str = ...,
+        distinct_count: _builtins.int = ...,
+        values: _abc.Iterable[Global___VariableValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distinct_count", b"distinct_count", "index", b"index", "place", b"place", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PatternVariable: _TypeAlias = PatternVariable  # noqa: Y015
+
+@_typing.final
+class VariableValue(_message.Message):
+    """A value of a variable part."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value."""
+    count: _builtins.int
+    """How many records hold it."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VariableValue: _TypeAlias = VariableValue  # noqa: Y015
 
 @_typing.final
 class ComparePatternsRequest(_message.Message):
@@ -936,8 +1229,12 @@ class ComparePatternsRequest(_message.Message):
     BASELINE_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """How many differences: 1 to 10,000. 0 = 50."""
+    unit: Global___PatternUnit.ValueType
+    """What is compared."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """What is looked at."""
@@ -950,6 +1247,10 @@ class ComparePatternsRequest(_message.Message):
     def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Wait until the store includes everything below these positions; the call's deadline is the limit."""
 
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedScalarFieldContainer[Global___PatternChange.ValueType]:
+        """Only these changes. Empty = all."""
+
     def __init__(
         self,
         *,
@@ -957,10 +1258,12 @@ class ComparePatternsRequest(_message.Message):
         baseline: _log_pb2.LogFilter | None = ...,
         limit: _builtins.int = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+        unit: Global___PatternUnit.ValueType = ...,
+        changes: _abc.Iterable[Global___PatternChange.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter", "limit", b"limit", "min_positions", b"min_positions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_positions", b"min_positions", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -974,6 +1277,15 @@ class ComparePatternsResponse(_message.Message):
 
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    BASELINE_TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_COUNT_FIELD_NUMBER: _builtins.int
+    total_count: _builtins.int
+    """Records that `filter` selects."""
+    baseline_total_count: _builtins.int
+    """Records that `baseline` selects."""
+    difference_count: _builtins.int
+    """How many differences there are in all, before `limit`."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternDifference]:
         """The differences, most telling first."""
@@ -987,10 +1299,13 @@ class ComparePatternsResponse(_message.Message):
         *,
         differences: _abc.Iterable[Global___PatternDifference] | None = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        total_count: _builtins.int = ...,
+        baseline_total_count: _builtins.int = ...,
+        difference_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1005,10 +1320,13 @@ class PatternDifference(_message.Message):
     PATTERN_FIELD_NUMBER: _builtins.int
     BASELINE_COUNT_FIELD_NUMBER: _builtins.int
     LOG_LIKELIHOOD_RATIO_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
     baseline_count: _builtins.int
     """Its count in `baseline`."""
     log_likelihood_ratio: _builtins.float
     """Log-likelihood ratio (Dunning 1993) of the two counts against the two totals."""
+    change: Global___PatternChange.ValueType
+    """In which way it differs."""
     @_builtins.property
     def pattern(self) -> Global___Pattern:
         """The pattern, with its count in `filter`."""
@@ -1019,10 +1337,11 @@ class PatternDifference(_message.Message):
         pattern: Global___Pattern | None = ...,
         baseline_count: _builtins.int = ...,
         log_likelihood_ratio: _builtins.float = ...,
+        change: Global___PatternChange.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "log_likelihood_ratio", b"log_likelihood_ratio", "pattern", b"pattern"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "change", b"change", "log_likelihood_ratio", b"log_likelihood_ratio", "pattern", b"pattern"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -56,6 +56,11 @@ class QueryServiceStub:
                 request_serializer=treering_dot_v1_dot_query__pb2.ListPatternsRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_query__pb2.ListPatternsResponse.FromString,
                 _registered_method=True)
+        self.GetPattern = channel.unary_unary(
+                '/treering.v1.QueryService/GetPattern',
+                request_serializer=treering_dot_v1_dot_query__pb2.GetPatternRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_query__pb2.GetPatternResponse.FromString,
+                _registered_method=True)
         self.ComparePatterns = channel.unary_unary(
                 '/treering.v1.QueryService/ComparePatterns',
                 request_serializer=treering_dot_v1_dot_query__pb2.ComparePatternsRequest.SerializeToString,
@@ -120,7 +125,14 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListPatterns(self, request, context):
-        """Lists patterns with their counts. Paged.
+        """Lists patterns, or templates, with their counts. Paged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPattern(self, request, context):
+        """One pattern or template in depth: its records over time, and the values that its variable parts take.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,6 +209,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.ListPatterns,
                     request_deserializer=treering_dot_v1_dot_query__pb2.ListPatternsRequest.FromString,
                     response_serializer=treering_dot_v1_dot_query__pb2.ListPatternsResponse.SerializeToString,
+            ),
+            'GetPattern': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPattern,
+                    request_deserializer=treering_dot_v1_dot_query__pb2.GetPatternRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_query__pb2.GetPatternResponse.SerializeToString,
             ),
             'ComparePatterns': grpc.unary_unary_rpc_method_handler(
                     servicer.ComparePatterns,
@@ -344,6 +361,33 @@ class QueryService:
             '/treering.v1.QueryService/ListPatterns',
             treering_dot_v1_dot_query__pb2.ListPatternsRequest.SerializeToString,
             treering_dot_v1_dot_query__pb2.ListPatternsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPattern(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.QueryService/GetPattern',
+            treering_dot_v1_dot_query__pb2.GetPatternRequest.SerializeToString,
+            treering_dot_v1_dot_query__pb2.GetPatternResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,7 +42,9 @@ class QueryServiceStub:
     SearchLogs: _grpc.UnaryUnaryMultiCallable[_query_pb2.SearchLogsRequest, _query_pb2.SearchLogsResponse]
     """Finds records by meaning, by words, or both, grouped by pattern or flat."""
     ListPatterns: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListPatternsRequest, _query_pb2.ListPatternsResponse]
-    """Lists patterns with their counts. Paged."""
+    """Lists patterns, or templates, with their counts. Paged."""
+    GetPattern: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetPatternRequest, _query_pb2.GetPatternResponse]
+    """One pattern or template in depth: its records over time, and the values that its variable parts take."""
     ComparePatterns: _grpc.UnaryUnaryMultiCallable[_query_pb2.ComparePatternsRequest, _query_pb2.ComparePatternsResponse]
     """Compares the patterns of two selections: new, gone, more, less. Not served yet: UNIMPLEMENTED."""
     WatchPatterns: _grpc.UnaryStreamMultiCallable[_query_pb2.WatchPatternsRequest, _query_pb2.WatchPatternsResponse]
@@ -72,7 +74,9 @@ class QueryServiceAsyncStub(QueryServiceStub):
     SearchLogs: _aio.UnaryUnaryMultiCallable[_query_pb2.SearchLogsRequest, _query_pb2.SearchLogsResponse]  # type: ignore[assignment]
     """Finds records by meaning, by words, or both, grouped by pattern or flat."""
     ListPatterns: _aio.UnaryUnaryMultiCallable[_query_pb2.ListPatternsRequest, _query_pb2.ListPatternsResponse]  # type: ignore[assignment]
-    """Lists patterns with their counts. Paged."""
+    """Lists patterns, or templates, with their counts. Paged."""
+    GetPattern: _aio.UnaryUnaryMultiCallable[_query_pb2.GetPatternRequest, _query_pb2.GetPatternResponse]  # type: ignore[assignment]
+    """One pattern or template in depth: its records over time, and the values that its variable parts take."""
     ComparePatterns: _aio.UnaryUnaryMultiCallable[_query_pb2.ComparePatternsRequest, _query_pb2.ComparePatternsResponse]  # type: ignore[assignment]
     """Compares the patterns of two selections: new, gone, more, less. Not served yet: UNIMPLEMENTED."""
     WatchPatterns: _aio.UnaryStreamMultiCallable[_query_pb2.WatchPatternsRequest, _query_pb2.WatchPatternsResponse]  # type: ignore[assignment]
@@ -123,7 +127,15 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_pb2.ListPatternsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.ListPatternsResponse, _abc.Awaitable[_query_pb2.ListPatternsResponse]]:
-        """Lists patterns with their counts. Paged."""
+        """Lists patterns, or templates, with their counts. Paged."""
+
+    @_abc_1.abstractmethod
+    def GetPattern(
+        self,
+        request: _query_pb2.GetPatternRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.GetPatternResponse, _abc.Awaitable[_query_pb2.GetPatternResponse]]:
+        """One pattern or template in depth: its records over time, and the values that its variable parts take."""
 
     @_abc_1.abstractmethod
     def ComparePatterns(

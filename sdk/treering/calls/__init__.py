@@ -1,0 +1,48 @@
+"""One function for each rpc: its arguments in Python's terms, the request it becomes, and its manual.
+
+`Client` and `AsyncClient` have a method for each, with the same name, arguments and documentation. In all of them:
+
+- `timeout` is the call's deadline in seconds. None takes the client's default; `math.inf` sets none. Endless streams have none by default.
+- `min_positions` waits until the answer includes everything below these positions, within the deadline: pass `UploadResult.positions`
+  (or the `seen` of an earlier answer) to read what was written.
+- Answers are the contract's own messages (`treering.v1`), whose fields are documented there.
+- Every failure is a `TreeringError`.
+"""
+
+from treering.calls.call import Call
+from treering.calls.embed import digest_index, embed_texts, forget_patterns, get_embed_status, score_patterns, search_patterns
+from treering.calls.ingest import digest_log, get_ingest_status, stream_logs, upload_logs
+from treering.calls.numbers import AggregateOrder, aggregate_logs, execute_sql
+from treering.calls.patterns import PatternChange, PatternOrder, PatternUnit, compare_patterns, get_pattern, list_patterns, watch_patterns
+from treering.calls.records import SearchMode, digest_store, export_logs, get_log_context, get_query_status, search_logs, tail_logs
+
+__all__ = [
+    "AggregateOrder",
+    "Call",
+    "PatternChange",
+    "PatternOrder",
+    "PatternUnit",
+    "SearchMode",
+    "aggregate_logs",
+    "compare_patterns",
+    "digest_index",
+    "digest_log",
+    "digest_store",
+    "embed_texts",
+    "execute_sql",
+    "export_logs",
+    "forget_patterns",
+    "get_embed_status",
+    "get_ingest_status",
+    "get_log_context",
+    "get_pattern",
+    "get_query_status",
+    "list_patterns",
+    "score_patterns",
+    "search_logs",
+    "search_patterns",
+    "stream_logs",
+    "tail_logs",
+    "upload_logs",
+    "watch_patterns",
+]
