@@ -58,12 +58,13 @@ class Template:
 def make_templates(seed: int) -> list[Template]:
     """Every template of the fleet, in an order of its own for each seed."""
     rng = random.Random(seed)
-    found = [_template(rng, domain, service) for domain in DOMAINS for service in domain.services for _ in range(PER_SERVICE)]
+    found = [draw_template(rng, domain, service) for domain in DOMAINS for service in domain.services for _ in range(PER_SERVICE)]
     rng.shuffle(found)
     return list({(template.service, template.text): template for template in found}.values())
 
 
-def _template(rng: random.Random, domain: Domain, service: str) -> Template:
+def draw_template(rng: random.Random, domain: Domain, service: str) -> Template:
+    """A template of a service, by chance."""
     bad = rng.random() < 0.25
     words = {
         "thing": rng.choice(domain.things),
