@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from treering.channels import Endpoints
     from treering.client import Client
     from treering.errors import (
+        DamagedError,
         InternalError,
         InvalidArgumentError,
         NotFoundError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AsyncClient": "aio",
     "Client": "client",
+    "DamagedError": "errors",
     "Endpoints": "channels",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
@@ -69,6 +71,7 @@ _HOMES = {
 __all__ = [
     "AsyncClient",
     "Client",
+    "DamagedError",
     "Endpoints",
     "InternalError",
     "InvalidArgumentError",

@@ -59,6 +59,7 @@ class AsyncClient:
     get_query_status = AsyncUnary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
     export_logs = AsyncStreaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
     digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
+    verify_store = AsyncStreaming(calls.verify_store, "query", "VerifyStore", query_pb2.VerifyStoreResponse, endless=True)
 
     def __init__(
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.aio.Channel | None = None

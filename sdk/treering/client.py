@@ -62,6 +62,7 @@ class Client:
     get_query_status = Unary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
     export_logs = Streaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
     digest_store = Unary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
+    verify_store = Streaming(calls.verify_store, "query", "VerifyStore", query_pb2.VerifyStoreResponse, endless=True)
 
     def __init__(
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.Channel | None = None

@@ -72,6 +72,10 @@ class UnsupportedError(TreeringError):
     """The server does not serve this part of the contract."""
 
 
+class DamagedError(TreeringError):
+    """Something that was durable is missing or damaged; the message names the file and what to do."""
+
+
 class InternalError(TreeringError):
     """A fault of the service; its own log has the story, under the id in the message where there is one."""
 
@@ -84,6 +88,7 @@ _BY_REASON: dict[str, type[TreeringError]] = {
     "SEQUENCE_REUSED": ProducerError,
     "PRODUCER_UNKNOWN": ProducerError,
     "SINK_AHEAD": InternalError,
+    "STORE_DAMAGED": DamagedError,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {

@@ -14,7 +14,16 @@ from treering.calls.embed import digest_index, embed_texts, forget_patterns, get
 from treering.calls.ingest import digest_log, get_ingest_status, stream_logs, upload_logs
 from treering.calls.numbers import AggregateOrder, aggregate_logs, execute_sql
 from treering.calls.patterns import PatternChange, PatternOrder, PatternUnit, compare_patterns, get_pattern, list_patterns, watch_patterns
-from treering.calls.records import SearchMode, digest_store, export_logs, get_log_context, get_query_status, search_logs, tail_logs
+from treering.calls.records import (
+    SearchMode,
+    digest_store,
+    export_logs,
+    get_log_context,
+    get_query_status,
+    search_logs,
+    tail_logs,
+    verify_store,
+)
 
 __all__ = [
     "AggregateOrder",
@@ -44,5 +53,6 @@ __all__ = [
     "stream_logs",
     "tail_logs",
     "upload_logs",
+    "verify_store",
     "watch_patterns",
 ]

@@ -160,6 +160,21 @@ def digest_store(
     return Call(request, timeout)
 
 
+def verify_store(*, timeout: float | None = None) -> Call[query_pb2.VerifyStoreRequest]:
+    """Reads every sealed segment again and compares it with what was sealed.
+
+    Args:
+        timeout: None is no deadline.
+
+    Returns:
+        An iterator over how far the check is and what it found since; the last one is `complete`, without which the check is not.
+
+    Raises:
+        OverloadedError: Another check runs.
+    """
+    return Call(query_pb2.VerifyStoreRequest(), timeout)
+
+
 def get_query_status(*, timeout: float | None = None) -> Call[query_pb2.GetQueryStatusRequest]:
     """How far the store is, and what it holds."""
     return Call(query_pb2.GetQueryStatusRequest(), timeout)

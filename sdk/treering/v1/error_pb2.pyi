@@ -84,6 +84,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
     `last_durable_sequence`.
     """
+    ERROR_REASON_STORE_DAMAGED: _ErrorReason.ValueType  # 21
+    """DATA_LOSS: a sealed segment that the question reads is missing or is not what was sealed. Metadata: `file`, `first_time_unix_nano` and
+    `last_time_unix_nano` of its records. Restore the file from a copy; questions that do not reach into it are answered meanwhile.
+    Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of ErrorInfo."""
@@ -143,5 +148,10 @@ ERROR_REASON_SINK_AHEAD: ErrorReason.ValueType  # 19
 ERROR_REASON_LOG_FAILED: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
 `last_durable_sequence`.
+"""
+ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 21
+"""DATA_LOSS: a sealed segment that the question reads is missing or is not what was sealed. Metadata: `file`, `first_time_unix_nano` and
+`last_time_unix_nano` of its records. Restore the file from a copy; questions that do not reach into it are answered meanwhile.
+Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

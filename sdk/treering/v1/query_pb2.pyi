@@ -1816,3 +1816,98 @@ class DigestStoreResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DigestStoreResponse: _TypeAlias = DigestStoreResponse  # noqa: Y015
+
+@_typing.final
+class VerifyStoreRequest(_message.Message):
+    """Asks whether the sealed store is what it should be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyStoreRequest: _TypeAlias = VerifyStoreRequest  # noqa: Y015
+
+@_typing.final
+class VerifyStoreResponse(_message.Message):
+    """How far a check is, and what it found since the last message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHECKED_SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    SEGMENT_COUNT_FIELD_NUMBER: _builtins.int
+    CHECKED_RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    CHECKED_BYTES_FIELD_NUMBER: _builtins.int
+    TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    COMPLETE_FIELD_NUMBER: _builtins.int
+    checked_segment_count: _builtins.int
+    """Segments that were looked at so far."""
+    segment_count: _builtins.int
+    """Segments in all."""
+    checked_record_count: _builtins.int
+    """Records that were read so far."""
+    checked_bytes: _builtins.int
+    """Bytes that were read so far."""
+    total_bytes: _builtins.int
+    """Bytes of all segments."""
+    complete: _builtins.bool
+    """True in the last message: a check without it is not complete."""
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoreProblem]:
+        """What was found since the last message."""
+
+    def __init__(
+        self,
+        *,
+        checked_segment_count: _builtins.int = ...,
+        segment_count: _builtins.int = ...,
+        checked_record_count: _builtins.int = ...,
+        checked_bytes: _builtins.int = ...,
+        total_bytes: _builtins.int = ...,
+        problems: _abc.Iterable[Global___StoreProblem] | None = ...,
+        complete: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_bytes", b"checked_bytes", "checked_record_count", b"checked_record_count", "checked_segment_count", b"checked_segment_count", "complete", b"complete", "problems", b"problems", "segment_count", b"segment_count", "total_bytes", b"total_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyStoreResponse: _TypeAlias = VerifyStoreResponse  # noqa: Y015
+
+@_typing.final
+class StoreProblem(_message.Message):
+    """Something in the store that is not as it should be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    IS_DAMAGE_FIELD_NUMBER: _builtins.int
+    file: _builtins.str
+    """The file, relative to the data directory of the query service."""
+    problem: _builtins.str
+    """What is wrong and what to do about it, for people."""
+    is_damage: _builtins.bool
+    """True when records are damaged or missing. False for what the next start of the service puts right by itself."""
+    def __init__(
+        self,
+        *,
+        file: _builtins.str = ...,
+        problem: _builtins.str = ...,
+        is_damage: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "is_damage", b"is_damage", "problem", b"problem"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreProblem: _TypeAlias = StoreProblem  # noqa: Y015

@@ -86,6 +86,10 @@ class QueryServicer(QueryServiceServicer):
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
+    def VerifyStore(self, request: pb.VerifyStoreRequest, context: "Context") -> AsyncIterator[pb.VerifyStoreResponse]:  # noqa: ARG002
+        """Not served yet."""
+        raise not_implemented("VerifyStore")
+
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:  # noqa: ARG002
         """Not served yet."""
         raise not_implemented("ComparePatterns")
