@@ -26,6 +26,9 @@ KIND = "treering-ingest"
 VERSION = 1
 _UPLOADS_MAY_END = 0.6
 """Part of the drain in which uploads may still end by themselves; the rest is for telling the others how far they came."""
+_LINGER_S = 0.5
+"""How long connections stay open after their streams were ended: a peer that still writes when its connection is closed is reset, and
+loses what it was told last."""
 
 
 class IngestProcess:
@@ -90,18 +93,23 @@ class IngestProcess:
 
     async def stop(self, grace_s: float) -> None:
         """Ends every stream within `grace_s` seconds so that each acknowledgement is true, then seals the log."""
+        until = time.monotonic() + grace_s
+        await self.server.leave()
+        had_streams = self.intake.stream_count > 0
         self.intake.drain()
-        stopping = asyncio.create_task(self.server.stop(grace_s))
-        await self._uploads_ended(grace_s * _UPLOADS_MAY_END)
+        await self._streams_ended(grace_s * _UPLOADS_MAY_END)
         self.intake.close()
-        await stopping
+        await self._streams_ended(until - time.monotonic())
+        if had_streams:
+            await asyncio.sleep(min(_LINGER_S, max(0.0, until - time.monotonic())))
+        await self.server.stop(max(0.0, until - time.monotonic()))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.committer.stop()
         self.metrics.close()
 
-    async def _uploads_ended(self, grace_s: float) -> None:
+    async def _streams_ended(self, grace_s: float) -> None:
         try:
             async with asyncio.timeout(grace_s):
                 while self.intake.stream_count:

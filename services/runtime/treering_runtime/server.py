@@ -43,7 +43,8 @@ class Server:
     """A grpc.aio server with health and reflection.
 
     States: *starting* (built, handlers are added through `grpc`), *serving* (after `start`; `set_ready` says for each service whether
-    it can answer), *draining* (after `stop`: health says NOT_SERVING, running calls may end in the given time).
+    it can answer), *leaving* (after `leave`: health says NOT_SERVING, and that is all), *draining* (after `stop`: no new calls, running
+    ones may end in the given time).
 
     Args:
         listen: host:port; port 0 takes a free one, `address` has it after `start`.
@@ -80,9 +81,13 @@ class Server:
         serving = health_pb2.HealthCheckResponse
         await self._health.set(service, serving.SERVING if ready else serving.NOT_SERVING)
 
+    async def leave(self) -> None:
+        """Says NOT_SERVING from now on, and still takes calls."""
+        await self._health.enter_graceful_shutdown()
+
     async def stop(self, grace_s: float) -> None:
         """Drains: no new calls, running ones have `grace_s` seconds."""
-        await self._health.enter_graceful_shutdown()
+        await self.leave()
         await self.grpc.stop(grace_s)
 
 
