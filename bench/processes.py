@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import psutil
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 _BENCH = Path(__file__).parent
 _MIB = 1024 * 1024
@@ -71,6 +74,25 @@ def query_running(data_dir: Path, **settings: str) -> Iterator[tuple[str, psutil
     with _child([sys.executable, "-m", "treering_query"], environment) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())["address"], psutil.Process(process.pid)
+
+
+@contextmanager
+def embed_running(data_dir: Path, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
+    """The embed service alone, on a free port, once it answers searches; gives its address and its process."""
+    own = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", **settings}
+    environment = {f"TREERING_EMBED_{name.upper()}": value for name, value in own.items()}
+    with _child([sys.executable, "-m", "treering_embed"], environment | {"HF_HUB_OFFLINE": "1"}) as process:
+        assert process.stdout is not None
+        address = json.loads(process.stdout.readline())["address"]
+        _until_serving(address, "treering.v1.EmbedService")
+        yield address, psutil.Process(process.pid)
+
+
+def _until_serving(address: str, service: str) -> None:
+    with grpc.insecure_channel(address) as channel:
+        for health in HealthStub(channel).Watch(HealthCheckRequest(service=service), timeout=600):
+            if health.status == HealthCheckResponse.SERVING:
+                return
 
 
 @contextmanager
