@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -65,12 +66,13 @@ def test_what_is_joined_stays_joined_and_no_alias_is_lost(table, cuts):
         assert set(templates.by_id) == set(templates.template_ids.values())
 
 
-@given(st.lists(texts, max_size=40, unique=True))
-def test_skeletons_are_those_of_a_plain_count(rows):
+@given(st.lists(texts, max_size=40, unique=True), st.sets(st.integers(0, 39)))
+def test_skeletons_are_those_of_a_plain_count(rows, chosen):
     plain = {}
     for row, text in enumerate(rows):
         tokens = text.split(" ")
         for position in range(len(tokens)):
             plain.setdefault((position, tuple(tokens[:position]), tuple(tokens[position + 1 :])), []).append(row)
-    expected = sorted((key[0], found) for key, found in plain.items() if len(found) >= 3)
-    assert sorted((position, sorted(found)) for position, found in shared_skeletons(rows, 3)) == expected
+    flags = np.array([row in chosen for row in range(len(rows))], np.bool_)
+    expected = sorted((key[0], found) for key, found in plain.items() if len(found) >= 3 and chosen & set(found))
+    assert sorted((position, sorted(found)) for position, found in shared_skeletons(rows, 3, flags)) == expected

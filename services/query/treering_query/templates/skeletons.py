@@ -14,8 +14,11 @@ import pyarrow.compute as pc
 _Hashes = npt.NDArray[np.uint64]
 
 
-def shared_skeletons(texts: list[str], least: int) -> Iterator[tuple[int, list[int]]]:
-    """Yields (position, rows of `texts`) for each position in which at least `least` distinct texts may differ from each other only."""
+def shared_skeletons(texts: list[str], least: int, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, list[int]]]:
+    """Yields (position, rows of `texts`) for each position in which at least `least` distinct texts may differ from each other only.
+
+    Only where one of these is chosen (a flag for each text).
+    """
     if len(texts) < least:
         return
     rows, positions, keys = _keys(texts)
@@ -23,7 +26,8 @@ def shared_skeletons(texts: list[str], least: int) -> Iterator[tuple[int, list[i
     ordered = keys[order]
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     ends = np.append(starts[1:], len(ordered))
-    for start, end in zip(starts[ends - starts >= least], ends[ends - starts >= least], strict=True):
+    wanted = (ends - starts >= least) & np.logical_or.reduceat(chosen[rows[order]], starts)
+    for start, end in zip(starts[wanted], ends[wanted], strict=True):
         members = order[start:end]
         yield int(positions[members[0]]), rows[members].tolist()
 
