@@ -2,7 +2,8 @@ import sqlite3
 
 import pytest
 
-from treering_embed.registry import Pattern, Quarantined, Registry, State
+from treering_embed.registry import Pattern, Registry, State
+from treering_runtime.quarantine import Quarantined
 from treering_runtime.errors import StartError
 
 LOG = 2**64 - 5
@@ -33,7 +34,7 @@ def test_ids_of_64_bits_without_a_sign_survive(registry):
 
 def test_summary_after_reopening_is_what_was_committed(tmp_path):
     first = Registry(tmp_path / "r.sqlite")
-    commit(first, [pattern(1, 3), pattern(2, 7)], next_offset=9, quarantined=[Quarantined(LOG, 8, 4, "bad", b"x")])
+    commit(first, [pattern(1, 3), pattern(2, 7)], next_offset=9, quarantined=[Quarantined(LOG, 8, 4, 1, "bad", b"x")])
     first.mark({1: State.INDEXED}, b"counts")
     first.close()
     second = Registry(tmp_path / "r.sqlite")

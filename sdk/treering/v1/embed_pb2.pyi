@@ -516,6 +516,7 @@ class GetEmbedStatusResponse(_message.Message):
     MODEL_READY_FIELD_NUMBER: _builtins.int
     START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model's name or path, as configured."""
     model_sha256: _builtins.str
@@ -540,6 +541,8 @@ class GetEmbedStatusResponse(_message.Message):
     """False until the model is loaded; records are taken in before that."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
+    quarantined_count: _builtins.int
+    """Records that were set aside because they could not be read; their patterns may be unknown here."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the index is, for each log."""
@@ -565,10 +568,11 @@ class GetEmbedStatusResponse(_message.Message):
         model_ready: _builtins.bool = ...,
         start_time_unix_nano: _builtins.int = ...,
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        quarantined_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "encoder", b"encoder", "index", b"index", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "encoder", b"encoder", "index", b"index", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "quarantined_count", b"quarantined_count", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

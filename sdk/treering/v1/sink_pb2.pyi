@@ -19,6 +19,170 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class ListQuarantineRequest(_message.Message):
+    """Asks for what was set aside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    WITH_PAYLOAD_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.int
+    """Only of this log. 0 = of every log."""
+    first_offset: _builtins.int
+    """Only from this offset on."""
+    end_offset_exclusive: _builtins.int
+    """Only below this offset. 0 = to the end."""
+    with_payload: _builtins.bool
+    """Whether the answer holds the records' bytes."""
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.int = ...,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+        with_payload: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "log_id", b"log_id", "with_payload", b"with_payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQuarantineRequest: _TypeAlias = ListQuarantineRequest  # noqa: Y015
+
+@_typing.final
+class ListQuarantineResponse(_message.Message):
+    """Some of what was set aside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuarantinedRecords]:
+        """By log and offset."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___QuarantinedRecords] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQuarantineResponse: _TypeAlias = ListQuarantineResponse  # noqa: Y015
+
+@_typing.final
+class QuarantinedRecords(_message.Message):
+    """Records that a sink set aside: one, or a frame that could not be taken apart or was not read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    ARRIVAL_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PAYLOAD_BYTES_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.int
+    """The log that they came from."""
+    first_offset: _builtins.int
+    """The offset of the first one."""
+    record_count: _builtins.int
+    """How many records, at least 1."""
+    arrival_time_unix_nano: _builtins.int
+    """When they were accepted, nanoseconds since 1970."""
+    reason: _builtins.str
+    """Why they were set aside, for people."""
+    payload_bytes: _builtins.int
+    """Bytes of the payload."""
+    payload: _builtins.bytes
+    """A serialised UploadLogsRequest with the records, as it was received: all of it, or the part that is this record. Empty unless asked for."""
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.int = ...,
+        first_offset: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+        arrival_time_unix_nano: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        payload_bytes: _builtins.int = ...,
+        payload: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_time_unix_nano", b"arrival_time_unix_nano", "first_offset", b"first_offset", "log_id", b"log_id", "payload", b"payload", "payload_bytes", b"payload_bytes", "reason", b"reason", "record_count", b"record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuarantinedRecords: _TypeAlias = QuarantinedRecords  # noqa: Y015
+
+@_typing.final
+class RetryQuarantinedRequest(_message.Message):
+    """Asks to read again what was set aside."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.int
+    """Only of this log. 0 = of every log."""
+    first_offset: _builtins.int
+    """Only from this offset on."""
+    end_offset_exclusive: _builtins.int
+    """Only below this offset. 0 = to the end."""
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.int = ...,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "log_id", b"log_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryQuarantinedRequest: _TypeAlias = RetryQuarantinedRequest  # noqa: Y015
+
+@_typing.final
+class RetryQuarantinedResponse(_message.Message):
+    """How far a retry is. Counts are of this call so far; the last message has the result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRIED_COUNT_FIELD_NUMBER: _builtins.int
+    STORED_COUNT_FIELD_NUMBER: _builtins.int
+    QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    tried_count: _builtins.int
+    """Records that were read again."""
+    stored_count: _builtins.int
+    """Those of them that are stored now and have left the quarantine."""
+    quarantined_count: _builtins.int
+    """Records that are still set aside, in all."""
+    def __init__(
+        self,
+        *,
+        tried_count: _builtins.int = ...,
+        stored_count: _builtins.int = ...,
+        quarantined_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["quarantined_count", b"quarantined_count", "stored_count", b"stored_count", "tried_count", b"tried_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryQuarantinedResponse: _TypeAlias = RetryQuarantinedResponse  # noqa: Y015
+
+@_typing.final
 class DeliverLogsRequest(_message.Message):
     """One step of a delivery."""
 

@@ -40,6 +40,16 @@ class SinkServiceStub:
                 request_serializer=treering_dot_v1_dot_sink__pb2.DeliverLogsRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_sink__pb2.DeliverLogsResponse.FromString,
                 _registered_method=True)
+        self.ListQuarantine = channel.unary_stream(
+                '/treering.v1.SinkService/ListQuarantine',
+                request_serializer=treering_dot_v1_dot_sink__pb2.ListQuarantineRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_sink__pb2.ListQuarantineResponse.FromString,
+                _registered_method=True)
+        self.RetryQuarantined = channel.unary_stream(
+                '/treering.v1.SinkService/RetryQuarantined',
+                request_serializer=treering_dot_v1_dot_sink__pb2.RetryQuarantinedRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_sink__pb2.RetryQuarantinedResponse.FromString,
+                _registered_method=True)
 
 
 class SinkServiceServicer:
@@ -58,6 +68,23 @@ class SinkServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListQuarantine(self, request, context):
+        """Lists what this sink set aside because it could not read it, by log and offset. Streamed; a message holds about 1 MiB, at least one
+        entry.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryQuarantined(self, request, context):
+        """Reads again what was set aside. What can be read now is stored, durably, with its original position, and leaves the quarantine in the
+        same step; the rest stays, with the new reason. Streamed: a message after each part. A call that ends early has done whole parts, and
+        can be repeated. Records that ended the service when they were read may do so again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SinkServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +92,16 @@ def add_SinkServiceServicer_to_server(servicer, server):
                     servicer.DeliverLogs,
                     request_deserializer=treering_dot_v1_dot_sink__pb2.DeliverLogsRequest.FromString,
                     response_serializer=treering_dot_v1_dot_sink__pb2.DeliverLogsResponse.SerializeToString,
+            ),
+            'ListQuarantine': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListQuarantine,
+                    request_deserializer=treering_dot_v1_dot_sink__pb2.ListQuarantineRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_sink__pb2.ListQuarantineResponse.SerializeToString,
+            ),
+            'RetryQuarantined': grpc.unary_stream_rpc_method_handler(
+                    servicer.RetryQuarantined,
+                    request_deserializer=treering_dot_v1_dot_sink__pb2.RetryQuarantinedRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_sink__pb2.RetryQuarantinedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -95,6 +132,60 @@ class SinkService:
             '/treering.v1.SinkService/DeliverLogs',
             treering_dot_v1_dot_sink__pb2.DeliverLogsRequest.SerializeToString,
             treering_dot_v1_dot_sink__pb2.DeliverLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQuarantine(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/treering.v1.SinkService/ListQuarantine',
+            treering_dot_v1_dot_sink__pb2.ListQuarantineRequest.SerializeToString,
+            treering_dot_v1_dot_sink__pb2.ListQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryQuarantined(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/treering.v1.SinkService/RetryQuarantined',
+            treering_dot_v1_dot_sink__pb2.RetryQuarantinedRequest.SerializeToString,
+            treering_dot_v1_dot_sink__pb2.RetryQuarantinedResponse.FromString,
             options,
             channel_credentials,
             insecure,

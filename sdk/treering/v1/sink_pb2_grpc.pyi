@@ -41,6 +41,15 @@ class SinkServiceStub:
     changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
     A new stream for a log ends the older one.
     """
+    ListQuarantine: _grpc.UnaryStreamMultiCallable[_sink_pb2.ListQuarantineRequest, _sink_pb2.ListQuarantineResponse]
+    """Lists what this sink set aside because it could not read it, by log and offset. Streamed; a message holds about 1 MiB, at least one
+    entry.
+    """
+    RetryQuarantined: _grpc.UnaryStreamMultiCallable[_sink_pb2.RetryQuarantinedRequest, _sink_pb2.RetryQuarantinedResponse]
+    """Reads again what was set aside. What can be read now is stored, durably, with its original position, and leaves the quarantine in the
+    same step; the rest stays, with the new reason. Streamed: a message after each part. A call that ends early has done whole parts, and
+    can be repeated. Records that ended the service when they were read may do so again.
+    """
 
 @_typing.type_check_only
 class SinkServiceAsyncStub(SinkServiceStub):
@@ -54,6 +63,15 @@ class SinkServiceAsyncStub(SinkServiceStub):
     server reports progress whenever it changes, and at least each second. Frames below `next_offset` are ignored, so a repeat
     changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
     A new stream for a log ends the older one.
+    """
+    ListQuarantine: _aio.UnaryStreamMultiCallable[_sink_pb2.ListQuarantineRequest, _sink_pb2.ListQuarantineResponse]  # type: ignore[assignment]
+    """Lists what this sink set aside because it could not read it, by log and offset. Streamed; a message holds about 1 MiB, at least one
+    entry.
+    """
+    RetryQuarantined: _aio.UnaryStreamMultiCallable[_sink_pb2.RetryQuarantinedRequest, _sink_pb2.RetryQuarantinedResponse]  # type: ignore[assignment]
+    """Reads again what was set aside. What can be read now is stored, durably, with its original position, and leaves the quarantine in the
+    same step; the rest stays, with the new reason. Streamed: a message after each part. A call that ends early has done whole parts, and
+    can be repeated. Records that ended the service when they were read may do so again.
     """
 
 class SinkServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -71,6 +89,27 @@ class SinkServiceServicer(metaclass=_abc_1.ABCMeta):
         server reports progress whenever it changes, and at least each second. Frames below `next_offset` are ignored, so a repeat
         changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
         A new stream for a log ends the older one.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQuarantine(
+        self,
+        request: _sink_pb2.ListQuarantineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sink_pb2.ListQuarantineResponse], _abc.AsyncIterator[_sink_pb2.ListQuarantineResponse]]:
+        """Lists what this sink set aside because it could not read it, by log and offset. Streamed; a message holds about 1 MiB, at least one
+        entry.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryQuarantined(
+        self,
+        request: _sink_pb2.RetryQuarantinedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_sink_pb2.RetryQuarantinedResponse], _abc.AsyncIterator[_sink_pb2.RetryQuarantinedResponse]]:
+        """Reads again what was set aside. What can be read now is stored, durably, with its original position, and leaves the quarantine in the
+        same step; the rest stays, with the new reason. Streamed: a message after each part. A call that ends early has done whole parts, and
+        can be repeated. Records that ended the service when they were read may do so again.
         """
 
 def add_SinkServiceServicer_to_server(servicer: SinkServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -15,12 +15,14 @@ from treering_embed.registry import Registry
 from treering_embed.service import EmbedServicer
 from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
+from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
 
 EMBED_SERVICE = "treering.v1.EmbedService"
 SINK_SERVICE = "treering.v1.SinkService"
 REGISTRY_FILE = "registry.sqlite"
+CRASH_NOTES_FILE = "reading"
 
 
 class Application:
@@ -32,7 +34,7 @@ class Application:
         summary = registry.summary(today(time.time()))
         book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
         self._kept = Kept(registry, Background("registry"), book, EmbedMetrics(collector))
-        self.sink = EmbedSink(self._kept, summary)
+        self.sink = EmbedSink(self._kept, summary, CrashNotes(settings.data_dir / CRASH_NOTES_FILE, summary.next_offsets))
         self.meaning = Meaning(settings, self._kept, self.sink, collector, prepare_model=prepare_model)
         self.server = Server(settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector)
         servicer = EmbedServicer(settings, self._kept, self.meaning, self.sink.board)

@@ -60,12 +60,16 @@ class PatternBook:
         """Whether the pattern is registered. Safe to ask from another thread."""
         return pattern_id in self._known
 
-    def admit(self, candidates: Sequence[Pattern]) -> list[Pattern]:
-        """Those of the patterns that are new and find room; from now on they are known, and wait for their vectors."""
+    def admit(self, candidates: Sequence[Pattern], *, not_before: int = 0) -> list[Pattern]:
+        """Those of the patterns that are new and find room; from now on they are known, and wait for their vectors.
+
+        They hold up what is visible from their first record on, or from the offset `not_before` if that is later: what is visible must
+        not fall back when a record that was set aside long ago is read after all.
+        """
         self._turn_day()
         admitted = [pattern for pattern in candidates if self._has_room(pattern)]
         for pattern in admitted:
-            self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = pattern.first_offset
+            self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = max(pattern.first_offset, not_before)
         return admitted
 
     def _turn_day(self) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_embed.registry import Pattern, Quarantined
+from treering_embed.registry import Pattern
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns import find_patterns
@@ -14,44 +14,26 @@ from treering_runtime.patterns import find_patterns
 
 @dataclass(frozen=True)
 class Intake:
-    """What a delivery holds: the ids of its known patterns, the others in full, and the frames that could not be read."""
+    """What frames hold: how many records, the ids of known patterns, and the others in full."""
 
-    end_offset: int
     record_count: int
     known: list[int]
     unseen: list[Pattern]
-    quarantined: list[Quarantined]
 
 
 def read_frames(
-    decoder: FrameDecoder, is_known: Callable[[int], bool], log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
+    decoder: FrameDecoder, is_known: Callable[[int], bool], log_id: int, frames: Sequence[DeliveredFrame], skip_below: int
 ) -> Intake:
-    """Decodes frames and finds their patterns; a frame that cannot be decoded is set aside, the others are not held up by it."""
-    end_offset = frames[-1].first_offset + frames[-1].record_count
-    batches, quarantined = _decode(decoder, log_id, frames, next_offset)
+    """Decodes frames and finds the patterns of their records at or above the offset `skip_below`.
+
+    Raises:
+        ValueError: A frame cannot be read.
+    """
+    batch = decoder.decode(log_id, frames, skip_below)
     known: list[int] = []
     unseen: list[Pattern] = []
-    for batch in batches:
-        _sort(batch, log_id, is_known, known, unseen)
-    return Intake(end_offset, sum(batch.num_rows for batch in batches), known, unseen, quarantined)
-
-
-def _decode(
-    decoder: FrameDecoder, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
-) -> tuple[list[pa.RecordBatch], list[Quarantined]]:
-    try:
-        return [decoder.decode(log_id, frames, next_offset)], []
-    except ValueError as error:
-        if len(frames) == 1:
-            return [], [_quarantine(log_id, frames[0], error)]
-    middle = len(frames) // 2
-    left, bad_left = _decode(decoder, log_id, frames[:middle], next_offset)
-    right, bad_right = _decode(decoder, log_id, frames[middle:], next_offset)
-    return left + right, bad_left + bad_right
-
-
-def _quarantine(log_id: int, frame: DeliveredFrame, error: ValueError) -> Quarantined:
-    return Quarantined(log_id, frame.first_offset, frame.record_count, str(error), frame.payload)
+    _sort(batch, log_id, is_known, known, unseen)
+    return Intake(batch.num_rows, known, unseen)
 
 
 def _sort(batch: pa.RecordBatch, log_id: int, is_known: Callable[[int], bool], known: list[int], unseen: list[Pattern]) -> None:

@@ -63,6 +63,9 @@ COMMIT_LINGER_S = 0.05
 MAX_UNCOMMITTED_PATTERNS = 10_000
 """Patterns that wait for their commit; delivery waits beyond it. Reached only while the disk refuses writes."""
 
+MAX_UNCOMMITTED_QUARANTINE_BYTES = 16 * 1024 * 1024
+"""Bytes of set-aside records that wait for their commit; delivery waits beyond it. Four of the largest batches."""
+
 MAX_REFUSED_REMEMBERED = 1_000_000
 """Patterns over a cap that are remembered to count each once, 8 to 90 bytes each; counting stops there."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from treering_embed.limits import SQLITE_BUSY_S
 from treering_runtime.errors import StartError
+from treering_runtime.limits import QUARANTINE_PAGE_BYTES
+from treering_runtime.quarantine import Quarantined, Selection
 
 _SCHEMA = """
 create table if not exists meta (key text primary key, value blob not null) without rowid;
@@ -33,6 +35,7 @@ create table if not exists patterns (
 create index if not exists pending on patterns (number) where state = 0;
 create table if not exists quarantine (
     log_id integer not null, first_offset integer not null, record_count integer not null, reason text not null, payload blob not null,
+    arrival_time integer not null default 0,  -- nanoseconds since 1970
     primary key (log_id, first_offset)
 );
 """
@@ -63,17 +66,6 @@ class Pattern:
     example: str
     log_id: int
     first_offset: int
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A frame that could not be read."""
-
-    log_id: int
-    first_offset: int
-    record_count: int
-    reason: str
-    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -110,8 +102,14 @@ class Registry:
             self._db.execute("pragma journal_mode=wal")
             self._db.execute("pragma synchronous=full")
             self._db.executescript(_SCHEMA)
+            self._add_arrival_time()
         except sqlite3.DatabaseError as error:
             raise StartError(f"{path}: {error}; restore the file, or move it away and let it be rebuilt from the log") from error
+
+    def _add_arrival_time(self) -> None:
+        """A registry of an earlier version has its quarantine without it."""
+        if "arrival_time" not in {row[1] for row in self._db.execute("pragma table_info(quarantine)")}:
+            self._db.execute("alter table quarantine add column arrival_time integer not null default 0")
 
     def close(self) -> None:
         """Closes the file."""
@@ -138,8 +136,12 @@ class Registry:
         *,
         day: int,
         mask_version: int,
+        read_again: Sequence[Quarantined] = (),
     ) -> None:
-        """Stores progress, new patterns, where known ones were seen, and what could not be read: all or nothing, durable on return."""
+        """Stores progress, new patterns, where known ones were seen, and what could not be read: all or nothing, durable on return.
+
+        What of `read_again` is not in `quarantined` leaves the quarantine in the same step.
+        """
         with _Transaction(self._db) as write:
             write.executemany(
                 "insert into patterns (pattern_id, mask_version, service, text, example, log_id, first_offset, last_offset, day, state)"
@@ -160,13 +162,29 @@ class Registry:
                 ),
             )
             write.executemany(
-                "update patterns set last_offset = ? where pattern_id = ?", ((end, _signed(key)) for key, end in last_seen.items())
+                "update patterns set last_offset = max(last_offset, ?) where pattern_id = ?",
+                ((end, _signed(key)) for key, end in last_seen.items()),
             )
-            write.executemany(
-                "insert or replace into quarantine values (?, ?, ?, ?, ?)",
-                ((_signed(q.log_id), q.first_offset, q.record_count, q.reason, q.payload) for q in quarantined),
-            )
+            _set_aside(write, quarantined, read_again)
             write.executemany("insert or replace into progress values (?, ?)", ((_signed(key), end) for key, end in next_offsets.items()))
+
+    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is set aside above `after`, in the order of (signed) log and offset."""
+        log_id, first = (_signed(after[0]), after[1]) if after else (-(1 << 63), -1)
+        rows = self._db.execute(
+            "select log_id, first_offset, record_count, arrival_time, reason, payload from quarantine"
+            " where (log_id, first_offset) > (?1, ?2) and (?3 = 0 or log_id = ?3) and first_offset + record_count > ?4"
+            " and (?5 = 0 or first_offset < ?5) order by log_id, first_offset",
+            (log_id, first, _signed(selection.log_id), selection.first_offset, selection.end_offset),
+        )
+        page, size = [], 0
+        for key, offset, count, arrival, reason, payload in rows:
+            page.append(Quarantined(_unsigned(key), offset, count, _unsigned(arrival), reason, payload))
+            size += len(payload) + len(reason)
+            if size >= QUARANTINE_PAGE_BYTES:
+                break
+        rows.close()
+        return page
 
     def pending(self, limit: int) -> list[Pattern]:
         """The patterns that wait longest for their vector."""
@@ -228,6 +246,16 @@ class Registry:
                     ).fetchall()
                     gone += [key for _ in found]
         return gone
+
+
+def _set_aside(write: sqlite3.Connection, quarantined: Sequence[Quarantined], read_again: Sequence[Quarantined]) -> None:
+    write.executemany(
+        "delete from quarantine where log_id = ? and first_offset = ?", ((_signed(q.log_id), q.first_offset) for q in read_again)
+    )
+    write.executemany(
+        "insert or replace into quarantine (log_id, first_offset, record_count, arrival_time, reason, payload) values (?, ?, ?, ?, ?, ?)",
+        ((_signed(q.log_id), q.first_offset, q.record_count, _signed(q.arrival_time_unix_nano), q.reason, q.payload) for q in quarantined),
+    )
 
 
 class _Transaction:

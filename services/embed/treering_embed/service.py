@@ -104,6 +104,7 @@ class EmbedServicer(EmbedServiceServicer):
             model_ready=self._meaning.is_ready,
             start_time_unix_nano=self._started_ns,
             limits=self._limits(),
+            quarantined_count=sum(self._board.get(log_id).quarantined for log_id in self._board.log_ids()),
         )
 
     async def DigestIndex(

@@ -1,6 +1,8 @@
 """The sink: takes the log's frames, registers what they say for the first time, and reports how far that is."""
 
 import asyncio
+import functools
+from collections import Counter
 from collections.abc import Sequence
 
 import structlog
@@ -8,11 +10,13 @@ import structlog
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.intake import Intake, read_frames
 from treering_embed.kept import Background, Kept
-from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.registry import Pattern, Quarantined, RegistryFault, Summary
+from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, MAX_UNCOMMITTED_QUARANTINE_BYTES, RETRY_MAX_S, RETRY_MIN_S
+from treering_embed.registry import Pattern, RegistryFault, Summary
 from treering_runtime.columns import FrameDecoder
+from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
+from treering_runtime.quarantine import FrameReader, Quarantined, Selection
 
 _LOG = structlog.get_logger()
 
@@ -25,14 +29,40 @@ class Uncommitted:
         self.patterns: list[Pattern] = []
         self.last_seen: dict[int, int] = {}
         self.quarantined: list[Quarantined] = []
+        self.read_again: list[Quarantined] = []
+        self.left: Counter[int] = Counter()
+        """Records that leave the quarantine, by log_id."""
 
-    def add(self, log_id: int, taken: Intake, admitted: Sequence[Pattern]) -> None:
+    def add(self, log_id: int, end_offset: int, parts: Sequence[Intake], admitted: Sequence[Pattern], bad: Sequence[Quarantined]) -> None:
         """Adds one delivery."""
-        self.next_offsets[log_id] = taken.end_offset
+        self.next_offsets[log_id] = end_offset
         self.patterns += admitted
-        self.last_seen.update(dict.fromkeys(taken.known, taken.end_offset))
-        self.last_seen.update(dict.fromkeys((pattern.pattern_id for pattern in admitted), taken.end_offset))
-        self.quarantined += taken.quarantined
+        for taken in parts:
+            self.last_seen.update(dict.fromkeys(taken.known, end_offset))
+        self.last_seen.update(dict.fromkeys((pattern.pattern_id for pattern in admitted), end_offset))
+        self.quarantined += bad
+
+    def add_retry(self, items: Sequence[Quarantined], admitted: Sequence[Pattern], bad: Sequence[Quarantined]) -> None:
+        """Adds what was read again."""
+        self.patterns += admitted
+        self.read_again += items
+        self.quarantined += bad
+        self.left += _records_by_log(items) - _records_by_log(bad)
+
+    def join(self, newer: "Uncommitted") -> None:
+        """Adds what was taken after it."""
+        self.next_offsets.update(newer.next_offsets)
+        self.patterns += newer.patterns
+        self.last_seen.update(newer.last_seen)
+        self.quarantined += newer.quarantined
+        self.read_again += newer.read_again
+        self.left += newer.left
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more may be taken before a commit."""
+        held = sum(len(item.payload) for item in self.quarantined)
+        return len(self.patterns) >= MAX_UNCOMMITTED_PATTERNS or held >= MAX_UNCOMMITTED_QUARANTINE_BYTES
 
 
 class EmbedSink:
@@ -42,14 +72,16 @@ class EmbedSink:
     and writes it in one transaction: now it is *releasable*. It is *visible* once its patterns have their vectors; `settled` says so.
     """
 
-    def __init__(self, kept: Kept, summary: Summary) -> None:
+    def __init__(self, kept: Kept, summary: Summary, notes: CrashNotes) -> None:
         self.board = ProgressBoard()
         self.committed_patterns = asyncio.Event()
         """Set whenever patterns wait for their vectors."""
         self._kept, self._book, self._summary = kept, kept.book, summary
-        self._decoder = FrameDecoder()
+        self._notes = notes
+        self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(), kept.book.is_known), notes)
         self._decoding = Background("decode")
         self._taking = asyncio.Lock()
+        self._committing = asyncio.Lock()
         self._uncommitted = Uncommitted()
         self._dirty = asyncio.Event()
         self._room = asyncio.Condition()
@@ -76,19 +108,46 @@ class EmbedSink:
         del log_end_offset
         async with self._taking:
             await self._wait_room()
+            skip_below = self.board.get(log_id).next_offset
+            parts, bad = await self._decoding.run(self._reader.take, log_id, frames, skip_below)
+            end_offset = frames[-1].first_offset + frames[-1].record_count
+            self._uncommitted.add(log_id, end_offset, parts, self._admit(parts), bad)
+            self._kept.metrics.records.inc(sum(taken.record_count for taken in parts))
+            for item in bad:
+                _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
             progress = self.board.get(log_id)
-            taken = await self._decoding.run(read_frames, self._decoder, self._book.is_known, log_id, frames, progress.next_offset)
-            self._uncommitted.add(log_id, taken, self._book.admit(taken.unseen))
-            self._kept.metrics.records.inc(taken.record_count)
-            set_aside = progress.quarantined + sum(item.record_count for item in taken.quarantined)
-            for item in taken.quarantined:
-                _LOG.error("a frame cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
-            await self._report(log_id, taken.end_offset, progress.releasable_end, set_aside)
+            set_aside = progress.quarantined + sum(item.record_count for item in bad)
+            await self._report(log_id, end_offset, progress.releasable_end, set_aside)
             self._dirty.set()
+
+    def _admit(self, parts: Sequence[Intake], not_before: int = 0) -> list[Pattern]:
+        return [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
 
     async def _wait_room(self) -> None:
         async with self._room:
-            await self._room.wait_for(lambda: len(self._uncommitted.patterns) < MAX_UNCOMMITTED_PATTERNS)
+            await self._room.wait_for(lambda: not self._uncommitted.is_full)
+
+    async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is set aside; what was set aside just now is committed first."""
+        if self._uncommitted.quarantined:
+            await self.commit()
+        return await self._kept.registry_thread.run(self._kept.registry.quarantined, selection, after)
+
+    async def read_again(self, items: Sequence[Quarantined]) -> int:
+        """Reads again what was set aside; the patterns in it are registered as any other, and get their vectors in the background.
+
+        Raises:
+            RegistryFault: The registry cannot be written; it is tried again in the background.
+        """
+        async with self._taking:
+            parts, bad = await self._decoding.run(self._reader.again, items)
+            not_before = max(self.board.get(item.log_id).next_offset for item in items)
+            self._uncommitted.add_retry(items, self._admit(parts, not_before), bad)
+            self._dirty.set()
+            await self.commit()
+        stored = sum(taken.record_count for taken in parts)
+        _LOG.info("records that were set aside were read again", stored=stored, still_set_aside=sum(item.record_count for item in bad))
+        return stored
 
     async def commit_forever(self) -> None:
         """Writes what was taken, again and again; a disk that refuses is tried again until it does not."""
@@ -110,16 +169,23 @@ class EmbedSink:
         Raises:
             RegistryFault: The registry cannot be written.
         """
-        self._dirty.clear()
-        batch, self._uncommitted = self._uncommitted, Uncommitted()
-        try:
-            await self._kept.registry_thread.run(self._write, batch)
-        except BaseException:
-            self._uncommitted = _joined(batch, self._uncommitted)
-            self._dirty.set()
-            raise
+        async with self._committing:
+            self._dirty.clear()
+            batch, self._uncommitted = self._uncommitted, Uncommitted()
+            try:
+                await self._kept.registry_thread.run(self._write, batch)
+            except BaseException:
+                batch.join(self._uncommitted)
+                self._uncommitted = batch
+                self._dirty.set()
+                raise
+            await self._committed(batch)
+
+    async def _committed(self, batch: Uncommitted) -> None:
         for log_id, end in batch.next_offsets.items():
             await self.board.update(log_id, releasable_end=end)
+        for log_id, count in batch.left.items():
+            await self.board.update(log_id, quarantined=self.board.get(log_id).quarantined - count)
         async with self._room:
             self._room.notify_all()
         if batch.patterns:
@@ -133,6 +199,7 @@ class EmbedSink:
             batch.quarantined,
             day=self._book.today(),
             mask_version=MASK_VERSION,
+            read_again=batch.read_again,
         )
 
     async def settled(self) -> None:
@@ -154,11 +221,11 @@ class EmbedSink:
     def close(self) -> None:
         """Ends the decoding thread."""
         self._decoding.close()
+        self._notes.close()
 
 
-def _joined(older: Uncommitted, newer: Uncommitted) -> Uncommitted:
-    older.next_offsets.update(newer.next_offsets)
-    older.patterns += newer.patterns
-    older.last_seen.update(newer.last_seen)
-    older.quarantined += newer.quarantined
-    return older
+def _records_by_log(items: Sequence[Quarantined]) -> Counter[int]:
+    counts: Counter[int] = Counter()
+    for item in items:
+        counts[item.log_id] += item.record_count
+    return counts

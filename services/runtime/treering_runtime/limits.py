@@ -20,3 +20,6 @@ MAX_PATTERN_TEXT_CHARACTERS = 2_048
 
 PROGRESS_INTERVAL_S = 1.0
 """Longest silence of a sink in seconds: ingest can tell a slow sink from a hung one."""
+
+QUARANTINE_PAGE_BYTES = 1024 * 1024
+"""Bytes of set-aside records that are listed or read again together; a single larger one comes alone. Far below the largest message."""

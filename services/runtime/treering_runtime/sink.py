@@ -8,11 +8,22 @@ import grpc
 import structlog
 
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, SinkProgress
+from treering.v1.sink_pb2 import (
+    DeliveredFrame,
+    DeliverLogsRequest,
+    DeliverLogsResponse,
+    ListQuarantineRequest,
+    ListQuarantineResponse,
+    QuarantinedRecords,
+    RetryQuarantinedRequest,
+    RetryQuarantinedResponse,
+    SinkProgress,
+)
 from treering.v1.sink_pb2_grpc import SinkServiceServicer
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.limits import PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
+from treering_runtime.quarantine import Quarantined, Selection
 
 _LOG = structlog.get_logger()
 
@@ -32,6 +43,12 @@ class Sink(Protocol):
         May wait as long as it has no room: that is the backpressure. Idempotent across crashes: what was not releasable comes again.
         """
 
+    async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is set aside durably, about `QUARANTINE_PAGE_BYTES`, above `after` in order of log and offset; empty at the end."""
+
+    async def read_again(self, items: Sequence[Quarantined]) -> int:
+        """Reads again what was set aside: in one durable step, what is readable now is stored, the rest stays. Returns records stored."""
+
 
 class SinkServicer(SinkServiceServicer):
     """Serves `SinkService` for one sink. One delivery a log: a new one ends the older."""
@@ -39,6 +56,7 @@ class SinkServicer(SinkServiceServicer):
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
         self._deliveries: dict[int, asyncio.Task[None]] = {}
+        self._retrying = asyncio.Lock()
 
     async def DeliverLogs(
         self,
@@ -87,6 +105,63 @@ class SinkServicer(SinkServiceServicer):
             yield _response(log_id, board)
         if not taking.cancelled() and (error := taking.exception()):
             raise error
+
+    async def ListQuarantine(
+        self, request: ListQuarantineRequest, context: "grpc.aio.ServicerContext[ListQuarantineRequest, ListQuarantineResponse]"
+    ) -> AsyncIterator[ListQuarantineResponse]:
+        """What is set aside, a page a message."""
+        del context
+        selection, after = _selection(request), None
+        while page := await self._sink.quarantined(selection, after):
+            yield ListQuarantineResponse(entries=[_entry(item, with_payload=request.with_payload) for item in page])
+            after = page[-1].key
+
+    async def RetryQuarantined(
+        self, request: RetryQuarantinedRequest, context: "grpc.aio.ServicerContext[RetryQuarantinedRequest, RetryQuarantinedResponse]"
+    ) -> AsyncIterator[RetryQuarantinedResponse]:
+        """Reads again what is set aside, a page at a time; a page that was begun is finished even when the caller goes away."""
+        del context
+        selection, after, tried, stored = _selection(request), None, 0, 0
+        while page := await asyncio.shield(asyncio.create_task(self._retry_page(selection, after))):
+            items, stored_of_page = page
+            tried, stored = tried + sum(item.record_count for item in items), stored + stored_of_page
+            yield RetryQuarantinedResponse(tried_count=tried, stored_count=stored, quarantined_count=self._quarantined_count())
+            last = items[-1]
+            after = (last.log_id, last.first_offset + last.record_count - 1)  # what is left of a frame is not tried twice
+        if not tried:
+            yield RetryQuarantinedResponse(quarantined_count=self._quarantined_count())
+
+    async def _retry_page(self, selection: Selection, after: tuple[int, int] | None) -> tuple[list[Quarantined], int] | None:
+        """One at a time: two that read the same would store it twice."""
+        async with self._retrying:
+            items = await self._sink.quarantined(selection, after)
+            return (items, await self._sink.read_again(items)) if items else None
+
+    def _quarantined_count(self) -> int:
+        board = self._sink.board
+        return sum(board.get(log_id).quarantined for log_id in board.log_ids())
+
+
+def _selection(request: ListQuarantineRequest | RetryQuarantinedRequest) -> Selection:
+    if 0 < request.end_offset_exclusive <= request.first_offset:
+        raise invalid_field("end_offset_exclusive", f"must be above first_offset, {request.first_offset}, or 0 for no end")
+    return Selection(request.log_id, min(request.first_offset, _MAX_OFFSET), min(request.end_offset_exclusive, _MAX_OFFSET))
+
+
+_MAX_OFFSET = 2**63 - 1
+"""Larger ones than databases hold; no log gets there."""
+
+
+def _entry(item: Quarantined, *, with_payload: bool) -> QuarantinedRecords:
+    return QuarantinedRecords(
+        log_id=item.log_id,
+        first_offset=item.first_offset,
+        record_count=item.record_count,
+        arrival_time_unix_nano=item.arrival_time_unix_nano,
+        reason=item.reason,
+        payload_bytes=len(item.payload),
+        payload=item.payload if with_payload else b"",
+    )
 
 
 def fresh_frames(frames: Sequence[DeliveredFrame], next_offset: int) -> list[DeliveredFrame]:

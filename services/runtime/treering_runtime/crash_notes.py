@@ -1,0 +1,167 @@
+"""What a sink was reading when its process died, and how often that has happened to the same records.
+
+A file of sixteen slots of 32 bytes, made in full at the start, so that writing to it needs no space. The first slot is the *note*: the run
+of offsets that is being read, or zeros. The others are *suspects*: runs during whose reading the process ended, and how often.
+Nothing is synced: what a process wrote survives its death, and after a power cut an old note costs no more than some care. A slot whose
+checksum is wrong counts as empty.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import structlog
+
+from treering.v1.sink_pb2 import DeliveredFrame
+
+_LOG = structlog.get_logger()
+
+_SLOT = struct.Struct("<QQQI")
+_SLOT_BYTES = 32
+_SLOTS = 16
+
+ALONE_AFTER = 2
+"""Crashes after which each frame of a run is read alone, so that the next crash names one frame."""
+
+UNREAD_AFTER = 5
+"""Crashes after which a frame is set aside without being read again."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A run of offsets during whose reading the process ended `crashes` times."""
+
+    log_id: int
+    first_offset: int
+    end_offset: int
+    crashes: int
+
+    def overlaps(self, other: "Suspect") -> bool:
+        """Whether both hold an offset."""
+        return self.log_id == other.log_id and self.first_offset < other.end_offset and other.first_offset < self.end_offset
+
+    def within(self, other: "Suspect") -> "Suspect":
+        """The part of it that the other one holds as well."""
+        first, end = max(self.first_offset, other.first_offset), min(self.end_offset, other.end_offset)
+        return replace(self, first_offset=first, end_offset=end)
+
+    def without(self, read: "Suspect") -> "Suspect | None":
+        """What is left of it when a run has been read without a crash: runs are read in order, so what is above."""
+        if not self.overlaps(read):
+            return self
+        if read.end_offset < self.end_offset:
+            return replace(self, first_offset=read.end_offset)
+        return replace(self, end_offset=read.first_offset) if read.first_offset > self.first_offset else None
+
+
+class CrashNotes:
+    """The notes of one sink. Belongs to the thread that reads frames; one run is read at a time.
+
+    Args:
+        path: The file; created when it is not there.
+        settled: By log_id, the offset below which the sink is durably done: nothing below is read again.
+    """
+
+    def __init__(self, path: Path, settled: Mapping[int, int]) -> None:
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        note, *suspects = self._load()
+        self._suspects = [suspect for suspect in suspects if suspect and suspect.end_offset > settled.get(suspect.log_id, 0)]
+        self._note = note
+        if note:
+            _LOG.warning(
+                "the process ended while it read these records", log_id=f"{note.log_id:016x}", first=note.first_offset, end=note.end_offset
+            )
+            self._crashed(note)
+        self._write(b"".join([_packed(None), *map(_packed, self._padded())]), 0)
+
+    def groups(self, log_id: int, frames: Sequence[DeliveredFrame]) -> Iterator[tuple[Sequence[DeliveredFrame], int]]:
+        """The frames, those that may be to blame for crashes alone, the others together; and the number of crashes of each group."""
+        together: list[DeliveredFrame] = []
+        for frame in frames:
+            crashes = self._crashes(log_id, frame)
+            if crashes < ALONE_AFTER:
+                together.append(frame)
+                continue
+            if together:
+                yield together, 0
+                together = []
+            yield [frame], crashes
+        if together:
+            yield together, 0
+
+    def _crashes(self, log_id: int, frame: DeliveredFrame) -> int:
+        run = _run(log_id, [frame])
+        return max((suspect.crashes for suspect in self._suspects if suspect.overlaps(run)), default=0)
+
+    @contextmanager
+    def reading(self, log_id: int, frames: Sequence[DeliveredFrame]) -> Iterator[None]:
+        """Keeps a note while frames are read.
+
+        When the reading ends well, they are no suspects any more. When it ends with an exception that nobody foresaw, that counts as a
+        crash; one of the environment (memory, disk) says nothing about the frames.
+        """
+        run = _run(log_id, frames)
+        self._write(_packed(run), 0)
+        try:
+            yield
+        except (MemoryError, OSError):
+            raise
+        except BaseException:
+            self._crashed(run)
+            self._keep()
+            raise
+        else:
+            self._passed(run)
+        finally:
+            self._write(_packed(None), 0)
+
+    def _passed(self, run: Suspect) -> None:
+        if any(suspect.overlaps(run) for suspect in self._suspects):
+            self._suspects = [left for suspect in self._suspects if (left := suspect.without(run))]
+            self._keep()
+
+    def _crashed(self, run: Suspect) -> None:
+        """The culprit is most likely the same as before: where the run meets one that was suspected already."""
+        known = max((suspect for suspect in self._suspects if suspect.overlaps(run)), key=lambda each: each.crashes, default=None)
+        if known:
+            self._suspects.remove(known)
+            run = replace(known.within(run), crashes=known.crashes + 1)
+        self._suspects.append(run)
+        self._suspects = sorted(self._suspects, key=lambda each: -each.crashes)[: _SLOTS - 1]
+
+    def _padded(self) -> list[Suspect | None]:
+        return [*self._suspects, *[None] * (_SLOTS - 1 - len(self._suspects))]
+
+    def _keep(self) -> None:
+        self._write(b"".join(map(_packed, self._padded())), _SLOT_BYTES)
+
+    def _load(self) -> list[Suspect | None]:
+        raw = os.pread(self._descriptor, _SLOT_BYTES * _SLOTS, 0).ljust(_SLOT_BYTES * _SLOTS, b"\0")
+        return [_unpacked(raw[start : start + _SLOT_BYTES]) for start in range(0, len(raw), _SLOT_BYTES)]
+
+    def _write(self, content: bytes, position: int) -> None:
+        os.pwrite(self._descriptor, content, position)
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._descriptor)
+
+
+def _run(log_id: int, frames: Sequence[DeliveredFrame]) -> Suspect:
+    return Suspect(log_id, frames[0].first_offset, frames[-1].first_offset + frames[-1].record_count, 1)
+
+
+def _packed(slot: Suspect | None) -> bytes:
+    if slot is None:
+        return bytes(_SLOT_BYTES)
+    content = _SLOT.pack(slot.log_id, slot.first_offset, slot.end_offset, slot.crashes)
+    return content + zlib.crc32(content).to_bytes(4, "little")
+
+
+def _unpacked(raw: bytes) -> Suspect | None:
+    content, checksum = raw[: _SLOT.size], int.from_bytes(raw[_SLOT.size :], "little")
+    return Suspect(*_SLOT.unpack(content)) if checksum and zlib.crc32(content) == checksum else None

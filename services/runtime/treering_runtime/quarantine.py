@@ -1,0 +1,172 @@
+"""Quarantine: records that a sink cannot read are set aside, so that one of them never stops the log.
+
+Errors have three kinds. Of the *data* (`ValueError`: the bytes are not what they should be): the frames are bisected down to the record,
+and what cannot be read is set aside with its raw bytes and the reason. Of the *environment* (memory, disk): the delivery fails, and is
+tried again for ever. *Everything else*, the death of the process included, counts as a crash of what was being read: after `ALONE_AFTER`
+crashes its frames are read alone, after `UNREAD_AFTER` the frame is set aside unread.
+
+A sink stores what was set aside in the transaction that stores its progress: stored + quarantined = acknowledged.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from treering.v1.sink_pb2 import DeliveredFrame
+from treering_runtime.crash_notes import UNREAD_AFTER, CrashNotes
+
+T = TypeVar("T")
+
+_RECORDS_FIELD = 3
+"""The number of `UploadLogsRequest.records`."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Records that were set aside: one, or all of a frame that does not fall into records or was not read."""
+
+    log_id: int
+    first_offset: int
+    record_count: int
+    arrival_time_unix_nano: int
+    reason: str
+    payload: bytes
+    """A serialised UploadLogsRequest, as it came: whole, or the part of it that is this record."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What identifies it: log and first offset."""
+        return self.log_id, self.first_offset
+
+    def as_frame(self) -> DeliveredFrame:
+        """What the log delivered, to be read again."""
+        return DeliveredFrame(
+            first_offset=self.first_offset,
+            record_count=self.record_count,
+            arrival_time_unix_nano=self.arrival_time_unix_nano,
+            payload=self.payload,
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the records that were set aside are meant."""
+
+    log_id: int = 0
+    """0 = every log."""
+    first_offset: int = 0
+    end_offset: int = 0
+    """0 = no end."""
+
+
+class FrameReader(Generic[T]):
+    """Reads frames with a function that knows nothing of quarantine. Belongs to one thread.
+
+    Args:
+        read: Reads frames of one log, from an offset on. A pure function of the frames; raises ValueError when they are at fault.
+        notes: Where crashes are remembered.
+    """
+
+    def __init__(self, read: Callable[[int, Sequence[DeliveredFrame], int], T], notes: CrashNotes) -> None:
+        self._read = read
+        self._notes = notes
+
+    def take(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> tuple[list[T], list[Quarantined]]:
+        """Reads delivered frames at or above the offset `skip_below`: what was read, in order, and what is set aside.
+
+        Raises:
+            MemoryError, OSError, RuntimeError: Nothing was read; to be tried again.
+        """
+        parts: list[T] = []
+        bad: list[Quarantined] = []
+        for group, crashes in self._notes.groups(log_id, frames):
+            if crashes >= UNREAD_AFTER:
+                bad += [_set_aside(log_id, frame, f"not read: the service ended {crashes} times while it read this") for frame in group]
+                continue
+            with self._notes.reading(log_id, group):
+                self._bisect(log_id, group, skip_below, parts, bad)
+        return parts, bad
+
+    def again(self, items: Sequence[Quarantined]) -> tuple[list[T], list[Quarantined]]:
+        """Reads what was set aside once more, whatever it did before. A crash now is the caller's wish, and is not remembered."""
+        parts: list[T] = []
+        bad: list[Quarantined] = []
+        for item in items:
+            self._bisect(item.log_id, [item.as_frame()], 0, parts, bad)
+        return parts, bad
+
+    def _bisect(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int, parts: list[T], bad: list[Quarantined]) -> None:
+        try:
+            parts.append(self._read(log_id, frames, skip_below))
+        except ValueError as error:
+            pieces = frames if len(frames) > 1 else _records(frames[0], skip_below)
+            if len(pieces) < 2:
+                bad += [_set_aside(log_id, piece, str(error)) for piece in pieces or frames]
+                return
+            middle = len(pieces) // 2
+            self._bisect(log_id, pieces[:middle], skip_below, parts, bad)
+            self._bisect(log_id, pieces[middle:], skip_below, parts, bad)
+        except Exception:
+            raise
+        except BaseException as error:  # a panic of a native library is no Exception, and must not pass for the end of the process
+            raise RuntimeError(f"{type(error).__name__} while frames were read") from error
+
+
+def _set_aside(log_id: int, frame: DeliveredFrame, reason: str) -> Quarantined:
+    return Quarantined(log_id, frame.first_offset, frame.record_count, frame.arrival_time_unix_nano, reason, frame.payload)
+
+
+def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
+    """The frame as one frame for each record, the bytes as they came; empty when it does not hold as many as it says."""
+    try:
+        payloads = list(_record_payloads(frame.payload))
+    except (ValueError, IndexError):
+        return []
+    if len(payloads) != frame.record_count:
+        return []
+    return [
+        DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=payload)
+        for offset, payload in enumerate(payloads, frame.first_offset)
+        if offset >= skip_below
+    ]
+
+
+def _record_payloads(payload: bytes) -> Iterator[bytes]:
+    """Each element of `records` with its tag, which is a message of its own. Reads no further into it, so that it may hold anything.
+
+    Source: the wire format of Protocol Buffers, https://protobuf.dev/programming-guides/encoding/
+
+    Raises:
+        ValueError, IndexError: The message does not fall into fields.
+    """
+    at = 0
+    while at < len(payload):
+        start = at
+        tag, at = _varint(payload, at)
+        kind = tag & 7
+        if kind == _VARINT:
+            _, at = _varint(payload, at)
+        elif kind in {_FIXED64, _FIXED32}:
+            at += 8 if kind == _FIXED64 else 4
+        elif kind == _BYTES:
+            length, at = _varint(payload, at)
+            at += length
+        else:
+            raise ValueError(f"wire type {kind}")
+        if at > len(payload):
+            raise ValueError("a field ends after its message")
+        if tag == _RECORDS_FIELD << 3 | _BYTES:
+            yield payload[start:at]
+
+
+def _varint(payload: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 64:
+        byte = payload[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise ValueError("a number has no end")
