@@ -75,7 +75,7 @@ class UploadResult:
     blocked_s: float
     """Time that `send` waited because too much was pending, seconds."""
     reconnects: int
-    """How often a connection was lost and made again."""
+    """How often a connection was lost before everything was done, while batches were on their way or between two of them."""
 
     @property
     def end_offset(self) -> int:

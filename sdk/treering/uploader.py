@@ -186,6 +186,7 @@ class Uploader:
                 self._leave_connection()
         with self._changed:
             self._state.broke()
+            self._state.reconnects += not self._finished()
             unfinished = not (self._aborted or self._state.idle)
         if unfinished:
             self._pause(error)
@@ -250,7 +251,6 @@ class Uploader:
         if isinstance(error, FATAL):
             raise error
         with self._changed:
-            self._state.reconnects += 1
             if isinstance(error, ProducerError):
                 self._state.recover(error)
                 return

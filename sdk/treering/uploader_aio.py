@@ -150,6 +150,7 @@ class AsyncUploader:
             error = silent(self._address, self._state.acknowledge_within_s)  # `_watch` cut the call, nobody this task
             await self._leave_connection()
         self._state.broke()
+        self._state.reconnects += not (self._closing and self._state.idle)
         if not self._state.idle:
             await self._pause(error)
 
@@ -200,7 +201,6 @@ class AsyncUploader:
     async def _pause(self, error: TreeringError) -> None:
         if isinstance(error, FATAL):
             raise error
-        self._state.reconnects += 1
         if isinstance(error, ProducerError):
             self._state.recover(error)
             return
