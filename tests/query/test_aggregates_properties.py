@@ -15,6 +15,7 @@ from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import aggregates
+from treering_query.store.damage import Damage
 from treering_query.store.hot import Chunk
 from treering_query.store.intake import Intake, unknown
 from treering_query.store.snapshot import Snapshot
@@ -220,7 +221,7 @@ def snapshot_of():
             patterns.append(unknown(taken.patterns, known))
             known.update(taken.patterns.column("pattern_id").to_pylist())
             offset += len(batch)
-        return Snapshot(View(active=chunks, patterns=tuple(patterns)), database.cursor(), lambda: None)
+        return Snapshot(View(active=chunks, patterns=tuple(patterns)), database.cursor(), lambda: None, Damage())
 
     yield make
     database.close()

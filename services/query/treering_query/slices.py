@@ -36,7 +36,12 @@ class Slice:
         return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from _hot)" if self.hot else sealed
 
     def query(self, snapshot: Snapshot, sql: str, parameters: Mapping[str, object]) -> pa.Table:
-        """Runs a SELECT over `records`."""
+        """Runs a SELECT over `records`.
+
+        Raises:
+            DamagedSegmentError: One of the segments is known to be damaged.
+        """
+        snapshot.damage.refuse(self.segments)
         return snapshot.query(sql, parameters, within=_NO_SEGMENT)
 
 

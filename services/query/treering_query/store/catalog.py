@@ -19,8 +19,10 @@ from treering_runtime.errors import StartError
 _TABLES = """
 create table if not exists segments (
     segment_id ubigint, file varchar, row_count bigint, size_bytes bigint, first_time timestamp_ns, last_time timestamp_ns,
-    first_arrival_time timestamp_ns, last_arrival_time timestamp_ns
+    first_arrival_time timestamp_ns, last_arrival_time timestamp_ns, checksum ubigint, mask_version utinyint
 );
+alter table segments add column if not exists checksum ubigint;
+alter table segments add column if not exists mask_version utinyint;
 create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
 create table if not exists statistics (
     segment_id ubigint, pattern_id ubigint, environment varchar, severity utinyint, count bigint, first_time timestamp_ns,
@@ -33,7 +35,7 @@ create table if not exists quarantine (log_id ubigint, first_offset ubigint, rec
 
 _SEGMENTS = """
 select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
-       epoch_ns(last_arrival_time)
+       epoch_ns(last_arrival_time), checksum, mask_version
 from segments order by segment_id
 """
 
@@ -76,7 +78,7 @@ class Catalog:
         StartError: The file cannot be read.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, read_only: bool = False) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
             "memory_limit": "512MB",
@@ -86,9 +88,10 @@ class Catalog:
             "python_enable_replacements": False,
         }
         try:
-            self.connection = duckdb.connect(str(file), config=config)
-            self.connection.execute(_TABLES)
-            self.connection.execute("checkpoint")
+            self.connection = duckdb.connect(str(file), config=config, read_only=read_only)
+            if not read_only:
+                self.connection.execute(_TABLES)
+                self.connection.execute("checkpoint")
         except duckdb.Error as error:
             problem = str(error).splitlines()[0]
             raise StartError(f"{file} cannot be read ({problem}); restore it, or move the data directory away to start afresh") from error
@@ -104,6 +107,15 @@ class Catalog:
             dict(run.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall()),
         )
 
+    def statistics(self) -> pa.Table:
+        """Statistics of each segment: `segment_id`, then `COUNTS_SCHEMA`."""
+        return self.connection.sql("select * from statistics").to_arrow_table()
+
+    def segment_ids(self) -> Iterable[int]:
+        """Segments that have statistics or offsets, whether they are listed or not."""
+        found = self.connection.execute("select segment_id from statistics union select segment_id from segment_ranges").fetchall()
+        return (segment_id for (segment_id,) in found)
+
     def totals(self) -> pa.Table:
         """Statistics of all segments together."""
         return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
@@ -117,9 +129,9 @@ class Catalog:
         for segment_id, file, *numbers in run.execute(_SEGMENTS).fetchall():
             found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-            rows, size, first, last, first_arrival, last_arrival = numbers
-            held, parts = frozenset(services.get(segment_id, ())), tuple(ranges[segment_id])
-            yield Segment(segment_id, directory / file, rows, size, first, last, first_arrival, last_arrival, parts, held, ids)
+            *facts, checksum, mask_version = numbers
+            held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
+            yield Segment(segment_id, directory / file, *facts, parts, held, ids, checksum, mask_version or 0)
 
     def commit(
         self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantined: Sequence[Quarantined]
@@ -187,7 +199,8 @@ class Catalog:
         times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
         row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
         row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
-        self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times})", row)
+        row += [segment.checksum, segment.mask_version]
+        self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint)", row)
         for part in segment.ranges:
             bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
             self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)

@@ -26,10 +26,14 @@ import pyarrow as pa
 import structlog
 
 from treering_query.store.catalog import Catalog, Quarantined, Sealed
+from treering_query.store.checksums import checksum_of
+from treering_query.store.damage import DamagedSegmentError, contents, problem_of
 from treering_query.store.hot import COUNTS_SCHEMA
+from treering_query.store.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
 from treering_query.store.view import LogRange, Segment
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
+from treering_runtime.patterns import MASK_VERSION
 
 _LOG = structlog.get_logger()
 
@@ -77,9 +81,9 @@ class Sealer:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._files = directory / "segments"
+        self._files = directory / SEGMENTS_DIRECTORY
         self._files.mkdir(mode=0o700, exist_ok=True)
-        self._catalog = Catalog(directory / "logs.duckdb")
+        self._catalog = Catalog(directory / CATALOG_FILE)
         self._segments: tuple[Segment, ...] = ()
 
     def open(self) -> Sealed:
@@ -112,7 +116,7 @@ class Sealer:
         try:
             run.register("_records", lot.records)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            segment = self._write(run, statistics)
+            segment = self._write(run, statistics, MASK_VERSION)
             merged = _merged(run, counts, statistics)
             self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantined)
             self._segments = (*self._segments, segment)
@@ -125,14 +129,21 @@ class Sealer:
         """Makes some segments one, without the records of some services; returns it (None when nothing is left) and all sealed statistics.
 
         The old segments' files stay; whoever knows that nobody reads them calls `remove`.
+
+        Raises:
+            DamagedSegmentError: One is not what was sealed: rewritten, its damage would look sound.
         """
+        for each in old if not all(each.services <= without for each in old) else ():
+            if problem := problem_of(each):
+                raise DamagedSegmentError(each, problem)
         run = self._catalog.connection.cursor()
         try:
             segment, statistics = None, COUNTS_SCHEMA.empty_table()
             if not all(each.services <= without for each in old):
                 run.execute(_kept(old, without))
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-                segment = self._write(run, statistics)
+                versions = {each.mask_version for each in old}
+                segment = self._write(run, statistics, versions.pop() if len(versions) == 1 else 0)
             gone = {each.segment_id for each in old}
             self._catalog.replace(sorted(gone), segment, statistics)
             self._segments = (*(each for each in self._segments if each.segment_id not in gone), *((segment,) if segment else ()))
@@ -149,12 +160,17 @@ class Sealer:
         """Removes patterns that no record has any more."""
         self._catalog.forget(pattern_ids)
 
-    def _write(self, run: duckdb.DuckDBPyConnection, statistics: pa.Table) -> Segment:
+    def inventory(self) -> Inventory:
+        """All that a check of the store compares: the catalog, the manifest, the names of the files."""
+        return take_inventory(self._directory, self._catalog)
+
+    def _write(self, run: duckdb.DuckDBPyConnection, statistics: pa.Table, mask_version: int) -> Segment:
         segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
         path = self._files / f"{segment_id:010d}.parquet"
         temporary = path.with_suffix(".parquet.tmp")
         run.execute(f"copy ({_SORTED}) to {_quoted(temporary)} ({PARQUET})")
         _sync_file(temporary)
+        checksum = checksum_of(temporary)
         temporary.replace(path)
         sync_directory(self._files)
         ranges = tuple(LogRange(*row) for row in run.execute(_RANGES).fetchall())
@@ -163,7 +179,19 @@ class Sealer:
         rows = sum(statistics.column("count").to_pylist())
         first, last, first_arrival, last_arrival = times
         return Segment(
-            segment_id, path, rows, path.stat().st_size, first, last, first_arrival, last_arrival, ranges, frozenset(services), pattern_ids
+            segment_id=segment_id,
+            path=path,
+            row_count=rows,
+            size_bytes=path.stat().st_size,
+            first_time=first,
+            last_time=last,
+            first_arrival_time=first_arrival,
+            last_arrival_time=last_arrival,
+            ranges=ranges,
+            services=frozenset(services),
+            pattern_ids=pattern_ids,
+            checksum=checksum,
+            mask_version=mask_version,
         )
 
     def _publish_manifest(self) -> None:
@@ -174,9 +202,9 @@ class Sealer:
             _LOG.exception("the manifest could not be written; the next change writes it")
 
     def _write_manifest(self) -> None:
-        entries = [_manifest_entry(segment) for segment in self._segments]
+        entries = [manifest_entry(segment) for segment in self._segments]
         content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
-        write_atomically(self._directory / "manifest.json", content)
+        write_atomically(self._directory / MANIFEST_FILE, content)
 
     def close(self) -> None:
         """Closes the catalog."""
@@ -204,24 +232,10 @@ def _check_file(segment: Segment) -> None:
         size = -1
     if size != segment.size_bytes:
         found = "is missing" if size < 0 else f"has {size} bytes instead of {segment.size_bytes}"
-        ranges = ", ".join(f"{part.first_offset}..{part.end_offset - 1} of log {part.log_id:016x}" for part in segment.ranges)
         raise StartError(
-            f"{segment.path} {found}; it holds {segment.row_count} records (offsets {ranges}). Restore it from a copy, "
+            f"{segment.path} {found}; it holds {contents(segment)}. Restore it from a copy, "
             "or move the data directory away to start afresh from what the log still has"
         )
-
-
-def _manifest_entry(segment: Segment) -> dict[str, object]:
-    return {
-        "file": f"segments/{segment.path.name}",
-        "row_count": segment.row_count,
-        "size_bytes": segment.size_bytes,
-        "first_time_unix_nano": segment.first_time,
-        "last_time_unix_nano": segment.last_time,
-        "logs": [
-            {"log_id": f"{part.log_id:016x}", "first_offset": part.first_offset, "end_offset": part.end_offset} for part in segment.ranges
-        ],
-    }
 
 
 def _quoted(path: Path) -> str:

@@ -1,5 +1,6 @@
 """One moment of the store, to be asked with SQL."""
 
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -11,10 +12,12 @@ import pyarrow as pa
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
 from treering_query.store import hot
+from treering_query.store.damage import Damage
 from treering_query.store.relation import logs_view
 from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
 
 _EVERYTHING = Predicate()
+_READS_LOGS = re.compile(r"\blogs\b")
 
 _COUNTS_VIEW = """
 create or replace temp view pattern_counts as
@@ -50,8 +53,9 @@ class Snapshot:
     Times are TIMESTAMP_NS, UTC. For one thread at a time; `interrupt` may come from any.
     """
 
-    def __init__(self, view: View, cursor: duckdb.DuckDBPyConnection, release: Callable[[], None]) -> None:
+    def __init__(self, view: View, cursor: duckdb.DuckDBPyConnection, release: Callable[[], None], damage: Damage) -> None:
         self.view = view
+        self.damage = damage
         self.seen: list[Position] = view.positions()
         self._cursor = cursor
         self._release = release
@@ -68,9 +72,14 @@ class Snapshot:
             sql: The statement. Values from outside are parameters, never part of it.
             parameters: In order for `?`, by name for `$name`; DuckDB wants each of them used.
             within: Segments that cannot fulfil it are left out of `logs`; the statement itself must hold the condition.
+
+        Raises:
+            DamagedSegmentError: The statement reads `logs`, and a segment that is left in is known to be damaged.
         """
         with self._lock:
-            self._prepare(within)
+            self._prepare()
+            if _READS_LOGS.search(sql):
+                self._view_logs(within)
             if self._interrupted:
                 raise duckdb.InterruptException("stopped before it began")
             return self._cursor.sql(sql, params=parameters or None).to_arrow_table()
@@ -103,7 +112,7 @@ class Snapshot:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _prepare(self, within: Predicate) -> None:
+    def _prepare(self) -> None:
         if not self._registered:
             self._cursor.register("_hot", hot.as_table(self.view.hot))
             self._cursor.register("_hot_counts", hot.counts(self.view.hot))
@@ -112,7 +121,10 @@ class Snapshot:
             self._cursor.execute(_COUNTS_VIEW)
             self._cursor.execute(_PATTERNS_VIEW)
             self._registered = True
+
+    def _view_logs(self, within: Predicate) -> None:
         segments = self.segments(within)
+        self.damage.refuse(segments)
         if segments != self._segments:
             self._cursor.execute(logs_view([str(segment.path) for segment in segments], hot.LOGS_SCHEMA.names))
             self._segments = segments

@@ -5,12 +5,13 @@ import contextlib
 import functools
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import duckdb
 import pyarrow as pa
 import structlog
 from prometheus_client import CollectorRegistry, Histogram
@@ -19,8 +20,10 @@ from treering.v1.log_pb2 import Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store import hot
 from treering_query.store.catalog import Quarantined
+from treering_query.store.damage import Damage, DamagedSegmentError
 from treering_query.store.engine import Engine
 from treering_query.store.intake import Intake, Taken, unknown
+from treering_query.store.inventory import Inventory
 from treering_query.store.sealing import Lot, Sealer
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.upkeep import Change, Policy, changes
@@ -69,6 +72,7 @@ class Store:
 
     def __init__(self, directory: Path, engine: Engine, bounds: HotBounds, registry: CollectorRegistry) -> None:
         self.board = ProgressBoard()
+        self.damage = Damage()
         self._directory = directory
         self._engine = engine
         self._bounds = bounds
@@ -125,7 +129,7 @@ class Store:
         view = self._view
         held = [segment.segment_id for segment in view.segments]
         self._pins.update(held)
-        return Snapshot(view, self._engine.cursor(), lambda: self._unpin(held))
+        return Snapshot(view, self._engine.cursor(), lambda: self._unpin(held), self.damage)
 
     def _unpin(self, held: Iterable[int]) -> None:
         self._pins.subtract(held)
@@ -135,8 +139,29 @@ class Store:
         """Runs blocking `work(snapshot)` on a thread, bounded in number, interrupted after `timeout_s` seconds or on cancellation.
 
         Several runs on one snapshot see the same moment; await one before the next.
+
+        Raises:
+            ServiceError: TIMED_OUT, OVERLOADED, SQL_LIMIT; STORE_DAMAGED when a segment that is read is damaged.
         """
-        return await self._engine.run(snapshot, work, timeout_s)
+        try:
+            return await self._engine.run(snapshot, work, timeout_s)
+        except duckdb.Error as error:
+            damage = await self.find_damage(snapshot)
+            raise damage or error from error
+
+    async def find_damage(self, snapshot: Snapshot) -> DamagedSegmentError | None:
+        """After a question failed: is a damaged segment why? Reads files until one is found, which is remembered."""
+        return await asyncio.to_thread(self.damage.find, snapshot.view.segments)
+
+    @contextlib.asynccontextmanager
+    async def inventory(self) -> AsyncIterator[Inventory]:
+        """What is sealed at this moment, to be checked; its files stay meanwhile."""
+        async with self._segments_change:
+            leaving = frozenset(segment.path.name for segment in self._rewritten)
+            found = await self._on_seal_thread(self._sealer.inventory)
+            held = self.snapshot()
+        with held:
+            yield replace(found, leaving=leaving)
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
         """Begins where this store stands in the log, or at the log's first offset when that is later."""
@@ -247,7 +272,7 @@ class Store:
         what it names. Patterns without a record are forgotten, elsewhere first, so that one that could not be told stays due.
         """
         await self._remove_rewritten()
-        due = list(changes(self._view.segments, policy, now))
+        due = list(changes(self._view.segments, policy, now, frozenset(self.damage.segment_ids)))
         for change in due:
             await self._rewrite(change)
         await self._forget_patterns(forget)
@@ -255,7 +280,11 @@ class Store:
 
     async def _rewrite(self, change: Change) -> None:
         async with self._segments_change:
-            segment, counts = await self._on_seal_thread(lambda: self._sealer.rewrite(change.segments, change.without))
+            try:
+                segment, counts = await self._on_seal_thread(lambda: self._sealer.rewrite(change.segments, change.without))
+            except DamagedSegmentError as damaged:
+                self.damage.mark(damaged.segment, damaged.problem)
+                return
             gone = {each.segment_id for each in change.segments}
             kept = tuple(each for each in self._view.segments if each.segment_id not in gone)
             self._view = replace(self._view, segments=(*kept, *((segment,) if segment else ())), sealed_counts=counts)

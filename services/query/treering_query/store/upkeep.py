@@ -3,7 +3,7 @@
 Plans only: everything here is a pure function of the segments and the clock. `sealing.Sealer.rewrite` carries a plan out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from treering_query.store.view import Segment
@@ -39,15 +39,19 @@ class Change:
         return all(segment.services <= self.without for segment in self.segments)
 
 
-def changes(segments: Sequence[Segment], policy: Policy, now: int) -> Iterator[Change]:
-    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time."""
+def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Collection[int] = ()) -> Iterator[Change]:
+    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time.
+
+    Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
+    """
     drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
     drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
     yield from drops
     if drops:
         return
-    yield from (change for segment in segments if (change := _expired(segment, policy, now)))
-    yield from _merges(segments, policy.merge_up_to_rows)
+    sound = [segment for segment in segments if segment.segment_id not in damaged]
+    yield from (change for segment in sound if (change := _expired(segment, policy, now)))
+    yield from _merges(sound, policy.merge_up_to_rows)
 
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:

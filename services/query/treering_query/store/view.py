@@ -10,6 +10,7 @@ import pyarrow as pa
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
 from treering_query.store.hot import COUNTS_SCHEMA, Chunk
+from treering_runtime.patterns import MASK_VERSION
 
 PATTERNS_SCHEMA = pa.schema(
     [
@@ -47,6 +48,10 @@ class Segment:
     services: frozenset[str] = frozenset()
     pattern_ids: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64), repr=False, compare=False)
     """Sorted."""
+    checksum: int | None = None
+    """`checksums.checksum_of` the file; None when it was sealed without."""
+    mask_version: int = MASK_VERSION
+    """The masking rules that the pattern ids follow; 0 when they differ from record to record."""
 
     def may_match(self, predicate: Predicate) -> bool:
         """False when no record of it can fulfil the predicate."""
