@@ -3,8 +3,8 @@ import sqlite3
 import pytest
 
 from treering_embed.registry import Pattern, Registry, State
-from treering_runtime.quarantine import Quarantined
 from treering_runtime.errors import StartError
+from treering_runtime.quarantine import Quarantined
 
 LOG = 2**64 - 5
 HUGE = 2**64 - 1
