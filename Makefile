@@ -84,7 +84,7 @@ proto: $(READY) ## Generate sdk/treering/v1 from protos/
 	$(BIN)/buf lint protos
 	$(BIN)/python tools/proto.py
 
-tables: $(READY) ## Write the tables of settings and limits into README.md
+tables: $(READY) ## Write docs/settings.md and docs/limits.md
 	$(BIN)/python tools/tables.py
 
 clean: ## Remove .venv, caches and builds (not your data)

@@ -1,6 +1,6 @@
-"""Writes the tables of settings and limits into README.md, from the classes and modules that define them.
+"""Writes docs/settings.md and docs/limits.md from the classes and modules that define them.
 
-python tools/tables.py            writes them between their markers
+python tools/tables.py            writes them
 python tools/tables.py --check    fails if writing would change anything
 """
 
@@ -22,9 +22,17 @@ from treering_query.settings import QuerySettings
 from treering_runtime.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
 SETTINGS: tuple[type[ServiceSettings], ...] = (IngestSettings, EmbedSettings, QuerySettings)
 LIMITS = ("treering_runtime.limits", "treering_ingest.limits", "treering_embed.limits", "treering_query.limits", "treering.limits")
+_SETTINGS_HEAD = """# Settings
+
+From the environment, or from one TOML file that `TREERING_CONFIG` names; the environment wins. A misspelt name is refused. `treering config` prints
+what is in force. This page is written by `make tables`.
+"""
+_LIMITS_HEAD = """# Limits
+
+What is fixed, with its reason. `treering status --json` has those in force. This page is written by `make tables`.
+"""
 _BINARY_UNITS = {1024**3: "GiB", 1024**2: "MiB", 1024: "KiB"}
 
 
@@ -99,38 +107,28 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[s
     yield ""
 
 
-def written(readme: str) -> str:
-    """The README with its tables as they should be.
-
-    Raises:
-        ValueError: A marker is missing.
-    """
-    sections = {
-        "settings": [line for cls in SETTINGS for line in settings_table(cls)],
-        "limits": [line for module in LIMITS for line in limits_table(module)],
+def documents() -> dict[Path, str]:
+    """The pages as they should be, by path."""
+    settings = [line for cls in SETTINGS for line in settings_table(cls)]
+    limits = [line for module in LIMITS for line in limits_table(module)]
+    return {
+        ROOT / "docs" / "settings.md": "\n".join([_SETTINGS_HEAD, *settings]),
+        ROOT / "docs" / "limits.md": "\n".join([_LIMITS_HEAD, *limits]),
     }
-    for name, lines in sections.items():
-        begin, end = f"<!-- {name}: written by `make tables` -->\n", f"<!-- end of {name} -->"
-        before, found, rest = readme.partition(begin)
-        if not found or end not in rest:
-            raise ValueError(f"{README.name} lacks the markers of {name}: {begin.strip()} and {end}")
-        readme = before + begin + "\n" + "\n".join(lines) + "\n" + rest[rest.index(end) :]
-    return readme
 
 
 def main() -> int:
-    """Writes the tables, or with --check compares."""
-    parser = argparse.ArgumentParser(description="The tables of settings and limits in README.md")
-    parser.add_argument("--check", action="store_true", help="compare with the README instead of writing it")
-    check: bool = parser.parse_args().check
-    readme = README.read_text()
-    wanted = written(readme)
-    if not check:
-        README.write_text(wanted)
+    """Writes the pages, or with --check compares."""
+    parser = argparse.ArgumentParser(description="The pages of settings and limits")
+    parser.add_argument("--check", action="store_true", help="compare with the pages instead of writing them")
+    if not parser.parse_args().check:
+        for path, text in documents().items():
+            path.write_text(text)
         return 0
-    if wanted != readme:
-        print("the tables of README.md are stale, run `make tables`", file=sys.stderr)
-    return int(wanted != readme)
+    stale = [path.name for path, text in documents().items() if not path.exists() or path.read_text() != text]
+    if stale:
+        print(f"stale: {', '.join(stale)}; run `make tables`", file=sys.stderr)
+    return int(bool(stale))
 
 
 if __name__ == "__main__":
