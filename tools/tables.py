@@ -26,8 +26,8 @@ SETTINGS: tuple[type[ServiceSettings], ...] = (IngestSettings, EmbedSettings, Qu
 LIMITS = ("treering_runtime.limits", "treering_ingest.limits", "treering_embed.limits", "treering_query.limits", "treering.limits")
 _SETTINGS_HEAD = """# Settings
 
-From the environment, or from one TOML file that `TREERING_CONFIG` names; the environment wins. A misspelt name is refused. `treering config`
-prints what is in force. This page is written by `make tables`.
+From the environment, or from one TOML file that `TREERING_CONFIG` names; the environment wins. A misspelt name is refused.
+`treering config` prints what is in force. This page is written by `make tables`.
 """
 _LIMITS_HEAD = """# Limits
 
