@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from treering.calls.call import Call, choice
+from treering.selection import TimeLike, time_nanos
 from treering.v1 import query_pb2
 from treering.v1.log_pb2 import LogFilter, Position
 
@@ -105,6 +106,7 @@ def compare_patterns(
     *,
     unit: PatternUnit = "pattern",
     changes: Sequence[PatternChange] = (),
+    min_log_likelihood_ratio: float = 0,
     limit: int = 0,
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
@@ -116,6 +118,7 @@ def compare_patterns(
         baseline: What it is compared with.
         unit: "pattern" or "template".
         changes: Only these: "new", "gone", "more", "less". None is all.
+        min_log_likelihood_ratio: Leave out "more" and "less" below this; 10.83 leaves out what chance alone would give one time in 1,000.
         limit: How many differences, 1 to 10,000; 0 is 50.
         min_positions: See the module.
         timeout: See the module.
@@ -128,6 +131,7 @@ def compare_patterns(
         baseline=baseline,
         unit=choice("unit", unit, _UNITS),
         changes=[choice("changes", change, _CHANGES) for change in changes],
+        min_log_likelihood_ratio=min_log_likelihood_ratio,
         limit=limit,
         min_positions=min_positions,
     )
@@ -138,15 +142,17 @@ def watch_patterns(
     *,
     filter: LogFilter | None = None,  # noqa: A002 - the contract's name
     start: Sequence[Position] = (),
+    since: TimeLike | None = None,
     timeout: float | None = None,
 ) -> Call[query_pb2.WatchPatternsRequest]:
-    """Yields patterns that were never seen before, as they appear. Each at least once.
+    """Yields patterns that were never seen before, as they appear, each at least once; and signs of life, which have no `pattern`.
 
     Args:
-        filter: Which records may announce a pattern.
-        start: Announce what is new since these positions (an earlier answer's `resume_from`); empty is from now on.
+        filter: Which records may announce a pattern: its first one must be among them.
+        start: Announce what is new since these positions (an earlier answer's `resume_from`); empty is from `since` on.
+        since: Announce what has arrived since this time; None is from now on. Ignored with `start`.
         timeout: None is no deadline.
     """
-    request = query_pb2.WatchPatternsRequest(filter=filter)
+    request = query_pb2.WatchPatternsRequest(filter=filter, since_unix_nano=time_nanos(since) if since is not None else 0)
     getattr(request, "from").extend(start)
     return Call(request, timeout)

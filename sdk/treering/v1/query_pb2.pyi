@@ -549,7 +549,10 @@ class ExecuteSqlRequest(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """One SELECT, at most 100,000 characters. Tables: `logs`, `patterns`."""
+    """One SELECT, at most 100,000 characters. Tables: `logs`, `patterns`. Besides DuckDB's functions there are
+    `meaning(pattern_id, 'text')`, how well the pattern fits the text, 0 to 1, and `about(pattern_id, 'text')`, whether that is at least 0.5;
+    of up to 16 texts, each 1 to 1,000 characters.
+    """
     max_rows: _builtins.int
     """Stop after this many rows and say `truncated`. 0 = 100,000; at most 10,000,000."""
     timeout_ms: _builtins.int
@@ -612,12 +615,17 @@ class SqlSummary(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     ELAPSED_MS_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
     row_count: _builtins.int
     """Rows that were sent."""
     truncated: _builtins.bool
     """True when a limit on rows or bytes cut the result off."""
     elapsed_ms: _builtins.int
     """Time the query took, milliseconds."""
+    degraded_because: _builtins.str
+    """What is missing from this result and why, for people; empty when nothing is. Example: "3 of 480 patterns have no vector yet:
+    meaning() is 0 for them".
+    """
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
@@ -629,10 +637,11 @@ class SqlSummary(_message.Message):
         truncated: _builtins.bool = ...,
         elapsed_ms: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        degraded_because: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["elapsed_ms", b"elapsed_ms", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "elapsed_ms", b"elapsed_ms", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1221,7 +1230,7 @@ Global___VariableValue: _TypeAlias = VariableValue  # noqa: Y015
 
 @_typing.final
 class ComparePatternsRequest(_message.Message):
-    """Asks how two selections differ."""
+    """Asks how two selections differ. They may overlap: a record in both counts in both."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1231,10 +1240,15 @@ class ComparePatternsRequest(_message.Message):
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    MIN_LOG_LIKELIHOOD_RATIO_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """How many differences: 1 to 10,000. 0 = 50."""
     unit: Global___PatternUnit.ValueType
     """What is compared."""
+    min_log_likelihood_ratio: _builtins.float
+    """Leave out MORE and LESS whose `log_likelihood_ratio` is below this: 10.83 leaves out what chance alone would give one time in 1,000.
+    NEW and GONE are never left out. 0 = nothing is.
+    """
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """What is looked at."""
@@ -1260,10 +1274,11 @@ class ComparePatternsRequest(_message.Message):
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
         unit: Global___PatternUnit.ValueType = ...,
         changes: _abc.Iterable[Global___PatternChange.ValueType] | None = ...,
+        min_log_likelihood_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_positions", b"min_positions", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1280,15 +1295,27 @@ class ComparePatternsResponse(_message.Message):
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     BASELINE_TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     DIFFERENCE_COUNT_FIELD_NUMBER: _builtins.int
+    NEW_COUNT_FIELD_NUMBER: _builtins.int
+    GONE_COUNT_FIELD_NUMBER: _builtins.int
+    MORE_COUNT_FIELD_NUMBER: _builtins.int
+    LESS_COUNT_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
     """Records that `filter` selects."""
     baseline_total_count: _builtins.int
     """Records that `baseline` selects."""
     difference_count: _builtins.int
     """How many differences there are in all, before `limit`."""
+    new_count: _builtins.int
+    """How many of all differences are NEW; this and the next three whatever `changes` says."""
+    gone_count: _builtins.int
+    """How many are GONE."""
+    more_count: _builtins.int
+    """How many are MORE."""
+    less_count: _builtins.int
+    """How many are LESS."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternDifference]:
-        """The differences, most telling first."""
+        """The differences, most telling first: by `log_likelihood_ratio`, then by records in both selections together, then by id."""
 
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
@@ -1302,10 +1329,14 @@ class ComparePatternsResponse(_message.Message):
         total_count: _builtins.int = ...,
         baseline_total_count: _builtins.int = ...,
         difference_count: _builtins.int = ...,
+        new_count: _builtins.int = ...,
+        gone_count: _builtins.int = ...,
+        more_count: _builtins.int = ...,
+        less_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1321,15 +1352,20 @@ class PatternDifference(_message.Message):
     BASELINE_COUNT_FIELD_NUMBER: _builtins.int
     LOG_LIKELIHOOD_RATIO_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
+    BASELINE_LAST_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     baseline_count: _builtins.int
     """Its count in `baseline`."""
     log_likelihood_ratio: _builtins.float
-    """Log-likelihood ratio (Dunning 1993) of the two counts against the two totals."""
+    """Log-likelihood ratio (Dunning 1993) of the two counts against the two totals, 0 or more: how much better two shares explain them than
+    one share does. 0 when a selection is empty.
+    """
     change: Global___PatternChange.ValueType
     """In which way it differs."""
+    baseline_last_time_unix_nano: _builtins.int
+    """Time of its last record in `baseline`, nanoseconds since 1970. 0 when there is none."""
     @_builtins.property
     def pattern(self) -> Global___Pattern:
-        """The pattern, with its count in `filter`."""
+        """The pattern, with its count, times and severities in `filter`."""
 
     def __init__(
         self,
@@ -1338,10 +1374,11 @@ class PatternDifference(_message.Message):
         baseline_count: _builtins.int = ...,
         log_likelihood_ratio: _builtins.float = ...,
         change: Global___PatternChange.ValueType = ...,
+        baseline_last_time_unix_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "change", b"change", "log_likelihood_ratio", b"log_likelihood_ratio", "pattern", b"pattern"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "baseline_last_time_unix_nano", b"baseline_last_time_unix_nano", "change", b"change", "log_likelihood_ratio", b"log_likelihood_ratio", "pattern", b"pattern"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1355,18 +1392,26 @@ class WatchPatternsRequest(_message.Message):
 
     FILTER_FIELD_NUMBER: _builtins.int
     FROM_FIELD_NUMBER: _builtins.int
+    SINCE_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    since_unix_nano: _builtins.int
+    """When `from` is empty: announce every pattern whose first record arrived at or after this time, nanoseconds since 1970, then go on.
+    0 = from now on.
+    """
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
-        """Which records may announce a pattern."""
+        """Which records may announce a pattern: its first record must be one of them. Where that record has expired, only `services` can be
+        asked of the pattern, and it is rather announced.
+        """
 
     def __init__(
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
+        since_unix_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "from", b"from"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "from", b"from", "since_unix_nano", b"since_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1374,7 +1419,7 @@ Global___WatchPatternsRequest: _TypeAlias = WatchPatternsRequest  # noqa: Y015
 
 @_typing.final
 class WatchPatternsResponse(_message.Message):
-    """One pattern that was never seen before."""
+    """One pattern that was never seen before, or a sign of life."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1383,15 +1428,15 @@ class WatchPatternsResponse(_message.Message):
     RESUME_FROM_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def pattern(self) -> Global___Pattern:
-        """The pattern."""
+        """The pattern, with its count and times so far. Unset: a sign of life, at the beginning and each 10 seconds."""
 
     @_builtins.property
     def first_record(self) -> _log_pb2.StoredRecord:
-        """Its first record."""
+        """Its first record. Unset when that has expired."""
 
     @_builtins.property
     def resume_from(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
-        """Continue from here after a disconnect."""
+        """Everything below these positions has been announced: give them as `from` to resume."""
 
     def __init__(
         self,

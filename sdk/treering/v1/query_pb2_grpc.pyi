@@ -46,9 +46,9 @@ class QueryServiceStub:
     GetPattern: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetPatternRequest, _query_pb2.GetPatternResponse]
     """One pattern or template in depth: its records over time, and the values that its variable parts take."""
     ComparePatterns: _grpc.UnaryUnaryMultiCallable[_query_pb2.ComparePatternsRequest, _query_pb2.ComparePatternsResponse]
-    """Compares the patterns of two selections: new, gone, more, less. Not served yet: UNIMPLEMENTED."""
+    """Compares the patterns of two selections: new, gone, more, less. Exact over everything that is kept; nothing is sampled."""
     WatchPatterns: _grpc.UnaryStreamMultiCallable[_query_pb2.WatchPatternsRequest, _query_pb2.WatchPatternsResponse]
-    """Announces patterns that were never seen before. Not served yet: UNIMPLEMENTED."""
+    """Announces patterns that were never seen before: that have no older record in the store. Each at least once, in the order of each log."""
     TailLogs: _grpc.UnaryStreamMultiCallable[_query_pb2.TailLogsRequest, _query_pb2.TailLogsResponse]
     """Streams records as they become visible, after the newest ones that are there already."""
     GetLogContext: _grpc.UnaryUnaryMultiCallable[_query_pb2.GetLogContextRequest, _query_pb2.GetLogContextResponse]
@@ -82,9 +82,9 @@ class QueryServiceAsyncStub(QueryServiceStub):
     GetPattern: _aio.UnaryUnaryMultiCallable[_query_pb2.GetPatternRequest, _query_pb2.GetPatternResponse]  # type: ignore[assignment]
     """One pattern or template in depth: its records over time, and the values that its variable parts take."""
     ComparePatterns: _aio.UnaryUnaryMultiCallable[_query_pb2.ComparePatternsRequest, _query_pb2.ComparePatternsResponse]  # type: ignore[assignment]
-    """Compares the patterns of two selections: new, gone, more, less. Not served yet: UNIMPLEMENTED."""
+    """Compares the patterns of two selections: new, gone, more, less. Exact over everything that is kept; nothing is sampled."""
     WatchPatterns: _aio.UnaryStreamMultiCallable[_query_pb2.WatchPatternsRequest, _query_pb2.WatchPatternsResponse]  # type: ignore[assignment]
-    """Announces patterns that were never seen before. Not served yet: UNIMPLEMENTED."""
+    """Announces patterns that were never seen before: that have no older record in the store. Each at least once, in the order of each log."""
     TailLogs: _aio.UnaryStreamMultiCallable[_query_pb2.TailLogsRequest, _query_pb2.TailLogsResponse]  # type: ignore[assignment]
     """Streams records as they become visible, after the newest ones that are there already."""
     GetLogContext: _aio.UnaryUnaryMultiCallable[_query_pb2.GetLogContextRequest, _query_pb2.GetLogContextResponse]  # type: ignore[assignment]
@@ -151,7 +151,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_pb2.ComparePatternsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_pb2.ComparePatternsResponse, _abc.Awaitable[_query_pb2.ComparePatternsResponse]]:
-        """Compares the patterns of two selections: new, gone, more, less. Not served yet: UNIMPLEMENTED."""
+        """Compares the patterns of two selections: new, gone, more, less. Exact over everything that is kept; nothing is sampled."""
 
     @_abc_1.abstractmethod
     def WatchPatterns(
@@ -159,7 +159,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_pb2.WatchPatternsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_query_pb2.WatchPatternsResponse], _abc.AsyncIterator[_query_pb2.WatchPatternsResponse]]:
-        """Announces patterns that were never seen before. Not served yet: UNIMPLEMENTED."""
+        """Announces patterns that were never seen before: that have no older record in the store. Each at least once, in the order of each log."""
 
     @_abc_1.abstractmethod
     def TailLogs(
