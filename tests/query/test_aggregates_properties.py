@@ -18,8 +18,10 @@ from treering_query import aggregates
 from treering_query.store.damage import Damage
 from treering_query.store.hot import Chunk
 from treering_query.store.intake import Intake, unknown
+from treering_query.store.listing import listed
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.view import View
+from treering_query.templates import NO_TEMPLATES
 
 HOUR = 3_600_000_000_000
 BEGIN = int(datetime(2026, 10, 24, tzinfo=UTC).timestamp()) * 10**9  # the night after it, clocks in Europe go back
@@ -218,7 +220,7 @@ def snapshot_of():
             frame = DeliveredFrame(first_offset=offset, record_count=len(batch), arrival_time_unix_nano=BEGIN, payload=payload)
             taken = intake.take(7, [frame], 0)
             chunks = (*chunks, Chunk(taken.records))
-            patterns.append(unknown(taken.patterns, known))
+            patterns.append(listed(unknown(taken.patterns, known), NO_TEMPLATES))
             known.update(taken.patterns.column("pattern_id").to_pylist())
             offset += len(batch)
         return Snapshot(View(active=chunks, patterns=tuple(patterns)), database.cursor(), lambda: None, Damage())

@@ -90,6 +90,13 @@ EMBED_TIMEOUT_S = 5.0
 MAX_PAGE_PATTERNS = 10_000
 """Patterns of one page."""
 
+MAX_TEMPLATE_PATTERNS = 200_000
+"""Patterns that are joined into templates, expired ones of living templates included: two seconds of work and 100 MB. Each one beyond is a
+template by itself."""
+
+TEMPLATE_PAUSE_S = 1.0
+"""Least time between two passes that join patterns into templates, seconds: patterns that come together are joined together."""
+
 MAX_BACKLOG_RECORDS = 10_000
 """Records that a tail may begin with."""
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from treering_query.search.bm25 import Bm25
 from treering_query.search.literals import Literals
 from treering_query.search.ranking import Hits
-from treering_query.store.view import PATTERNS_SCHEMA, View
+from treering_query.store.view import LISTED_SCHEMA, View
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 
 
@@ -20,7 +20,7 @@ class PatternTexts:
     """The patterns of one view: ids, services, masked texts, examples; immutable, what is derived is made once when it is needed."""
 
     def __init__(self, tables: Iterable[pa.Table]) -> None:
-        table = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *tables]).combine_chunks()
+        table = pa.concat_tables([LISTED_SCHEMA.empty_table(), *tables]).combine_chunks()
         self._columns = {name: _whole(table.column(name)) for name in table.column_names}
         self.ids: npt.NDArray[np.uint64] = self._columns["pattern_id"].to_numpy()
 

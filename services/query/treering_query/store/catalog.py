@@ -102,7 +102,7 @@ class Catalog:
         return Sealed(
             tuple(self._segments(directory)),
             self.totals(),
-            run.sql("select pattern_id, service, text, example from patterns").to_arrow_table().cast(PATTERNS_SCHEMA),
+            run.sql("select pattern_id, service, text, example from patterns order by rowid").to_arrow_table().cast(PATTERNS_SCHEMA),
             dict(run.execute("select log_id, releasable_end from progress").fetchall()),
             dict(run.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall()),
         )
@@ -149,12 +149,12 @@ class Catalog:
                 self._insert_segment(segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
 
-        self._atomically(change)
+        self.atomically(change)
 
     def forget(self, pattern_ids: Sequence[int]) -> None:
         """Removes patterns, then a checkpoint."""
         statement = "delete from patterns where pattern_id in (select unnest($1::ubigint[]))"
-        self._atomically(lambda: self.connection.execute(statement, [list(pattern_ids)]))
+        self.atomically(lambda: self.connection.execute(statement, [list(pattern_ids)]))
 
     def commit_progress(self, ends: Mapping[int, int], quarantined: Sequence[Quarantined]) -> None:
         """As `commit`, when there were no readable records."""
@@ -182,9 +182,10 @@ class Catalog:
                 row = [bad.log_id, bad.first_offset, bad.record_count, bad.reason, bad.payload]
                 run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?)", row)
 
-        self._atomically(change)
+        self.atomically(change)
 
-    def _atomically(self, change: Callable[[], object]) -> None:
+    def atomically(self, change: Callable[[], object]) -> None:
+        """Makes a change of several statements in one transaction, then a checkpoint."""
         run = self.connection
         run.execute("begin")
         try:

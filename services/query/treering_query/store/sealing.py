@@ -30,6 +30,7 @@ from treering_query.store.checksums import checksum_of
 from treering_query.store.damage import DamagedSegmentError, contents, problem_of
 from treering_query.store.hot import COUNTS_SCHEMA
 from treering_query.store.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
+from treering_query.store.template_rows import TemplateRows
 from treering_query.store.view import LogRange, Segment
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
@@ -84,6 +85,7 @@ class Sealer:
         self._files = directory / SEGMENTS_DIRECTORY
         self._files.mkdir(mode=0o700, exist_ok=True)
         self._catalog = Catalog(directory / CATALOG_FILE)
+        self.templates = TemplateRows(self._catalog)
         self._segments: tuple[Segment, ...] = ()
 
     def open(self) -> Sealed:

@@ -14,7 +14,7 @@ from treering_query.filters import Predicate
 from treering_query.store import hot
 from treering_query.store.damage import Damage
 from treering_query.store.relation import logs_view
-from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
+from treering_query.store.view import LISTED_SCHEMA, Segment, View
 
 _EVERYTHING = Predicate()
 _READS_LOGS = re.compile(r"\blogs\b")
@@ -32,7 +32,7 @@ group by all
 
 _PATTERNS_VIEW = """
 create or replace temp view patterns as
-select pattern_id, service, text, example, count, first_time, last_time
+select pattern_id, service, text, example, count, first_time, last_time, template_id, template_text
 from _patterns join (
     select pattern_id, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
     from pattern_counts group by pattern_id
@@ -47,7 +47,8 @@ class Snapshot:
 
     - `logs`: the columns of `LOGS_SCHEMA`: those of `treering_runtime.columns.SCHEMA` and `pattern_id`; `offset` is a reserved word
       and is written `"offset"`;
-    - `patterns` (pattern_id, service, text, example, count, first_time, last_time): one row for each pattern with a record;
+    - `patterns` (pattern_id, service, text, example, count, first_time, last_time, template_id, template_text): one row for each pattern
+      with a record;
     - `pattern_counts` (pattern_id, environment, severity, count, first_time, last_time): from statistics and memory, no file is read.
 
     Times are TIMESTAMP_NS, UTC. For one thread at a time; `interrupt` may come from any.
@@ -117,7 +118,7 @@ class Snapshot:
             self._cursor.register("_hot", hot.as_table(self.view.hot))
             self._cursor.register("_hot_counts", hot.counts(self.view.hot))
             self._cursor.register("_sealed_counts", self.view.sealed_counts)
-            self._cursor.register("_patterns", pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *self.view.patterns]))
+            self._cursor.register("_patterns", pa.concat_tables([LISTED_SCHEMA.empty_table(), *self.view.patterns]))
             self._cursor.execute(_COUNTS_VIEW)
             self._cursor.execute(_PATTERNS_VIEW)
             self._registered = True

@@ -24,10 +24,13 @@ from treering_query.store.damage import Damage, DamagedSegmentError
 from treering_query.store.engine import Engine
 from treering_query.store.intake import Intake, Taken, unknown
 from treering_query.store.inventory import Inventory
+from treering_query.store.listing import listed
 from treering_query.store.sealing import Lot, Sealer
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.upkeep import Change, Policy, changes
 from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
+from treering_query.templates import Templates, TemplatesChange
+from treering_query.templates.keeper import TemplateKeeper
 from treering_runtime.progress import ProgressBoard
 
 _LOG = structlog.get_logger()
@@ -83,6 +86,7 @@ class Store:
         self._set_aside: Counter[int] = Counter()
         self._oldest = 0.0
         self._seal_seconds = Histogram("treering_query_seal_seconds", "Duration of seals, seconds", registry=registry)
+        self.templates = TemplateKeeper(self, registry)
         self._pins: Counter[int] = Counter()
         self._rewritten: list[Segment] = []
         self._segments_change = asyncio.Lock()
@@ -100,21 +104,25 @@ class Store:
         loop = asyncio.get_running_loop()
         self._sealer = await loop.run_in_executor(self._seal_thread, Sealer, self._directory)
         sealed = await loop.run_in_executor(self._seal_thread, self._sealer.open)
+        templates = await loop.run_in_executor(self._seal_thread, self._sealer.templates.load)
         self._known = set(sealed.patterns.column("pattern_id").to_pylist())
         self._set_aside.update(sealed.quarantined)
         seen = tuple(sorted(sealed.ends.items()))
         for log_id, end in seen:
             aside = self._set_aside[log_id]
             await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
-        self._view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=(sealed.patterns,), seen=seen)
+        patterns = (listed(sealed.patterns, templates),)
+        self._view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=patterns, templates=templates, seen=seen)
         self._intake = Intake()
-        self._tasks = [asyncio.create_task(self._keep_sealing())]
+        self._tasks = [asyncio.create_task(self._keep_sealing()), asyncio.create_task(self.templates.run())]
+        self.templates.wake()
 
     async def close(self) -> None:
         """Stops; what is hot is forgotten here and delivered again by the log."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.templates.close()
         self._intake_thread.shutdown()
         await asyncio.get_running_loop().run_in_executor(self._seal_thread, self._sealer.close)
         self._seal_thread.shutdown()
@@ -214,8 +222,22 @@ class Store:
             return self._view.patterns
         self._known.update(new.column("pattern_id").to_pylist())
         self._new_patterns.append(new)
-        tables = (*self._view.patterns, new)
+        self.templates.wake()
+        tables = (*self._view.patterns, listed(new, self._view.templates))
         return tables if len(tables) < _PATTERN_TABLES else (tables[0], pa.concat_tables(tables[1:]).combine_chunks())
+
+    async def save_templates(self, change: TemplatesChange) -> None:
+        """Makes a change of the templates last."""
+        await self._on_seal_thread(lambda: self._sealer.templates.save(change))
+
+    def publish_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
+        """Shows templates; see `templates.keeper.Shelf`."""
+        now = self._view.patterns
+        if len(now) < len(before) or any(one is not other for one, other in zip(before, now, strict=False)):
+            return False
+        tables = now if after is None else (after, *(listed(table, templates) for table in now[len(before) :]))
+        self._view = replace(self._view, templates=templates, patterns=tables)
+        return True
 
     async def _report(self, log_id: int) -> None:
         end = dict(self._view.seen)[log_id]
@@ -309,6 +331,7 @@ class Store:
         self._known -= gone
         kept = pa.concat_tables(self._view.patterns)
         self._view = replace(self._view, patterns=(unknown(kept, gone).combine_chunks(),))
+        self.templates.wake(forgotten=True)
         await self._on_seal_thread(lambda: self._sealer.forget(sorted(gone)))
 
     def _without_record(self) -> set[int]:

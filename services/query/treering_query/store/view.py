@@ -10,6 +10,7 @@ import pyarrow as pa
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
 from treering_query.store.hot import COUNTS_SCHEMA, Chunk
+from treering_query.templates.joining import NO_TEMPLATES, Templates
 from treering_runtime.patterns import MASK_VERSION
 
 PATTERNS_SCHEMA = pa.schema(
@@ -21,6 +22,11 @@ PATTERNS_SCHEMA = pa.schema(
     ]
 )
 """A row for each known pattern."""
+
+LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), nullable=False)).append(
+    pa.field("template_text", pa.string(), nullable=False)
+)
+"""The same with the template that the pattern belongs to."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,9 @@ class View:
     sealed_counts: pa.Table = field(default_factory=COUNTS_SCHEMA.empty_table)
     """Statistics of all segments together."""
     patterns: tuple[pa.Table, ...] = ()
-    """Tables of `PATTERNS_SCHEMA`, no pattern twice."""
+    """Tables of `LISTED_SCHEMA`, no pattern twice, in the order in which they came."""
+    templates: Templates = NO_TEMPLATES
+    """What the last pass over the patterns joined; by now there may be more patterns."""
     seen: tuple[tuple[int, int], ...] = ()
     """(log_id, visible end) of each log."""
 

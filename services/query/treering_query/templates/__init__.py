@@ -10,6 +10,7 @@ how many). It is leave-one-out merging: unlike tree parsers it never joins what 
 - Without a former result the partition depends on the set of patterns alone, not on their order; the ids depend on age.
 """
 
+from treering_query.templates.changes import TemplatesChange
 from treering_query.templates.joining import NO_TEMPLATES, Pattern, Template, Templates, find_templates
 
-__all__ = ["NO_TEMPLATES", "Pattern", "Template", "Templates", "find_templates"]
+__all__ = ["NO_TEMPLATES", "Pattern", "Template", "Templates", "TemplatesChange", "find_templates"]

@@ -1,0 +1,48 @@
+"""What a pass changed: as much as has to be saved."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from treering_query.templates.joining import Template, Templates
+
+
+@dataclass(frozen=True)
+class TemplatesChange:
+    """From one result to the next."""
+
+    new: list[Template]
+    """Oldest first."""
+    grown: list[Template]
+    """Templates that were there and have another text now, or more open positions."""
+    gone: Collection[int]
+    """Ids that are no template any more: joined to another one, or without a pattern."""
+    moved: Mapping[int, int]
+    """Template ids of patterns that are new or have got another one."""
+    forgotten: Collection[int]
+    """Patterns that are not remembered any more."""
+
+    @property
+    def shows(self) -> bool:
+        """True when a pattern is listed otherwise than before: under another id than its own, or under another text."""
+        return bool(self.grown) or any(pattern != template for pattern, template in self.moved.items())
+
+
+def change(former: Templates, latter: Templates) -> TemplatesChange:
+    """What has to be done to the former result to get the latter."""
+    ours, theirs = latter.by_id, former.by_id
+    return TemplatesChange(
+        new=[template for identity, template in ours.items() if identity not in theirs],
+        grown=[template for identity, template in ours.items() if theirs.get(identity, template) != template],
+        gone=theirs.keys() - ours.keys(),
+        moved={pattern: template for pattern, template in latter.template_ids.items() if former.template_ids.get(pattern) != template},
+        forgotten=former.template_ids.keys() - latter.template_ids.keys(),
+    )
+
+
+def alive(templates: Templates, pattern_ids: Collection[int]) -> Templates:
+    """Without the templates of which no pattern is left, and without the ids that lead to them."""
+    kept = {templates.template_ids[pattern] for pattern in pattern_ids if pattern in templates.template_ids}
+    if len(kept) == len(templates.by_id):
+        return templates
+    by_id = {identity: template for identity, template in templates.by_id.items() if identity in kept}
+    return Templates(by_id, {pattern: template for pattern, template in templates.template_ids.items() if template in kept})
