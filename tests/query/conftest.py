@@ -7,12 +7,21 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from treering import AsyncClient
+from treering.channels import Endpoints
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
+from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query.embed_client import EmbedClient
+from treering_query.search.searcher import Searcher
+from treering_query.service import QueryServicer
+from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.status import Status
 from treering_query.store.engine import Engine
 from treering_query.store.store import HotBounds, Store
+from treering_runtime.server import Server
 
 ARRIVAL = 1_800_000_000_000_000_000
 MIB = 1024 * 1024
@@ -93,3 +102,24 @@ def fill(frame, record):
             await store.deliver(7, [frame(first, records)], stop)
 
     return deliver
+
+
+@pytest.fixture
+def serving(open_store, open_sql, tmp_path):
+    @asynccontextmanager
+    async def started():
+        async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
+            embed = EmbedClient("127.0.0.1:1")
+            front = Server("127.0.0.1:0", (), CollectorRegistry())
+            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed))
+            add_QueryServiceServicer_to_server(servicer, front.grpc)
+            await front.start()
+            client = AsyncClient(Endpoints(query=front.address))
+            try:
+                yield store, client
+            finally:
+                await client.close()
+                await front.stop(0)
+                await embed.close()
+
+    return started

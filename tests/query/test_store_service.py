@@ -4,45 +4,13 @@ import asyncio
 import io
 import json
 import sys
-from contextlib import asynccontextmanager
 
 import duckdb
 import pyarrow as pa
 import pytest
-from prometheus_client import CollectorRegistry
 
-from treering import AsyncClient
-from treering.channels import Endpoints
 from treering.errors import SqlError, TreeringError
 from treering.selection import log_filter
-from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
-from treering_query.embed_client import EmbedClient
-from treering_query.search.searcher import Searcher
-from treering_query.service import QueryServicer
-from treering_query.settings import QuerySettings
-from treering_query.status import Status
-from treering_runtime.server import Server
-
-
-@pytest.fixture
-def serving(open_store, open_sql, tmp_path):
-    @asynccontextmanager
-    async def started():
-        async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
-            embed = EmbedClient("127.0.0.1:1")
-            front = Server("127.0.0.1:0", (), CollectorRegistry())
-            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed))
-            add_QueryServiceServicer_to_server(servicer, front.grpc)
-            await front.start()
-            client = AsyncClient(Endpoints(query=front.address))
-            try:
-                yield store, client
-            finally:
-                await client.close()
-                await front.stop(0)
-                await embed.close()
-
-    return started
 
 
 @pytest.fixture

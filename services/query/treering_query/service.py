@@ -13,6 +13,7 @@ from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
 from treering_query.store.store import Store
 from treering_query.tail import Tail
+from treering_query.verifying import Verifying
 from treering_runtime.errors import not_implemented
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class QueryServicer(QueryServiceServicer):
         self._sql = sql
         self._status = status
         self._searcher = searcher
+        self._verifying = Verifying(store)
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
@@ -86,9 +88,11 @@ class QueryServicer(QueryServiceServicer):
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
-    def VerifyStore(self, request: pb.VerifyStoreRequest, context: "Context") -> AsyncIterator[pb.VerifyStoreResponse]:  # noqa: ARG002
-        """Not served yet."""
-        raise not_implemented("VerifyStore")
+    async def VerifyStore(self, request: pb.VerifyStoreRequest, context: "Context") -> AsyncIterator[pb.VerifyStoreResponse]:
+        """Whether the sealed store is what it should be."""
+        del request, context
+        async for response in self._verifying.run():
+            yield response
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:  # noqa: ARG002
         """Not served yet."""

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from treering_runtime.errors import ServiceError, StartError, invalid_field
 
 _LOG = structlog.get_logger()
 
+_LOGS = re.compile(r"logs", re.IGNORECASE)
 _PATTERNS = re.compile(r"patterns", re.IGNORECASE)
 _MAX_PIECE_BYTES = 1024 * 1024
 
@@ -140,20 +141,23 @@ class SqlRunner:
         """The pieces of the result, then the summary. Closing the iterator ends the query's process.
 
         Raises:
-            ServiceError: SQL_ERROR, SQL_NOT_ALLOWED, SQL_LIMIT, OVERLOADED, TIMED_OUT.
+            ServiceError: SQL_ERROR, SQL_NOT_ALLOWED, SQL_LIMIT, OVERLOADED, TIMED_OUT; STORE_DAMAGED when it names `logs` and a segment is
+                damaged.
         """
         started = time.monotonic()
         end = End.of(started, query.timeout_s, time_remaining_s)
         async with self._admission.slot(end.left()):
             with self._store.snapshot() as snapshot:
+                segments = snapshot.view.segments if _LOGS.search(query.text) else ()
+                await asyncio.to_thread(self._store.damage.refuse, segments)
                 patterns = await self._patterns(snapshot, query, end.left())
-                child = await self._begin(snapshot, query, patterns, end.left())
+                child = await self._begin(snapshot, query, [segment.path.name for segment in segments], patterns, end.left())
                 try:
                     async for kind, body in _messages(child, end):
                         if kind == wire.ARROW:
                             yield pb.ExecuteSqlResponse(arrow_ipc=body)
                         else:
-                            yield _last(kind, body, snapshot, started)
+                            yield await self._last(kind, body, snapshot, started)
                             return
                 finally:
                     await child.close()
@@ -164,12 +168,21 @@ class SqlRunner:
             return None
         return await self._store.run(snapshot, lambda taken: SharedArrow(taken.query("from patterns")), timeout_s)
 
-    async def _begin(self, snapshot: Snapshot, query: SqlQuery, patterns: SharedArrow | None, seconds: float) -> "_Child":
+    async def _last(self, kind: bytes, body: bytes, snapshot: Snapshot, started: float) -> pb.ExecuteSqlResponse:
+        try:
+            return _last(kind, body, snapshot, started)
+        except RuntimeError as error:
+            damage = await self._store.find_damage(snapshot)
+            raise damage or error from error
+
+    async def _begin(
+        self, snapshot: Snapshot, query: SqlQuery, files: Sequence[str], patterns: SharedArrow | None, seconds: float
+    ) -> "_Child":
         tables = [*(snapshot.view.hot or (self._nothing,)), *((patterns,) if patterns else ())]
         request = wire.Request(
             query=query.text,
             directory=str(self._segments),
-            files=tuple(segment.path.name for segment in snapshot.view.segments),
+            files=tuple(files),
             has_patterns=patterns is not None,
             max_rows=query.max_rows,
             max_bytes=self._bounds.result_bytes,

@@ -108,8 +108,8 @@ class Catalog:
         )
 
     def statistics(self) -> pa.Table:
-        """Statistics of each segment: `segment_id`, then `COUNTS_SCHEMA`."""
-        return self.connection.sql("select * from statistics").to_arrow_table()
+        """Statistics of each segment: `segment_id`, then `COUNTS_SCHEMA`; sorted by segment."""
+        return self.connection.sql("select * from statistics order by segment_id").to_arrow_table()
 
     def segment_ids(self) -> Iterable[int]:
         """Segments that have statistics or offsets, whether they are listed or not."""
@@ -129,9 +129,10 @@ class Catalog:
         for segment_id, file, *numbers in run.execute(_SEGMENTS).fetchall():
             found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-            *facts, checksum, mask_version = numbers
+            rows, size, first, last, first_arrival, last_arrival, checksum, mask_version = numbers
             held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
-            yield Segment(segment_id, directory / file, *facts, parts, held, ids, checksum, mask_version or 0)
+            facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0)
+            yield Segment(segment_id, directory / file, *facts)
 
     def commit(
         self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantined: Sequence[Quarantined]

@@ -24,7 +24,7 @@ class Inventory:
 
     sealed: Sealed
     statistics: pa.Table
-    """Of each segment: `segment_id`, then `COUNTS_SCHEMA`."""
+    """Of each segment: `segment_id`, then `COUNTS_SCHEMA`; sorted by segment."""
     listed: frozenset[int]
     """Segments that have statistics or offsets in the catalog."""
     manifest: object

@@ -1,0 +1,77 @@
+"""VerifyStore: the check of the sealed store while it serves, on a thread beside the questions."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
+
+from treering.v1 import query_pb2 as pb
+from treering_query.admission import Admission
+from treering_query.store.check import Problem, Progress, check
+from treering_query.store.store import Store
+
+T = TypeVar("T")
+
+_SAY_AT_LEAST_S = 1.0
+"""Longest silence between two messages while segments are read, seconds: each one is a sign of life."""
+
+
+class Verifying:
+    """Runs one check at a time: a second one would read the same files.
+
+    Args:
+        store: What is checked. Segments found damaged are refused to questions from then on.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._admission = Admission("verify", 1, 0)
+
+    async def run(self) -> AsyncIterator[pb.VerifyStoreResponse]:
+        """How far the check is, until it is complete.
+
+        Raises:
+            ServiceError: OVERLOADED while another check runs.
+        """
+        async with self._admission.slot(None), self._store.inventory() as inventory:
+            segments = inventory.sealed.segments
+            steps, done, said = check(inventory), Progress(), 0.0
+            total_bytes = sum(segment.size_bytes for segment in segments)
+            while step := await _finished(lambda: next(steps, None)):
+                self._remember(step)
+                finished, done = step.segments > done.segments, step
+                if finished or step.problems or time.monotonic() - said >= _SAY_AT_LEAST_S:
+                    yield _response(step, len(segments), total_bytes)
+                    said = time.monotonic()
+            yield _response(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes, complete=True)
+
+    def _remember(self, step: Progress) -> None:
+        for found in step.problems:
+            if found.damaged:
+                self._store.damage.mark(*found.damaged)
+
+
+async def _finished(work: Callable[[], T]) -> T:
+    """Runs work on a thread, to its end even when the caller goes away: the files that it reads are held only so long."""
+    task = asyncio.create_task(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
+
+
+def _response(step: Progress, segments: int, total_bytes: int, *, complete: bool = False) -> pb.VerifyStoreResponse:
+    return pb.VerifyStoreResponse(
+        checked_segment_count=step.segments,
+        segment_count=segments,
+        checked_record_count=step.records,
+        checked_bytes=step.size_bytes,
+        total_bytes=total_bytes,
+        problems=map(_problem, step.problems),
+        complete=complete,
+    )
+
+
+def _problem(found: Problem) -> pb.StoreProblem:
+    return pb.StoreProblem(file=found.file, problem=found.problem, is_damage=found.is_damage)
