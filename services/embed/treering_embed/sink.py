@@ -16,7 +16,7 @@ from treering_runtime.columns import FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
-from treering_runtime.quarantine import FrameReader, Quarantined, Selection
+from treering_runtime.quarantine import FrameReader, Quarantined, Selection, records_by_log
 
 _LOG = structlog.get_logger()
 
@@ -47,7 +47,7 @@ class Uncommitted:
         self.patterns += admitted
         self.read_again += items
         self.quarantined += bad
-        self.left += _records_by_log(items) - _records_by_log(bad)
+        self.left += records_by_log(items) - records_by_log(bad)
 
     def join(self, newer: "Uncommitted") -> None:
         """Adds what was taken after it."""
@@ -222,10 +222,3 @@ class EmbedSink:
         """Ends the decoding thread."""
         self._decoding.close()
         self._notes.close()
-
-
-def _records_by_log(items: Sequence[Quarantined]) -> Counter[int]:
-    counts: Counter[int] = Counter()
-    for item in items:
-        counts[item.log_id] += item.record_count
-    return counts

@@ -97,17 +97,30 @@ def _neighbours(snapshot: Snapshot, log_id: int, offset: int, service: str | Non
 
 def _around(snapshot: Snapshot, log_id: int, offset: int, *, backwards: bool, within: Predicate = _ANY) -> Iterator[Slice]:
     """The parts that hold offsets on one side of a place (and the place itself), nearest first. Offsets of a log are sealed in order."""
-    segments = sorted(_holding(snapshot.segments(within), log_id, offset, backwards=backwards), key=lambda held: held[0], reverse=backwards)
-    parts = [Slice((segment,)) for _, segment in segments]
+    held = _holding(snapshot.segments(within), log_id, offset, backwards=backwards)
+    parts = [Slice(group) for group in _side_by_side(sorted(held, key=lambda each: each[0].first_offset))]
     hot = Slice((), hot=True)
-    yield from ([hot, *parts] if backwards else [*parts, hot])
+    yield from ([hot, *reversed(parts)] if backwards else [*parts, hot])
 
 
-def _holding(segments: Sequence[Segment], log_id: int, offset: int, *, backwards: bool) -> Iterator[tuple[int, Segment]]:
+def _holding(segments: Sequence[Segment], log_id: int, offset: int, *, backwards: bool) -> Iterator[tuple[LogRange, Segment]]:
     for segment in segments:
         runs = [run for run in segment.ranges if run.log_id == log_id and _reaches(run, offset, backwards=backwards)]
         if runs:
-            yield runs[0].first_offset, segment
+            yield runs[0], segment
+
+
+def _side_by_side(held: Sequence[tuple[LogRange, Segment]]) -> Iterator[tuple[Segment, ...]]:
+    """Segments by their offsets; those whose runs overlap together: a record that was set aside and read later has a segment of its own."""
+    group: tuple[Segment, ...] = ()
+    end = 0
+    for run, segment in held:
+        if group and run.first_offset >= end:
+            yield group
+            group = ()
+        group, end = (*group, segment), max(end, run.end_offset)
+    if group:
+        yield group
 
 
 def _reaches(run: LogRange, offset: int, *, backwards: bool) -> bool:

@@ -8,6 +8,7 @@ crashes its frames are read alone, after `UNREAD_AFTER` the frame is set aside u
 A sink stores what was set aside in the transaction that stores its progress: stored + quarantined = acknowledged.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -48,6 +49,23 @@ class Quarantined:
             arrival_time_unix_nano=self.arrival_time_unix_nano,
             payload=self.payload,
         )
+
+
+def records_by_log(items: Sequence[Quarantined]) -> Counter[int]:
+    """How many records these are, by log_id."""
+    counts: Counter[int] = Counter()
+    for item in items:
+        counts[item.log_id] += item.record_count
+    return counts
+
+
+@dataclass(frozen=True)
+class Change:
+    """What one transaction does to a quarantine."""
+
+    set_aside: Sequence[Quarantined] = ()
+    read_again: Sequence[Quarantined] = ()
+    """What was set aside before; it leaves, but for what is in `set_aside` again."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ import pyarrow as pa
 from treering_query.store.hot import COUNTS_SCHEMA
 from treering_query.store.view import PATTERNS_SCHEMA, LogRange, Segment
 from treering_runtime.errors import StartError
+from treering_runtime.limits import QUARANTINE_PAGE_BYTES
+from treering_runtime.quarantine import Change, Quarantined, Selection
 
 _TABLES = """
 create table if not exists segments (
@@ -31,6 +33,7 @@ create table if not exists statistics (
 create table if not exists patterns (pattern_id ubigint, service varchar, text varchar, example varchar);
 create table if not exists progress (log_id ubigint, releasable_end ubigint);
 create table if not exists quarantine (log_id ubigint, first_offset ubigint, record_count bigint, reason varchar, payload blob);
+alter table quarantine add column if not exists arrival_time ubigint default 0;
 """
 
 _SEGMENTS = """
@@ -39,23 +42,22 @@ select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(l
 from segments order by segment_id
 """
 
+_QUARANTINED = """
+with chosen as (
+    select rowid as id, octet_length(payload) as size, sum(size) over (order by log_id, first_offset) - size as before from quarantine
+    where ($after_log::ubigint is null or (log_id, first_offset) > ($after_log::ubigint, $after_offset::ubigint))
+    and $log in (0, log_id) and first_offset + record_count > $first::ubigint and ($end = 0 or first_offset < $end::ubigint)
+)
+select log_id, first_offset, record_count, arrival_time, reason, payload from quarantine
+where rowid in (select id from chosen where before < $size) order by log_id, first_offset
+"""
+
 _SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
 
 _TOTALS = """
 select pattern_id, environment, severity, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
 from statistics group by all
 """
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """Records that could not be read, and why."""
-
-    log_id: int
-    first_offset: int
-    record_count: int
-    reason: str
-    payload: bytes
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,19 @@ class Catalog:
         found = self.connection.execute("select segment_id from statistics union select segment_id from segment_ranges").fetchall()
         return (segment_id for (segment_id,) in found)
 
+    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is set aside above `after`, by log and offset, about `QUARANTINE_PAGE_BYTES`."""
+        after_log, after_offset = after or (None, None)
+        parameters = {
+            "after_log": after_log,
+            "after_offset": after_offset,
+            "log": selection.log_id,
+            "first": selection.first_offset,
+            "end": selection.end_offset,
+            "size": QUARANTINE_PAGE_BYTES,
+        }
+        return [Quarantined(*row) for row in self.connection.execute(_QUARANTINED, parameters).fetchall()]
+
     def totals(self) -> pa.Table:
         """Statistics of all segments together."""
         return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
@@ -134,11 +149,9 @@ class Catalog:
             facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0)
             yield Segment(segment_id, directory / file, *facts)
 
-    def commit(
-        self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantined: Sequence[Quarantined]
-    ) -> None:
+    def commit(self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantine: Change) -> None:
         """The seal: everything about one segment in one transaction, then a checkpoint. Atomic: an error leaves nothing behind."""
-        self._transaction(segment, statistics, patterns, ends, quarantined)
+        self._transaction(segment, statistics, patterns, ends, quarantine)
 
     def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table) -> None:
         """Some segments become one, or none, in one transaction, then a checkpoint."""
@@ -157,9 +170,9 @@ class Catalog:
         statement = "delete from patterns where pattern_id in (select unnest($1::ubigint[]))"
         self.atomically(lambda: self.connection.execute(statement, [list(pattern_ids)]))
 
-    def commit_progress(self, ends: Mapping[int, int], quarantined: Sequence[Quarantined]) -> None:
+    def commit_progress(self, ends: Mapping[int, int], quarantine: Change) -> None:
         """As `commit`, when there were no readable records."""
-        self._transaction(None, None, None, ends, quarantined)
+        self._transaction(None, None, None, ends, quarantine)
 
     def _transaction(
         self,
@@ -167,7 +180,7 @@ class Catalog:
         statistics: pa.Table | None,
         patterns: pa.Table | None,
         ends: Mapping[int, int],
-        quarantined: Sequence[Quarantined],
+        quarantine: Change,
     ) -> None:
         run = self.connection
 
@@ -175,13 +188,15 @@ class Catalog:
             if segment is not None:
                 self._insert_segment(segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
-                self._insert_table("patterns", "*", patterns)
+                self._insert_table("patterns", "*", patterns, where="pattern_id not in (select pattern_id from patterns)")
             for log_id, end in ends.items():
                 run.execute("delete from progress where log_id = ?::ubigint", [log_id])
                 run.execute("insert into progress values (?::ubigint, ?::ubigint)", [log_id, end])
-            for bad in quarantined:
-                row = [bad.log_id, bad.first_offset, bad.record_count, bad.reason, bad.payload]
-                run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?)", row)
+            for left in quarantine.read_again:
+                run.execute("delete from quarantine where log_id = ?::ubigint and first_offset = ?::ubigint", list(left.key))
+            for bad in quarantine.set_aside:
+                row = [*bad.key, bad.record_count, bad.reason, bad.payload, bad.arrival_time_unix_nano]
+                run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?, ?::ubigint)", row)
 
         self.atomically(change)
 
@@ -207,9 +222,9 @@ class Catalog:
             bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
             self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)
 
-    def _insert_table(self, name: str, columns: str, table: pa.Table | None, before: str = "") -> None:
+    def _insert_table(self, name: str, columns: str, table: pa.Table | None, before: str = "", where: str = "true") -> None:
         self.connection.register("_new", table)
-        self.connection.execute(f"insert into {name} select {before}{columns} from _new")
+        self.connection.execute(f"insert into {name} select {before}{columns} from _new where {where}")
         self.connection.unregister("_new")
 
     def close(self) -> None:

@@ -1,75 +1,74 @@
-"""Delivered frames as rows of `logs`: decoded, masked, and what cannot be read set aside."""
+"""Delivered frames as rows of `logs`: decoded and masked."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from google.protobuf.message import DecodeError
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.catalog import Quarantined
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.view import PATTERNS_SCHEMA
 from treering_runtime.columns import SCHEMA, FrameDecoder
+from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import find_patterns
+from treering_runtime.quarantine import FrameReader, Quarantined
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of some frames."""
+    """What some frames hold."""
 
     records: pa.Table
     patterns: pa.Table
     """The distinct patterns of the records."""
-    quarantined: tuple[Quarantined, ...]
 
 
 class Intake:
-    """Decodes and masks. Belongs to one thread."""
+    """Decodes and masks, and sets aside what cannot be read. Belongs to one thread.
 
-    def __init__(self) -> None:
+    Args:
+        notes: The file that tells what a dead process was reading.
+        settled: By log_id, the offset below which everything is sealed.
+    """
+
+    def __init__(self, notes: Path, settled: Mapping[int, int]) -> None:
         self._decoder = FrameDecoder()
+        self._notes = CrashNotes(notes, settled)
+        self._reader = FrameReader(self._read, self._notes)
 
-    def take(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> Taken:
-        """The records of the frames at or above the offset `skip_below`, with their patterns."""
-        try:
-            batches = [self._decoder.decode(log_id, frames, skip_below)]
-            bad: list[Quarantined] = []
-        except ValueError:
-            batches, bad = self._one_by_one(log_id, frames, skip_below)
-        batch = pa.Table.from_batches(batches, SCHEMA).combine_chunks()
+    def take(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> tuple[Taken, list[Quarantined]]:
+        """The records of the frames at or above the offset `skip_below`, with their patterns, and what could not be read."""
+        parts, bad = self._reader.take(log_id, frames, skip_below)
+        return _joined(parts), bad
+
+    def take_again(self, items: Sequence[Quarantined]) -> tuple[Taken, list[Quarantined]]:
+        """The same of what was set aside."""
+        parts, bad = self._reader.again(items)
+        return _joined(parts), bad
+
+    def close(self) -> None:
+        """Closes the notes."""
+        self._notes.close()
+
+    def _read(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> Taken:
+        batch = pa.Table.from_batches([self._decoder.decode(log_id, frames, skip_below)], SCHEMA)
         services, messages = _column(batch, "service"), _column(batch, "message")
         found = find_patterns(services, messages)
         records = batch.append_column(LOGS_SCHEMA.field("pattern_id"), found.pattern_ids)
         columns = [found.distinct_ids, found.services, found.texts, messages.take(found.first_rows)]
-        return Taken(records, pa.table(columns, schema=PATTERNS_SCHEMA), tuple(bad))
-
-    def _one_by_one(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> tuple[list[pa.RecordBatch], list[Quarantined]]:
-        batches: list[pa.RecordBatch] = []
-        bad: list[Quarantined] = []
-        for piece in (piece for frame in frames for piece in _pieces(frame, skip_below)):
-            try:
-                batches.append(self._decoder.decode(log_id, [piece], skip_below))
-            except ValueError as error:
-                bad.append(Quarantined(log_id, piece.first_offset, piece.record_count, str(error), piece.payload))
-        return batches, bad
+        return Taken(records, pa.table(columns, schema=PATTERNS_SCHEMA))
 
 
-def _pieces(frame: DeliveredFrame, skip_below: int) -> Iterator[DeliveredFrame]:
-    """A frame as one frame for each record where that is possible, else as it is."""
-    try:
-        records = list(UploadLogsRequest.FromString(frame.payload).records)
-    except DecodeError:
-        records = []
-    if len(records) != frame.record_count:
-        yield frame
-        return
-    for offset, record in enumerate(records, frame.first_offset):
-        if offset >= skip_below:
-            payload = UploadLogsRequest(records=[record]).SerializeToString()
-            yield DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=payload)
+def _joined(parts: Sequence[Taken]) -> Taken:
+    """Several as one: nearly always there is but one, and it is returned as it is."""
+    if len(parts) == 1:
+        return parts[0]
+    records = pa.concat_tables([LOGS_SCHEMA.empty_table(), *(part.records for part in parts)]).combine_chunks()
+    patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *(part.patterns for part in parts)])
+    _, first_rows = np.unique(patterns.column("pattern_id").to_numpy(), return_index=True)
+    return Taken(records, patterns.take(first_rows))
 
 
 def _column(table: pa.Table, name: str) -> pa.StringArray:

@@ -25,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
-from treering_query.store.catalog import Catalog, Quarantined, Sealed
+from treering_query.store.catalog import Catalog, Sealed
 from treering_query.store.checksums import checksum_of
 from treering_query.store.damage import DamagedSegmentError, contents, problem_of
 from treering_query.store.hot import COUNTS_SCHEMA
@@ -35,6 +35,7 @@ from treering_query.store.view import LogRange, Segment
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.quarantine import Change, Quarantined, Selection
 
 _LOG = structlog.get_logger()
 
@@ -74,7 +75,7 @@ class Lot:
     """Patterns whose texts the catalog does not have yet."""
     ends: Mapping[int, int]
     """By log_id: everything below is in this lot, in earlier segments, or set aside."""
-    quarantined: Sequence[Quarantined]
+    quarantine: Change
 
 
 class Sealer:
@@ -112,7 +113,7 @@ class Sealer:
     def seal(self, lot: Lot, counts: pa.Table) -> tuple[Segment | None, pa.Table]:
         """Seals a lot; returns the new segment (None for a lot without readable records) and `counts` with its statistics added."""
         if not lot.records.num_rows:
-            self._catalog.commit_progress(lot.ends, lot.quarantined)
+            self._catalog.commit_progress(lot.ends, lot.quarantine)
             return None, counts
         run = self._catalog.connection.cursor()
         try:
@@ -120,7 +121,7 @@ class Sealer:
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
             segment = self._write(run, statistics, MASK_VERSION)
             merged = _merged(run, counts, statistics)
-            self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantined)
+            self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantine)
             self._segments = (*self._segments, segment)
             self._publish_manifest()
             return segment, merged
@@ -157,6 +158,10 @@ class Sealer:
     def remove(self, segment: Segment) -> None:
         """Deletes the file of a segment that was rewritten."""
         segment.path.unlink(missing_ok=True)
+
+    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """As `Catalog.quarantined`."""
+        return self._catalog.quarantined(selection, after)
 
     def forget(self, pattern_ids: Sequence[int]) -> None:
         """Removes patterns that no record has any more."""

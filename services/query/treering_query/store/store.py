@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry, Histogram
 from treering.v1.log_pb2 import Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store import hot
-from treering_query.store.catalog import Quarantined
 from treering_query.store.damage import Damage, DamagedSegmentError
 from treering_query.store.engine import Engine
 from treering_query.store.intake import Intake, Taken, unknown
@@ -32,6 +31,8 @@ from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.templates.keeper import TemplateKeeper
 from treering_runtime.progress import ProgressBoard
+from treering_runtime.quarantine import Change as QuarantineChange
+from treering_runtime.quarantine import Quarantined, Selection, records_by_log
 
 _LOG = structlog.get_logger()
 
@@ -90,6 +91,7 @@ class Store:
         self._pins: Counter[int] = Counter()
         self._rewritten: list[Segment] = []
         self._segments_change = asyncio.Lock()
+        self._sealing = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._intake_thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
         self._seal_thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
@@ -113,7 +115,7 @@ class Store:
             await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
         patterns = (listed(sealed.patterns, templates),)
         self._view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=patterns, templates=templates, seen=seen)
-        self._intake = Intake()
+        self._intake = Intake(self._directory / "reading", sealed.ends)
         self._tasks = [asyncio.create_task(self._keep_sealing()), asyncio.create_task(self.templates.run())]
         self.templates.wake()
 
@@ -124,6 +126,7 @@ class Store:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.templates.close()
         self._intake_thread.shutdown()
+        self._intake.close()
         await asyncio.get_running_loop().run_in_executor(self._seal_thread, self._sealer.close)
         self._seal_thread.shutdown()
 
@@ -192,27 +195,29 @@ class Store:
             held = dict(self._view.seen).get(log_id, 0)
             fresh = [frame for frame in frames if frame.first_offset + frame.record_count > held]
             if fresh:
-                taken, active = await self._on_intake_thread(log_id, fresh, held)
-                self._publish(log_id, fresh[-1].first_offset + fresh[-1].record_count, taken, active)
+                taken, bad, active = await self._on_intake_thread(log_id, fresh, held)
+                self._publish(log_id, fresh[-1].first_offset + fresh[-1].record_count, taken, bad, active)
                 self._changed.notify_all()
         await self._report(log_id)
 
-    def _publish(self, log_id: int, end: int, taken: Taken, active: tuple[hot.Chunk, ...]) -> None:
-        if not self._view.active:
+    def _publish(self, log_id: int, end: int, taken: Taken, bad: Sequence[Quarantined], active: tuple[hot.Chunk, ...]) -> None:
+        if not self._has_unsealed():
             self._oldest = time.monotonic()
         seen = tuple(sorted((dict(self._view.seen) | {log_id: end}).items()))
         self._view = replace(self._view, active=active, patterns=self._with_patterns(taken.patterns), seen=seen)
-        self._quarantined += taken.quarantined
-        self._set_aside[log_id] += sum(bad.record_count for bad in taken.quarantined)
+        self._quarantined += bad
+        self._set_aside[log_id] += sum(item.record_count for item in bad)
+        for item in bad:
+            _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
 
     async def _on_intake_thread(
         self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
-    ) -> tuple[Taken, tuple[hot.Chunk, ...]]:
+    ) -> tuple[Taken, list[Quarantined], tuple[hot.Chunk, ...]]:
         active = self._view.active
 
-        def work() -> tuple[Taken, tuple[hot.Chunk, ...]]:
-            taken = self._intake.take(log_id, frames, next_offset)
-            return taken, hot.appended(active, taken.records) if taken.records.num_rows else active
+        def work() -> tuple[Taken, list[Quarantined], tuple[hot.Chunk, ...]]:
+            taken, bad = self._intake.take(log_id, frames, next_offset)
+            return taken, bad, hot.appended(active, taken.records) if taken.records.num_rows else active
 
         return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._intake_thread, work))
 
@@ -245,7 +250,11 @@ class Store:
 
     def _full(self) -> bool:
         active = self._view.active
-        return hot.total_rows(active) >= self._bounds.rows or hot.total_bytes(active) >= self._bounds.size_bytes
+        held = hot.total_bytes(active) + sum(len(item.payload) for item in self._quarantined)
+        return hot.total_rows(active) >= self._bounds.rows or held >= self._bounds.size_bytes
+
+    def _has_unsealed(self) -> bool:
+        return bool(self._view.active or self._quarantined)
 
     async def _keep_sealing(self) -> None:
         while True:
@@ -256,7 +265,7 @@ class Store:
         """Returns when the active lot is due. Looks under the lock, so that a delivery which fills it meanwhile is not missed."""
         async with self._changed:
             while not self._full():
-                left = self._oldest + self._bounds.age_s - time.monotonic() if self._view.active else None
+                left = self._oldest + self._bounds.age_s - time.monotonic() if self._has_unsealed() else None
                 if left is not None and left <= 0:
                     return
                 with contextlib.suppress(TimeoutError):
@@ -265,6 +274,10 @@ class Store:
 
     async def seal(self) -> None:
         """Seals what is hot now; tries again until it succeeds."""
+        async with self._sealing:
+            await self._seal_active()
+
+    async def _seal_active(self) -> None:
         async with self._changed:
             lot = self._begin_lot()
             self._changed.notify_all()
@@ -283,9 +296,32 @@ class Store:
         view = self._view
         self._view = replace(view, sealing=view.active, active=())
         patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *self._new_patterns])
-        lot = Lot(hot.as_table(view.active), patterns, dict(view.seen), tuple(self._quarantined))
+        lot = Lot(hot.as_table(view.active), patterns, dict(view.seen), QuarantineChange(tuple(self._quarantined)))
         self._new_patterns, self._quarantined = [], []
         return lot
+
+    async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is set aside; what was set aside just now is sealed first."""
+        if self._quarantined:
+            await self.seal()
+        return await self._on_seal_thread(lambda: self._sealer.quarantined(selection, after))
+
+    async def read_again(self, items: Sequence[Quarantined]) -> int:
+        """Reads again what was set aside: what is readable now becomes a segment, in the transaction in which it leaves the quarantine."""
+        taken, bad = await asyncio.get_running_loop().run_in_executor(self._intake_thread, self._intake.take_again, items)
+        async with self._segments_change:
+            lot = Lot(taken.records, taken.patterns, {}, QuarantineChange(bad, items))
+            segment, counts = await self._on_seal_thread(functools.partial(self._sealer.seal, lot, self._view.sealed_counts))
+            segments = (*self._view.segments, segment) if segment else self._view.segments
+            patterns = self._with_patterns(taken.patterns)
+            self._view = replace(self._view, segments=segments, sealed_counts=counts, patterns=patterns)
+        for log_id, count in (records_by_log(items) - records_by_log(bad)).items():
+            self._set_aside[log_id] -= count
+            await self.board.update(log_id, quarantined=self._set_aside[log_id])
+        _LOG.info(
+            "records that were set aside were read again", stored=taken.records.num_rows, still=sum(item.record_count for item in bad)
+        )
+        return int(taken.records.num_rows)
 
     async def keep_up(self, policy: Policy, now: int, forget: Forget) -> int:
         """Drops, rewrites and merges what the policy says is due at `now` (nanoseconds since 1970); returns how many changes were made.
@@ -324,15 +360,16 @@ class Store:
         dead, below = sorted(self._without_record()), self._view.positions()
         for start in range(0, len(dead), _FORGET_AT_ONCE):
             await forget(dead[start : start + _FORGET_AT_ONCE], below)
-        gone = self._without_record() & set(dead)
-        if not gone:
-            return
-        # In one step of the loop: a delivery after it finds these patterns unknown again, and its seal comes after their removal.
-        self._known -= gone
-        kept = pa.concat_tables(self._view.patterns)
-        self._view = replace(self._view, patterns=(unknown(kept, gone).combine_chunks(),))
-        self.templates.wake(forgotten=True)
-        await self._on_seal_thread(lambda: self._sealer.forget(sorted(gone)))
+        async with self._segments_change:
+            gone = self._without_record() & set(dead)
+            if not gone:
+                return
+            # In one step of the loop: a delivery after it finds these patterns unknown again, and its seal comes after their removal.
+            self._known -= gone
+            kept = pa.concat_tables(self._view.patterns)
+            self._view = replace(self._view, patterns=(unknown(kept, gone).combine_chunks(),))
+            self.templates.wake(forgotten=True)
+            await self._on_seal_thread(lambda: self._sealer.forget(sorted(gone)))
 
     def _without_record(self) -> set[int]:
         view = self._view
