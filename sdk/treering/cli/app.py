@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from treering.cli import aggregate, config, context, export, patterns, search, send, sql, status, store, tail, up, verify, wal
+from treering.cli import aggregate, config, context, export, patterns, quarantine, search, send, sql, status, store, tail, up, verify, wal
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
 from treering.cli.problems import REFUSED, Refusal, explain
@@ -33,6 +33,7 @@ app.command("export")(with_groups(export.export))
 app.command("status")(with_groups(status.status))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
+app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(store.store, name="store")
 app.add_typer(wal.wal, name="wal")
 

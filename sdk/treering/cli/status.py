@@ -59,6 +59,8 @@ def _show(answers: dict[str, dict[str, Any]]) -> None:
         for key, value in found.items():
             if key not in {"address", "ok", "limits"}:
                 _show_field(key, value)
+        if found.get("quarantined_count"):
+            answer(f"  some records could not be read and were set aside: treering quarantine list --sink {name}")
 
 
 def _show_field(key: str, value: Any) -> None:

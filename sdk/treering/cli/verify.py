@@ -1,6 +1,8 @@
 """`treering verify`: does the store hold what the log holds, and the index what the store holds."""
 
-from collections.abc import Iterator, Sequence
+import functools
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +14,7 @@ from treering.cli.output import answer, answer_json
 from treering.cli.problems import REFUSED
 
 if TYPE_CHECKING:
+    from treering.channels import Endpoints
     from treering.client import Client
     from treering.v1.log_pb2 import RangeDigest
 
@@ -22,6 +25,8 @@ _STEP = 4_096
 _NARROWED = 32
 """So many runs are looked at again; of further ones only the run is named."""
 _SHOWN_PATTERNS = 10
+_ASKED_AT_ONCE = 1_000
+"""Patterns, and runs of offsets, in one question of SQL."""
 _SQL_MS = 60_000
 _MAX_PATTERNS = 10_000_000
 """The most rows that SQL gives."""
@@ -34,11 +39,13 @@ class Difference:
     first_offset: int
     end_offset: int
     expected_count: int
-    """Records that the log holds there; as many as there are offsets where the log has deleted its part."""
+    """Records that the log holds there and that are not set aside; as many as there are offsets where the log has deleted its part."""
     store_count: int
     """Records that the store holds there."""
     in_log: bool
     """Whether the log still holds them."""
+    unsure: bool = False
+    """Some records there are set aside, so that digests of the others can be compared one by one only."""
 
     def __str__(self) -> str:
         """In words."""
@@ -59,6 +66,8 @@ class Report:
     end_offset: int = 0
     """Everything below was compared."""
     pattern_count: int = 0
+    set_aside_count: int = 0
+    """Records of the log that the store set aside: stored + set aside = acknowledged."""
     differences: list[Difference] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What is wrong besides."""
@@ -79,22 +88,48 @@ def verify(
 ) -> None:
     """Compare log, store and index; exit code 1 when they differ. Reads everything: some seconds for each million records."""
     with connection.client(timeout=timeout) as client:
-        report = _Verification(client).run()
+        report = _Verification(client, timeout).run()
     if json:
-        answer_json({"ok": report.good, **asdict(report)})
+        answer_json({"ok": report.good, **_as_json(report)})
     else:
         _show(report)
     if not report.good:
         raise typer.Exit(REFUSED)
 
 
+class _SetAside:
+    """Runs of offsets of one log that a sink set aside."""
+
+    def __init__(self, runs: Iterable[tuple[int, int]]) -> None:
+        self.runs = sorted(runs)
+        self._ends = [end for _, end in self.runs]
+        self.count = self.between(0, self._ends[-1] if self._ends else 0)
+
+    @classmethod
+    def of(cls, endpoints: "Endpoints", sink: str, log_id: int, end: int, timeout: float) -> "_SetAside":
+        """What is set aside below `end`."""
+        from treering.quarantine import SinkQuarantine  # noqa: PLC0415 - start-up
+
+        with SinkQuarantine(getattr(endpoints, sink), log_id=log_id, end_offset_exclusive=end) as opened:
+            found = opened.entries(timeout=timeout) if end else ()
+            return cls((each.first_offset, each.first_offset + each.record_count) for each in found)
+
+    def between(self, first: int, end: int) -> int:
+        """How many of the offsets from `first` to below `end` are set aside."""
+        count, at = 0, bisect_right(self._ends, first)
+        while at < len(self.runs) and self.runs[at][0] < end:
+            count += min(self.runs[at][1], end) - max(self.runs[at][0], first)
+            at += 1
+        return count
+
+
 class _Verification:
     """One comparison of everything below the log's end at its beginning. Records never change, so it may go on while others come."""
 
-    def __init__(self, client: "Client") -> None:
+    def __init__(self, client: "Client", timeout: float) -> None:
         from treering.v1.log_pb2 import Position  # noqa: PLC0415 - start-up
 
-        self._client = client
+        self._client, self._timeout = client, timeout
         status = client.get_ingest_status()
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
@@ -109,20 +144,27 @@ class _Verification:
         self._note_the_rest()
         return self.report
 
+    @functools.cached_property
+    def _set_aside(self) -> _SetAside:
+        """Of the store; looked up once the store has all that is compared."""
+        return _SetAside.of(self._client.endpoints, "query", self._log_id, self._end, self._timeout)
+
     def _compare(self, first: int, end: int, step: int, report: Report) -> None:
         log = self._client.digest_log(first, end, step=step)
         store = self._client.digest_store(self._log_id, first, end, step=step, min_positions=self._upto)
         report.start_offset = max(report.start_offset, log.start_offset)
         problems = [*([f"the log is damaged: {log.problem}"] if log.problem else []), *(f"store: {each}" for each in store.problems)]
         report.problems += [problem for problem in problems if problem not in report.problems]
-        report.differences += _differences(log.ranges, store.ranges, log.start_offset)
+        report.differences += _differences(log.ranges, store.ranges, log.start_offset, self._set_aside)
 
     def _narrow(self) -> None:
         """Looks at runs that differ offset by offset."""
         coarse, self.report.differences = self.report.differences, []
-        for run in coarse[:_NARROWED]:
+        unsure, different = [run for run in coarse if run.unsure], [run for run in coarse if not run.unsure]
+        for run in (*unsure, *different[:_NARROWED]):
             self._compare(run.first_offset, run.end_offset, 1, self.report)
-        self.report.differences = list(_joined(self.report.differences)) + coarse[_NARROWED:]
+        found = sorted(self.report.differences, key=lambda each: each.first_offset)
+        self.report.differences = list(_joined(found)) + different[_NARROWED:]
 
     def _compare_patterns(self) -> None:
         """Every pattern that a record has must be registered, and every registered one indexed."""
@@ -141,7 +183,22 @@ class _Verification:
         if keyword_only:
             self._count("are found by their words only: a cap of embed was reached", len(absent))
         else:
-            self._say("of the store are not known to embed", absent)
+            self._say("of the store are not known to embed", self._not_excused(absent))
+
+    def _not_excused(self, absent: list[int]) -> list[int]:
+        """The patterns that have a record which embed did not set aside."""
+        runs = _SetAside.of(self._client.endpoints, "embed", self._log_id, self._end, self._timeout).runs if absent else []
+        if not runs or len(runs) > _ASKED_AT_ONCE:
+            return absent
+        aside = " or ".join(f'"offset" between {first} and {end - 1}' for first, end in runs)
+        found: set[int] = set()
+        for start in range(0, len(absent), _ASKED_AT_ONCE):
+            ids = ", ".join(map(str, absent[start : start + _ASKED_AT_ONCE]))
+            query = f"select distinct pattern_id from logs where pattern_id in ({ids}) and not (log_id = {self._log_id} and ({aside}))"  # noqa: S608 - numbers
+            found.update(self._client.sql(query, max_rows=_ASKED_AT_ONCE, timeout_ms=_SQL_MS).table().column("pattern_id").to_pylist())
+        excused = len(absent) - len(found)
+        self._count("are not known to embed, because it set their records aside: treering quarantine list --sink embed", excused)
+        return sorted(found)
 
     def _stored_patterns(self) -> set[int]:
         from treering.errors import InternalError  # noqa: PLC0415 - start-up
@@ -169,22 +226,29 @@ class _Verification:
             self.report.notes.append(
                 f"offsets below {below} are no longer in the log: there, store and index were compared with each other"
             )
+        self.report.set_aside_count = self._set_aside.count
+        if self._set_aside.count:
+            self.report.notes.append(
+                f"{self._set_aside.count:,} records could not be read and are set aside: treering quarantine list --sink query"
+            )
         status = self._client.get_query_status()
-        if status.quarantined_count:
-            self.report.notes.append(f"the store has set {status.quarantined_count:,} records aside that it could not read")
         others = [f"{position.log_id:016x}" for position in status.seen if position.log_id != self._log_id]
         if others:
             self.report.notes.append(f"the store also holds records of logs that ingest no longer has: {', '.join(others)}; not compared")
 
 
-def _differences(log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int) -> Iterator[Difference]:
+def _differences(
+    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: _SetAside
+) -> Iterator[Difference]:
     """The runs that differ. Where the log has deleted its part, offsets without gaps and repeats are what can be checked."""
     for logged, stored in zip(log, store, strict=True):
         first, end = stored.first_offset, stored.end_offset_exclusive
         in_log = first >= start_offset
-        expected = logged.record_count if in_log else end - first
-        if stored.record_count != expected or (in_log and logged.digest != stored.digest):
-            yield Difference(first, end, expected, stored.record_count, in_log)
+        aside = set_aside.between(first, end)
+        expected = (logged.record_count if in_log else end - first) - aside
+        unsure = in_log and aside > 0 and expected > 0
+        if unsure or stored.record_count != expected or (in_log and not aside and logged.digest != stored.digest):
+            yield Difference(first, end, expected, stored.record_count, in_log, unsure)
 
 
 def _joined(found: Sequence[Difference]) -> Iterator[Difference]:
@@ -204,6 +268,13 @@ def _joined(found: Sequence[Difference]) -> Iterator[Difference]:
 
 def _kind(each: Difference) -> tuple[bool, bool, bool]:
     return each.in_log, each.store_count < each.expected_count, each.store_count > each.expected_count
+
+
+def _as_json(report: Report) -> dict[str, object]:
+    found = asdict(report)
+    for difference in found["differences"]:
+        del difference["unsure"]
+    return found
 
 
 def _show(report: Report) -> None:
