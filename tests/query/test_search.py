@@ -257,3 +257,14 @@ async def test_what_is_not_served_yet_says_so(searcher, fields):
 async def test_any_text_is_answered(searcher, text):
     response = await _search(searcher, text)
     assert len(response.results) == 4
+
+
+async def test_results_name_the_template_that_they_belong_to(store, searcher, embed, frame, record):
+    names = [("login", "ann"), ("mail", "bob"), ("login", "cyd")]
+    messages = [(service, f"session opened for user {name} today") for service, name in names]
+    records = [record(6 + number, service=service, message=message) for number, (service, message) in enumerate(messages)]
+    await store.deliver(LOG, [frame(6, records)], 9)
+    await store.templates.settled()
+    embed.scores = {_pattern_id(*message): 0.9 for message in messages} | {DISK: 0.1}
+    results = (await _search(searcher, "someone came in", limit=4)).results
+    assert [result.template_id for result in results] == [_pattern_id(*messages[0])] * 3 + [DISK]

@@ -4,7 +4,7 @@ Names and numbers that stand in the SQL are this module's own. Where a request a
 and pattern, the statistics answer it and no record is read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from treering_query import buckets, filters, limits
 from treering_query.buckets import Buckets
 from treering_query.filters import Predicate
 from treering_query.store.snapshot import Snapshot
-from treering_runtime.errors import invalid_field, not_implemented
+from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 
 _FIELDS = {
@@ -24,10 +24,13 @@ _FIELDS = {
     pb.LOG_FIELD_ENVIRONMENT: "environment",
     pb.LOG_FIELD_SEVERITY: "severity",
     pb.LOG_FIELD_PATTERN: "pattern_id",
+    pb.LOG_FIELD_TEMPLATE: "template_id",
     pb.LOG_FIELD_MESSAGE: "message",
     pb.LOG_FIELD_TRACE_ID: "lower(hex(trace_id))",
 }
-_IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id"})
+_IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id", "template_id"})
+_TEXT_COLUMNS = {"pattern_id": "text", "template_id": "template_text"}
+"""Columns of `_patterns` that say in words what an id stands for."""
 _NUMERIC = {
     pb.AGGREGATE_FUNCTION_MIN: "min({})",
     pb.AGGREGATE_FUNCTION_MAX: "max({})",
@@ -42,9 +45,10 @@ _ORDERS = {
     pb.AGGREGATE_ORDER_GROUP,
 }
 _STATISTICS = (
-    "(select pattern_id, _patterns.service, environment, severity, count, first_time, last_time "
+    "(select pattern_id, template_id, _patterns.service, environment, severity, count, first_time, last_time "
     "from pattern_counts join _patterns using (pattern_id))"
 )
+_WITH_TEMPLATES = "(select records.*, template_id from logs as records join _patterns using (pattern_id)) as logs"
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ class Plan:
     """Values of keys and metrics."""
     columns: frozenset[str]
     """What keys and metrics look at."""
-    pattern_keys: frozenset[int]
-    """Which of the keys are patterns."""
+    text_columns: Mapping[int, str]
+    """Which of the keys are patterns or templates: the column of `_patterns` that holds their words."""
     order: int
     limit: int
     bucket_nanos: int
@@ -82,7 +86,7 @@ def plan(request: pb.AggregateLogsRequest) -> Plan:
     """Checks a request.
 
     Raises:
-        ServiceError: INVALID_FIELD, or NOT_IMPLEMENTED for templates and `about`.
+        ServiceError: INVALID_FIELD.
     """
     zone = buckets.check(request.bucket_nanos, request.time_zone)
     _check(request)
@@ -98,7 +102,7 @@ def plan(request: pb.AggregateLogsRequest) -> Plan:
         functions=functions,
         parameters=expressions.parameters,
         columns=frozenset(expressions.columns),
-        pattern_keys=frozenset(index for index, key in enumerate(keys) if key == "pattern_id"),
+        text_columns={index: _TEXT_COLUMNS[key] for index, key in enumerate(keys) if key in _TEXT_COLUMNS},
         order=request.order,
         limit=request.limit or limits.DEFAULT_AGGREGATE_LIMIT,
         bucket_nanos=request.bucket_nanos,
@@ -128,8 +132,6 @@ class _Expressions:
     def field(self, ref: pb.FieldRef, name: str) -> str:
         if ref.WhichOneof("ref") == "attribute":
             return self._attribute(ref.attribute, name)
-        if ref.field == pb.LOG_FIELD_TEMPLATE:
-            raise not_implemented(f"{name}: templates")
         if ref.field not in _FIELDS:
             raise invalid_field(name, "names neither a field of the contract nor an attribute")
         expression = _FIELDS[ref.field]
@@ -178,7 +180,7 @@ class _Run:
         self._snapshot = snapshot
         columns = plan.columns | plan.predicate.columns
         self._from_statistics = not plan.bucket_nanos and columns <= _IN_STATISTICS
-        self._relation = _STATISTICS if self._from_statistics else "logs"
+        self._relation = _STATISTICS if self._from_statistics else _WITH_TEMPLATES if "template_id" in columns else "logs"
         self._count = "coalesce(sum(count), 0)::bigint" if self._from_statistics else "count(*)"
 
     def plain(self) -> tuple[pa.Table, bool]:
@@ -229,7 +231,7 @@ class _Run:
         keys = ", ".join(f"{key} as k{index}" for index, key in enumerate(plan.keys))
         order = self._order()
         used = self._parameters_in(keys + first)
-        sql = f"select {keys}, {first} as m0 from logs where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
+        sql = f"select {keys}, {first} as m0 from {self._relation} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
         table = self._query(sql, {"rows": plan.limit + 1}, used)
         return table.slice(0, plan.limit).drop_columns(["m0"]), table.num_rows > plan.limit
 
@@ -246,7 +248,7 @@ class _Run:
         order = self._order(bucket="b.bucket_start", group="g.")
         return f"""
             with counted as (
-                select bucket_start{keys}, {metrics} from {_placed(cover)} where {plan.predicate.sql} group by {group}
+                select bucket_start{keys}, {metrics} from {_placed(cover, self._relation)} where {plan.predicate.sql} group by {group}
             )
             select b.bucket_start{chosen}, {values}
             from _buckets b cross join _groups g left join counted c on {same}
@@ -301,14 +303,14 @@ def _join_order(order: int, bucket: str, keys: str) -> str:
     return ", ".join(part for part in by if part) or "1"
 
 
-def _placed(cover: Buckets) -> str:
-    """`logs` with the start of each record's bucket."""
+def _placed(cover: Buckets, relation: str) -> str:
+    """A relation whose name is `logs`, with the start of each record's bucket."""
     length = cover.ends[0] - cover.starts[0]
     regular = all(end - start == length for start, end in zip(cover.starts, cover.ends, strict=True))
     if regular:
         start = cover.starts[0]
-        return f"(select *, (epoch_ns(time) - {start}) // {length} * {length} + {start} as bucket_start from logs)"
-    return "(select logs.*, bucket_start from logs asof join _buckets on epoch_ns(logs.time) >= _buckets.bucket_start)"
+        return f"(select *, (epoch_ns(time) - {start}) // {length} * {length} + {start} as bucket_start from {relation})"
+    return f"(select logs.*, bucket_start from {relation} asof join _buckets on epoch_ns(logs.time) >= _buckets.bucket_start)"
 
 
 def _filled_metric(index: int, function: int) -> str:
@@ -320,17 +322,18 @@ def _filled_metric(index: int, function: int) -> str:
     return f"{value} as m{index}"
 
 
-def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[str, str]:
-    """Masked texts by pattern id as a decimal."""
-    ids = {value for index in plan.pattern_keys if table.num_rows for value in table.column(f"k{index}").to_pylist()}
-    if not ids:
-        return {}
-    sql = "select pattern_id, text from _patterns where pattern_id in (select unnest($ids::ubigint[]))"
-    found = snapshot.query(sql, {"ids": sorted(ids)}, within=plan.predicate)
-    return {str(number): text for number, text in zip(*(column.to_pylist() for column in found.columns), strict=True)}
+def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:
+    """For each key that is a pattern or a template: its words by id as a decimal."""
+    texts: dict[int, dict[str, str]] = {}
+    for index, column in plan.text_columns.items() if table.num_rows else ():
+        key, ids = plan.keys[index], sorted(set(table.column(f"k{index}").to_pylist()))
+        sql = f"select distinct {key}, {column} from _patterns where {key} in (select unnest($ids::ubigint[]))"
+        found = snapshot.query(sql, {"ids": ids}, within=plan.predicate)
+        texts[index] = {str(number): text for number, text in zip(*(each.to_pylist() for each in found.columns), strict=True)}
+    return texts
 
 
-def _rows(plan: Plan, table: pa.Table, texts: dict[str, str]) -> list[pb.AggregateRow]:
+def _rows(plan: Plan, table: pa.Table, texts: Mapping[int, dict[str, str]]) -> list[pb.AggregateRow]:
     columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     starts = columns.get("bucket_start") or [0] * table.num_rows
     keys = [columns[f"k{index}"] for index in range(len(plan.keys))] if table.num_rows else []
@@ -338,7 +341,7 @@ def _rows(plan: Plan, table: pa.Table, texts: dict[str, str]) -> list[pb.Aggrega
     return [
         pb.AggregateRow(
             bucket_start_unix_nano=start,
-            groups=[_group(key[row], texts if index in plan.pattern_keys else {}) for index, key in enumerate(keys)],
+            groups=[_group(key[row], texts.get(index, {})) for index, key in enumerate(keys)],
             values=[pb.MetricValue(value=value[row]) for value in values],
         )
         for row, start in enumerate(starts)

@@ -106,6 +106,7 @@ class Answer:
             count=counts[place.pattern_id],
             records=records,
             weak=place.weak,
+            template_id=self.found.texts.template(place.pattern_id),
         )
 
     def _why(self, place: Ranked) -> Iterator[pb.SearchReason.ValueType]:

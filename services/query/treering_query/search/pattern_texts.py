@@ -45,6 +45,11 @@ class PatternTexts:
         row = self.rows[pattern_id]
         return self._columns["service"][row].as_py(), self._columns["text"][row].as_py()
 
+    def template(self, pattern_id: int) -> int:
+        """The template of a pattern."""
+        template_id: int = self._columns["template_id"][self.rows[pattern_id]].as_py()
+        return template_id
+
     def find(self, literals: Literals) -> Hits:
         """The patterns whose masked text or example holds the literals."""
         verbatim = self._holding([literals.whole])

@@ -22,6 +22,11 @@ class TemplatesChange:
     """Patterns that are not remembered any more."""
 
     @property
+    def is_empty(self) -> bool:
+        """True when nothing has changed."""
+        return not (self.new or self.grown or self.gone or self.moved or self.forgotten)
+
+    @property
     def shows(self) -> bool:
         """True when a pattern is listed otherwise than before: under another id than its own, or under another text."""
         return bool(self.grown) or any(pattern != template for pattern, template in self.moved.items())

@@ -82,7 +82,7 @@ class TemplateKeeper:
             forgotten, self._forgotten = self._forgotten, False
             started = time.monotonic()
             try:
-                await self._pass(forgotten=forgotten)
+                changed = await self._pass(forgotten=forgotten)
             except Exception:  # noqa: BLE001 - templates are a convenience: whatever is wrong may pass, and nothing is lost meanwhile
                 _LOG.exception("joining patterns into templates failed; it is tried again", retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
@@ -92,22 +92,27 @@ class TemplateKeeper:
             self._seconds.observe(seconds)
             if not self._due.is_set():
                 self._idle.set()
-            await asyncio.sleep(max(self._pause_s, _REST * seconds))
+            if changed:
+                await asyncio.sleep(max(self._pause_s, _REST * seconds))
 
     def close(self) -> None:
         """Ends the thread; a pass that runs is waited for, and comes to nothing."""
         self._thread.shutdown()
 
-    async def _pass(self, *, forgotten: bool) -> None:
+    async def _pass(self, *, forgotten: bool) -> bool:
+        """One pass; False when there was nothing to do."""
         view = self._store.view
         loop = asyncio.get_running_loop()
         templates, found = await loop.run_in_executor(self._thread, _regroup, view, forgotten)
+        if found.is_empty:
+            return False
         await self._store.save_templates(found)
         published = False
         while not published:
             before = self._store.view.patterns
             after = await loop.run_in_executor(self._thread, _relist, before, templates) if found.shows else None
             published = self._store.publish_templates(templates, before, after)
+        return True
 
 
 def _regroup(view: View, forgotten: bool) -> tuple[Templates, TemplatesChange]:  # noqa: FBT001 - an executor passes no names
