@@ -1,8 +1,10 @@
 """How many records a filter selects of each pattern: from statistics where the filter allows, else by counting."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from treering_query.filters import Predicate
 from treering_query.store.snapshot import Snapshot
@@ -34,11 +36,15 @@ def selected_counts(snapshot: Snapshot, predicate: Predicate) -> dict[int, int]:
 
 
 def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, int]:
-    """All records of some patterns, whatever the filter; patterns without any are left out."""
-    sql = """select pattern_id, sum(count)::bigint as n from pattern_counts
-        where pattern_id in (select unnest($ids::ubigint[])) group by pattern_id"""
-    parameters: Mapping[str, object] = {"ids": list(pattern_ids)}
-    return _as_dict(snapshot.query(sql, parameters))
+    """All records of some patterns, whatever the filter; patterns without any are left out. Asks no database: a search needs it each time."""
+    wanted = pa.array(list(pattern_ids), pa.uint64())
+    tables = [snapshot.view.sealed_counts, *(chunk.counts for chunk in snapshot.view.hot)]
+    totals: Counter[int] = Counter()
+    for table in tables:
+        found = table.select(["pattern_id", "count"]).filter(pc.is_in(table.column("pattern_id"), wanted))
+        for pattern_id, count in zip(*(column.to_pylist() for column in found.columns), strict=True):
+            totals[pattern_id] += count
+    return dict(totals)
 
 
 def _as_dict(table: pa.Table) -> dict[int, int]:

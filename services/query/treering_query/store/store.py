@@ -140,7 +140,7 @@ class Store:
         view = self._view
         held = [segment.segment_id for segment in view.segments]
         self._pins.update(held)
-        return Snapshot(view, self._engine.cursor(), lambda: self._unpin(held), self.damage)
+        return Snapshot(view, self._engine.cursor, lambda: self._unpin(held), self.damage)
 
     def _unpin(self, held: Iterable[int]) -> None:
         self._pins.subtract(held)

@@ -1,7 +1,9 @@
 """What the store holds at one moment, as one immutable value that is replaced whole."""
 
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +14,9 @@ from treering_query.filters import Predicate
 from treering_query.store.hot import COUNTS_SCHEMA, Chunk
 from treering_query.templates.joining import NO_TEMPLATES, Templates
 from treering_runtime.patterns import MASK_VERSION
+
+if TYPE_CHECKING:
+    from treering_query.store.session import Session
 
 PATTERNS_SCHEMA = pa.schema(
     [
@@ -88,11 +93,17 @@ class View:
     """What the last pass over the patterns joined; by now there may be more patterns."""
     seen: tuple[tuple[int, int], ...] = ()
     """(log_id, visible end) of each log."""
+    idle: "deque[Session]" = field(default_factory=deque, init=False, repr=False, compare=False)
+    """Sessions that have this view's relations and wait for the next question; they go with the view."""
 
     @property
     def hot(self) -> tuple[Chunk, ...]:
         """All hot chunks."""
         return (*self.sealing, *self.active)
+
+    def listed(self) -> pa.Table:
+        """All patterns as one table of `LISTED_SCHEMA`."""
+        return pa.concat_tables([LISTED_SCHEMA.empty_table(), *self.patterns])
 
     def positions(self) -> list[Position]:
         """What is visible, for answers."""
