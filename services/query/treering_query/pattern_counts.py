@@ -36,7 +36,7 @@ def selected_counts(snapshot: Snapshot, predicate: Predicate) -> dict[int, int]:
 
 
 def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, int]:
-    """All records of some patterns, whatever the filter; patterns without any are left out. Asks no database: a search needs it each time."""
+    """All records of some patterns, whatever the filter; patterns without any are left out."""
     wanted = pa.array(list(pattern_ids), pa.uint64())
     tables = [snapshot.view.sealed_counts, *(chunk.counts for chunk in snapshot.view.hot)]
     totals: Counter[int] = Counter()

@@ -56,7 +56,7 @@ class Session:
         self._cursor = cursor
         self._made: set[str] = set()
         self._guests: list[str] = []
-        self._segments: Sequence["Segment"] | None = None
+        self._segments: Sequence[Segment] | None = None
 
     def query(self, view: "View", segments: Callable[[], Sequence["Segment"]], sql: str, parameters: Values) -> pa.Table:
         """Runs one SELECT; `segments` says, where the statement reads `logs`, which of them that is."""
