@@ -35,7 +35,7 @@ class Services:
 
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
-        self._ports = _free_ports(len(SERVICES))
+        self._ports = free_ports(len(SERVICES))
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoints = Endpoints(*(f"127.0.0.1:{port}" for port in self._ports))
         self.start()
@@ -109,7 +109,7 @@ def _is_running(process: psutil.Process, module: str) -> bool:
         return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     for each in sockets:
         each.bind(("127.0.0.1", 0))

@@ -302,7 +302,7 @@ class Store:
 
     async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside; what was set aside just now is sealed first."""
-        if self._quarantined:
+        if self._quarantined or self._sealing.locked():
             await self.seal()
         return await self._on_seal_thread(lambda: self._sealer.quarantined(selection, after))
 

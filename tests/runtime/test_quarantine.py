@@ -1,0 +1,200 @@
+import os
+
+import pytest
+
+from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.log_pb2 import LogRecord
+from treering.v1.sink_pb2 import DeliveredFrame
+from treering_runtime.crash_notes import ALONE_AFTER, UNREAD_AFTER, CrashNotes
+from treering_runtime.quarantine import FrameReader, Quarantined
+
+LOG = 2**64 - 7
+
+
+def frame(first, messages, prefix=b""):
+    payload = prefix + UploadLogsRequest(records=[LogRecord(message=message) for message in messages]).SerializeToString()
+    return DeliveredFrame(first_offset=first, record_count=len(messages), arrival_time_unix_nano=5, payload=payload)
+
+
+class Reads:
+    """Reads messages; some words are more than it can bear."""
+
+    def __init__(self):
+        self.calls = []
+        self.fatal = set()
+
+    def __call__(self, log_id, frames, skip_below):
+        self.calls.append([each.first_offset for each in frames])
+        messages = []
+        for each in frames:
+            for offset, record in enumerate(UploadLogsRequest.FromString(each.payload).records, each.first_offset):
+                if record.message in self.fatal:
+                    raise {"bug": KeyError, "memory": MemoryError, "disk": OSError, "panic": BaseException}[record.message]
+                if record.message.startswith("bad"):
+                    raise ValueError(f"{record.message} cannot be read")
+                if offset >= skip_below:
+                    messages.append((offset, record.message))
+        return messages
+
+
+@pytest.fixture
+def open_notes(tmp_path):
+    opened = []
+
+    def opens(settled=None):
+        for each in opened:
+            each.close()
+        opened[:] = [CrashNotes(tmp_path / "reading", settled or {})]
+        return opened[0]
+
+    yield opens
+    for each in opened:
+        each.close()
+
+
+def flat(parts):
+    return [pair for part in parts for pair in part]
+
+
+def test_good_frames_are_read_together_in_one_call(open_notes):
+    read = Reads()
+    parts, bad = FrameReader(read, open_notes()).take(LOG, [frame(0, "ab"), frame(2, "c")], 0)
+    assert (flat(parts), bad, read.calls) == ([(0, "a"), (1, "b"), (2, "c")], [], [[0, 2]])
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_one_bad_record_is_set_aside_alone_with_its_bytes_as_they_came(open_notes, place):
+    messages = [f"m{number}" for number in range(7)]
+    messages[place] = "bad one"
+    strange = b"\x92\x03\x01x" + b"\x08\x96\x01" + b"\x21" + b"12345678" + b"\x25" + b"1234"  # fields of a newer sender
+    frames = [frame(10, messages[:3], strange), frame(13, messages[3:])]
+    parts, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
+    assert flat(parts) == [(10 + number, message) for number, message in enumerate(messages) if number != place]
+    raw = UploadLogsRequest(records=[LogRecord(message="bad one")]).SerializeToString()
+    assert bad == [Quarantined(LOG, 10 + place, 1, 5, "bad one cannot be read", raw)]
+
+
+def test_many_bad_records_are_set_aside_each_for_itself(open_notes):
+    messages = ["bad" if number % 3 == 0 else "good" for number in range(50)]
+    parts, bad = FrameReader(Reads(), open_notes()).take(LOG, [frame(0, messages)], 0)
+    assert [item.first_offset for item in bad] == list(range(0, 50, 3))
+    assert [offset for offset, _ in flat(parts)] == [number for number in range(50) if number % 3]
+
+
+@pytest.mark.parametrize("payload", [b"\xff", b"\xff" * 100, b"\x1a\x7fx", b"\x1b", b"\x1a\x02", frame(0, "abcd").payload])
+def test_a_frame_that_does_not_fall_into_its_records_is_set_aside_whole(open_notes, payload):
+    def read(log_id, frames, skip_below):
+        if any(each.payload == payload for each in frames):
+            raise ValueError("no")
+        return [each.first_offset for each in frames]
+
+    broken = DeliveredFrame(first_offset=1, record_count=3, arrival_time_unix_nano=9, payload=payload)
+    parts, bad = FrameReader(read, open_notes()).take(LOG, [frame(0, "a"), broken, frame(4, "b")], 0)
+    assert (flat([parts]), bad) == ([[0], [4]], [Quarantined(LOG, 1, 3, 9, "no", payload)])
+
+
+def test_what_is_below_the_offset_is_neither_read_twice_nor_set_aside(open_notes):
+    parts, bad = FrameReader(Reads(), open_notes()).take(LOG, [frame(0, ["bad a", "b", "bad c"])], 1)
+    assert (flat(parts), [item.first_offset for item in bad]) == ([(1, "b")], [2])
+
+
+def test_read_again_stores_what_can_be_read_now_and_takes_frames_apart(open_notes):
+    whole = Quarantined(LOG, 4, 3, 5, "not read", frame(4, ["a", "bad", "c"]).payload)
+    parts, bad = FrameReader(Reads(), open_notes()).again([whole])
+    assert (flat(parts), [(item.first_offset, item.record_count) for item in bad]) == ([(4, "a"), (6, "c")], [(5, 1)])
+
+
+@pytest.mark.parametrize("fault", ["memory", "disk"])
+def test_a_fault_of_the_environment_is_tried_again_for_ever(open_notes, fault):
+    read = Reads()
+    read.fatal = {fault}
+    reader = FrameReader(read, open_notes())
+    for _ in range(3 * UNREAD_AFTER):
+        with pytest.raises((MemoryError, OSError)):
+            reader.take(LOG, [frame(0, [fault])], 0)
+    read.fatal = set()
+    assert flat(reader.take(LOG, [frame(0, [fault])], 0)[0]) == [(0, fault)]
+
+
+@pytest.mark.parametrize(("fault", "error"), [("bug", KeyError), ("panic", RuntimeError)])
+def test_an_error_that_nobody_foresaw_counts_as_a_crash(open_notes, fault, error):
+    read = Reads()
+    read.fatal = {fault}
+    reader = FrameReader(read, open_notes())
+    frames = [frame(0, ["good", "fine"]), frame(2, [fault, "innocent"]), frame(4, ["well"])]
+    for _ in range(UNREAD_AFTER):
+        with pytest.raises(error):
+            reader.take(LOG, frames, 0)
+    parts, [bad] = reader.take(LOG, frames, 0)
+    assert flat(parts) == [(0, "good"), (1, "fine"), (4, "well")]
+    assert (bad.first_offset, bad.record_count, bad.payload) == (2, 2, frames[1].payload)
+    assert f"{UNREAD_AFTER} times" in bad.reason
+
+
+def crash(notes, read, frames):
+    """Reads as a process does that ends in the middle: the note stays."""
+    for group, crashes in notes.groups(LOG, frames):
+        if crashes >= UNREAD_AFTER:
+            continue
+        reading = notes.reading(LOG, group)
+        reading.__enter__()
+        if any(each.first_offset in read for each in group):
+            return [each.first_offset for each in group]
+        reading.__exit__(None, None, None)
+    return None
+
+
+def test_a_frame_that_ends_the_process_is_taken_alone_and_then_left_unread(open_notes):
+    frames = [frame(number, "x") for number in range(6)]
+    blamed = []
+    while (group := crash(open_notes(), {3}, frames)) is not None:
+        blamed.append(group)
+    assert blamed == [list(range(6))] * ALONE_AFTER + [[3]] * (UNREAD_AFTER - ALONE_AFTER)
+    read = Reads()
+    parts, bad = FrameReader(read, open_notes()).take(LOG, frames, 0)
+    assert [offset for offset, _ in flat(parts)] == [0, 1, 2, 4, 5]
+    assert [item.first_offset for item in bad] == [3]
+
+
+def test_deliveries_that_are_cut_differently_still_find_the_frame(open_notes):
+    cuts = [range(8), range(2, 8), range(3, 6), range(3, 8), range(3, 8)]
+    for cut in cuts:
+        assert crash(open_notes(), {3}, [frame(number, "x") for number in cut]) is not None
+    assert crash(open_notes(), {3}, [frame(number, "x") for number in range(8)]) is None
+
+
+def test_a_process_that_is_killed_again_and_again_sets_nothing_aside_that_can_be_read(open_notes):
+    frames = [frame(number, "x") for number in range(4)]
+    for _ in range(3 * UNREAD_AFTER):
+        crash(open_notes(), {0}, frames)  # a kill from outside, in the middle of reading
+        crash(open_notes(), set(), frames)  # the next one reads it well
+    _, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
+    assert bad == []
+
+
+def test_what_is_durable_is_no_suspect_any_more(open_notes):
+    for _ in range(UNREAD_AFTER):
+        crash(open_notes(), {0}, [frame(0, "x")])
+    assert list(open_notes({LOG: 1}).groups(LOG, [frame(0, "x")])) == [([frame(0, "x")], 0)]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff" * 700, b"short"])
+def test_notes_that_a_power_cut_left_in_pieces_accuse_nobody(open_notes, tmp_path, damage):
+    crash(open_notes(), {0}, [frame(0, "x")])
+    (tmp_path / "reading").write_bytes(damage)
+    assert list(open_notes().groups(LOG, [frame(0, "x")])) == [([frame(0, "x")], 0)]
+
+
+def test_many_suspects_keep_the_worst(open_notes):
+    for _ in range(ALONE_AFTER):
+        crash(open_notes(), {1_000}, [frame(1_000, "x")])
+    for number in range(40):
+        crash(open_notes(), {number}, [frame(number, "x")])
+    assert [crashes for _, crashes in open_notes().groups(LOG, [frame(1_000, "x")])] == [ALONE_AFTER]
+
+
+def test_a_delivery_costs_no_sync(open_notes, monkeypatch):
+    reader = FrameReader(Reads(), open_notes())
+    for name in ("fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, lambda _: pytest.fail("a sync"))
+    assert reader.take(LOG, [frame(0, "a")], 0)[1] == []
