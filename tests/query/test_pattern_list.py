@@ -11,6 +11,9 @@ from treering_query import pattern_list
 from treering_runtime.errors import ServiceError
 
 LOG = 7
+SECOND = 1_000_000_000
+START = 1_700_000_000 * SECOND
+WORDS = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
 
 
 @pytest.fixture
@@ -62,6 +65,7 @@ async def test_counts_are_exact_from_statistics_and_from_records(store, selectio
         (pb.PATTERN_ORDER_RARITY, lambda pattern: pattern.count),
         (pb.PATTERN_ORDER_NEWEST, lambda pattern: -pattern.first_time_unix_nano),
         (pb.PATTERN_ORDER_LAST_SEEN, lambda pattern: -pattern.last_time_unix_nano),
+        (pb.PATTERN_ORDER_GROWTH, lambda pattern: -pattern.growth),
     ],
 )
 async def test_pages_join_to_the_whole_in_order(store, order, key):
@@ -79,13 +83,16 @@ async def test_pages_join_to_the_whole_in_order(store, order, key):
 
 async def test_a_token_of_another_question_is_refused(store):
     token = (await _list(store, page_size=1)).next_page_token
-    for fields in ({"page_token": token, "order": pb.PATTERN_ORDER_RARITY}, {"page_token": "nonsense"}, {"page_token": "é"}):
+    other_unit = {"page_token": token, "unit": pb.PATTERN_UNIT_TEMPLATE}
+    for fields in (other_unit, {"page_token": token, "order": pb.PATTERN_ORDER_RARITY}, {"page_token": "nonsense"}, {"page_token": "é"}):
         with pytest.raises(ServiceError) as error:
             await _list(store, **fields)
         assert error.value.metadata["field"] == "page_token"
 
 
-@pytest.mark.parametrize(("field", "value"), [("page_size", 10_001), ("order", 9)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("page_size", 10_001), ("order", 9), ("unit", 9), ("sparkline_buckets", 1), ("sparkline_buckets", 241)]
+)
 def test_bad_values_are_named(field, value):
     with pytest.raises(ServiceError) as error:
         pattern_list.plan(pb.ListPatternsRequest(**{field: value}))
@@ -98,3 +105,82 @@ async def test_an_empty_store_lists_nothing(open_store):
         response = await _list(store)
     assert not response.patterns
     assert response.total_count == 0
+
+
+@pytest.mark.parametrize("parts", [2, 3, 10, 240])
+@pytest.mark.parametrize("selection", [{}, {"start_time_unix_nano": START + 13 * SECOND, "end_time_unix_nano": START + 77 * SECOND}])
+async def test_sparklines_count_each_record_in_its_part(store, parts, selection):
+    response = await _list(store, sparkline_buckets=parts, filter=LogFilter(**selection))
+    start, end = response.sparkline_start_unix_nano, response.sparkline_end_unix_nano
+    numbers = range(13, 77) if selection else range(100)
+    width = (end - start) // parts
+    assert width * parts == end - start
+    for pattern in response.patterns:
+        expected = Counter((START + number * SECOND - start) // width for number in numbers if pattern.text.startswith(WORDS[number % 6]))
+        assert list(pattern.sparkline) == [expected[part] for part in range(parts)]
+        assert sum(pattern.sparkline) == pattern.count
+
+
+async def test_rate_is_over_the_time_of_all_patterns(store):
+    response = await _list(store)
+    assert [round(pattern.rate_per_second * 99, 6) for pattern in response.patterns] == [pattern.count for pattern in response.patterns]
+
+
+@pytest.fixture
+async def changing(open_store, frame, record):
+    """A pattern that grows, one that fades, one that stays; and sessions of two services that are one template."""
+    kinds = {"grows a bit": [60, 70, 80, 90, 99], "fades a bit": [0, 10, 20, 60], "stays a while": [1, 98]}
+    sessions = {f"session opened for user {name} today": [number] for number, name in enumerate(("ann", "bob", "cyd", "dan"), 2)}
+    records = [
+        record(number, message=text, service="mail" if text.endswith("dan today") else "login", severity=9)
+        for text, numbers in (kinds | sessions).items()
+        for number in numbers
+    ]
+    async with open_store() as store:
+        await store.open_log(LOG, 0)
+        await store.deliver(LOG, [frame(0, records[:8])], len(records))
+        await store.seal()
+        await store.deliver(LOG, [frame(8, records[8:])], len(records))
+        await store.templates.settled()
+        yield store
+
+
+@pytest.mark.parametrize("unit", [pb.PATTERN_UNIT_PATTERN, pb.PATTERN_UNIT_TEMPLATE])
+async def test_growth_compares_the_halves(changing, unit):
+    found = (await _list(changing, order=pb.PATTERN_ORDER_GROWTH, unit=unit)).patterns
+    growth = {pattern.text: round(pattern.growth, 6) for pattern in found}
+    assert growth["grows a bit"] == 1
+    assert growth["fades a bit"] == -0.5
+    assert growth["stays a while"] == 0
+    assert next(iter(growth)) == "grows a bit"
+    with_sparkline = (await _list(changing, sparkline_buckets=2, unit=unit)).patterns
+    assert {pattern.text: round(pattern.growth, 6) for pattern in with_sparkline} == growth
+
+
+async def test_templates_are_listed_with_what_they_join(changing):
+    response = await _list(changing, unit=pb.PATTERN_UNIT_TEMPLATE, sparkline_buckets=2)
+    found = {pattern.text: pattern for pattern in response.patterns}
+    assert response.total_count == len(found) == 4
+    sessions = found["session opened for user <*> today"]
+    assert (sessions.count, sessions.pattern_count, sessions.service) == (4, 4, "login")
+    assert list(sessions.services) == ["login", "mail"]
+    assert sessions.example == "session opened for user ann today"
+    assert list(sessions.sparkline) == [4, 0]
+    assert dict(sessions.count_by_severity) == {9: 4}
+    patterns = (await _list(changing)).patterns
+    members = [pattern for pattern in patterns if pattern.template_id == sessions.pattern_id]
+    assert len(members) == 4
+    assert not any(pattern.pattern_count or pattern.services for pattern in patterns)
+
+
+async def test_a_template_under_a_filter_counts_and_names_what_is_selected(changing):
+    response = await _list(changing, unit=pb.PATTERN_UNIT_TEMPLATE, filter=LogFilter(services=["mail"]))
+    (only,) = response.patterns
+    assert (only.count, only.pattern_count, only.service, list(only.services)) == (1, 1, "mail", ["mail"])
+
+
+async def test_a_page_neither_repeats_nor_hides_when_patterns_come_meanwhile(store, frame, record):
+    first = await _list(store, page_size=3, order=pb.PATTERN_ORDER_NEWEST)
+    await store.deliver(LOG, [frame(100, [record(200, message="another is here", service="one")])], 101)
+    second = await _list(store, page_size=10, order=pb.PATTERN_ORDER_NEWEST, page_token=first.next_page_token)
+    assert sorted(pattern.text for pattern in [*first.patterns, *second.patterns]) == sorted(f"{word} is here" for word in WORDS)

@@ -37,7 +37,7 @@ class _LogFieldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogField.Val
     LOG_FIELD_PATTERN: _LogField.ValueType  # 4
     """The pattern's id, as a decimal string; AggregateGroup.text holds the masked text."""
     LOG_FIELD_TEMPLATE: _LogField.ValueType  # 5
-    """The template's id, as a decimal string. Not served yet: UNIMPLEMENTED."""
+    """The template's id, as a decimal string; AggregateGroup.text holds its text."""
     LOG_FIELD_MESSAGE: _LogField.ValueType  # 6
     """LogRecord.message."""
     LOG_FIELD_TRACE_ID: _LogField.ValueType  # 7
@@ -57,7 +57,7 @@ LOG_FIELD_SEVERITY: LogField.ValueType  # 3
 LOG_FIELD_PATTERN: LogField.ValueType  # 4
 """The pattern's id, as a decimal string; AggregateGroup.text holds the masked text."""
 LOG_FIELD_TEMPLATE: LogField.ValueType  # 5
-"""The template's id, as a decimal string. Not served yet: UNIMPLEMENTED."""
+"""The template's id, as a decimal string; AggregateGroup.text holds its text."""
 LOG_FIELD_MESSAGE: LogField.ValueType  # 6
 """LogRecord.message."""
 LOG_FIELD_TRACE_ID: LogField.ValueType  # 7
@@ -497,7 +497,7 @@ class AggregateGroup(_message.Message):
     value: _builtins.str
     """The value as text: severities as their number, pattern ids as decimals. Unset where a record lacks the attribute."""
     text: _builtins.str
-    """For patterns: the masked text. Empty for everything else."""
+    """For patterns and templates: the masked text. Empty for everything else."""
     def __init__(
         self,
         *,
@@ -1006,11 +1006,13 @@ class Pattern(_message.Message):
     template_id: _builtins.int
     """The template that the pattern belongs to; an id of a template that was joined to another one later stays valid."""
     pattern_count: _builtins.int
-    """Of a template: how many patterns it joins. 0 for a pattern."""
+    """Of a template: how many patterns with a selected record it joins. 0 for a pattern."""
     rate_per_second: _builtins.float
     """Selected records a second, over the time from the first to the last selected record of all patterns."""
     growth: _builtins.float
-    """How the second half of the selected time compares with the first: (late - early) / (late + early), -1 (only early) to 1 (only late)."""
+    """How the second half of the selected time compares with the first: (late - early) / (late + early), -1 (only early) to 1 (only late).
+    0 in a list that is neither ordered by growth nor asked for sparklines. Of an odd number of parts the middle one counts for neither half.
+    """
     @_builtins.property
     def count_by_severity(self) -> _containers.ScalarMap[_builtins.int, _builtins.int]:
         """Selected records by severity number."""
@@ -1125,7 +1127,7 @@ class GetPatternResponse(_message.Message):
     sparkline_end_unix_nano: _builtins.int
     """Where it ends."""
     variables_read_count: _builtins.int
-    """From how many records, the newest ones, `variables` was read. Less than the pattern's count when there are very many."""
+    """From how many records, the newest ones, `variables` was read: at most 10,000. Only the first 2,048 characters of each are."""
     @_builtins.property
     def pattern(self) -> Global___Pattern:
         """It, with a sparkline of `buckets` parts."""

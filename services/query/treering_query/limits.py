@@ -90,6 +90,27 @@ EMBED_TIMEOUT_S = 5.0
 MAX_PAGE_PATTERNS = 10_000
 """Patterns of one page."""
 
+MAX_SPARKLINE_PARTS = 240
+"""Parts of time in a sparkline of a list: more than a column of a screen shows."""
+
+MAX_DETAIL_PARTS = 1_000
+"""Parts of time of one pattern in depth: a wide screen's worth of points."""
+
+MAX_VARIABLE_RECORDS = 10_000
+"""Records, the newest ones, from which the values of a pattern's variables are read: 20 ms of matching."""
+
+MAX_PATTERN_VARIABLES = 64
+"""Variables of one pattern that are read, from the left: a message with more is data, not a sentence."""
+
+MAX_VARIABLE_VALUES = 1_000
+"""Values of one variable in an answer."""
+
+MAX_LISTED_MEMBERS = 1_000
+"""Patterns of a template in an answer."""
+
+MAX_LISTED_SERVICES = 100
+"""Services that are named of one template."""
+
 MAX_TEMPLATE_PATTERNS = 200_000
 """Patterns that are joined into templates, expired ones of living templates included: two seconds of work and 100 MB. Each one beyond is a
 template by itself."""

@@ -1,52 +1,60 @@
-"""ListPatterns: patterns with their counts, a page at a time.
+"""ListPatterns: patterns or templates with their counts, a page at a time.
 
-A page token is the place of the last pattern that was given, not a number of rows, so that patterns which appear meanwhile neither
-repeat nor hide others. It fits the order and the filter it was made for, and is refused with another.
+Everything is counted once, by pattern and severity; the page, its order and its details come from these counts. Records are read only
+where the filter is of more than the statistics know, and for what changes over time: sparkline and growth.
+
+A page token is the place of the last entry that was given, not a number of rows, so that patterns which appear meanwhile neither
+repeat nor hide others. It fits the question that it was made for, and is refused with another.
 """
 
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import xxhash
 
 from treering.v1 import query_pb2 as pb
 from treering_query import filters, limits
 from treering_query.filters import Predicate
-from treering_query.pattern_counts import counts_sql
+from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
+from treering_query.pattern_series import Span, growth, series
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
 
 _DEFAULT_PAGE = 50
 
+_HALVES = 2
+"""Parts of the span that growth compares."""
+
 _KEYS = {
     pb.PATTERN_ORDER_COUNT: "-count",
     pb.PATTERN_ORDER_RARITY: "count",
     pb.PATTERN_ORDER_NEWEST: "-epoch_ns(first_time)",
     pb.PATTERN_ORDER_LAST_SEEN: "-epoch_ns(last_time)",
+    pb.PATTERN_ORDER_GROWTH: "-round(1e9 * (late - early) / greatest(late + early, 1))",
 }
 """What ascends, by order."""
 
 _PAGE = """
-with selected as (
-    select pattern_id, severity, sum(count)::bigint as n, min(first_time) as first_time, max(last_time) as last_time
-    from ({counts}) group by pattern_id, severity
-), totals as (
-    select pattern_id, sum(n)::bigint as count, min(first_time) as first_time, max(last_time) as last_time,
-        list(severity) as severities, list(n) as severity_counts
-    from selected group by pattern_id
-), keyed as (select *, ({key})::bigint as key, count(*) over () as total_count from totals)
-select keyed.*, service, text, example from keyed join _patterns using (pattern_id)
-where {after} order by key, pattern_id limit {limit}
+with totals as (
+    select {unit} as id, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time {growth}
+    from {counted} group by id
+), keyed as (
+    select *, ({key})::bigint as key, count(*) over () as total_count, min(first_time) over () as first, max(last_time) over () as last
+    from totals
+)
+from keyed where {after} order by key, id limit {limit}
 """
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a page ends: the key of the order, and the pattern's id among equals."""
+    """Where a page ends: the key of the order, and the id among equals."""
 
     key: int
     pattern_id: int
@@ -58,44 +66,75 @@ class Plan:
 
     predicate: Predicate
     order: pb.PatternOrder.ValueType
+    unit: pb.PatternUnit.ValueType
     page_size: int
+    sparkline_parts: int
     after: Place | None
     fingerprint: str
 
     def answer(self, snapshot: Snapshot) -> pb.ListPatternsResponse:
         """The page. Blocks: runs on a thread of the store."""
-        after = "(key, pattern_id) > ($key::bigint, $last::ubigint)" if self.after else "true"
-        sql = _PAGE.format(counts=counts_sql(self.predicate), key=_KEYS[self.order], after=after, limit=self.page_size + 1)
-        place = {"key": self.after.key, "last": self.after.pattern_id} if self.after else {}
-        table = snapshot.query(sql, {**self.predicate.parameters, **place}, within=self.predicate)
+        snapshot.register("_counted", count(snapshot, self.predicate))
+        if self.order == pb.PATTERN_ORDER_GROWTH:
+            snapshot.register("_halves", self._halves(snapshot))
+        table = self._page(snapshot)
         page = table.slice(0, self.page_size)
+        if not page.num_rows:
+            return pb.ListPatternsResponse(seen=snapshot.seen)
+        first, last = (nanoseconds(page.column(name))[0] for name in ("first", "last"))
+        span = Span.of(self.predicate, first, last, self.sparkline_parts or _HALVES)
+        ids = page.column("id").to_pylist()
+        entries = describe(snapshot, self.unit, ids, (last - first) / 1e9)
+        self._add_times(snapshot, span, entries, page)
         return pb.ListPatternsResponse(
-            patterns=_patterns(page),
+            patterns=[entry.pattern for entry in entries],
             next_page_token=self._token(page) if table.num_rows > self.page_size else "",
-            total_count=table.column("total_count")[0].as_py() if table.num_rows else 0,
+            total_count=page.column("total_count")[0].as_py(),
             seen=snapshot.seen,
+            sparkline_start_unix_nano=span.start if self.sparkline_parts else 0,
+            sparkline_end_unix_nano=span.end if self.sparkline_parts else 0,
         )
 
+    def _page(self, snapshot: Snapshot) -> pa.Table:
+        after = "(key, id) > ($key::bigint, $last::ubigint)" if self.after else "true"
+        by_growth = self.order == pb.PATTERN_ORDER_GROWTH
+        joined = " join _halves using (pattern_id)" if by_growth else ""
+        if self.unit == pb.PATTERN_UNIT_TEMPLATE:
+            joined += " join _patterns using (pattern_id)"
+        # Halves are of a pattern, counts of a pattern and severity: each half counts once, with the first severity.
+        halves = ", sum(early) filter (where leads)::bigint as early, sum(late) filter (where leads)::bigint as late" if by_growth else ""
+        leads = "(select *, row_number() over (partition by pattern_id order by severity) = 1 as leads from _counted) as _counted"
+        sql = _PAGE.format(
+            unit=UNITS[self.unit],
+            growth=halves,
+            counted=(leads if by_growth else "_counted") + joined,
+            key=_KEYS[self.order],
+            after=after,
+            limit=self.page_size + 1,
+        )
+        return snapshot.query(sql, {"key": self.after.key, "last": self.after.pattern_id} if self.after else {})
+
+    def _halves(self, snapshot: Snapshot) -> pa.Table:
+        """Records of each pattern in the first and in the second half of the selected time."""
+        counted = by_pattern(snapshot)
+        times = [nanoseconds(counted.column(name)) for name in ("first_time", "last_time")]
+        span = Span.of(self.predicate, min(times[0], default=0), max(times[1], default=0), _HALVES)
+        found = series(snapshot, self.predicate, span, counted)
+        halves = np.array(list(found.values()), np.int64).reshape(-1, _HALVES)
+        return pa.table({"pattern_id": pa.array(list(found), pa.uint64()), "early": halves[:, 0], "late": halves[:, 1]})
+
+    def _add_times(self, snapshot: Snapshot, span: Span, entries: Sequence[Entry], page: pa.Table) -> None:
+        if self.sparkline_parts:
+            for entry, counts in zip(entries, over_time(snapshot, self.predicate, span, entries), strict=True):
+                entry.pattern.sparkline.extend(counts.tolist())
+                entry.pattern.growth = growth(counts)
+        if self.order == pb.PATTERN_ORDER_GROWTH:
+            for entry, key in zip(entries, page.column("key").to_pylist(), strict=True):
+                entry.pattern.growth = -key / 1e9
+
     def _token(self, page: pa.Table) -> str:
-        place = [page.column(name)[-1].as_py() for name in ("key", "pattern_id")]
+        place = [page.column(name)[-1].as_py() for name in ("key", "id")]
         return base64.urlsafe_b64encode(json.dumps([self.fingerprint, *place]).encode()).decode()
-
-
-def plan(request: pb.ListPatternsRequest) -> Plan:
-    """Checks a request.
-
-    Raises:
-        ServiceError: INVALID_FIELD, naming the field and what to do.
-    """
-    order = request.order or pb.PATTERN_ORDER_COUNT
-    if order not in _KEYS:
-        raise invalid_field("order", f"{order} is no order; they are 1 (count) to 4 (last seen)")
-    if request.page_size > limits.MAX_PAGE_PATTERNS:
-        raise invalid_field("page_size", f"{request.page_size} is over {limits.MAX_PAGE_PATTERNS}; page", limit=limits.MAX_PAGE_PATTERNS)
-    predicate = filters.where(request.filter)
-    fingerprint = xxhash.xxh3_64_hexdigest(request.filter.SerializeToString(deterministic=True) + bytes([order]))
-    after = _place(request.page_token, fingerprint) if request.page_token else None
-    return Plan(predicate, order, request.page_size or _DEFAULT_PAGE, after, fingerprint)
 
 
 def _place(token: str, fingerprint: str) -> Place:
@@ -105,24 +144,25 @@ def _place(token: str, fingerprint: str) -> Place:
     except (binascii.Error, ValueError, TypeError):
         raise invalid_field("page_token", "not a token of this server; begin again without one") from None
     if found != fingerprint:
-        raise invalid_field("page_token", "made for another filter or order; repeat those, or begin again without one")
+        raise invalid_field("page_token", "made for another filter, order or unit; repeat those, or begin again without one")
     return place
 
 
-def _patterns(table: pa.Table) -> list[pb.Pattern]:
-    names = ("pattern_id", "service", "text", "example", "count", "severities", "severity_counts")
-    columns = [table.column(name).to_pylist() for name in names]
-    times = [nanoseconds(table.column(name)) for name in ("first_time", "last_time")]
-    return [
-        pb.Pattern(
-            pattern_id=pattern_id,
-            service=service,
-            text=text,
-            example=example,
-            count=count,
-            first_time_unix_nano=first,
-            last_time_unix_nano=last,
-            count_by_severity=dict(zip(severities, counts, strict=True)),
-        )
-        for pattern_id, service, text, example, count, severities, counts, first, last in zip(*columns, *times, strict=True)
-    ]
+def plan(request: pb.ListPatternsRequest) -> Plan:
+    """Checks a request.
+
+    Raises:
+        ServiceError: INVALID_FIELD, naming the field and what to do.
+    """
+    order, unit = request.order or pb.PATTERN_ORDER_COUNT, request.unit or pb.PATTERN_UNIT_PATTERN
+    if order not in _KEYS:
+        raise invalid_field("order", f"{order} is no order; they are 1 (count) to 5 (growth)")
+    if unit not in UNITS:
+        raise invalid_field("unit", f"{unit} is no unit; they are 1 (pattern) and 2 (template)")
+    if request.page_size > limits.MAX_PAGE_PATTERNS:
+        raise invalid_field("page_size", f"{request.page_size} is over {limits.MAX_PAGE_PATTERNS}; page", limit=limits.MAX_PAGE_PATTERNS)
+    check_parts("sparkline_buckets", request.sparkline_buckets, limits.MAX_SPARKLINE_PARTS)
+    predicate = filters.where(request.filter)
+    fingerprint = xxhash.xxh3_64_hexdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
+    after = _place(request.page_token, fingerprint) if request.page_token else None
+    return Plan(predicate, order, unit, request.page_size or _DEFAULT_PAGE, request.sparkline_buckets, after, fingerprint)

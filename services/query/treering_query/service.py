@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates, digest, export, pattern_list, tail
+from treering_query import aggregates, digest, export, pattern_detail, pattern_list, tail
 from treering_query import context as context_of
 from treering_query.export import Export
 from treering_query.search.searcher import Searcher
@@ -58,6 +58,13 @@ class QueryServicer(QueryServiceServicer):
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
         """Patterns with their counts, a page at a time."""
         plan = pattern_list.plan(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        with self._store.snapshot() as snapshot:
+            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+
+    async def GetPattern(self, request: pb.GetPatternRequest, context: "Context") -> pb.GetPatternResponse:
+        """One pattern or template in depth."""
+        plan = pattern_detail.plan(request)
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
