@@ -13,7 +13,8 @@ from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.embed_client import EmbedClient
+from treering_query.embed_client import EmbedClient, EmbedUnavailable
+from treering_query.meaning import Meaning, Scorer
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -23,6 +24,15 @@ from treering_query.store.engine import Engine
 from treering_query.store.store import HotBounds, Store
 from treering_runtime.server import Server
 
+
+class Away:
+    """An embed service that does not answer."""
+
+    async def score(self, texts, min_positions, timeout_s):
+        raise EmbedUnavailable("embed does not answer")
+
+
+AWAY = Away()
 ARRIVAL = 1_800_000_000_000_000_000
 MIB = 1024 * 1024
 
@@ -79,9 +89,9 @@ def open_store(tmp_path):
 @pytest.fixture
 def open_sql():
     @asynccontextmanager
-    async def opened(store: Store, directory: Path, **changes) -> AsyncIterator[SqlRunner]:
+    async def opened(store: Store, directory: Path, scorer: Scorer = AWAY, **changes) -> AsyncIterator[SqlRunner]:
         bounds = {"running": 2, "waiting": 4, "memory_bytes": 256 * MIB, "threads": 2, "result_bytes": 16 * MIB} | changes
-        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds))
+        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds), Meaning(scorer))
         await runner.open()
         try:
             yield runner

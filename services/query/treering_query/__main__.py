@@ -5,6 +5,7 @@ import sys
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
 from treering_query.embed_client import EmbedClient
+from treering_query.meaning import Meaning
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -30,11 +31,11 @@ async def serve(settings: QuerySettings) -> None:
     engine = Engine.from_settings(settings)
     store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)
     await store.open()
-    sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings))
+    embed = EmbedClient(settings.embed_address)
+    sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings), Meaning(embed))
     await sql.open()
     StoreMetrics(store, registry)
     metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
-    embed = EmbedClient(settings.embed_address)
     keeper = Keeper.from_settings(store, settings, embed.forget)
     front = server.Server(settings.listen, SERVICES, registry)
     add_QueryServiceServicer_to_server(QueryServicer(store, sql, Status(store, settings), Searcher(store, embed)), front.grpc)
@@ -44,9 +45,9 @@ async def serve(settings: QuerySettings) -> None:
     await server.until_signalled()
     await front.stop(settings.drain_seconds)
     await keeper.close()
-    await embed.close()
     metrics.close()
     await sql.close()
+    await embed.close()
     await store.close()
     engine.close()
     directory.close()

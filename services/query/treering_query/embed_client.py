@@ -4,9 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import grpc
+import numpy as np
+import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
-from treering.v1.embed_pb2 import ForgetPatternsRequest, PatternIdSet, SearchPatternsRequest, SearchPatternsResponse
+from treering.v1.embed_pb2 import (
+    ForgetPatternsRequest,
+    PatternIdSet,
+    ScorePatternsRequest,
+    ScorePatternsResponse,
+    SearchPatternsRequest,
+    SearchPatternsResponse,
+)
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_runtime.limits import MAX_MESSAGE_BYTES
@@ -54,6 +63,15 @@ class MeaningAnswer:
     mask_version: int
 
 
+@dataclass(frozen=True)
+class PatternScores:
+    """Pattern ids in any order, for each text a score 0..1 of each of them, and the masking rules that the ids follow."""
+
+    pattern_ids: npt.NDArray[np.uint64]
+    scores: tuple[npt.NDArray[np.float32], ...]
+    mask_version: int
+
+
 class EmbedClient:
     """A client of the embed service at one address, host:port. Connects when it is first asked, and again whenever it must."""
 
@@ -74,6 +92,19 @@ class EmbedClient:
             raise _explained(error, timeout_s) from error
         scores = {score.pattern_id: score.score for score in response.scores}
         return MeaningAnswer(scores, response.pending_count, response.mask_version)
+
+    async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> PatternScores:
+        """Scores of every pattern against each text.
+
+        Raises:
+            EmbedUnavailable: It does not answer in time, is starting, overloaded, or failed.
+        """
+        request = ScorePatternsRequest(texts=texts, min_positions=min_positions)
+        try:
+            slices = [part async for part in self._stub.ScorePatterns(request, timeout=timeout_s)]
+        except grpc.aio.AioRpcError as error:
+            raise _explained(error, timeout_s) from error
+        return _put_together(slices, len(texts))
 
     async def forget(self, pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         """Forgets patterns that have no record below some positions any more.
@@ -102,6 +133,12 @@ def _request(query: MeaningQuery) -> SearchPatternsRequest:
     if query.restrict_to is not None:
         request.restrict_to.CopyFrom(PatternIdSet(pattern_ids=query.restrict_to))
     return request
+
+
+def _put_together(slices: Sequence[ScorePatternsResponse], texts: int) -> PatternScores:
+    ids = np.concatenate([np.array(part.pattern_ids, np.uint64) for part in slices])
+    scores = [np.concatenate([np.array(part.texts[number].scores, np.float32) for part in slices]) for number in range(texts)]
+    return PatternScores(ids, tuple(scores), slices[0].mask_version)
 
 
 _WORDS = {

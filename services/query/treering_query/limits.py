@@ -45,6 +45,12 @@ DEFAULT_SQL_TIMEOUT_MS = 30_000
 MAX_SQL_TIMEOUT_MS = 600_000
 """Longest time of a SQL query in milliseconds: it holds its segments and its process for so long."""
 
+MAX_SQL_TEXTS = 16
+"""Texts that one SQL query asks the meaning of: embed scores as many together, each a pass over the whole index."""
+
+MAX_ABOUT_CHARACTERS = 1_000
+"""Length of a text that records are about, in characters: the model reads about the first 128 words."""
+
 MAX_GROUP_BY = 8
 """Things that one aggregate groups by."""
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import queue
 import re
 import resource
 import signal
@@ -13,7 +14,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from treering_query.sql import gate, wire
+from treering_query.sql import gate, scores, wire
+from treering_query.sql.refusal import Refused
 from treering_query.store.relation import user_logs_view
 from treering_query.store.shared_arrow import map_arrow
 
@@ -47,10 +49,9 @@ def run(sock: socket.socket) -> None:
     try:
         request, descriptors = wire.receive_request(sock)
         _limit(request, descriptors)
-        _leash(sock)
-        answer = _answer(sock, request, descriptors)
+        answer = _answer(sock, request, descriptors, _leash(sock))
         wire.send(sock, wire.SUMMARY, json.dumps(answer).encode())
-    except gate.Refused as refused:
+    except Refused as refused:
         _fail(sock, refused.reason, refused.message, _place(request.query, refused.location))
     except (duckdb.OutOfMemoryException, MemoryError):
         _fail(sock, "SQL_LIMIT", "the query needs more memory than it may have; narrow it or group by less", {"limit": "memory"})
@@ -93,26 +94,32 @@ def _address_space() -> int:
         return 4 * 1024**3
 
 
-def _leash(sock: socket.socket) -> None:
-    """Ends the process when the parent closes its end: the caller went away, or the parent itself."""
+def _leash(sock: socket.socket) -> queue.Queue[int]:
+    """Ends the process when the parent closes its end: the caller went away, or the parent itself. Until then, what the parent sends."""
+    sent: queue.Queue[int] = queue.Queue()
 
     def watch() -> None:
-        sock.recv(1)
+        while (descriptor := wire.receive_scores(sock)) is not None:
+            sent.put(descriptor)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    return sent
 
 
-def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int]) -> dict[str, object]:
+def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], sent: queue.Queue[int]) -> dict[str, object]:
     os.chdir(request.directory)
     connection = _open(request)
-    gate.check(connection, request.query)
+    texts = gate.check(connection, request.query)
     tables = [map_arrow(descriptor) for descriptor in descriptors]
     if request.has_patterns:
         connection.register("_patterns", tables.pop())
         connection.execute("create view patterns as from _patterns")
     connection.register("_hot", pa.concat_tables(tables))
     connection.execute(user_logs_view(request.files))
+    if texts:
+        wire.send(sock, wire.TEXTS, json.dumps(texts).encode())
+        scores.define(connection, texts, map_arrow(sent.get()))
     _lock(connection, request)
     try:
         reader = connection.sql(request.query).to_arrow_reader(_BATCH_ROWS)
@@ -184,10 +191,14 @@ def _stream(sock: socket.socket, reader: pa.RecordBatchReader, request: wire.Req
 
 
 def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The reader's batches; errors of the query come as DuckDB's own."""
-    for batch in reader:
-        if batch.num_rows:
-            yield batch
+    """The reader's batches; errors of the query come as DuckDB's own, which Arrow passes on as errors of reading."""
+    try:
+        for batch in reader:
+            if batch.num_rows:
+                yield batch
+    except (pa.ArrowException, OSError) as error:
+        text = str(error)
+        raise (duckdb.OutOfMemoryException if text.startswith("Out of Memory Error") else duckdb.Error)(text) from error
 
 
 def _fail(sock: socket.socket, reason: str, message: str, metadata: dict[str, str]) -> None:
@@ -214,7 +225,7 @@ def _explain(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnect
         return "SQL_NOT_ALLOWED", "only the tables logs and patterns can be read", {}
     if kind in _OF_OURS:
         return "INTERNAL", f"{kind} Error", {}
-    return "SQL_ERROR", f"{kind} Error: {message}", place or _place_when_explained(connection, query)
+    return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", place or _place_when_explained(connection, query)
 
 
 def _place_when_explained(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:

@@ -8,9 +8,12 @@ settings and writing are also out of reach for what would slip through it.
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import duckdb
+
+from treering_query import limits
+from treering_query.sql.refusal import Refused, location
+from treering_query.sql.texts import text_of
 
 TABLES = ("logs", "patterns")
 """What can be read."""
@@ -27,17 +30,8 @@ _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*([a-zA-Z_]+)", r
 _NAME = re.compile(r"\w+")
 
 
-@dataclass
-class Refused(Exception):  # noqa: N818 - an outcome, not a fault
-    """A statement that is not run. `reason` is a name of `ErrorReason`; `location` a byte offset in the statement, if known."""
-
-    reason: str
-    message: str
-    location: int | None = None
-
-
-def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
-    """Returns if the statement may run.
+def check(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
+    """Returns if the statement may run: the texts that it asks the meaning of, each once.
 
     Raises:
         Refused: SQL_ERROR when it cannot be parsed, SQL_NOT_ALLOWED otherwise.
@@ -51,7 +45,7 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> None:
         raise Refused("SQL_ERROR", "the query is empty; write one SELECT")
     if len(statements) > 1:
         raise Refused("SQL_NOT_ALLOWED", f"only a single SELECT is allowed; these are {len(statements)} statements")
-    _Walk(statements[0]).check()
+    return _Walk(statements[0]).check()
 
 
 def _not_select(tree: dict[str, str], statement: str) -> Refused:
@@ -70,12 +64,19 @@ class _Walk:
         self._tree = tree
         self._own_tables = {name.lower() for name in self._names_of_ctes()}
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
+        texts: dict[str, None] = {}
         for node in self._nodes():
             _check_kind(node)
             _check_function(node)
             if node.get("type") == "BASE_TABLE":
                 self._check_table(node)
+            if (text := text_of(node)) is not None:
+                texts[text] = None
+            if len(texts) > limits.MAX_SQL_TEXTS:
+                message = f"meaning and about are asked of more than {limits.MAX_SQL_TEXTS} texts; ask for the others in a second query"
+                raise Refused("SQL_ERROR", f"Binder Error: {message}", location(node))
+        return list(texts)
 
     def _nodes(self) -> Iterator[dict[str, object]]:
         waiting = [self._tree]
@@ -100,29 +101,29 @@ class _Walk:
         qualified = node.get("qualified_name")
         path = qualified.get("path") if isinstance(qualified, dict) else None
         name = str(node.get("table_name", ""))
-        location = _location(node)
+        place = location(node)
         if path not in ([name], ["main", name]) or not _NAME.fullmatch(name):
-            raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {" and ".join(TABLES)} can be read', location)
+            raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {" and ".join(TABLES)} can be read', place)
         if name.lower() not in TABLES and name.lower() not in self._own_tables:
             message = f"Catalog Error: Table with name {name} does not exist! The tables are {' and '.join(TABLES)}"
-            raise Refused("SQL_ERROR", message, location)
+            raise Refused("SQL_ERROR", message, place)
         if "at_clause" in node:
-            raise Refused("SQL_NOT_ALLOWED", "AT is not allowed: the tables have one version", location)
+            raise Refused("SQL_NOT_ALLOWED", "AT is not allowed: the tables have one version", place)
 
 
 def _check_kind(node: dict[str, object]) -> None:
     kind = node.get("type")
     if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
         what = kind.removesuffix("_NODE").removesuffix("_QUERY")
-        raise Refused("SQL_NOT_ALLOWED", f"only reading is allowed; this holds a {what}", _location(node))
+        raise Refused("SQL_NOT_ALLOWED", f"only reading is allowed; this holds a {what}", location(node))
     if kind == "VALUE_PARAMETER":
-        raise Refused("SQL_NOT_ALLOWED", "parameters are not allowed; write the value", _location(node))
+        raise Refused("SQL_NOT_ALLOWED", "parameters are not allowed; write the value", location(node))
     if kind == "SHOW_REF" and (node.get("show_type") not in {"DESCRIBE", "SUMMARY"} or "table_name" in node):
-        raise Refused("SQL_NOT_ALLOWED", f"SHOW is not allowed; the tables are {' and '.join(TABLES)}: DESCRIBE logs", _location(node))
+        raise Refused("SQL_NOT_ALLOWED", f"SHOW is not allowed; the tables are {' and '.join(TABLES)}: DESCRIBE logs", location(node))
     sources = [node.get("from_table"), *((node.get("left"), node.get("right")) if kind == "JOIN" else ())]
     for source in sources:
         if isinstance(source, dict) and source.get("type") not in _SOURCES:
-            raise Refused("SQL_NOT_ALLOWED", f"reading from {source.get('type')} is not allowed", _location(source))
+            raise Refused("SQL_NOT_ALLOWED", f"reading from {source.get('type')} is not allowed", location(source))
 
 
 def _check_function(node: dict[str, object]) -> None:
@@ -131,12 +132,7 @@ def _check_function(node: dict[str, object]) -> None:
         name = str(function.get("function_name", "")).lower() if isinstance(function, dict) else ""
         if name not in _TABLE_FUNCTIONS:
             message = f"the table function {name} is not allowed; allowed are {', '.join(sorted(_TABLE_FUNCTIONS))}"
-            raise Refused("SQL_NOT_ALLOWED", message, _location(node))
+            raise Refused("SQL_NOT_ALLOWED", message, location(node))
     name = str(node.get("function_name", "")).lower()
     if _REFUSED_FUNCTIONS.fullmatch(name):
-        raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", _location(node))
-
-
-def _location(node: dict[str, object]) -> int | None:
-    location = node.get("query_location")
-    return location if isinstance(location, int) and location >= 0 else None
+        raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", location(node))

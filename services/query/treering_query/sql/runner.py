@@ -16,8 +16,10 @@ import structlog
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import Position
 from treering_query import limits
 from treering_query.admission import Admission, timed_out
+from treering_query.meaning import Meaning
 from treering_query.settings import QuerySettings
 from treering_query.sql import wire
 from treering_query.store.hot import LOGS_SCHEMA
@@ -62,6 +64,8 @@ class SqlQuery:
     text: str
     max_rows: int
     timeout_s: float
+    min_positions: Sequence[Position] = ()
+    """What the store includes already, and what the index must when meaning is asked for."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,12 @@ class SqlRunner:
         store: What is asked.
         segments: The directory of the segments' files.
         bounds: Limits of each query and of all together.
+        meaning: Scores the texts of `meaning()` and `about()`.
     """
 
-    def __init__(self, store: Store, segments: Path, bounds: SqlBounds) -> None:
+    def __init__(self, store: Store, segments: Path, bounds: SqlBounds, meaning: Meaning) -> None:
         self._store = store
+        self._meaning = meaning
         self._segments = segments
         self._bounds = bounds
         self._admission = Admission("sql", bounds.running, bounds.waiting)
@@ -135,14 +141,14 @@ class SqlRunner:
             problem = f"{request.timeout_ms} is over {limits.MAX_SQL_TIMEOUT_MS}; ask for less"
             raise invalid_field("timeout_ms", problem, limit=limits.MAX_SQL_TIMEOUT_MS)
         timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
-        return SqlQuery(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s)
+        return SqlQuery(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
 
     async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncIterator[pb.ExecuteSqlResponse]:
         """The pieces of the result, then the summary. Closing the iterator ends the query's process.
 
         Raises:
             ServiceError: SQL_ERROR, SQL_NOT_ALLOWED, SQL_LIMIT, OVERLOADED, TIMED_OUT; STORE_DAMAGED when it names `logs` and a segment is
-                damaged.
+                damaged; PEER_UNAVAILABLE when it asks for meaning and embed does not answer.
         """
         started = time.monotonic()
         end = End.of(started, query.timeout_s, time_remaining_s)
@@ -153,24 +159,37 @@ class SqlRunner:
                 patterns = await self._patterns(snapshot, query, end.left())
                 child = await self._begin(snapshot, query, [segment.path.name for segment in segments], patterns, end.left())
                 try:
-                    async for kind, body in _messages(child, end):
-                        if kind == wire.ARROW:
-                            yield pb.ExecuteSqlResponse(arrow_ipc=body)
-                        else:
-                            yield await self._last(kind, body, snapshot, started)
-                            return
+                    async for part in self._parts(child, snapshot, query, end):
+                        if part.HasField("summary"):
+                            part.summary.elapsed_ms = round((time.monotonic() - started) * 1000)
+                        yield part
                 finally:
                     await child.close()
-        raise end.reason()
 
     async def _patterns(self, snapshot: Snapshot, query: SqlQuery, timeout_s: float) -> SharedArrow | None:
         if not _PATTERNS.search(query.text):
             return None
         return await self._store.run(snapshot, lambda taken: SharedArrow(taken.query("from patterns")), timeout_s)
 
-    async def _last(self, kind: bytes, body: bytes, snapshot: Snapshot, started: float) -> pb.ExecuteSqlResponse:
+    async def _parts(self, child: "_Child", snapshot: Snapshot, query: SqlQuery, end: End) -> AsyncIterator[pb.ExecuteSqlResponse]:
+        missing = ""
+        async for kind, body in _messages(child, end):
+            if kind == wire.ARROW:
+                yield pb.ExecuteSqlResponse(arrow_ipc=body)
+            elif kind == wire.TEXTS:
+                meant = await self._meaning.of(json.loads(body), query.min_positions, end.left())
+                missing = meant.missing_in(snapshot.view)
+                child.give(SharedArrow(meant.table()))
+            else:
+                summary = await self._summary(kind, body, snapshot)
+                summary.degraded_because = missing
+                yield pb.ExecuteSqlResponse(summary=summary)
+                return
+        raise end.reason()
+
+    async def _summary(self, kind: bytes, body: bytes, snapshot: Snapshot) -> pb.SqlSummary:
         try:
-            return _last(kind, body, snapshot, started)
+            return _summary(kind, body, snapshot)
         except RuntimeError as error:
             damage = await self._store.find_damage(snapshot)
             raise damage or error from error
@@ -250,15 +269,22 @@ class Zygote:
 class _Child:
     """The open stream of one child's answer; keeps the shared tables until it is closed."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tables: list[SharedArrow]) -> None:
+    def __init__(self, sock: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tables: list[SharedArrow]) -> None:
         self.reader = reader
+        self._sock = sock
         self._writer = writer
         self._tables = tables
 
     @classmethod
     async def open(cls, sock: socket.socket, tables: list[SharedArrow]) -> "_Child":
         reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_MAX_PIECE_BYTES)
-        return cls(reader, writer, tables)
+        return cls(sock, reader, writer, tables)
+
+    def give(self, scores: SharedArrow) -> None:
+        """Answers its question for scores."""
+        self._tables.append(scores)
+        with suppress(BrokenPipeError, ConnectionResetError):  # it ended; the end of its stream says the same
+            wire.send_scores(self._sock, scores.descriptor)
 
     async def close(self) -> None:
         """Ends the child, if it still runs."""
@@ -281,12 +307,11 @@ async def _messages(child: _Child, end: End) -> AsyncIterator[tuple[bytes, bytes
         raise end.reason() from None
 
 
-def _last(kind: bytes, body: bytes, snapshot: Snapshot, started: float) -> pb.ExecuteSqlResponse:
+def _summary(kind: bytes, body: bytes, snapshot: Snapshot) -> pb.SqlSummary:
+    """What the child said last."""
     said = json.loads(body)
     if kind == wire.SUMMARY:
-        elapsed = round((time.monotonic() - started) * 1000)
-        summary = pb.SqlSummary(row_count=said["row_count"], truncated=said["truncated"], elapsed_ms=elapsed, seen=snapshot.seen)
-        return pb.ExecuteSqlResponse(summary=summary)
+        return pb.SqlSummary(row_count=said["row_count"], truncated=said["truncated"], seen=snapshot.seen)
     if said["reason"] == "INTERNAL":
         raise RuntimeError(f"SQL child: {said['message']}")
     raise ServiceError(ErrorReason.Value(f"ERROR_REASON_{said['reason']}"), said["message"], metadata=said["metadata"])

@@ -2,7 +2,8 @@
 
 Parent to zygote: one byte with one descriptor, the child's end of a socket pair. Parent to child over that socket:
 a request (length and JSON; the descriptors of shared Arrow tables travel with the length). Child to parent: messages of kind, length
-and body; the last one is a summary or an error. When the parent closes its end, the child ends itself.
+and body; the last one is a summary or an error. A message may name texts: the parent answers it with one byte and the descriptor of their
+scores. When the parent closes its end, the child ends itself.
 """
 
 import json
@@ -15,6 +16,8 @@ HEADER = struct.Struct("<cI")
 
 ARROW = b"A"
 """A piece of the Arrow IPC stream."""
+TEXTS = b"T"
+"""JSON [text, ...]: what the query asks the meaning of."""
 SUMMARY = b"S"
 """JSON {row_count, truncated}: the end of a result."""
 ERROR = b"E"
@@ -60,6 +63,17 @@ def receive_request(sock: socket.socket) -> tuple[Request, list[int]]:
         raise EOFError
     fields = json.loads(_exactly(sock, _LENGTH.unpack(head)[0]))
     return Request(**(fields | {"files": tuple(fields["files"])})), descriptors
+
+
+def send_scores(sock: socket.socket, descriptor: int) -> None:
+    """Answers TEXTS with a shared Arrow table, see `scores.define`."""
+    socket.send_fds(sock, [b"s"], [descriptor])
+
+
+def receive_scores(sock: socket.socket) -> int | None:
+    """Waits for the answer to TEXTS; None when the parent is gone."""
+    word, descriptors, _, _ = socket.recv_fds(sock, 1, 1)
+    return descriptors[0] if word else None
 
 
 def send(sock: socket.socket, kind: bytes, body: bytes) -> None:
