@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import duckdb
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -20,8 +21,15 @@ from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.status import Status
+from treering_query.store.damage import Damage
 from treering_query.store.engine import Engine
+from treering_query.store.hot import Chunk
+from treering_query.store.intake import Intake, unknown
+from treering_query.store.listing import listed
+from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import HotBounds, Store
+from treering_query.store.view import View
+from treering_query.templates import NO_TEMPLATES
 from treering_runtime.server import Server
 
 
@@ -133,3 +141,24 @@ def serving(open_store, open_sql, tmp_path):
                 await embed.close()
 
     return started
+
+
+@pytest.fixture(scope="module")
+def snapshot_of(tmp_path_factory):
+    """Snapshots of records in memory, each batch a chunk of its own."""
+    database = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
+    intake = Intake(tmp_path_factory.mktemp("intake") / "reading", {})
+
+    def make(*batches: list[LogRecord]) -> Snapshot:
+        chunks, patterns, known, offset = (), [], set(), 0
+        for batch in filter(None, batches):
+            taken, _ = intake.take(7, [_frame(offset, batch)], 0)
+            chunks = (*chunks, Chunk(taken.records))
+            patterns.append(listed(unknown(taken.patterns, known), NO_TEMPLATES))
+            known.update(taken.patterns.column("pattern_id").to_pylist())
+            offset += len(batch)
+        return Snapshot(View(active=chunks, patterns=tuple(patterns)), database.cursor, lambda: None, Damage())
+
+    yield make
+    intake.close()
+    database.close()

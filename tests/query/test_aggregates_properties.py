@@ -5,23 +5,13 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from treering.v1 import query_pb2 as pb
-from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
-from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import aggregates
-from treering_query.store.damage import Damage
-from treering_query.store.hot import Chunk
-from treering_query.store.intake import Intake, unknown
-from treering_query.store.listing import listed
-from treering_query.store.snapshot import Snapshot
-from treering_query.store.view import View
-from treering_query.templates import NO_TEMPLATES
 
 HOUR = 3_600_000_000_000
 BEGIN = int(datetime(2026, 10, 24, tzinfo=UTC).timestamp()) * 10**9  # the night after it, clocks in Europe go back
@@ -206,27 +196,6 @@ def test_answers_are_those_of_the_twin(snapshot_of, records, cut, chosen, group_
         response = aggregates.plan(request).answer(snapshot)
     assert same(as_dict(response), twin(request, records))
     assert not response.truncated
-
-
-@pytest.fixture(scope="module")
-def snapshot_of():
-    database = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
-    intake = Intake()
-
-    def make(*batches: list[LogRecord]) -> Snapshot:
-        chunks, patterns, known, offset = (), [], set(), 0
-        for batch in filter(None, batches):
-            payload = UploadLogsRequest(records=batch).SerializeToString()
-            frame = DeliveredFrame(first_offset=offset, record_count=len(batch), arrival_time_unix_nano=BEGIN, payload=payload)
-            taken = intake.take(7, [frame], 0)
-            chunks = (*chunks, Chunk(taken.records))
-            patterns.append(listed(unknown(taken.patterns, known), NO_TEMPLATES))
-            known.update(taken.patterns.column("pattern_id").to_pylist())
-            offset += len(batch)
-        return Snapshot(View(active=chunks, patterns=tuple(patterns)), database.cursor(), lambda: None, Damage())
-
-    yield make
-    database.close()
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])

@@ -5,7 +5,24 @@ import sys
 
 import typer
 
-from treering.cli import aggregate, config, context, export, patterns, quarantine, search, send, sql, status, store, tail, up, verify, wal
+from treering.cli import (
+    aggregate,
+    compare,
+    config,
+    context,
+    export,
+    patterns,
+    quarantine,
+    search,
+    send,
+    sql,
+    status,
+    store,
+    tail,
+    up,
+    verify,
+    wal,
+)
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
 from treering.cli.problems import REFUSED, Refusal, explain
@@ -28,6 +45,7 @@ app.command("sql")(with_groups(sql.sql))
 app.command("aggregate")(with_groups(aggregate.aggregate))
 app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
+app.command("compare")(with_groups(compare.compare))
 app.command("context")(with_groups(context.context))
 app.command("export")(with_groups(export.export))
 app.command("status")(with_groups(status.status))

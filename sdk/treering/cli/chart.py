@@ -6,9 +6,9 @@ WIDTH = 40
 _EIGHTHS = ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")
 
 
-def bar(value: float | None, largest: float) -> str:
-    """A bar as long as `value` is of `largest`, to an eighth of a character; anything above zero shows."""
+def bar(value: float | None, largest: float, width: int = WIDTH) -> str:
+    """A bar as long as `value` is of `largest`, in at most `width` characters, to an eighth of one; anything above zero shows."""
     if not value or largest <= 0:
         return ""
-    eighths = max(1, round(WIDTH * 8 * abs(value) / largest))
+    eighths = max(1, round(width * 8 * abs(value) / largest))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]

@@ -66,15 +66,15 @@ class Selecting:
     contains: Annotated[str, _option("--contains", help="Only messages with this text, upper and lower case alike.")] = ""
     trace_id: Annotated[str, _option("--trace-id", help="Only this trace: 32 hex digits.")] = ""
 
-    def filter(self) -> "LogFilter":
-        """The filter of the options.
+    def filter(self, now: dt.datetime | None = None) -> "LogFilter":
+        """The filter of the options; durations are counted back from `now`.
 
         Raises:
             typer.BadParameter: An option has a value that is none.
         """
         from treering.selection import log_filter  # noqa: PLC0415 - start-up
 
-        now = dt.datetime.now(dt.UTC)
+        now = now or dt.datetime.now(dt.UTC)
         try:
             return log_filter(
                 since=time_of(self.since, now) if self.since else None,

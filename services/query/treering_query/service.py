@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates, digest, export, pattern_detail, pattern_list, tail
+from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail
 from treering_query import context as context_of
 from treering_query.export import Export
 from treering_query.search.searcher import Searcher
@@ -101,9 +101,12 @@ class QueryServicer(QueryServiceServicer):
         async for response in self._verifying.run():
             yield response
 
-    async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:  # noqa: ARG002
-        """Not served yet."""
-        raise not_implemented("ComparePatterns")
+    async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
+        """How the patterns of two selections differ."""
+        plan = compare.plan(request)
+        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        with self._store.snapshot() as snapshot:
+            return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
     def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:  # noqa: ARG002
         """Not served yet."""
