@@ -120,12 +120,23 @@ class AsyncClient:
         *,
         filter: LogFilter | None = None,  # noqa: A002 - the contract's name
         order: calls.PatternOrder = "count",
+        unit: calls.PatternUnit = "pattern",
+        sparkline_buckets: int = 0,
+        page_size: int = 1_000,
         timeout: float | None = None,  # noqa: ASYNC109 - as above
     ) -> AsyncIterator[query_pb2.Pattern]:
-        """Every pattern that the filter selects, page after page; `timeout` is for each page."""
+        """Every pattern or template that the filter selects, page after page; `timeout` is for each page. See `list_patterns`."""
         token = ""
         while True:
-            page = await self.list_patterns(filter=filter, order=order, page_size=1_000, page_token=token, timeout=timeout)
+            page = await self.list_patterns(
+                filter=filter,
+                order=order,
+                unit=unit,
+                sparkline_buckets=sparkline_buckets,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
+            )
             for pattern in page.patterns:
                 yield pattern
             token = page.next_page_token

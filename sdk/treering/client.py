@@ -121,12 +121,23 @@ class Client:
         *,
         filter: LogFilter | None = None,  # noqa: A002 - the contract's name
         order: calls.PatternOrder = "count",
+        unit: calls.PatternUnit = "pattern",
+        sparkline_buckets: int = 0,
+        page_size: int = 1_000,
         timeout: float | None = None,
     ) -> Iterator[query_pb2.Pattern]:
-        """Every pattern that the filter selects, page after page; `timeout` is for each page."""
+        """Every pattern or template that the filter selects, page after page; `timeout` is for each page. See `list_patterns`."""
         token = ""
         while True:
-            page = self.list_patterns(filter=filter, order=order, page_size=1_000, page_token=token, timeout=timeout)
+            page = self.list_patterns(
+                filter=filter,
+                order=order,
+                unit=unit,
+                sparkline_buckets=sparkline_buckets,
+                page_size=page_size,
+                page_token=token,
+                timeout=timeout,
+            )
             yield from page.patterns
             token = page.next_page_token
             if not token:

@@ -14,7 +14,10 @@ def aggregate(
     selecting: Selecting,
     connection: Connection,
     by: Annotated[
-        str, typer.Option(metavar="FIELD,...", help="Group by: service, environment, severity, pattern, message, trace_id or an attribute.")
+        str,
+        typer.Option(
+            metavar="FIELD,...", help="Group by: service, environment, severity, pattern, template, message, trace_id or an attribute."
+        ),
     ] = "",
     bucket: Annotated[str, typer.Option(metavar="DURATION", help="Length of a time bucket: 30s, 5m, 1h.")] = "",
     metric: Annotated[
@@ -50,8 +53,8 @@ def _row_json(row: Any, fields: list[str], metrics: list[str], *, bucketed: bool
     values: dict[str, Any] = {"bucket": rfc3339(row.bucket_start_unix_nano)} if bucketed else {}
     for name, group in zip(fields, row.groups, strict=True):
         values[name] = _group(name, group)
-        if name == "pattern":
-            values["pattern_text"] = group.text
+        if name in {"pattern", "template"}:
+            values[f"{name}_text"] = group.text
     for name, value in zip(metrics, row.values, strict=True):
         values[name] = _number(value)
     return values

@@ -11,6 +11,7 @@ from treering.cli import (
     config,
     context,
     export,
+    pattern,
     patterns,
     quarantine,
     search,
@@ -46,6 +47,7 @@ app.command("aggregate")(with_groups(aggregate.aggregate))
 app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
 app.command("compare")(with_groups(compare.compare))
+app.command("pattern")(with_groups(pattern.pattern))
 app.command("context")(with_groups(context.context))
 app.command("export")(with_groups(export.export))
 app.command("status")(with_groups(status.status))

@@ -1,4 +1,6 @@
-"""Bars of block characters."""
+"""Bars and lines of block characters."""
+
+from collections.abc import Sequence
 
 WIDTH = 40
 """The longest bar, in characters."""
@@ -12,3 +14,12 @@ def bar(value: float | None, largest: float, width: int = WIDTH) -> str:
         return ""
     eighths = max(1, round(width * 8 * abs(value) / largest))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]
+
+
+_HEIGHTS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(counts: Sequence[int]) -> str:
+    """A line as high as each count is of the largest one; a blank where there is none, and anything above zero shows."""
+    largest = max(counts, default=0)
+    return "".join(_HEIGHTS[(count * len(_HEIGHTS) - 1) // largest] if count else " " for count in counts)

@@ -53,6 +53,7 @@ def _as_json(found: Any) -> dict[str, Any]:
             "score": round(result.score, 6),
             "pattern": result.pattern,
             "pattern_id": str(result.pattern_id),
+            "template_id": str(result.template_id),
             "service": result.service,
             "count": result.count,
             "why": _why(result),
