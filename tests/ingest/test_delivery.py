@@ -1,6 +1,7 @@
 """Delivery against real sinks: the servicer that embed and query use, over real sockets."""
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 
 import pytest
@@ -204,13 +205,29 @@ async def test_a_log_that_lost_what_was_delivered_is_refused_at_the_start(runnin
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 2, 10)
         await until(lambda: process.deliveries[0].state.progress.next_offset == 20, process)
-        await asyncio.to_thread(process._note.write)
     for file in (tmp_path / "wal").glob("*.wal"):
         content = file.read_bytes()
         file.write_bytes(content[: content.rindex(b"TRFR")])
     with pytest.raises(StartError, match="ends at offset 10, but was delivered up to 20"):
         async with running():
             pass
+
+
+async def test_what_is_sent_is_noted_before_so_that_no_sink_is_ever_further_than_the_note(running, request_of, impatient, tmp_path):
+    noted = []
+
+    class Looks(Keeps):
+        async def deliver(self, log_id, frames, log_end_offset):
+            note = json.loads((tmp_path / "DELIVERED").read_text())
+            noted.append((frames[-1].first_offset + frames[-1].record_count, note["offset"]))
+            await super().deliver(log_id, frames, log_end_offset)
+
+    async with serving(Looks()) as address, running(sinks=f"sink={address}") as (process, stub):
+        for number in range(5):
+            end = (await upload(stub, request_of, number * 10, 1, 10, first_sequence=number + 1)).end_offset_exclusive
+            await until(lambda end=end: process.deliveries[0].state.progress.next_offset == end, process)
+    assert noted
+    assert [(end, note) for end, note in noted if note < end] == []
 
 
 async def test_a_new_log_is_not_held_to_the_note_of_an_old_one(running, tmp_path):

@@ -1,44 +1,53 @@
-"""A note of how far sinks hold the log, so that a log that lost its end is recognised before it gives an offset out twice."""
+"""A note of how far the log was sent to sinks, so that a log that lost its end is recognised before it gives an offset out twice."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
 
-from treering_ingest.delivery import SinkState
-from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import Log
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 
 _LOG = structlog.get_logger()
-_INTERVAL_S = 1.0
-"""Shortest time between two notes, seconds: each costs two syncs. A sink that is further than the note is noticed when it connects."""
+_SYNC_INTERVAL_S = 1.0
+"""How often the note is synced while it changes, seconds."""
+_BYTES = 96
+"""Size of the file: one sector, replaced by one write."""
 
 
 class DeliveredNote:
-    """The file `DELIVERED`: log and offset up to which some sink has received it.
+    """The file `DELIVERED`: log, and offset up to which some sink may have received it.
+
+    It is written before anything is sent, so that no sink is ever further than the note of a process that was killed. It is synced each
+    second only: after a power cut it may be that much behind, and then a sink that is further than the log is noticed when it connects.
 
     Args:
         path: The file.
         log: The open log.
-        sinks: Every configured sink.
+
+    Raises:
+        StartError: The log ends before what was sent of it; or the file cannot be used.
     """
 
-    def __init__(self, path: Path, log: Log, sinks: Sequence[SinkState]) -> None:
+    def __init__(self, path: Path, log: Log) -> None:
         self._path = path
         self._log = log
-        self._sinks = sinks
         self._offset = self._read()
+        self._check()
+        try:
+            write_atomically(path, self._content())
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StartError(f"{path} cannot be written: {error.strerror}; look at the disk, then start again") from error
+        self._unsynced = asyncio.Event()
+        self._failing = False
 
-    def check(self) -> None:
-        """Compares the note with the log.
-
-        Raises:
-            StartError: The log ends before what was delivered of it.
-        """
+    def _check(self) -> None:
         if self._offset > self._log.end_offset:
             raise StartError(
                 f"log {self._log.log_id:016x} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
@@ -55,24 +64,40 @@ class DeliveredNote:
         except (ValueError, KeyError, TypeError):
             raise StartError(f"{self._path} is damaged; delete it, if no sink complains of SINK_AHEAD afterwards all is well") from None
 
-    async def run(self, changed: Wakeup) -> None:
-        """Keeps the note up to date until cancelled."""
+    def _content(self) -> bytes:
+        return json.dumps({"log_id": f"{self._log.log_id:016x}", "offset": self._offset}).encode().ljust(_BYTES - 1) + b"\n"
+
+    def sending(self, end_offset: int) -> None:
+        """Notes that everything below an offset may be with a sink from now on. Costs a write without a sync."""
+        if end_offset <= self._offset:
+            return
+        self._offset = end_offset
+        with self._said():
+            os.pwrite(self._descriptor, self._content(), 0)
+        self._unsynced.set()
+
+    async def run(self) -> None:
+        """Syncs the note while it changes, until cancelled."""
         while True:
-            try:
-                await asyncio.to_thread(self.write)
-            except OSError as error:
+            await self._unsynced.wait()
+            self._unsynced.clear()
+            with self._said():
+                await asyncio.to_thread(os.fdatasync, self._descriptor)
+            await asyncio.sleep(_SYNC_INTERVAL_S)
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        """A disk that refuses the note must not stop delivery; it is said once."""
+        try:
+            yield
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
                 _LOG.warning("the note of what was delivered cannot be written", file=str(self._path), problem=str(error))
-            await asyncio.sleep(_INTERVAL_S)
-            while self._delivered() <= self._offset:
-                await changed.wait()
+            self._failing = True
 
-    def write(self) -> None:
-        """Writes the note if sinks are further than it."""
-        offset = self._delivered()
-        if offset > self._offset:
-            write_atomically(self._path, json.dumps({"log_id": f"{self._log.log_id:016x}", "offset": offset}).encode())
-            self._offset = offset
-
-    def _delivered(self) -> int:
-        """What sinks hold of this log; a sink that is ahead of it is another matter, and refused by its delivery."""
-        return max((sink.progress.next_offset for sink in self._sinks if not sink.ahead), default=0)
+    def close(self) -> None:
+        """Closes the file. A second call changes nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,7 @@ class Delivery:
         address: host:port.
         committer: Whose log is delivered; its `advanced` tells of new frames.
         changed: Fires whenever `state` changes.
+        sending: Is told the end of what is about to be sent, before it is.
         silence_s: Seconds without progress after which the sink counts as hung.
         window_bytes: Bytes in flight.
     """
@@ -106,6 +107,7 @@ class Delivery:
         committer: Committer,
         changed: Wakeup,
         *,
+        sending: Callable[[int], None],
         silence_s: float = SINK_SILENCE_S,
         window_bytes: int = DELIVERY_WINDOW_BYTES,
     ) -> None:
@@ -113,6 +115,7 @@ class Delivery:
         self._committer = committer
         self._log = committer.log
         self._changed = changed
+        self._sending = sending
         self._silence_s = silence_s
         self._window_bytes = window_bytes
 
@@ -202,6 +205,7 @@ class Delivery:
             if frames := await asyncio.to_thread(cursor.read, DELIVERY_REQUEST_BYTES):
                 sent, size = frames[-1].end_offset, sum(len(frame.payload) for frame in frames)
                 window.sent(sent, size)
+                self._sending(sent)
                 await _write(call, _request(frames, self._log.synced.offset))
                 if size < DELIVERY_REQUEST_BYTES:
                     await asyncio.sleep(DELIVERY_PAUSE_S)

@@ -5,6 +5,7 @@ import time
 
 from prometheus_client import CollectorRegistry
 
+from treering_ingest.background import Background
 from treering_ingest.committer import CommitPolicy, Committer
 from treering_ingest.delivered import DeliveredNote
 from treering_ingest.delivery import Delivery
@@ -41,27 +42,36 @@ class IngestProcess:
         self.settings = settings
         self.registry: CollectorRegistry = new_registry()
         self.server = Server(settings.listen, [SERVICE_NAME], self.registry)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     async def run(self) -> None:
         """Serves until a signal comes.
 
         Raises:
             StartError: It cannot start.
-            StopError: The disk failed; what was acknowledged until then is safe.
+            StopError: The disk or a task of the service failed; what was acknowledged until then is safe.
         """
         directory = DataDir(self.settings.data_dir, KIND, VERSION)
         try:
             await self.start()
             announce(self.settings.service, self.server, self.metrics)
-            signalled, failed = asyncio.create_task(until_signalled()), asyncio.create_task(self.committer.wait_failed())
-            await asyncio.wait({signalled, failed}, return_when=asyncio.FIRST_COMPLETED)
-            failure = self.committer.failure
+            await self._until_over()
+            failure, fault = self.committer.failure, self._background.failure
             await self.stop(self.settings.drain_seconds if failure is None else 1.0)
             if failure:
                 raise StopError(f"{failure}; look at the disk, then start again: what was acknowledged is in the log")
+            if fault:
+                raise StopError(f"{fault}; the log of the service has the whole story. Start again: what was acknowledged is in the log")
         finally:
             directory.close()
+
+    async def _until_over(self) -> None:
+        """Returns at a signal, or when the disk or a task has failed."""
+        reasons = (until_signalled(), self.committer.wait_failed(), self._background.wait_failed())
+        tasks = [asyncio.create_task(reason) for reason in reasons]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
 
     def _free_bytes(self) -> int:
         """Free space that nothing is going to be written to yet."""
@@ -75,10 +85,11 @@ class IngestProcess:
         disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)
         self.sinks_changed = Wakeup()
         addresses = parse_sinks(self.settings.sinks)
-        self.deliveries = [Delivery(name, address, self.committer, self.sinks_changed) for name, address in addresses.items()]
+        self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log)
+        self.deliveries = [
+            Delivery(name, address, self.committer, self.sinks_changed, sending=self._note.sending) for name, address in addresses.items()
+        ]
         sinks = [delivery.state for delivery in self.deliveries]
-        self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log, sinks)
-        self._note.check()
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
         IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns())).register(self.server.grpc)
@@ -88,8 +99,10 @@ class IngestProcess:
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
         )
-        runs = [*(delivery.run() for delivery in self.deliveries), self._retention.run(), self._note.run(self.sinks_changed)]
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        for delivery in self.deliveries:
+            self._background.start(f"delivery to {delivery.state.name}", delivery.run())
+        self._background.start("retention", self._retention.run())
+        self._background.start("note of what was delivered", self._note.run())
 
     async def stop(self, grace_s: float) -> None:
         """Ends every stream within `grace_s` seconds so that each acknowledgement is true, then seals the log."""
@@ -103,9 +116,8 @@ class IngestProcess:
         if had_streams:
             await asyncio.sleep(min(_LINGER_S, max(0.0, until - time.monotonic())))
         await self.server.stop(max(0.0, until - time.monotonic()))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
+        self._note.close()
         await self.committer.stop()
         self.metrics.close()
 
