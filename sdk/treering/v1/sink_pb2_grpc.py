@@ -60,7 +60,7 @@ class SinkServiceServicer:
         """Delivers the log from where the sink stands, in order, for ever.
 
         The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
-        server reports progress whenever it changes, and at least each second. Frames below `next_offset` are ignored, so a repeat
+        server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
         changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
         A new stream for a log ends the older one.
         """

@@ -37,7 +37,7 @@ class SinkServiceStub:
     """Delivers the log from where the sink stands, in order, for ever.
 
     The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
-    server reports progress whenever it changes, and at least each second. Frames below `next_offset` are ignored, so a repeat
+    server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
     changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
     A new stream for a log ends the older one.
     """
@@ -60,7 +60,7 @@ class SinkServiceAsyncStub(SinkServiceStub):
     """Delivers the log from where the sink stands, in order, for ever.
 
     The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
-    server reports progress whenever it changes, and at least each second. Frames below `next_offset` are ignored, so a repeat
+    server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
     changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
     A new stream for a log ends the older one.
     """
@@ -86,7 +86,7 @@ class SinkServiceServicer(metaclass=_abc_1.ABCMeta):
         """Delivers the log from where the sink stands, in order, for ever.
 
         The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
-        server reports progress whenever it changes, and at least each second. Frames below `next_offset` are ignored, so a repeat
+        server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
         changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
         A new stream for a log ends the older one.
         """

@@ -47,7 +47,7 @@ DELIVERY_WINDOW_BYTES = 16 * 1024 * 1024
 """Bytes sent to a sink beyond its `next_offset`: keeps the pipe full and the sink's memory bounded."""
 
 SINK_SILENCE_S = 10.0
-"""Seconds without progress messages after which a sink counts as hung: it owes one each second."""
+"""Seconds without progress messages after which a sink counts as hung: it owes one every 2.5."""
 
 RECONNECT_FIRST_S = 0.1
 """First pause before a sink is called again, seconds; it doubles up to RECONNECT_MAX_S, with jitter."""
