@@ -6,7 +6,9 @@ pattern stays), with times that run over seven days and with offsets that go on.
 """
 
 import json
+import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from treering_query.store.hot import COUNTS_SCHEMA, LOGS_SCHEMA
 from treering_query.store.intake import Intake, Taken
 from treering_query.store.sealing import Lot, Sealer
 from treering_query.store.view import PATTERNS_SCHEMA
+from treering_runtime.quarantine import Change
 
 LOG_ID = 0x7265_6572_6965_6E67
 """The log that the records are of."""
@@ -59,8 +62,12 @@ class Filled:
 
 def fleet_pool(records: int, attributes: int) -> Pool:
     """Records of the load's fleet: about 500 templates of forty services."""
-    drawn = list(RecordSource(1, attributes).draw(records))
-    return _pool(drawn, sum(len(_as_json(record)) + 1 for record in drawn) / len(drawn))
+    return pool(list(RecordSource(1, attributes).draw(records)))
+
+
+def pool(records: Sequence[LogRecord]) -> Pool:
+    """These records."""
+    return _pool(records, sum(len(_as_json(record)) + 1 for record in records) / len(records))
 
 
 def folder_pool(folder: Path) -> Pool:
@@ -70,28 +77,30 @@ def folder_pool(folder: Path) -> Pool:
     return _pool(records, sum(len(line) + 1 for line in lines) / len(lines))
 
 
-def fill(directory: Path, pool: Pool, records: int, lot_records: int) -> Filled:
+def fill(directory: Path, drawn: Pool, records: int, lot_records: int) -> Filled:
     """Seals `records` records into the data directory of a query service that does not run."""
     sealer = Sealer(directory)
     sealer.open()
-    counts, patterns = COUNTS_SCHEMA.empty_table(), pool.taken.patterns
+    counts, patterns = COUNTS_SCHEMA.empty_table(), drawn.taken.patterns
     sealed_bytes = segments = 0
     try:
         for first in range(0, records, lot_records):
             end = min(first + lot_records, records)
-            lot = Lot(_lot(pool.taken.records, first, end, records), patterns, {LOG_ID: end}, ())
+            lot = Lot(_lot(drawn.taken.records, first, end, records), patterns, {LOG_ID: end}, Change())
             segment, counts = sealer.seal(lot, counts)
             patterns = PATTERNS_SCHEMA.empty_table()
             assert segment is not None
             sealed_bytes, segments = sealed_bytes + segment.size_bytes, segments + 1
     finally:
         sealer.close()
-    return Filled(records, round(pool.mean_json_bytes * records), sealed_bytes, segments)
+    return Filled(records, round(drawn.mean_json_bytes * records), sealed_bytes, segments)
 
 
 def _pool(records: Sequence[LogRecord], mean_json_bytes: float) -> Pool:
     frames = [_frame(first, records[first : first + _BATCH_RECORDS]) for first in range(0, len(records), _BATCH_RECORDS)]
-    return Pool(Intake().take(LOG_ID, frames, 0), mean_json_bytes)
+    with tempfile.TemporaryDirectory() as directory, closing(Intake(Path(directory) / "reading", {})) as intake:
+        taken, _ = intake.take(LOG_ID, frames, 0)
+    return Pool(taken, mean_json_bytes)
 
 
 def _frame(first: int, records: Sequence[LogRecord]) -> DeliveredFrame:
@@ -123,10 +132,10 @@ def _from_json(line: dict[str, object]) -> LogRecord:
     )
 
 
-def _lot(pool: pa.Table, first: int, end: int, total: int) -> pa.Table:
+def _lot(drawn: pa.Table, first: int, end: int, total: int) -> pa.Table:
     chance = np.random.default_rng(first + 1)
     offsets = np.arange(first, end, dtype=np.int64)
-    table = pool.take(pa.array(offsets % pool.num_rows))
+    table = drawn.take(pa.array(offsets % drawn.num_rows))
     times = FIRST_TIME + (offsets * (WEEK_NANOS / total)).astype(np.int64)
     times = np.sort(times + chance.integers(0, _JITTER_MILLIS, len(times)) * 1_000_000) // 1_000_000 * 1_000_000
     arrivals = times[(offsets - first) // _BATCH_RECORDS * _BATCH_RECORDS] + 500_000_000

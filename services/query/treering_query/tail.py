@@ -18,9 +18,10 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import filters, limits
 from treering_query.filters import Predicate
+from treering_query.places import PLACE, records_at
 from treering_query.records import stored_records, within_bytes
 from treering_query.search.searcher import Records
-from treering_query.slices import between, newest_first
+from treering_query.slices import Slice, between, newest_first
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, invalid_field
@@ -109,6 +110,8 @@ class Tail:
         for part in newest_first(snapshot, self._plan.predicate):
             if not missing:
                 break
+            if part.hot and not snapshot.view.hot:
+                continue
             sql = f"""select log_id, min("offset") as first, count(*) as n from (
                 select log_id, "offset" from {part.records} where {self._plan.predicate.sql}
                 order by arrival_time desc, "offset" desc limit {missing}) group by log_id"""
@@ -136,28 +139,25 @@ class Tail:
         """Some records, how many were skipped before them, and where to go on."""
         live = begin >= self._live_from.get(log_id, 0)
         end = end if live else min(end, begin + _WINDOW_OFFSETS)
-        offsets, total = self._selected(snapshot, log_id, begin, end)
-        skipped = total - len(offsets) if live else 0
-        if not len(offsets):
+        part = between(snapshot, log_id, begin, end)
+        places, skipped = self._places(snapshot, part, self._values(log_id, begin, end), live=live)
+        if not places.num_rows:
             return LOGS_SCHEMA.empty_table(), skipped, end
-        first = offsets[0] if live else begin
-        chosen = within_bytes(self._records(snapshot, log_id, first, end), limits.MAX_ANSWER_RECORD_BYTES)
+        found = records_at(snapshot, part, places.slice(0, limits.TAIL_MESSAGE_RECORDS)).sort_by("offset")
+        chosen = within_bytes(found, limits.MAX_ANSWER_RECORD_BYTES)
         last = chosen.column("offset")[-1].as_py()
-        return chosen, skipped, end if last == offsets[-1] else last + 1
+        return chosen, skipped, end if last == places.column("offset")[-1].as_py() else last + 1
 
-    def _selected(self, snapshot: Snapshot, log_id: int, begin: int, end: int) -> tuple[list[int], int]:
-        """Offsets of the newest selected records in a range, ascending, and how many are selected in all."""
-        part = between(snapshot, log_id, begin, end)
-        sql = f"""select "offset", count(*) over () as total from {part.records} where {self._range()}
+    def _places(self, snapshot: Snapshot, part: Slice, values: dict[str, object], *, live: bool) -> tuple[pa.Table, int]:
+        """Places of selected records, ascending, the newest of what is live, else the first; and how many were skipped before them."""
+        if not live:
+            sql = f'select {PLACE} from {part.records} where {self._range()} order by "offset" limit {limits.TAIL_MESSAGE_RECORDS + 1}'
+            return part.query(snapshot, sql, values), 0
+        sql = f"""select {PLACE}, count(*) over () as total from {part.records} where {self._range()}
             order by "offset" desc limit {limits.MAX_TAIL_BEHIND_RECORDS}"""
-        table = part.query(snapshot, sql, self._values(log_id, begin, end))
-        offsets = table.column("offset").to_pylist()[::-1]
-        return offsets, table.column("total")[0].as_py() if offsets else 0
-
-    def _records(self, snapshot: Snapshot, log_id: int, begin: int, end: int) -> pa.Table:
-        part = between(snapshot, log_id, begin, end)
-        sql = f'select * from {part.records} where {self._range()} order by "offset" limit {limits.TAIL_MESSAGE_RECORDS}'
-        return part.query(snapshot, sql, self._values(log_id, begin, end)).select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA)
+        found = part.query(snapshot, sql, values)
+        total = found.column("total")[0].as_py() if found.num_rows else 0
+        return found.sort_by("offset"), total - found.num_rows
 
     def _range(self) -> str:
         return f'log_id = $log::ubigint and "offset" >= $begin::ubigint and "offset" < $end::ubigint and {self._plan.predicate.sql}'
