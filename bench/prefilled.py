@@ -19,8 +19,9 @@ from treering_embed.encoder.weights import DEFAULT_MODEL, locate
 from treering_embed.index import Index, PatternPoint
 from treering_embed.index.opening import open_edge
 from treering_embed.late import PieceFrequencies
+from treering_embed.ledgers import CurrentLedger
 from treering_embed.limits import LATE_DIMENSION, MAX_WORDPIECES
-from treering_embed.registry import Pattern, Registry, State
+from treering_embed.registry import Pattern, Registry
 from treering_embed.renderings import render
 from treering_runtime.patterns import MASK_VERSION, find_patterns
 
@@ -39,13 +40,16 @@ def fill(data_dir: Path, records: Sequence[LogRecord]) -> None:
         pass
     dimension = int(json.loads(next((data_dir / "encoder").glob("*/manifest.json")).read_text())["dimension"])
     registry = Registry(data_dir / REGISTRY_FILE)
-    index = open_edge(data_dir / "index", registry.index_identity(), dimension)
+    ledger = CurrentLedger(registry.db)
+    note = ledger.note()
+    assert note is not None
+    index = open_edge(data_dir / "index", note.name, dimension)
     frequencies = PieceFrequencies()
     for patterns in _patterns(records):
         registry.commit({}, patterns, {}, [], day=_DAY, mask_version=MASK_VERSION)
         index.upsert(list(_points(patterns, dimension, frequencies)))
         index.flush()
-        registry.mark(dict.fromkeys((pattern.pattern_id for pattern in patterns), State.INDEXED), frequencies.to_bytes())
+        ledger.mark(dict.fromkeys((pattern.pattern_id for pattern in patterns), ""), frequencies.to_bytes())
     _close(index, registry)
 
 

@@ -149,8 +149,8 @@ MUTANTS = (
     ),
     Mutant(
         "flush-before-indexed",
-        "services/embed/treering_embed/indexer.py",
-        "        await self._engine.index_threads.run(self._engine.index.flush)\n",
+        "services/embed/treering_embed/filling.py",
+        "        await self._on_index(self._engine.index.flush)\n",
         "",
         ("tests/embed/test_indexer.py",),
     ),

@@ -45,6 +45,7 @@ class AsyncClient:
     embed_texts = AsyncUnary(calls.embed_texts, "embed", "EmbedTexts", embed_pb2.EmbedTextsResponse)
     forget_patterns = AsyncUnary(calls.forget_patterns, "embed", "ForgetPatterns", embed_pb2.ForgetPatternsResponse)
     get_embed_status = AsyncUnary(calls.get_embed_status, "embed", "GetEmbedStatus", embed_pb2.GetEmbedStatusResponse)
+    start_reindex = AsyncUnary(calls.start_reindex, "embed", "StartReindex", embed_pb2.StartReindexResponse)
     digest_index = AsyncStreaming(calls.digest_index, "embed", "DigestIndex", embed_pb2.DigestIndexResponse)
 
     aggregate_logs = AsyncUnary(calls.aggregate_logs, "query", "AggregateLogs", query_pb2.AggregateLogsResponse)

@@ -48,6 +48,7 @@ class Client:
     embed_texts = Unary(calls.embed_texts, "embed", "EmbedTexts", embed_pb2.EmbedTextsResponse)
     forget_patterns = Unary(calls.forget_patterns, "embed", "ForgetPatterns", embed_pb2.ForgetPatternsResponse)
     get_embed_status = Unary(calls.get_embed_status, "embed", "GetEmbedStatus", embed_pb2.GetEmbedStatusResponse)
+    start_reindex = Unary(calls.start_reindex, "embed", "StartReindex", embed_pb2.StartReindexResponse)
     digest_index = Streaming(calls.digest_index, "embed", "DigestIndex", embed_pb2.DigestIndexResponse)
 
     aggregate_logs = Unary(calls.aggregate_logs, "query", "AggregateLogs", query_pb2.AggregateLogsResponse)

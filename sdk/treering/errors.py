@@ -76,6 +76,10 @@ class DamagedError(TreeringError):
     """Something that was durable is missing or damaged; the message names the file and what to do."""
 
 
+class RunningError(TreeringError):
+    """The same work is being done already; `metadata` says how far it is."""
+
+
 class InternalError(TreeringError):
     """A fault of the service; its own log has the story, under the id in the message where there is one."""
 
@@ -89,6 +93,7 @@ _BY_REASON: dict[str, type[TreeringError]] = {
     "PRODUCER_UNKNOWN": ProducerError,
     "SINK_AHEAD": InternalError,
     "STORE_DAMAGED": DamagedError,
+    "REINDEX_RUNNING": RunningError,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {

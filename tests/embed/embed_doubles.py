@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import xxhash
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
@@ -24,7 +25,9 @@ from treering_embed.encoder.weights import Weights
 from treering_embed.index import PatternPoint
 from treering_embed.late import PieceFrequencies, derive_basis
 from treering_embed.limits import LATE_DIMENSION
+from treering_embed.notes import IndexNote
 from treering_embed.settings import EmbedSettings
+from treering_runtime.errors import StartError
 
 LOG_ID = 0xFEDC_BA98_7654_3210
 WORDS = 30_000
@@ -36,6 +39,9 @@ class WordEncoder:
     name = "words"
     dimension = 48
 
+    def __init__(self, dimension: int = 48) -> None:
+        self.dimension = dimension
+
     def encode(self, texts: Sequence[str]) -> Encoded:
         pieces = [np.array([xxhash.xxh3_64_intdigest(word.encode()) % WORDS for word in text.lower().split()], np.int64) for text in texts]
         tokens = [np.array([self._direction(piece) for piece in row], np.float32).reshape(-1, self.dimension) for row in pieces]
@@ -46,20 +52,63 @@ class WordEncoder:
         return unit(np.random.default_rng(int(piece)).standard_normal(self.dimension).astype(np.float32))
 
 
-def word_model(identity: str = "words-1", encoder: WordEncoder | None = None) -> PreparedModel:
+def word_model(identity: str = "of all-MiniLM-L6-v2", encoder: WordEncoder | None = None, name: str = "words") -> PreparedModel:
     encoder = encoder or WordEncoder()
     rows = np.random.default_rng(7).standard_normal((500, encoder.dimension)).astype(np.float32)
-    weights = Weights("words", Path(), "0" * 64, identity)
+    weights = Weights(name, Path(), "0" * 64, identity)
     return PreparedModel(weights, encoder, derive_basis(unit(rows)), PieceFrequencies().to_bytes(), identity)
 
 
-async def prepare_words(settings: EmbedSettings) -> PreparedModel:
-    return word_model()
+class WordModels:
+    """Models by their names, each with directions of its own; `gone` are those whose files cannot be found any more."""
+
+    def __init__(self, *, dimensions: dict[str, int] | None = None) -> None:
+        self.dimensions = dimensions or {}
+        self.gone: set[str] = set()
+        self.unkept: set[str] = set()
+        self.encoders: dict[str, WordEncoder] = {}
+        self.kept: set[str] | None = None
+
+    async def identify(self, model: str) -> str:
+        if model in self.gone:
+            raise StartError(f"model={model}: there is no such directory")
+        return f"of {model}"
+
+    async def prepare(self, model: str) -> PreparedModel:
+        identity = await self.identify(model)
+        encoder = self.encoders.setdefault(model, WordEncoder(self.dimensions.get(model, WordEncoder.dimension)))
+        return word_model(identity, encoder, model)
+
+    async def reload(self, note: IndexNote) -> PreparedModel | None:
+        if note.model_identity in self.unkept:
+            return None
+        name = note.model_identity.removeprefix("of ")
+        return word_model(note.model_identity, self.encoders.get(name) or WordEncoder(self.dimensions.get(name, 48)), name)
+
+    async def keep_only(self, identities) -> None:
+        self.kept = set(identities)
 
 
-async def never_prepared(settings: EmbedSettings) -> PreparedModel:
-    await asyncio.Event().wait()
-    raise AssertionError
+class OneModel(WordModels):
+    """Gives one model, whatever it is asked for."""
+
+    def __init__(self, model: PreparedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    async def identify(self, model: str) -> str:
+        return self.model.identity
+
+    async def prepare(self, model: str) -> PreparedModel:
+        return self.model
+
+
+class NeverPrepared(WordModels):
+    """A model that takes for ever."""
+
+    async def prepare(self, model: str) -> PreparedModel:
+        await asyncio.Event().wait()
+        raise AssertionError
 
 
 def settings_for(path: Path, **changes) -> EmbedSettings:
@@ -100,17 +149,24 @@ class Running:
         raise AssertionError("the delivery ended early")
 
 
+def reason(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    return info
+
+
 @contextlib.asynccontextmanager
-async def running(settings: EmbedSettings, prepare_model=prepare_words):
+async def running(settings: EmbedSettings, models: WordModels | None = None, *, until_ready: bool = True):
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    application = Application(settings, CollectorRegistry(), prepare_model=prepare_model)
+    application = Application(settings, CollectorRegistry(), models=models or WordModels())
     await application.start()
     ended = asyncio.Event()
     work = asyncio.create_task(application.run_until(_wait(ended)))
     try:
         async with grpc.aio.insecure_channel(application.server.address) as channel:
             started = Running(application, channel)
-            if prepare_model is not never_prepared:
+            if until_ready and not isinstance(models, NeverPrepared):
                 await started.ready()
             yield started
         ended.set()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from treering_embed.encoder.queue import EncodeQueue, Urgency, batches
+from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency, batches
 from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES
 from treering_runtime.errors import ServiceError
 
@@ -31,7 +31,7 @@ class GatedEncoder(WordEncoder):
 @pytest.fixture
 def gated():
     encoder = GatedEncoder()
-    queue = EncodeQueue(encoder, CollectorRegistry())
+    queue = EncodeQueue(encoder, EncodeMetrics(CollectorRegistry()))
     yield encoder, queue
     encoder.gate.release(1_000)
     queue.close()
@@ -89,7 +89,7 @@ async def test_a_failure_of_the_model_reaches_its_caller_only(gated):
 
 
 async def test_many_texts_come_back_in_their_order():
-    queue = EncodeQueue(WordEncoder(), CollectorRegistry())
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()))
     texts = [" ".join(f"w{number}" for number in range(1 + index * 7 % 50)) for index in range(150)]
     found, wanted = await queue.encode(texts, Urgency.PATTERNS), WordEncoder().encode(texts)
     queue.close()

@@ -14,7 +14,7 @@ def test_a_foreign_collection_is_refused_by_name(local_qdrant):
 
 def test_the_alias_follows_the_newest_identity(local_qdrant):
     for identity in ("a", "b", "b"):
-        ServerIndex(local_qdrant, f"treering-{identity}", "treering", DIMENSION)
+        ServerIndex(local_qdrant, f"treering-{identity}", "treering", DIMENSION).expose()
     assert [(a.alias_name, a.collection_name) for a in local_qdrant.get_aliases().aliases] == [("treering", "treering-b")]
 
 

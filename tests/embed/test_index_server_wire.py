@@ -9,25 +9,30 @@ from google.protobuf.message import Message
 from qdrant_client import grpc as wire
 from qdrant_client.grpc.collections_service_pb2_grpc import add_CollectionsServicer_to_server
 from qdrant_client.grpc.points_service_pb2_grpc import add_PointsServicer_to_server
+from qdrant_client.grpc.qdrant_pb2_grpc import add_QdrantServicer_to_server
 
 from treering_embed.index import IndexFaultError, Selection
 from treering_embed.index.server import ServerIndex, connect
 from treering_embed.limits import LATE_DIMENSION
 
 
-class Recording(wire.CollectionsServicer, wire.PointsServicer):
+class Recording(wire.CollectionsServicer, wire.PointsServicer, wire.QdrantServicer):
     """Answers the little that the adapter needs, and keeps every request by the name of its rpc."""
 
     def __init__(self):
         self.requests: list[tuple[str, Message]] = []
         self.collection: wire.CreateCollection | None = None
         self.of_another_version = False
+        self.version = "1.15.4"
 
     def named(self, name: str) -> list[Message]:
         return [request for found, request in self.requests if found == name]
 
     def _keep(self, name: str, request: Message) -> None:
         self.requests.append((name, request))
+
+    def HealthCheck(self, request, context):
+        return wire.HealthCheckReply(title="qdrant", version=self.version)
 
     def CollectionExists(self, request, context):
         return wire.CollectionExistsResponse(result=wire.CollectionExists(exists=self.collection is not None))
@@ -85,6 +90,7 @@ def index(recording):
     server = grpc.server(ThreadPoolExecutor(2))
     add_CollectionsServicer_to_server(recording, server)
     add_PointsServicer_to_server(recording, server)
+    add_QdrantServicer_to_server(recording, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     opened = ServerIndex(connect(f"http://127.0.0.1:{port}", ""), "treering-x", "treering", DIMENSION)
@@ -101,6 +107,8 @@ def test_the_collection_has_both_vectors_a_payload_index_and_the_alias(index, re
     assert params["tokens"].hnsw_config.HasField("m")
     assert params["tokens"].hnsw_config.m == 0
     assert [(request.field_name, request.wait) for request in recording.named("CreateFieldIndex")] == [("service", True)]
+    assert recording.named("UpdateAliases") == []
+    index.expose()
     actions = recording.named("UpdateAliases")[0].actions
     assert [(a.create_alias.collection_name, a.create_alias.alias_name) for a in actions] == [("treering-x", "treering")]
 
@@ -129,6 +137,12 @@ def test_late_interaction_asks_for_the_named_points_only(index, recording):
     query = recording.named("Query")[0]
     assert (query.using, query.limit) == ("tokens", 1)
     assert len(query.query.nearest.multi_dense.vectors) == 3
+
+
+def test_a_server_that_is_too_old_is_a_fault_that_says_so(recording, index):
+    recording.version = "1.9.7"
+    with pytest.raises(IndexFaultError, match=r"version 1\.9\.7, 1\.10 or newer"):
+        ServerIndex(index._client, "treering-x", "treering", DIMENSION)
 
 
 def test_a_server_whose_answers_cannot_be_read_is_a_fault(recording, index):

@@ -3,12 +3,12 @@
 from embed_doubles import frame, running
 
 from treering_embed.index.edge import EdgeIndex
-from treering_embed.registry import Registry
+from treering_embed.ledgers import CurrentLedger
 
 
 async def test_patterns_are_flushed_to_disk_before_they_count_as_indexed(settings, monkeypatch):
     steps = []
-    for owner, name in ((EdgeIndex, "upsert"), (EdgeIndex, "flush"), (Registry, "mark")):
+    for owner, name in ((EdgeIndex, "upsert"), (EdgeIndex, "flush"), (CurrentLedger, "mark")):
         original = getattr(owner, name)
         monkeypatch.setattr(owner, name, noting(steps, name, original))
     async with running(settings) as service:

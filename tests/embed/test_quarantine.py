@@ -1,5 +1,5 @@
 import pytest
-from embed_doubles import LOG_ID, frame, never_prepared, running
+from embed_doubles import LOG_ID, NeverPrepared, frame, running
 
 from treering.v1 import sink_pb2
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
@@ -72,7 +72,7 @@ async def test_what_is_read_again_is_registered_indexed_and_leaves(settings, squ
 
 
 async def test_what_is_visible_does_not_fall_back_when_an_old_record_is_read_at_last(settings, squeamish):
-    async with running(settings, never_prepared) as service:
+    async with running(settings, NeverPrepared()) as service:
         await service.deliver(FRAMES, reached="releasable_end_offset")
         before = service.application.sink.board.get(LOG_ID).visible_end
     squeamish.undo()

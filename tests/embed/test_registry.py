@@ -2,7 +2,8 @@ import sqlite3
 
 import pytest
 
-from treering_embed.registry import Pattern, Registry, State
+from treering_embed.ledgers import CurrentLedger
+from treering_embed.registry import Pattern, Registry
 from treering_runtime.errors import StartError
 from treering_runtime.quarantine import Quarantined
 
@@ -28,14 +29,14 @@ def commit(registry, patterns=(), next_offset=10, last_seen=None, quarantined=()
 def test_ids_of_64_bits_without_a_sign_survive(registry):
     commit(registry, [pattern(HUGE), pattern(1 << 63), pattern(1)])
     assert registry.summary(20_000).pattern_ids == {HUGE, 1 << 63, 1}
-    assert [p.pattern_id for p in registry.pending(10)] == [HUGE, 1 << 63, 1]
-    assert registry.pending(1)[0] == pattern(HUGE)
+    assert [p.pattern_id for p in CurrentLedger(registry.db).pending(10)] == [HUGE, 1 << 63, 1]
+    assert CurrentLedger(registry.db).pending(1)[0] == pattern(HUGE)
 
 
 def test_summary_after_reopening_is_what_was_committed(tmp_path):
     first = Registry(tmp_path / "r.sqlite")
     commit(first, [pattern(1, 3), pattern(2, 7)], next_offset=9, quarantined=[Quarantined(LOG, 8, 4, 1, "bad", b"x")])
-    first.mark({1: State.INDEXED}, b"counts")
+    CurrentLedger(first.db).mark({1: ""}, b"counts")
     first.close()
     second = Registry(tmp_path / "r.sqlite")
     summary = second.summary(20_000)
@@ -44,15 +45,15 @@ def test_summary_after_reopening_is_what_was_committed(tmp_path):
     assert summary.quarantined == {LOG: 4}
     assert summary.registered_today == {"api": 2}
     assert second.summary(20_001).registered_today == {}
-    assert second.frequencies() == b"counts"
-    assert second.indexed_ids() == {1}
+    assert CurrentLedger(second.db).frequencies() == b"counts"
+    assert CurrentLedger(second.db).indexed_ids() == {1}
     second.close()
 
 
 def test_committing_the_same_pattern_twice_keeps_the_first(registry):
     commit(registry, [pattern(1, 3)])
     commit(registry, [pattern(1, 99)])
-    assert [p.first_offset for p in registry.pending(10)] == [3]
+    assert [p.first_offset for p in CurrentLedger(registry.db).pending(10)] == [3]
 
 
 def test_a_failed_commit_leaves_nothing_behind(registry):
@@ -60,16 +61,7 @@ def test_a_failed_commit_leaves_nothing_behind(registry):
     with pytest.raises(sqlite3.IntegrityError):
         registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, mask_version=1)
     assert registry.summary(1).next_offsets == {}
-    assert registry.pending(10) == [] or {p.pattern_id for p in registry.pending(10)} == set()
-
-
-def test_another_index_identity_sends_every_pattern_back(registry):
-    commit(registry, [pattern(1), pattern(2)])
-    registry.mark({1: State.INDEXED, 2: State.UNREADABLE}, b"counts")
-    registry.requeue_all("new")
-    assert registry.index_identity() == "new"
-    assert {p.pattern_id for p in registry.pending(10)} == {1, 2}
-    assert registry.frequencies() == b""
+    assert CurrentLedger(registry.db).pending(10) == [] or {p.pattern_id for p in CurrentLedger(registry.db).pending(10)} == set()
 
 
 def test_forget_keeps_what_was_seen_since(registry):

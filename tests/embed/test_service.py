@@ -2,21 +2,13 @@ import asyncio
 
 import grpc
 import pytest
-from embed_doubles import LOG_ID, frame, never_prepared, running, settings_for
-from google.rpc import error_details_pb2, status_pb2
+from embed_doubles import LOG_ID, NeverPrepared, frame, reason, running, settings_for
 
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
-from treering_runtime.patterns import pattern_id
+from treering_runtime.patterns import MASK_VERSION, pattern_id
 
 MESSAGES = ["payment declined by bank", "disk is full", "user logged in", "user logged out", "cable unplugged"]
-
-
-def reason(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
-    info = error_details_pb2.ErrorInfo()
-    assert status.details[0].Unpack(info)
-    return info
 
 
 @pytest.fixture
@@ -64,6 +56,7 @@ async def test_score_patterns_agrees_with_search(service):
     texts = ["disk is full", "somebody logged in"]
     slices = [part async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=texts))]
     assert [(seen.log_id, seen.offset) for seen in slices[0].seen] == [(LOG_ID, 7)]
+    assert slices[0].mask_version == MASK_VERSION
     for number, text in enumerate(texts):
         found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text=text, limit=100))
         scored = {key: score for part in slices for key, score in zip(part.pattern_ids, part.texts[number].scores, strict=True)}
@@ -135,7 +128,7 @@ async def test_odd_texts_are_answered(service, text):
 
 
 async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_path):
-    async with running(settings_for(tmp_path / "embed"), never_prepared) as service:
+    async with running(settings_for(tmp_path / "embed"), NeverPrepared()) as service:
         calls = (
             service.embed.SearchPatterns(pb.SearchPatternsRequest(text="x", limit=1)),
             service.embed.EmbedTexts(pb.EmbedTextsRequest(texts=["x"])),

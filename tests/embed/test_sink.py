@@ -1,14 +1,14 @@
 import asyncio
 
 import pytest
-from embed_doubles import LOG_ID, frame, never_prepared, prepare_words, rows, running, settings_for, word_model
+from embed_doubles import LOG_ID, NeverPrepared, OneModel, frame, rows, running, settings_for, word_model
 
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_embed.choice import index_identity
 from treering_embed.index import PatternPoint
 from treering_embed.index.opening import open_edge
 from treering_embed.limits import LATE_DIMENSION
-from treering_embed.meaning import index_identity
 
 
 async def status(service):
@@ -34,7 +34,7 @@ async def test_a_repeated_delivery_changes_nothing(settings):
 
 
 async def test_records_are_taken_before_the_model_is_there_and_indexed_after_a_restart(settings):
-    async with running(settings, never_prepared) as service:
+    async with running(settings, NeverPrepared()) as service:
         progress = await service.deliver([frame(0, ["first", "second"])], reached="releasable_end_offset")
         assert (progress.visible_end_offset, progress.next_offset) == (0, 2)
         found = await status(service)
@@ -46,7 +46,7 @@ async def test_records_are_taken_before_the_model_is_there_and_indexed_after_a_r
 
 
 async def test_a_known_pattern_is_visible_at_once(settings):
-    async with running(settings, never_prepared) as service:
+    async with running(settings, NeverPrepared()) as service:
         await service.deliver([frame(0, ["first"])], reached="next_offset")
         progress = await service.deliver([frame(0, ["first"]), frame(1, ["first"] * 9)], reached="releasable_end_offset")
         assert progress.visible_end_offset == 0
@@ -82,7 +82,7 @@ async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_rem
     async with running(settings) as service:
         await service.deliver([frame(0, ["one", "two", "three"])])
     identity = index_identity(word_model())
-    index = open_edge(settings.data_dir / "index", identity, word_model().encoder.dimension)
+    index = open_edge(settings.data_dir / "index", f"{identity}-1", word_model().encoder.dimension)
     lost, *others = index.all_ids().tolist()
     index.delete([lost])
     stray = next(iter({1, 2, 3, 4} - {lost, *others}))
@@ -98,19 +98,6 @@ def _point(pattern_id: int):
     return PatternPoint(pattern_id, "x", rows(1, 1, 48)[0], rows(2, 2, LATE_DIMENSION))
 
 
-async def test_another_model_gets_an_index_of_its_own_with_every_pattern(settings):
-    async with running(settings) as service:
-        await service.deliver([frame(0, ["one", "two"])])
-
-    async def other(_):
-        return word_model("words-2")
-
-    async with running(settings, other) as service:
-        await service.deliver([frame(0, ["one", "two"])])
-        found = await service.embed.SearchPatterns(SearchPatternsRequest(text="one", limit=10))
-        assert len(found.scores) == 2
-
-
 async def test_a_batch_that_the_model_fails_on_is_tried_again(settings, monkeypatch):
     monkeypatch.setattr("treering_embed.indexer.RETRY_MIN_S", 0.01)
     model = word_model()
@@ -123,10 +110,7 @@ async def test_a_batch_that_the_model_fails_on_is_tried_again(settings, monkeypa
 
     monkeypatch.setattr(model.encoder, "encode", failing)
 
-    async def prepare(_):
-        return model
-
-    async with running(settings, prepare) as service:
+    async with running(settings, OneModel(model)) as service:
         assert (await service.deliver([frame(0, ["one"])])).visible_end_offset == 1
         assert next(failures, "used up") == "used up"
 
@@ -144,10 +128,7 @@ async def test_a_vector_that_is_not_finite_leaves_its_pattern_to_keywords(settin
 
     model.encoder.encode = poisoned
 
-    async def prepare(_):
-        return model
-
-    async with running(settings, prepare) as service:
+    async with running(settings, OneModel(model)) as service:
         progress = await service.deliver([frame(0, ["healthy", "poison", "sound"])])
         assert progress.visible_end_offset == 3
         found = await service.embed.SearchPatterns(SearchPatternsRequest(text="healthy", limit=10))
@@ -156,7 +137,7 @@ async def test_a_vector_that_is_not_finite_leaves_its_pattern_to_keywords(settin
 
 @pytest.mark.parametrize("times", [1, 3])
 async def test_two_logs_at_the_same_time(settings, times):
-    async with running(settings, prepare_words) as service:
+    async with running(settings) as service:
         ends = await asyncio.gather(
             *(service.deliver([frame(n, [f"{'x' * (n + 1)} {log}"]) for n in range(times)], log_id=log) for log in (1, 2))
         )

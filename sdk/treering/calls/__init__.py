@@ -10,7 +10,15 @@
 """
 
 from treering.calls.call import Call
-from treering.calls.embed import digest_index, embed_texts, forget_patterns, get_embed_status, score_patterns, search_patterns
+from treering.calls.embed import (
+    digest_index,
+    embed_texts,
+    forget_patterns,
+    get_embed_status,
+    score_patterns,
+    search_patterns,
+    start_reindex,
+)
 from treering.calls.ingest import digest_log, get_ingest_status, stream_logs, upload_logs
 from treering.calls.numbers import AggregateOrder, aggregate_logs, execute_sql
 from treering.calls.patterns import PatternChange, PatternOrder, PatternUnit, compare_patterns, get_pattern, list_patterns, watch_patterns
@@ -50,6 +58,7 @@ __all__ = [
     "score_patterns",
     "search_logs",
     "search_patterns",
+    "start_reindex",
     "stream_logs",
     "tail_logs",
     "upload_logs",

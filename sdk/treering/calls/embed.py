@@ -64,6 +64,16 @@ def get_embed_status(*, timeout: float | None = None) -> Call[embed_pb2.GetEmbed
     return Call(embed_pb2.GetEmbedStatusRequest(), timeout)
 
 
+def start_reindex(model: str = "", *, timeout: float | None = None) -> Call[embed_pb2.StartReindexRequest]:
+    """Begins to embed every pattern anew while searches go on; `get_embed_status` says how far it is.
+
+    Args:
+        model: A model's name, or the path of a saved one on the service's machine; empty is the one in use.
+        timeout: See the module.
+    """
+    return Call(embed_pb2.StartReindexRequest(model=model), timeout)
+
+
 def digest_index(*, min_positions: Sequence[Position] = (), timeout: float | None = None) -> Call[embed_pb2.DigestIndexRequest]:
     """Compares the registry of patterns with the index.
 

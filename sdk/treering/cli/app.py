@@ -14,6 +14,7 @@ from treering.cli import (
     pattern,
     patterns,
     quarantine,
+    reindex,
     search,
     send,
     sql,
@@ -51,6 +52,7 @@ app.command("pattern")(with_groups(pattern.pattern))
 app.command("context")(with_groups(context.context))
 app.command("export")(with_groups(export.export))
 app.command("status")(with_groups(status.status))
+app.command("reindex")(with_groups(reindex.reindex))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
 app.add_typer(quarantine.quarantine, name="quarantine")

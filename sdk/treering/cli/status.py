@@ -35,7 +35,16 @@ def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json
 
 def _as_json(message: Any) -> dict[str, Any]:
     """Every field of a status by its name in the contract; log ids in hex, times as RFC 3339."""
-    return {field.name: _value(field.name, getattr(message, field.name)) for field in message.DESCRIPTOR.fields}
+    return {field.name: _named_value(field, getattr(message, field.name)) for field in message.DESCRIPTOR.fields}
+
+
+def _named_value(field: Any, value: Any) -> Any:
+    """Values of enums by their names, without what all of them begin with."""
+    if field.enum_type is None:
+        return _value(field.name, value)
+    names = field.enum_type.values_by_number
+    prefix = names[0].name.removesuffix("UNSPECIFIED")
+    return names[value].name.removeprefix(prefix).lower() if value in names else value
 
 
 def _value(name: str, value: Any) -> Any:
@@ -65,8 +74,8 @@ def _show(answers: dict[str, dict[str, Any]]) -> None:
 
 def _show_field(key: str, value: Any) -> None:
     label = key.removesuffix("_unix_nano").replace("_", " ")
-    if isinstance(value, list):
-        for item in value:
+    if isinstance(value, list | dict):
+        for item in [value] if isinstance(value, dict) else value:
             text = ", ".join(f"{name.replace('_', ' ')} {_text(each)}" for name, each in item.items() if each not in ("", 0))
             answer(f"  {label}: {escape(text)}")
     elif value != "":

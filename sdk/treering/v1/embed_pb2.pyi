@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from treering.v1 import log_pb2 as _log_pb2
 import builtins as _builtins
 import sys
@@ -18,6 +19,132 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ReindexPhase:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReindexPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReindexPhase.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REINDEX_PHASE_UNSPECIFIED: _ReindexPhase.ValueType  # 0
+    """Never sent."""
+    REINDEX_PHASE_IDLE: _ReindexPhase.ValueType  # 1
+    """None has run since the service started."""
+    REINDEX_PHASE_PREPARING: _ReindexPhase.ValueType  # 2
+    """The model is being loaded, which takes seconds, or minutes the first time."""
+    REINDEX_PHASE_EMBEDDING: _ReindexPhase.ValueType  # 3
+    """Patterns get their new vectors."""
+    REINDEX_PHASE_DONE: _ReindexPhase.ValueType  # 4
+    """The new index answers searches."""
+    REINDEX_PHASE_FAILED: _ReindexPhase.ValueType  # 5
+    """It was given up; `problem` says why. The index that was there goes on answering."""
+
+class ReindexPhase(_ReindexPhase, metaclass=_ReindexPhaseEnumTypeWrapper):
+    """What a reindex is doing."""
+
+REINDEX_PHASE_UNSPECIFIED: ReindexPhase.ValueType  # 0
+"""Never sent."""
+REINDEX_PHASE_IDLE: ReindexPhase.ValueType  # 1
+"""None has run since the service started."""
+REINDEX_PHASE_PREPARING: ReindexPhase.ValueType  # 2
+"""The model is being loaded, which takes seconds, or minutes the first time."""
+REINDEX_PHASE_EMBEDDING: ReindexPhase.ValueType  # 3
+"""Patterns get their new vectors."""
+REINDEX_PHASE_DONE: ReindexPhase.ValueType  # 4
+"""The new index answers searches."""
+REINDEX_PHASE_FAILED: ReindexPhase.ValueType  # 5
+"""It was given up; `problem` says why. The index that was there goes on answering."""
+Global___ReindexPhase: _TypeAlias = ReindexPhase  # noqa: Y015
+
+@_typing.final
+class StartReindexRequest(_message.Message):
+    """Asks to embed every pattern anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model: a name as the setting `model` has it, or the path of a saved SentenceTransformer, which the service reads. Empty = the model
+    in use. It holds over restarts, until the setting `model` is changed.
+    """
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartReindexRequest: _TypeAlias = StartReindexRequest  # noqa: Y015
+
+@_typing.final
+class StartReindexResponse(_message.Message):
+    """What has begun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REINDEX_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reindex(self) -> Global___ReindexStatus:
+        """How it stands."""
+
+    def __init__(
+        self,
+        *,
+        reindex: Global___ReindexStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StartReindexResponse: _TypeAlias = StartReindexResponse  # noqa: Y015
+
+@_typing.final
+class ReindexStatus(_message.Message):
+    """The reindex that runs, or the last one since the service started."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    DONE_COUNT_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    phase: Global___ReindexPhase.ValueType
+    """What it is doing."""
+    model: _builtins.str
+    """The model of the new index."""
+    done_count: _builtins.int
+    """Patterns that have their place in the new index."""
+    total_count: _builtins.int
+    """Patterns that need one; grows with what arrives meanwhile."""
+    start_time_unix_nano: _builtins.int
+    """When it began, or was gone on with after a restart, nanoseconds since 1970."""
+    problem: _builtins.str
+    """What it waits for, or why it was given up; empty = nothing is wrong."""
+    def __init__(
+        self,
+        *,
+        phase: Global___ReindexPhase.ValueType = ...,
+        model: _builtins.str = ...,
+        done_count: _builtins.int = ...,
+        total_count: _builtins.int = ...,
+        start_time_unix_nano: _builtins.int = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "model", b"model", "phase", b"phase", "problem", b"problem", "start_time_unix_nano", b"start_time_unix_nano", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReindexStatus: _TypeAlias = ReindexStatus  # noqa: Y015
 
 @_typing.final
 class DigestIndexRequest(_message.Message):
@@ -67,7 +194,7 @@ class DigestIndexResponse(_message.Message):
 
     @_builtins.property
     def unreadable_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Registered, and without a vector because the model gives no finite one."""
+        """Registered, and without a vector because the model gives none, or none that is finite."""
 
     @_builtins.property
     def missing_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
@@ -280,6 +407,9 @@ class ScorePatternsResponse(_message.Message):
     PATTERN_IDS_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    MASK_VERSION_FIELD_NUMBER: _builtins.int
+    mask_version: _builtins.int
+    """The masking rules that the pattern ids follow. Ids of different versions do not mix. Only in the first slice."""
     @_builtins.property
     def pattern_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The patterns of this slice."""
@@ -298,10 +428,11 @@ class ScorePatternsResponse(_message.Message):
         pattern_ids: _abc.Iterable[_builtins.int] | None = ...,
         texts: _abc.Iterable[Global___TextScores] | None = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        mask_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pattern_ids", b"pattern_ids", "seen", b"seen", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask_version", b"mask_version", "pattern_ids", b"pattern_ids", "seen", b"seen", "texts", b"texts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -517,8 +648,12 @@ class GetEmbedStatusResponse(_message.Message):
     START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    CONFIGURED_MODEL_FIELD_NUMBER: _builtins.int
+    INDEX_READY_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    REINDEX_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model's name or path, as configured."""
+    """The name or path of the model in use: it made the index that answers."""
     model_sha256: _builtins.str
     """sha256 of the model's weights, hex."""
     dimension: _builtins.int
@@ -543,6 +678,12 @@ class GetEmbedStatusResponse(_message.Message):
     """When this process started, nanoseconds since 1970."""
     quarantined_count: _builtins.int
     """Records that were set aside because they could not be read; their patterns may be unknown here."""
+    configured_model: _builtins.str
+    """The setting `model`. Differs from `model` after `StartReindex` with another one, and while everything is embedded anew."""
+    index_ready: _builtins.bool
+    """False while the index cannot be opened: then searches fail at once with PEER_UNAVAILABLE, and everything else goes on."""
+    problem: _builtins.str
+    """What is missing in the answers, and why; empty = nothing."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the index is, for each log."""
@@ -550,6 +691,10 @@ class GetEmbedStatusResponse(_message.Message):
     @_builtins.property
     def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Limits in force, by the name they have in the table of limits."""
+
+    @_builtins.property
+    def reindex(self) -> Global___ReindexStatus:
+        """Embedding everything anew."""
 
     def __init__(
         self,
@@ -569,10 +714,14 @@ class GetEmbedStatusResponse(_message.Message):
         start_time_unix_nano: _builtins.int = ...,
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         quarantined_count: _builtins.int = ...,
+        configured_model: _builtins.str = ...,
+        index_ready: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+        reindex: Global___ReindexStatus | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimension", b"dimension", "encoder", b"encoder", "index", b"index", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "quarantined_count", b"quarantined_count", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

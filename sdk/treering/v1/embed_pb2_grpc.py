@@ -65,6 +65,11 @@ class EmbedServiceStub:
                 request_serializer=treering_dot_v1_dot_embed__pb2.DigestIndexRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_embed__pb2.DigestIndexResponse.FromString,
                 _registered_method=True)
+        self.StartReindex = channel.unary_unary(
+                '/treering.v1.EmbedService/StartReindex',
+                request_serializer=treering_dot_v1_dot_embed__pb2.StartReindexRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_embed__pb2.StartReindexResponse.FromString,
+                _registered_method=True)
 
 
 class EmbedServiceServicer:
@@ -114,6 +119,15 @@ class EmbedServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartReindex(self, request, context):
+        """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
+        new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
+        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EmbedServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -146,6 +160,11 @@ def add_EmbedServiceServicer_to_server(servicer, server):
                     servicer.DigestIndex,
                     request_deserializer=treering_dot_v1_dot_embed__pb2.DigestIndexRequest.FromString,
                     response_serializer=treering_dot_v1_dot_embed__pb2.DigestIndexResponse.SerializeToString,
+            ),
+            'StartReindex': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartReindex,
+                    request_deserializer=treering_dot_v1_dot_embed__pb2.StartReindexRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_embed__pb2.StartReindexResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -311,6 +330,33 @@ class EmbedService:
             '/treering.v1.EmbedService/DigestIndex',
             treering_dot_v1_dot_embed__pb2.DigestIndexRequest.SerializeToString,
             treering_dot_v1_dot_embed__pb2.DigestIndexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartReindex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.EmbedService/StartReindex',
+            treering_dot_v1_dot_embed__pb2.StartReindexRequest.SerializeToString,
+            treering_dot_v1_dot_embed__pb2.StartReindexResponse.FromString,
             options,
             channel_credentials,
             insecure,

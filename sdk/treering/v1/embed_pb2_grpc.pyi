@@ -47,6 +47,11 @@ class EmbedServiceStub:
     """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
     most 65,536 ids of one state.
     """
+    StartReindex: _grpc.UnaryUnaryMultiCallable[_embed_pb2.StartReindexRequest, _embed_pb2.StartReindexResponse]
+    """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
+    new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
+    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
+    """
 
 @_typing.type_check_only
 class EmbedServiceAsyncStub(EmbedServiceStub):
@@ -66,6 +71,11 @@ class EmbedServiceAsyncStub(EmbedServiceStub):
     DigestIndex: _aio.UnaryStreamMultiCallable[_embed_pb2.DigestIndexRequest, _embed_pb2.DigestIndexResponse]  # type: ignore[assignment]
     """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
     most 65,536 ids of one state.
+    """
+    StartReindex: _aio.UnaryUnaryMultiCallable[_embed_pb2.StartReindexRequest, _embed_pb2.StartReindexResponse]  # type: ignore[assignment]
+    """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
+    new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
+    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
     """
 
 class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -119,6 +129,17 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_embed_pb2.DigestIndexResponse], _abc.AsyncIterator[_embed_pb2.DigestIndexResponse]]:
         """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
         most 65,536 ids of one state.
+        """
+
+    @_abc_1.abstractmethod
+    def StartReindex(
+        self,
+        request: _embed_pb2.StartReindexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embed_pb2.StartReindexResponse, _abc.Awaitable[_embed_pb2.StartReindexResponse]]:
+        """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
+        new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
+        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
         """
 
 def add_EmbedServiceServicer_to_server(servicer: EmbedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

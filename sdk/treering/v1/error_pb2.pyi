@@ -89,6 +89,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `last_time_unix_nano` of its records. Restore the file from a copy; questions that do not reach into it are answered meanwhile.
     Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
     """
+    ERROR_REASON_REINDEX_RUNNING: _ErrorReason.ValueType  # 22
+    """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of ErrorInfo."""
@@ -154,4 +156,6 @@ ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 21
 `last_time_unix_nano` of its records. Restore the file from a copy; questions that do not reach into it are answered meanwhile.
 Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
 """
+ERROR_REASON_REINDEX_RUNNING: ErrorReason.ValueType  # 22
+"""FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

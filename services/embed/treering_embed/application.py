@@ -9,9 +9,12 @@ from prometheus_client import CollectorRegistry
 from treering.v1 import embed_pb2_grpc, sink_pb2_grpc
 from treering_embed.book import PatternBook, today
 from treering_embed.kept import Background, Kept
-from treering_embed.meaning import Meaning, PrepareModel, prepare_configured
+from treering_embed.ledgers import CurrentLedger, SuccessorLedger
+from treering_embed.meaning import Meaning
 from treering_embed.metrics import EmbedMetrics
+from treering_embed.models import Models, StoredModels
 from treering_embed.registry import Registry
+from treering_embed.reindexing import Reindexer
 from treering_embed.service import EmbedServicer
 from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
@@ -28,16 +31,19 @@ CRASH_NOTES_FILE = "reading"
 class Application:
     """One running service. `start`, then `run_until` something, then `stop`; nothing of it can be used twice."""
 
-    def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, prepare_model: PrepareModel = prepare_configured) -> None:
+    def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, models: Models | None = None) -> None:
         self._settings = settings
         registry = Registry(settings.data_dir / REGISTRY_FILE)
         summary = registry.summary(today(time.time()))
         book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
-        self._kept = Kept(registry, Background("registry"), book, EmbedMetrics(collector))
+        self._kept = Kept(
+            registry, CurrentLedger(registry.db), SuccessorLedger(registry.db), Background("registry"), book, EmbedMetrics(collector)
+        )
         self.sink = EmbedSink(self._kept, summary, CrashNotes(settings.data_dir / CRASH_NOTES_FILE, summary.next_offsets))
-        self.meaning = Meaning(settings, self._kept, self.sink, collector, prepare_model=prepare_model)
+        self.meaning = Meaning(settings, self._kept, self.sink, collector, models or StoredModels(settings))
+        self.reindexer = Reindexer(settings, self._kept, self.meaning)
         self.server = Server(settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector)
-        servicer = EmbedServicer(settings, self._kept, self.meaning, self.sink.board)
+        servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
         sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink), self.server.grpc)
 
@@ -49,21 +55,20 @@ class Application:
 
     async def run_until(self, ended: Coroutine[None, None, None]) -> None:
         """Commits, prepares and indexes until `ended` is; whatever fails for good among them ends it too, by its exception."""
-        tasks = {asyncio.create_task(work) for work in (ended, self.sink.commit_forever(), self._mean_forever())}
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+        await _first_of(ended, self.sink.commit_forever(), self._mean_forever(), self._say_ready())
 
     async def _mean_forever(self) -> None:
-        indexer = await self.meaning.prepare()
+        indexer, successor = await self.meaning.prepare()
+        if successor:
+            await self.reindexer.begin(successor)
+        await _first_of(indexer.run_forever(), self.reindexer.run_forever(indexer))
+
+    async def _say_ready(self) -> None:
+        """Never ends: that would end the service."""
+        await self.meaning.answers.wait()
         for name in ("", EMBED_SERVICE):
             await self.server.set_ready(name, ready=True)
-        await indexer.run_forever()
+        await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """Drains calls, commits what was taken, closes everything in reverse."""
@@ -75,3 +80,16 @@ class Application:
             self.meaning.close()
             self._kept.registry_thread.close()
             self._kept.registry.close()
+
+
+async def _first_of(*works: Coroutine[None, None, None]) -> None:
+    """Runs all until the first ends, and ends as that one does."""
+    tasks = {asyncio.create_task(work) for work in works}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

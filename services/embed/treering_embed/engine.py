@@ -1,6 +1,9 @@
 """What computes and holds vectors, once the model is loaded and the index is open."""
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from treering_embed.encoder import Matrix
 from treering_embed.encoder.prepare import PreparedModel
@@ -10,23 +13,50 @@ from treering_embed.kept import Background
 from treering_embed.late import PieceFrequencies
 
 
+class Users:
+    """How many calls use something at the moment. Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._gone = asyncio.Event()
+        self._gone.set()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Counts one for as long as it lasts."""
+        self._count += 1
+        self._gone.clear()
+        try:
+            yield
+        finally:
+            self._count -= 1
+            if not self._count:
+                self._gone.set()
+
+    async def gone(self) -> None:
+        """Returns when nobody uses it."""
+        await self._gone.wait()
+
+
 @dataclass(frozen=True)
 class Engine:
-    """The model, the index, and what late interaction needs of both. The indexer adds to `frequencies`, searches read it."""
+    """The model, the index, and what late interaction needs of both. Who fills the index adds to `frequencies`, searches read it."""
 
     model: PreparedModel
     encoder: EncodeQueue
     index: Index
     index_threads: Background
     frequencies: PieceFrequencies
+    users: Users = field(default_factory=Users)
 
     @property
     def basis(self) -> Matrix:
         """Of the token vectors."""
         return self.model.basis
 
-    def close(self) -> None:
-        """Ends the model's thread, then the index's, then closes the index."""
-        self.encoder.close()
+    def close(self, *, keep_encoder: bool = False) -> None:
+        """Ends the model's thread (unless another engine has it too), then the index's, then closes the index."""
+        if not keep_encoder:
+            self.encoder.close()
         self.index_threads.close()
         self.index.close()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from treering_embed.book import PatternBook
+from treering_embed.ledgers import CurrentLedger, SuccessorLedger
 from treering_embed.metrics import EmbedMetrics
 from treering_embed.registry import Registry
 
@@ -30,9 +31,11 @@ class Background:
 
 @dataclass(frozen=True)
 class Kept:
-    """The registry and the one thread that may touch it, its summary in memory, and the figures about both."""
+    """The registry, its ledgers and the one thread that may touch them, its summary in memory, and the figures about both."""
 
     registry: Registry
+    current: CurrentLedger
+    successor: SuccessorLedger
     registry_thread: Background
     book: PatternBook
     metrics: EmbedMetrics

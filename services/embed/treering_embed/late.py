@@ -65,6 +65,17 @@ class PieceFrequencies:
         self._counts[distinct] += 1
         self.documents += 1
 
+    def plus(self, texts: Iterable[Ids]) -> "PieceFrequencies":
+        """These counts and those of more patterns; this one stays as it is."""
+        more = PieceFrequencies(self.documents, self._counts.copy())
+        for pieces in texts:
+            more.add(pieces)
+        return more
+
+    def become(self, other: "PieceFrequencies") -> None:
+        """Takes the counts of another one, which is not used after."""
+        self.documents, self._counts = other.documents, other._counts  # noqa: SLF001 - of the same class
+
     def weights(self, pieces: Ids) -> Matrix:
         """Inverse document frequency of wordpieces (as in BM25), scaled to a sum of 1."""
         known = pieces < len(self._counts)

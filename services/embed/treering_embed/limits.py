@@ -54,6 +54,12 @@ MAX_MIN_POSITIONS = 64
 INDEX_BATCH = 256
 """Patterns that are encoded and upserted together: Edge holds the interpreter's lock for a few ms for as many."""
 
+REINDEX_BATCH = 64
+"""Patterns that a reindex encodes together: half a second in which the swap, or new patterns of the same model, wait."""
+
+INDEX_SEARCH_TIMEOUT_S = 3
+"""Deadline of a search in an index server, seconds: below what the query service waits before it answers without."""
+
 FLUSH_INTERVAL_S = 2.0
 """Longest time in seconds that vectors wait for a flush (and their patterns for being called indexed) while others follow."""
 

@@ -1,46 +1,38 @@
 """Everything that needs the model: prepared in the background while records are taken already.
 
-States: *preparing* (no search yet), *ready* (searches are answered, waiting patterns get their vectors), *closed*.
+States: *preparing* (no search yet), *without index* (the model is there and embeds texts, the index cannot be opened; tried again and
+again), *ready* (searches are answered, waiting patterns get their vectors), *closed*.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry
 
 from treering.v1.error_pb2 import ErrorReason
+from treering_embed.choice import Choice, choose
 from treering_embed.comparison import Comparison, compare
-from treering_embed.encoder.prepare import PreparedModel, prepare
-from treering_embed.encoder.queue import EncodeQueue
+from treering_embed.encoder.prepare import PreparedModel
+from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue
 from treering_embed.engine import Engine
 from treering_embed.index import Index, IndexFaultError
 from treering_embed.index.opening import open_index
 from treering_embed.indexer import Indexer
 from treering_embed.kept import Background, Kept
 from treering_embed.late import PieceFrequencies
-from treering_embed.limits import INDEX_THREADS, LATE_DIMENSION, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.renderings import RENDERING_VERSION
+from treering_embed.limits import INDEX_THREADS, RETRY_MAX_S, RETRY_MIN_S
+from treering_embed.models import Models
+from treering_embed.notes import IndexNote
 from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
+from treering_embed.verification import verify
 from treering_runtime.errors import ServiceError
-from treering_runtime.patterns import MASK_VERSION
 
 _LOG = structlog.get_logger()
 _T = TypeVar("_T")
-
-PrepareModel = Callable[[EmbedSettings], Awaitable[PreparedModel]]
-
-
-async def prepare_configured(settings: EmbedSettings) -> PreparedModel:
-    """The model that the settings name.
-
-    Raises:
-        StartError: There is no such model, or it cannot be loaded.
-    """
-    return await prepare(settings.model, settings.data_dir / "encoder", settings.threads, fast=settings.encoder == "auto")
 
 
 class Meaning:
@@ -51,108 +43,178 @@ class Meaning:
         kept: What should be in the index.
         sink: Told when patterns wait again.
         collector: Where the encoder registers its figures.
-        prepare_model: Where the model comes from.
+        models: Where models come from.
     """
 
-    def __init__(
-        self, settings: EmbedSettings, kept: Kept, sink: EmbedSink, collector: CollectorRegistry, *, prepare_model: PrepareModel
-    ) -> None:
+    def __init__(self, settings: EmbedSettings, kept: Kept, sink: EmbedSink, collector: CollectorRegistry, models: Models) -> None:
+        self.models = models
+        self.answers = asyncio.Event()
+        """Set once questions are answered, or refused for another reason than that the service is starting."""
+        self.problem = ""
+        """What is missing in the answers, for people; empty = nothing."""
+        self.note = IndexNote("", "", 0)
+        """Of the index that answers; without a model until one is chosen."""
         self._settings, self._kept, self._sink = settings, kept, sink
-        self._collector, self._prepare_model = collector, prepare_model
+        self._encode_metrics = EncodeMetrics(collector)
+        self._model: PreparedModel | None = None
+        self._encoder: EncodeQueue | None = None
         self._engine: Engine | None = None
+        self._successor: Engine | None = None
+
+    @property
+    def model(self) -> PreparedModel | None:
+        """The model in use; None while it is prepared."""
+        return self._model
 
     @property
     def is_ready(self) -> bool:
-        """Whether questions are answered."""
+        """Whether searches are answered."""
         return self._engine is not None
 
     def engine(self) -> Engine:
         """What answers questions.
 
         Raises:
-            ServiceError: STARTING, while the model is prepared.
+            ServiceError: STARTING, while the model is prepared; PEER_UNAVAILABLE, while the index cannot be opened.
         """
         if self._engine is None:
+            if self._model is not None and self.problem:
+                raise _unavailable(self.problem)
             raise ServiceError(ErrorReason.ERROR_REASON_STARTING, "the model is being loaded; try again in a few seconds")
         return self._engine
 
-    async def prepare(self) -> Indexer:
-        """Loads the model and opens the index; returns who fills it.
+    def encoder(self) -> EncodeQueue:
+        """What embeds texts, with or without an index.
+
+        Raises:
+            ServiceError: STARTING, while the model is prepared.
+        """
+        return self._encoder or self.engine().encoder
+
+    @contextmanager
+    def using(self) -> Iterator[Engine]:
+        """The engine, which stays open for as long as this lasts.
+
+        Raises:
+            ServiceError: As `engine`; PEER_UNAVAILABLE too where the index fails inside.
+        """
+        engine = self.engine()
+        with engine.users.one_more():
+            try:
+                yield engine
+            except IndexFaultError as fault:
+                raise _unavailable(f"the index does not answer: {fault}") from fault
+
+    def queue(self, model: PreparedModel) -> EncodeQueue:
+        """A new queue for a model."""
+        return EncodeQueue(model.encoder, self._encode_metrics)
+
+    async def prepare(self) -> tuple[Indexer, str]:
+        """Loads the model and opens the index; returns who fills it, and the model that everything is to be embedded with anew.
 
         Raises:
             StartError: The model cannot be used as configured.
         """
-        model = await self._prepare_model(self._settings)
+        choice = await self._choose()
+        model = self._model = choice.model
+        self.note = choice.note
+        self._encoder = self.queue(model)
         threads = Background("index", INDEX_THREADS)
-        index = await self._open_patiently(model, threads)
-        await self._verify(index, threads, index_identity(model))
-        frequencies = PieceFrequencies.from_bytes(await self._on_registry(self._kept.registry.frequencies) or model.frequencies)
-        self._engine = Engine(model, EncodeQueue(model.encoder, self._collector), index, threads, frequencies)
-        return Indexer(self._kept, self._sink, self._engine)
+        try:
+            index, missing = await self._open_patiently(model, threads)
+        except BaseException:
+            threads.close()
+            raise
+        frequencies = PieceFrequencies.from_bytes(await self._on_registry(self._kept.current.frequencies) or model.frequencies)
+        self._engine = Engine(model, self._encoder, index, threads, frequencies)
+        self.problem = choice.problem
+        await self._requeue()
+        self.answers.set()
+        return Indexer(self._kept, self._sink, self._engine, missing), choice.successor
 
-    async def _open_patiently(self, model: PreparedModel, threads: Background) -> Index:
+    async def _choose(self) -> Choice:
+        current = await self._on_registry(self._kept.current.note)
+        successor = await self._on_registry(self._kept.successor.note)
+        number = await self._on_registry(self._kept.current.next_number)
+        choice = await choose(self.models, self._settings.model, current, successor, number)
+        if current is None or choice.note.number != current.number:
+            if choice.problem:
+                _LOG.error("search is degraded", problem=choice.problem)
+            await self._on_registry(self._kept.current.begin, choice.note)
+        elif choice.note != current:
+            await self._on_registry(self._kept.current.rename, choice.note)
+        if not choice.successor:
+            await self._on_registry(self._kept.successor.abandon)
+        return choice
+
+    async def _open_patiently(self, model: PreparedModel, threads: Background) -> tuple[Index, set[int]]:
         """Opens the index, as often as it takes: a server that is down or a full disk is no reason to stop taking records."""
         pause = RETRY_MIN_S
         while True:
             try:
-                return await threads.run(open_index, self._settings, index_identity(model), model.encoder.dimension)
+                index = await threads.run(open_index, self._settings, self.note.name, model.encoder.dimension)
+                return index, await verify(self._kept, self._kept.current, index, threads)
             except IndexFaultError as fault:
                 _LOG.error("the index cannot be opened; trying again", problem=str(fault), pause_s=pause)
+                self.problem = f"the index cannot be opened: {fault}"
+                self.answers.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX_S)
 
-    async def _verify(self, index: Index, threads: Background, identity: str) -> None:
-        """Makes registry and index agree: what the index lacks waits again, what only the index has is deleted from it."""
-        registry = self._kept.registry
-        if await self._on_registry(registry.index_identity) != identity:
-            await self._on_registry(registry.requeue_all, identity)
-        held = set((await threads.run(index.all_ids)).tolist())
-        if missing := await self._on_registry(registry.indexed_ids) - held:
-            _LOG.warning("the index lacks patterns; they are encoded again", patterns=len(missing))
-            await self._on_registry(registry.requeue, missing)
-        summary = await self._on_registry(registry.summary, self._kept.book.today())
-        if orphans := held - summary.pattern_ids:
-            _LOG.warning("the index has patterns that the registry does not know; they are deleted", patterns=len(orphans))
-            await threads.run(index.delete, sorted(orphans))
+    async def _requeue(self) -> None:
+        """The book and what is visible follow the registry."""
+        summary = await self._on_registry(self._kept.registry.summary, self._kept.book.today())
         self._kept.book.requeue(summary.pending)
         await self._sink.settled()
         if summary.pending:
             self._sink.committed_patterns.set()
 
+    def succeed(self, engine: Engine | None) -> None:
+        """Says which engine is being filled to answer later; None = none."""
+        self._successor = engine
+
+    def replace(self, engine: Engine, note: IndexNote) -> Engine:
+        """Questions go to another engine from here on; returns the one before, which may still be in use."""
+        before = self.engine()
+        self._engine, self._encoder, self._model, self._successor = engine, engine.encoder, engine.model, None
+        self.note, self.problem = note, ""
+        return before
+
     async def forget(self, pattern_ids: Sequence[int], below: dict[int, int]) -> int:
         """Forgets patterns that were last seen below the given ends; returns how many."""
-        engine = self.engine()
-        await self._sink.commit()
-        gone = await self._on_registry(self._kept.registry.forget, pattern_ids, below)
-        self._kept.book.forget(gone)
-        if gone:
-            await engine.index_threads.run(engine.index.delete, gone)
-            await engine.index_threads.run(engine.index.flush)
+        with self.using():
+            await self._sink.commit()
+            gone = await self._on_registry(self._kept.registry.forget, pattern_ids, below)
+            self._kept.book.forget(gone)
+            for engine in filter(None, (self._engine, self._successor) if gone else ()):
+                with engine.users.one_more():
+                    await engine.index_threads.run(engine.index.delete, gone)
+                    await engine.index_threads.run(engine.index.flush)
         return len(gone)
 
     async def compare(self) -> Comparison:
         """Compares the registry with the index.
 
         Raises:
-            ServiceError: STARTING, while the model is prepared.
-            IndexFaultError: The index cannot be read at the moment.
+            ServiceError: STARTING, while the model is prepared; PEER_UNAVAILABLE, when the index does not answer.
         """
-        engine = self.engine()
-        before = await self._on_registry(self._kept.registry.states)
-        held = await engine.index_threads.run(engine.index.all_ids)
-        return compare(before, held.tolist(), await self._on_registry(self._kept.registry.states))
+        with self.using() as engine:
+            before = await self._on_registry(self._kept.registry.states)
+            held = await engine.index_threads.run(engine.index.all_ids)
+            return compare(before, held.tolist(), await self._on_registry(self._kept.registry.states))
 
     async def _on_registry(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await self._kept.registry_thread.run(function, *arguments)
 
     def close(self) -> None:
-        """Closes the engine; questions are refused from here on."""
-        if engine := self._engine:
-            self._engine = None
+        """Closes what is open; questions are refused from here on."""
+        engine, self._engine = self._engine, None
+        if engine:
             engine.close()
+        elif self._encoder:
+            self._encoder.close()
+        self._encoder = self._model = None
 
 
-def index_identity(model: PreparedModel) -> str:
-    """Names everything that vectors depend on: model and its preparation, renderings, masking rules, the reduced dimension."""
-    parts = (model.identity, model.encoder.dimension, RENDERING_VERSION, MASK_VERSION, LATE_DIMENSION)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+def _unavailable(problem: str) -> ServiceError:
+    return ServiceError(ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, problem, metadata={"peer": "qdrant"})

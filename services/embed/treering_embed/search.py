@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from treering.v1.error_pb2 import ErrorReason
 from treering_embed import calibration
 from treering_embed.encoder import Matrix
 from treering_embed.encoder.queue import Urgency
 from treering_embed.engine import Engine
-from treering_embed.index import IndexFaultError, Selection
+from treering_embed.index import Selection
 from treering_embed.late import query_tokens
 from treering_embed.limits import RERANK_DEPTH
-from treering_runtime.errors import ServiceError
 
 
 @dataclass(frozen=True)
@@ -53,13 +51,9 @@ class Searcher:
         """The `limit` best patterns of `selection`, and those of `also` that are indexed.
 
         Raises:
-            ServiceError: PEER_UNAVAILABLE, when the index does not answer.
+            IndexFaultError: The index does not answer.
         """
-        try:
-            return await self._engine.index_threads.run(self._rank, query, limit, selection, also)
-        except IndexFaultError as fault:
-            reason = ErrorReason.ERROR_REASON_PEER_UNAVAILABLE
-            raise ServiceError(reason, f"the index does not answer: {fault}", metadata={"peer": "qdrant"}) from fault
+        return await self._engine.index_threads.run(self._rank, query, limit, selection, also)
 
     def _rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
         dense = self._engine.index.nearest(query.dense, max(limit, RERANK_DEPTH), selection).as_dict()

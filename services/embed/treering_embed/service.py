@@ -16,6 +16,7 @@ from treering_embed.encoder.queue import Urgency
 from treering_embed.index import EVERYTHING, Selection
 from treering_embed.kept import Kept
 from treering_embed.meaning import Meaning
+from treering_embed.reindexing import Phase, Reindexer
 from treering_embed.renderings import RENDERING_VERSION
 from treering_embed.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
@@ -24,13 +25,15 @@ from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
+_PHASES = {phase: embed_pb2.ReindexPhase.Value(f"REINDEX_PHASE_{phase.name}") for phase in Phase}
+
 
 class EmbedServicer(EmbedServiceServicer):
     """Serves patterns by meaning."""
 
-    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, board: ProgressBoard) -> None:
+    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
-        self._meaning, self._board = meaning, board
+        self._meaning, self._reindexer, self._board = meaning, reindexer, board
         self._started_ns = time.time_ns()
 
     async def SearchPatterns(
@@ -41,12 +44,14 @@ class EmbedServicer(EmbedServiceServicer):
         _check_range("limit", request.limit, limits.MAX_SEARCH_LIMIT)
         selection = _selection(request)
         _check_count("also_score_ids", request.also_score_ids, limits.MAX_ALSO_SCORE)
-        searcher = Searcher(self._meaning.engine())
+        self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
         seen, pending = self._board.seen(), self._book.pending_count
-        query = (await searcher.encode([request.text]))[0]
-        with self._metrics.search_seconds.time():
-            ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
+        with self._meaning.using() as engine:
+            searcher = Searcher(engine)
+            query = (await searcher.encode([request.text]))[0]
+            with self._metrics.search_seconds.time():
+                ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
         return embed_pb2.SearchPatternsResponse(scores=_scores(ranking), seen=seen, pending_count=pending, mask_version=MASK_VERSION)
 
     async def ScorePatterns(
@@ -54,14 +59,17 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> AsyncIterator[embed_pb2.ScorePatternsResponse]:
         """Scores every pattern against each text, in slices."""
         _check_texts("texts", request.texts, limits.MAX_SCORE_TEXTS)
-        searcher = Searcher(self._meaning.engine())
+        self._meaning.engine()
         await self._wait(request.min_positions, context)
         seen, count = self._board.seen(), max(self._book.pattern_count, 1)
-        rankings = [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(request.texts)]
-        for response in _slices(rankings):
-            if seen:
-                response.seen.extend(seen)
-                seen = []
+        with self._meaning.using() as engine:
+            searcher = Searcher(engine)
+            rankings = [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(request.texts)]
+        first, *others = _slices(rankings)
+        first.seen.extend(seen)
+        first.mask_version = MASK_VERSION
+        yield first
+        for response in others:
             yield response
 
     async def EmbedTexts(
@@ -70,9 +78,9 @@ class EmbedServicer(EmbedServiceServicer):
         """Vectors of texts."""
         del context
         _check_texts("texts", request.texts, limits.MAX_EMBED_TEXTS)
-        encoded = await self._meaning.engine().encoder.encode(request.texts, Urgency.TEXTS)
+        encoded = await self._meaning.encoder().encode(request.texts, Urgency.TEXTS)
         embeddings = [embed_pb2.Embedding(values=row.tolist()) for row in encoded.dense]
-        return embed_pb2.EmbedTextsResponse(embeddings=embeddings, model=self._settings.model)
+        return embed_pb2.EmbedTextsResponse(embeddings=embeddings, model=self._meaning.note.model)
 
     async def ForgetPatterns(
         self, request: embed_pb2.ForgetPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -88,9 +96,10 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> embed_pb2.GetEmbedStatusResponse:
         """Which model is in use, and how far the index is."""
         del request, context
-        model = self._meaning.engine().model if self._meaning.is_ready else None
+        model = self._meaning.model
         return embed_pb2.GetEmbedStatusResponse(
-            model=self._settings.model,
+            model=self._meaning.note.model or self._settings.model,
+            configured_model=self._settings.model,
             model_sha256=model.weights.sha256 if model else "",
             dimension=model.encoder.dimension if model else 0,
             encoder=model.encoder.name if model else "",
@@ -101,11 +110,22 @@ class EmbedServicer(EmbedServiceServicer):
             keyword_only_count=self._book.keyword_only_count,
             seen=self._board.seen(),
             index=self._settings.index,
-            model_ready=self._meaning.is_ready,
+            model_ready=model is not None,
+            index_ready=self._meaning.is_ready,
+            problem=self._problem(),
+            reindex=self._reindex_status(),
             start_time_unix_nano=self._started_ns,
             limits=self._limits(),
             quarantined_count=sum(self._board.get(log_id).quarantined for log_id in self._board.log_ids()),
         )
+
+    async def StartReindex(
+        self, request: embed_pb2.StartReindexRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.StartReindexResponse:
+        """Begins to embed every pattern anew."""
+        del context
+        await self._reindexer.request(request.model)
+        return embed_pb2.StartReindexResponse(reindex=self._reindex_status())
 
     async def DigestIndex(
         self, request: embed_pb2.DigestIndexRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -116,6 +136,21 @@ class EmbedServicer(EmbedServiceServicer):
         for response in _digest_slices(found):
             yield response
         yield embed_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count)
+
+    def _problem(self) -> str:
+        """A problem of the model before is over once every pattern has its vector again."""
+        return self._meaning.problem if self._book.pending_count or not self._meaning.is_ready else ""
+
+    def _reindex_status(self) -> embed_pb2.ReindexStatus:
+        progress = self._reindexer.progress
+        return embed_pb2.ReindexStatus(
+            phase=_PHASES[progress.phase],
+            model=progress.model,
+            done_count=progress.done,
+            total_count=self._book.pattern_count if progress.running else progress.done,
+            start_time_unix_nano=progress.started_ns,
+            problem=progress.problem,
+        )
 
     def _limits(self) -> dict[str, int]:
         return {

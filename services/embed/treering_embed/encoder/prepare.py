@@ -49,7 +49,7 @@ async def prepare(model: str, cache: Path, threads: int, *, fast: bool) -> Prepa
         StartError: There is no such model, or it cannot be loaded.
     """
     weights = await asyncio.to_thread(locate, model)
-    identity = f"{weights.identity}-{PREPARATION_VERSION}"
+    identity = prepared_identity(weights)
     directory = cache / identity
     manifest = Manifest.read(directory)
     if manifest is None:
@@ -60,9 +60,27 @@ async def prepare(model: str, cache: Path, threads: int, *, fast: bool) -> Prepa
     if manifest.problem:
         _LOG.warning("the reference encoder serves: the fast path cannot be used", problem=manifest.problem)
     encoder = await asyncio.to_thread(_load, weights.path, directory, threads, fast=fast and manifest.fast)
+    return _assembled(weights, encoder, directory)
+
+
+def prepared_identity(weights: Weights) -> str:
+    """Names a model together with the way it is prepared."""
+    return f"{weights.identity}-{PREPARATION_VERSION}"
+
+
+def reload(model: str, sha256: str, directory: Path, threads: int) -> PreparedModel | None:
+    """A model from its prepared directory alone; None where that is not there or the model needs its own files."""
+    manifest = Manifest.read(directory)
+    if manifest is None or not manifest.fast:
+        return None
+    weights = Weights(model, directory, sha256, directory.name)
+    return _assembled(weights, FastEncoder(directory, threads), directory)
+
+
+def _assembled(weights: Weights, encoder: Encoder, directory: Path) -> PreparedModel:
     basis: Matrix = np.load(directory / BASIS_FILE)
-    _LOG.info("model loaded", model=model, encoder=encoder.name, dimension=encoder.dimension, identity=identity)
-    return PreparedModel(weights, encoder, basis, (directory / FREQUENCIES_FILE).read_bytes(), identity)
+    _LOG.info("model loaded", model=weights.name, encoder=encoder.name, dimension=encoder.dimension, identity=directory.name)
+    return PreparedModel(weights, encoder, basis, (directory / FREQUENCIES_FILE).read_bytes(), directory.name)
 
 
 def _load(path: Path, directory: Path, threads: int, *, fast: bool) -> Encoder:

@@ -62,17 +62,24 @@ def batches(texts: Sequence[str]) -> list[list[int]]:
     return runs
 
 
+class EncodeMetrics:
+    """What Prometheus sees of the model's runs; one for all queues of a process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.seconds = Histogram("treering_embed_encode_seconds", "Duration of one run of the model, seconds", registry=registry)
+        self.texts = Counter("treering_embed_encoded_texts", "Texts encoded", ["urgency"], registry=registry)
+        self.waiting = Gauge("treering_embed_encode_waiting", "Jobs that wait for the model", ["urgency"], registry=registry)
+
+
 class EncodeQueue:
     """Runs an encoder on a thread of its own, run by run; `close` ends it.
 
     Between two runs the most urgent job goes next, so a search waits for one run at most. A job whose caller is gone is skipped.
     """
 
-    def __init__(self, encoder: Encoder, metrics: CollectorRegistry) -> None:
+    def __init__(self, encoder: Encoder, metrics: EncodeMetrics) -> None:
         self.encoder = encoder
-        self._seconds = Histogram("treering_embed_encode_seconds", "Duration of one run of the model, seconds", registry=metrics)
-        self._texts = Counter("treering_embed_encoded_texts", "Texts encoded", ["urgency"], registry=metrics)
-        self._gauge = Gauge("treering_embed_encode_waiting", "Jobs that wait for the model", ["urgency"], registry=metrics)
+        self._metrics = metrics
         self._jobs: list[_Job] = []
         self._waiting = dict.fromkeys(Urgency, 0)
         self._numbers = itertools.count()
@@ -106,6 +113,7 @@ class EncodeQueue:
         self._thread.join()
         for job in self._jobs:
             job.done.cancel()
+            self._count(job.urgency, -len(job.texts))
 
     def _admit(self, count: int, urgency: Urgency) -> None:
         name, limit = _LIMITS.get(urgency, ("", 0))
@@ -123,7 +131,7 @@ class EncodeQueue:
 
     def _count(self, urgency: Urgency, change: int) -> None:
         self._waiting[urgency] += change
-        self._gauge.labels(urgency.name.lower()).set(self._waiting[urgency])
+        self._metrics.waiting.labels(urgency.name.lower()).inc(change)
 
     def _next(self) -> _Job | None:
         with self._wake:
@@ -145,8 +153,8 @@ class EncodeQueue:
             job.done.set_result(self.encoder.encode(job.texts))
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits for it, not to this thread
             job.done.set_exception(error)
-        self._seconds.observe(time.perf_counter() - started)
-        self._texts.labels(job.urgency.name.lower()).inc(len(job.texts))
+        self._metrics.seconds.observe(time.perf_counter() - started)
+        self._metrics.texts.labels(job.urgency.name.lower()).inc(len(job.texts))
 
 
 def _in_order(runs: list[list[int]], parts: Sequence[Encoded], count: int) -> Encoded:

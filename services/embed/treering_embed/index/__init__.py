@@ -94,6 +94,9 @@ class Index(Protocol):
     def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> Hits:
         """For the points named, the sum over `tokens` of the greatest product with any of the point's token vectors."""
 
+    def expose(self) -> None:
+        """Lets people reach this index by the name that does not change, where there is one. Idempotent."""
+
     def close(self) -> None:
         """Lets go of the index."""
 

@@ -102,6 +102,9 @@ class EdgeIndex:
         """Late interaction with the points named."""
         return self._query(qe.Query.Nearest(tokens.tolist(), using=TOKENS), len(pattern_ids), Selection(pattern_ids))
 
+    def expose(self) -> None:
+        """Nothing to do: nobody else opens the directory."""
+
     def close(self) -> None:
         """Closes the shard, which also flushes it."""
         self._shard.close()

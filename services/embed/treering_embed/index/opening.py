@@ -1,4 +1,4 @@
-"""Opens the index that the settings name. Engines are imported here, when asked for: the one that is not used costs nothing."""
+"""Opens and removes the index that the settings name. Engines are imported here, when asked for: the one that is not used costs nothing."""
 
 import shutil
 from pathlib import Path
@@ -10,9 +10,11 @@ from treering_embed.settings import EmbedSettings
 
 _LOG = structlog.get_logger()
 
+_EDGE_DIRECTORY = "index"
 
-def open_index(settings: EmbedSettings, identity: str, dimension: int) -> Index:
-    """Opens or makes the index of an identity.
+
+def open_index(settings: EmbedSettings, name: str, dimension: int) -> Index:
+    """Opens or makes the index of a name (`IndexNote.name`).
 
     Raises:
         IndexFaultError: It cannot be opened at the moment.
@@ -21,12 +23,12 @@ def open_index(settings: EmbedSettings, identity: str, dimension: int) -> Index:
         from treering_embed.index.server import ServerIndex, connect  # noqa: PLC0415
 
         client = connect(settings.qdrant_url, settings.qdrant_api_key)
-        name = settings.qdrant_collection
-        return ServerIndex(client, f"{name}-{identity}", name, dimension)
-    return open_edge(settings.data_dir / "index", identity, dimension)
+        alias = settings.qdrant_collection
+        return ServerIndex(client, f"{alias}-{name}", alias, dimension)
+    return open_edge(settings.data_dir / _EDGE_DIRECTORY, name, dimension)
 
 
-def open_edge(parent: Path, identity: str, dimension: int) -> Index:
+def open_edge(parent: Path, name: str, dimension: int) -> Index:
     """Opens the embedded index below `parent`; one that is damaged is set aside, and an empty one takes its place.
 
     Raises:
@@ -34,7 +36,7 @@ def open_edge(parent: Path, identity: str, dimension: int) -> Index:
     """
     from treering_embed.index.edge import DamagedIndexError, EdgeIndex  # noqa: PLC0415
 
-    path = parent / identity
+    path = parent / name
     try:
         return EdgeIndex(path, dimension)
     except DamagedIndexError as damage:
@@ -43,3 +45,17 @@ def open_edge(parent: Path, identity: str, dimension: int) -> Index:
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
         return EdgeIndex(path, dimension)
+
+
+def drop_index(settings: EmbedSettings, name: str) -> None:
+    """Removes an index that nobody has open; one that is not there is fine.
+
+    Raises:
+        IndexFaultError: It cannot be removed at the moment.
+    """
+    if settings.index == "server":
+        from treering_embed.index.server import connect, drop_collection  # noqa: PLC0415
+
+        drop_collection(connect(settings.qdrant_url, settings.qdrant_api_key), f"{settings.qdrant_collection}-{name}")
+    else:
+        shutil.rmtree(settings.data_dir / _EDGE_DIRECTORY / name, ignore_errors=True)

@@ -24,9 +24,10 @@ from treering_embed.index import (
     Selection,
     check_finite,
 )
-from treering_embed.limits import INDEX_TIMEOUT_S, LATE_DIMENSION
+from treering_embed.limits import INDEX_SEARCH_TIMEOUT_S, INDEX_TIMEOUT_S, LATE_DIMENSION
 
 _SCROLL = 10_000
+_MIN_VERSION = (1, 10)
 _EXACT = models.SearchParams(exact=True)
 _T = TypeVar("_T")
 
@@ -52,7 +53,7 @@ class ServerIndex:
     Args:
         client: Who to ask.
         collection: The collection's name.
-        alias: Points at the collection once it is there.
+        alias: Points at the collection once it is exposed.
         dimension: Numbers in a dense vector.
 
     Raises:
@@ -64,10 +65,11 @@ class ServerIndex:
     def __init__(self, client: QdrantClient, collection: str, alias: str, dimension: int) -> None:
         self._client = client
         self._collection = collection
+        self._alias = alias
+        self._check_version()
         if not self._call(client.collection_exists, collection):
             self._create(dimension)
         self._check_shape(dimension)
-        self._point_alias(alias)
 
     def upsert(self, points: Sequence[PatternPoint]) -> None:
         """Adds or replaces points; returns when the server has them on disk."""
@@ -109,6 +111,16 @@ class ServerIndex:
         """Late interaction with the points named."""
         return self._query(tokens.tolist(), TOKENS, len(pattern_ids), Selection(pattern_ids))
 
+    def expose(self) -> None:
+        """Lets the alias point here, in one step."""
+        aliases = self._call(self._client.get_aliases).aliases
+        if any(found.alias_name == self._alias and found.collection_name == self._collection for found in aliases):
+            return
+        drop = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._alias))]
+        make = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=self._collection, alias_name=self._alias))
+        had = any(found.alias_name == self._alias for found in aliases)
+        self._call(self._client.update_collection_aliases, [*(drop if had else []), make])
+
     def close(self) -> None:
         """Closes the connection."""
         self._client.close()
@@ -125,6 +137,7 @@ class ServerIndex:
             query_filter=_filter(selection),
             search_params=_EXACT,
             with_payload=False,
+            timeout=INDEX_SEARCH_TIMEOUT_S,
         )
         return Hits.of([(int(point.id), point.score) for point in found.points])
 
@@ -148,27 +161,42 @@ class ServerIndex:
                 f"the collection {self._collection} was made by something else; rename or remove it, or set qdrant_collection"
             )
 
-    def _point_alias(self, alias: str) -> None:
-        aliases = self._call(self._client.get_aliases).aliases
-        if any(found.alias_name == alias and found.collection_name == self._collection for found in aliases):
-            return
-        drop = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))]
-        make = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=self._collection, alias_name=alias))
-        had = any(found.alias_name == alias for found in aliases)
-        self._call(self._client.update_collection_aliases, [*(drop if had else []), make])
+    def _check_version(self) -> None:
+        """Multivectors and their exact search came with 1.10."""
+        found = self._call(self._client.info).version
+        if tuple(int(part) for part in found.split(".")[:2] if part.isdecimal()) < _MIN_VERSION:
+            wanted = ".".join(map(str, _MIN_VERSION))
+            raise IndexFaultError(f"the Qdrant server has version {found or 'unknown'}, {wanted} or newer is needed; upgrade the server")
 
     def _call(self, function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
-        try:
-            return function(*arguments, **options)
-        except (
-            grpc.RpcError,
-            ApiException,
-            ResponseHandlingException,
-            ValueError,
-            OSError,
-        ) as error:  # ValueError: an answer of another version
-            detail = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
-            raise IndexFaultError(f"the Qdrant server does not do {function.__name__}: {detail}") from error
+        return _called(function, *arguments, **options)
+
+
+def drop_collection(client: QdrantClient, collection: str) -> None:
+    """Removes a collection; one that is not there is fine.
+
+    Raises:
+        IndexFaultError: The server does not answer.
+    """
+    try:
+        if _called(client.collection_exists, collection):
+            _called(client.delete_collection, collection)
+    finally:
+        client.close()
+
+
+def _called(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
+    try:
+        return function(*arguments, **options)
+    except (
+        grpc.RpcError,
+        ApiException,
+        ResponseHandlingException,
+        ValueError,
+        OSError,
+    ) as error:  # ValueError: an answer of another version
+        detail = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
+        raise IndexFaultError(f"the Qdrant server does not do {function.__name__}: {detail}") from error
 
 
 def _filter(selection: Selection) -> models.Filter | None:
