@@ -115,6 +115,7 @@ def log_filter(
     trace_id: str | bytes = b"",
     positions: Iterable[Position] = (),
     pattern_ids: Iterable[int] = (),
+    about: str = "",
 ) -> LogFilter:
     """Selects records. Every argument narrows; none selects everything.
 
@@ -130,6 +131,7 @@ def log_filter(
         trace_id: Only records of this trace: 16 bytes, or 32 hex digits.
         positions: Only these records.
         pattern_ids: Only records of these patterns.
+        about: Only records whose pattern is about this, in any words: as `about(pattern_id, ...)` in SQL.
 
     Raises:
         ValueError: A severity, time or trace id is none.
@@ -149,6 +151,7 @@ def log_filter(
         trace_id=_trace_id(trace_id),
         positions=list(positions),
         pattern_ids=list(pattern_ids),
+        about=about,
     )
 
 

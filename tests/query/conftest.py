@@ -129,7 +129,7 @@ def serving(open_store, open_sql, tmp_path):
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
             embed = EmbedClient("127.0.0.1:1")
             front = Server("127.0.0.1:0", (), CollectorRegistry())
-            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed))
+            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
             add_QueryServiceServicer_to_server(servicer, front.grpc)
             await front.start()
             client = AsyncClient(Endpoints(query=front.address))

@@ -303,7 +303,7 @@ async def test_embed_that_is_away_is_named_and_sql_without_meaning_works(sql, ca
     canned.problem = EmbedUnavailable("embed does not answer")
     error = await refusal(sql, "select about(pattern_id, 'disk') from logs")
     assert (error.reason, error.metadata) == (ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, {"peer": "embed"})
-    assert error.message == "embed does not answer; try again, or ask without meaning() and about(), which need it"
+    assert error.message == "embed does not answer; try again, or ask without about and meaning, which need it"
     assert await rows(sql, "select count(*) from logs") == [(RECORDS,)]
 
 

@@ -1,5 +1,6 @@
 """`treering aggregate`: counts and other numbers, by group and over time."""
 
+import re
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,8 @@ def aggregate(
     by: Annotated[
         str,
         typer.Option(
-            metavar="FIELD,...", help="Group by: service, environment, severity, pattern, template, message, trace_id or an attribute."
+            metavar="FIELD,...",
+            help="Group by: service, environment, severity, pattern, template, message, trace_id, an attribute, last about:TEXT.",
         ),
     ] = "",
     bucket: Annotated[str, typer.Option(metavar="DURATION", help="Length of a time bucket: 30s, 5m, 1h.")] = "",
@@ -31,7 +33,7 @@ def aggregate(
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Count records, or compute other numbers, by group and over time; draws bars."""
-    fields = [name.strip() for name in by.split(",") if name.strip()]
+    fields = _fields(by)
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
     bucket_s = duration_s(bucket) if bucket else 0
     with connection.client() as client:
@@ -47,6 +49,12 @@ def aggregate(
         _show(found.rows, fields, metrics, bucketed=bool(bucket_s))
     if found.truncated:
         note(f"treering: only the first {limit:,} groups; ask for more with --limit, or group by less")
+
+
+def _fields(by: str) -> list[str]:
+    """The names in --by; a text after `about:` may hold commas and ends it."""
+    names, about, text = re.fullmatch(r"(.*?)(?:(?<![^,\s])(about:)(.*))?", by, re.DOTALL).groups()  # type: ignore[union-attr]
+    return [*(name.strip() for name in names.split(",") if name.strip()), *([about + text.strip()] if about else [])]
 
 
 def _row_json(row: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> dict[str, Any]:

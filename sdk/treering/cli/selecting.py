@@ -64,6 +64,7 @@ class Selecting:
         list[str] | None, _option("--where", metavar="KEY=VALUE", help="Only records with this attribute; may be repeated.")
     ] = None
     contains: Annotated[str, _option("--contains", help="Only messages with this text, upper and lower case alike.")] = ""
+    about: Annotated[str, _option("--about", metavar="TEXT", help="Only records that are about this, in any words.")] = ""
     trace_id: Annotated[str, _option("--trace-id", help="Only this trace: 32 hex digits.")] = ""
 
     def filter(self, now: dt.datetime | None = None) -> "LogFilter":
@@ -85,6 +86,7 @@ class Selecting:
                 where=_attributes(self.where or ()),
                 contains=self.contains,
                 trace_id=self.trace_id,
+                about=self.about,
             )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None

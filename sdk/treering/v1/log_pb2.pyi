@@ -349,8 +349,8 @@ class LogFilter(_message.Message):
     trace_id: _builtins.bytes
     """Only records of this trace: 16 bytes. Empty = any."""
     about: _builtins.str
-    """Only records whose pattern is about this text, as `about(pattern_id, text)` in SQL. Empty = any.
-    Not served yet: a request that sets it is answered UNIMPLEMENTED.
+    """Only records whose pattern is about this text, as `about(pattern_id, text)` in SQL: at most 1,000 characters. Empty = any. Without the
+    embed service the answer is PEER_UNAVAILABLE. On streams of what arrives it is UNIMPLEMENTED: give `pattern_ids` there.
     """
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

@@ -38,7 +38,9 @@ async def serve(settings: QuerySettings) -> None:
     metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
     keeper = Keeper.from_settings(store, settings, embed.forget)
     front = server.Server(settings.listen, SERVICES, registry)
-    add_QueryServiceServicer_to_server(QueryServicer(store, sql, Status(store, settings), Searcher(store, embed)), front.grpc)
+    add_QueryServiceServicer_to_server(
+        QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed)), front.grpc
+    )
     add_SinkServiceServicer_to_server(SinkServicer(store), front.grpc)
     await front.start()
     server.announce("query", front, metrics)

@@ -15,6 +15,7 @@ from treering.v1 import query_pb2 as pb
 from treering_query import buckets, filters, limits
 from treering_query.buckets import Buckets
 from treering_query.filters import Predicate
+from treering_query.meant import NOTHING, Meant
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_MESSAGE_BYTES
@@ -82,21 +83,21 @@ class Plan:
         return response
 
 
-def plan(request: pb.AggregateLogsRequest) -> Plan:
-    """Checks a request.
+def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING) -> Plan:
+    """Checks a request; `meant` scores the texts of its filter and its groups.
 
     Raises:
         ServiceError: INVALID_FIELD.
     """
     zone = buckets.check(request.bucket_nanos, request.time_zone)
     _check(request)
-    expressions = _Expressions()
+    expressions = _Expressions(meant)
     keys = tuple(expressions.field(ref, f"group_by[{index}]") for index, ref in enumerate(request.group_by))
     wanted = list(request.metrics) or [pb.Metric(function=pb.AGGREGATE_FUNCTION_COUNT)]
     functions = tuple(metric.function or pb.AGGREGATE_FUNCTION_COUNT for metric in wanted)
     metrics = tuple(expressions.metric(metric, f"metrics[{index}]") for index, metric in enumerate(wanted))
     return Plan(
-        predicate=filters.where(request.filter),
+        predicate=filters.where(request.filter, meant),
         keys=keys,
         metrics=metrics,
         functions=functions,
@@ -108,6 +109,13 @@ def plan(request: pb.AggregateLogsRequest) -> Plan:
         bucket_nanos=request.bucket_nanos,
         zone=zone,
     )
+
+
+def texts(request: pb.AggregateLogsRequest) -> dict[str, str]:
+    """The texts that a request asks about, by the name of their field."""
+    groups = {f"group_by[{index}].about": ref.about for index, ref in enumerate(request.group_by)}
+    metrics = {f"metrics[{index}].of.about": metric.of.about for index, metric in enumerate(request.metrics)}
+    return {"filter.about": request.filter.about, **groups, **metrics}
 
 
 def _check(request: pb.AggregateLogsRequest) -> None:
@@ -125,18 +133,28 @@ def _check(request: pb.AggregateLogsRequest) -> None:
 class _Expressions:
     """Turns fields and metrics into SQL and collects the values they bind."""
 
-    def __init__(self) -> None:
+    def __init__(self, meant: Meant) -> None:
+        self._meant = meant
         self.parameters: dict[str, object] = {}
         self.columns: set[str] = set()
 
     def field(self, ref: pb.FieldRef, name: str) -> str:
         if ref.WhichOneof("ref") == "attribute":
             return self._attribute(ref.attribute, name)
+        if ref.WhichOneof("ref") == "about":
+            return self._about(ref.about, name)
         if ref.field not in _FIELDS:
             raise invalid_field(name, "names neither a field of the contract nor an attribute")
         expression = _FIELDS[ref.field]
         self.columns.add(expression)
         return expression
+
+    def _about(self, text: str, name: str) -> str:
+        if text not in self._meant.texts:
+            raise invalid_field(name, "the text is empty; say in some words what the records are about")
+        self.columns.add("pattern_id")
+        patterns = self._bind(sorted(self._meant.about(text)))
+        return f"(case when pattern_id in (select unnest({patterns}::ubigint[])) then 'true' else 'false' end)"
 
     def _attribute(self, key: str, name: str) -> str:
         if not 1 <= len(key.encode()) <= limits.MAX_ATTRIBUTE_KEY_BYTES or "\0" in key:

@@ -9,6 +9,7 @@ import pyarrow as pa
 from treering.v1 import query_pb2 as pb
 from treering_query import filters
 from treering_query.filters import Predicate
+from treering_query.meant import NOTHING, Meant
 from treering_query.slices import Slice, newest_first
 from treering_query.store.relation import user_columns
 from treering_query.store.snapshot import Snapshot
@@ -18,13 +19,13 @@ _PIECE_BYTES = 1024 * 1024
 _BATCH_ROWS = 16_384
 
 
-def plan(request: pb.ExportLogsRequest) -> Predicate:
-    """Checks a request.
+def plan(request: pb.ExportLogsRequest, meant: Meant = NOTHING) -> Predicate:
+    """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
         ServiceError: INVALID_FIELD.
     """
-    return filters.where(request.filter)
+    return filters.where(request.filter, meant)
 
 
 class Export:

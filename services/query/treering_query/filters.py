@@ -4,9 +4,11 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import AttributeFilter, LogFilter
 from treering_query import limits
-from treering_runtime.errors import invalid_field, not_implemented
+from treering_query.meant import NOTHING, Meant
+from treering_runtime.errors import ServiceError, invalid_field
 
 _FEW = 100
 """Up to so many alternatives are spelled out, which Parquet statistics can prune by; more are joined."""
@@ -66,19 +68,32 @@ class _Conditions:
         self.add(column, f"{column} in ({chosen})")
 
 
-def where(log_filter: LogFilter) -> Predicate:
+def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
     """The condition of a filter.
 
+    Args:
+        log_filter: The filter.
+        meant: The scores of its text `about`, if it has one.
+
     Raises:
-        ServiceError: A field's value cannot be served, or is not served yet.
+        ServiceError: A field's value cannot be served; NOT_IMPLEMENTED for `about` where it is not scored.
     """
+    if log_filter.about and log_filter.about not in meant.texts:
+        message = (
+            "filter.about is not served on streams: what arrives later has no score yet; list patterns with it, and give their pattern_ids"
+        )
+        raise ServiceError(ErrorReason.ERROR_REASON_NOT_IMPLEMENTED, message)
     _check(log_filter)
+    patterns = _patterns(log_filter, meant)
     conditions = _Conditions()
     _times(conditions, log_filter)
     _severities(conditions, log_filter)
     conditions.one_of("service", list(dict.fromkeys(log_filter.services)), "varchar")
     conditions.one_of("environment", list(dict.fromkeys(log_filter.environments)), "varchar")
-    conditions.one_of("pattern_id", list(dict.fromkeys(log_filter.pattern_ids)), "ubigint")
+    if patterns is not None:
+        conditions.one_of("pattern_id", sorted(patterns), "ubigint")
+        if not patterns:
+            conditions.add("pattern_id", "false")
     for attribute in log_filter.attributes:
         _attribute(conditions, attribute)
     _trace(conditions, log_filter)
@@ -89,10 +104,19 @@ def where(log_filter: LogFilter) -> Predicate:
         conditions.parameters,
         frozenset(conditions.columns),
         frozenset(log_filter.services) or None,
-        frozenset(log_filter.pattern_ids) or None,
+        patterns,
         log_filter.start_time_unix_nano,
         log_filter.end_time_unix_nano or limits.MAX_TIME_UNIX_NANO + 1,
     )
+
+
+def _patterns(log_filter: LogFilter, meant: Meant) -> frozenset[int] | None:
+    """The patterns that a filter selects by id and by meaning; None = all."""
+    listed = frozenset(log_filter.pattern_ids)
+    if not log_filter.about:
+        return listed or None
+    about = meant.about(log_filter.about)
+    return about & listed if listed else about
 
 
 def _times(conditions: _Conditions, log_filter: LogFilter) -> None:
@@ -168,8 +192,6 @@ _MAX_LENGTHS = {
 
 
 def _check(log_filter: LogFilter) -> None:
-    if log_filter.about:
-        raise not_implemented("filter.about")
     for name, limit in _MAX_LENGTHS.items():
         if len(getattr(log_filter, name)) > limit:
             raise invalid_field(f"filter.{name}", f"longer than {limit}; ask for less", limit=limit)

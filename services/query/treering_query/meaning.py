@@ -1,19 +1,16 @@
 """What texts mean in terms of patterns: the score of every pattern for each text, for SQL, for filters and for groupings."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
 from treering_query.embed_client import EmbedUnavailable, PatternScores
-from treering_query.store.view import View
-from treering_runtime.errors import ServiceError
+from treering_query.meant import NOTHING, Meant
+from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.patterns import MASK_VERSION
 
 _EMBED_SHARE = 0.8
@@ -27,30 +24,26 @@ class Scorer(Protocol):
         """The score of every pattern against each text; raises EmbedUnavailable."""
 
 
-@dataclass(frozen=True)
-class Meant:
-    """The scores of some texts: `pattern_ids` ascending, and for each text a float32 of each of them."""
-
-    texts: tuple[str, ...]
-    pattern_ids: npt.NDArray[np.uint64]
-    scores: tuple[npt.NDArray[np.float32], ...]
-
-    def table(self) -> pa.Table:
-        """The ids, then the scores of each text in a column of its own."""
-        return pa.table([self.pattern_ids, *self.scores], names=["pattern_id", *(str(number) for number in range(len(self.scores)))])
-
-    def missing_in(self, view: View) -> str:
-        """That some patterns of a view have no score, in words for people; empty when all have one."""
-        known = np.concatenate([np.empty(0, np.uint64), *(table.column("pattern_id").to_numpy() for table in view.patterns)])
-        missing = int(np.isin(known, self.pattern_ids, assume_unique=True, invert=True).sum())
-        return f"{missing:,} of {len(known):,} patterns have no vector yet: meaning() is 0 for them" if missing else ""
-
-
 class Meaning:
     """Asks the embed service, and says in the contract's words when it cannot be asked."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
+
+    async def of_filters(self, texts: Mapping[str, str], min_positions: Sequence[Position], remaining_s: float | None) -> Meant:
+        """The scores of the texts of filters and groupings, by the name of the field that each stands in; empty ones ask for nothing.
+
+        Raises:
+            ServiceError: As `of`; INVALID_FIELD.
+        """
+        asked = {field: text for field, text in texts.items() if text}
+        for field, text in asked.items():
+            if not text.strip():
+                raise invalid_field(field, "only white space; say in some words what the records are about")
+            if len(text) > limits.MAX_ABOUT_CHARACTERS:
+                limit = limits.MAX_ABOUT_CHARACTERS
+                raise invalid_field(field, f"{len(text)} characters, over {limit}; shorten it", limit=limit)
+        return await self.of(list(dict.fromkeys(asked.values())), min_positions, remaining_s) if asked else NOTHING
 
     async def of(self, texts: Sequence[str], min_positions: Sequence[Position], remaining_s: float | None) -> Meant:
         """The scores of some texts, each given once, of everything below `min_positions` at least.
@@ -76,5 +69,5 @@ def _unavailable(error: EmbedUnavailable) -> ServiceError:
     if error.waiting_for:
         message = f"offset {error.waiting_for} was not indexed in time; ask again with more time"
         return ServiceError(ErrorReason.ERROR_REASON_TIMED_OUT, message, metadata={"waiting_for": error.waiting_for})
-    message = f"{error.reason}; try again, or ask without meaning() and about(), which need it"
+    message = f"{error.reason}; try again, or ask without about and meaning, which need it"
     return ServiceError(ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, message, metadata={"peer": "embed"})

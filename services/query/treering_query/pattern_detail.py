@@ -15,6 +15,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import filters, limits
 from treering_query.filters import Predicate
+from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
 from treering_query.pattern_series import Span, growth
 from treering_query.pattern_variables import read_variables
@@ -88,8 +89,8 @@ class Plan:
         return describe(snapshot, pb.PATTERN_UNIT_PATTERN, ranked.column("pattern_id").to_pylist(), seconds)
 
 
-def plan(request: pb.GetPatternRequest) -> Plan:
-    """Checks a request.
+def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
+    """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
@@ -107,7 +108,7 @@ def plan(request: pb.GetPatternRequest) -> Plan:
     return Plan(
         unit=pb.PATTERN_UNIT_PATTERN if which == "pattern_id" else pb.PATTERN_UNIT_TEMPLATE,
         identity=getattr(request, which),
-        predicate=filters.where(request.filter),
+        predicate=filters.where(request.filter, meant),
         parts=request.buckets or _DEFAULT_PARTS,
         values=request.values_per_variable or _DEFAULT_VALUES,
         samples=request.samples if request.HasField("samples") else _DEFAULT_SAMPLES,

@@ -20,6 +20,7 @@ import xxhash
 from treering.v1 import query_pb2 as pb
 from treering_query import filters, limits
 from treering_query.filters import Predicate
+from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
 from treering_query.pattern_series import Span, growth, series
 from treering_query.records import nanoseconds
@@ -148,8 +149,8 @@ def _place(token: str, fingerprint: str) -> Place:
     return place
 
 
-def plan(request: pb.ListPatternsRequest) -> Plan:
-    """Checks a request.
+def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
+    """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
@@ -162,7 +163,7 @@ def plan(request: pb.ListPatternsRequest) -> Plan:
     if request.page_size > limits.MAX_PAGE_PATTERNS:
         raise invalid_field("page_size", f"{request.page_size} is over {limits.MAX_PAGE_PATTERNS}; page", limit=limits.MAX_PAGE_PATTERNS)
     check_parts("sparkline_buckets", request.sparkline_buckets, limits.MAX_SPARKLINE_PARTS)
-    predicate = filters.where(request.filter)
+    predicate = filters.where(request.filter, meant)
     fingerprint = xxhash.xxh3_64_hexdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None
     return Plan(predicate, order, unit, request.page_size or _DEFAULT_PAGE, request.sparkline_buckets, after, fingerprint)

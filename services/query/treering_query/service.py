@@ -8,6 +8,8 @@ from treering.v1.query_pb2_grpc import QueryServiceServicer
 from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail
 from treering_query import context as context_of
 from treering_query.export import Export
+from treering_query.meaning import Meaning
+from treering_query.meant import Meant
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
@@ -15,6 +17,9 @@ from treering_query.store.store import Store
 from treering_query.tail import Tail
 from treering_query.verifying import Verifying
 from treering_runtime.errors import not_implemented
+
+Filtered = pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest
+"""Requests with a filter that may ask for meaning."""
 
 if TYPE_CHECKING:
     import grpc
@@ -25,8 +30,9 @@ if TYPE_CHECKING:
 class QueryServicer(QueryServiceServicer):
     """Serves `QueryService`."""
 
-    def __init__(self, store: Store, sql: SqlRunner, status: Status, searcher: Searcher) -> None:
+    def __init__(self, store: Store, sql: SqlRunner, status: Status, searcher: Searcher, meaning: Meaning) -> None:
         self._store = store
+        self._meaning = meaning
         self._sql = sql
         self._status = status
         self._searcher = searcher
@@ -34,7 +40,8 @@ class QueryServicer(QueryServiceServicer):
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
-        plan = aggregates.plan(request)
+        meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
+        plan = aggregates.plan(request, meant)
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
@@ -53,18 +60,19 @@ class QueryServicer(QueryServiceServicer):
 
     async def SearchLogs(self, request: pb.SearchLogsRequest, context: "Context") -> pb.SearchLogsResponse:
         """Records by what they say."""
-        return await self._searcher.search_logs(request, context.time_remaining())
+        meant = await self._about(request, context)
+        return await self._searcher.search_logs(request, context.time_remaining(), meant)
 
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
         """Patterns with their counts, a page at a time."""
-        plan = pattern_list.plan(request)
+        plan = pattern_list.plan(request, await self._about(request, context))
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
     async def GetPattern(self, request: pb.GetPatternRequest, context: "Context") -> pb.GetPatternResponse:
         """One pattern or template in depth."""
-        plan = pattern_detail.plan(request)
+        plan = pattern_detail.plan(request, await self._about(request, context))
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
@@ -83,7 +91,7 @@ class QueryServicer(QueryServiceServicer):
 
     async def ExportLogs(self, request: pb.ExportLogsRequest, context: "Context") -> AsyncIterator[pb.ExportLogsResponse]:
         """Every record of a selection."""
-        predicate = export.plan(request)
+        predicate = export.plan(request, await self._about(request, context))
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         async for response in Export(self._store, predicate).run():
             yield response
@@ -111,3 +119,7 @@ class QueryServicer(QueryServiceServicer):
     def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:  # noqa: ARG002
         """Not served yet."""
         raise not_implemented("WatchPatterns")
+
+    async def _about(self, request: Filtered, context: "Context") -> Meant:
+        """The scores of the text `about` of a request's filter."""
+        return await self._meaning.of_filters({"filter.about": request.filter.about}, request.min_positions, context.time_remaining())

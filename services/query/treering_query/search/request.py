@@ -7,6 +7,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_query import filters, limits
 from treering_query.filters import Predicate
+from treering_query.meant import NOTHING, Meant
 from treering_query.search.literals import Literals, find_literals
 from treering_runtime.errors import invalid_field, not_implemented
 from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
@@ -33,8 +34,8 @@ class Search:
     min_positions: Sequence[Position]
 
 
-def checked(request: pb.SearchLogsRequest) -> Search:
-    """The search that a request asks for.
+def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
+    """The search that a request asks for; `meant` scores its filter's `about`.
 
     Raises:
         ServiceError: INVALID_FIELD or NOT_IMPLEMENTED, naming the field and what to do.
@@ -45,7 +46,7 @@ def checked(request: pb.SearchLogsRequest) -> Search:
     return Search(
         text=request.text.strip(),
         mode=request.mode or pb.SEARCH_MODE_HYBRID,
-        predicate=filters.where(request.filter),
+        predicate=filters.where(request.filter, meant),
         literals=find_literals(request.text),
         limit=request.limit or _DEFAULT_RESULTS,
         flat=request.flat,

@@ -12,6 +12,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering_query import limits
 from treering_query.embed_client import EmbedUnavailable, MeaningAnswer, MeaningQuery
+from treering_query.meant import NOTHING, Meant
 from treering_query.search.answer import Answer
 from treering_query.search.finding import Found, find
 from treering_query.search.pattern_texts import PatternTextsCache
@@ -74,13 +75,13 @@ class Searcher:
         self._meaning = meaning
         self._texts = PatternTextsCache()
 
-    async def search_logs(self, request: pb.SearchLogsRequest, timeout_s: float | None) -> pb.SearchLogsResponse:
-        """The best results for a text; `timeout_s` None = `limits.DEFAULT_DEADLINE_S`.
+    async def search_logs(self, request: pb.SearchLogsRequest, timeout_s: float | None, meant: Meant = NOTHING) -> pb.SearchLogsResponse:
+        """The best results for a text; `timeout_s` None = `limits.DEFAULT_DEADLINE_S`, `meant` scores the filter's `about`.
 
         Raises:
             ServiceError: INVALID_FIELD, NOT_IMPLEMENTED, TIMED_OUT; PEER_UNAVAILABLE in mode semantic without the embed service.
         """
-        search = checked(request)
+        search = checked(request, meant)
         end = time.monotonic() + (limits.DEFAULT_DEADLINE_S if timeout_s is None else timeout_s)
         await self._store.board.wait_visible(search.min_positions, _left(end))
         with self._store.snapshot() as snapshot:

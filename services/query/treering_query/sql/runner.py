@@ -178,7 +178,7 @@ class SqlRunner:
                 yield pb.ExecuteSqlResponse(arrow_ipc=body)
             elif kind == wire.TEXTS:
                 meant = await self._meaning.of(json.loads(body), query.min_positions, end.left())
-                missing = meant.missing_in(snapshot.view)
+                missing = meant.missing_in(snapshot.view.patterns)
                 child.give(SharedArrow(meant.table()))
             else:
                 summary = await self._summary(kind, body, snapshot)

@@ -1,0 +1,38 @@
+"""What some texts mean in terms of patterns: the score of each pattern for each text."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+ABOUT = 0.5
+"""The least score of a pattern that is about a text."""
+
+
+@dataclass(frozen=True)
+class Meant:
+    """The scores of some texts: `pattern_ids` ascending, and for each text a float32 of each of them."""
+
+    texts: tuple[str, ...]
+    pattern_ids: npt.NDArray[np.uint64]
+    scores: tuple[npt.NDArray[np.float32], ...]
+
+    def about(self, text: str) -> frozenset[int]:
+        """The patterns that are about one of the texts."""
+        return frozenset(self.pattern_ids[self.scores[self.texts.index(text)] >= ABOUT].tolist())
+
+    def table(self) -> pa.Table:
+        """The ids, then the scores of each text in a column of its own."""
+        return pa.table([self.pattern_ids, *self.scores], names=["pattern_id", *(str(number) for number in range(len(self.scores)))])
+
+    def missing_in(self, patterns: Iterable[pa.Table]) -> str:
+        """That some patterns of a view have no score, in words for people; empty when all have one."""
+        known = np.concatenate([np.empty(0, np.uint64), *(table.column("pattern_id").to_numpy() for table in patterns)])
+        missing = int(np.isin(known, self.pattern_ids, assume_unique=True, invert=True).sum())
+        return f"{missing:,} of {len(known):,} patterns have no vector yet: meaning() is 0 for them" if missing else ""
+
+
+NOTHING = Meant((), np.empty(0, np.uint64), ())
+"""No text was asked about."""
