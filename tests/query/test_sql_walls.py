@@ -60,7 +60,7 @@ def test_environment_of_the_child_is_not_a_function(behind_the_gate, monkeypatch
         ("-- why\n/* not */ drop view logs", "SQL_NOT_ALLOWED", "this is DROP"),
         ("select 1; select 2", "SQL_NOT_ALLOWED", "these are 2 statements"),
         ("with x as (delete from logs returning *) from x", "SQL_NOT_ALLOWED", "this holds a DELETE"),
-        ("from 'a.csv'", "SQL_NOT_ALLOWED", "only the tables logs and patterns"),
+        ("from 'a.csv'", "SQL_NOT_ALLOWED", "only the tables logs, patterns and templates"),
         ("from lgos", "SQL_ERROR", "lgos does not exist"),
         (" ", "SQL_ERROR", "the query is empty"),
         ("selct 1", "SQL_ERROR", "syntax error"),

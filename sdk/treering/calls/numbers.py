@@ -72,7 +72,7 @@ def execute_sql(
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.ExecuteSqlRequest]:
-    """Runs one read-only SELECT over the tables `logs` and `patterns`. The bare rpc: `sql` gives a table or dictionaries.
+    """Runs one read-only SELECT over the tables `logs`, `patterns` and `templates`. The bare rpc: `sql` gives a table or dictionaries.
 
     Args:
         query: The SELECT.

@@ -13,7 +13,8 @@ from treering.cli.problems import Refusal
 
 def sql(
     statement: Annotated[
-        str, typer.Argument(metavar="QUERY", help="One SELECT over the tables logs and patterns; - reads it from standard input.")
+        str,
+        typer.Argument(metavar="QUERY", help="One SELECT over the tables logs, patterns and templates; - reads it from standard input."),
     ],
     *,
     connection: Connection,
@@ -24,7 +25,7 @@ def sql(
     timeout: Annotated[float, typer.Option(min=0.001, max=600, help="Stop the query after this time, seconds.")] = 30.0,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Run one read-only SELECT over the tables logs and patterns."""
+    """Run one read-only SELECT over the tables logs, patterns and templates."""
     if json and format not in {None, "json"}:
         raise typer.BadParameter("--json and --format say different things; use one of them")
     text = sys.stdin.read() if statement == "-" else statement

@@ -549,7 +549,8 @@ class ExecuteSqlRequest(_message.Message):
     TIMEOUT_MS_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     query: _builtins.str
-    """One SELECT, at most 100,000 characters. Tables: `logs`, `patterns`. Besides DuckDB's functions there are
+    """One SELECT, at most 100,000 characters. Tables: `logs`; `patterns`, whose `template_id` says which template a pattern belongs to;
+    `templates`. Records by template: `from logs join patterns using (pattern_id)`. Besides DuckDB's functions there are
     `meaning(pattern_id, 'text')`, how well the pattern fits the text, 0 to 1, and `about(pattern_id, 'text')`, whether that is at least 0.5;
     of up to 16 texts, each 1 to 1,000 characters.
     """

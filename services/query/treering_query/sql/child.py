@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from treering_query.sql import gate, scores, wire
 from treering_query.sql.refusal import Refused
-from treering_query.store.relation import user_logs_view
+from treering_query.store.relation import PATTERNS_VIEW, TEMPLATES_VIEW, user_logs_view
 from treering_query.store.shared_arrow import map_arrow
 
 _GRACE_S = 0.5
@@ -114,7 +114,8 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     tables = [map_arrow(descriptor) for descriptor in descriptors]
     if request.has_patterns:
         connection.register("_patterns", tables.pop())
-        connection.execute("create view patterns as from _patterns")
+        connection.execute(PATTERNS_VIEW)
+        connection.execute(TEMPLATES_VIEW)
     connection.register("_hot", pa.concat_tables(tables))
     connection.execute(user_logs_view(request.files))
     if texts:
@@ -222,7 +223,7 @@ def _explain(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnect
     """The database's words about the user's SQL; never about our files."""
     kind, message, place = _parse(str(error), query)
     if kind == "Permission":
-        return "SQL_NOT_ALLOWED", "only the tables logs and patterns can be read", {}
+        return "SQL_NOT_ALLOWED", f"only the tables {gate.NAMED} can be read", {}
     if kind in _OF_OURS:
         return "INTERNAL", f"{kind} Error", {}
     return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", place or _place_when_explained(connection, query)

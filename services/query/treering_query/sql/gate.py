@@ -1,7 +1,7 @@
 """The gate: what DuckDB's own parser says a statement is, and whether that may run.
 
-Allowed is one statement that only reads, from the tables `logs` and `patterns`, from its own subqueries, and from functions that make
-rows out of their arguments. The gate is the first of several walls, so that the reasons for a refusal can be told; files,
+Allowed is one statement that only reads, from the tables `logs`, `patterns` and `templates`, from its own subqueries, and from functions
+that make rows out of their arguments. The gate is the first of several walls, so that the reasons for a refusal can be told; files,
 settings and writing are also out of reach for what would slip through it.
 """
 
@@ -15,8 +15,11 @@ from treering_query import limits
 from treering_query.sql.refusal import Refused, location
 from treering_query.sql.texts import text_of
 
-TABLES = ("logs", "patterns")
+TABLES = ("logs", "patterns", "templates")
 """What can be read."""
+
+NAMED = "logs, patterns and templates"
+"""The same, in words."""
 
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _SOURCES = {"BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "PIVOT", "SHOW_REF"}
@@ -103,9 +106,9 @@ class _Walk:
         name = str(node.get("table_name", ""))
         place = location(node)
         if path not in ([name], ["main", name]) or not _NAME.fullmatch(name):
-            raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {" and ".join(TABLES)} can be read', place)
+            raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {NAMED} can be read', place)
         if name.lower() not in TABLES and name.lower() not in self._own_tables:
-            message = f"Catalog Error: Table with name {name} does not exist! The tables are {' and '.join(TABLES)}"
+            message = f"Catalog Error: Table with name {name} does not exist! The tables are {NAMED}"
             raise Refused("SQL_ERROR", message, place)
         if "at_clause" in node:
             raise Refused("SQL_NOT_ALLOWED", "AT is not allowed: the tables have one version", place)
@@ -119,7 +122,7 @@ def _check_kind(node: dict[str, object]) -> None:
     if kind == "VALUE_PARAMETER":
         raise Refused("SQL_NOT_ALLOWED", "parameters are not allowed; write the value", location(node))
     if kind == "SHOW_REF" and (node.get("show_type") not in {"DESCRIBE", "SUMMARY"} or "table_name" in node):
-        raise Refused("SQL_NOT_ALLOWED", f"SHOW is not allowed; the tables are {' and '.join(TABLES)}: DESCRIBE logs", location(node))
+        raise Refused("SQL_NOT_ALLOWED", f"SHOW is not allowed; the tables are {NAMED}: DESCRIBE logs", location(node))
     sources = [node.get("from_table"), *((node.get("left"), node.get("right")) if kind == "JOIN" else ())]
     for source in sources:
         if isinstance(source, dict) and source.get("type") not in _SOURCES:

@@ -31,7 +31,7 @@ from treering_runtime.errors import ServiceError, StartError, invalid_field
 _LOG = structlog.get_logger()
 
 _LOGS = re.compile(r"logs", re.IGNORECASE)
-_PATTERNS = re.compile(r"patterns", re.IGNORECASE)
+_PATTERNS = re.compile(r"patterns|templates", re.IGNORECASE)
 _MAX_PIECE_BYTES = 1024 * 1024
 
 

@@ -37,7 +37,7 @@ class Request:
     files: tuple[str, ...]
     """Names of the segments' files in it."""
     has_patterns: bool
-    """Whether the last descriptor is the table `patterns`."""
+    """Whether the last descriptor is what the store gives of `patterns` and `templates`."""
     max_rows: int
     max_bytes: int
     memory_bytes: int

@@ -8,6 +8,17 @@ SEVERITY_NAMES = (
 )
 """By severity number, 0 to 24."""
 
+PATTERNS_VIEW = "create view patterns as select * exclude (template_text) from _patterns"
+"""The statement that defines `patterns` as users see them, over what the store gives of them."""
+
+TEMPLATES_VIEW = """
+create view templates as
+select template_id, any_value(template_text) as text, list(distinct service order by service) as services, count(*) as pattern_count,
+    sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
+from _patterns group by template_id
+"""
+"""The same for `templates`. `logs` has no `template_id`: as a column of the view it would cost a join whether it is used or not."""
+
 
 def logs_view(files: Sequence[str], columns: Sequence[str]) -> str:
     """The statement that defines `logs` over some Parquet files of ours and the relation `_hot`."""
