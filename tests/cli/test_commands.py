@@ -204,6 +204,26 @@ def test_send_refuses_what_it_cannot_read_before_it_sends_anything(run, services
     assert not services._ingest.records
 
 
+def test_search_asks_for_records_like_one(run, services):
+    result = run("search", "--like", "0", "--cursor", "abc", "--json")
+    assert json.loads(result.stdout)["next_cursor"] == ""
+    (request,) = services.requests
+    assert request.HasField("like")
+    assert (request.like.offset, request.text, request.cursor) == (0, "", "abc")
+
+
+@pytest.mark.parametrize("arguments", [("disk", "--like", "7"), (), ("  ",), ("--like", "-1"), ("disk", "--page", "0")])
+def test_search_wants_a_text_or_a_record(run, services, arguments):
+    assert run("search", *arguments).exit_code == 2
+    assert services.requests == []
+
+
+def test_search_beyond_the_last_page_is_empty(run, services):
+    result = run("search", "disk", "--page", "3", "--json")
+    assert json.loads(result.stdout)["results"] == []
+    assert len(services.requests) == 1
+
+
 def test_search_gives_the_documented_json(run, services):
     result = run("search", "someone guesses", "--json", "--mode", "semantic", "--since", "15m", "--where", "k=v", "--min-severity", "warn")
     (found,) = json.loads(result.stdout)["results"]

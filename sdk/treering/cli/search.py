@@ -1,5 +1,6 @@
 """`treering search`: finds records by what they say."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import typer
@@ -11,8 +12,12 @@ from treering.cli.selecting import Selecting
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="What is looked for, in any words.")],
+    text: Annotated[str, typer.Argument(help="What is looked for, in any words.")] = "",
     *,
+    like: Annotated[
+        int | None,
+        typer.Option(metavar="OFFSET", min=0, help="Records like the one at this offset (its pattern first), instead of a text."),
+    ] = None,
     selecting: Selecting,
     connection: Connection,
     mode: Annotated[
@@ -22,21 +27,65 @@ def search(
     flat: Annotated[bool, typer.Option("--flat", help="One result for each record instead of one for each pattern.")] = False,
     samples: Annotated[int, typer.Option(min=0, max=100, help="How many records are shown for each pattern.")] = 3,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what fits less; never a literal hit.")] = 0.0,
+    cursor: Annotated[str, typer.Option(help="Go on after an earlier answer: its `next_cursor`, with the same text and filters.")] = "",
+    page: Annotated[
+        int, typer.Option(min=1, max=1000, help="Show this page of `--limit` results; each page before it is asked for first.")
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Find records by what they say, in words that they need not contain."""
-    if not text.strip():
-        raise typer.BadParameter("the text is empty; say what you look for, for example: treering search 'payment timed out'")
+    _check(text, like)
     with connection.client() as client:
-        found = client.search_logs(
-            text, mode=mode, filter=selecting.filter(), limit=limit, flat=flat, samples_per_pattern=samples, min_score=min_score
-        )
+
+        def ask(after: str) -> Any:
+            return client.search_logs(
+                text,
+                like=_position(like),
+                mode=mode,
+                filter=selecting.filter(),
+                limit=limit,
+                flat=flat,
+                samples_per_pattern=samples,
+                min_score=min_score,
+                cursor=after,
+            )
+
+        found = _page(ask, cursor, page)
     if json:
         answer_json(_as_json(found))
     else:
         _show(found)
+        if found.next_cursor:
+            note(f"treering: there is more; the next page comes with --page {page + 1}" if not cursor else _MORE)
     if found.degraded_because:
         note(f"treering: {found.degraded_because}")
+
+
+_MORE = "treering: there is more; its cursor is in the answer to --json"
+
+
+def _check(text: str, like: int | None) -> None:
+    if like is not None and text:
+        raise typer.BadParameter("a text and --like; ask for one of the two")
+    if like is None and not text.strip():
+        raise typer.BadParameter("the text is empty; say what you look for, for example: treering search 'payment timed out'")
+
+
+def _position(offset: int | None) -> Any:
+    from treering.v1.log_pb2 import Position  # noqa: PLC0415 - start-up
+
+    return None if offset is None else Position(offset=offset)
+
+
+def _page(ask: Callable[[str], Any], cursor: str, page: int) -> Any:
+    """The answer of a page, counted from the cursor; the last one there is, without results, where it lies beyond the end."""
+    found = ask(cursor)
+    for _ in range(page - 1):
+        if not found.next_cursor:
+            found.ClearField("results")
+            return found
+        found = ask(found.next_cursor)
+    return found
 
 
 def _why(result: Any) -> list[str]:
@@ -64,7 +113,7 @@ def _as_json(found: Any) -> dict[str, Any]:
     ]
     scan = found.literal_scan
     scanned = {"attempted": scan.attempted, "complete": scan.complete, "scanned_back_to": rfc3339(scan.scanned_back_to_unix_nano)}
-    return {"results": results, "literal_scan": scanned, "degraded_because": found.degraded_because}
+    return {"results": results, "literal_scan": scanned, "degraded_because": found.degraded_because, "next_cursor": found.next_cursor}
 
 
 def _show(found: Any) -> None:

@@ -81,6 +81,9 @@ MAX_SEARCH_RESULTS = 1_000
 MAX_SAMPLES_PER_PATTERN = 100
 """Sample records a pattern."""
 
+MAX_PAGED_PATTERNS = 1_000
+"""Patterns that one search pages through: its cursor names each that was shown, 8 bytes a pattern."""
+
 MAX_LITERAL_BUDGET_MS = 60_000
 """Longest time that one search may read messages, milliseconds."""
 

@@ -12,6 +12,7 @@ from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
 from treering_query.pattern_counts import total_counts
 from treering_query.records import stored_records, within_bytes
+from treering_query.search.cursor import LastRecord, Shown
 from treering_query.search.finding import Found, identifiers, verbatim
 from treering_query.search.ranking import BORDER, Ranked, Tier
 from treering_query.search.request import Search
@@ -22,6 +23,15 @@ from treering_runtime.patterns import MASK_VERSION
 
 _FLAT_PATTERNS = 16
 """Patterns whose records are read together when results are flat: mostly the first ones fill the answer."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one answer shows, what is shown with it (None at the end), and whether records were left out for want of room."""
+
+    results: list[pb.SearchResult]
+    next: Shown | None
+    cut: bool
 
 
 @dataclass(frozen=True)
@@ -36,10 +46,11 @@ class Answer:
 
     def write(self, snapshot: Snapshot) -> pb.SearchLogsResponse:
         """The response. Blocks: runs on a thread of the store."""
-        results, cut = self._flat(snapshot) if self.search.flat else self._grouped(snapshot)
-        full = "records were left out because the answer is full; ask for fewer" if cut else ""
+        page = self._flat(snapshot) if self.search.flat else self._grouped(snapshot)
+        full = "records were left out because the answer is full; ask for fewer" if page.cut else ""
         return pb.SearchLogsResponse(
-            results=results,
+            results=page.results,
+            next_cursor=page.next.token(self.search.fingerprint) if page.next else "",
             literal_scan=self._literal_scan(),
             seen=snapshot.seen,
             degraded_because="; ".join(filter(None, (self.degraded_because, full))),
@@ -51,7 +62,7 @@ class Answer:
         back_to = 0 if scan.complete else scan.scanned_back_to
         return pb.LiteralScan(attempted=scan.attempted, complete=scan.complete, scanned_back_to_unix_nano=back_to)
 
-    def _grouped(self, snapshot: Snapshot) -> tuple[list[pb.SearchResult], bool]:
+    def _grouped(self, snapshot: Snapshot) -> Page:
         shown = self.ranked[: self.search.limit]
         counts = self._counts(snapshot, shown)
         whole = self._records(snapshot, shown, self.search.samples)
@@ -60,22 +71,52 @@ class Answer:
         for record in stored_records(table):
             records.setdefault(record.pattern_id, []).append(record)
         results = [self._result(place, counts, records.get(place.pattern_id, [])) for place in shown if place.pattern_id in counts]
-        return results, table.num_rows < whole.num_rows
+        more = self.search.shown.and_also(place.pattern_id for place in shown) if len(self.ranked) > len(shown) else None
+        return Page(results, more, cut=table.num_rows < whole.num_rows)
 
-    def _flat(self, snapshot: Snapshot) -> tuple[list[pb.SearchResult], bool]:
-        tables, rows = [LOGS_SCHEMA.empty_table()], 0
-        places = {place.pattern_id: place for place in self.ranked}
-        for chunk in _chunks(self.ranked, _FLAT_PATTERNS):
-            tables.append(self._records(snapshot, chunk, self.search.limit))
-            rows += tables[-1].num_rows
-            if rows >= self.search.limit:
+    def _flat(self, snapshot: Snapshot) -> Page:
+        """Records until the page is full; one more than fits says whether there is another page."""
+        wanted = self.search.limit + 1
+        tables, rows = [], 0
+        for records in self._runs(snapshot, wanted):
+            tables.append(records)
+            rows += records.num_rows
+            if rows >= wanted:
                 break
-        whole = pa.concat_tables(tables).slice(0, self.search.limit)
-        table = within_bytes(whole, limits.MAX_ANSWER_RECORD_BYTES)
+        whole = pa.concat_tables([LOGS_SCHEMA.empty_table(), *tables])
+        table = within_bytes(whole.slice(0, self.search.limit), limits.MAX_ANSWER_RECORD_BYTES)
+        before = self.search.shown.last
+        places = {place.pattern_id: place for place in (*([before.place] if before else ()), *self.ranked)}
         shown = [places[pattern_id] for pattern_id in dict.fromkeys(table.column("pattern_id").to_pylist())]
         counts = self._counts(snapshot, shown)
         results = [self._result(places[record.pattern_id], counts, [record]) for record in stored_records(table)]
-        return results, table.num_rows < whole.num_rows
+        more = self._after(results[-1], shown) if table.num_rows < whole.num_rows else None
+        return Page(results, more, cut=table.num_rows < min(whole.num_rows, self.search.limit))
+
+    def _runs(self, snapshot: Snapshot, count: int) -> Iterator[pa.Table]:
+        """Records in their order: of the pattern in whose midst the last page ended, then of the others, some patterns at a time."""
+        if last := self.search.shown.last:
+            yield newest(snapshot, [last.pattern_id], count, self.search.predicate, self._continued(snapshot, last))
+        for chunk in _chunks(self.ranked, _FLAT_PATTERNS):
+            yield self._records(snapshot, chunk, count)
+
+    def _continued(self, snapshot: Snapshot, last: LastRecord) -> Condition:
+        """What the records after the last one fulfil: as on its page, records with the literal where there is any."""
+        condition = self._conditions()[last.tier]
+        held = newest(snapshot, [last.pattern_id], 1, self.search.predicate, condition).num_rows
+        return condition.and_also(last.older) if held else last.older
+
+    def _conditions(self) -> dict[Tier, Condition]:
+        literals = self.search.literals
+        return {Tier.VERBATIM: verbatim(literals), Tier.IDENTIFIERS: identifiers(literals), Tier.REST: Condition()}
+
+    def _after(self, result: pb.SearchResult, shown: Sequence[Ranked]) -> Shown:
+        """What is shown after a flat page that ends with `result`."""
+        (stored,) = result.records
+        place = shown[-1]
+        position = stored.position
+        last = LastRecord(place.pattern_id, stored.record.time_unix_nano, position.log_id, position.offset, place.tier, place.fit)
+        return self.search.shown.and_also([each.pattern_id for each in shown[:-1]], last)
 
     def _counts(self, snapshot: Snapshot, shown: Sequence[Ranked]) -> dict[int, int]:
         ids = [place.pattern_id for place in shown]
@@ -85,12 +126,10 @@ class Answer:
 
     def _records(self, snapshot: Snapshot, shown: Sequence[Ranked], count: int) -> pa.Table:
         """Records of the shown patterns in their order, newest first within each; hits come with records that hold the literal."""
-        literals = self.search.literals
-        tiers = ((Tier.VERBATIM, verbatim(literals)), (Tier.IDENTIFIERS, identifiers(literals)), (Tier.REST, Condition()))
         tables, bare = [LOGS_SCHEMA.empty_table()], [place.pattern_id for place in shown if place.tier is Tier.REST]
-        for tier, condition in tiers[:2]:
+        for tier in (Tier.VERBATIM, Tier.IDENTIFIERS):
             wanted = [place.pattern_id for place in shown if place.tier is tier]
-            tables.append(newest(snapshot, wanted, count, self.search.predicate, condition))
+            tables.append(newest(snapshot, wanted, count, self.search.predicate, self._conditions()[tier]))
             bare += set(wanted) - set(tables[-1].column("pattern_id").to_pylist())
         tables.append(newest(snapshot, bare, count, self.search.predicate))
         return _in_order(pa.concat_tables(tables), [place.pattern_id for place in shown])

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from treering.v1 import query_pb2 as pb
 from treering_query.pattern_counts import selected_counts
+from treering_query.search.like import led_by
 from treering_query.search.literals import Literals
 from treering_query.search.pattern_texts import PatternTexts
-from treering_query.search.ranking import Hits
+from treering_query.search.ranking import Hits, Ranked, rank
 from treering_query.search.request import Search
 from treering_query.search.samples import Condition, newest
 from treering_query.search.scan import MAX_PATTERNS, Scan, holds, scan_messages
@@ -30,12 +31,19 @@ class Found:
         """Hits that shall have a score, the strongest first when there are too many."""
         return [*sorted(self.hits.verbatim), *sorted(self.hits.identifiers - self.hits.verbatim)][:MAX_PATTERNS]
 
+    def order(self, search: Search, fits: Mapping[int, float]) -> list[Ranked]:
+        """What the search has not shown yet, best first."""
+        ranked = rank(self.hits, {key: fit for key, fit in fits.items() if key in self.allowed}, search.min_score)
+        if search.own_pattern is not None and search.own_pattern in self.allowed:
+            ranked = led_by(ranked, search.own_pattern)
+        return search.shown.rest(ranked)
+
 
 def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Found:
     """Resolves the filter and looks the literals up: in pattern texts, then in messages where the query is worth it."""
     counts = None if search.predicate.services_only else selected_counts(snapshot, search.predicate)
     allowed = texts.of_services(search.predicate.services) if counts is None else set(counts)
-    if search.mode == pb.SEARCH_MODE_SEMANTIC or not allowed:
+    if search.mode == pb.SEARCH_MODE_SEMANTIC or search.like is not None or not allowed:
         return Found(texts, allowed, counts, Hits(), Scan())
     scan = Scan()
     if search.literals.read_messages:

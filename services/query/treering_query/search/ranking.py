@@ -68,12 +68,13 @@ def rank(hits: Hits, fits: Mapping[int, float], min_score: float = 0.0) -> list[
         fits: Scores by meaning or words, 0..1; a hit without one counts as 0.
         min_score: Results below it are left out, but never a literal hit: whoever names something wants every place that holds it.
     """
-    ranked = [_place(pattern_id, hits.tier(pattern_id), fits.get(pattern_id, 0.0)) for pattern_id in {*hits.pattern_ids, *fits}]
+    ranked = [placed(pattern_id, hits.tier(pattern_id), fits.get(pattern_id, 0.0)) for pattern_id in {*hits.pattern_ids, *fits}]
     ranked.sort(key=lambda result: (result.tier, -result.fit, result.pattern_id))
     return [result for result in ranked if result.tier is not Tier.REST or result.score >= min_score]
 
 
-def _place(pattern_id: int, tier: Tier, fit: float) -> Ranked:
+def placed(pattern_id: int, tier: Tier, fit: float) -> Ranked:
+    """A pattern with its score."""
     fit = min(max(fit, 0.0), 1.0) if fit == fit else 0.0  # noqa: PLR0124 - NaN alone differs from itself
     literal = tier is not Tier.REST
     score = BORDER + (1 - BORDER) * fit if literal else fit

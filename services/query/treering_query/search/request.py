@@ -8,8 +8,10 @@ from treering.v1.log_pb2 import Position
 from treering_query import filters, limits
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
+from treering_query.search import cursor
+from treering_query.search.cursor import Shown
 from treering_query.search.literals import Literals, find_literals
-from treering_runtime.errors import invalid_field, not_implemented
+from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 
 _DEFAULT_RESULTS = 10
@@ -32,17 +34,26 @@ class Search:
     min_score: float
     literal_budget_s: float
     min_positions: Sequence[Position]
+    like: Position | None
+    """Records like this one are asked for; `text` is then what `like.resolved` makes of it."""
+    shown: Shown
+    """What earlier pages held."""
+    fingerprint: bytes
+    """What the next page's request must agree in."""
+    own_pattern: int | None = None
+    """The pattern of the record that is asked for, once it is known."""
 
 
 def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
     """The search that a request asks for; `meant` scores its filter's `about`.
 
     Raises:
-        ServiceError: INVALID_FIELD or NOT_IMPLEMENTED, naming the field and what to do.
+        ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    _refuse_unserved(request)
-    _check_text(request.text)
+    like = request.like if request.HasField("like") else None
+    _check_text(request.text, like)
     _check_numbers(request)
+    fingerprint = cursor.fingerprint(request)
     return Search(
         text=request.text.strip(),
         mode=request.mode or pb.SEARCH_MODE_HYBRID,
@@ -54,17 +65,17 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
         min_score=request.min_score,
         literal_budget_s=(request.literal_budget_ms or _DEFAULT_BUDGET_MS) / 1000,
         min_positions=list(request.min_positions),
+        like=like,
+        shown=cursor.shown(request.cursor, fingerprint),
+        fingerprint=fingerprint,
     )
 
 
-def _refuse_unserved(request: pb.SearchLogsRequest) -> None:
-    if request.HasField("like"):
-        raise not_implemented("like")
-    if request.cursor:
-        raise not_implemented("cursor")
-
-
-def _check_text(text: str) -> None:
+def _check_text(text: str, like: Position | None) -> None:
+    if like is not None:
+        if text:
+            raise invalid_field("text", "set beside `like`; ask for one of the two")
+        return
     if not text.strip():
         raise invalid_field("text", "empty; say in some words what to look for")
     if len(text) > MAX_QUERY_TEXT_CHARACTERS:

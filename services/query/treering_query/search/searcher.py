@@ -15,8 +15,8 @@ from treering_query.embed_client import EmbedUnavailable, MeaningAnswer, Meaning
 from treering_query.meant import NOTHING, Meant
 from treering_query.search.answer import Answer
 from treering_query.search.finding import Found, find
-from treering_query.search.pattern_texts import PatternTextsCache
-from treering_query.search.ranking import rank
+from treering_query.search.like import resolved
+from treering_query.search.pattern_texts import PatternTexts, PatternTextsCache
 from treering_query.search.request import Search, checked
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
@@ -79,16 +79,17 @@ class Searcher:
         """The best results for a text; `timeout_s` None = `limits.DEFAULT_DEADLINE_S`, `meant` scores the filter's `about`.
 
         Raises:
-            ServiceError: INVALID_FIELD, NOT_IMPLEMENTED, TIMED_OUT; PEER_UNAVAILABLE in mode semantic without the embed service.
+            ServiceError: INVALID_FIELD, TIMED_OUT; NOT_FOUND for a record that is not there;
+                PEER_UNAVAILABLE in mode semantic without the embed service.
         """
         search = checked(request, meant)
         end = time.monotonic() + (limits.DEFAULT_DEADLINE_S if timeout_s is None else timeout_s)
         await self._store.board.wait_visible(search.min_positions, _left(end))
         with self._store.snapshot() as snapshot:
             texts = self._texts.of(snapshot.view)
-            found = await self._store.run(snapshot, lambda moment: find(moment, texts, search), _left(end))
+            search, found = await self._store.run(snapshot, lambda moment: _begun(moment, texts, search), _left(end))
             fits = await self._fits(search, found, end)
-            ranked = rank(found.hits, {key: fit for key, fit in fits.scores.items() if key in found.allowed}, search.min_score)
+            ranked = found.order(search, fits.scores)
             answer = Answer(search, found, ranked, by_meaning=fits.by_meaning, degraded_because=fits.degraded_because)
             return await self._store.run(snapshot, answer.write, _left(end))
 
@@ -122,11 +123,16 @@ class Searcher:
         return Fits(scores, by_meaning=False, degraded_because=degraded_because)
 
 
+def _begun(snapshot: Snapshot, texts: PatternTexts, search: Search) -> tuple[Search, Found]:
+    whole = resolved(snapshot, texts, search)
+    return whole, find(snapshot, texts, whole)
+
+
 def _meaning_query(search: Search, found: Found) -> MeaningQuery:
     narrow = not search.predicate.services_only
     return MeaningQuery(
         text=search.text,
-        limit=search.limit + _SPARE_PATTERNS,
+        limit=len(search.shown.pattern_ids) + search.limit + _SPARE_PATTERNS,
         services=[] if narrow else sorted(search.predicate.services or ()),
         restrict_to=sorted(found.allowed) if narrow else None,
         also_score_ids=found.to_score,

@@ -1,0 +1,115 @@
+"""The cursor of a search: which patterns were shown, and, where results are records, the last record.
+
+A place in the order would not do: scores move in their last digits from one call to the next, and records that arrive in between lift
+their patterns. So the next page is the best of what was not shown. No pattern comes twice and none is passed over; one that arrived
+meanwhile may come. The cursor grows by 8 bytes a pattern, so it ends after `limits.MAX_PAGED_PATTERNS`.
+
+Its bytes, in URL-safe base64: xxh3_64 of the request and the rest; a record (pattern id, time, log id, offset, tier, fit;
+zeros when grouped); pattern ids. Whoever forges one gets another page of what he may see anyway; the hash keeps accidents and mixed-up requests out.
+"""
+
+import base64
+import binascii
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import xxhash
+
+from treering.v1 import query_pb2 as pb
+from treering_query import limits
+from treering_query.search.ranking import Ranked, Tier, placed
+from treering_query.search.samples import Condition
+from treering_runtime.errors import ServiceError, invalid_field
+
+_HEAD = struct.Struct("<Q")
+_LAST = struct.Struct("<QqQQBd")
+_ID = struct.Struct("<Q")
+_MOST_CHARACTERS = 4 * (_HEAD.size + _LAST.size + _ID.size * limits.MAX_PAGED_PATTERNS) // 3 + 4
+
+
+@dataclass(frozen=True)
+class LastRecord:
+    """The last record of a flat page, and the place of its pattern."""
+
+    pattern_id: int
+    time: int
+    log_id: int
+    offset: int
+    tier: Tier
+    fit: float
+
+    @property
+    def place(self) -> Ranked:
+        """Its pattern's place, as the page before had it."""
+        return placed(self.pattern_id, self.tier, self.fit)
+
+    @property
+    def older(self) -> Condition:
+        """Records that come after it."""
+        sql = """(time, log_id, "offset") < (make_timestamp_ns($last_time::bigint), $last_log::ubigint, $last_offset::ubigint)"""
+        return Condition(sql, {"last_time": self.time, "last_log": self.log_id, "last_offset": self.offset})
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What earlier pages held. Patterns of which more records may follow are not in `pattern_ids`; `last` is of such a one."""
+
+    pattern_ids: tuple[int, ...] = ()
+    last: LastRecord | None = None
+
+    def rest(self, ranked: Iterable[Ranked]) -> list[Ranked]:
+        """What was not shown, best first."""
+        gone = {*self.pattern_ids, *([self.last.pattern_id] if self.last else ())}
+        return [place for place in ranked if place.pattern_id not in gone]
+
+    def and_also(self, pattern_ids: Iterable[int], last: LastRecord | None = None) -> "Shown":
+        """With what one more page held."""
+        before = [self.last.pattern_id] if self.last and self.last.pattern_id != (last and last.pattern_id) else []
+        return Shown(tuple(dict.fromkeys([*self.pattern_ids, *before, *pattern_ids])), last)
+
+    def token(self, fingerprint: bytes) -> str:
+        """The cursor; empty when it would be too long."""
+        if len(self.pattern_ids) > limits.MAX_PAGED_PATTERNS:
+            return ""
+        last = self.last or LastRecord(0, 0, 0, 0, Tier.VERBATIM, 0.0)
+        body = _LAST.pack(last.pattern_id, last.time, last.log_id, last.offset, last.tier, last.fit)
+        body += struct.pack(f"<{len(self.pattern_ids)}Q", *self.pattern_ids)
+        return base64.urlsafe_b64encode(_HEAD.pack(xxhash.xxh3_64_intdigest(fingerprint + body)) + body).decode()
+
+
+def fingerprint(request: pb.SearchLogsRequest) -> bytes:
+    """What a request and its next page have in common: all but the cursor, the size of a page, and what to wait for."""
+    same = pb.SearchLogsRequest()
+    same.CopyFrom(request)
+    for name in ("cursor", "limit", "samples_per_pattern", "literal_budget_ms", "min_positions"):
+        same.ClearField(name)
+    return same.SerializeToString(deterministic=True)
+
+
+def shown(token: str, fingerprint: bytes) -> Shown:
+    """What a cursor says; nothing for an empty one.
+
+    Raises:
+        ServiceError: INVALID_FIELD, when it is not a cursor for this request.
+    """
+    if not token:
+        return Shown()
+    if len(token) > _MOST_CHARACTERS:
+        raise invalid_field("cursor", f"{len(token)} characters, which no cursor has; begin again without one", limit=_MOST_CHARACTERS)
+    try:
+        raw = base64.b64decode(token, b"-_", validate=True)
+        (digest,) = _HEAD.unpack_from(raw)
+        body = raw[_HEAD.size :]
+        pattern_id, time, log_id, offset, tier, fit = _LAST.unpack_from(body)
+        ids = tuple(number for (number,) in _ID.iter_unpack(body[_LAST.size :]))
+        last = LastRecord(pattern_id, time, log_id, offset, Tier(tier), fit)
+    except (binascii.Error, struct.error, ValueError):
+        raise _refused() from None
+    if digest != xxhash.xxh3_64_intdigest(fingerprint + body):
+        raise _refused()
+    return Shown(ids, last if last.log_id else None)
+
+
+def _refused() -> ServiceError:
+    return invalid_field("cursor", "not a cursor for this request; repeat the request that it came with, or begin again without one")

@@ -1,0 +1,59 @@
+"""Records like this one: a record in the place of a text.
+
+What is compared is the record's masked message, because its variable parts say nothing about what it means; nothing is looked up letter
+by letter. The record's own pattern comes first, whatever it scores: whoever asks wants to see how often exactly this was said, and then
+what resembles it. The record itself may be among the records of its pattern.
+"""
+
+from dataclasses import replace
+
+import pyarrow as pa
+
+from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import Position
+from treering_query.search.pattern_texts import PatternTexts
+from treering_query.search.ranking import Ranked, Tier
+from treering_query.search.request import Search
+from treering_query.slices import between
+from treering_query.store.snapshot import Snapshot
+from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
+from treering_runtime.patterns import MASK
+
+
+def resolved(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Search:
+    """The search with the record's text in it; unchanged where it asks for a text. Blocks: runs on a thread of the store.
+
+    Raises:
+        ServiceError: NOT_FOUND when there is no such record; INVALID_FIELD when log_id 0 does not name one log.
+    """
+    if search.like is None:
+        return search
+    found = _record(snapshot, search.like)
+    pattern_id, message = found.column("pattern_id")[0].as_py(), found.column("message")[0].as_py()
+    masked = " ".join(texts.describe(pattern_id)[1].replace(MASK, " ").split()) if pattern_id in texts.rows else ""
+    told = masked if any(character.isalpha() for character in masked) else message
+    return replace(search, text=told[:MAX_QUERY_TEXT_CHARACTERS].replace("\0", " ").strip() or MASK, own_pattern=pattern_id)
+
+
+def led_by(ranked: list[Ranked], pattern_id: int) -> list[Ranked]:
+    """The ranking with one pattern at its head, as sure as can be."""
+    return [Ranked(pattern_id, Tier.REST, 1.0, 1.0, weak=False), *(place for place in ranked if place.pattern_id != pattern_id)]
+
+
+def _record(snapshot: Snapshot, position: Position) -> pa.Table:
+    log_id, offset = position.log_id or _only_log(snapshot), position.offset
+    part = between(snapshot, log_id, offset, offset + 1)
+    sql = f'select pattern_id, message from {part.records} where log_id = $log::ubigint and "offset" = $offset::ubigint'
+    table = part.query(snapshot, sql, {"log": log_id, "offset": offset})
+    if not table.num_rows:
+        message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
+        raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "like"})
+    return table
+
+
+def _only_log(snapshot: Snapshot) -> int:
+    logs = [position.log_id for position in snapshot.seen]
+    if len(logs) > 1:
+        raise invalid_field("like.log_id", f"0, but there are {len(logs)} logs; name the one that is meant")
+    return logs[0] if logs else 0
