@@ -24,6 +24,7 @@ from treering.cli import (
     up,
     verify,
     wal,
+    watch,
 )
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
@@ -49,6 +50,7 @@ app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
 app.command("compare")(with_groups(compare.compare))
 app.command("pattern")(with_groups(pattern.pattern))
+app.command("watch")(with_groups(watch.watch))
 app.command("context")(with_groups(context.context))
 app.command("export")(with_groups(export.export))
 app.command("status")(with_groups(status.status))

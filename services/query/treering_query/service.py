@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail
+from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail, watch
 from treering_query import context as context_of
 from treering_query.export import Export
 from treering_query.meaning import Meaning
@@ -16,7 +16,7 @@ from treering_query.status import Status
 from treering_query.store.store import Store
 from treering_query.tail import Tail
 from treering_query.verifying import Verifying
-from treering_runtime.errors import not_implemented
+from treering_query.watch import Watch
 
 Filtered = pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest
 """Requests with a filter that may ask for meaning."""
@@ -116,9 +116,11 @@ class QueryServicer(QueryServiceServicer):
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
-    def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:  # noqa: ARG002
-        """Not served yet."""
-        raise not_implemented("WatchPatterns")
+    async def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:
+        """Patterns that were never seen before."""
+        del context
+        async for response in Watch(self._store, watch.plan(request)).run():
+            yield response
 
     async def _about(self, request: Filtered, context: "Context") -> Meant:
         """The scores of the text `about` of a request's filter."""

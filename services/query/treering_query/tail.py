@@ -7,16 +7,15 @@ far behind, the oldest records are skipped and counted. What was asked for by po
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
 
 import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
-from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import filters, limits
+from treering_query.endless import patiently, refuse_when_draining
 from treering_query.filters import Predicate
 from treering_query.places import PLACE, records_at
 from treering_query.records import stored_records, within_bytes
@@ -24,9 +23,7 @@ from treering_query.search.searcher import Records
 from treering_query.slices import Slice, between, newest_first
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
-from treering_runtime.errors import ServiceError, invalid_field
-
-T = TypeVar("T")
+from treering_runtime.errors import invalid_field
 
 _WINDOW_OFFSETS = 100_000
 """Offsets that are looked at together while a tail reads old records: the rest waits for its turn."""
@@ -86,6 +83,7 @@ class Tail:
         await self._begin()
         said = time.monotonic()
         while True:
+            refuse_when_draining(self._store.board)
             version = self._store.board.version
             response = await self._look()
             if response.records or response.skipped_count or time.monotonic() - said >= self._pace.heartbeat_s:
@@ -101,7 +99,7 @@ class Tail:
             if self._plan.begin is not None:
                 self._next = dict.fromkeys(self._live_from, 0) | dict(self._plan.begin)
             else:
-                self._next = self._live_from | await self._patiently(snapshot, self._backlog_begin)
+                self._next = self._live_from | await patiently(self._store, snapshot, self._backlog_begin)
 
     def _backlog_begin(self, snapshot: Snapshot) -> dict[int, int]:
         """Where the newest records begin, by log: arrival follows the offsets of a log."""
@@ -123,7 +121,7 @@ class Tail:
     async def _look(self) -> pb.TailLogsResponse:
         """The next records of the first log that has some; moves the place past them."""
         with self._store.snapshot() as snapshot:
-            table, skipped = await self._patiently(snapshot, self._read)
+            table, skipped = await patiently(self._store, snapshot, self._read)
         return pb.TailLogsResponse(records=stored_records(table), resume_from=self._positions(), skipped_count=skipped)
 
     def _read(self, snapshot: Snapshot) -> tuple[pa.Table, int]:
@@ -170,13 +168,3 @@ class Tail:
 
     def _positions(self) -> list[Position]:
         return [Position(log_id=log_id, offset=offset) for log_id, offset in sorted(self._next.items())]
-
-    async def _patiently(self, snapshot: Snapshot, work: Callable[[Snapshot], T]) -> T:
-        """Runs work on the store; a tail has time, so it waits while the store has too much to do."""
-        while True:
-            try:
-                return await self._store.run(snapshot, work)
-            except ServiceError as error:
-                if error.reason != ErrorReason.ERROR_REASON_OVERLOADED:
-                    raise
-                await asyncio.sleep(error.retry_after_s or self._pace.pause_s)

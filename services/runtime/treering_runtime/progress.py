@@ -27,6 +27,8 @@ class ProgressBoard:
         self._by_log: dict[int, Progress] = {}
         self._changed = asyncio.Condition()
         self.version = 0
+        self.draining = False
+        """True once the service is stopping: endless answers end."""
 
     def get(self, log_id: int) -> Progress:
         """How far the sink is; zeros for a log it has never seen."""
@@ -40,6 +42,13 @@ class ProgressBoard:
         """Sets some fields of `Progress` and wakes who waits."""
         async with self._changed:
             self._by_log[log_id] = dataclasses.replace(self.get(log_id), **changes)
+            self.version += 1
+            self._changed.notify_all()
+
+    async def drain(self) -> None:
+        """Sets `draining` and wakes who waits."""
+        async with self._changed:
+            self.draining = True
             self.version += 1
             self._changed.notify_all()
 

@@ -30,7 +30,11 @@ create table if not exists statistics (
     segment_id ubigint, pattern_id ubigint, environment varchar, severity utinyint, count bigint, first_time timestamp_ns,
     last_time timestamp_ns
 );
-create table if not exists patterns (pattern_id ubigint, service varchar, text varchar, example varchar);
+create table if not exists patterns (
+    pattern_id ubigint, service varchar, text varchar, example varchar, first_log_id ubigint, first_offset ubigint
+);
+alter table patterns add column if not exists first_log_id ubigint;
+alter table patterns add column if not exists first_offset ubigint;
 create table if not exists progress (log_id ubigint, releasable_end ubigint);
 create table if not exists quarantine (log_id ubigint, first_offset ubigint, record_count bigint, reason varchar, payload blob);
 alter table quarantine add column if not exists arrival_time ubigint default 0;
@@ -53,6 +57,8 @@ where rowid in (select id from chosen where before < $size) order by log_id, fir
 """
 
 _SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
+
+_PATTERN_COLUMNS = ", ".join(PATTERNS_SCHEMA.names)
 
 _TOTALS = """
 select pattern_id, environment, severity, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
@@ -104,7 +110,7 @@ class Catalog:
         return Sealed(
             tuple(self._segments(directory)),
             self.totals(),
-            run.sql("select pattern_id, service, text, example from patterns order by rowid").to_arrow_table().cast(PATTERNS_SCHEMA),
+            run.sql(f"select {_PATTERN_COLUMNS} from patterns order by rowid").to_arrow_table().cast(PATTERNS_SCHEMA),
             dict(run.execute("select log_id, releasable_end from progress").fetchall()),
             dict(run.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall()),
         )

@@ -57,7 +57,8 @@ class Intake:
         services, messages = _column(batch, "service"), _column(batch, "message")
         found = find_patterns(services, messages)
         records = batch.append_column(LOGS_SCHEMA.field("pattern_id"), found.pattern_ids)
-        columns = [found.distinct_ids, found.services, found.texts, messages.take(found.first_rows)]
+        log_ids, offsets = (records.column(name).combine_chunks().take(found.first_rows) for name in ("log_id", "offset"))
+        columns = [found.distinct_ids, found.services, found.texts, messages.take(found.first_rows), log_ids, offsets]
         return Taken(records, pa.table(columns, schema=PATTERNS_SCHEMA))
 
 

@@ -24,9 +24,11 @@ PATTERNS_SCHEMA = pa.schema(
         pa.field("service", pa.string(), nullable=False),
         pa.field("text", pa.string(), nullable=False),
         pa.field("example", pa.string(), nullable=False),
+        pa.field("first_log_id", pa.uint64()),
+        pa.field("first_offset", pa.uint64()),
     ]
 )
-"""A row for each known pattern."""
+"""A row for each known pattern, with the position of its first record; null where that was not kept, by stores of older versions."""
 
 LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), nullable=False)).append(
     pa.field("template_text", pa.string(), nullable=False)
