@@ -4,8 +4,9 @@ A place in the order would not do: scores move in their last digits from one cal
 their patterns. So the next page is the best of what was not shown. No pattern comes twice and none is passed over; one that arrived
 meanwhile may come. The cursor grows by 8 bytes a pattern, so it ends after `limits.MAX_PAGED_PATTERNS`.
 
-Its bytes, in URL-safe base64: xxh3_64 of the request and the rest; a record (pattern id, time, log id, offset, tier, fit;
-zeros when grouped); pattern ids. Whoever forges one gets another page of what he may see anyway; the hash keeps accidents and mixed-up requests out.
+Its bytes, in URL-safe base64: xxh3_64 of the request and the rest; a record (pattern id, time, log id, offset, tier, fit; zeros when
+grouped); pattern ids. Whoever forges one gets another page of what he may see anyway; the hash keeps accidents and mixed-up requests
+out.
 """
 
 import base64
