@@ -13,11 +13,11 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-query hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-query hostile eval grouping fix proto tables clean mutants power-cuts
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints.txt tools/install.sh
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh tools/install.sh
@@ -52,7 +52,17 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/words.py
 
-bench: bench-ingest bench-pipeline ## Both of the next two; ends with an error when a promise of bench/RESULTS.md is missed
+bench: $(READY) ## Both of the next two, in five minutes; ends with an error when a promise of bench/RESULTS.md is missed
+	@$(MAKE) --no-print-directory --keep-going bench-ingest bench-pipeline
+
+bench-long: $(READY) ## The next two: 10 million records with 0 and 3 attributes, a burst of novelty; half an hour
+	@$(MAKE) --no-print-directory --keep-going bench-growth bench-novelty
+
+bench-growth: $(READY) ## Does a store that grows stay fast and small: MILLIONS='1 10 50' BENCH_ARGS=...; checks free space first
+	@$(BIN)/python bench/growth.py --millions $(or $(MILLIONS),1 10) $(BENCH_ARGS)
+
+bench-novelty: $(READY) ## 200,000 records with all-different texts among ordinary ones: nothing lost or blocked; BENCH_ARGS=...
+	@$(BIN)/python bench/novelty.py $(BENCH_ARGS)
 
 bench-ingest: $(READY) ## The door: records/s, latency, streams, memory, beside a bare gRPC server; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/ingest.py --records $(or $(RECORDS),500000) $(BENCH_ARGS)
