@@ -1,3 +1,5 @@
+import signal
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -8,6 +10,7 @@ from qdrant_client import QdrantClient
 sys.path.insert(0, str(Path(__file__).parent))
 
 from embed_doubles import settings_for
+from embed_processes import end, start_service
 
 
 @pytest.fixture
@@ -23,3 +26,19 @@ def local_qdrant():
         client = QdrantClient(":memory:")
         yield client
         client.close()
+
+
+@pytest.fixture
+def start():
+    """Starts services, and ends those that a failed test left."""
+    children: list[subprocess.Popen[str]] = []
+
+    def begin(data_dir: Path) -> tuple[subprocess.Popen[str], str]:
+        child, address = start_service(data_dir)
+        children.append(child)
+        return child, address
+
+    yield begin
+    for child in children:
+        if child.poll() is None:
+            end(child, signal.SIGKILL)

@@ -1,0 +1,56 @@
+"""The real service as a process, started, fed and killed."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+from embed_doubles import LOG_ID, frame
+
+from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
+from treering.v1.sink_pb2_grpc import SinkServiceStub
+
+
+def start_service(data_dir: Path) -> tuple[subprocess.Popen[str], str]:
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "TREERING_EMBED_DATA_DIR": str(data_dir),
+        "TREERING_EMBED_LISTEN": "127.0.0.1:0",
+        "TREERING_EMBED_METRICS_LISTEN": "127.0.0.1:0",
+    }
+    errors = (data_dir.parent / "stderr").open("a")
+    child = subprocess.Popen([sys.executable, "-m", "treering_embed"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    errors.close()
+    assert child.stdout is not None
+    line = child.stdout.readline()
+    assert line, (data_dir.parent / "stderr").read_text()
+    return child, json.loads(line)["address"]
+
+
+def end(child: subprocess.Popen[str], number: int) -> int:
+    child.send_signal(number)
+    code = child.wait(30)
+    assert child.stdout is not None
+    child.stdout.close()
+    return code
+
+
+def words(number: int) -> str:
+    """A number in letters, so that no two messages share a pattern."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+async def deliver(address: str, messages: list[str], field: str, until: int) -> int:
+    """Delivers from where the sink stands; returns its progress in `field` once it is at least `until`."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = SinkServiceStub(channel).DeliverLogs()
+        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=LOG_ID)))
+        stands = (await call.read()).progress.next_offset
+        if stands < len(messages):
+            await call.write(DeliverLogsRequest(frames=[frame(stands, messages[stands:])]))
+        while (reached := getattr((await call.read()).progress, field)) < until:
+            pass
+        call.cancel()
+        return reached

@@ -1,0 +1,77 @@
+"""Reindex of the real service with real models, killed while it prepares and while it embeds; searches are answered all the while."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+from embed_processes import deliver, end, words
+from real_models import make_small_model
+
+from treering.v1 import embed_pb2 as pb
+from treering.v1.embed_pb2_grpc import EmbedServiceStub
+
+pytestmark = pytest.mark.model
+COUNT = 400
+
+
+@pytest.fixture(scope="module")
+def small_model(tmp_path_factory):
+    return make_small_model(tmp_path_factory.mktemp("small"))
+
+
+@asynccontextmanager
+async def asking(address: str):
+    async with grpc.aio.insecure_channel(address) as channel:
+        yield EmbedServiceStub(channel)
+
+
+async def search_until(embed: EmbedServiceStub, reached: Callable[[pb.GetEmbedStatusResponse], bool]) -> pb.GetEmbedStatusResponse:
+    """Searches again and again, and finds every pattern each time, until the status is as wanted."""
+    async with asyncio.timeout(120):
+        while True:
+            response = await embed.SearchPatterns(pb.SearchPatternsRequest(text="lease", limit=1_000), wait_for_ready=True)
+            ids = [hit.pattern_id for hit in response.scores]
+            assert len(ids) == len(set(ids)) == COUNT
+            status = await embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
+            assert not status.problem
+            if reached(status):
+                return status
+
+
+def embedding(status: pb.GetEmbedStatusResponse) -> bool:
+    return status.reindex.phase == pb.REINDEX_PHASE_EMBEDDING and status.reindex.done_count > 0
+
+
+def done(status: pb.GetEmbedStatusResponse) -> bool:
+    return status.reindex.phase == pb.REINDEX_PHASE_DONE
+
+
+async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once(tmp_path, start, small_model):
+    data_dir = tmp_path / "embed"
+    child, address = await asyncio.to_thread(start, data_dir)
+    await deliver(address, [f"worker {words(number)} lost its lease" for number in range(COUNT)], "visible_end_offset", COUNT)
+    for model, killed_when in (("", embedding), (str(small_model), lambda status: status.reindex.phase == pb.REINDEX_PHASE_PREPARING)):
+        async with asking(address) as embed:
+            await embed.StartReindex(pb.StartReindexRequest(model=model))
+            before = await search_until(embed, killed_when)
+            assert before.dimension == 384
+        assert await asyncio.to_thread(end, child, signal.SIGKILL) == -signal.SIGKILL
+        child, address = await asyncio.to_thread(start, data_dir)
+        async with asking(address) as embed:
+            await ready(embed)
+            after = await search_until(embed, done)
+            digest = [part async for part in embed.DigestIndex(pb.DigestIndexRequest())]
+        assert sum(len(part.indexed_ids) for part in digest) == COUNT
+        assert not any(part.missing_ids or part.unknown_ids or part.pending_ids for part in digest)
+    assert (after.model, after.dimension, after.configured_model) == (str(small_model), 64, "all-MiniLM-L6-v2")
+    assert [len(list((data_dir / name).iterdir())) for name in ("index", "encoder")] == [1, 1]
+    assert await asyncio.to_thread(end, child, signal.SIGTERM) == 0
+
+
+async def ready(embed: EmbedServiceStub) -> None:
+    async with asyncio.timeout(60):
+        while not (await embed.GetEmbedStatus(pb.GetEmbedStatusRequest(), wait_for_ready=True)).index_ready:
+            pass
