@@ -13,9 +13,9 @@ from treering.cli.problems import Refusal
 
 def sql(
     statement: Annotated[
-        str,
+        str | None,
         typer.Argument(metavar="QUERY", help="One SELECT over the tables logs, patterns and templates; - reads it from standard input."),
-    ],
+    ] = None,
     *,
     connection: Connection,
     format: Annotated[  # noqa: A002 - the option's name
@@ -24,16 +24,25 @@ def sql(
     max_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="Stop after this many rows.")] = 100_000,
     timeout: Annotated[float, typer.Option(min=0.001, max=600, help="Stop the query after this time, seconds.")] = 30.0,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Show tables, columns and Treering's own functions instead.")] = False,
 ) -> None:
     """Run one read-only SELECT over the tables logs, patterns and templates."""
     if json and format not in {None, "json"}:
         raise typer.BadParameter("--json and --format say different things; use one of them")
-    text = sys.stdin.read() if statement == "-" else statement
+    if schema:
+        from treering.cli.sql_schema import show  # noqa: PLC0415 - start-up
+
+        with connection.client() as client:
+            show(client, json=json or format == "json")
+        return
+    text = sys.stdin.read() if statement == "-" else statement or ""
     if not text.strip():
         raise typer.BadParameter("the query is empty; for example: treering sql 'select count(*) from logs'")
     with connection.client() as client:
         result = client.sql(text, max_rows=max_rows, timeout_ms=max(1, round(timeout * 1000)))
     _write(result, "json" if json else format or "table")
+    if result.summary.degraded_because:
+        note(f"treering: {result.summary.degraded_because}")
     if result.summary.truncated:
         note(f"treering: only the first {result.summary.row_count:,} rows; ask for more with --max-rows")
 
