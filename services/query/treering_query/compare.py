@@ -18,6 +18,7 @@ from treering.v1.log_pb2 import LogFilter
 from treering_query import filters, limits
 from treering_query.compare_ranking import changes, log_likelihood_ratio
 from treering_query.filters import Predicate
+from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_counts import counts_sql
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
@@ -102,8 +103,8 @@ class Plan:
         ]
 
 
-def plan(request: pb.ComparePatternsRequest) -> Plan:
-    """Checks a request.
+def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
+    """Checks a request; `meant` has the scores of the texts `about` of its filters.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
@@ -119,8 +120,8 @@ def plan(request: pb.ComparePatternsRequest) -> Plan:
     if unit not in _COUNTS:
         raise invalid_field("unit", f"{unit} is no unit; they are 1 (pattern) and 2 (template)")
     return Plan(
-        filters.where(request.filter),
-        _baseline(request.baseline),
+        filters.where(request.filter, meant),
+        _baseline(request.baseline, meant),
         unit,
         frozenset(request.changes) or frozenset(_CHANGES),
         request.min_log_likelihood_ratio,
@@ -128,10 +129,10 @@ def plan(request: pb.ComparePatternsRequest) -> Plan:
     )
 
 
-def _baseline(log_filter: LogFilter) -> Predicate:
+def _baseline(log_filter: LogFilter, meant: Meant) -> Predicate:
     """As `filters.where`; what is wrong is said of the field `baseline`."""
     try:
-        return filters.where(log_filter)
+        return filters.where(log_filter, meant)
     except ServiceError as error:
         metadata = {name: value.replace("filter", "baseline", 1) for name, value in error.metadata.items()}
         raise ServiceError(error.reason, error.message.replace("filter", "baseline", 1), metadata=metadata) from None

@@ -111,7 +111,8 @@ class QueryServicer(QueryServiceServicer):
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
         """How the patterns of two selections differ."""
-        plan = compare.plan(request)
+        texts = {"filter.about": request.filter.about, "baseline.about": request.baseline.about}
+        plan = compare.plan(request, await self._meaning.of_filters(texts, request.min_positions, context.time_remaining()))
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
