@@ -2,13 +2,10 @@
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import google_crc32c
 import grpc
@@ -16,23 +13,12 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.privileges import needs_root, needs_strace
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.wal.inspect import cat, verify
 
-EVERYTHING = bool(os.environ.get("TREERING_TEST_EVERYTHING"))
-"""Nothing may be skipped: what a machine lacks is a failure. CI sets it."""
-
-CAN_MOUNT = sys.platform == "linux" and bool(int(re.search(r"CapEff:\s+(\w+)", Path("/proc/self/status").read_text())[1], 16) >> 21 & 1)
-needs_root = [
-    pytest.mark.root,
-    pytest.mark.skipif(not (CAN_MOUNT or EVERYTHING), reason="needs root: it mounts a small file system or changes owners"),
-]
-needs_strace = [
-    pytest.mark.strace,
-    pytest.mark.skipif(not (shutil.which("strace") or EVERYTHING), reason="needs strace, which injects the error: apt-get install strace"),
-]
 OTHER_USER = 65_534
 WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", "--inh-caps=-all")
 """Root without its right to pass over permissions, that is like any other user; the interpreter may be one that only root can start."""

@@ -1,0 +1,83 @@
+"""The three services, each started and stopped by itself, on ports that stay."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+from tests.crash.services import free_ports
+from treering import Client, Endpoints
+
+from .conftest import START_S, cli, environment
+
+DOUBLE = Path(__file__).parent / "dislikes.py"
+
+
+class Service:
+    """One service on a port of its own, started as it is or with a fault."""
+
+    def __init__(self, name, directory, port, log, **settings):
+        self.address = f"127.0.0.1:{port}"
+        self._name, self._log = name, log
+        prefix = f"TREERING_{name.upper()}_"
+        chosen = {"LISTEN": self.address, "METRICS_LISTEN": "127.0.0.1:0", "DATA_DIR": str(directory)} | settings
+        self._environment = environment(**{prefix + key: value for key, value in chosen.items()})
+        self.process = None
+
+    async def start(self, *fault):
+        """Starts it; returns whether it came to serve. With a word and a manner it is a double with a fault, see `dislikes.py`."""
+        module = f"treering_{self._name}"
+        command = [str(DOUBLE), module, *fault] if fault else ["-m", module]
+        with self._log.open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, *command, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
+            )
+        async with asyncio.timeout(START_S):
+            return bool(await self.process.stdout.readline())
+
+    async def stop(self):
+        """Stops it as a supervisor would."""
+        self.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(START_S):
+            return await self.process.wait()
+
+    async def end(self):
+        """Makes sure that nothing is left."""
+        if self.process and self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+
+
+class Instance:
+    """The three services below one directory."""
+
+    def __init__(self, directory, log_directory=None, **settings):
+        ports = free_ports(3)
+        self.endpoints = Endpoints(*(f"127.0.0.1:{port}" for port in ports))
+        sinks = f"embed={self.endpoints.embed},query={self.endpoints.query}"
+        self.ingest = Service("ingest", log_directory or directory / "ingest", ports[0], directory / "ingest.log", SINKS=sinks, **settings)
+        self.embed = Service("embed", directory / "embed", ports[1], directory / "embed.log")
+        self.query = Service("query", directory / "query", ports[2], directory / "query.log", EMBED_ADDRESS=self.endpoints.embed)
+
+    async def run(self, *arguments):
+        """A command against these services."""
+        places = {f"TREERING_{name.upper()}": getattr(self.endpoints, name) for name in ("ingest", "embed", "query")}
+        return await asyncio.to_thread(lambda: cli(*arguments, **places))
+
+    async def json(self, *arguments):
+        """What a command that must succeed printed."""
+        done = await self.run(*arguments)
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return json.loads(done.stdout)
+
+    def offsets(self, upto):
+        """Offsets that SQL knows, once everything below a position is visible."""
+        with Client(self.endpoints, timeout=START_S) as client:
+            found = client.sql('select "offset" o from logs order by 1', min_positions=(upto,))
+            return [row["o"] for row in found.rows()]
+
+    async def end(self):
+        """Makes sure that nothing is left."""
+        for service in (self.ingest, self.embed, self.query):
+            await service.end()

@@ -1,0 +1,110 @@
+"""The log's disk is full: nothing comes in, everything goes on to the sinks, and when there is room all resumes."""
+
+import asyncio
+import subprocess
+
+import pytest
+
+from tests.privileges import needs_root
+from tests.system.instance import Instance
+from treering import Client, LogRecord
+from treering.errors import OverloadedError
+from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.log_pb2 import Position
+
+from .conftest import START_S
+
+pytestmark = [pytest.mark.system, *needs_root]
+
+BATCH = 100
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(path)], check=True)
+    yield path
+    subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.fixture
+async def instance(tmp_path, small_disk):
+    made = Instance(tmp_path, small_disk / "ingest", DISK_RESERVE_BYTES="0")
+    yield made
+    await made.end()
+
+
+def request(sequence):
+    records = [LogRecord(service="full", message=f"batch {sequence} record {number} {'x' * 200}") for number in range(BATCH)]
+    return UploadLogsRequest(producer_id="me", sequence=sequence, records=records)
+
+
+def send_until_refused(endpoints):
+    """How many batches were acknowledged before the disk was full."""
+    sequence = 0
+    with Client(endpoints) as client:
+        while True:
+            try:
+                client.upload_logs(iter([request(sequence + 1)]))
+            except OverloadedError as error:
+                if error.reason != "DISK_LOW":
+                    raise
+                return sequence
+            sequence += 1
+
+
+def everything_is_visible(endpoints):
+    """Waits until both sinks have worked in all of the log; returns the log's status then."""
+    with Client(endpoints, timeout=START_S) as client:
+        while True:
+            status = client.get_ingest_status()
+            if all(sink.visible_end_offset == status.end_offset_exclusive for sink in status.sinks):
+                return status
+
+
+def counted(endpoints, end):
+    with Client(endpoints, timeout=START_S) as client:
+        found = client.sql("select count(*) n, count(distinct message) d from logs", min_positions=(end,))
+        return found.rows()
+
+
+async def test_a_full_disk_is_delivered_to_real_sinks_and_all_resumes(instance, small_disk):
+    assert await instance.ingest.start()
+    (small_disk / "ballast").write_bytes(bytes(12 << 20))
+    acknowledged = await asyncio.to_thread(send_until_refused, instance.endpoints)
+    assert acknowledged > 10
+    assert await instance.embed.start()
+    assert await instance.query.start()
+    async with asyncio.timeout(START_S):
+        status = await asyncio.to_thread(everything_is_visible, instance.endpoints)
+    assert "kept in reserve" in status.refusing_because  # the disk was full all the time
+    assert status.end_offset_exclusive == acknowledged * BATCH
+    end = position_of(status)
+    rows = await asyncio.to_thread(counted, instance.endpoints, end)
+    assert rows == [{"n": acknowledged * BATCH, "d": acknowledged * BATCH}]
+
+    (small_disk / "ballast").unlink()
+    async with asyncio.timeout(START_S):
+        total = await asyncio.to_thread(go_on, instance.endpoints, acknowledged)
+        status = await asyncio.to_thread(everything_is_visible, instance.endpoints)
+    rows = await asyncio.to_thread(counted, instance.endpoints, position_of(status))
+    assert rows == [{"n": total * BATCH, "d": total * BATCH}]
+
+
+def position_of(status):
+    return Position(log_id=status.log_id, offset=status.end_offset_exclusive)
+
+
+def go_on(endpoints, acknowledged):
+    """Sends on from where the disk was full, until it is taken; returns the number of batches then."""
+    with Client(endpoints) as client:
+        for sequence in range(acknowledged + 1, acknowledged + 6):
+            while True:
+                try:
+                    client.upload_logs(iter([request(sequence)]))
+                    break
+                except OverloadedError:
+                    continue
+    return acknowledged + 5
