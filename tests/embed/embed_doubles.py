@@ -157,9 +157,11 @@ def reason(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
 
 
 @contextlib.asynccontextmanager
-async def running(settings: EmbedSettings, models: WordModels | None = None, *, until_ready: bool = True):
+async def running(
+    settings: EmbedSettings, models: WordModels | None = None, *, until_ready: bool = True, collector: CollectorRegistry | None = None
+):
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    application = Application(settings, CollectorRegistry(), models=models or WordModels())
+    application = Application(settings, collector or CollectorRegistry(), models=models or WordModels())
     await application.start()
     ended = asyncio.Event()
     work = asyncio.create_task(application.run_until(_wait(ended)))

@@ -195,8 +195,16 @@ def _called(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
         ValueError,
         OSError,
     ) as error:  # ValueError: an answer of another version
-        detail = error.code().name if isinstance(error, grpc.Call) else type(error).__name__
-        raise IndexFaultError(f"the Qdrant server does not do {function.__name__}: {detail}") from error
+        raise IndexFaultError(_explained(function.__name__, error)) from error
+
+
+def _explained(name: str, error: Exception) -> str:
+    code = error.code() if isinstance(error, grpc.Call) else None
+    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        return f"the Qdrant server does not answer ({name}: {code.name})"
+    if code in {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}:
+        return f"the Qdrant server refuses the key ({name}: {code.name}); check qdrant_api_key"
+    return f"the Qdrant server does not do {name}: {code.name if code else type(error).__name__}"
 
 
 def _filter(selection: Selection) -> models.Filter | None:
