@@ -9,6 +9,9 @@ from treering.cli.connection import Connection
 from treering.cli.output import answer_json, answer_table, note, rfc3339
 from treering.cli.selecting import Selecting, duration_s
 
+_STACKED = (["count"], ["rate"])
+"""What adds up over severities, so that bars may be stacked."""
+
 
 def aggregate(
     *,
@@ -32,7 +35,7 @@ def aggregate(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many groups.")] = 1_000,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
-    """Count records, or compute other numbers, by group and over time; draws bars."""
+    """Count records, or compute other numbers, by group and over time; draws bars, stacked by severity with --by severity --bucket 5m."""
     fields = _fields(by)
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
     bucket_s = duration_s(bucket) if bucket else 0
@@ -45,6 +48,8 @@ def aggregate(
             raise typer.BadParameter(str(error)) from None
     if json:
         answer_json([_row_json(row, fields, metrics, bucketed=bool(bucket_s)) for row in found.rows])
+    elif bucket_s and fields == ["severity"] and metrics in _STACKED and found.rows:
+        _show_stacked(found.rows)
     else:
         _show(found.rows, fields, metrics, bucketed=bool(bucket_s))
     if found.truncated:
@@ -84,6 +89,15 @@ def _number(value: Any) -> float | int | None:
         return None
     number: float = value.value
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _show_stacked(rows: Any) -> None:
+    from treering.cli import histogram  # noqa: PLC0415 - start-up
+
+    buckets: dict[int, dict[int, float]] = {}
+    for row in rows:
+        buckets.setdefault(row.bucket_start_unix_nano, {})[int(row.groups[0].value)] = row.values[0].value
+    histogram.show(buckets)
 
 
 def _show(rows: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> None:
