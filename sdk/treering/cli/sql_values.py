@@ -4,6 +4,7 @@ import csv
 import datetime as dt
 import io
 import math
+import struct
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
@@ -58,10 +59,20 @@ def _column(column: pa.ChunkedArray) -> list[Any]:
     if pa.types.is_timestamp(kind):
         nanos = column.cast(pa.timestamp("ns", kind.tz)).cast(pa.int64()).to_pylist()
         return [None if value is None else _time(value) for value in nanos]
+    if pa.types.is_float32(kind):
+        return [_plain(None if value is None else _shortest(value)) for value in column.to_pylist()]
     values = [_plain(value) for value in column.to_pylist(maps_as_pydicts="lossy")]
     if any(isinstance(value, int) and not -_EXACT_IN_JSON <= value <= _EXACT_IN_JSON for value in values):
         return [None if value is None else str(value) for value in values]
     return values
+
+
+def _shortest(value: float) -> float:
+    """A 32-bit float as the shortest decimal that means it: 0.99, not 0.9900000095367432."""
+    if not math.isfinite(value):
+        return value
+    exact = struct.pack("f", value)
+    return next((short for digits in range(6, 10) if struct.pack("f", short := float(f"{value:.{digits}g}")) == exact), value)
 
 
 def _time(nanos: int) -> str:
