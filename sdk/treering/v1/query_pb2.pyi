@@ -412,24 +412,7 @@ class AggregateLogsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "bucket_nanos",
-        b"bucket_nanos",
-        "filter",
-        b"filter",
-        "group_by",
-        b"group_by",
-        "limit",
-        b"limit",
-        "metrics",
-        b"metrics",
-        "min_positions",
-        b"min_positions",
-        "order",
-        b"order",
-        "time_zone",
-        b"time_zone",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_nanos", b"bucket_nanos", "filter", b"filter", "group_by", b"group_by", "limit", b"limit", "metrics", b"metrics", "min_positions", b"min_positions", "order", b"order", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -497,9 +480,7 @@ class AggregateRow(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "bucket_start_unix_nano", b"bucket_start_unix_nano", "groups", b"groups", "values", b"values"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_start_unix_nano", b"bucket_start_unix_nano", "groups", b"groups", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,9 +572,7 @@ class ExecuteSqlRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "max_rows", b"max_rows", "min_positions", b"min_positions", "query", b"query", "timeout_ms", b"timeout_ms"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_rows", b"max_rows", "min_positions", b"min_positions", "query", b"query", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -663,18 +642,7 @@ class SqlSummary(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "degraded_because",
-        b"degraded_because",
-        "elapsed_ms",
-        b"elapsed_ms",
-        "row_count",
-        b"row_count",
-        "seen",
-        b"seen",
-        "truncated",
-        b"truncated",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "elapsed_ms", b"elapsed_ms", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -745,36 +713,9 @@ class SearchLogsRequest(_message.Message):
         like: _log_pb2.Position | None = ...,
         cursor: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "like", b"like", "samples_per_pattern", b"samples_per_pattern"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "like", b"like", "samples_per_pattern", b"samples_per_pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_samples_per_pattern",
-        b"_samples_per_pattern",
-        "cursor",
-        b"cursor",
-        "filter",
-        b"filter",
-        "flat",
-        b"flat",
-        "like",
-        b"like",
-        "limit",
-        b"limit",
-        "literal_budget_ms",
-        b"literal_budget_ms",
-        "min_positions",
-        b"min_positions",
-        "min_score",
-        b"min_score",
-        "mode",
-        b"mode",
-        "samples_per_pattern",
-        b"samples_per_pattern",
-        "text",
-        b"text",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern", "cursor", b"cursor", "filter", b"filter", "flat", b"flat", "like", b"like", "limit", b"limit", "literal_budget_ms", b"literal_budget_ms", "min_positions", b"min_positions", "min_score", b"min_score", "mode", b"mode", "samples_per_pattern", b"samples_per_pattern", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__samples_per_pattern: _TypeAlias = _typing.Literal["samples_per_pattern"]  # noqa: Y015
     _WhichOneofArgType__samples_per_pattern: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern"]  # noqa: Y015
@@ -824,20 +765,7 @@ class SearchLogsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["literal_scan", b"literal_scan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "degraded_because",
-        b"degraded_because",
-        "literal_scan",
-        b"literal_scan",
-        "mask_version",
-        b"mask_version",
-        "next_cursor",
-        b"next_cursor",
-        "results",
-        b"results",
-        "seen",
-        b"seen",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_cursor", b"next_cursor", "results", b"results", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -895,26 +823,7 @@ class SearchResult(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "count",
-        b"count",
-        "pattern",
-        b"pattern",
-        "pattern_id",
-        b"pattern_id",
-        "records",
-        b"records",
-        "score",
-        b"score",
-        "service",
-        b"service",
-        "template_id",
-        b"template_id",
-        "weak",
-        b"weak",
-        "why",
-        b"why",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "pattern", b"pattern", "pattern_id", b"pattern_id", "records", b"records", "score", b"score", "service", b"service", "template_id", b"template_id", "weak", b"weak", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -944,9 +853,7 @@ class LiteralScan(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "attempted", b"attempted", "complete", b"complete", "scanned_back_to_unix_nano", b"scanned_back_to_unix_nano"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempted", b"attempted", "complete", b"complete", "scanned_back_to_unix_nano", b"scanned_back_to_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -996,22 +903,7 @@ class ListPatternsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "filter",
-        b"filter",
-        "min_positions",
-        b"min_positions",
-        "order",
-        b"order",
-        "page_size",
-        b"page_size",
-        "page_token",
-        b"page_token",
-        "sparkline_buckets",
-        b"sparkline_buckets",
-        "unit",
-        b"unit",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1057,20 +949,7 @@ class ListPatternsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "next_page_token",
-        b"next_page_token",
-        "patterns",
-        b"patterns",
-        "seen",
-        b"seen",
-        "sparkline_end_unix_nano",
-        b"sparkline_end_unix_nano",
-        "sparkline_start_unix_nano",
-        b"sparkline_start_unix_nano",
-        "total_count",
-        b"total_count",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1172,36 +1051,7 @@ class Pattern(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "count",
-        b"count",
-        "count_by_severity",
-        b"count_by_severity",
-        "example",
-        b"example",
-        "first_time_unix_nano",
-        b"first_time_unix_nano",
-        "growth",
-        b"growth",
-        "last_time_unix_nano",
-        b"last_time_unix_nano",
-        "pattern_count",
-        b"pattern_count",
-        "pattern_id",
-        b"pattern_id",
-        "rate_per_second",
-        b"rate_per_second",
-        "service",
-        b"service",
-        "services",
-        b"services",
-        "sparkline",
-        b"sparkline",
-        "template_id",
-        b"template_id",
-        "text",
-        b"text",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "count_by_severity", b"count_by_severity", "example", b"example", "first_time_unix_nano", b"first_time_unix_nano", "growth", b"growth", "last_time_unix_nano", b"last_time_unix_nano", "pattern_count", b"pattern_count", "pattern_id", b"pattern_id", "rate_per_second", b"rate_per_second", "service", b"service", "services", b"services", "sparkline", b"sparkline", "template_id", b"template_id", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1249,41 +1099,9 @@ class GetPatternRequest(_message.Message):
         samples: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_samples",
-        b"_samples",
-        "filter",
-        b"filter",
-        "pattern_id",
-        b"pattern_id",
-        "samples",
-        b"samples",
-        "template_id",
-        b"template_id",
-        "which",
-        b"which",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "filter", b"filter", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "which", b"which"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_samples",
-        b"_samples",
-        "buckets",
-        b"buckets",
-        "filter",
-        b"filter",
-        "min_positions",
-        b"min_positions",
-        "pattern_id",
-        b"pattern_id",
-        "samples",
-        b"samples",
-        "template_id",
-        b"template_id",
-        "values_per_variable",
-        b"values_per_variable",
-        "which",
-        b"which",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "buckets", b"buckets", "filter", b"filter", "min_positions", b"min_positions", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "values_per_variable", b"values_per_variable", "which", b"which"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__samples: _TypeAlias = _typing.Literal["samples"]  # noqa: Y015
     _WhichOneofArgType__samples: _TypeAlias = _typing.Literal["_samples", b"_samples"]  # noqa: Y015
@@ -1350,24 +1168,7 @@ class GetPatternResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "members",
-        b"members",
-        "pattern",
-        b"pattern",
-        "records",
-        b"records",
-        "seen",
-        b"seen",
-        "sparkline_end_unix_nano",
-        b"sparkline_end_unix_nano",
-        "sparkline_start_unix_nano",
-        b"sparkline_start_unix_nano",
-        "variables",
-        b"variables",
-        "variables_read_count",
-        b"variables_read_count",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "pattern", b"pattern", "records", b"records", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "variables", b"variables", "variables_read_count", b"variables_read_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1403,9 +1204,7 @@ class PatternVariable(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "distinct_count", b"distinct_count", "index", b"index", "place", b"place", "values", b"values"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distinct_count", b"distinct_count", "index", b"index", "place", b"place", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1487,22 +1286,7 @@ class ComparePatternsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "baseline",
-        b"baseline",
-        "changes",
-        b"changes",
-        "filter",
-        b"filter",
-        "limit",
-        b"limit",
-        "min_log_likelihood_ratio",
-        b"min_log_likelihood_ratio",
-        "min_positions",
-        b"min_positions",
-        "unit",
-        b"unit",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1560,26 +1344,7 @@ class ComparePatternsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "baseline_total_count",
-        b"baseline_total_count",
-        "difference_count",
-        b"difference_count",
-        "differences",
-        b"differences",
-        "gone_count",
-        b"gone_count",
-        "less_count",
-        b"less_count",
-        "more_count",
-        b"more_count",
-        "new_count",
-        b"new_count",
-        "seen",
-        b"seen",
-        "total_count",
-        b"total_count",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1621,18 +1386,7 @@ class PatternDifference(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "baseline_count",
-        b"baseline_count",
-        "baseline_last_time_unix_nano",
-        b"baseline_last_time_unix_nano",
-        "change",
-        b"change",
-        "log_likelihood_ratio",
-        b"log_likelihood_ratio",
-        "pattern",
-        b"pattern",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_count", b"baseline_count", "baseline_last_time_unix_nano", b"baseline_last_time_unix_nano", "change", b"change", "log_likelihood_ratio", b"log_likelihood_ratio", "pattern", b"pattern"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1764,9 +1518,7 @@ class TailLogsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "records", b"records", "resume_from", b"resume_from", "skipped_count", b"skipped_count"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "resume_from", b"resume_from", "skipped_count", b"skipped_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1800,24 +1552,9 @@ class GetLogContextRequest(_message.Message):
         after: _builtins.int | None = ...,
         all_services: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "position", b"position"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_after",
-        b"_after",
-        "_before",
-        b"_before",
-        "after",
-        b"after",
-        "all_services",
-        b"all_services",
-        "before",
-        b"before",
-        "position",
-        b"position",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "all_services", b"all_services", "before", b"before", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -1963,34 +1700,7 @@ class GetQueryStatusResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "first_time_unix_nano",
-        b"first_time_unix_nano",
-        "hot_bytes",
-        b"hot_bytes",
-        "hot_record_count",
-        b"hot_record_count",
-        "last_time_unix_nano",
-        b"last_time_unix_nano",
-        "limits",
-        b"limits",
-        "mask_version",
-        b"mask_version",
-        "pattern_count",
-        b"pattern_count",
-        "quarantined_count",
-        b"quarantined_count",
-        "record_count",
-        b"record_count",
-        "seen",
-        b"seen",
-        "segment_bytes",
-        b"segment_bytes",
-        "segment_count",
-        b"segment_count",
-        "start_time_unix_nano",
-        b"start_time_unix_nano",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_time_unix_nano", b"first_time_unix_nano", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2118,18 +1828,7 @@ class DigestStoreRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "end_offset_exclusive",
-        b"end_offset_exclusive",
-        "first_offset",
-        b"first_offset",
-        "log_id",
-        b"log_id",
-        "min_positions",
-        b"min_positions",
-        "step",
-        b"step",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "log_id", b"log_id", "min_positions", b"min_positions", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2230,22 +1929,7 @@ class VerifyStoreResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "checked_bytes",
-        b"checked_bytes",
-        "checked_record_count",
-        b"checked_record_count",
-        "checked_segment_count",
-        b"checked_segment_count",
-        "complete",
-        b"complete",
-        "problems",
-        b"problems",
-        "segment_count",
-        b"segment_count",
-        "total_bytes",
-        b"total_bytes",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_bytes", b"checked_bytes", "checked_record_count", b"checked_record_count", "checked_segment_count", b"checked_segment_count", "complete", b"complete", "problems", b"problems", "segment_count", b"segment_count", "total_bytes", b"total_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
