@@ -26,6 +26,10 @@ RUN pip install -c /constraints.txt --index-url https://download.pytorch.org/whl
 FROM install AS install-query
 RUN pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[query]"
 
+# A DuckDB CLI to look at the store's files; it has nothing of Treering but where they are listed.
+FROM base AS install-duckdb
+RUN python -m venv /opt/duckdb && /opt/duckdb/bin/pip install duckdb-cli==1.5.6
+
 # What all three have when they run: a user without rights, and one directory that is theirs.
 FROM base AS run
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin treering \
@@ -52,3 +56,9 @@ COPY --from=install-query /opt/treering /opt/treering
 ENV TREERING_QUERY_DATA_DIR=/data TREERING_QUERY_LISTEN=0.0.0.0:4703 TREERING_QUERY_METRICS_LISTEN=0.0.0.0:4713
 EXPOSE 4703 4713
 ENTRYPOINT ["python", "-m", "treering_query"]
+
+FROM run AS duckdb
+COPY --from=install-duckdb /opt/duckdb /opt/duckdb
+COPY docs/duckdb.sql /opt/duckdb/duckdb.sql
+WORKDIR /data
+ENTRYPOINT ["/opt/duckdb/bin/duckdb", "-init", "/opt/duckdb/duckdb.sql"]

@@ -13,20 +13,34 @@ from treering_query.settings import QuerySettings
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = YAML(typ="safe").load((ROOT / "docker-compose.yml").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SERVERS = [name for name, service in COMPOSE["services"].items() if "profiles" not in service]
 SETTINGS = {"ingest": IngestSettings, "embed": EmbedSettings, "query": QuerySettings}
 
 
-@pytest.mark.parametrize("name", COMPOSE["services"])
+@pytest.mark.parametrize("name", SERVERS)
 def test_ports_are_published_on_loopback_only(name):
     assert all(port.startswith("127.0.0.1:") for port in COMPOSE["services"][name]["ports"])
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
-def test_nothing_runs_as_root_or_without_a_health_check(name):
+def test_nothing_runs_as_root(name):
     service = COMPOSE["services"][name]
     assert service["user"].split(":")[0] not in {"", "0", "root"}
     assert service["cap_drop"] == ["ALL"]
-    assert service["healthcheck"]["test"][0] == "CMD"
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_nothing_serves_without_a_health_check(name):
+    assert COMPOSE["services"][name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_duckdb_cli_is_asked_for_by_name_and_can_only_read():
+    service = COMPOSE["services"]["duckdb"]
+    assert (service["profiles"], service["volumes"], service["network_mode"]) == (["duckdb"], ["query:/data:ro"], "none")
+    assert service["user"] == COMPOSE["services"]["query"]["user"]
+    assert "FROM run AS duckdb\n" in DOCKERFILE
+    [script] = re.findall(r"COPY (\S+) /opt/duckdb/duckdb.sql", DOCKERFILE)
+    assert (ROOT / script).is_file()
 
 
 @pytest.mark.parametrize("name", SETTINGS)

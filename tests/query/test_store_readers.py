@@ -1,6 +1,7 @@
 """What docs/reading-the-store.md promises to other tools, without a line of ours between them and the files."""
 
 import json
+from pathlib import Path
 
 import duckdb
 import pyarrow.dataset as ds
@@ -25,3 +26,14 @@ async def test_plain_readers_see_each_sealed_record_once_while_the_store_is_open
                 "select count(*), count(distinct \"offset\"), max(attributes['ms']::int) from read_parquet(getvariable('files'))"
             )
             assert found.fetchall() == [(500, 500, 499)]
+
+
+async def test_script_for_the_duckdb_cli_shows_what_is_sealed(open_store, fill, tmp_path, monkeypatch):
+    script = (Path(__file__).parents[2] / "docs" / "duckdb.sql").read_text()
+    async with open_store() as store:
+        await fill(store, 0, 100)
+        await store.seal()
+        monkeypatch.chdir(tmp_path / "store")
+        with duckdb.connect() as bare:
+            bare.execute(script)
+            assert bare.sql("select count(*), min(service) from logs").fetchall() == [(100, "svc0")]
