@@ -25,6 +25,7 @@ from ranking import CUT, Bm25, Judged, distinct, mean_by_kind, quality
 from stack import Stack, conditions, running
 
 from treering import Client
+from treering.selection import log_filter
 from treering.v1.query_pb2 import SearchLogsResponse
 
 Mode = Literal["hybrid", "semantic", "keyword"]
@@ -57,6 +58,34 @@ def search_all(client: Client, searches: Iterable[Judged], mode: Mode, names: Se
     return {"quality": mean_by_kind(rows), "latency": latency}
 
 
+def weak_marks(client: Client, lines: Sequence[dict[str, object]], searches: Iterable[Judged], names: Sequence[str]) -> dict[str, int]:
+    """How far `weak` tells questions that have an answer from those that have none.
+
+    Every search in words is asked twice: of the logs of all other systems (the first part of a document's name), where nothing answers it,
+    and of everything, where something does.
+    """
+    systems: dict[str, set[str]] = {}
+    for line in lines:
+        systems.setdefault(str(line.get(names[0], "")), set()).add(str(line.get("service", "")))
+    marks = dict.fromkeys(("searches", "results", "results_not_weak", "all_weak", "answered", "answer_not_weak"), 0)
+    for judged in searches:
+        own = {document.split(":")[0] for document in judged.grades}
+        elsewhere = set().union(*(services for system, services in systems.items() if system not in own))
+        elsewhere = elsewhere.difference(*(systems[system] for system in own if system in systems))
+        if not elsewhere or "keyword" in judged.kinds:
+            continue
+        strangers = client.search_logs(judged.text, filter=log_filter(services=sorted(elsewhere)), samples_per_pattern=0).results
+        found = client.search_logs(judged.text, samples_per_pattern=1).results
+        right = [result for result in found if documents(SearchLogsResponse(results=[result]), names)[0] in judged.grades]
+        marks["searches"] += 1
+        marks["results"] += len(strangers)
+        marks["results_not_weak"] += sum(not result.weak for result in strangers)
+        marks["all_weak"] += all(result.weak for result in strangers)
+        marks["answered"] += bool(right)
+        marks["answer_not_weak"] += any(not result.weak for result in right)
+    return marks
+
+
 def baseline(lines: Sequence[dict[str, object]], searches: Iterable[Judged], names: Sequence[str]) -> dict[str, object]:
     """The same searches answered by BM25 over the lines."""
     index = Bm25([f"{line.get('service', '')} {line.get('message', '')}" for line in lines])
@@ -76,7 +105,8 @@ def measure(stack: Stack, logs: Path, searches: Sequence[Judged], names: Sequenc
     with stack.client() as client:
         client.search_logs(searches[0].text)
         found: dict[str, object] = {mode: search_all(client, searches, mode, names) for mode in MODES}
-    lines = [line for file in files for line in read_lines(file)]
+        lines = [line for file in files for line in read_lines(file)]
+        found["weak"] = weak_marks(client, lines, searches, names)
     found |= {"bm25": baseline(lines, searches, names), "grouping": grouping(logs)}
     return {"records": len(lines), "send_and_wait_s": round(sent, 2), **found}
 
@@ -101,6 +131,13 @@ def table(results: dict[str, object]) -> str:
     assert isinstance(groups, dict)
     if groups:
         out.append(f"grouping, mean over {groups['systems']} files: GA {groups['ga']:.3f}, FGA {groups['fga']:.3f}")
+    weak = results["weak"]
+    assert isinstance(weak, dict)
+    if weak["results"]:
+        out.append(
+            f"weak: of {weak['searches']} questions about other systems {weak['all_weak']} got nothing else, {weak['results_not_weak']} of "
+            f"{weak['results']} results were not weak; of {weak['answered']} answered ones {weak['answer_not_weak']} kept a right result"
+        )
     return "\n".join(out)
 
 
