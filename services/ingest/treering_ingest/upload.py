@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from treering.v1.ingest_pb2 import RejectionReason
 from treering_ingest.admission import Rejection, check_batch
 from treering_ingest.intake import Intake, Receipt, draining
-from treering_ingest.limits import MAX_LISTED_REJECTIONS, MAX_UNACKNOWLEDGED_BATCHES
+from treering_ingest.limits import ACKNOWLEDGE_PAUSE_S, MAX_LISTED_REJECTIONS, MAX_UNACKNOWLEDGED_BATCHES
 from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
@@ -124,6 +124,7 @@ class Shipment:
         self._producer_id = b""
         self._ticket = 0
         self._ended = False
+        self._said_something = False
         self._error: ServiceError | None = None
 
     async def read(self, batches: AsyncIterable[bytes]) -> None:
@@ -148,9 +149,13 @@ class Shipment:
     async def acknowledge(self) -> list[Acknowledgement]:
         """Waits for something to become durable and says what; empty at the end of the stream.
 
+        A sender that goes on without waiting for its acknowledgements gets them after short pauses, many batches in one.
+
         Raises:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
         """
+        if self._waiting and self._said_something:
+            await asyncio.sleep(ACKNOWLEDGE_PAUSE_S)
         while not self._waiting and not self._ended:
             await self._changed.wait()
         if self._waiting:
@@ -158,6 +163,7 @@ class Shipment:
                 await self._intake.committer.wait_durable(self._waiting[0][0].ticket)
             except (LogFailedError, DiskFullError) as error:
                 raise await broken(self._intake, error, self._producer_id, self._ticket) from error
+            self._said_something = True
             return self._collect()
         if self._error:
             raise await broken(self._intake, self._error, self._producer_id, self._ticket)
