@@ -4,7 +4,7 @@ Counts, times and the sparkline are exact. The values of variables are read from
 what matters at night is which hosts it is now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -25,13 +25,18 @@ from treering_query.slices import newest_first
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 
 _DEFAULT_PARTS = 60
 _DEFAULT_VALUES = 10
 _DEFAULT_SAMPLES = 3
 
+_FEW = 100
+"""Up to so many patterns are spelled out, which Parquet statistics can prune by; more are joined."""
+
 _MESSAGES = """
-select message, epoch_ns(time) as nanos from {records} where {condition} order by time desc, log_id desc, "offset" desc limit {limit}
+select left(message, {characters}) as message, epoch_ns(time) as nanos
+from {records} where {condition} order by time desc, log_id desc, "offset" desc limit {limit}
 """
 
 
@@ -115,25 +120,32 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     )
 
 
-def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> list[int]:
-    sql = f"select pattern_id from _patterns where {UNITS[unit]} = $id::ubigint"
-    found: list[int] = snapshot.query(sql, {"id": identity}).column(0).to_pylist()
-    if not found:
+def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> dict[int, str]:
+    """The patterns that are meant, and the service of each."""
+    found = snapshot.query(f"select pattern_id, service from _patterns where {UNITS[unit]} = $id::ubigint", {"id": identity})
+    if not found.num_rows:
         unit_name = UNITS[unit].removesuffix("_id")
         message = f"no {unit_name} has the id {identity}: it never had a record, or they all have expired; ListPatterns shows what there is"
         raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": UNITS[unit]})
-    return found
+    return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
 
 
-def _of_patterns(predicate: Predicate, members: Sequence[int]) -> Predicate:
-    """The same, of some patterns only."""
-    both = frozenset(members) if predicate.patterns is None else predicate.patterns & frozenset(members)
+def _of_patterns(predicate: Predicate, members: Mapping[int, str]) -> Predicate:
+    """The same, of some patterns only. Few are spelled out, with their services: segments are sorted by these, so that little is read."""
+    services = frozenset(members.values())
+    if len(members) <= _FEW:
+        own = {f"own{number}": service for number, service in enumerate(sorted(services))}
+        sql = f"pattern_id in ({', '.join(map(str, members))}) and service in ({', '.join(f'${name}::varchar' for name in own)})"
+        parameters: dict[str, object] = dict(own)
+    else:
+        sql, parameters = "pattern_id in (select unnest($members::ubigint[]))", {"members": list(members)}
     return replace(
         predicate,
-        sql=f"{predicate.sql} and pattern_id in (select unnest($members::ubigint[]))",
-        parameters={**predicate.parameters, "members": list(members)},
-        columns=predicate.columns | {"pattern_id"},
-        patterns=both,
+        sql=f"{predicate.sql} and {sql}",
+        parameters={**predicate.parameters, **parameters},
+        columns=predicate.columns | {"pattern_id", "service"},
+        services=services if predicate.services is None else predicate.services & services,
+        patterns=frozenset(members) if predicate.patterns is None else predicate.patterns & members.keys(),
     )
 
 
@@ -150,7 +162,7 @@ def _newest_messages(snapshot: Snapshot, within: Predicate) -> pa.ChunkedArray:
     limit = limits.MAX_VARIABLE_RECORDS
     found: list[pa.Table] = []
     for part in newest_first(snapshot, within):
-        sql = _MESSAGES.format(records=part.records, condition=within.sql, limit=limit)
+        sql = _MESSAGES.format(characters=MAX_PATTERN_TEXT_CHARACTERS + 1, records=part.records, condition=within.sql, limit=limit)
         found.append(part.query(snapshot, sql, within.parameters))
         nanos = pa.concat_tables(found).column("nanos")
         if pc.sum(pc.greater_equal(nanos, part.older_than), min_count=0).as_py() >= limit:

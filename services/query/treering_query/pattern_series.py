@@ -18,8 +18,6 @@ _SCAN = """
 select pattern_id, ((epoch_ns(time) - $start::bigint) // $width::bigint)::integer as part, count(*) as n
 from logs where {condition} and {chosen} group by all
 """
-_CHOSEN = "pattern_id in (select unnest($chosen::ubigint[]))"
-
 _SPELLED = 1_000
 """Up to so many patterns are looked for; of more, everything that the filter selects is counted."""
 
@@ -74,8 +72,8 @@ def series(snapshot: Snapshot, predicate: Predicate, span: Span, counted: pa.Tab
 
 def _scan(snapshot: Snapshot, predicate: Predicate, span: Span, wide: Collection[int], found: Mapping[int, Counts]) -> None:
     spelled = len(wide) <= _SPELLED
-    sql = _SCAN.format(condition=predicate.sql, chosen=_CHOSEN if spelled else "true")
-    parameters = {**predicate.parameters, "start": span.start, "width": span.width} | ({"chosen": list(wide)} if spelled else {})
+    sql = _SCAN.format(condition=predicate.sql, chosen=f"pattern_id in ({', '.join(map(str, wide))})" if spelled else "true")
+    parameters = {**predicate.parameters, "start": span.start, "width": span.width}
     table = snapshot.query(sql, parameters, within=predicate)
     wanted = set(wide)
     for pattern_id, part, count in zip(*(column.to_pylist() for column in table.columns), strict=True):
