@@ -52,7 +52,7 @@ class Keeps:
 @asynccontextmanager
 async def serving(sink, address="127.0.0.1:0", servicer=None):
     server = Server(address, ["treering.v1.SinkService"], CollectorRegistry())
-    sink_pb2_grpc.add_SinkServiceServicer_to_server(servicer or SinkServicer(sink), server.grpc)
+    sink_pb2_grpc.add_SinkServiceServicer_to_server(servicer or SinkServicer(sink, CollectorRegistry()), server.grpc)
     await server.start()
     try:
         yield server.address

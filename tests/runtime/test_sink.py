@@ -1,4 +1,5 @@
 import asyncio
+import time
 from contextlib import asynccontextmanager
 
 import grpc
@@ -41,9 +42,9 @@ class Collects:
 
 
 @asynccontextmanager
-async def delivering(sink):
+async def delivering(sink, registry=None):
     server = Server("127.0.0.1:0", ["treering.v1.SinkService"], CollectorRegistry())
-    sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(sink), server.grpc)
+    sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(sink, registry or CollectorRegistry()), server.grpc)
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield sink_pb2_grpc.SinkServiceStub(channel)
@@ -228,3 +229,27 @@ def test_fresh_frames(spans, next_offset, fresh):
 def test_fresh_frames_refuse_a_gap(spans, next_offset):
     with pytest.raises(ServiceError, match="deliver from next_offset"):
         fresh_frames(frames(*spans).frames, next_offset)
+
+
+async def test_freshness_counts_from_the_oldest_frame_of_a_delivery_to_when_the_sink_has_it():
+    registry, sink = CollectorRegistry(), Collects()
+    delivered = frames((0, 3), (3, 2))
+    for frame, age_s in zip(delivered.frames, (40, 0.2), strict=True):
+        frame.arrival_time_unix_nano = time.time_ns() - int(age_s * 1e9)
+    async with delivering(sink, registry) as stub:
+        call, _ = await opened(stub)
+        await call.write(delivered)
+        await until(call, next_offset=5)
+    name = "treering_sink_freshness_seconds"
+    assert [registry.get_sample_value(f"{name}_bucket", {"le": le}) for le in ("30.0", "60.0", "+Inf")] == [0, 1, 1]
+
+
+async def test_a_frame_from_a_clock_that_is_ahead_is_fresh():
+    registry = CollectorRegistry()
+    delivered = frames((0, 1))
+    delivered.frames[0].arrival_time_unix_nano = time.time_ns() + 10**12
+    async with delivering(Collects(), registry) as stub:
+        call, _ = await opened(stub)
+        await call.write(delivered)
+        await until(call, next_offset=1)
+    assert registry.get_sample_value("treering_sink_freshness_seconds_sum") == 0

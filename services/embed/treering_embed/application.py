@@ -45,7 +45,7 @@ class Application:
         self.server = Server(settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector)
         servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
-        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink), self.server.grpc)
+        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector), self.server.grpc)
 
     async def start(self) -> None:
         """Takes records from here on."""

@@ -81,4 +81,5 @@ class Indexer:
     async def settle(self, pattern_ids: Collection[int]) -> None:
         """These patterns wait no more."""
         self._kept.book.settle(pattern_ids)
+        self._kept.metrics.settled(pattern_ids)
         await self._sink.settled()

@@ -72,6 +72,9 @@ MAX_UNCOMMITTED_PATTERNS = 10_000
 MAX_UNCOMMITTED_QUARANTINE_BYTES = 16 * 1024 * 1024
 """Bytes of set-aside records that wait for their commit; delivery waits beyond it. Four of the largest batches."""
 
+MAX_TIMED_PATTERNS = 50_000
+"""New patterns whose way to the index is timed at once, 100 bytes each; a burst of more is timed by its first."""
+
 MAX_REFUSED_REMEMBERED = 1_000_000
 """Patterns over a cap that are remembered to count each once, 8 to 90 bytes each; counting stops there."""
 

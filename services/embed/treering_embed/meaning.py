@@ -186,6 +186,7 @@ class Meaning:
             await self._sink.commit()
             gone = await self._on_registry(self._kept.registry.forget, pattern_ids, below)
             self._kept.book.forget(gone)
+            self._kept.metrics.forgotten(gone)
             for engine in filter(None, (self._engine, self._successor) if gone else ()):
                 with engine.users.one_more():
                     await engine.index_threads.run(engine.index.delete, gone)

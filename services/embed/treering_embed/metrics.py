@@ -1,8 +1,12 @@
 """What Prometheus sees of the embedding service, besides calls and the model's runs."""
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from treering_embed.book import PatternBook
+from treering_embed.limits import MAX_TIMED_PATTERNS
+from treering_runtime.telemetry import Freshness
 
 
 class EmbedMetrics:
@@ -19,6 +23,26 @@ class EmbedMetrics:
         self._patterns = Gauge("treering_embed_patterns", "Patterns in the registry", registry=registry)
         self._pending = Gauge("treering_embed_pending_patterns", "Patterns that wait for their vector", registry=registry)
         self._keyword_only = Gauge("treering_embed_keyword_only_patterns", "Patterns of today over a cap", registry=registry)
+
+        meaning = "a search by meaning finds a record whose pattern was new"
+        self._new_freshness = Freshness("treering_embed_new_pattern_freshness_seconds", meaning, registry)
+        self._arrivals: dict[int, int] = {}
+
+    def admitted(self, pattern_ids: Iterable[int], arrival_time_unix_nano: int) -> None:
+        """These patterns are new, and wait for their vectors; of too many only the first are timed."""
+        for pattern_id in pattern_ids:
+            if len(self._arrivals) < MAX_TIMED_PATTERNS:
+                self._arrivals[pattern_id] = arrival_time_unix_nano
+
+    def settled(self, pattern_ids: Iterable[int]) -> None:
+        """These patterns have their vectors, or never will."""
+        for arrival in filter(None, (self._arrivals.pop(pattern_id, None) for pattern_id in pattern_ids)):
+            self._new_freshness.reached(arrival)
+
+    def forgotten(self, pattern_ids: Iterable[int]) -> None:
+        """These patterns are timed no more."""
+        for pattern_id in pattern_ids:
+            self._arrivals.pop(pattern_id, None)
 
     def observe(self, book: PatternBook) -> None:
         """Takes the counts of the book."""

@@ -111,7 +111,9 @@ class EmbedSink:
             skip_below = self.board.get(log_id).next_offset
             parts, bad = await self._decoding.run(self._reader.take, log_id, frames, skip_below)
             end_offset = frames[-1].first_offset + frames[-1].record_count
-            self._uncommitted.add(log_id, end_offset, parts, self._admit(parts), bad)
+            admitted = self._admit(parts)
+            self._uncommitted.add(log_id, end_offset, parts, admitted, bad)
+            self._kept.metrics.admitted((pattern.pattern_id for pattern in admitted), frames[0].arrival_time_unix_nano)
             self._kept.metrics.records.inc(sum(taken.record_count for taken in parts))
             for item in bad:
                 _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)

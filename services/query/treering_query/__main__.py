@@ -41,7 +41,7 @@ async def serve(settings: QuerySettings) -> None:
     add_QueryServiceServicer_to_server(
         QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed)), front.grpc
     )
-    add_SinkServiceServicer_to_server(SinkServicer(store), front.grpc)
+    add_SinkServiceServicer_to_server(SinkServicer(store, registry), front.grpc)
     await front.start()
     server.announce("query", front, metrics)
     await server.until_signalled()

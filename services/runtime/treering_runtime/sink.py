@@ -6,6 +6,7 @@ from typing import Protocol
 
 import grpc
 import structlog
+from prometheus_client import CollectorRegistry
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.sink_pb2 import (
@@ -24,6 +25,7 @@ from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.limits import PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.telemetry import Freshness
 
 _LOG = structlog.get_logger()
 
@@ -51,10 +53,17 @@ class Sink(Protocol):
 
 
 class SinkServicer(SinkServiceServicer):
-    """Serves `SinkService` for one sink. One delivery a log: a new one ends the older."""
+    """Serves `SinkService` for one sink. One delivery a log: a new one ends the older.
 
-    def __init__(self, sink: Sink) -> None:
+    Args:
+        sink: Takes what is delivered.
+        registry: Where the freshness of what it took is shown; the oldest frame of each delivery counts.
+    """
+
+    def __init__(self, sink: Sink, registry: CollectorRegistry) -> None:
         self._sink = sink
+        meaning = "this sink has a batch: SQL shows its records; a search by meaning finds those whose pattern is known"
+        self._freshness = Freshness("treering_sink_freshness_seconds", meaning, registry)
         self._deliveries: dict[int, asyncio.Task[None]] = {}
         self._retrying = asyncio.Lock()
 
@@ -91,6 +100,7 @@ class SinkServicer(SinkServiceServicer):
             next_offset = self._sink.board.get(log_id).next_offset
             if frames := fresh_frames(request.frames, next_offset):
                 await self._sink.deliver(log_id, frames, request.log_end_offset)
+                self._freshness.reached(frames[0].arrival_time_unix_nano)
 
     async def _progress(self, log_id: int, taking: asyncio.Task[None]) -> AsyncIterator[DeliverLogsResponse]:
         board = self._sink.board

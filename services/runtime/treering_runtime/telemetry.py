@@ -2,10 +2,11 @@
 
 import logging
 import sys
+import time
 from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector, start_http_server
 from structlog.tracebacks import ExceptionDictTransformer
 
 from treering_runtime.errors import StartError
@@ -36,6 +37,25 @@ def new_registry() -> CollectorRegistry:
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+class Freshness:
+    """How old records are when something becomes true of them: seconds from their arrival in the log, by the wall clocks of both machines.
+
+    Args:
+        name: Of the histogram.
+        meaning: What becomes true.
+        registry: Where it is shown.
+    """
+
+    _BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1_800.0)
+
+    def __init__(self, name: str, meaning: str, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(name, f"From arrival in the log until {meaning}", buckets=self._BUCKETS_S, registry=registry)
+
+    def reached(self, arrival_time_unix_nano: int) -> None:
+        """It is true now of what arrived then."""
+        self._seconds.observe(max(0.0, (time.time_ns() - arrival_time_unix_nano) / 1e9))
 
 
 class MetricsServer:
