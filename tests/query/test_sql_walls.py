@@ -1,9 +1,13 @@
 """The walls behind the gate: a statement that slipped through it still reaches nothing."""
 
+import sys
+from pathlib import Path
+
 import duckdb
 import pytest
 
 from treering_query.sql import child, gate, wire
+from treering_query.sql.runner import Zygote
 
 MIB = 1024 * 1024
 
@@ -71,3 +75,13 @@ def test_the_gate_says_why(statement, reason, words):
         gate.check(connection, statement)
     assert caught.value.reason == reason
     assert words in caught.value.message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has no_new_privs")
+def test_processes_of_queries_can_gain_no_privileges():
+    zygote = Zygote()
+    try:
+        status = Path(f"/proc/{zygote._process.pid}/status").read_text()
+        assert "NoNewPrivs:\t1" in status
+    finally:
+        zygote.close()

@@ -4,6 +4,7 @@ It never loads grpc, holds no secret, no environment and no file, and has one th
 millisecond. It ends when the parent closes its socket.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -11,9 +12,12 @@ import sys
 
 from treering_query.sql import child
 
+_PR_SET_NO_NEW_PRIVS = 38
+
 
 def main() -> None:
     """Forks a child for each socket that the parent sends."""
+    _give_up_new_privileges()
     control = socket.socket(fileno=int(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -27,6 +31,12 @@ def main() -> None:
             control.close()
             _serve(sock)
         sock.close()
+
+
+def _give_up_new_privileges() -> None:
+    """From here on no program that this process or a child might start has more rights than it: setuid bits mean nothing."""
+    if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError("PR_SET_NO_NEW_PRIVS is refused")
 
 
 def _serve(sock: socket.socket) -> None:
