@@ -24,5 +24,5 @@ def test_reopening_keeps_points(local_qdrant):
 
 
 def test_a_server_that_is_down_is_a_fault_worth_another_attempt():
-    with pytest.raises(IndexFaultError, match="the Qdrant server does not do"):
+    with pytest.raises(IndexFaultError, match="the Qdrant server does not answer"):
         ServerIndex(connect("http://127.0.0.1:1", ""), "treering-x", "treering", DIMENSION)
