@@ -139,6 +139,34 @@ MUTANTS = (
         (INGEST + "test_service.py", INGEST + "test_producers_properties.py"),
     ),
     Mutant(
+        "note-before-sending",
+        "services/ingest/treering_ingest/delivery.py",
+        "                self._sending(sent)\n",
+        "",
+        (INGEST + "test_delivery.py",),
+    ),
+    Mutant(
+        "bisection-to-the-record",
+        "services/runtime/treering_runtime/quarantine.py",
+        "pieces = frames if len(frames) > 1 else _records(frames[0], skip_below)",
+        "pieces = frames",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "suspects-are-read-alone",
+        "services/runtime/treering_runtime/crash_notes.py",
+        "if crashes < ALONE_AFTER:",
+        "if crashes < UNREAD_AFTER:",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "leaves-the-quarantine-with-the-seal",
+        "services/query/treering_query/store/catalog.py",
+        "for left in quarantine.read_again:",
+        "for left in ():",
+        ("tests/query/test_quarantine.py",),
+    ),
+    Mutant(
         "transaction-of-the-seal",
         "services/query/treering_query/store/catalog.py",
         '        run.execute("begin")\n        try:\n            change()\n            run.execute("commit")\n'
