@@ -44,8 +44,8 @@ def find_templates(patterns: Iterable[Pattern], former: Templates = NO_TEMPLATES
     """Joins `patterns`, oldest first, with each other and with the templates of a `former` pass, all of which are older.
 
     Idempotent, and monotone: patterns that `former` has in one template stay in one. What `former` left apart is compared with what has
-    arrived, not with itself again. Of 100,000 distinct texts a first pass takes about a second, a later one a quarter of it, nearly all
-    of that without Python's lock.
+    arrived, not with itself again. Of 100,000 distinct texts a first pass takes about a second, a later one half of it,
+    most of that without Python's lock.
     """
     arrived = {pattern.id: pattern.text for pattern in patterns if pattern.id not in former.template_ids}
     if not arrived:
