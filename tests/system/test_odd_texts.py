@@ -107,3 +107,18 @@ def test_an_odd_message_is_found_by_a_piece_of_it(client, positions):
 def test_nothing_odd_is_lost(client, positions):
     answer = client.aggregate_logs(filter=log_filter(services=[SERVICE]), min_positions=positions)
     assert answer.rows[0].values[0].value == len(MESSAGES)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_an_odd_message_has_records_like_it(client, positions, name):
+    only = log_filter(services=[SERVICE], where={"name": name})
+    (kept,) = client.search_logs("whatever it is", filter=only, min_positions=positions, flat=True).results
+    answer = client.search_logs(like=kept.records[0].position, samples_per_pattern=100)
+    assert answer.results[0].pattern_id == kept.pattern_id
+    assert kept.records[0].position in [record.position for record in answer.results[0].records]
+
+
+@pytest.mark.parametrize("cursor", ["x", "🔥", "שגיאה", "A" * 20_000, "\x01", "%_\\'\"", "===="])
+def test_an_odd_cursor_is_refused_by_name(client, cursor):
+    with pytest.raises(InvalidArgumentError, match="cursor"):
+        client.search_logs("disk", cursor=cursor)
