@@ -265,6 +265,18 @@ async def test_errors_beside_meaning_keep_their_place(sql):
     assert (error.reason, error.metadata) == (ErrorReason.ERROR_REASON_SQL_ERROR, {"line": "2", "position": "2"})
 
 
+async def test_where_no_subquery_may_stand_the_way_out_is_told(sql):
+    for text in (
+        "select list_transform([1], lambda x: x + meaning(pattern_id, 'a')) from logs",
+        "select [about(pattern_id, 'a') for x in [1]] from logs",
+        "select try(meaning(pattern_id, 'a')) from logs",
+        "select * from range(meaning(1, 'a')::int)",
+    ):
+        error = await refusal(sql, text)
+        assert error.reason == ErrorReason.ERROR_REASON_SQL_ERROR
+        assert error.message.endswith("compute them in a CTE first"), text
+
+
 async def test_as_a_table_function_it_is_refused(sql):
     for text in ("from meaning(1, 'a')", "select * from logs, about(1, 'a')"):
         error = await refusal(sql, text)

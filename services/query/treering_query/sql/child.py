@@ -128,7 +128,8 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
-        raise _SqlError(*_explain(error, request.query, connection)) from error
+        reason, message, place = _explain(error, request.query, connection)
+        raise _SqlError(reason, message + scores.hint(message) if texts else message, place) from error
 
 
 def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:

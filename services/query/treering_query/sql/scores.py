@@ -29,6 +29,11 @@ def without_own_names(message: str) -> str:
     return _OWN_NAME.sub("", message).removesuffix(_NO_CANDIDATES)
 
 
+def hint(message: str) -> str:
+    """What to add to a message of the database that speaks of subqueries which the user did not write."""
+    return "; meaning() and about() are subqueries to the database: compute them in a CTE first" if "subquer" in message else ""
+
+
 def define(connection: duckdb.DuckDBPyConnection, texts: Sequence[str], scores: pa.Table) -> None:
     """Defines the macros for some texts.
 

@@ -1,0 +1,128 @@
+"""Meaning inside SQL over a full store: `python bench/meaning.py [--records N] [--patterns N] [--store DIR] [--json FILE]`.
+
+The store is that of `search_logs.py`: seven days, records drawn by Zipf from so many patterns, a vector for each pattern beside it. The
+vectors are random but for one pattern in twenty, which gets the vector of the text that is asked about, so that `about` selects these.
+Each question goes through its rpc; the first time of each only warms. Medians.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pyarrow as pa
+from load.patterns import distinct_records
+from processes import embed_running, query_running
+from report import Figure, finish
+from search_logs import make_store
+
+from treering import Client
+from treering.channels import Endpoints
+from treering.selection import log_filter
+from treering.v1.log_pb2 import LogRecord
+from treering_embed.application import REGISTRY_FILE
+from treering_embed.encoder import unit
+from treering_embed.index import PatternPoint
+from treering_embed.index.opening import open_edge
+from treering_embed.ledgers import CurrentLedger
+from treering_embed.limits import LATE_DIMENSION
+from treering_embed.registry import Registry
+from treering_runtime.patterns import find_patterns
+
+TEXT = "the disk is failing"
+ONE_IN = 20
+_TOKENS = 8
+
+Ask = Callable[[Client], object]
+
+
+def questions() -> dict[str, tuple[Ask, float | None]]:
+    """What is asked, with how long it may take, milliseconds, by name."""
+    about, other = f"about(pattern_id, '{TEXT}')", "about(pattern_id, 'payment timed out')"
+    meaning = f"meaning(pattern_id, '{TEXT}')"
+
+    def sql(statement: str) -> Ask:
+        return lambda client: client.sql(statement)
+
+    return {
+        "sql: select 1": (sql("select 1"), None),
+        "sql: about, by service": (sql(f"select service, count(*) from logs where {about} group by all"), 200),
+        "sql: about as a filter of a count, by service": (sql(f"select service, count(*) filter ({about}) from logs group by all"), None),
+        "sql: grouped by two texts": (sql(f"select {about} a, {other} b, count(*) from logs group by all"), None),
+        "sql: mean of meaning, by service": (sql(f"select service, avg({meaning}) from logs group by all"), None),
+        "sql: patterns by meaning": (sql(f"select text, {meaning} m from patterns order by m desc limit 20"), None),
+        "aggregate: about, by service": (lambda client: client.aggregate_logs(by=["service"], filter=log_filter(about=TEXT)), None),
+        "aggregate: by about and service": (lambda client: client.aggregate_logs(by=["service", f"about:{TEXT}"]), None),
+        "scores of one text": (lambda client: list(client.score_patterns([TEXT])), None),
+        "scores of sixteen texts": (lambda client: list(client.score_patterns([f"{TEXT} {number}" for number in range(16)])), None),
+    }
+
+
+def plant(directory: Path, records: Sequence[LogRecord]) -> None:
+    """Gives the patterns of some records the vector of the text, in the directory of an embed service that does not run."""
+    with embed_running(directory) as (address, _), Client(Endpoints(embed=address)) as client:
+        vector = np.array(client.embed_texts([TEXT]).embeddings[0].values, np.float32)
+    registry = Registry(directory / REGISTRY_FILE)
+    note = CurrentLedger(registry.db).note()
+    assert note is not None
+    index = open_edge(directory / "index", note.name, len(vector))
+    tokens = unit(np.random.default_rng(1).standard_normal((_TOKENS, LATE_DIMENSION), np.float32))
+    services = pa.array([record.service for record in records])
+    keys = find_patterns(services, pa.array([record.message for record in records])).pattern_ids.to_pylist()
+    index.upsert([PatternPoint(key, service, vector, tokens) for key, service in zip(keys, services.to_pylist(), strict=True)])
+    index.flush()
+    index.close()
+    registry.close()
+
+
+def measure(name: str, ask: Ask, at_most: float | None, client: Client, rounds: int) -> Figure:
+    """Asks; milliseconds."""
+    runs = []
+    for _ in range(rounds + 1):
+        started = time.perf_counter()
+        ask(client)
+        runs.append((time.perf_counter() - started) * 1000)
+    return Figure(name, median(runs[1:]), "ms", at_most=at_most, runs=tuple(runs[1:]))
+
+
+def ask_all(options: argparse.Namespace, directory: Path) -> list[Figure]:
+    """The figures of a store."""
+    threads = str(options.threads)
+    query = {"query_threads": threads, "sql_threads": threads}
+    with (
+        embed_running(directory / "embed") as (embed, _),
+        query_running(directory / "query", **query, embed_address=embed) as (address, _),
+        Client(Endpoints(query=address, embed=embed), timeout=600) as client,
+    ):
+        found = client.sql(f"select count(*) filter (about(pattern_id, '{TEXT}')) / count(*) as share from logs").rows()[0]
+        figures = [Figure("records that are about the text", 100 * found["share"], "%")]
+        return figures + [measure(name, ask, at_most, client, options.rounds) for name, (ask, at_most) in questions().items()]
+
+
+def main() -> None:
+    """Parses the command line, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=10_000_000, help="records in the store")
+    parser.add_argument("--patterns", type=int, default=20_000, help="patterns that they have")
+    parser.add_argument("--lot", type=int, default=500_000, help="records of a segment: the service's own hot_max_rows")
+    parser.add_argument("--store", type=Path, help="where the store is, or is to be made and kept")
+    parser.add_argument("--threads", type=int, default=2, help="of the database in the query service")
+    parser.add_argument("--rounds", type=int, default=11, help="how often each question is asked")
+    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = options.store or Path(temporary)
+        load: dict[str, object] = {name: getattr(options, name) for name in ("records", "patterns", "lot", "threads", "rounds")}
+        if not (directory / "query" / "segments").exists():
+            load |= asdict(make_store(directory, options.records, options.patterns, options.lot))
+            plant(directory / "embed", distinct_records(options.patterns)[::ONE_IN])
+        figures = ask_all(options, directory)
+    finish("meaning", load, figures, options.json)
+
+
+if __name__ == "__main__":
+    main()
