@@ -6,6 +6,9 @@ A sink of the log. Of each delivery it keeps the *patterns* (service and masked 
 *index*, Qdrant (`index`). A search encodes its text, asks the index for the nearest patterns, and looks at the best of them word by word
 (`search`, `late`). Cost of meaning: one run of the model for each new pattern, none for each record.
 
-In the data directory: `registry.sqlite` (the truth), `index/<identity>/` (made from it, at any time again), `encoder/<identity>/` (the fast
-path of a model), `FORMAT`, `LOCK`. An identity is a hash of everything that vectors depend on; another model, another directory.
+An index knows which model made it (`notes`, `ledgers`). For another model, or at a person's wish, a *successor* is made beside it from the
+registry while it goes on answering (`choice`, `reindexing`); one transaction of the registry swaps the two.
+
+In the data directory: `registry.sqlite` (the truth), `index/<identity>-<number>/` (made from it, at any time again), `encoder/<identity>/`
+(the fast path of a model), `FORMAT`, `LOCK`. An identity is a hash of everything that vectors depend on; another model, another directory.
 """

@@ -25,7 +25,8 @@ class EmbedSettings(ServiceSettings):
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 
     model: str = "all-MiniLM-L6-v2"
-    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`, the path of a saved one, or a name on the hub (fetched once)."""
+    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`, the path of a saved one, or a name on the hub (fetched once). Changing it
+    embeds every pattern anew while search goes on; it takes the place of what `treering reindex --model` chose."""
 
     encoder: Literal["auto", "reference"] = "auto"
     """`auto` uses the fast path if it agrees with the reference; `reference` always runs the SentenceTransformer itself."""
