@@ -13,7 +13,7 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-query bench-search hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-query bench-search bench-search-logs hostile eval grouping fix proto tables clean mutants power-cuts
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -78,6 +78,9 @@ bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on 
 
 bench-search: $(READY) ## Embedding unseen patterns, and searches over 20,000 and 100,000 of them, beside the bare model; BENCH_ARGS=...
 	@$(BIN)/python bench/search.py $(BENCH_ARGS)
+
+bench-search-logs: $(READY) ## SearchLogs over 10 million records of 20,000 patterns: filters, words, rare identifiers; RECORDS=... BENCH_ARGS=...
+	@$(BIN)/python bench/search_logs.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
 
 eval: $(READY) ## Search quality by judged searches, the product itself: LOGS=folder of JSON lines QUERIES=file of searches
 	@test -n '$(LOGS)' -a -n '$(QUERIES)' || { echo 'make eval LOGS=folder QUERIES=file; bench/eval.py describes both' >&2; exit 2; }
