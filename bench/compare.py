@@ -1,6 +1,6 @@
 """What is new, at scale: `python bench/compare.py [--records N] [--patterns N] [--store DIR] [--json FILE]`.
 
-A store of a week is made (or taken from `--store`, where an earlier run left it), with so many patterns besides those of the load's fleet. Then
+A store of a week is made (or taken from `--store`, where an earlier run left it), with so many patterns besides those of the fleet. Then
 the real service runs on it, and comparisons are asked through the rpc. Each is asked once before the clock runs. Medians.
 """
 
