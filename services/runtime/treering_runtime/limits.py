@@ -19,8 +19,8 @@ MAX_PATTERN_TEXT_CHARACTERS = 2_048
 """How much of a message is masked into its pattern, in characters: what comes later is data, not wording, and must not fill the index."""
 
 PROGRESS_INTERVAL_S = 2.5
-"""Longest silence of a sink in seconds: ingest can tell a slow sink from a hung one. Four signs of life fit into the time after which it counts as
-hung; each costs a little at rest, so there are no more."""
+"""Longest silence of a sink in seconds: ingest can tell a slow sink from a hung one. Four signs of life fit into the time after which it
+counts as hung; each costs a little at rest, so there are no more."""
 
 QUARANTINE_PAGE_BYTES = 1024 * 1024
 """Bytes of set-aside records that are listed or read again together; a single larger one comes alone. Far below the largest message."""
