@@ -82,6 +82,9 @@ bench-search: $(READY) ## Embedding unseen patterns, and searches over 20,000 an
 bench-search-logs: $(READY) ## SearchLogs over 10 million records of 20,000 patterns: filters, words, rare identifiers; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/search_logs.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
 
+bench-clients: $(READY) ## 32 clients ask while 50,000 records/s arrive: latency by kind, nothing but answers and "later"; BENCH_ARGS=...
+	@$(BIN)/python bench/query_clients.py $(BENCH_ARGS)
+
 eval: $(READY) ## Search quality by judged searches, the product itself: LOGS=folder of JSON lines QUERIES=file of searches
 	@test -n '$(LOGS)' -a -n '$(QUERIES)' || { echo 'make eval LOGS=folder QUERIES=file; bench/eval.py describes both' >&2; exit 2; }
 	@$(BIN)/python bench/eval.py '$(LOGS)' '$(QUERIES)' $(BENCH_ARGS)
