@@ -69,6 +69,10 @@ class Growing:
         self._records = 0
         self._first: dict[str, float] = {}
 
+    def begin(self) -> None:
+        """Lets every kind of line of the fleet speak once: the model's work for these belongs to no size."""
+        self._send(NEWEST)
+
     def grow_to(self, millions: int) -> list[Figure]:
         """Sends what is missing, and measures."""
         size = f"{millions:>3} M, {self.attributes} attributes"
@@ -154,6 +158,7 @@ def measure(options: argparse.Namespace) -> list[Figure]:
     for attributes in options.attributes:
         with tempfile.TemporaryDirectory(dir=options.dir) as folder, running(Path(folder) / "data", options.settings) as stack:
             growing = Growing(stack, attributes, options.dir)
+            growing.begin()
             for millions in sorted(options.millions):
                 figures += growing.grow_to(millions)
                 print(f"{millions} million with {attributes} attributes: load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
