@@ -11,8 +11,9 @@
 import argparse
 import asyncio
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,16 +75,25 @@ def deliver_until_indexed(address: str, records: Sequence[LogRecord]) -> float:
         )
         for start in range(0, len(records), _FRAME)
     ]
-    requests = [DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID))]
-    requests += [DeliverLogsRequest(frames=[frame], log_end_offset=len(records)) for frame in frames]
+    indexed = threading.Event()
+
+    def requests() -> Iterator[DeliverLogsRequest]:
+        yield DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID))
+        yield from (DeliverLogsRequest(frames=[frame], log_end_offset=len(records)) for frame in frames)
+        indexed.wait()  # the delivery ends with its requests
+
     began = time.perf_counter()
     with grpc.insecure_channel(address) as channel:
-        call = SinkServiceStub(channel).DeliverLogs(iter(requests))
+        call = SinkServiceStub(channel).DeliverLogs(requests())
         for response in call:
             if response.progress.visible_end_offset >= len(records):
-                call.cancel()
                 break
-    return time.perf_counter() - began
+        else:
+            raise RuntimeError("the delivery ended early")
+        seconds = time.perf_counter() - began
+        indexed.set()
+        call.cancel()
+    return seconds
 
 
 def bare_patterns_per_s(encoder: Encoder, records: Sequence[LogRecord]) -> float:
