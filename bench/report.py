@@ -56,7 +56,7 @@ class Figure:
         return high_enough and low_enough and fast_enough and near_enough
 
 
-def of_runs(name: str, unit: str, runs: Sequence[float], floors: Sequence[float] = (), **promises: float) -> Figure:
+def of_runs(name: str, unit: str, runs: Sequence[float], floors: Sequence[float] = (), **promises: float | None) -> Figure:
     """The figure of several runs: medians of both."""
     return Figure(name, median(runs), unit, median(floors) if floors else None, runs=tuple(runs), **promises)
 

@@ -7,8 +7,11 @@ path turns out to be unusable: the manifest says why.
 """
 
 import json
+import os
 import shutil
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -103,5 +106,13 @@ def main(model: Path, out: Path, threads: int) -> None:
     sys.stdout.write(json.dumps({"prepared": str(out), "problem": problem}) + "\n")
 
 
+def _end_with(parent: int) -> None:
+    """Ends this process when whoever started it is gone: nobody would use what it makes, and attempts would pile up."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
