@@ -13,7 +13,7 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-query bench-search bench-search-logs hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients hostile eval grouping fix proto tables clean mutants power-cuts
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -76,11 +76,20 @@ hostile: $(READY) ## Every form of every hostile SQL statement through the whole
 bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
 
-bench-search: $(READY) ## Embedding unseen patterns, and searches over 20,000 and 100,000 of them, beside the bare model; BENCH_ARGS=...
+bench-search: $(READY) ## The next four: everything that asks for meaning, over 20,000 patterns and 10 million records
+	@$(MAKE) --no-print-directory --keep-going bench-patterns bench-search-logs bench-meaning bench-compare
+
+bench-patterns: $(READY) ## Embedding unseen patterns, and searches over 20,000 and 100,000 of them, beside the bare model; BENCH_ARGS=...
 	@$(BIN)/python bench/search.py $(BENCH_ARGS)
 
 bench-search-logs: $(READY) ## SearchLogs over 10 million records of 20,000 patterns: filters, words, rare identifiers; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/search_logs.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
+
+bench-meaning: $(READY) ## meaning() and about() in SQL and in counts, over 10 million records; RECORDS=... BENCH_ARGS=...
+	@$(BIN)/python bench/meaning.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
+
+bench-compare: $(READY) ## ComparePatterns over 10 million records: windows, templates, attributes; RECORDS=... BENCH_ARGS=...
+	@$(BIN)/python bench/compare.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
 
 bench-clients: $(READY) ## 32 clients ask while 50,000 records/s arrive: latency by kind, nothing but answers and "later"; BENCH_ARGS=...
 	@$(BIN)/python bench/query_clients.py $(BENCH_ARGS)
