@@ -60,6 +60,7 @@ class Query(query_pb2_grpc.QueryServiceServicer):
     def __init__(self, ingest):
         self._ingest = ingest
         self.requests = []
+        self.mistake = {}
         self.polls = 0
 
     def GetQueryStatus(self, request, context):
@@ -82,7 +83,9 @@ class Query(query_pb2_grpc.QueryServiceServicer):
 
     def ExecuteSql(self, request, context):
         if request.query == "selec":
-            context.abort_with_status(rpc_status.to_status(to_status(ServiceError(ErrorReason.ERROR_REASON_SQL_ERROR, "no such word"))))
+            _refuse(context, "no such word")
+        if self.mistake:
+            _refuse(context, "Parser Error: syntax error", **self.mistake)
         columns = {
             "t": pa.array([1_500_000_000_123_456_789], pa.timestamp("ns")),
             "id": pa.array([2**63 + 1], pa.uint64()),
@@ -127,6 +130,11 @@ class Query(query_pb2_grpc.QueryServiceServicer):
     def TailLogs(self, request, context):
         self.requests.append(request)
         yield query_pb2.TailLogsResponse(records=[STORED])
+
+
+def _refuse(context, message, **place):
+    error = ServiceError(ErrorReason.ERROR_REASON_SQL_ERROR, message, metadata=place)
+    context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 
 @pytest.fixture

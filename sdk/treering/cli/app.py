@@ -28,7 +28,7 @@ from treering.cli import (
 )
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
-from treering.cli.problems import REFUSED, Refusal, explain
+from treering.cli.problems import PREFIX, REFUSED, Refusal, explain
 
 _INTERRUPTED = 130
 
@@ -94,7 +94,7 @@ def _words(error: Exception) -> str | None:
 
 def _refuse(words: str) -> int:
     for line in words.splitlines():
-        note(f"treering: {line}")
+        note(PREFIX + line)
     return _flushed(REFUSED)
 
 

@@ -1,12 +1,21 @@
 """Errors as the command line shows them: what is wrong, what to do, an exit code, never a traceback."""
 
-from typing import TYPE_CHECKING
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from treering.cli.escaping import escape
 
 if TYPE_CHECKING:
     from treering.errors import TreeringError
 
 REFUSED = 1
 """Exit code: understood, but refused or failed."""
+
+PREFIX = "treering: "
+"""Before each line about what went wrong."""
+
+_INDENT = "  "
 
 
 class Refusal(Exception):  # noqa: N818 - named for what it is
@@ -22,3 +31,54 @@ def explain(error: "TreeringError") -> str:
     if error.retry_after_s:
         return f"{error.message} (try again in {error.retry_after_s:g} s)"
     return error.message
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a text an error is: line and position in it, characters, both from 1."""
+
+    line: int
+    position: int
+
+    @classmethod
+    def of(cls, error: "TreeringError") -> "Place | None":
+        """What the error's metadata say; None when they say nothing."""
+        line, position = (error.metadata.get(key, "") for key in ("line", "position"))
+        return cls(int(line), int(position)) if line.isdecimal() and position.isdecimal() else None
+
+
+def explain_at_place(error: "TreeringError", text: str) -> str:
+    """The words for an error in the user's own `text`: with its place, and a caret below it where the terminal has room for the line."""
+    place = Place.of(error)
+    if not place:
+        return explain(error)
+    words = f"line {place.line}, position {place.position}: {explain(error)}"
+    return "\n".join([words, *_excerpt(text, place, shutil.get_terminal_size().columns)])
+
+
+def _excerpt(text: str, place: Place, columns: int) -> list[str]:
+    """The line and its caret, as wide as a terminal shows them; nothing when they need more than `columns` or there is no such line."""
+    from rich.cells import cell_len  # noqa: PLC0415 - start-up
+
+    lines = text.split("\n")
+    if not 1 <= place.line <= len(lines):
+        return []
+    line = lines[place.line - 1].rstrip()
+    shown = _INDENT + escape(line)
+    blank = cell_len(_INDENT + escape(line[: max(place.position - 1, 0)]))
+    if len(PREFIX) + max(cell_len(shown), blank + 1) > columns:
+        return []
+    return [shown, " " * blank + "^"]
+
+
+def error_object(error: "TreeringError") -> dict[str, Any]:
+    """The error of a call for programs; `line` and `position` are null where there is no place."""
+    place = Place.of(error)
+    return {
+        "error": {
+            "reason": error.reason,
+            "message": explain(error),
+            "line": place.line if place else None,
+            "position": place.position if place else None,
+        }
+    }

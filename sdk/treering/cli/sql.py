@@ -1,14 +1,17 @@
 """`treering sql`: one SELECT."""
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from treering.cli.connection import Connection
-from treering.cli.escaping import escape_lines
+from treering.cli.escaping import escape_lines, to_json
 from treering.cli.output import answer, answer_json, answer_table, note
-from treering.cli.problems import Refusal
+from treering.cli.problems import REFUSED, Refusal, error_object, explain_at_place
+
+if TYPE_CHECKING:
+    from treering.client import Client
 
 
 def sql(
@@ -26,7 +29,10 @@ def sql(
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     schema: Annotated[bool, typer.Option("--schema", help="Show tables, columns and Treering's own functions instead.")] = False,
 ) -> None:
-    """Run one read-only SELECT over the tables logs, patterns and templates."""
+    """Run one read-only SELECT over the tables logs, patterns and templates.
+
+    With --json an error is an object too, on standard error: {"error": {"reason", "message", "line", "position"}}.
+    """
     if json and format not in {None, "json"}:
         raise typer.BadParameter("--json and --format say different things; use one of them")
     if schema:
@@ -38,13 +44,28 @@ def sql(
     text = sys.stdin.read() if statement == "-" else statement or ""
     if not text.strip():
         raise typer.BadParameter("the query is empty; for example: treering sql 'select count(*) from logs'")
+    form = "json" if json else format or "table"
     with connection.client() as client:
-        result = client.sql(text, max_rows=max_rows, timeout_ms=max(1, round(timeout * 1000)))
-    _write(result, "json" if json else format or "table")
+        result = _run(client, text, form, max_rows=max_rows, timeout_ms=max(1, round(timeout * 1000)))
+    _write(result, form)
     if result.summary.degraded_because:
         note(f"treering: {result.summary.degraded_because}")
     if result.summary.truncated:
         note(f"treering: only the first {result.summary.row_count:,} rows; ask for more with --max-rows")
+
+
+def _run(client: "Client", text: str, form: str, *, max_rows: int, timeout_ms: int) -> Any:
+    from treering.errors import SqlError, TreeringError  # noqa: PLC0415 - start-up
+
+    try:
+        return client.sql(text, max_rows=max_rows, timeout_ms=timeout_ms)
+    except TreeringError as error:
+        if form == "json":
+            note(to_json(error_object(error)))
+            raise typer.Exit(REFUSED) from error
+        if isinstance(error, SqlError):
+            raise Refusal(explain_at_place(error, text)) from error
+        raise
 
 
 def _write(result: Any, form: str) -> None:
