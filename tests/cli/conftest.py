@@ -51,9 +51,26 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
 class Embed(embed_pb2_grpc.EmbedServiceServicer):
     def __init__(self, ingest):
         self._ingest = ingest
+        self.asked = []
+        self.course = []
+        """How a reindex stands, asked for again and again: a status, None while the index is not open, or a gRPC code to fail with."""
 
     def GetEmbedStatus(self, request, context):
-        return embed_pb2.GetEmbedStatusResponse(seen=[Position(log_id=LOG_ID, offset=len(self._ingest.records))])
+        seen = [Position(log_id=LOG_ID, offset=len(self._ingest.records))]
+        now = self.course.pop(0) if self.course else embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_IDLE)
+        if isinstance(now, grpc.StatusCode):
+            context.abort(now, "")
+        return embed_pb2.GetEmbedStatusResponse(seen=seen, index_ready=now is not None, reindex=now)
+
+    def StartReindex(self, request, context):
+        self.asked.append(request.model)
+        if request.model == "nonsense":
+            _refuse(context, ErrorReason.ERROR_REASON_INVALID_FIELD, "model: there is no model nonsense", field="model")
+        if request.model == "late":
+            _refuse(context, ErrorReason.ERROR_REASON_REINDEX_RUNNING, "a reindex runs: 3 of 10 patterns")
+        return embed_pb2.StartReindexResponse(
+            reindex=embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_PREPARING, model=request.model or "in use", total_count=10)
+        )
 
 
 class Query(query_pb2_grpc.QueryServiceServicer):
@@ -83,9 +100,9 @@ class Query(query_pb2_grpc.QueryServiceServicer):
 
     def ExecuteSql(self, request, context):
         if request.query == "selec":
-            _refuse(context, "no such word")
+            _refuse(context, ErrorReason.ERROR_REASON_SQL_ERROR, "no such word")
         if self.mistake:
-            _refuse(context, "Parser Error: syntax error", **self.mistake)
+            _refuse(context, ErrorReason.ERROR_REASON_SQL_ERROR, "Parser Error: syntax error", **self.mistake)
         columns = {
             "t": pa.array([1_500_000_000_123_456_789], pa.timestamp("ns")),
             "id": pa.array([2**63 + 1], pa.uint64()),
@@ -132,18 +149,18 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         yield query_pb2.TailLogsResponse(records=[STORED])
 
 
-def _refuse(context, message, **place):
-    error = ServiceError(ErrorReason.ERROR_REASON_SQL_ERROR, message, metadata=place)
-    context.abort_with_status(rpc_status.to_status(to_status(error)))
+def _refuse(context, reason, message, **metadata):
+    context.abort_with_status(rpc_status.to_status(to_status(ServiceError(reason, message, metadata=metadata))))
 
 
 @pytest.fixture
 def services():
     ingest = Ingest()
     query = Query(ingest)
+    query.embed = Embed(ingest)
     server = grpc.server(futures.ThreadPoolExecutor(8))
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server)
-    embed_pb2_grpc.add_EmbedServiceServicer_to_server(Embed(ingest), server)
+    embed_pb2_grpc.add_EmbedServiceServicer_to_server(query.embed, server)
     query_pb2_grpc.add_QueryServiceServicer_to_server(query, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

@@ -1,0 +1,130 @@
+"""`treering reindex`: what it asks for, what it says on the way, how it ends."""
+
+import itertools
+import json
+from types import SimpleNamespace
+
+import grpc
+import pytest
+
+from treering.cli import reindex as command
+from treering.cli.app import run as run_app
+from treering.v1 import embed_pb2 as pb
+
+
+def at(phase, done=0, model="words", problem=""):
+    return pb.ReindexStatus(phase=f"REINDEX_PHASE_{phase}", model=model, done_count=done, total_count=10, problem=problem)
+
+
+def ticking(step):
+    """A clock that moves `step` seconds each time that it is read."""
+    seconds = itertools.count(step=step)
+    return SimpleNamespace(monotonic=lambda: float(next(seconds)), sleep=lambda _: None)
+
+
+@pytest.fixture
+def said(run, monkeypatch, capsys):
+    """Runs `treering reindex` as the process does, without pauses; gives its exit code and both its outputs."""
+    monkeypatch.setattr(command, "_POLL_S", 0.0)
+
+    def invoke(*args):
+        monkeypatch.setattr("sys.argv", ["treering", "reindex", *args])
+        code = run_app()
+        return code, *capsys.readouterr()
+
+    return invoke
+
+
+def test_it_waits_and_says_how_far_it_is(said, services):
+    services.embed.course = [at("PREPARING"), at("EMBEDDING", 1), at("EMBEDDING", 1), at("DONE", 10)]
+    code, out, err = said()
+    assert (code, services.embed.asked) == (0, [""])
+    assert err.splitlines() == ["preparing 0 of 10 patterns, model words", "embedding 1 of 10 patterns, model words"]
+    assert out.startswith("done 10 of 10 patterns, model words, ")
+    assert out.endswith(" s\n")
+
+
+def test_progress_is_said_now_and_then(said, services, monkeypatch):
+    services.embed.course = [*(at("EMBEDDING", number) for number in range(1, 8)), at("DONE", 10)]
+    monkeypatch.setattr(command, "time", ticking(1))
+    _, _, err = said()
+    spoken = [int(line.split()[1]) for line in err.splitlines()]
+    assert spoken[0] == 1
+    assert spoken == sorted(spoken)
+    assert 1 < len(spoken) < 7
+
+
+def test_json_is_one_object_on_standard_output(said, services):
+    services.embed.course = [at("EMBEDDING", 4), at("DONE", 10)]
+    code, out, err = said("--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert answer.pop("seconds") >= 0
+    assert answer == {"phase": "done", "model": "words", "done_count": 10, "total_count": 10, "problem": ""}
+    assert err == "embedding 4 of 10 patterns, model words\n"
+
+
+def test_without_waiting_it_only_begins(said, services):
+    services.embed.course = [at("EMBEDDING")]
+    begun = {"phase": "preparing", "model": "in use", "done_count": 0, "total_count": 10, "problem": ""}
+    code, out, err = said("--no-wait", "--json")
+    assert (code, json.loads(out), err) == (0, begun, "")
+    assert said("--no-wait") == (0, "preparing 0 of 10 patterns, model in use\n", "")
+    assert len(services.embed.course) == 1
+
+
+def test_model_is_a_name_or_a_path_that_the_service_can_read(said, services, tmp_path):
+    (tmp_path / "mine").mkdir()
+    said("--no-wait", "--model", "all-MiniLM-L6-v2")
+    said("--no-wait", "--model", "mine")
+    assert services.embed.asked == ["all-MiniLM-L6-v2", str(tmp_path / "mine")]
+
+
+def test_failure_is_a_refusal_with_its_reason(said, services):
+    services.embed.course = [at("EMBEDDING", 4), at("FAILED", 4, problem="the disk is full")]
+    code, out, err = said("--json")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "treering: the index was not made anew: the disk is full"
+
+
+@pytest.mark.parametrize(
+    ("model", "words"), [("nonsense", "model: there is no model nonsense"), ("late", "a reindex runs: 3 of 10 patterns")]
+)
+def test_what_the_service_refuses_ends_with_1(said, model, words):
+    assert said("--model", model) == (1, "", f"treering: {words}\n")
+
+
+def test_waiting_outlives_a_restart(said, services):
+    away = grpc.StatusCode.UNAVAILABLE
+    services.embed.course = [at("EMBEDDING", 4), away, None, away, at("EMBEDDING", 5), at("DONE", 10)]
+    code, out, _ = said()
+    assert (code, out.split(",")[0]) == (0, "done 10 of 10 patterns")
+    assert services.embed.course == []
+
+
+def test_service_that_stays_away_is_given_up(said, services, monkeypatch):
+    services.embed.course = [at("EMBEDDING", 4), *[None] * 1000]
+    monkeypatch.setattr(command, "time", ticking(10))
+    code, out, err = said()
+    assert (code, out) == (1, "")
+    assert "does not answer any more; once it does, it goes on with the work: treering status" in err
+
+
+def test_other_errors_are_not_waited_out(said, services):
+    services.embed.course = [at("EMBEDDING", 4), grpc.StatusCode.INTERNAL]
+    code, out, err = said()
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("arguments", [("--wait=maybe",), ("--nonsense",), ("extra",), ("--model",)])
+def test_wrong_use_exits_with_2(said, services, arguments):
+    code, out, err = said(*arguments)
+    assert (code, out) == (2, "")
+    assert "Error" in err
+    assert services.embed.asked == []
+
+
+def test_what_a_service_calls_its_model_cannot_move_the_cursor(said, services):
+    services.embed.course = [at("DONE", 10, model="\x1b[2J")]
+    assert "\x1b" not in said()[1]
