@@ -1,5 +1,6 @@
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,18 @@ async def test_service_with_its_own_age_is_cut_out(open_store, filled):
         assert await store.keep_up(policy, ARRIVAL + 2 * DAY * SECOND, Told().forget) == 2
         assert counted(store) == {"svc0": 40, "svc2": 40, "svc3": 40, "svc4": 40}
         assert await store.keep_up(policy, ARRIVAL + 2 * DAY * SECOND, Told().forget) == 0
+
+
+async def test_segments_that_are_cut_and_small_are_not_doubled(open_store, filled):
+    kept = {"svc0": 100, "svc2": 100, "svc3": 100, "svc4": 100}
+    policy = Policy(service_age_s={"svc1": DAY})
+    async with open_store() as store:
+        await filled(store, 5)
+        for changes_made in (5, 1, 0):
+            assert await store.keep_up(policy, ARRIVAL + 2 * DAY * SECOND, Told().forget) == changes_made
+            assert counted(store) == kept
+    async with open_store() as store:
+        assert counted(store) == kept
 
 
 async def test_service_may_be_kept_longer_than_the_others(open_store, filled):
@@ -170,6 +183,13 @@ def test_large_segments_are_not_rewritten_again():
     assert list(changes([segment(number, 400) for number in range(9)], Policy(merge_up_to_rows=500), 0)) == []
     merged = [change.segments for change in changes([segment(number, 100) for number in range(9)], Policy(merge_up_to_rows=500), 0)]
     assert [sum(each.row_count for each in group) for group in merged] == [500, 400]
+
+
+def test_no_segment_is_in_two_changes():
+    small = [segment(number, 10, arrival=4 * SECOND + number) for number in range(11)]
+    small[5] = replace(small[5], services=frozenset({"a", "b"}))
+    found = list(changes(small, Policy(service_age_s={"b": 1}), 6 * SECOND))
+    assert [[each.segment_id for each in change.segments] for change in found] == [[5], [0, 1, 2, 3, 4], [6, 7, 8, 9, 10]]
 
 
 def segment(number: int, rows: int, arrival: int = 4 * SECOND) -> Segment:

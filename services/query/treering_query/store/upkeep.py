@@ -40,7 +40,7 @@ class Change:
 
 
 def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Collection[int] = ()) -> Iterator[Change]:
-    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time.
+    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time; no segment is in two of them.
 
     Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
     """
@@ -50,8 +50,10 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
     if drops:
         return
     sound = [segment for segment in segments if segment.segment_id not in damaged]
-    yield from (change for segment in sound if (change := _expired(segment, policy, now)))
-    yield from _merges(sound, policy.merge_up_to_rows)
+    cuts = [change for segment in sound if (change := _expired(segment, policy, now))]
+    yield from cuts
+    cut = {segment.segment_id for change in cuts for segment in change.segments}
+    yield from _merges(sound, cut, policy.merge_up_to_rows)
 
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
@@ -72,10 +74,11 @@ def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
     return found
 
 
-def _merges(segments: Sequence[Segment], most_rows: int) -> Iterator[Change]:
-    """Runs of small neighbours in the order of the log, which keeps each segment's offsets together."""
+def _merges(segments: Sequence[Segment], cut: Collection[int], most_rows: int) -> Iterator[Change]:
+    """Runs of small neighbours in the order of the log, which keeps each segment's offsets together; those that are `cut` end a run."""
     run: list[Segment] = []
-    for segment in [*sorted(segments, key=_place), None]:
+    ordered = sorted(segments, key=_place)
+    for segment in [*(None if each.segment_id in cut else each for each in ordered), None]:
         if segment and segment.row_count * 2 <= most_rows and sum(each.row_count for each in run) + segment.row_count <= most_rows:
             run.append(segment)
             continue
