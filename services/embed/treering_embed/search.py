@@ -10,7 +10,7 @@ from treering_embed import calibration
 from treering_embed.encoder import Matrix
 from treering_embed.encoder.queue import Urgency
 from treering_embed.engine import Engine
-from treering_embed.index import Selection
+from treering_embed.index import Hits, Selection
 from treering_embed.late import query_tokens
 from treering_embed.limits import RERANK_DEPTH
 
@@ -56,28 +56,40 @@ class Searcher:
         return await self._engine.index_threads.run(self._rank, query, limit, selection, also)
 
     def _rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
-        dense = self._engine.index.nearest(query.dense, max(limit, RERANK_DEPTH), selection).as_dict()
-        candidates = list(dense)[:RERANK_DEPTH]
-        if missing := frozenset(also) - dense.keys():
-            dense |= self._engine.index.nearest(query.dense, len(missing), Selection(missing)).as_dict()
-        late = self._engine.index.late(query.tokens, frozenset(candidates) | (frozenset(also) & dense.keys())).as_dict()
+        index, wanted = self._engine.index, np.array(also, np.uint64)
+        dense = index.nearest(query.dense, max(limit, RERANK_DEPTH), selection)
+        candidates = dense.pattern_ids[:RERANK_DEPTH]
+        if len(wanted):
+            missing = np.setdiff1d(wanted, dense.pattern_ids)
+            dense += index.nearest(query.dense, len(missing), Selection(frozenset(missing.tolist())))
+            candidates = np.union1d(candidates, np.intersect1d(wanted, dense.pattern_ids))
+        late = index.late(query.tokens, frozenset(candidates.tolist()))
         return _cut(combine(dense, late), limit, also)
 
 
-def combine(dense: dict[int, float], late: dict[int, float]) -> Ranking:
-    """Ranks patterns by the sum of their similarities.
+def combine(dense: Hits, late: Hits) -> Ranking:
+    """Ranks the patterns of `dense`, each there once, by the sum of their similarities.
 
     Where late interaction was not computed, the least of the computed ones stands in for it: such a pattern was too far away to be
     looked at, and must not pass one that was.
     """
-    ids = np.fromiter(dense, np.uint64, len(dense))
-    near = np.fromiter(dense.values(), np.float32, len(dense))
-    word = np.fromiter((late.get(key, 0.0) for key in dense), np.float32, len(dense))
-    computed = np.fromiter((key in late for key in dense), bool, len(dense))
-    assumed = np.where(computed, word, min(late.values(), default=0.0))
-    scores = calibration.score(near + assumed)
-    order = np.argsort(-(near + assumed), kind="stable")
-    return Ranking(ids[order], scores[order], near[order], word[order])
+    word, computed = _lookup(late, dense.pattern_ids)
+    least = late.scores.min() if len(late.scores) else np.float32(0)
+    similarity = dense.scores + np.where(computed, word, least)
+    order = np.argsort(-similarity, kind="stable")
+    return Ranking(dense.pattern_ids[order], calibration.score(similarity[order]), dense.scores[order], word[order])
+
+
+def _lookup(hits: Hits, pattern_ids: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The scores of some patterns, 0 where `hits` has none, and where it has one."""
+    found = np.zeros(len(pattern_ids), np.float32)
+    order = np.argsort(hits.pattern_ids)
+    known = hits.pattern_ids[order]
+    place = np.searchsorted(known, pattern_ids)
+    place[place == len(known)] = 0
+    is_known = known[place] == pattern_ids if len(known) else np.zeros(len(pattern_ids), bool)
+    found[is_known] = hits.scores[order][place[is_known]]
+    return found, is_known
 
 
 def _cut(ranking: Ranking, limit: int, also: Sequence[int]) -> Ranking:

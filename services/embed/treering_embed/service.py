@@ -1,5 +1,6 @@
 """Handlers of `EmbedService`: translate, delegate, translate."""
 
+import functools
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 
@@ -194,12 +195,12 @@ def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
 def _slices(rankings: Sequence[Ranking]) -> list[embed_pb2.ScorePatternsResponse]:
     """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
     orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]
-    common = rankings[0].pattern_ids[orders[0]]
-    for ranking in rankings[1:]:
-        common = np.intersect1d(common, ranking.pattern_ids, assume_unique=True)
-    columns = [
-        ranking.scores[order][np.searchsorted(ranking.pattern_ids[order], common)] for ranking, order in zip(rankings, orders, strict=True)
-    ]
+    ids = [ranking.pattern_ids[order] for ranking, order in zip(rankings, orders, strict=True)]
+    columns = [ranking.scores[order] for ranking, order in zip(rankings, orders, strict=True)]
+    common = ids[0]
+    if not all(np.array_equal(common, others) for others in ids):  # patterns came or went between two texts
+        common = functools.reduce(functools.partial(np.intersect1d, assume_unique=True), ids)
+        columns = [column[np.searchsorted(own, common)] for own, column in zip(ids, columns, strict=True)]
     starts = range(0, max(len(common), 1), limits.SCORE_SLICE)
     return [_slice(common[start : start + limits.SCORE_SLICE], columns, start) for start in starts]
 

@@ -52,10 +52,12 @@ class Hits:
     scores: NDArray[np.float32]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[int, float]]) -> "Hits":
-        """From (id, score) pairs."""
-        ids = np.fromiter((pair[0] for pair in pairs), np.uint64, len(pairs))
-        return cls(ids, np.fromiter((pair[1] for pair in pairs), np.float32, len(pairs)))
+    def of(cls, pattern_ids: Sequence[int], scores: Sequence[float]) -> "Hits":
+        """From lists of the same length."""
+        return cls(np.fromiter(pattern_ids, np.uint64, len(pattern_ids)), np.fromiter(scores, np.float32, len(scores)))
+
+    def __add__(self, other: "Hits") -> "Hits":
+        return Hits(np.concatenate([self.pattern_ids, other.pattern_ids]), np.concatenate([self.scores, other.scores]))
 
     def as_dict(self) -> dict[int, float]:
         """Score by id."""

@@ -111,9 +111,10 @@ class EdgeIndex:
 
     def _query(self, query: qe.Query, limit: int, selection: Selection) -> Hits:
         if selection.empty or not limit:
-            return Hits.of([])
+            return Hits.of([], [])
         request = qe.QueryRequest(limit=limit, query=query, filter=_filter(selection), params=_EXACT)
-        return Hits.of([(point.id, point.score) for point in self._call(self._shard.query, request)])
+        found = self._call(self._shard.query, request)
+        return Hits.of([point.id for point in found], [point.score for point in found])
 
     def _call(self, function: Callable[..., _T], *arguments: object) -> _T:
         try:

@@ -127,7 +127,7 @@ class ServerIndex:
 
     def _query(self, query: Any, using: str, limit: int, selection: Selection) -> Hits:
         if selection.empty or not limit:
-            return Hits.of([])
+            return Hits.of([], [])
         found = self._call(
             self._client.query_points,
             self._collection,
@@ -139,7 +139,7 @@ class ServerIndex:
             with_payload=False,
             timeout=INDEX_SEARCH_TIMEOUT_S,
         )
-        return Hits.of([(int(point.id), point.score) for point in found.points])
+        return Hits.of([int(point.id) for point in found.points], [point.score for point in found.points])
 
     def _create(self, dimension: int) -> None:
         tokens = models.VectorParams(
