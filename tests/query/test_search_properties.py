@@ -130,23 +130,23 @@ async def _filled(store, frame, record, rows):
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=_ROWS, count=st.integers(0, 4), start=st.integers(0, 20))
-def test_samples_are_the_newest_wherever_they_lie(open_store, tmp_path_factory, frame, record, rows, count, start):
-    predicate = filters.where(LogFilter(start_time_unix_nano=1_000 + start))
+@given(rows=_ROWS, count=st.integers(0, 4), start=st.integers(0, 20), slice_rows=st.sampled_from([1, 4, 500_000]))
+def test_samples_are_the_newest_wherever_they_lie(open_store, tmp_path_factory, frame, record, rows, count, start, slice_rows):
+    predicate = filters.where(LogFilter(start_time_unix_nano=1_000 + start) if start else LogFilter())
 
     def check(snapshot):
         everything = snapshot.query('select pattern_id, epoch_ns(time) as t, "offset" as o from logs').to_pylist()
         found = newest(snapshot, {row["pattern_id"] for row in everything}, count, predicate)
-        times = Counter(zip(found.column("pattern_id").to_pylist(), found.column("time").cast(pa.int64()).to_pylist(), strict=True))
-        wanted: Counter[tuple[int, int]] = Counter()
+        wanted = []
         for pattern_id in {row["pattern_id"] for row in everything}:
-            mine = sorted((row["t"] for row in everything if row["pattern_id"] == pattern_id and row["t"] >= 1_000 + start), reverse=True)
-            wanted.update((pattern_id, at) for at in mine[:count])
-        assert times == wanted
-        ordered = found.column("time").cast(pa.int64()).to_pylist()
-        assert ordered == sorted(ordered, reverse=True)
+            mine = sorted((row["t"], row["o"], pattern_id) for row in everything if row["pattern_id"] == pattern_id)
+            wanted += [place for place in reversed(mine) if place[0] >= 1_000 + start][:count]
+        places = [found.column("time").cast(pa.int64()), found.column("offset"), found.column("pattern_id")]
+        assert list(zip(*(column.to_pylist() for column in places), strict=True)) == sorted(wanted, reverse=True)
 
-    asyncio.run(_on_store(open_store, tmp_path_factory, frame, record, rows, check))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("treering_query.slices.SLICE_ROWS", slice_rows)
+        asyncio.run(_on_store(open_store, tmp_path_factory, frame, record, rows, check))
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -156,15 +156,27 @@ def _positions(conditions: _Conditions, log_filter: LogFilter) -> None:
 
 
 def _message(conditions: _Conditions, log_filter: LogFilter) -> None:
-    if log_filter.message_contains:
-        conditions.add("message", _contains(conditions, log_filter.message_contains))
+    if text := log_filter.message_contains:
+        conditions.add("message", contains(conditions.bind(searched(text)), text))
 
 
-def _contains(conditions: _Conditions, text: str) -> str:
-    """Upper and lower case alike. A regular expression takes two thirds of the time that lowering every message takes (and of ILIKE)."""
-    if text.isascii() and len(text) <= _SHORT:
-        return f"regexp_matches(message, {conditions.bind(''.join(map(_either_case, text)))}::varchar)"
-    return f"contains(lower(message), lower({conditions.bind(text)}::varchar))"
+def contains(parameter: str, text: str) -> str:
+    """The condition that a message holds a text, upper and lower case alike, where `parameter` is bound to `searched(text)`.
+
+    A regular expression takes two thirds of the time that lowering every message takes (and of ILIKE).
+    """
+    if _as_expression(text):
+        return f"regexp_matches(message, {parameter}::varchar)"
+    return f"contains(lower(message), lower({parameter}::varchar))"
+
+
+def searched(text: str) -> str:
+    """What `contains` looks for."""
+    return "".join(map(_either_case, text)) if _as_expression(text) else text
+
+
+def _as_expression(text: str) -> bool:
+    return text.isascii() and len(text) <= _SHORT
 
 
 _SHORT = 200

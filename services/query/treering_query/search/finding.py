@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from treering.v1 import query_pb2 as pb
+from treering_query.filters import contains, searched
 from treering_query.pattern_counts import selected_counts
 from treering_query.search.like import led_by
 from treering_query.search.literals import Literals
@@ -76,7 +77,7 @@ def _confirmed(snapshot: Snapshot, search: Search, listed: Hits, unsure: Abstrac
 
 def verbatim(literals: Literals) -> Condition:
     """A message holds the whole query."""
-    return Condition("contains(lower(message), lower($whole::varchar))", {"whole": literals.whole})
+    return Condition(contains("$whole", literals.whole), {"whole": searched(literals.whole)})
 
 
 def identifiers(literals: Literals) -> Condition:

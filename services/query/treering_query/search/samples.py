@@ -1,7 +1,11 @@
-"""The newest records of some patterns, without reading more of the store than they need."""
+"""The newest records of some patterns, without reading more of the store than they need.
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+Places come first, from a few narrow columns of everything that may hold them; then whole records, in one read: the messages of a row group
+are decoded for any one of them, so nothing is read whole before it is known to be among the newest.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +14,7 @@ import pyarrow.compute as pc
 from treering_query.filters import Predicate
 from treering_query.places import records_at
 from treering_query.slices import Slice, newest_first
+from treering_query.store import hot
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
 
@@ -32,54 +37,95 @@ class Condition:
 
 _ANY = Condition()
 
+_NOTHING_ELSE = _ANY.within(Predicate())
+
+_FEW_ROWS = 10_000
+"""Up to so many records in memory are sorted at once: Arrow has found them before a statement is planned."""
+
+_PLACES = pa.schema([LOGS_SCHEMA.field(name) for name in ("time", "log_id", "offset", "service", "pattern_id")])
+
 _LOCATE = """
 select chosen.* from (
-    select unnest(max_by({{'log_id': log_id, 'offset': "offset", 'service': service, 'pattern_id': pattern_id}}, time, {count})) as chosen
+    select unnest(max(
+        {{'time': time, 'log_id': log_id, 'offset': "offset", 'service': service, 'pattern_id': pattern_id}}, {count}
+    )) as chosen
     from {records} where pattern_id in (select unnest($ids::ubigint[])) and {condition} group by pattern_id
 )
 """
 
+_NEWEST = [("time", "descending"), ("log_id", "descending"), ("offset", "descending")]
+
 
 def newest(snapshot: Snapshot, pattern_ids: Collection[int], count: int, predicate: Predicate, condition: Condition = _ANY) -> pa.Table:
     """The newest `count` records of each pattern that the predicate and the condition select: columns of `LOGS_SCHEMA`, newest first."""
-    tables = [LOGS_SCHEMA.empty_table()]
+    places = _PLACES.empty_table()
     missing, both = set(pattern_ids), condition.within(predicate)
-    for part in newest_first(snapshot, predicate):
+    for part in _widening(newest_first(snapshot, _of(predicate, missing))):
         if not count or not missing:
             break
-        if wanted := _present(snapshot, part, missing):
-            tables.append(_read(snapshot, part, wanted, count, both))
-            missing = _unfinished(pa.concat_tables(tables), missing, count, part.older_than)
-    return _cut(pa.concat_tables(tables), count)
+        if holding := _holding(snapshot, part, missing):
+            found = _located(snapshot, holding, sorted(missing), count, both)
+            places = _cut(pa.concat_tables([places, found]), count)
+            missing = _unfinished(places, missing, count, part.older_than)
+    return _whole(snapshot, places)
 
 
-def _present(snapshot: Snapshot, part: Slice, pattern_ids: set[int]) -> list[int]:
-    if not part.segments:
-        return list(pattern_ids) if snapshot.view.hot else []
-    held = np.concatenate([segment.pattern_ids for segment in part.segments])
+def _of(predicate: Predicate, pattern_ids: set[int]) -> Predicate:
+    """The same, of some patterns: segments without any are left out."""
+    ids = frozenset(pattern_ids)
+    return replace(predicate, patterns=ids if predicate.patterns is None else predicate.patterns & ids)
+
+
+def _widening(parts: Iterable[Slice]) -> Iterator[Slice]:
+    """What is hot, then one slice, two, four: what is looked through in vain is at most as much again, in few statements."""
+    waiting: list[Slice] = []
+    wanted = 1
+    for part in parts:
+        waiting.append(part)
+        if part.hot or len(waiting) == wanted or not part.older_than:
+            yield Slice(tuple(segment for each in waiting for segment in each.segments), part.hot, part.older_than)
+            wanted = 1 if part.hot else 2 * wanted
+            waiting = []
+
+
+def _holding(snapshot: Snapshot, part: Slice, pattern_ids: set[int]) -> Slice | None:
+    """What of a part has records of the patterns."""
+    if part.hot:
+        return part if snapshot.view.hot else None
     wanted = np.fromiter(pattern_ids, np.uint64, len(pattern_ids))
-    found: list[int] = wanted[np.isin(wanted, held)].tolist()
-    return found
+    segments = tuple(segment for segment in part.segments if segment.has_any(wanted))
+    return replace(part, segments=segments) if segments else None
 
 
-def _read(snapshot: Snapshot, part: Slice, ids: list[int], count: int, condition: Condition) -> pa.Table:
-    """Finds the places in a few narrow columns first, then reads whole records at these alone."""
+def _located(snapshot: Snapshot, part: Slice, ids: list[int], count: int, condition: Condition) -> pa.Table:
+    """Places and times of the newest records of each pattern in a part; `count` of each or more."""
+    if part.hot and condition == _NOTHING_ELSE:
+        records = hot.as_table(snapshot.view.hot).select(_PLACES.names)
+        found = records.filter(pc.is_in(records.column("pattern_id"), pa.array(ids, pa.uint64())))
+        if found.num_rows <= _FEW_ROWS:
+            return found
     sql = _LOCATE.format(count=int(count), records=part.records, condition=condition.sql)
-    places = part.query(snapshot, sql, {**condition.parameters, "ids": ids})
-    return records_at(snapshot, part, places)
+    return part.query(snapshot, sql, {**condition.parameters, "ids": ids}).select(_PLACES.names).cast(_PLACES)
 
 
-def _unfinished(table: pa.Table, pattern_ids: set[int], count: int, older_than: int) -> set[int]:
-    """The patterns that may still gain a newer record from the slices to come."""
-    newer = table.filter(pc.greater_equal(table.column("time").cast(pa.int64()), older_than))
+def _unfinished(places: pa.Table, pattern_ids: set[int], count: int, older_than: int) -> set[int]:
+    """The patterns that may still gain a newer record from the parts to come."""
+    newer = places.filter(pc.greater_equal(places.column("time").cast(pa.int64()), older_than))
     counts = newer.column("pattern_id").value_counts()
     done = {entry["values"].as_py() for entry in counts if entry["counts"].as_py() >= count}
     return pattern_ids - done
 
 
+def _whole(snapshot: Snapshot, places: pa.Table) -> pa.Table:
+    """The records at some places, newest first, each part of the store read once, and only where it has one of the places."""
+    if not places.num_rows:
+        return LOGS_SCHEMA.empty_table()
+    return records_at(snapshot, Slice(snapshot.view.segments, hot=bool(snapshot.view.hot)), places).sort_by(_NEWEST)
+
+
 def _cut(table: pa.Table, count: int) -> pa.Table:
     """Newest first, at most `count` a pattern."""
-    table = table.sort_by([("time", "descending"), ("log_id", "descending"), ("offset", "descending")])
+    table = table.sort_by(_NEWEST)
     ids = table.column("pattern_id").to_numpy()
     order = np.argsort(ids, kind="stable")
     starts = np.concatenate([[0], np.flatnonzero(np.diff(ids[order])) + 1]) if len(ids) else np.empty(0, np.int64)

@@ -1,10 +1,10 @@
 """Looking literals up in the messages themselves: newest first, until all is read, enough is found, or time is over."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from treering_query.filters import Predicate
+from treering_query.filters import Predicate, contains, searched
 from treering_query.search.literals import Literals
 from treering_query.search.ranking import Hits
 from treering_query.slices import Slice, newest_first
@@ -53,9 +53,10 @@ def scan_messages(
 
 def _read(scan: Scan, snapshot: Snapshot, part: Slice, predicate: Predicate, literals: Literals) -> None:
     condition, parameters = holds(literals)
-    sql = f"""select pattern_id, bool_or(contains(lower(message), lower($whole::varchar))) as verbatim from {part.records}
+    whole = contains("$whole", literals.whole)
+    sql = f"""select pattern_id, bool_or({whole}) as verbatim from {part.records}
         where {predicate.sql} and {condition} group by pattern_id limit {MAX_PATTERNS}"""
-    found = part.query(snapshot, sql, {**predicate.parameters, **parameters, "whole": literals.whole})
+    found = part.query(snapshot, sql, {**predicate.parameters, **parameters, "whole": searched(literals.whole)})
     for pattern_id, verbatim in zip(found.column("pattern_id").to_pylist(), found.column("verbatim").to_pylist(), strict=True):
         (scan.verbatim if verbatim else scan.identifiers).add(pattern_id)
 
@@ -66,8 +67,5 @@ def holds(literals: Literals) -> tuple[str, dict[str, object]]:
     Every identifier is a piece of the query, so a message that holds all of it fulfils this too.
     """
     wanted = {f"i{number}": word for number, word in enumerate(literals.identifiers or (literals.whole,))}
-    return " and ".join(_conditions(wanted)), dict(wanted)
-
-
-def _conditions(names: dict[str, str]) -> Iterator[str]:
-    return (f"contains(lower(message), lower(${name}::varchar))" for name in names)
+    sql = " and ".join(contains(f"${name}", word) for name, word in wanted.items())
+    return sql, {name: searched(word) for name, word in wanted.items()}
