@@ -14,7 +14,7 @@ from treering.v1 import embed_pb2 as pb
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 
 pytestmark = pytest.mark.model
-COUNT = 400
+COUNT = 200
 
 
 @pytest.fixture(scope="module")

@@ -205,7 +205,7 @@ async def test_view_of_users_shows_ids_as_text(open_store, open_sql, frame, reco
 
 
 def test_request_beyond_limits_is_refused(tmp_path: Path):
-    runner = SqlRunner(None, tmp_path, SqlBounds(1, 1, 1, 1, 1))
+    runner = SqlRunner(None, tmp_path, SqlBounds(1, 1, 1, 1, 1), None)
     for request in (
         pb.ExecuteSqlRequest(query="x" * 100_001),
         pb.ExecuteSqlRequest(query="select 1", max_rows=10_000_001),
