@@ -51,7 +51,7 @@ class StoreOfALog(RuleBasedStateMachine):
         self.content = []  # a row for each offset of the log
         self.seen = self.sealed_end = 0
         self.held = {}  # what the store must show: rows by offset
-        self.owed = False  # embed was away: patterns without a record may still be there
+        self.owed = False  # patterns without a record may still be there, until a turn of upkeep reaches its end
         self.run(self.open())
 
     def run(self, work):
@@ -119,6 +119,8 @@ class StoreOfALog(RuleBasedStateMachine):
         self.run(self.open())
 
     def forget_hot(self):
+        # A record that was hot may have been the last of a pattern that is on the disk: it stays until the next turn of upkeep.
+        self.owed |= any(not row.sealed for row in self.held.values())
         self.held = {offset: row for offset, row in self.held.items() if row.sealed}
         self.seen = self.sealed_end
 
