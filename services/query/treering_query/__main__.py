@@ -20,14 +20,11 @@ from treering_runtime.errors import StartError
 from treering_runtime.settings import load
 from treering_runtime.sink import SinkServicer
 
-FORMAT_VERSION = 1
-SERVICES = ("treering.v1.QueryService", "treering.v1.SinkService")
-
 
 async def serve(settings: QuerySettings) -> None:
     """Runs until a signal comes."""
     registry = telemetry.new_registry()
-    directory = DataDir(settings.data_dir, "treering-query", FORMAT_VERSION)
+    directory = DataDir(settings.data_dir, "treering-query", version=1)
     engine = Engine.from_settings(settings)
     store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)
     await store.open()
@@ -37,10 +34,9 @@ async def serve(settings: QuerySettings) -> None:
     StoreMetrics(store, registry)
     metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
     keeper = Keeper.from_settings(store, settings, embed.forget)
-    front = server.Server(settings.listen, SERVICES, registry)
-    add_QueryServiceServicer_to_server(
-        QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed)), front.grpc
-    )
+    front = server.Server(settings.listen, ("treering.v1.QueryService", "treering.v1.SinkService"), registry)
+    servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed))
+    add_QueryServiceServicer_to_server(servicer, front.grpc)
     add_SinkServiceServicer_to_server(SinkServicer(store, registry), front.grpc)
     await front.start()
     server.announce("query", front, metrics)
