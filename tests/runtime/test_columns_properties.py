@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_runtime.columns import SCHEMA, FrameDecoder
+from treering_runtime.columns import SCHEMA, TEXTS, FrameDecoder
 
 DECODER = FrameDecoder()
+TEXTS_DECODER = FrameDecoder(TEXTS)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 INT32 = st.one_of(st.integers(0, 24), st.integers(-(2**31), 2**31 - 1))
 TIMES = st.one_of(st.sampled_from([0, 2**63 - 2, 2**63 - 1]), st.integers(1, 2**63 - 1), st.integers(2**63, 2**64 - 1))
@@ -98,19 +99,30 @@ def test_records_below_an_offset_are_left_out(batches, skip_below):
     assert rows_of(DECODER.decode(1, frames, skip_below)) == [row for row in twin(1, frames) if row["offset"] >= skip_below]
 
 
+@given(FRAMES, st.integers(0, 20))
+def test_the_decoder_of_texts_says_the_same_in_fewer_columns(batches, skip_below):
+    frames = built(batches)
+    texts = TEXTS_DECODER.decode(1, frames, skip_below)
+    texts.validate(full=True)
+    assert texts.schema == TEXTS
+    assert texts == DECODER.decode(1, frames, skip_below).select(TEXTS.names)
+
+
+@pytest.mark.parametrize("decoder", [DECODER, TEXTS_DECODER])
 @given(FRAMES, st.data())
-def test_a_frame_that_says_another_count_is_refused(batches, data):
+def test_a_frame_that_says_another_count_is_refused(decoder, batches, data):
     frames = built(batches)
     frame = data.draw(st.sampled_from(frames))
     frame.record_count += 1
     with pytest.raises(ValueError, match="another number of records"):
-        DECODER.decode(1, frames)
+        decoder.decode(1, frames)
 
 
+@pytest.mark.parametrize("decoder", [DECODER, TEXTS_DECODER])
 @pytest.mark.parametrize("payload", [b"\xff", b"\x1a\x05\x2a\x03\xff\xff\xff"])
-def test_bytes_that_are_no_message_are_refused(payload):
+def test_bytes_that_are_no_message_are_refused(decoder, payload):
     with pytest.raises(ValueError, match=r"(?i)decod|invalid|wire"):
-        DECODER.decode(1, [DeliveredFrame(first_offset=0, record_count=1, payload=payload)])
+        decoder.decode(1, [DeliveredFrame(first_offset=0, record_count=1, payload=payload)])
 
 
 def test_times_are_utc_without_a_zone():

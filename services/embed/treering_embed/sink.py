@@ -12,7 +12,7 @@ from treering_embed.intake import Intake, read_frames
 from treering_embed.kept import Background, Kept
 from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, MAX_UNCOMMITTED_QUARANTINE_BYTES, RETRY_MAX_S, RETRY_MIN_S
 from treering_embed.registry import Pattern, RegistryFault, Summary
-from treering_runtime.columns import FrameDecoder
+from treering_runtime.columns import TEXTS, FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
@@ -78,7 +78,7 @@ class EmbedSink:
         """Set whenever patterns wait for their vectors."""
         self._kept, self._book, self._summary = kept, kept.book, summary
         self._notes = notes
-        self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(), kept.book.is_known), notes)
+        self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(TEXTS), kept.book.is_known), notes)
         self._decoding = Background("decode")
         self._taking = asyncio.Lock()
         self._committing = asyncio.Lock()

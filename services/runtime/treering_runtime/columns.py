@@ -9,8 +9,11 @@ import numpy as np
 import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 
-from treering.v1 import ingest_pb2
+from treering.v1 import ingest_pb2, log_pb2
 from treering.v1.sink_pb2 import DeliveredFrame
 
 TIME = pa.timestamp("ns")
@@ -35,6 +38,9 @@ SCHEMA = pa.schema(
 )
 """One row for each record. `pattern_id` is added by whoever masks (see `patterns`)."""
 
+TEXTS = pa.schema([SCHEMA.field(name) for name in ("offset", "service", "message")])
+"""What masking needs, for who keeps nothing else."""
+
 _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
@@ -44,14 +50,19 @@ _NO_TIME = pa.scalar(0, pa.uint64())
 
 
 class FrameDecoder:
-    """Turns frames into record batches of `SCHEMA`. Not for several threads at a time: ptars holds the GIL anyway."""
+    """Turns frames into record batches. Not for several threads at a time: ptars holds the GIL anyway.
 
-    def __init__(self) -> None:
-        pool = ptars.HandlerPool([ingest_pb2.DESCRIPTOR])
-        self._handler = pool.get_for_message(ingest_pb2.UploadLogsRequest.DESCRIPTOR)
+    Args:
+        schema: `SCHEMA`, or `TEXTS`, for which only two fields of a record are read: the others are skipped, whatever they hold.
+    """
+
+    def __init__(self, schema: pa.Schema = SCHEMA) -> None:
+        upload = ingest_pb2.UploadLogsRequest.DESCRIPTOR if schema is SCHEMA else _narrowed(schema)
+        self._handler = ptars.HandlerPool([upload.file]).get_for_message(upload)
+        self._schema = schema
 
     def decode(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int = 0) -> pa.RecordBatch:
-        """The records of `frames` at or above the offset `skip_below`.
+        """The records of `frames` at or above the offset `skip_below`, in columns of the schema.
 
         Raises:
             ValueError: A payload is not a valid message, or holds another number of records than its frame says.
@@ -61,10 +72,27 @@ class FrameDecoder:
         if not np.array_equal(np.diff(lists.offsets.to_numpy()), counts):
             raise ValueError("a frame holds another number of records than it says")
         firsts = np.fromiter((frame.first_offset for frame in frames), np.uint64, len(frames))
-        arrivals = np.fromiter((frame.arrival_time_unix_nano for frame in frames), np.uint64, len(frames))
-        batch = _normalise(log_id, lists.flatten(), _offsets(firsts, counts), np.repeat(arrivals.astype(np.int64), counts))
+        records, offsets = lists.flatten(), _offsets(firsts, counts)
+        if self._schema is SCHEMA:
+            arrivals = np.fromiter((frame.arrival_time_unix_nano for frame in frames), np.uint64, len(frames))
+            batch = _normalise(log_id, records, offsets, np.repeat(arrivals.astype(np.int64), counts))
+        else:
+            batch = pa.RecordBatch.from_arrays([offsets, *records.flatten()], schema=self._schema)
         skipped = int(np.searchsorted(batch.column("offset").to_numpy(), skip_below)) if skip_below else 0
         return batch.slice(skipped)
+
+
+def _narrowed(schema: pa.Schema) -> Descriptor:
+    """`UploadLogsRequest` with nothing but the records, and of these only the fields of a schema."""
+    file = FileDescriptorProto(name="treering/narrowed.proto", package="treering.v1", syntax="proto3")
+    for descriptor, wanted in ((log_pb2.LogRecord.DESCRIPTOR, schema.names), (ingest_pb2.UploadLogsRequest.DESCRIPTOR, ["records"])):
+        message = DescriptorProto()
+        descriptor.CopyToProto(message)
+        kept = [field for field in message.field if field.name in wanted]
+        file.message_type.add(name=descriptor.name, field=kept)
+    pool = DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindMessageTypeByName(ingest_pb2.UploadLogsRequest.DESCRIPTOR.full_name)
 
 
 def _offsets(firsts: "np.ndarray[tuple[int], np.dtype[np.uint64]]", counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> pa.Array:
