@@ -42,7 +42,8 @@ async def search_until(embed: EmbedServiceStub, reached: Callable[[pb.GetEmbedSt
 
 
 def embedding(status: pb.GetEmbedStatusResponse) -> bool:
-    return status.reindex.phase == pb.REINDEX_PHASE_EMBEDDING and status.reindex.done_count > 0
+    """The first batch is being embedded; once it is done, the swap may come before the signal does."""
+    return status.reindex.phase == pb.REINDEX_PHASE_EMBEDDING
 
 
 def done(status: pb.GetEmbedStatusResponse) -> bool:
