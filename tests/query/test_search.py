@@ -183,11 +183,19 @@ async def test_embed_down_answers_with_literals_and_words_and_says_so(searcher, 
     assert error.value.metadata == {"peer": "embed"}
 
 
-async def test_embed_starting_is_named(searcher, embed):
-    embed.error = ServiceError(ErrorReason.ERROR_REASON_STARTING, "loading")
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        (ErrorReason.ERROR_REASON_STARTING, "embed is still loading its model"),
+        (ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, "embed cannot reach its index"),
+        (ErrorReason.ERROR_REASON_OVERLOADED, "embed has too much to do"),
+    ],
+)
+async def test_what_keeps_embed_from_answering_is_named(searcher, embed, reason, words):
+    embed.error = ServiceError(reason, "not now")
     response = await _search(searcher, "sda")
     assert _ids(response) == [DISK]
-    assert response.degraded_because.startswith("embed is still loading its model")
+    assert response.degraded_because.startswith(words)
 
 
 async def test_pending_patterns_are_told(searcher, embed):

@@ -11,6 +11,7 @@ import pytest
 
 from treering.errors import SqlError, TreeringError
 from treering.selection import log_filter
+from treering_query.store.upkeep import Policy
 
 
 @pytest.fixture
@@ -61,20 +62,55 @@ async def test_export_holds_every_record_once(serving, half_sealed):
         }
 
 
+async def run_export(client, *options: str) -> tuple[int | None, str, str]:
+    line = (sys.executable, "-m", "treering.cli", "export", "--query", client.endpoints.query, *options)
+    process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    output, errors = await process.communicate()
+    return process.returncode, output.decode(), errors.decode()
+
+
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
 async def test_command_line_exports_into_a_file(serving, half_sealed, tmp_path, form):
     async with serving() as (store, client):
         await half_sealed(store)
-        options = ("--format", form, "--out", str(tmp_path / "out"), "--query", client.endpoints.query, "--service", "svc2")
-        line = (sys.executable, "-m", "treering.cli", "export", "--json", *options)
-        process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE)
-        said = json.loads((await process.communicate())[0])
+        _, output, _ = await run_export(client, "--json", "--format", form, "--out", str(tmp_path / "out"), "--service", "svc2")
+        said = json.loads(output)
     (file,) = (tmp_path / "out").iterdir()
     assert (said["file"], said["records"], said["size_bytes"]) == (str(file), 60, file.stat().st_size)
     kind = "json" if form == "jsonl" else form
     with duckdb.connect() as bare:
         found = bare.sql(f"select count(*), count(distinct \"offset\"), min(severity_text) from read_{kind}('{file}')").fetchall()
     assert found == [(60, 60, "ERROR")]
+
+
+async def test_command_line_leaves_no_half_of_an_export(serving, half_sealed, tmp_path):
+    out = tmp_path / "out"
+    async with serving() as (store, client):
+        await half_sealed(store)
+        assert (await run_export(client, "--format", "csv", "--out", str(out)))[0] == 0
+        before = (out / "logs.csv").read_bytes()
+        (tmp_path / "store" / "segments" / "0000000001.parquet").write_bytes(b"")
+        code, _, errors = await run_export(client, "--format", "csv", "--out", str(out))
+        assert (code, "Traceback" in errors) == (1, False)
+        assert "0000000001.parquet is damaged" in errors
+    assert [file.name for file in out.iterdir()] == ["logs.csv"]
+    assert (out / "logs.csv").read_bytes() == before
+
+
+async def test_export_reads_on_what_retention_deletes_meanwhile(serving, fill):
+    async def nobody(pattern_ids, below) -> None:
+        """Stands for the embed service."""
+
+    async with serving() as (store, client):
+        for start in range(0, 3_000, 1_000):
+            await fill(store, start, start + 1_000)
+            await store.seal()
+        parts = client.export_logs()
+        data = [(await anext(parts)).arrow_ipc]
+        assert await store.keep_up(Policy(age_s=1), 2_000_000_000 * 10**9, nobody) == 3
+        data += [part.arrow_ipc async for part in parts]
+        assert pa.ipc.open_stream(b"".join(data)).read_all().num_rows == 3_000
+        assert (await exported(client)).num_rows == 0
 
 
 async def test_export_that_is_left_gives_its_segments_back(serving, half_sealed):

@@ -28,14 +28,24 @@ def export(
     """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete."""
     out.mkdir(parents=True, exist_ok=True)
     file = out / f"logs.{_SUFFIXES[format]}"
-    partial = file.with_name(file.name + ".partial")
-    with connection.client() as client:
+    with _appearing(file) as partial, connection.client() as client:
         rows = _receive(client.export_logs(filter=selecting.filter()), partial, format)
-    partial.replace(file)
     if json:
         answer_json({"file": str(file), "records": rows, "size_bytes": file.stat().st_size})
     else:
         note(f"{rows:,} records in {file} ({file.stat().st_size:,} bytes)")
+
+
+@contextlib.contextmanager
+def _appearing(file: Path) -> Iterator[Path]:
+    """Where to write what becomes `file` at the end, and goes away if there is no good end."""
+    partial = file.with_name(file.name + ".partial")
+    try:
+        yield partial
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 class _Parts:
@@ -76,7 +86,7 @@ def _receive(parts: Iterator[Any], partial: Path, form: str) -> int:
             _progress(rows)
     source.read()
     if source.rows != rows:
-        raise Refusal(f"the export ended before it was complete; what came is in {partial}, ask again")
+        raise Refusal("the export ended before it was complete: nothing was kept of it; ask again")
     return rows
 
 

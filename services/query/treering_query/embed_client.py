@@ -145,6 +145,7 @@ _WORDS = {
     "STARTING": "embed is still loading its model",
     "DRAINING": "embed is stopping",
     "OVERLOADED": "embed has too much to do",
+    "PEER_UNAVAILABLE": "embed cannot reach its index",
 }
 
 
