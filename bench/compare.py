@@ -1,7 +1,8 @@
 """What is new, at scale: `python bench/compare.py [--records N] [--patterns N] [--store DIR] [--json FILE]`.
 
 A store of a week is made (or taken from `--store`, where an earlier run left it), with so many patterns besides those of the fleet. Then
-the real service runs on it, and comparisons are asked through the rpc. Each is asked once before the clock runs. Medians.
+the real service runs on it, and comparisons and lists of patterns are asked through the rpc. Each is asked once before the clock runs.
+Medians.
 """
 
 import argparse
@@ -42,6 +43,19 @@ def comparisons(client: Client) -> dict[str, tuple[Callable[[], object], float |
     }
 
 
+def lists(client: Client) -> dict[str, tuple[Callable[[], object], float | None]]:
+    """Pages of patterns, and the milliseconds that each may take."""
+    hour = log_filter(since=END - HOUR_NANOS, until=END)
+    return {
+        "patterns, the most frequent (statistics)": (client.list_patterns, 60),
+        "patterns, the newest (statistics)": (lambda: client.list_patterns(order="newest"), 60),
+        "patterns, the most frequent, over time": (lambda: client.list_patterns(sparkline_buckets=24), None),
+        "patterns, the fastest growing": (lambda: client.list_patterns(order="growth"), None),
+        "patterns, the most frequent of the last hour": (lambda: client.list_patterns(filter=hour), None),
+        "templates, the most frequent (statistics)": (lambda: client.list_patterns(unit="template"), None),
+    }
+
+
 def make_store(options: argparse.Namespace, directory: Path) -> None:
     """A week of records in a new directory."""
     records = [*RecordSource(1, 3).draw(_POOL_RECORDS - options.patterns), *distinct_records(options.patterns)]
@@ -76,7 +90,8 @@ def main() -> None:
             make_store(options, directory)
         running = query_running(directory, query_threads=str(options.threads))
         with running as (address, _), Client(Endpoints(query=address), timeout=600) as client:
-            figures = [measure(name, ask, options.rounds, limit) for name, (ask, limit) in comparisons(client).items()]
+            asked = comparisons(client) | lists(client)
+            figures = [measure(name, ask, options.rounds, limit) for name, (ask, limit) in asked.items()]
     load: dict[str, object] = {name: getattr(options, name) for name in ("records", "patterns", "threads", "rounds")}
     finish("compare", load, figures, options.json)
 
