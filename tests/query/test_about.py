@@ -98,6 +98,16 @@ async def test_aggregates_are_grouped_by_meaning(client):
     assert sum(row.values[0].value for row in found.rows) == RECORDS
 
 
+async def test_answer_says_how_many_patterns_have_no_score(client, canned, monkeypatch):
+    assert (await client.aggregate_logs(by=["about:disk"])).degraded_because == ""
+    monkeypatch.setattr(canned, "ids", canned.ids[:3])
+    monkeypatch.setitem(SCORES, "disk", SCORES["disk"][:3])
+    answer = await client.aggregate_logs(by=["about:disk"])
+    assert answer.degraded_because == "1 of 4 patterns have no vector yet: they score 0 for every text"
+    assert sum(row.values[0].value for row in answer.rows) == RECORDS
+    assert (await client.aggregate_logs(by=["service"])).degraded_because == ""
+
+
 async def test_text_that_nothing_is_about_selects_nothing(client):
     assert not (await client.aggregate_logs(by=["service"], filter=LogFilter(about="nothing"))).rows
     assert not (await client.list_patterns(filter=LogFilter(about="nothing"))).patterns

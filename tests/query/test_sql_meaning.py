@@ -155,7 +155,7 @@ async def test_patterns_without_a_score_and_no_pattern_at_all_score_zero(sql):
 
 async def test_answer_says_how_many_patterns_have_no_score(sql, canned):
     _, summary = await ask(sql, "select count(*) from logs where about(pattern_id, 'disk')")
-    assert summary.degraded_because == "1 of 5 patterns have no vector yet: meaning() is 0 for them"
+    assert summary.degraded_because == "1 of 5 patterns have no vector yet: they score 0 for every text"
     _, summary = await ask(sql, "select count(*) from logs")
     assert summary.degraded_because == ""
     with sql._store.snapshot() as snapshot:

@@ -52,6 +52,8 @@ def aggregate(
         _show_stacked(found.rows)
     else:
         _show(found.rows, fields, metrics, bucketed=bool(bucket_s))
+    if found.degraded_because:
+        note(f"treering: {found.degraded_because}")
     if found.truncated:
         note(f"treering: only the first {limit:,} groups; ask for more with --limit, or group by less")
 

@@ -427,8 +427,11 @@ class AggregateLogsResponse(_message.Message):
     ROWS_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
     """True when `limit` cut groups off."""
+    degraded_because: _builtins.str
+    """What is missing from these numbers and why, for people; empty when nothing is. As SqlSummary.degraded_because."""
     @_builtins.property
     def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___AggregateRow]:
         """The rows."""
@@ -443,10 +446,11 @@ class AggregateLogsResponse(_message.Message):
         rows: _abc.Iterable[Global___AggregateRow] | None = ...,
         truncated: _builtins.bool = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        degraded_because: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "rows", b"rows", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -625,7 +629,7 @@ class SqlSummary(_message.Message):
     """Time the query took, milliseconds."""
     degraded_because: _builtins.str
     """What is missing from this result and why, for people; empty when nothing is. Example: "3 of 480 patterns have no vector yet:
-    meaning() is 0 for them".
+    they score 0 for every text".
     """
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:

@@ -72,12 +72,18 @@ class Plan:
     limit: int
     bucket_nanos: int
     zone: ZoneInfo
+    meant: Meant
 
     def answer(self, snapshot: Snapshot) -> pb.AggregateLogsResponse:
         """Runs it. Blocks."""
         run = _Run(self, snapshot)
         table, truncated = run.bucketed() if self.bucket_nanos else run.plain()
-        response = pb.AggregateLogsResponse(rows=_rows(self, table, _texts(self, table, snapshot)), truncated=truncated, seen=snapshot.seen)
+        response = pb.AggregateLogsResponse(
+            rows=_rows(self, table, _texts(self, table, snapshot)),
+            truncated=truncated,
+            seen=snapshot.seen,
+            degraded_because=self.meant.missing_in(snapshot.view.patterns),
+        )
         if response.ByteSize() > MAX_MESSAGE_BYTES * 15 // 16:
             raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups")
         return response
@@ -108,6 +114,7 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING) -> Plan:
         limit=request.limit or limits.DEFAULT_AGGREGATE_LIMIT,
         bucket_nanos=request.bucket_nanos,
         zone=zone,
+        meant=meant,
     )
 
 

@@ -28,10 +28,12 @@ class Meant:
         return pa.table([self.pattern_ids, *self.scores], names=["pattern_id", *(str(number) for number in range(len(self.scores)))])
 
     def missing_in(self, patterns: Iterable[pa.Table]) -> str:
-        """That some patterns of a view have no score, in words for people; empty when all have one."""
+        """That some patterns of a view have no score, in words for people; empty when all have one, or no text was asked about."""
+        if not self.texts:
+            return ""
         known = np.concatenate([np.empty(0, np.uint64), *(table.column("pattern_id").to_numpy() for table in patterns)])
         missing = int(np.isin(known, self.pattern_ids, assume_unique=True, invert=True).sum())
-        return f"{missing:,} of {len(known):,} patterns have no vector yet: meaning() is 0 for them" if missing else ""
+        return f"{missing:,} of {len(known):,} patterns have no vector yet: they score 0 for every text" if missing else ""
 
 
 NOTHING = Meant((), np.empty(0, np.uint64), ())
