@@ -44,7 +44,7 @@ class CommitPolicy:
 
     durability: Durability = Durability.ALWAYS
     sync_interval_s: float = 0.2
-    linger_s: float = 0.002
+    linger_s: float = 0.005
     linger_bytes: int = LINGER_BYTES
     max_group_bytes: int = MAX_GROUP_BYTES
 

@@ -33,9 +33,9 @@ MAX_GROUP_BYTES = 8 * 1024 * 1024
 LINGER_BYTES = 1024 * 1024
 """So many waiting bytes are written at once even if nobody waits for their acknowledgement: a sync of more costs as much a byte."""
 
-ACKNOWLEDGE_PAUSE_S = 0.002
-"""Pause before the next acknowledgement of a StreamLogs call whose sender did not wait for the last one, seconds: small requests are
-committed and acknowledged together, which costs a fifth less a request. A sender that waits gets its answer at once."""
+ACKNOWLEDGE_PAUSE_S = 0.005
+"""Pause before an acknowledgement on a StreamLogs call that has several batches on their way, seconds: small requests are committed and
+acknowledged together, which costs less a request. A sender that waits for each answer gets it at once."""
 
 MAX_UNACKNOWLEDGED_BATCHES = 1_024
 """Batches of one StreamLogs call that may be without an acknowledgement: bounds what the call holds."""

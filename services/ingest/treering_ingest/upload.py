@@ -124,7 +124,6 @@ class Shipment:
         self._producer_id = b""
         self._ticket = 0
         self._ended = False
-        self._said_something = False
         self._error: ServiceError | None = None
 
     async def read(self, batches: AsyncIterable[bytes]) -> None:
@@ -149,12 +148,12 @@ class Shipment:
     async def acknowledge(self) -> list[Acknowledgement]:
         """Waits for something to become durable and says what; empty at the end of the stream.
 
-        A sender that goes on without waiting for its acknowledgements gets them after short pauses, many batches in one.
+        A sender with several batches on their way gets its acknowledgements after short pauses, many batches in one.
 
         Raises:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
         """
-        if self._waiting and self._said_something:
+        if len(self._waiting) > 1:
             await asyncio.sleep(ACKNOWLEDGE_PAUSE_S)
         while not self._waiting and not self._ended:
             await self._changed.wait()
@@ -163,7 +162,6 @@ class Shipment:
                 await self._intake.committer.wait_durable(self._waiting[0][0].ticket)
             except (LogFailedError, DiskFullError) as error:
                 raise await broken(self._intake, error, self._producer_id, self._ticket) from error
-            self._said_something = True
             return self._collect()
         if self._error:
             raise await broken(self._intake, self._error, self._producer_id, self._ticket)

@@ -13,12 +13,18 @@ from treering_query import limits
 from treering_query.filters import Predicate
 from treering_query.places import PLACE, records_at
 from treering_query.records import stored_records, within_bytes
-from treering_query.slices import Slice
+from treering_query.slices import Slice, between
+from treering_query.store.damage import DamagedSegmentError
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.view import LogRange, Segment
 from treering_runtime.errors import ServiceError, invalid_field
 
 _ANY = Predicate()
+
+_LAST_OFFSET = 2**64 - 1
+
+_SPREAD = 100
+"""One record of the same service is expected among so many: neighbours are looked for as near as this first, in one statement."""
 
 
 @dataclass(frozen=True)
@@ -37,29 +43,55 @@ class Plan:
             ServiceError: NOT_FOUND when there is no such record; INVALID_FIELD when log_id 0 does not name one log.
         """
         log_id, offset = self.position.log_id or _only_log(snapshot), self.position.offset
-        found = _Found(log_id)
-        service = self._service(snapshot, found, offset)
-        for count, backwards in ((self.before, True), (self.after, False)):
-            found.add_neighbours(snapshot, offset, None if self.all_services else service, count, backwards=backwards)
+        reach = max(self.before, self.after) * (1 if self.all_services else _SPREAD)
+        try:
+            found = self._places(snapshot, log_id, offset, reach)
+        except DamagedSegmentError:  # perhaps of a segment that is not needed: no neighbour may be in it
+            found = self._places(snapshot, log_id, offset, 0)
         table = found.read(snapshot)
-        index = pc.index(table.column("offset"), pa.scalar(offset, pa.uint64())).as_py()
+        index = _row_of(table, offset)
         half = limits.MAX_ANSWER_RECORD_BYTES // 2
         before, after = within_bytes(table.slice(0, index).sort_by([("offset", "descending")]), half), table.slice(index + 1)
         table = pa.concat_tables([before.sort_by("offset"), table.slice(index, 1), within_bytes(after, half)])
         return pb.GetLogContextResponse(records=stored_records(table), index=before.num_rows)
 
-    def _service(self, snapshot: Snapshot, found: "_Found", offset: int) -> str:
-        """The service of the record itself, whose place is added."""
-        for part in _around(snapshot, found.log_id, offset, backwards=True):
-            sql = f'select {PLACE} from {part.records} where log_id = $log::ubigint and "offset" = $offset::ubigint'
-            table = part.query(snapshot, sql, {"log": found.log_id, "offset": offset})
-            if table.num_rows:
-                found.add(part, table)
-                service: str = table.column("service")[0].as_py()
-                return service
-        log_id = found.log_id
-        message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
-        raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "position"})
+    def _places(self, snapshot: Snapshot, log_id: int, offset: int, reach: int) -> "_Found":
+        """The places of the record and its neighbours: within `reach` by one statement, beyond it one part of the store after the other."""
+        first, last = max(0, offset - reach), min(offset + reach, _LAST_OFFSET)
+        part = between(snapshot, log_id, first, last + 1)
+        near = _near(snapshot, part, log_id, first, last)
+        service = None if self.all_services else _service_at(near, offset)
+        if service is not None:
+            near = near.filter(pc.equal(near.column("service"), service))
+        place = _row_of(near, offset)
+        if place < 0:
+            message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
+            raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "position"})
+        start, end = max(0, place - self.before), min(place + self.after + 1, near.num_rows)
+        found = _Found(log_id)
+        found.add(part, near.slice(start, end - start))
+        found.add_neighbours(snapshot, first, service, self.before - (place - start), backwards=True)
+        found.add_neighbours(snapshot, last, service, self.after - (end - 1 - place), backwards=False)
+        return found
+
+
+def _near(snapshot: Snapshot, part: Slice, log_id: int, first: int, last: int) -> pa.Table:
+    """The places of a part from offset `first` to `last`, in order."""
+    within = 'log_id = $log::ubigint and "offset" between $first::ubigint and $last::ubigint'
+    values = {"log": log_id, "first": first, "last": last}
+    return part.query(snapshot, f'select {PLACE} from {part.records} where {within} order by "offset"', values)
+
+
+def _service_at(near: pa.Table, offset: int) -> str | None:
+    """The service of a record; None when it is not among those near."""
+    row = _row_of(near, offset)
+    return near.column("service")[row].as_py() if row >= 0 else None
+
+
+def _row_of(table: pa.Table, offset: int) -> int:
+    """The row of an offset; -1 when it is not there."""
+    row: int = pc.index(table.column("offset"), pa.scalar(offset, pa.uint64())).as_py()
+    return row
 
 
 def plan(request: pb.GetLogContextRequest) -> Plan:
@@ -104,7 +136,7 @@ class _Found:
         parameters: dict[str, object] = {"log": self.log_id, "offset": offset} | ({} if service is None else {"service": service})
         within = Predicate(services=None if service is None else frozenset([service]))
         for part in _around(snapshot, self.log_id, offset, backwards=backwards, within=within):
-            if not count:
+            if count <= 0:
                 break
             sql = f"""select {PLACE} from {part.records} where log_id = $log::ubigint and "offset" {side} $offset::ubigint and {same}
                 order by "offset" {direction} limit {count}"""
