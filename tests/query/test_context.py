@@ -31,9 +31,9 @@ async def _context(store, offset, log_id=LOG, **fields):
 @pytest.mark.parametrize("offset", [0, 3, 48, 52, 101, 149, 150, 199])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 2), (25, 25), (1000, 1000)])
 @pytest.mark.parametrize("all_services", [False, True])
-@pytest.mark.parametrize("spread", [1, 3, 100])
-async def test_neighbours_across_segments_and_memory(store, offset, before, after, all_services, spread, monkeypatch):
-    monkeypatch.setattr(context, "_SPREAD", spread)
+@pytest.mark.parametrize("near", [1, 12, 4_000])
+async def test_neighbours_across_segments_and_memory(store, offset, before, after, all_services, near, monkeypatch):
+    monkeypatch.setattr(context, "_NEAR", near)
     step = 1 if all_services else 5
     series = [number for number in range(200) if number % step == offset % step]
     place = series.index(offset)

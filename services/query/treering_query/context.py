@@ -23,8 +23,8 @@ _ANY = Predicate()
 
 _LAST_OFFSET = 2**64 - 1
 
-_SPREAD = 100
-"""One record of the same service is expected among so many: neighbours are looked for as near as this first, in one statement."""
+_NEAR = 4_000
+"""Neighbours of the same service are looked for within so many offsets first, by one statement: 8,000 places are read as fast as 200."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Plan:
             ServiceError: NOT_FOUND when there is no such record; INVALID_FIELD when log_id 0 does not name one log.
         """
         log_id, offset = self.position.log_id or _only_log(snapshot), self.position.offset
-        reach = max(self.before, self.after) * (1 if self.all_services else _SPREAD)
+        count = max(self.before, self.after)
+        reach = _NEAR if count and not self.all_services else count
         try:
             found = self._places(snapshot, log_id, offset, reach)
         except DamagedSegmentError:  # perhaps of a segment that is not needed: no neighbour may be in it
