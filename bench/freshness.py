@@ -33,10 +33,20 @@ class Offered:
     visible: dict[str, Seconds]
     novel: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 
-    def delays(self, sink: str, *, novel_only: bool = False) -> Seconds:
-        """From acknowledged to visible in the answers of one sink, sorted."""
-        found = np.sort(np.maximum(self.visible[sink] - self.acknowledged, 0.0)[self.novel if novel_only else slice(None)])
-        return np.asarray(found, np.float64)
+    def in_sql(self) -> Seconds:
+        """From acknowledged to visible in SQL, sorted."""
+        return np.sort(self._delays(self.visible["query"]))
+
+    def by_meaning(self, *, novel: bool) -> Seconds:
+        """From acknowledged until a search that waits for it finds it by meaning, sorted: batches with a record of a new kind, or without.
+
+        A search waits for everything before a position, so a known kind waits for the new ones before it.
+        """
+        both = np.maximum(self.visible["query"], self.visible["embed"])
+        return np.sort(self._delays(both)[self.novel == novel])
+
+    def _delays(self, visible: Seconds) -> Seconds:
+        return np.asarray(np.maximum(visible - self.acknowledged, 0.0), np.float64)
 
 
 class ProgressWatch(threading.Thread):

@@ -5,7 +5,7 @@
 - cold: the fleet speaks for the first time, until each of its kinds of line has its vector;
 - rate: N records as fast as they are taken, until all are durable, in SQL, and their patterns indexed. The fleet is known by then, and one
   record in 20,000 is of a new kind;
-- freshness at 50,000 records/s: from the acknowledgement until SQL shows a record, until a record of a new kind is found by meaning;
+- freshness at 50,000 records/s: from the acknowledgement until SQL shows a record, until a search that waits for it finds it by meaning;
 - memory of each service meanwhile, a search by meaning meanwhile, processor time at rest;
 - floors: one thread that decodes, masks and writes sorted Parquet, and nothing else; write and fdatasync alone.
 
@@ -168,13 +168,15 @@ def freshness(stack: Stack, processes: dict[str, psutil.Process], seconds: float
     pool = BatchPool(Conditions(novel_from=10_000_000))
     with peak_memory(processes) as watches:
         offered = offer(stack, pool, OFFERED_PER_S, seconds)
-    sql, novel = offered.delays("query"), offered.delays("embed", novel_only=True)
+    sql, known, novel = offered.in_sql(), offered.by_meaning(novel=False), offered.by_meaning(novel=True)
     name = f"at {OFFERED_PER_S:,} records/s: acknowledged to"
     figures = [
         Figure(f"{name} SQL, p50", _rank(sql, 50), "ms", at_most=300),
         Figure(f"{name} SQL, p99", _rank(sql, 99), "ms", at_most=1_000),
-        Figure(f"{name} indexed, a new kind, p50", _rank(novel, 50), "ms"),
-        Figure(f"{name} indexed, a new kind, p99", _rank(novel, 99), "ms", at_most=3_000),
+        Figure(f"{name} found by meaning, a known kind, p50", _rank(known, 50), "ms", at_most=300),
+        Figure(f"{name} found by meaning, a known kind, p99", _rank(known, 99), "ms", at_most=1_000),
+        Figure(f"{name} found by meaning, a new kind, p50", _rank(novel, 50), "ms"),
+        Figure(f"{name} found by meaning, a new kind, p99", _rank(novel, 99), "ms", at_most=3_000),
         *(Figure(f"  peak memory of {key}", watch.peak_mib, "MiB", at_most=PROMISED_MIB[key]) for key, watch in watches.items()),
     ]
     found: list[float] = []

@@ -100,7 +100,7 @@ def ask_while_sending(stack: Stack, clients: int, seconds: float) -> tuple[list[
     for asker in askers:
         asker.start()
     try:
-        delays = offer(stack, pool, OFFERED_PER_S, seconds).delays("query")
+        delays = offer(stack, pool, OFFERED_PER_S, seconds).in_sql()
     finally:
         end.set()
         for asker in askers:
