@@ -99,6 +99,40 @@ def test_cat_prints_what_is_before_damage_and_says_where_it_is(log_directory):
     assert json.loads(found.stdout.splitlines()[0])["offset"] == 0
 
 
+def deleting(log_directory, monkeypatch, at):
+    """Opening the segment at an index finds that a running log has just deleted it and those before it."""
+    names = sorted(file.name for file in log_directory.glob("*.wal"))
+    real, done = PosixFileSystem.open, []
+
+    def open_file(files, name, *, writable=False):
+        if name == names[at] and not done:
+            done.append(True)
+            log = open_log(PosixFileSystem(log_directory))
+            log.trim(int(names[at + 1].partition("-")[2].partition(".")[0]))
+            log.close()
+        return real(files, name, writable=writable)
+
+    monkeypatch.setattr(PosixFileSystem, "open", open_file)
+    return [int(name.partition("-")[2].partition(".")[0]) for name in names]
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify"])
+def test_segments_that_a_running_log_deletes_meanwhile_are_no_damage(log_directory, monkeypatch, command):
+    starts = deleting(log_directory, monkeypatch, 1)
+    found = run(command, log_directory, "--json")
+    report = json.loads(found.stdout)
+    assert (found.exit_code, report["problems"]) == (0, [])
+    assert report["start_offset"] == starts[2] == report["segments"][0]["first_offset"]
+
+
+def test_cat_goes_on_behind_segments_that_a_running_log_deletes_meanwhile(log_directory, monkeypatch):
+    starts = deleting(log_directory, monkeypatch, 1)
+    found = run("cat", log_directory)
+    assert found.exit_code == 0
+    assert [json.loads(line)["offset"] for line in found.stdout.splitlines()] == [*range(starts[1]), *range(starts[2], 12)]
+    assert f"offsets {starts[1]} to {starts[2] - 1} are not here" in found.stderr
+
+
 def test_a_directory_without_a_log_is_refused(tmp_path):
     found = run("inspect", tmp_path)
     assert isinstance(found.exception, Refusal)

@@ -1,7 +1,7 @@
 """`treering wal`: a look at a log's directory. It only reads: a running log, a stopped one, or a copy after a crash."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,18 +49,33 @@ def cat(
     *,
     start_offset: Annotated[int, typer.Option("--from", min=0, help="The first offset.")] = 0,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many records; 0 = all.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="The answer is JSON anyway.")] = False,
 ) -> None:
     """Print the records, a JSON object a line. Exit code 1 where the log is damaged; what is before that is printed."""
+    del json
     from treering_ingest.wal.errors import CorruptLogError  # noqa: PLC0415 - only where ingest is installed
     from treering_ingest.wal.inspect import cat as frames  # noqa: PLC0415
 
     try:
         with _reading():
-            found = (record for frame in frames(_log_directory(directory), start_offset) for record in _records(frame, start_offset))
+            read = _noting_gaps(frames(_log_directory(directory), start_offset))
+            found = (record for frame in read for record in _records(frame, start_offset))
             for record in itertools.islice(found, limit or None):
                 answer(to_json(record))
     except CorruptLogError as damage:
         raise Refusal(str(damage)) from damage
+
+
+def _noting_gaps(frames: Iterable["Frame"]) -> Iterator["Frame"]:
+    """The frames; says which offsets a running log has deleted before they could be read."""
+    end: int | None = None
+    for frame in frames:
+        if end is not None and frame.first_offset > end:
+            note(
+                f"treering: offsets {end} to {frame.first_offset - 1} are not here: the running log deleted them before they could be read"
+            )
+        end = frame.end_offset
+        yield frame
 
 
 @wal.callback()

@@ -121,13 +121,18 @@ def _report(files: FileSystem, *, thorough: bool) -> LogReport:
             previous = None
             problems.append(_damage(error))
         except FileNotFoundError:
+            previous = None
             if _is_live(files, name):
                 problems.append(Problem(name.file, 0, "the file vanished while the log was read", is_damage=True))
+            else:
+                reports.clear()  # segments are deleted from the front: those before it are gone, too
     return LogReport(files.path, manifest.log_id if manifest else 0, tuple(reports), tuple(problems))
 
 
 def cat(path: Path, start_offset: int = 0) -> Iterator[Frame]:
     """The readable frames with records at or above an offset, in order. Stops at a torn tail.
+
+    A segment that a running log deletes before its turn is left out: its offsets are missing in what is yielded.
 
     Raises:
         CorruptLogError: The log is damaged here.
@@ -137,7 +142,11 @@ def cat(path: Path, start_offset: int = 0) -> Iterator[Frame]:
     names = segment_names(files)
     for name, following in zip(names, [*names[1:], None], strict=True):
         if following is None or following.first_offset > start_offset:
-            yield from (frame for frame in _frames(files, name) if frame.record_count and frame.end_offset > start_offset)
+            try:
+                yield from (frame for frame in _frames(files, name) if frame.record_count and frame.end_offset > start_offset)
+            except FileNotFoundError:
+                if _is_live(files, name):
+                    raise
 
 
 def _frames(files: FileSystem, name: SegmentName) -> Iterator[Frame]:
