@@ -4,6 +4,7 @@ import os
 
 import pyarrow as pa
 import pytest
+import typer
 
 from treering.cli import app as app_module
 from treering.cli.instance import Instance, InstanceLock, running_instance
@@ -52,6 +53,37 @@ def test_send_refuses_what_it_cannot_read_before_it_sends_anything(run, services
     assert result.exit_code == 2
     assert words in result.stderr
     assert not services._ingest.records
+
+
+@pytest.mark.parametrize("producer_id", ["", "x" * 129])
+def test_send_refuses_a_producer_id_that_is_none(run, services, tmp_path, producer_id):
+    file = tmp_path / "a.log"
+    file.write_text("fine\n")
+    result = run("send", file, "--producer-id", producer_id)
+    assert (result.exit_code, "1 to 128 bytes" in result.stderr) == (2, True)
+    assert not services._ingest.records
+
+
+def test_export_into_what_cannot_be_written_says_where_and_what_to_do(run, tmp_path):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = run("export", "--out", out)
+        assert isinstance(result.exception, Refusal)
+        assert str(tmp_path / "file") in str(result.exception)
+        assert "--out" in str(result.exception)
+
+
+def _commands(command, path=()):
+    if hasattr(command, "commands"):
+        for name, below in command.commands.items():
+            yield from _commands(below, (*path, name))
+    else:
+        yield pytest.param(command, id=" ".join(path))
+
+
+@pytest.mark.parametrize("command", [*_commands(typer.main.get_command(app_module.app))])
+def test_every_command_takes_json(command):
+    assert "--json" in [option for parameter in command.params for option in parameter.opts]
 
 
 def test_search_asks_for_records_like_one(run, services):
@@ -112,6 +144,7 @@ def test_what_people_read_holds_no_control_characters(run, command):
         ("search", "x", "--query", "nowhere"),
         ("aggregate", "--metric", "median:x"),
         ("aggregate", "--bucket", "often"),
+        ("aggregate", "--bucket", "0s"),
         ("sql", ""),
         ("sql", "x", "--json", "--format", "csv"),
         ("context", "-1"),

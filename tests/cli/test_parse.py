@@ -127,6 +127,15 @@ def test_everything_else_becomes_attributes():
     assert dict(record.attributes) == {"user.id": "7", "user.tags": '["a", "1.5"]', "user.empty": "{}", "ok": "true", "amount": "1.1"}
 
 
+def test_attributes_of_an_object_of_that_name_have_their_own_names():
+    record = obj(service="a", host="top", attributes={"ms": "7", "host": "below", "service": "b", "level": "x", "http": {"status": 5}})
+    assert record.service == "a"
+    expected = {"host": "top", "attributes.host": "below", "ms": "7", "service": "b", "level": "x", "http.status": "5"}
+    assert dict(record.attributes) == expected
+    assert dict(obj(attributes={}).attributes) == {}
+    assert dict(obj(attributes="text", **{"attributes.": 1}).attributes) == {"attributes": "text", "attributes.": "1"}
+
+
 def test_object_without_a_message_keeps_the_whole_line():
     line = '{"service": "a", "n": 1}'
     record = one(line)

@@ -38,7 +38,7 @@ def aggregate(
     """Count records, or compute other numbers, by group and over time; draws bars, stacked by severity with --by severity --bucket 5m."""
     fields = _fields(by)
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
-    bucket_s = duration_s(bucket) if bucket else 0
+    bucket_s = _bucket_s(bucket) if bucket else 0
     with connection.client() as client:
         try:
             found = client.aggregate_logs(
@@ -56,6 +56,13 @@ def aggregate(
         note(f"treering: {found.degraded_because}")
     if found.truncated:
         note(f"treering: only the first {limit:,} groups; ask for more with --limit, or group by less")
+
+
+def _bucket_s(bucket: str) -> float:
+    length = duration_s(bucket)
+    if not length:
+        raise typer.BadParameter(f"--bucket {bucket!r} has no length; write 30s, 5m or 1h, or leave it out")
+    return length
 
 
 def _fields(by: str) -> list[str]:

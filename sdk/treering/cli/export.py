@@ -26,14 +26,28 @@ def export(
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete."""
-    out.mkdir(parents=True, exist_ok=True)
     file = out / f"logs.{_SUFFIXES[format]}"
-    with _appearing(file) as partial, connection.client() as client:
+    with _writing(out), _appearing(file) as partial, connection.client() as client:
         rows = _receive(client.export_logs(filter=selecting.filter()), partial, format)
     if json:
         answer_json({"file": str(file), "records": rows, "size_bytes": file.stat().st_size})
     else:
         note(f"{rows:,} records in {file} ({file.stat().st_size:,} bytes)")
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Makes the directory; what the system has against it, or against writing there, is said in words."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise Refusal(
+            f"{error.filename or out}: {problem}; nothing was kept; give a directory with room that you may write: --out"
+        ) from error
 
 
 @contextlib.contextmanager

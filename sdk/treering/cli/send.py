@@ -36,7 +36,7 @@ def send(
     service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: the file's stem.")] = None,
     environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = "",
     format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
-    producer_id: Annotated[str, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = "",
+    producer_id: Annotated[str | None, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the records can be searched and counted.")] = False,
     wait_timeout: Annotated[float, typer.Option(min=0, help="How long --wait waits, seconds.")] = 300.0,
     retry_for: Annotated[float, typer.Option(min=0, help="How long to try again when ingest does not answer, seconds.")] = 60.0,
@@ -45,12 +45,12 @@ def send(
     """Send log files: JSON lines or plain text, a record a line."""
     del json
     inputs = check_inputs(files)
-    if len(producer_id.encode()) > 128:
-        raise typer.BadParameter("--producer-id is over 128 bytes; a UUID is a good choice")
+    if producer_id is not None and not 1 <= len(producer_id.encode()) <= 128:
+        raise typer.BadParameter("--producer-id has 1 to 128 bytes; a UUID is a good choice")
     with connection.client() as client:
         _until_answering(client, min(retry_for, _RESTART_S) if connection.supervised() else 0.0)
         linger_s = _PIPE_LINGER_S if any(each.name == STDIN for each in inputs) else math.inf
-        uploader = client.uploader(producer_id, linger_s=linger_s, retry_for_s=retry_for)
+        uploader = client.uploader(producer_id or "", linger_s=linger_s, retry_for_s=retry_for)
         sending = _Sending(uploader, service, environment, format)
         result = _upload(sending, inputs)
         if wait:

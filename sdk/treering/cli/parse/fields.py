@@ -74,6 +74,8 @@ def to_record(fields: dict[str, Any], line: str, defaults: Defaults) -> LogRecor
     environment = _first(fields, named, _ENVIRONMENT, _word) or defaults.environment
     trace_id = _first(fields, named, _TRACE, lambda value: _identifier(value, 16)) or b""
     span_id = _first(fields, named, _SPAN, lambda value: _identifier(value, 8)) or b""
+    if any(name.startswith("attributes") for name in fields):
+        fields = _attributes_named(fields)
     attributes = {name: value if value.__class__ is str else text_of(value) for name, value in fields.items() if value is not None}
     return LogRecord(
         time_unix_nano=time,
@@ -85,6 +87,16 @@ def to_record(fields: dict[str, Any], line: str, defaults: Defaults) -> LogRecor
         trace_id=trace_id,
         span_id=span_id,
     )
+
+
+def _attributes_named(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What is below `attributes` under its own name, as `treering export` and most others mean it, unless another field has that name."""
+    named = {}
+    for name, value in fields.items():
+        own = name.removeprefix("attributes.")
+        if (name, value) != ("attributes", {}):
+            named[name if own in fields else own or name] = value
+    return named
 
 
 def _first(fields: dict[str, Any], named: frozenset[str], names: tuple[str, ...], read: Any) -> Any:
