@@ -99,9 +99,16 @@ async def test_overload_without_a_delay_still_says_one():
     assert detail(status_of(error), error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 1000
 
 
-async def test_other_errors_say_nothing_of_retrying():
-    error = await failure(not_implemented("ComparePatterns"), STATUS)
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+OWN_LIMIT = ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, "narrow it", metadata={"limit": "time"})
+
+
+@pytest.mark.parametrize(
+    ("refused", "code"),
+    [(not_implemented("ComparePatterns"), grpc.StatusCode.UNIMPLEMENTED), (OWN_LIMIT, grpc.StatusCode.RESOURCE_EXHAUSTED)],
+)
+async def test_where_retrying_does_not_help_nothing_is_said_of_it(refused, code):
+    error = await failure(refused, STATUS)
+    assert error.code() is code
     assert detail(status_of(error), error_details_pb2.RetryInfo) is None
     assert "google.rpc.retryinfo-bin" not in dict(error.trailing_metadata())
 

@@ -66,9 +66,8 @@ def reason_name(reason: ErrorReason.ValueType) -> str:
 def to_status(error: ServiceError) -> status_pb2.Status:
     """The google.rpc.Status of an error: one ErrorInfo, and RetryInfo where the caller may simply try again later."""
     details = [error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN, metadata=error.metadata)]
-    code = STATUS_CODES[error.reason]
-    retry = _retry_info(error) if code is grpc.StatusCode.RESOURCE_EXHAUSTED else None
-    status = status_pb2.Status(code=code.value[0], message=_shortened(error.message))
+    retry = _retry_info(error)
+    status = status_pb2.Status(code=STATUS_CODES[error.reason].value[0], message=_shortened(error.message))
     for detail in [*details, *([retry] if retry else [])]:
         packed = AnyMessage()
         packed.Pack(detail)
@@ -76,7 +75,11 @@ def to_status(error: ServiceError) -> status_pb2.Status:
     return status
 
 
-def _retry_info(error: ServiceError) -> error_details_pb2.RetryInfo:
+def _retry_info(error: ServiceError) -> error_details_pb2.RetryInfo | None:
+    """When to try again; None where that would not help: the same query meets the same limit."""
+    own_limit = error.reason == _R.ERROR_REASON_SQL_LIMIT and not error.retry_after_s
+    if STATUS_CODES[error.reason] is not grpc.StatusCode.RESOURCE_EXHAUSTED or own_limit:
+        return None
     delay = Duration()
     delay.FromNanoseconds(int((error.retry_after_s or _DEFAULT_RETRY_S) * 1e9))
     return error_details_pb2.RetryInfo(retry_delay=delay)
@@ -85,8 +88,8 @@ def _retry_info(error: ServiceError) -> error_details_pb2.RetryInfo:
 def trailing_metadata(error: ServiceError) -> tuple[tuple[str, bytes], ...]:
     """What the trailers of a failed call hold: the whole status, and RetryInfo by itself for clients that look only there."""
     trailers = [("grpc-status-details-bin", to_status(error).SerializeToString())]
-    if STATUS_CODES[error.reason] is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        trailers.append(("google.rpc.retryinfo-bin", _retry_info(error).SerializeToString()))
+    if retry := _retry_info(error):
+        trailers.append(("google.rpc.retryinfo-bin", retry.SerializeToString()))
     return tuple(trailers)
 
 

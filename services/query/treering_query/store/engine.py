@@ -82,7 +82,10 @@ class Engine:
                 raise
             except duckdb.OutOfMemoryException as error:
                 message = "the query needs more memory than it may have; narrow it or group by less"
-                raise ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "memory"}) from error
+                later = 1.0  # the memory is shared: without its neighbours the query may fit
+                raise ServiceError(
+                    ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "memory"}, retry_after_s=later
+                ) from error
 
     def close(self) -> None:
         """Ends the threads and the instance."""
