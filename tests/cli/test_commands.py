@@ -183,6 +183,11 @@ def test_aggregate_gives_severities_as_words(run):
     assert "█" in run("aggregate", "--by", "severity").stdout
 
 
+def test_aggregate_groups_by_every_by(run, services):
+    run("aggregate", "--by", "service,region", "--by", "about:slow, very slow", "--by", "about:lost", "--json")
+    assert [each.WhichOneof("ref") for each in services.requests[-1].group_by] == ["field", "attribute", "about", "about"]
+
+
 def test_tail_patterns_context_status_in_json(run, services):
     assert json.loads(run("tail", "--no-follow", "--json", "-n", "5").stdout)["offset"] == 7
     assert json.loads(run("patterns", "--json").stdout)[0]["count_by_severity"] == {"ERROR": 3}
@@ -218,6 +223,10 @@ def main(monkeypatch, *args):
 
 def test_refusals_exit_with_1_without_a_traceback(run, monkeypatch):
     assert main(monkeypatch, "sql", "selec") == (1, "", "treering: no such word\n")
+
+
+def test_arguments_that_are_no_text_are_refused_without_a_traceback(run, monkeypatch):
+    assert main(monkeypatch, "search", "\udcff\udcfe disk") == (1, "", "treering: '\\udcff\\udcfe' is no text in UTF-8; leave it out\n")
 
 
 @pytest.mark.parametrize("command", [("sql", "select 1"), ("search", "x"), ("send", "-"), ("tail",), ("patterns",)])

@@ -49,6 +49,15 @@ def test_compare_of_two_releases_shares_everything_else(run, services):
     assert request.filter.start_time_unix_nano == request.baseline.start_time_unix_nano > 0
 
 
+def test_compare_of_two_services_takes_both_sides_by_service(run, services):
+    run("compare", "--where", "service=a", "--where", "region=eu", "--against", "service=b", "--environment", "dev")
+    (request,) = services.requests
+    assert (list(request.filter.services), list(request.baseline.services)) == (["a"], ["b"])
+    for side in (request.filter, request.baseline):
+        assert [(each.key, list(each.values)) for each in side.attributes] == [("region", ["eu"])]
+        assert list(side.environments) == ["dev"]
+
+
 def test_compare_draws_a_table_and_says_what_is_empty(run):
     result = run("compare")
     assert "█" in result.stdout

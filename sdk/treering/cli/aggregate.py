@@ -18,12 +18,13 @@ def aggregate(
     selecting: Selecting,
     connection: Connection,
     by: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             metavar="FIELD,...",
-            help="Group by: service, environment, severity, pattern, template, message, trace_id, an attribute, last about:TEXT.",
+            help="Group by: service, environment, severity, pattern, template, message, trace_id, an attribute, last about:TEXT; "
+            "may be repeated.",
         ),
-    ] = "",
+    ] = None,
     bucket: Annotated[str, typer.Option(metavar="DURATION", help="Length of a time bucket: 30s, 5m, 1h.")] = "",
     metric: Annotated[
         list[str] | None,
@@ -36,7 +37,7 @@ def aggregate(
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Count records, or compute other numbers, by group and over time; draws bars, stacked by severity with --by severity --bucket 5m."""
-    fields = _fields(by)
+    fields = [name for each in by or () for name in _fields(each)]
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
     bucket_s = _bucket_s(bucket) if bucket else 0
     with connection.client() as client:
@@ -66,7 +67,7 @@ def _bucket_s(bucket: str) -> float:
 
 
 def _fields(by: str) -> list[str]:
-    """The names in --by; a text after `about:` may hold commas and ends it."""
+    """The names in one --by; a text after `about:` may hold commas and ends it."""
     names, about, text = re.fullmatch(r"(.*?)(?:(?<![^,\s])(about:)(.*))?", by, re.DOTALL).groups()  # type: ignore[union-attr]
     return [*(name.strip() for name in names.split(",") if name.strip()), *([about + text.strip()] if about else [])]
 

@@ -89,6 +89,8 @@ def _words(error: Exception) -> str | None:
     """What to say about an error of a call; None for one that nobody foresaw."""
     from treering.errors import TreeringError  # noqa: PLC0415 - start-up
 
+    if isinstance(error, UnicodeEncodeError):  # Python's stand-ins for bytes of the command line that are no text
+        return f"{error.object[error.start : error.end]!a} is no text in UTF-8; leave it out"
     return explain(error) if isinstance(error, TreeringError) else None
 
 

@@ -17,6 +17,7 @@ _CHANCE = 10.83
 """The log-likelihood ratio that chance alone exceeds one time in 1,000."""
 
 _DEFAULT_SINCE = "1h"
+_FIELDS = ("service", "environment")
 _PANEL = "Compared with"
 _CHANGES = ("", "new", "gone", "more", "less")
 
@@ -37,7 +38,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Records of the same time with this attribute (or service=, environment=) instead; may be repeated.",
+            help="Records of the same time with this attribute instead; may be repeated. It and --where take service=, environment= too.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -99,18 +100,22 @@ def _windows(selecting: Selecting, baseline: str | None) -> tuple["LogFilter", "
 
 
 def _against(selecting: Selecting, against: list[str]) -> tuple["LogFilter", "LogFilter"]:
-    """Two selections of the same time: those of --where, and those of --against in its place."""
+    """Two selections of the same time: those of --where, and those of --against in its place; both know service= and environment=."""
     now = dt.datetime.now(dt.UTC)
-    conditions = dict(pair.split("=", 1) for pair in against if "=" in pair[1:])
-    if len(conditions) != len(against):
+    if len({pair.partition("=")[0] for pair in against if "=" in pair[1:]}) != len(against):
         raise typer.BadParameter("--against is no KEY=VALUE, or names a key twice")
-    changed: dict[str, list[str]] = {}
-    for name in ("service", "environment"):
-        if name in conditions:
-            changed[name] = [conditions.pop(name)]
-    kept = [pair for pair in selecting.where or () if pair.partition("=")[0] not in conditions]
-    changed["where"] = [*kept, *(f"{key}={value}" for key, value in conditions.items())]
-    return selecting.filter(now), dataclasses.replace(selecting, **changed).filter(now)  # type: ignore[arg-type]  # only lists are changed
+    own = _chosen(dataclasses.replace(selecting, where=None), selecting.where or [])
+    return own.filter(now), _chosen(own, against).filter(now)
+
+
+def _chosen(selecting: Selecting, pairs: list[str]) -> Selecting:
+    """The selection with the pairs in place of what it says of their keys."""
+    named = {name: [pair.partition("=")[2] for pair in pairs if pair.startswith(f"{name}=")] for name in _FIELDS}
+    changed = {name: values for name, values in named.items() if values}
+    attributes = [pair for pair in pairs if pair.partition("=")[0] not in _FIELDS]
+    keys = {pair.partition("=")[0] for pair in attributes}
+    kept = [pair for pair in selecting.where or () if pair.partition("=")[0] not in keys]
+    return dataclasses.replace(selecting, where=[*kept, *attributes], **changed)  # type: ignore[arg-type]  # only lists are changed
 
 
 def _as_json(found: Any, looked_at: "LogFilter", baseline: "LogFilter") -> dict[str, Any]:
