@@ -8,6 +8,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.digest import record_digest
 from treering_query import digest
+from treering_query.store.upkeep import Policy
 from treering_runtime.errors import ServiceError
 
 from .conftest import ARRIVAL, _frame, _opened
@@ -65,6 +66,29 @@ async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):
         found = await answer(store, request(0, 30, 10))
     assert [run.record_count for run in found.ranges] == [10, 0, 10]
     assert [victim.name in problem for problem in found.problems] == [True]
+
+
+async def test_what_retention_removed_is_said_also_after_a_start(tmp_path, record):
+    later = ARRIVAL + 10**12
+    async with _opened(tmp_path, 1_000) as store:
+        await store.open_log(LOG_ID, 0)
+        for start in (0, 10, 20):
+            await store.deliver(LOG_ID, [_frame(start, [record(start + i, service=f"s{i % 5}") for i in range(10)])], 30)
+            await store.seal()
+        assert not (await answer(store, request(0, 30))).expired
+        await store.keep_up(Policy(service_age_s={"s1": 1}), later, forget_nothing)
+        await store.keep_up(Policy(service_age_s={f"s{i}": 1 for i in range(5)}), later, forget_nothing)
+        await store.deliver(LOG_ID, [_frame(30, [record(30)])], 31)
+    for _ in range(2):
+        async with _opened(tmp_path, 1_000) as store:
+            found = await answer(store, request(5, 20))
+            assert [run.record_count for run in found.ranges] == [0] * 15
+            said = [(part.first_offset, part.end_offset_exclusive, part.record_count) for part in found.expired]
+            assert sorted(said) == [(0, 10, 2), (0, 10, 8), (10, 20, 2), (10, 20, 8)]
+
+
+async def forget_nothing(pattern_ids, below):
+    pass
 
 
 @pytest.mark.parametrize("wanted", [request(5, 4), request(0, 262_145, 100), request(0, 10, 0), request(0, 4_097, 1)])

@@ -76,3 +76,28 @@ def test_without_services_it_says_what_to_do(tmp_path):
     done = cli("verify", "--data-dir", tmp_path)
     assert done.returncode == 1
     assert "treering up" in done.stderr
+
+
+def test_what_retention_removed_is_no_difference_and_what_is_lost_beside_it_is(tmp_path):
+    settings = {
+        "TREERING_QUERY_HOT_MAX_ROWS": "1000",
+        "TREERING_QUERY_HOT_MAX_AGE_S": "0.5",
+        "TREERING_QUERY_UPKEEP_INTERVAL_S": "0.2",
+        "TREERING_QUERY_RETENTION_SERVICE_AGE_S": '{"s1": 0.1}',
+    }
+    up = start_up(tmp_path / "data", **settings)
+    try:
+        up.json("send", "-", "--format", "jsonl", "--wait", given=lines(RECORDS))
+        while up.json("status", "--json")["query"]["record_count"] > RECORDS * 2 // 3:
+            assert up.process.poll() is None
+        report = up.json("verify", "--json")
+        assert (report["ok"], report["expired_count"], report["differences"]) == (True, RECORDS // 3, [])
+        assert f"{RECORDS // 3:,} records were removed from the store by retention" in up.run("verify").stdout
+
+        victim = parquet_files(up)[-1]
+        rewrite(victim, f'"offset" <> (select max("offset") from read_parquet(\'{victim}\'))')
+        done = up.run("verify", "--json")
+        assert done.returncode == 1
+        assert "the others are lost" in json.loads(done.stdout)["problems"][0]
+    finally:
+        up.kill()

@@ -1,4 +1,8 @@
-"""`treering verify`: does the store hold what the log holds, and the index what the store holds."""
+"""`treering verify`: does the store hold what the log holds, and the index what the store holds.
+
+What retention has removed is no difference. The store says of which runs of offsets it has removed how many records: so many may be missing
+there, and in all no more than that; what is still there must be what the log holds.
+"""
 
 import functools
 from bisect import bisect_right
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from treering.channels import Endpoints
     from treering.client import Client
     from treering.v1.log_pb2 import RangeDigest
+    from treering.v1.query_pb2 import ExpiredRange
 
 _WINDOW = 262_144
 """Offsets in one question: the most that the services digest at a time."""
@@ -25,6 +30,7 @@ _STEP = 4_096
 _NARROWED = 32
 """So many runs are looked at again; of further ones only the run is named."""
 _SHOWN_PATTERNS = 10
+_SHOWN_DIFFERENCES = 50
 _ASKED_AT_ONCE = 1_000
 """Patterns, and runs of offsets, in one question of SQL."""
 _SQL_MS = 60_000
@@ -45,7 +51,7 @@ class Difference:
     in_log: bool
     """Whether the log still holds them."""
     unsure: bool = False
-    """Some records there are set aside, so that digests of the others can be compared one by one only."""
+    """Some records there are set aside or removed by retention, so that digests of the others can be compared one by one only."""
 
     def __str__(self) -> str:
         """In words."""
@@ -67,7 +73,9 @@ class Report:
     """Everything below was compared."""
     pattern_count: int = 0
     set_aside_count: int = 0
-    """Records of the log that the store set aside: stored + set aside = acknowledged."""
+    """Records of the log that the store set aside: stored + set aside + expired = acknowledged."""
+    expired_count: int = 0
+    """Records that are missing in the store because retention removed them."""
     differences: list[Difference] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What is wrong besides."""
@@ -123,6 +131,35 @@ class _SetAside:
         return count
 
 
+class _Expired:
+    """Runs of offsets of which retention removed records, and how many were found missing there."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[int, int], int] = {}
+        self._here: dict[tuple[int, int], int] = {}
+        self.found = 0
+
+    @property
+    def removed(self) -> int:
+        """As many as retention removed."""
+        return sum(self._counts.values())
+
+    def learn(self, ranges: Iterable["ExpiredRange"]) -> None:
+        """Takes what the store says beside a part of it; it says the same run of several parts, and several times when it removed twice."""
+        self._here = {}
+        for each in ranges:
+            run = each.first_offset, each.end_offset_exclusive
+            self._here[run] = self._here.get(run, 0) + each.record_count
+        self._counts |= self._here
+
+    def between(self, first: int, end: int) -> int:
+        """The most that may be missing from `first` to below `end`, within the part that was learnt last."""
+        found = sum(
+            min(count, min(run[1], end) - max(run[0], first)) for run, count in self._here.items() if run[0] < end and run[1] > first
+        )
+        return min(found, end - first)
+
+
 class _Verification:
     """One comparison of everything below the log's end at its beginning. Records never change, so it may go on while others come."""
 
@@ -133,6 +170,7 @@ class _Verification:
         status = client.get_ingest_status()
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
+        self._expired = _Expired()
         self.report = Report(f"{status.log_id:016x}", status.start_offset, self._end)
 
     def run(self) -> Report:
@@ -140,6 +178,7 @@ class _Verification:
         for first in range(0, self._end, _WINDOW):
             self._compare(first, min(first + _WINDOW, self._end), _STEP, self.report)
         self._narrow()
+        self._count_expired()
         self._compare_patterns()
         self._note_the_rest()
         return self.report
@@ -155,7 +194,8 @@ class _Verification:
         report.start_offset = max(report.start_offset, log.start_offset)
         problems = [*([f"the log is damaged: {log.problem}"] if log.problem else []), *(f"store: {each}" for each in store.problems)]
         report.problems += [problem for problem in problems if problem not in report.problems]
-        report.differences += _differences(log.ranges, store.ranges, log.start_offset, self._set_aside)
+        self._expired.learn(store.expired)
+        report.differences += _differences(log.ranges, store.ranges, log.start_offset, self._set_aside, self._expired)
 
     def _narrow(self) -> None:
         """Looks at runs that differ offset by offset."""
@@ -165,6 +205,12 @@ class _Verification:
             self._compare(run.first_offset, run.end_offset, 1, self.report)
         found = sorted(self.report.differences, key=lambda each: each.first_offset)
         self.report.differences = list(_joined(found)) + different[_NARROWED:]
+
+    def _count_expired(self) -> None:
+        self.report.expired_count = found = self._expired.found
+        if found > self._expired.removed:
+            problem = f"retention removed {self._expired.removed:,} records of the store, and {found:,} are missing where it did"
+            self.report.problems.append(f"{problem}; the others are lost")
 
     def _compare_patterns(self) -> None:
         """Every pattern that a record has must be registered, and every registered one indexed."""
@@ -226,6 +272,8 @@ class _Verification:
             self.report.notes.append(
                 f"offsets below {below} are no longer in the log: there, store and index were compared with each other"
             )
+        if self.report.expired_count:
+            self.report.notes.append(f"{self.report.expired_count:,} records were removed from the store by retention")
         self.report.set_aside_count = self._set_aside.count
         if self._set_aside.count:
             self.report.notes.append(
@@ -238,7 +286,7 @@ class _Verification:
 
 
 def _differences(
-    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: _SetAside
+    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: _SetAside, expired: _Expired
 ) -> Iterator[Difference]:
     """The runs that differ. Where the log has deleted its part, offsets without gaps and repeats are what can be checked."""
     for logged, stored in zip(log, store, strict=True):
@@ -246,8 +294,12 @@ def _differences(
         in_log = first >= start_offset
         aside = set_aside.between(first, end)
         expected = (logged.record_count if in_log else end - first) - aside
-        unsure = in_log and aside > 0 and expected > 0
-        if unsure or stored.record_count != expected or (in_log and not aside and logged.digest != stored.digest):
+        missing = expected - stored.record_count
+        removed = 0 < missing <= expired.between(first, end)
+        unsure = in_log and expected > 0 and (aside > 0 or (removed and stored.record_count > 0))
+        if removed and not unsure:
+            expired.found += missing
+        elif unsure or stored.record_count != expected or (in_log and not aside and logged.digest != stored.digest):
             yield Difference(first, end, expected, stored.record_count, in_log, unsure)
 
 
@@ -279,8 +331,10 @@ def _as_json(report: Report) -> dict[str, object]:
 
 def _show(report: Report) -> None:
     answer(f"log {report.log_id}: offsets 0 to {report.end_offset} and {report.pattern_count:,} patterns compared")
-    for line in (*map(str, report.differences), *report.problems):
+    for line in (*map(str, report.differences[:_SHOWN_DIFFERENCES]), *report.problems):
         answer(f"  DIFFERS  {escape(line)}")
+    if len(report.differences) > _SHOWN_DIFFERENCES:
+        answer(f"  DIFFERS  {len(report.differences) - _SHOWN_DIFFERENCES:,} more runs of offsets; --json has them all")
     for line in report.notes:
         answer(f"  note     {escape(line)}")
     answer("log, store and index agree" if report.good else "log, store and index differ")

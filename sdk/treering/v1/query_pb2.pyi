@@ -1847,6 +1847,7 @@ class DigestStoreResponse(_message.Message):
     RANGES_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
     PROBLEMS_FIELD_NUMBER: _builtins.int
+    EXPIRED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.RangeDigest]:
         """The runs, in order, `step` offsets each; the last one may be shorter."""
@@ -1859,20 +1860,55 @@ class DigestStoreResponse(_message.Message):
     def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Files that could not be read, for people: their records are missing in the runs. Empty when everything could be read."""
 
+    @_builtins.property
+    def expired(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExpiredRange]:
+        """What retention has removed, wherever it reaches into the asked offsets: whole ranges, also beyond them."""
+
     def __init__(
         self,
         *,
         ranges: _abc.Iterable[_log_pb2.RangeDigest] | None = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         problems: _abc.Iterable[_builtins.str] | None = ...,
+        expired: _abc.Iterable[Global___ExpiredRange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["problems", b"problems", "ranges", b"ranges", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expired", b"expired", "problems", b"problems", "ranges", b"ranges", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DigestStoreResponse: _TypeAlias = DigestStoreResponse  # noqa: Y015
+
+@_typing.final
+class ExpiredRange(_message.Message):
+    """Some records of a run of offsets that retention removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    first_offset: _builtins.int
+    """The first offset that one of them may have had."""
+    end_offset_exclusive: _builtins.int
+    """One past the last."""
+    record_count: _builtins.int
+    """How many they were; the most that they can have been where a segment held records of several logs."""
+    def __init__(
+        self,
+        *,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "record_count", b"record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpiredRange: _TypeAlias = ExpiredRange  # noqa: Y015
 
 @_typing.final
 class VerifyStoreRequest(_message.Message):

@@ -59,7 +59,13 @@ class Plan:
             RangeDigest(first_offset=start, end_offset_exclusive=min(start + self.step, self.end_offset), record_count=count, digest=digest)
             for start, count, digest in zip(starts, counts.tolist(), digests.tolist(), strict=True)
         ]
-        return pb.DigestStoreResponse(ranges=runs, seen=snapshot.seen, problems=problems)
+        return pb.DigestStoreResponse(ranges=runs, seen=snapshot.seen, problems=problems, expired=self._expired(snapshot))
+
+    def _expired(self, snapshot: Snapshot) -> Iterator[pb.ExpiredRange]:
+        """What retention removed, where it reaches into what was asked for."""
+        for part in snapshot.view.expired:
+            if part.log_id == self.log_id and part.first_offset < self.end_offset and part.end_offset > self.first_offset:
+                yield pb.ExpiredRange(first_offset=part.first_offset, end_offset_exclusive=part.end_offset, record_count=part.row_count)
 
     def _add(self, snapshot: Snapshot, part: Slice, counts: npt.NDArray[np.uint64], digests: npt.NDArray[np.uint64]) -> None:
         """Adds what one part holds; unsigned integers wrap, which is the modulus."""

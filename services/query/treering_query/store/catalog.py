@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from treering_query.store.hot import COUNTS_SCHEMA
-from treering_query.store.view import PATTERNS_SCHEMA, LogRange, Segment
+from treering_query.store.view import PATTERNS_SCHEMA, Expired, LogRange, Segment
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Change, Quarantined, Selection
@@ -38,6 +38,7 @@ alter table patterns add column if not exists first_offset ubigint;
 create table if not exists progress (log_id ubigint, releasable_end ubigint);
 create table if not exists quarantine (log_id ubigint, first_offset ubigint, record_count bigint, reason varchar, payload blob);
 alter table quarantine add column if not exists arrival_time ubigint default 0;
+create table if not exists expired (log_id ubigint, first_offset ubigint, end_offset ubigint, row_count bigint);
 """
 
 _SEGMENTS = """
@@ -137,6 +138,10 @@ class Catalog:
         }
         return [Quarantined(*row) for row in self.connection.execute(_QUARANTINED, parameters).fetchall()]
 
+    def expired(self) -> tuple[Expired, ...]:
+        """What retention has removed, in the order of the offsets."""
+        return tuple(Expired(*row) for row in self.connection.execute("select * from expired order by all").fetchall())
+
     def totals(self) -> pa.Table:
         """Statistics of all segments together."""
         return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
@@ -159,8 +164,8 @@ class Catalog:
         """The seal: everything about one segment in one transaction, then a checkpoint. Atomic: an error leaves nothing behind."""
         self._transaction(segment, statistics, patterns, ends, quarantine)
 
-    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table) -> None:
-        """Some segments become one, or none, in one transaction, then a checkpoint."""
+    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table, expired: Sequence[Expired] = ()) -> None:
+        """Some segments become one, or none, without what is `expired`, in one transaction, then a checkpoint."""
 
         def change() -> None:
             for table in ("segments", "segment_ranges", "statistics"):
@@ -168,6 +173,9 @@ class Catalog:
             if segment is not None:
                 self._insert_segment(segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
+            for part in expired:
+                row = [part.log_id, part.first_offset, part.end_offset, part.row_count]
+                self.connection.execute("insert into expired values (?::ubigint, ?::ubigint, ?::ubigint, ?)", row)
 
         self.atomically(change)
 

@@ -114,7 +114,8 @@ class Store:
             aside = self._set_aside[log_id]
             await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
         patterns = (listed(sealed.patterns, templates),)
-        self._view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=patterns, templates=templates, seen=seen)
+        view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=patterns, templates=templates, seen=seen)
+        self._view = replace(view, expired=self._sealer.expired)
         self._intake = Intake(self._directory / "reading", sealed.ends)
         self._tasks = [asyncio.create_task(self._keep_sealing()), asyncio.create_task(self.templates.run())]
         self.templates.wake()
@@ -345,7 +346,8 @@ class Store:
                 return
             gone = {each.segment_id for each in change.segments}
             kept = tuple(each for each in self._view.segments if each.segment_id not in gone)
-            self._view = replace(self._view, segments=(*kept, *((segment,) if segment else ())), sealed_counts=counts)
+            segments = (*kept, *((segment,) if segment else ()))
+            self._view = replace(self._view, segments=segments, sealed_counts=counts, expired=self._sealer.expired)
             self._rewritten += change.segments
         rows = sum(each.row_count for each in change.segments)
         _LOG.info("segments rewritten", segments=len(gone), rows=rows, rows_kept=segment.row_count if segment else 0)

@@ -46,6 +46,13 @@ class LogRange:
 
 
 @dataclass(frozen=True)
+class Expired(LogRange):
+    """Some of a run of offsets that retention removed."""
+
+    row_count: int
+
+
+@dataclass(frozen=True)
 class Segment:
     """One sealed Parquet file and what is known of it without reading it. Times are nanoseconds since 1970."""
 
@@ -97,6 +104,8 @@ class View:
     """What the last pass over the patterns joined; by now there may be more patterns."""
     seen: tuple[tuple[int, int], ...] = ()
     """(log_id, visible end) of each log."""
+    expired: tuple[Expired, ...] = ()
+    """What retention has removed since the store was made: a check can tell it from what was lost."""
     idle: "deque[Session]" = field(default_factory=deque, init=False, repr=False, compare=False)
     """Sessions that have this view's relations and wait for the next question; they go with the view."""
 
