@@ -111,7 +111,7 @@ def _show_stacked(rows: Any) -> None:
 
 
 def _show(rows: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> None:
-    from treering.cli.chart import bar  # noqa: PLC0415 - start-up
+    from treering.cli.chart import Bar  # noqa: PLC0415 - start-up
 
     if not rows:
         note("nothing is selected")
@@ -123,7 +123,7 @@ def _show(rows: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -
     for row, values in zip(rows, numbers, strict=True):
         groups = [(group.text or _group(name, group)) or "" for name, group in zip(fields, row.groups, strict=True)]
         start = [rfc3339(row.bucket_start_unix_nano)] if bucketed else []
-        lines.append([*start, *groups, *(_text(value) for value in values), bar(values[0], largest)])
+        lines.append([*start, *groups, *(_text(value) for value in values), Bar(values[0], largest)])
     first = len(fields) + bucketed
     answer_table(columns, lines, right=range(first, first + len(metrics)))
 

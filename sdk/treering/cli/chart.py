@@ -1,6 +1,7 @@
 """Bars and lines of block characters."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 WIDTH = 40
 """The longest bar, in characters."""
@@ -14,6 +15,18 @@ def bar(value: float | None, largest: float, width: int = WIDTH) -> str:
         return ""
     eighths = max(1, round(width * 8 * abs(value) / largest))
     return "█" * (eighths // 8) + _EIGHTHS[eighths % 8]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar that is as long as there is room for."""
+
+    value: float | None
+    largest: float
+
+    def draw(self, width: int) -> str:
+        """See `bar`."""
+        return bar(self.value, self.largest, width)
 
 
 _HEIGHTS = "▁▂▃▄▅▆▇█"

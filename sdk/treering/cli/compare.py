@@ -167,7 +167,7 @@ def _show(found: Any) -> None:
         services = ", ".join(each.pattern.services) or each.pattern.service
         change, count, before = _CHANGES[each.change], f"{each.pattern.count:,}", f"{each.baseline_count:,}"
         rows.append([change, count, before, _percent(share), _percent(other), _bars(share, other), services, each.pattern.text])
-    answer_table(["change", "records", "before", "share", "before", "", "service", "pattern"], rows, right=[1, 2, 3, 4])
+    answer_table(["change", "records", "before", "share", "before", "", "service", "pattern"], rows, right=[1, 2, 3, 4], optional=[5])
     if found.difference_count > len(found.differences):
         note(f"treering: the {len(found.differences):,} most telling of {found.difference_count:,}; more with --limit")
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 from treering.cli.escaping import escape, to_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+    from treering.cli.layout import Cell, Layout
 
 _NANOS = 1_000_000_000
 
@@ -42,24 +45,63 @@ def note(text: str) -> None:
     sys.stderr.flush()
 
 
-def answer_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> None:
-    """Writes a table; cells are escaped here. Piped output is as wide as it needs to be."""
+def answer_table(
+    columns: Sequence[str], rows: Iterable[Sequence["Cell"]], *, right: Iterable[int] = (), optional: Sequence[int] = ()
+) -> None:
+    """Writes a table; cells are escaped here. Piped output is as wide as it needs to be.
+
+    On a terminal it fits the width: see `layout`. Where that cannot be, the cells of a row stand below each other.
+
+    Args:
+        columns: Their names.
+        rows: Their cells.
+        right: Columns that are aligned to the right.
+        optional: Columns that may be left out for want of room, in this order.
+    """
     from rich.console import Console  # noqa: PLC0415 - start-up
-    from rich.text import Text  # noqa: PLC0415
 
-    table = _table(columns, set(right))
-    for row in rows:
-        table.add_row(*(Text(escape(cell)) for cell in row))
+    from treering.cli.chart import Bar  # noqa: PLC0415
+    from treering.cli.layout import fitted, natural  # noqa: PLC0415
+
+    names = [escape(name) for name in columns]
+    lines = [[cell if isinstance(cell, Bar) else escape(cell) for cell in row] for row in rows]
     console = Console(soft_wrap=False, width=None if sys.stdout.isatty() else 100_000, highlight=False)
-    console.print(table, crop=False)
+    layout = fitted(names, lines, console.width, optional) if sys.stdout.isatty() and lines else natural(names, lines)
+    if layout is None:
+        _answer_blocks(console, names, lines)
+        return
+    console.print(_table(names, lines, layout, set(right)), crop=False)
+    left_out = [name for index, name in enumerate(names) if name and index not in layout.widths]
+    if left_out:
+        note(f"treering: for want of room without: {', '.join(left_out)}; --json has everything")
 
 
-def _table(columns: Sequence[str], right: set[int]) -> "Table":
+def _table(names: Sequence[str], lines: Iterable[Sequence["Cell"]], layout: "Layout", right: set[int]) -> "Table":
     from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - start-up
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for index, name in enumerate(columns):
-        table.add_column(Text(escape(name)), justify="right" if index in right else "left", overflow="fold")
+    for index, width in layout.widths.items():
+        table.add_column(Text(names[index]), justify="right" if index in right else "left", overflow="fold", width=width)
+    for line in lines:
+        cells = ((line[index], width) for index, width in layout.widths.items())
+        table.add_row(*(Text(cell if isinstance(cell, str) else cell.draw(width)) for cell, width in cells))
     return table
+
+
+def _answer_blocks(console: "Console", names: Sequence[str], lines: Iterable[Sequence["Cell"]]) -> None:
+    """A line for each cell, its name before it; a rule between two rows."""
+    from rich.cells import cell_len  # noqa: PLC0415 - start-up
+    from rich.text import Text  # noqa: PLC0415
+
+    label = min(max(map(cell_len, names)), console.width // 2)
+    for number, line in enumerate(lines):
+        if number:
+            console.print("─" * label)
+        for name, cell in zip(names, line, strict=True):
+            if name and isinstance(cell, str):
+                parts = Text(cell).wrap(console, max(console.width - label - 2, 10), overflow="fold") or [Text()]
+                for place, part in enumerate(parts):
+                    part.rstrip()
+                    console.print(Text.assemble(((name if not place else "").ljust(label + 2), "bold"), part), soft_wrap=True)

@@ -69,7 +69,7 @@ def show_patterns(found: list[Any], unit: str) -> None:
         ]
         for each in found
     )
-    answer_table(["records", "over time", "first", "last", "service", unit, "id"], rows, right=[0])
+    answer_table(["records", "over time", "first", "last", "service", unit, "id"], rows, right=[0], optional=[2, 3, 1])
 
 
 def pattern_json(pattern: Any) -> dict[str, Any]:
