@@ -188,6 +188,13 @@ def test_aggregate_groups_by_every_by(run, services):
     assert [each.WhichOneof("ref") for each in services.requests[-1].group_by] == ["field", "attribute", "about", "about"]
 
 
+@pytest.mark.parametrize("by", ["service", "severity"])
+def test_buckets_of_a_time_zone_are_shown_in_it(run, by):
+    command = ("aggregate", "--by", by, "--bucket", "1h", "--time-zone")
+    assert "1970-01-01T01:00:00+01:00" in run(*command, "Europe/Warsaw").stdout
+    assert "+" not in run(*command, "nowhere").stdout
+
+
 def test_tail_patterns_context_status_in_json(run, services):
     assert json.loads(run("tail", "--no-follow", "--json", "-n", "5").stdout)["offset"] == 7
     assert json.loads(run("patterns", "--json").stdout)[0]["count_by_severity"] == {"ERROR": 3}

@@ -1,6 +1,7 @@
 """`treering aggregate`: counts and other numbers, by group and over time."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -50,9 +51,9 @@ def aggregate(
     if json:
         answer_json([_row_json(row, fields, metrics, bucketed=bool(bucket_s)) for row in found.rows])
     elif bucket_s and fields == ["severity"] and metrics in _STACKED and found.rows:
-        _show_stacked(found.rows)
+        _show_stacked(found.rows, _times_in(time_zone))
     else:
-        _show(found.rows, fields, metrics, bucketed=bool(bucket_s))
+        _show(found.rows, fields, metrics, _times_in(time_zone) if bucket_s else None)
     if found.degraded_because:
         note(f"treering: {found.degraded_because}")
     if found.truncated:
@@ -101,30 +102,45 @@ def _number(value: Any) -> float | int | None:
     return int(number) if number.is_integer() and abs(number) < 2**53 else number
 
 
-def _show_stacked(rows: Any) -> None:
+def _times_in(zone: str) -> Callable[[int], str]:
+    """How people read the start of a bucket: in the zone that buckets are cut in, if this machine knows it."""
+    import datetime as dt  # noqa: PLC0415 - start-up
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
+
+    try:
+        known = ZoneInfo(zone) if zone else None
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        known = None
+    if known is None:
+        return rfc3339
+    start = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    return lambda nanos: (start + dt.timedelta(microseconds=nanos // 1_000)).astimezone(known).isoformat()
+
+
+def _show_stacked(rows: Any, time: Callable[[int], str]) -> None:
     from treering.cli import histogram  # noqa: PLC0415 - start-up
 
     buckets: dict[int, dict[int, float]] = {}
     for row in rows:
         buckets.setdefault(row.bucket_start_unix_nano, {})[int(row.groups[0].value)] = row.values[0].value
-    histogram.show(buckets)
+    histogram.show(buckets, time)
 
 
-def _show(rows: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> None:
+def _show(rows: Any, fields: list[str], metrics: list[str], time: Callable[[int], str] | None) -> None:
     from treering.cli.chart import Bar  # noqa: PLC0415 - start-up
 
     if not rows:
         note("nothing is selected")
         return
-    columns = [*(["time"] if bucketed else []), *fields, *metrics, ""]
+    columns = [*(["time"] if time else []), *fields, *metrics, ""]
     numbers = [[_number(value) for value in row.values] for row in rows]
     largest = max((abs(each[0]) for each in numbers if each[0] is not None), default=0)
     lines = []
     for row, values in zip(rows, numbers, strict=True):
         groups = [(group.text or _group(name, group)) or "" for name, group in zip(fields, row.groups, strict=True)]
-        start = [rfc3339(row.bucket_start_unix_nano)] if bucketed else []
+        start = [time(row.bucket_start_unix_nano)] if time else []
         lines.append([*start, *groups, *(_text(value) for value in values), Bar(values[0], largest)])
-    first = len(fields) + bucketed
+    first = len(fields) + bool(time)
     answer_table(columns, lines, right=range(first, first + len(metrics)))
 
 

@@ -1,7 +1,7 @@
 """A histogram over time, stacked by severity: one line a bucket, the worst at the left, told apart by characters besides colour."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from treering.cli.chart import WIDTH
@@ -60,14 +60,14 @@ def cells(totals: Sequence[float], largest: float, width: int) -> tuple[int, ...
     return tuple(found)
 
 
-def show(buckets: Mapping[int, Mapping[int, float]]) -> None:
+def show(buckets: Mapping[int, Mapping[int, float]], time: Callable[[int], str] = rfc3339) -> None:
     """Writes the histogram; `buckets` has the counts by severity number of each bucket's start, nanoseconds since 1970, in order."""
     from rich.console import Console  # noqa: PLC0415 - start-up
     from rich.text import Text  # noqa: PLC0415
 
     totals = {start: by_band(counts) for start, counts in buckets.items()}
     largest = max(map(sum, totals.values()), default=0.0)
-    labels = {start: f"{rfc3339(start)}  {_number(sum(bands)):>{len(_number(largest))}}  " for start, bands in totals.items()}
+    labels = {start: f"{time(start)}  {_number(sum(bands)):>{len(_number(largest))}}  " for start, bands in totals.items()}
     console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 100_000)
     room = console.width - max(map(len, labels.values()), default=0) if sys.stdout.isatty() else WIDTH
     for start, bands in totals.items():

@@ -36,7 +36,9 @@ def check(length: int, zone: str) -> ZoneInfo:
     try:
         return ZoneInfo(zone or "UTC")
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise invalid_field("time_zone", "no IANA time zone; write for example Europe/Warsaw, or leave it empty for UTC") from None
+        raise invalid_field(
+            "time_zone", f"{zone!r} is no IANA time zone; write for example Europe/Warsaw, or leave it empty for UTC"
+        ) from None
 
 
 def cover(first: int, last: int, length: int, zone: ZoneInfo) -> Buckets:
