@@ -9,6 +9,7 @@ from treering_query.settings import QuerySettings
 from treering_query.store.keeper import Keeper
 from treering_query.store.upkeep import Policy, changes
 from treering_query.store.view import Segment
+from treering_runtime.errors import StartError
 from treering_runtime.settings import load
 
 SECOND = 10**9
@@ -220,3 +221,13 @@ async def test_keeper_goes_on_after_a_failure(open_store, filled):
 def test_settings_make_the_policy(monkeypatch):
     monkeypatch.setenv("TREERING_QUERY_RETENTION_SERVICE_AGE_S", '{"checkout": 60}')
     assert load(QuerySettings).retention_service_age_s == {"checkout": 60.0}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [('{"checkout": -1}', "_S[checkout]: Input should be greater"), ("soon", "_S: is not the JSON"), ("[1]", "_S: ")]
+)
+def test_ages_that_are_none_are_refused_as_they_would_remove_everything(monkeypatch, value, words):
+    monkeypatch.setenv("TREERING_QUERY_RETENTION_SERVICE_AGE_S", value)
+    with pytest.raises(StartError) as refused:
+        load(QuerySettings)
+    assert f"TREERING_QUERY_RETENTION_SERVICE_AGE{words}" in str(refused.value)

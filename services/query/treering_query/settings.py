@@ -1,7 +1,7 @@
 """What the query service can be told."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
@@ -41,7 +41,7 @@ class QuerySettings(ServiceSettings):
     retention_age_s: float = Field(0.0, ge=0)
     """How long records are kept from their arrival, seconds; whole segments go once their newest record is older. 0 keeps them for ever."""
 
-    retention_service_age_s: dict[str, float] = Field({})
+    retention_service_age_s: dict[str, Annotated[float, Field(ge=0)]] = Field({})
     """The same for single services, as JSON: {"checkout": 604800, "debug-proxy": 86400}. A segment is rewritten without their records."""
 
     retention_max_bytes: int = Field(0, ge=0)

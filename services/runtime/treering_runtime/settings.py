@@ -1,6 +1,7 @@
 """Settings of a service: from the environment and one TOML file, frozen, every field documented where it is defined."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -70,6 +71,8 @@ class ServiceSettings(BaseSettings):
 
 
 _S = TypeVar("_S", bound=ServiceSettings)
+_NO_JSON = re.compile(r'error parsing value for field "(\w+)"')
+"""What the library says of a variable whose text is no JSON; it gives no place."""
 
 
 def load(cls: type[_S]) -> _S:
@@ -95,6 +98,14 @@ def _refuse_unknown_variables(cls: type[ServiceSettings]) -> None:
 
 
 def _explain(cls: type[ServiceSettings], error: ValidationError) -> str:
-    prefix = cls.model_config.get("env_prefix", "")
-    problems = (f"{prefix}{'_'.join(map(str, item['loc']))}".upper() + f": {item['msg']}" for item in error.errors())
-    return "settings: " + "; ".join(problems)
+    prefix = str(cls.model_config.get("env_prefix", ""))
+    return "settings: " + "; ".join(_problem(prefix, item["loc"], item["msg"]) for item in error.errors())
+
+
+def _problem(prefix: str, place: tuple[int | str, ...], message: str) -> str:
+    """Names the variable, and the place in its value where there is one."""
+    unread = _NO_JSON.search(message)
+    if not place and unread:
+        return f"{prefix}{unread[1]}".upper() + ": is not the JSON that is wanted; docs/settings.md has an example"
+    name, *inside = map(str, place or ("",))
+    return f"{prefix}{name}".upper() + "".join(f"[{each}]" for each in inside) + f": {message}"
