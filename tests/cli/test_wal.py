@@ -61,6 +61,15 @@ def test_damage_is_named_in_words_and_as_json_and_ends_with_1(log_directory):
     assert report["end_offset"] == 12
 
 
+def test_a_missing_segment_is_named_with_the_log_that_it_is_missing_in(log_directory):
+    log_id = json.loads(run("verify", log_directory, "--json").stdout)["log_id"]
+    sorted(log_directory.glob("*.wal"))[1].unlink()
+    found = run("verify", log_directory)
+    assert found.exit_code == 1
+    assert f"log {log_id} " in found.stdout
+    assert "segment 2 of 1 to " in found.stdout
+
+
 def test_a_torn_tail_is_no_damage(log_directory):
     with max(log_directory.glob("*.wal")).open("ab") as file:
         file.write(b"TRFR, interrupted")

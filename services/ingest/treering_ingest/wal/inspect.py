@@ -162,6 +162,7 @@ def _frames(files: FileSystem, name: SegmentName) -> Iterator[Frame]:
 
 def _layout(files: FileSystem, problems: list[Problem]) -> tuple[Manifest | None, list[SegmentName]]:
     """The manifest and the segments that it speaks of."""
+    manifest: Manifest | None = None
     names: list[SegmentName] = []
     try:
         manifest, names = _same_moment(files)
@@ -171,7 +172,7 @@ def _layout(files: FileSystem, problems: list[Problem]) -> tuple[Manifest | None
         return manifest, check_complete(names, manifest)
     except CorruptLogError as error:
         problems.append(_damage(error))
-        return None, names or segment_names(files)
+        return manifest, names or segment_names(files)
 
 
 def _same_moment(files: FileSystem) -> tuple[Manifest | None, list[SegmentName]]:
