@@ -70,7 +70,7 @@ class Plan:
             raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "position"})
         start, end = max(0, place - self.before), min(place + self.after + 1, near.num_rows)
         found = _Found(log_id)
-        found.add(part, near.slice(start, end - start))
+        found.add(part, near.drop_columns(["service"]).slice(start, end - start))
         found.add_neighbours(snapshot, first, service, self.before - (place - start), backwards=True)
         found.add_neighbours(snapshot, last, service, self.after - (end - 1 - place), backwards=False)
         return found
@@ -80,7 +80,7 @@ def _near(snapshot: Snapshot, part: Slice, log_id: int, first: int, last: int) -
     """The places of a part from offset `first` to `last`, in order."""
     within = 'log_id = $log::ubigint and "offset" between $first::ubigint and $last::ubigint'
     values = {"log": log_id, "first": first, "last": last}
-    return part.query(snapshot, f'select {PLACE} from {part.records} where {within} order by "offset"', values)
+    return part.query(snapshot, f'select {PLACE}, service from {part.records} where {within} order by "offset"', values)
 
 
 def _service_at(near: pa.Table, offset: int) -> str | None:

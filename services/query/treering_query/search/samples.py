@@ -42,12 +42,12 @@ _NOTHING_ELSE = _ANY.within(Predicate())
 _FEW_ROWS = 10_000
 """Up to so many records in memory are sorted at once: Arrow has found them before a statement is planned."""
 
-_PLACES = pa.schema([LOGS_SCHEMA.field(name) for name in ("time", "log_id", "offset", "service", "pattern_id")])
+_PLACES = pa.schema([LOGS_SCHEMA.field(name) for name in ("time", "log_id", "offset", "pattern_id")])
 
 _LOCATE = """
 select chosen.* from (
     select unnest(max(
-        {{'time': time, 'log_id': log_id, 'offset': "offset", 'service': service, 'pattern_id': pattern_id}}, {count}
+        {{'time': time, 'log_id': log_id, 'offset': "offset", 'pattern_id': pattern_id}}, {count}
     )) as chosen
     from {records} where pattern_id in (select unnest($ids::ubigint[])) and {condition} group by pattern_id
 )
