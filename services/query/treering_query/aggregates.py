@@ -204,24 +204,24 @@ class _Run:
         self._plan = plan
         self._snapshot = snapshot
         columns = plan.columns | plan.predicate.columns
-        self._from_statistics = not plan.bucket_nanos and columns <= _IN_STATISTICS
-        self._relation = _STATISTICS if self._from_statistics else _WITH_TEMPLATES if "template_id" in columns else "logs"
-        self._count = "coalesce(sum(count), 0)::bigint" if self._from_statistics else "count(*)"
+        self._records = _WITH_TEMPLATES if "template_id" in columns else "logs"
+        # Statistics may answer for all of the time together: the range, the groups. Only what is in each bucket needs the records.
+        self._from_statistics = columns <= _IN_STATISTICS
+        self._whole = _STATISTICS if self._from_statistics else self._records
+        self._count_of_whole = "coalesce(sum(count), 0)::bigint" if self._from_statistics else "count(*)"
 
     def plain(self) -> tuple[pa.Table, bool]:
         plan = self._plan
         extra: dict[str, object] = {}
         metrics = []
-        for function, metric in zip(plan.functions, self._metrics(), strict=True):
+        for function, metric in zip(plan.functions, self._metrics(self._count_of_whole), strict=True):
             if function == pb.AGGREGATE_FUNCTION_RATE:
                 extra["seconds"] = extra.get("seconds", self._seconds())
                 metrics.append(f"{metric} / nullif($seconds::double, 0)")
             else:
                 metrics.append(metric)
         order = self._order()
-        sql = (
-            f"select {self._columns(metrics)} from {self._relation} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
-        )
+        sql = f"select {self._columns(metrics)} from {self._whole} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
         table = self._query(sql, extra | {"rows": plan.limit + 1})
         return table.slice(0, plan.limit), table.num_rows > plan.limit
 
@@ -252,11 +252,11 @@ class _Run:
         plan = self._plan
         if not plan.keys:
             return pa.table({"one": [True]}), False
-        first = self._metrics()[0]
+        first = self._metrics(self._count_of_whole)[0]
         keys = ", ".join(f"{key} as k{index}" for index, key in enumerate(plan.keys))
         order = self._order()
         used = self._parameters_in(keys + first)
-        sql = f"select {keys}, {first} as m0 from {self._relation} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
+        sql = f"select {keys}, {first} as m0 from {self._whole} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
         table = self._query(sql, {"rows": plan.limit + 1}, used)
         return table.slice(0, plan.limit).drop_columns(["m0"]), table.num_rows > plan.limit
 
@@ -265,7 +265,7 @@ class _Run:
         plan = self._plan
         names = [f"k{index}" for index in range(len(plan.keys))]
         keys = "".join(f", {key} as {name}" for key, name in zip(plan.keys, names, strict=True))
-        metrics = ", ".join(f"{metric} as m{index}" for index, metric in enumerate(self._metrics()))
+        metrics = ", ".join(f"{metric} as m{index}" for index, metric in enumerate(self._metrics("count(*)")))
         same = " and ".join(["c.bucket_start = b.bucket_start", *(f"c.{name} is not distinct from g.{name}" for name in names)])
         group = ", ".join(["bucket_start", *plan.keys])
         values = ", ".join(_filled_metric(index, function) for index, function in enumerate(plan.functions))
@@ -273,15 +273,15 @@ class _Run:
         order = self._order(bucket="b.bucket_start", group="g.")
         return f"""
             with counted as (
-                select bucket_start{keys}, {metrics} from {_placed(cover, self._relation)} where {plan.predicate.sql} group by {group}
+                select bucket_start{keys}, {metrics} from {_placed(cover, self._records)} where {plan.predicate.sql} group by {group}
             )
             select b.bucket_start{chosen}, {values}
             from _buckets b cross join _groups g left join counted c on {same}
             order by {order}
         """
 
-    def _metrics(self) -> list[str]:
-        return [metric.format(count=self._count) if metric == "{count}" else metric for metric in self._plan.metrics]
+    def _metrics(self, count: str) -> list[str]:
+        return [metric.format(count=count) if metric == "{count}" else metric for metric in self._plan.metrics]
 
     def _columns(self, metrics: Sequence[str]) -> str:
         keys = [f"{key} as k{index}" for index, key in enumerate(self._plan.keys)]
@@ -305,7 +305,7 @@ class _Run:
     def _range(self) -> tuple[int | None, int | None]:
         bounds = "min(first_time), max(last_time)" if self._from_statistics else "min(time), max(time)"
         first, last = bounds.split(", ")
-        sql = f"select epoch_ns({first}), epoch_ns({last}) from {self._relation} where {self._plan.predicate.sql}"
+        sql = f"select epoch_ns({first}), epoch_ns({last}) from {self._whole} where {self._plan.predicate.sql}"
         table = self._query(sql, {}, {})
         return table.column(0)[0].as_py(), table.column(1)[0].as_py()
 
