@@ -31,7 +31,10 @@ def counts_sql(predicate: Predicate) -> str:
 
 def selected_counts(snapshot: Snapshot, predicate: Predicate) -> dict[int, int]:
     """Records by pattern; patterns without any are left out."""
-    sql = f"select pattern_id, sum(count)::bigint as n from ({counts_sql(predicate)}) group by pattern_id"
+    if predicate.columns <= _IN_STATISTICS:
+        sql = f"select pattern_id, sum(count)::bigint as n from ({counts_sql(predicate)}) group by pattern_id"
+    else:
+        sql = f"select pattern_id, count(*) as n from logs where {predicate.sql} group by pattern_id"
     return _as_dict(snapshot.query(sql, predicate.parameters, within=predicate))
 
 
