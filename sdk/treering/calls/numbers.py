@@ -34,8 +34,8 @@ def aggregate_logs(
     """Counts and other numbers, grouped and bucketed.
 
     Args:
-        by: What to group by, at most 8: service, environment, severity, pattern, message, trace_id, or an attribute's key.
-            None is one group.
+        by: What to group by, at most 8: service, environment, severity, pattern, template, message, trace_id, about:TEXT, or an
+            attribute's key. Nothing is one group.
         metric: What to compute, at most 16: count, rate, distinct:FIELD, min:ATTR, max:ATTR, avg:ATTR, sum:ATTR, p95:ATTR.
         filter: Which records, see `log_filter`.
         bucket_s: Length of a time bucket in seconds, at least 0.001; 0 is no buckets.

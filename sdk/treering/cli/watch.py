@@ -3,19 +3,15 @@
 import dataclasses
 import datetime as dt
 import sys
-import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape, to_json
 from treering.cli.output import answer, note, rfc3339
+from treering.cli.resuming import resuming
 from treering.cli.selecting import Selecting, time_of
-
-if TYPE_CHECKING:
-    from treering.client import Client
 
 _RETRY_FOR_S = 3_600.0
 """How long a service that went away is called again, seconds: a watch is left alone for a night."""
@@ -37,35 +33,15 @@ def watch(
     since = time_of(selecting.since or _DEFAULT_SINCE, dt.datetime.now(dt.UTC))
     chosen = dataclasses.replace(selecting, since=None).filter()
     with connection.client() as client:
-        for response in _responses(client, chosen, since):
+        responses = resuming(
+            lambda start: client.watch_patterns(filter=chosen, start=start, since=since), client.endpoints.query, _RETRY_FOR_S
+        )
+        for number, response in enumerate(responses):
+            if not number:
+                note("treering: watching for patterns that were never seen before; Ctrl-C ends it")
             if response.HasField("pattern"):
                 answer(to_json(_as_json(response)) if json else _line(response))
                 sys.stdout.flush()
-
-
-def _responses(client: "Client", chosen: Any, since: int) -> Iterator[Any]:
-    """Answers without end: after a lost connection it goes on where it was."""
-    from treering.errors import TreeringError, UnavailableError  # noqa: PLC0415 - start-up
-    from treering.upload_state import Patience  # noqa: PLC0415
-
-    start: tuple[Any, ...] = ()
-    patience = Patience(_RETRY_FOR_S)
-    answered = False
-    while True:
-        try:
-            for response in client.watch_patterns(filter=chosen, start=start, since=since):
-                if not answered:
-                    note("treering: watching for patterns that were never seen before; Ctrl-C ends it")
-                answered = True
-                patience.succeeded()
-                start = tuple(response.resume_from) or start
-                yield response
-            error: TreeringError = UnavailableError(f"{client.endpoints.query} ended the stream")
-        except UnavailableError as failure:
-            if not answered:
-                raise
-            error = failure
-        time.sleep(patience.delay(error, time.monotonic()))
 
 
 def _as_json(response: Any) -> dict[str, Any]:
