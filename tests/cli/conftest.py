@@ -30,7 +30,8 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
         self.records = []
 
     def GetIngestStatus(self, request, context):
-        return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID)
+        sink = ingest_pb2.SinkStatus(name="query", last_error="refused", next_offset=5)
+        return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID, sinks=[sink])
 
     def StreamLogs(self, request_iterator, context):
         for request in request_iterator:

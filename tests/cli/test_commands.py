@@ -206,6 +206,11 @@ def test_tail_patterns_context_status_in_json(run, services):
     assert status["ingest"]["log_id"] == f"{0xABC:016x}"
 
 
+def test_status_says_that_a_sink_is_gone_and_holds_nothing_for_good(run):
+    expected = "name query, connected no, last error refused, next offset 5, visible end offset 0, releasable end offset 0"
+    assert f"sinks: {expected}\n" in run("status").stdout
+
+
 def test_config_documents_every_setting(run, monkeypatch):
     monkeypatch.setenv("TREERING_QUERY_LOG_LEVEL", "debug")
     tables = json.loads(run("config", "--json").stdout)

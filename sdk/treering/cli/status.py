@@ -76,10 +76,15 @@ def _show_field(key: str, value: Any) -> None:
     label = key.removesuffix("_unix_nano").replace("_", " ")
     if isinstance(value, list | dict):
         for item in [value] if isinstance(value, dict) else value:
-            text = ", ".join(f"{name.replace('_', ' ')} {_text(each)}" for name, each in item.items() if each not in ("", 0))
+            text = ", ".join(f"{name.replace('_', ' ')} {_text(each)}" for name, each in item.items() if _says_something(name, each))
             answer(f"  {label}: {escape(text)}")
     elif value != "":
         answer(f"  {label}: {escape(_text(value))}")
+
+
+def _says_something(name: str, value: Any) -> bool:
+    """No and the offset 0 do; no text, and a count of nothing, do not."""
+    return isinstance(value, bool) or name.endswith("offset") or value not in ("", 0)
 
 
 def _text(value: Any) -> str:
