@@ -12,6 +12,7 @@ from treering_embed.kept import Kept
 from treering_embed.ledgers import Ledger
 from treering_embed.limits import FLUSH_INTERVAL_S
 from treering_embed.vectors import make_vectors
+from treering_runtime.memory import release_freed
 
 _LOG = structlog.get_logger()
 _T = TypeVar("_T")
@@ -73,6 +74,7 @@ class Filler:
         if gone:  # forgotten while it was encoded
             await self._on_index(self._engine.index.delete, gone)
         self._kept.metrics.indexed.inc(len(marked) - len(gone))
+        await self._on_index(release_freed)
         await self._settled(marked)
 
     def start_over(self) -> None:

@@ -1,0 +1,26 @@
+"""What is freed goes back to the operating system."""
+
+import sys
+
+import psutil
+import pytest
+
+from treering_runtime.memory import release_freed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_memory_between_pieces_that_live_on_is_given_back():
+    process = psutil.Process()
+    pieces = [b"x" * 60_000 for _ in range(4_000)]
+    kept = pieces[::50]
+    full = process.memory_info().rss
+    del pieces
+    release_freed()
+    assert process.memory_info().rss < full - 100_000_000
+    assert all(len(piece) == 60_000 for piece in kept)
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_other_systems_are_left_alone(monkeypatch, platform):
+    monkeypatch.setattr("treering_runtime.memory.sys.platform", platform)
+    release_freed()
