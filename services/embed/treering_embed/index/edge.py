@@ -33,6 +33,9 @@ from treering_embed.index import (
 from treering_embed.limits import LATE_DIMENSION, MIN_FREE_BYTES
 
 _SCROLL = 10_000
+_UPSERT = 32
+"""Points of one update: the interpreter's lock is held for 8 ms, and searches get in between."""
+
 _T = TypeVar("_T")
 _EXACT = qe.SearchParams(exact=True)
 
@@ -62,16 +65,10 @@ class EdgeIndex:
     def upsert(self, points: Sequence[PatternPoint]) -> None:
         """Adds or replaces points."""
         check_finite(points)
-        self._check_space()
-        made = [
-            qe.Point(
-                id=point.pattern_id,
-                vector={DENSE: point.dense.tolist(), TOKENS: point.tokens.tolist()},
-                payload={SERVICE: point.service},
-            )
-            for point in points
-        ]
-        self._call(self._shard.update, qe.UpdateOperation.upsert_points(made))
+        for start in range(0, len(points), _UPSERT):
+            self._check_space()
+            made = [_point(point) for point in points[start : start + _UPSERT]]
+            self._call(self._shard.update, qe.UpdateOperation.upsert_points(made))
 
     def flush(self) -> None:
         """Writes everything to the disk."""
@@ -154,6 +151,11 @@ def _create(path: Path, dimension: int) -> Any:
     shard.update(qe.UpdateOperation.create_field_index(SERVICE, qe.KeywordIndexParams()))
     shard.flush()
     return shard
+
+
+def _point(point: PatternPoint) -> Any:
+    vectors: Any = {DENSE: point.dense.tolist(), TOKENS: point.tokens.tolist()}
+    return qe.Point(id=point.pattern_id, vector=vectors, payload={SERVICE: point.service})
 
 
 def _filter(selection: Selection) -> Any:
