@@ -35,7 +35,7 @@ from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverySta
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_embed.encoder import Encoder
 from treering_embed.encoder.prepare import prepare
-from treering_embed.encoder.queue import batches
+from treering_embed.encoder.runs import cut
 from treering_embed.encoder.weights import DEFAULT_MODEL
 from treering_embed.limits import INDEX_BATCH
 from treering_embed.renderings import render
@@ -105,7 +105,7 @@ def bare_patterns_per_s(encoder: Encoder, records: Sequence[LogRecord]) -> float
     began = time.perf_counter()
     for start in range(0, len(texts), 2 * INDEX_BATCH):
         some = list(dict.fromkeys(texts[start : start + 2 * INDEX_BATCH]))
-        for run in batches(some):
+        for run in cut(encoder.lengths(some)):
             encoder.encode([some[index] for index in run])
     return len(records) / (time.perf_counter() - began)
 

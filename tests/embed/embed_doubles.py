@@ -24,7 +24,7 @@ from treering_embed.encoder.prepare import PreparedModel
 from treering_embed.encoder.weights import Weights
 from treering_embed.index import PatternPoint
 from treering_embed.late import PieceFrequencies, derive_basis
-from treering_embed.limits import LATE_DIMENSION
+from treering_embed.limits import LATE_DIMENSION, MAX_WORDPIECES
 from treering_embed.notes import IndexNote
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import StartError
@@ -41,6 +41,9 @@ class WordEncoder:
 
     def __init__(self, dimension: int = 48) -> None:
         self.dimension = dimension
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        return [min(len(text.split()) + 2, MAX_WORDPIECES) for text in texts]
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         pieces = [np.array([xxhash.xxh3_64_intdigest(word.encode()) % WORDS for word in text.lower().split()], np.int64) for text in texts]

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
-from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency, batches
-from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES
+from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
+from treering_embed.encoder.runs import cut, rows_of, width_of
+from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
 from treering_runtime.errors import ServiceError
 
 
@@ -97,10 +98,32 @@ async def test_many_texts_come_back_in_their_order():
     assert [row.tolist() for row in found.pieces] == [row.tolist() for row in wanted.pieces]
 
 
-@given(st.lists(st.text(max_size=600), max_size=80))
-def test_batches_hold_each_text_once_within_bounds(texts):
-    runs = batches(texts)
-    assert sorted(index for run in runs for index in run) == list(range(len(texts)))
-    for run in runs:
+async def test_texts_that_are_measured_or_wait_are_counted_until_their_run_begins(gated):
+    encoder, queue = gated
+    full = asyncio.create_task(queue.encode(["w"] * MAX_WAITING_TEXTS, Urgency.TEXTS))
+    await asyncio.to_thread(encoder.started.acquire)
+    with pytest.raises(ServiceError):
+        await queue.encode(["w"] * (MAX_ENCODE_TEXTS + 1), Urgency.TEXTS)
+    encoder.gate.release(MAX_WAITING_TEXTS)
+    await full
+    await queue.encode(["w"] * MAX_WAITING_TEXTS, Urgency.TEXTS)
+
+
+async def test_texts_that_cannot_be_measured_wait_no_more(gated, monkeypatch):
+    encoder, queue = gated
+    monkeypatch.setattr(encoder, "lengths", lambda texts: [][len(texts)])
+    for _ in range(2):
+        with pytest.raises(IndexError):
+            await queue.encode(["w"] * MAX_WAITING_TEXTS, Urgency.TEXTS)
+
+
+@given(st.lists(st.integers(2, 128), max_size=200))
+def test_runs_hold_each_text_once_within_bounds_and_are_full_but_for_the_last(lengths):
+    runs = cut(lengths)
+    assert sorted(index for run in runs for index in run) == list(range(len(lengths)))
+    for number, run in enumerate(runs):
+        width = width_of(max(lengths[index] for index in run))
+        assert len(run) <= rows_of(width)
         assert len(run) <= MAX_ENCODE_TEXTS
-        assert len(run) == 1 or len(run) * (max(min(len(texts[index]) // 3 + 2, 128) for index in run)) <= MAX_ENCODE_WORDPIECES
+        assert len(run) * width <= MAX_ENCODE_WORDPIECES
+        assert number == len(runs) - 1 or len(run) == rows_of(width)

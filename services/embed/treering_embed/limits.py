@@ -4,10 +4,11 @@ MAX_WORDPIECES = 128
 """Wordpieces that are read of a text, special ones included: more than 64 changed no ranking in measurements, and cost time."""
 
 MAX_ENCODE_TEXTS = 16
-"""Texts in one run of the model: a search that arrives during a run waits for its end, a few 10 ms, and larger runs are no faster."""
+"""Texts in one run of the model: bounds a run of short texts as `MAX_ENCODE_WORDPIECES` bounds one of long texts."""
 
-MAX_ENCODE_WORDPIECES = 2_048
-"""Wordpieces in one run of the model, padding included: bounds a run of long texts as `MAX_ENCODE_TEXTS` bounds one of short texts."""
+MAX_ENCODE_WORDPIECES = 512
+"""Wordpieces in one run of the model, padding included: a search that arrives during a run waits for its end, 35 ms on two cores, and
+larger runs are no faster."""
 
 MAX_WAITING_SEARCHES = 64
 """Searches that wait for the model; beyond it the service is overloaded and says so, before callers time out."""
@@ -52,7 +53,7 @@ MAX_MIN_POSITIONS = 64
 """Positions that a call may wait for: one a log."""
 
 INDEX_BATCH = 256
-"""Patterns that are encoded and upserted together: Edge holds the interpreter's lock for a few ms for as many."""
+"""Patterns that are encoded and upserted together: among as many, texts of one length are found to fill the runs of the model."""
 
 REINDEX_BATCH = 64
 """Patterns that a reindex encodes together: half a second in which the swap, or new patterns of the same model, wait."""

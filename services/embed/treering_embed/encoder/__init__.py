@@ -43,7 +43,10 @@ class Encoder(Protocol):
     """Numbers in a dense vector."""
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Encodes texts in one run; the caller bounds their number and length (see `batches`)."""
+        """Encodes texts in one run; the caller bounds their number and length (see `runs`)."""
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Wordpieces of each text as `encode` reads it, special ones included; costs about a hundredth of `encode`."""
 
 
 def unit(rows: Matrix) -> Matrix:

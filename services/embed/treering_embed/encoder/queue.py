@@ -5,24 +5,19 @@ import heapq
 import itertools
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_embed.encoder import Encoded, Encoder
-from treering_embed.limits import (
-    MAX_ENCODE_TEXTS,
-    MAX_ENCODE_WORDPIECES,
-    MAX_WAITING_SEARCHES,
-    MAX_WAITING_TEXTS,
-    MAX_WORDPIECES,
-    OVERLOAD_RETRY_S,
-)
+from treering_embed.encoder.runs import cut
+from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
 from treering_runtime.errors import ServiceError
 
 
@@ -36,30 +31,15 @@ class Urgency(IntEnum):
 
 _LIMITS = {Urgency.SEARCH: ("max_waiting_searches", MAX_WAITING_SEARCHES), Urgency.TEXTS: ("max_waiting_texts", MAX_WAITING_TEXTS)}
 
-_CHARACTERS_A_WORDPIECE = 3
-
 
 @dataclass(order=True)
 class _Job:
     urgency: Urgency
     number: int
+    work: Callable[[Sequence[str]], Any] = field(compare=False)
     texts: Sequence[str] = field(compare=False)
-    done: "Future[Encoded]" = field(compare=False)
-
-
-def batches(texts: Sequence[str]) -> list[list[int]]:
-    """Cuts texts into runs of the model: by index, similar lengths together, bounded by texts and by wordpieces with padding.
-
-    Wordpieces are estimated from characters: counting them costs as much as a search, and only the bound on a run depends on it.
-    """
-    lengths = [min(len(text) // _CHARACTERS_A_WORDPIECE + 2, MAX_WORDPIECES) for text in texts]
-    runs: list[list[int]] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if runs and len(runs[-1]) < MAX_ENCODE_TEXTS and lengths[index] * (len(runs[-1]) + 1) <= MAX_ENCODE_WORDPIECES:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    return runs
+    encodes: bool = field(compare=False)
+    done: "Future[Any]" = field(compare=False)
 
 
 class EncodeMetrics:
@@ -95,8 +75,8 @@ class EncodeQueue:
             ServiceError: OVERLOADED, when too many others of this urgency wait.
         """
         self._admit(len(texts), urgency)
-        runs = batches(texts)
-        futures = [self._submit([texts[index] for index in run], urgency) for run in runs]
+        runs = await self._cut(texts, urgency)
+        futures = [self._submit(urgency, self.encoder.encode, [texts[index] for index in run], encodes=True) for run in runs]
         try:
             parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
         except BaseException:
@@ -104,6 +84,16 @@ class EncodeQueue:
                 future.cancel()
             raise
         return _in_order(runs, parts, len(texts))
+
+    async def _cut(self, texts: Sequence[str], urgency: Urgency) -> list[list[int]]:
+        """Runs of similar length; to measure a single text would only cost time."""
+        if len(texts) == 1:
+            return [[0]]
+        try:
+            return cut(await asyncio.wrap_future(self._submit(urgency, self.encoder.lengths, texts, encodes=False)))
+        except BaseException:
+            self._count(urgency, -len(texts))
+            raise
 
     def close(self) -> None:
         """Ends the thread after its current run; what waits is cancelled."""
@@ -113,24 +103,30 @@ class EncodeQueue:
         self._thread.join()
         for job in self._jobs:
             job.done.cancel()
-            self._count(job.urgency, -len(job.texts))
+            self._uncount(job)
 
     def _admit(self, count: int, urgency: Urgency) -> None:
+        """Counts texts as waiting until their runs begin."""
         name, limit = _LIMITS.get(urgency, ("", 0))
         if name and self._waiting[urgency] + count > limit:
             message = f"{self._waiting[urgency]} texts wait for the model already; try again in {OVERLOAD_RETRY_S} s"
             raise ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": name}, retry_after_s=OVERLOAD_RETRY_S)
+        self._count(urgency, count)
 
-    def _submit(self, texts: Sequence[str], urgency: Urgency) -> "Future[Encoded]":
-        job = _Job(urgency, next(self._numbers), texts, Future())
+    def _submit(self, urgency: Urgency, work: Callable[[Sequence[str]], Any], texts: Sequence[str], *, encodes: bool) -> "Future[Any]":
+        job = _Job(urgency, next(self._numbers), work, texts, encodes, Future())
         with self._wake:
             heapq.heappush(self._jobs, job)
-            self._count(urgency, len(texts))
             self._wake.notify()
         return job.done
 
+    def _uncount(self, job: _Job) -> None:
+        if job.encodes:
+            self._count(job.urgency, -len(job.texts))
+
     def _count(self, urgency: Urgency, change: int) -> None:
-        self._waiting[urgency] += change
+        with self._wake:
+            self._waiting[urgency] += change
         self._metrics.waiting.labels(urgency.name.lower()).inc(change)
 
     def _next(self) -> _Job | None:
@@ -139,7 +135,7 @@ class EncodeQueue:
             if self._closed:
                 return None
             job = heapq.heappop(self._jobs)
-            self._count(job.urgency, -len(job.texts))
+            self._uncount(job)
             return job
 
     def _work(self) -> None:
@@ -150,9 +146,11 @@ class EncodeQueue:
     def _run(self, job: _Job) -> None:
         started = time.perf_counter()
         try:
-            job.done.set_result(self.encoder.encode(job.texts))
+            job.done.set_result(job.work(job.texts))
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits for it, not to this thread
             job.done.set_exception(error)
+        if not job.encodes:
+            return
         self._metrics.seconds.observe(time.perf_counter() - started)
         self._metrics.texts.labels(job.urgency.name.lower()).inc(len(job.texts))
 

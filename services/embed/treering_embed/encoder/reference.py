@@ -29,6 +29,11 @@ class ReferenceEncoder:
         tokenizer = self.model.tokenizer
         self._special = np.array(sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}), np.int64)
 
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Counts wordpieces."""
+        cut = self.model.tokenizer(list(texts), truncation=True, max_length=self.model.max_seq_length)
+        return [len(ids) for ids in cut["input_ids"]]
+
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Encodes texts in one run."""
         with torch.inference_mode():
