@@ -9,6 +9,7 @@ import typer
 from treering.cli import app as app_module
 from treering.cli.instance import Instance, InstanceLock, running_instance
 from treering.cli.problems import Refusal
+from treering.v1 import query_pb2
 
 
 def test_send_says_what_became_of_the_lines(run, services, tmp_path):
@@ -186,6 +187,17 @@ def test_aggregate_gives_severities_as_words(run):
 def test_aggregate_groups_by_every_by(run, services):
     run("aggregate", "--by", "service,region", "--by", "about:slow, very slow", "--by", "about:lost", "--json")
     assert [each.WhichOneof("ref") for each in services.requests[-1].group_by] == ["field", "attribute", "about", "about"]
+
+
+def test_aggregate_is_ordered_as_asked_for(run, services):
+    for order in ("default", "largest", "smallest", "group"):
+        assert run("aggregate", "--by", "service", "--order", order).exit_code == 0
+    assert [request.order for request in services.requests] == [
+        query_pb2.AGGREGATE_ORDER_UNSPECIFIED,
+        query_pb2.AGGREGATE_ORDER_VALUE_DESCENDING,
+        query_pb2.AGGREGATE_ORDER_VALUE_ASCENDING,
+        query_pb2.AGGREGATE_ORDER_GROUP,
+    ]
 
 
 @pytest.mark.parametrize("by", ["service", "severity"])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,10 @@ def aggregate(
         ),
     ] = None,
     time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Zone that buckets are cut in, for example Europe/Warsaw.")] = "",
+    order: Annotated[
+        Literal["default", "largest", "smallest", "group"],
+        typer.Option(help="By time and largest number, by the largest or smallest number, or by the groups' values."),
+    ] = "default",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many groups.")] = 1_000,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
@@ -44,7 +48,7 @@ def aggregate(
     with connection.client() as client:
         try:
             found = client.aggregate_logs(
-                by=fields, metric=metrics, filter=selecting.filter(), bucket_s=bucket_s, time_zone=time_zone, limit=limit
+                by=fields, metric=metrics, filter=selecting.filter(), bucket_s=bucket_s, time_zone=time_zone, order=order, limit=limit
             )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
@@ -123,7 +127,7 @@ def _show_stacked(rows: Any, time: Callable[[int], str]) -> None:
     buckets: dict[int, dict[int, float]] = {}
     for row in rows:
         buckets.setdefault(row.bucket_start_unix_nano, {})[int(row.groups[0].value)] = row.values[0].value
-    histogram.show(buckets, time)
+    histogram.show(dict(sorted(buckets.items())), time)
 
 
 def _show(rows: Any, fields: list[str], metrics: list[str], time: Callable[[int], str] | None) -> None:
