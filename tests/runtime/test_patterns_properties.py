@@ -1,5 +1,8 @@
 """The columns against a twin that masks one message at a time, character by character."""
 
+import itertools
+import time
+
 import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,8 +12,42 @@ from treering_runtime.patterns import find_patterns, pattern_id
 from treering_runtime.patterns.fine import mask_fine
 
 SEPARATORS = set(" \t\n\r\f\v\"'(){}[]<>,;=|")
+LABEL_LETTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
+UNSPACED = [
+    ("\u0e00", "\u0eff"),
+    ("\u1000", "\u109f"),
+    ("\u1780", "\u17ff"),
+    ("\u2e80", "\u9fff"),
+    ("\uac00", "\ud7af"),
+    ("\uf900", "\ufaff"),
+    ("\uff00", "\uffef"),
+]
 ODD = st.sampled_from(
-    ["\x85", "\xa0", "\u2028", "\u3000", "\x1c", "\x00", "٣", "²", "İ", "é", "e\u0301", "🙂", "\U000e0001", "ß", "\u200b"]
+    [
+        "\x85",
+        "\xa0",
+        "\u2028",
+        "\u3000",
+        "\x1c",
+        "\x00",
+        "٣",
+        "²",
+        "İ",
+        "é",
+        "e\u0301",
+        "🙂",
+        "\U000e0001",
+        "ß",
+        "\u200b",
+        "用",
+        "ー",
+        "각",
+        "ไ",
+        "\uff1a",
+        "\u0e00",
+        "\uffef",
+        "\u1100",
+    ]
 )
 ordinary = st.sampled_from(
     [
@@ -42,6 +79,16 @@ ordinary = st.sampled_from(
         "Jul",
         "true",
         "@",
+        "face",
+        "fa:",
+        "é:",
+        "count:",
+        "_:",
+        "http:/",
+        "G:\\",
+        "\x1b[",
+        "m",
+        "1;31m",
     ]
 )
 messages = st.lists(ODD | ordinary | st.characters(exclude_categories=["Cs"]), max_size=60).map("".join)
@@ -49,16 +96,10 @@ services = st.sampled_from(["", "web", "db"])
 
 
 def coarse_twin(message):
-    """Masks each token that holds an ASCII digit: from its first character that is no colon, or its first digit, to its clause end."""
-    head = message[:MAX_PATTERN_TEXT_CHARACTERS]
-    if len(message) > MAX_PATTERN_TEXT_CHARACTERS:
-        cut = len(head)
-        while cut and head[cut - 1] not in SEPARATORS:
-            cut -= 1
-        head = head[:cut] if cut else head
+    """Cuts, takes out colours, and masks each token that holds an ASCII digit, character by character."""
     pieces, token = [], ""
-    for character in [*head, None]:
-        if character is None or character in SEPARATORS:
+    for character in [*without_colours(cut_twin(message)), None]:
+        if character is None or ends_token(character):
             pieces += [token_twin(token), character or ""]
             token = ""
         else:
@@ -66,12 +107,53 @@ def coarse_twin(message):
     return "".join(pieces)
 
 
+def ends_token(character):
+    return character in SEPARATORS or any(first <= character <= last for first, last in UNSPACED)
+
+
+def cut_twin(message):
+    head = message[:MAX_PATTERN_TEXT_CHARACTERS]
+    if len(message) == len(head):
+        return message
+    cut = len(head)
+    while cut and not ends_token(head[cut - 1]):
+        cut -= 1
+    return head[:cut] if cut else head
+
+
+def without_colours(text):
+    kept, at = "", 0
+    while at < len(text):
+        end = at + 2
+        while text.startswith("\x1b[", at) and "0" <= text[end : end + 1] <= "?":
+            end += 1
+        while text.startswith("\x1b[", at) and " " <= text[end : end + 1] <= "/":
+            end += 1
+        if text.startswith("\x1b[", at) and "@" <= text[end : end + 1] <= "~":
+            at = end + 1
+        else:
+            kept, at = kept + text[at], at + 1
+    return kept
+
+
 def token_twin(token):
+    """Masks from behind the labels, or from the first digit where there is nothing else, to the end of the clause."""
     if not any("0" <= character <= "9" for character in token):
         return token
-    body = token.lstrip(":")
-    tail = body[len(body.rstrip(".:!?")) :]
-    return token[: len(token) - len(body)] + "<*>" + tail
+    start = 0
+    while True:
+        word = "".join(itertools.takewhile(LABEL_LETTERS.__contains__, token[start:]))
+        rest = token[start + len(word) :]
+        if not rest.startswith(":") or is_value(word, rest):
+            break
+        start += len(word) + 1
+    body = token[start:]
+    return token[:start] + "<*>" + body[len(body.rstrip(".:!?")) :]
+
+
+def is_value(word, rest):
+    """Whether a word before a colon is no label: it may be hexadecimal, or begins an address or a path."""
+    return word != "" and (set(word.lower()) <= set("abcdef") or rest[1:2] in {"/", "\\"})
 
 
 @given(st.lists(st.tuples(services, messages), max_size=30))
@@ -102,3 +184,37 @@ def test_a_pattern_does_not_depend_on_the_batch(texts, chance):
 def test_words_stay_words(words):
     text = " ".join(words)
     assert find_patterns(pa.array(["web"]), pa.array([text])).texts.to_pylist() == [text]
+
+
+NASTY = [
+    *"aA\"'=/\\{}()<>:., |-_@&?",
+    "<*>",
+    "x=",
+    '"a":',
+    "{'a': ",
+    ", 'a': ",
+    "='",
+    "Jan ",
+    "a.b",
+    "://",
+    "=<*>",
+    "<*>,",
+    "a:",
+    '\\"',
+    "<*>(",
+    "(<*>)",
+]
+
+
+def test_no_form_of_text_takes_long():
+    """Each rule is linear: a quadratic one would take a thousand times as long as an ordinary text, at this length."""
+
+    def cost(unit):
+        text = (unit * MAX_PATTERN_TEXT_CHARACTERS)[:MAX_PATTERN_TEXT_CHARACTERS]
+        begin = time.process_time()
+        mask_fine.__wrapped__(text)
+        return time.process_time() - begin
+
+    ordinary = min(cost("an ordinary sentence ") for _ in range(5))
+    slow = [unit for pair in itertools.product(NASTY, repeat=2) if cost(unit := "".join(pair)) > 100 * ordinary]
+    assert [unit for unit in slow if min(cost(unit) for _ in range(5)) > 100 * ordinary] == []

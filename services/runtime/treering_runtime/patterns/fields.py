@@ -5,6 +5,7 @@ A value is data, unless its key says that it is wording: then it is read like th
 """
 
 import re
+from string import ascii_lowercase, ascii_uppercase
 
 from treering_runtime.patterns.mask import END_OF_CLAUSE, MASK
 
@@ -26,21 +27,42 @@ WORDING_KEYS = frozenset(
             "level",
             "log",
         ),
-        *("lvl", "message", "method", "msg", "operation", "outcome", "phase", "reason", "result", "severity", "stage", "state", "status"),
+        *(
+            "lvl",
+            "message",
+            "method",
+            "msg",
+            "op",
+            "operation",
+            "outcome",
+            "phase",
+            "reason",
+            "result",
+            "severity",
+            "stage",
+            "state",
+            "status",
+        ),
         *("summary", "title", "type"),
     }
 )
 """Keys, in lower case, whose value is wording: people group and search by it."""
 
+_NO_WORDING_ENDINGS = frozenset({"code", "kind", "log", "op", "title", "type"})
+"""Words of `WORDING_KEYS` that name data at the end of a longer key (`country_code`), unlike `error_message` or `newState`."""
+
 _JSON_MEMBER = re.compile(r'"([^"\\]*+)"[ \t]*+:[ \t]*+("(?:[^"\\]|\\.)*+"?|[^ \t\n\r",:\[\]{}]++)')
+_PYTHON_MEMBER = re.compile(r"(?<=[{,])([ \t]*+)'([^'\\]*+)':([ \t]++)('(?:[^'\\]|\\.)*+'|[^ \t\n\r',:\[\]{}]++)(?=[ \t]*+(?:[,}\n]|$))")
 _QUOTED_PAIR = re.compile(r"""(?<![^\s,;|(\[{])([A-Za-z_@][\w.:/-]*+)=("(?:[^"\\]|\\.)*+"|'[^']*+')""")
-_PAIR = re.compile(r"(?<![^\"'(){}\[\]<,;|&?])([A-Za-z_@][\w.:/-]*+)=(?![=~>\"'({\[])((?:<\*>|[^\"'(){}\[\]<>,;|])*+)")
+_PAIR = re.compile(r"(?<![^\"'(){}\[\]<,;|&?])([A-Za-z_@][\w.:/-]*+)=(?![=~>\"'({\[]|<(?!\*>))((?:<\*>|[^\"'(){}\[\]<>,;|])*+)")
 
 
 def mask_members(text: str) -> str:
-    """Masks values of JSON members and of `key="quoted value"`; only a text that holds a quote is worth the call."""
+    """Masks values of members (of JSON, of Python's dict) and of `key="quoted value"`; only a text that holds a quote is worth the call."""
     if '"' in text:
         text = _JSON_MEMBER.sub(_member, text)
+    if "':" in text:
+        text = _PYTHON_MEMBER.sub(_python_member, text)
     return _QUOTED_PAIR.sub(_quoted_pair, text) if "=" in text else text
 
 
@@ -50,7 +72,19 @@ def mask_pairs(token: str) -> str:
 
 
 def _is_wording(key: str) -> bool:
-    return key.lower().rpartition(".")[2] in WORDING_KEYS
+    name = key.rpartition(".")[2]
+    if name.lower() in WORDING_KEYS:
+        return True
+    ending = _last_word(name).lower()
+    return ending in WORDING_KEYS and ending not in _NO_WORDING_ENDINGS
+
+
+def _last_word(name: str) -> str:
+    """`msg` of `err_msg` and of `ERR_MSG`, `Message` of `errorMessage`."""
+    before = name.rstrip(ascii_lowercase)
+    if len(before) == len(name):
+        return name[len(name.rstrip(ascii_uppercase)) :]
+    return name[len(before) - before[-1:].isupper() :]
 
 
 def _member(match: re.Match[str]) -> str:
@@ -59,6 +93,14 @@ def _member(match: re.Match[str]) -> str:
         return match[0]
     before = match[0][: match.start(2) - match.start()]
     return f'{before}"{MASK}"' if value.startswith('"') else before + MASK
+
+
+def _python_member(match: re.Match[str]) -> str:
+    before, key, space, value = match.groups()
+    if _is_wording(key):
+        return match[0]
+    quote = "'" if value.startswith("'") else ""
+    return f"{before}'{key}':{space}{quote}{MASK}{quote}"
 
 
 def _quoted_pair(match: re.Match[str]) -> str:

@@ -16,7 +16,7 @@ _SHORT_TEXT_CHARACTERS = 512
 @lru_cache(_CACHE_ENTRIES)
 def mask_fine(coarse: str) -> str:
     """The masked text; white space becomes single spaces."""
-    if '"' in coarse or "='" in coarse:
+    if '"' in coarse or "='" in coarse or "':" in coarse:
         coarse = mask_members(coarse)
     of_token = mask_token_cached if len(coarse) <= _SHORT_TEXT_CHARACTERS else mask_token
     return mask_phrases(list(map(of_token, coarse.split())))

@@ -20,8 +20,11 @@ _UNIT = (
 _ZONE = "(?:GMT|UTC|[ECMP][SD]T|CES?T|AM|PM|am|pm|a.m.|p.m.)"
 
 _DATE = re.compile(rf"(?<![\w])(?:{_DAY},? )?(?:{_MONTH},? <\*>|<\*> {_MONTH}(?![\w]))")
-_NEAR_MASK = re.compile(rf"<\*>(?:(?: ?[,;:|/-] ?| )<\*>| (?:{_UNIT}|{_ZONE})(?![\w<.]*\w))+")
+_NEAR_MASK = re.compile(rf"<\*>(?:(?: ?[,;:|/-] ?| )<\*>| (?:{_UNIT}|{_ZONE})(?![\w<.]*\w|=))+")
 _LESS_THAN_MASK = f"<{MASK}"
+_MASK_IN_ANGLES = f"<{MASK}>"
+_BRACKET_AFTER_MASK = re.compile(r">[({\[]<")
+_WITH_BRACKETS = re.compile(r"<\*>(?:\(<\*>\)|\[<\*>\]|\{<\*>\})+")
 _DATE_WORDS = frozenset(_MONTHS) | frozenset(_MONTHS.values()) | {"Sept"}
 
 
@@ -33,5 +36,6 @@ def mask_phrases(tokens: list[str]) -> str:
     if not _DATE_WORDS.isdisjoint(tokens):
         text = _DATE.sub(MASK, text)
     if _LESS_THAN_MASK in text:
-        text = text.replace(_LESS_THAN_MASK, MASK)
-    return _NEAR_MASK.sub(MASK, text)
+        text = text.replace(_MASK_IN_ANGLES, MASK).replace(_LESS_THAN_MASK, MASK)
+    text = _NEAR_MASK.sub(MASK, text)
+    return _WITH_BRACKETS.sub(MASK, text) if _BRACKET_AFTER_MASK.search(text) else text

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 
 from treering_runtime.patterns.fields import mask_pairs
-from treering_runtime.patterns.mask import END_OF_CLAUSE, MASK, SEPARATORS
+from treering_runtime.patterns.mask import END_OF_CLAUSE, MASK, SEPARATORS, UNSPACED
 
 _CACHE_ENTRIES = 32_768
 """Distinct tokens: words are few and repeat even where no message does."""
@@ -13,10 +13,11 @@ LITERALS = frozenset({"true", "false", "True", "False", "TRUE", "FALSE", "null",
 """What a variable prints when it is a boolean or holds nothing."""
 
 _EMPTY_VALUE = "()"
-_PART = re.compile(rf"[^{SEPARATORS}]++")
+_PART = re.compile(rf"[^{SEPARATORS}{UNSPACED}]++")
 _QUOTED_WORD = re.compile(r"""(?<![^\s(\[{,=])(?:"[^"\s]++"|'[^'\s]++'|`[^`\s]++`)(?![\w:])""")
 _URL = re.compile(rf"(?<![^{SEPARATORS}])(?:[A-Za-z][\w+.-]*+://|/[^{SEPARATORS}?]*+\?)(?:<\*>|[^{SEPARATORS}]|=)++")
-_MASK_WITH_TAIL = re.compile(r"<?<\*>(?:[=&?/\\:@#+~.*-]++(?:<\*>|[^\s\"'(){}\[\]<>,;|])++)")
+_MASK_WITH_TAIL = re.compile(rf"<?<\*>(?:[=&?/\\:@#+~.*-]++(?:<\*>|[^\s\"'(){{}}\[\]<>,;|{UNSPACED}])++|={{1,2}}$)")
+_LOCAL = "localhost:<*>"
 _HOST = re.compile(r"(?:[a-z0-9_-]+\.)+(?:com|net|org|edu|gov|mil|local|internal|lan|localdomain)|(?:[a-z0-9_-]+\.){2,}[a-z]{2}")
 _HEX = re.compile(r"[a-f]{8,}|[A-F]{8,}|[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\|[^\\]*\\[^\\]+\\|[\w.-]{2,}\\(?![nrt])\w")
@@ -31,7 +32,7 @@ def mask_token(token: str) -> str:
     token = _URL.sub(_url, _QUOTED_WORD.sub(_quoted, token))
     if "=" in token:
         token = mask_pairs(token)
-    token = _MASK_WITH_TAIL.sub(MASK, token)
+    token = _MASK_WITH_TAIL.sub(MASK, token.replace(_LOCAL, MASK))
     return _PART.sub(_part, token)
 
 
@@ -50,7 +51,11 @@ def _url(match: re.Match[str]) -> str:
 
 def _part(match: re.Match[str]) -> str:
     tail = _tail(match[0])
-    return MASK + tail if _is_variable(match[0].removesuffix(tail)) else match[0]
+    body = match[0].removesuffix(tail)
+    if _is_variable(body):
+        return MASK + tail
+    label, colon, word = body.rpartition(":")
+    return f"{label}:{MASK}{tail}" if colon and word in LITERALS and label[-1:].isalnum() else match[0]
 
 
 def _tail(text: str) -> str:
