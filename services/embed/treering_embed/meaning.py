@@ -152,14 +152,22 @@ class Meaning:
         pause = RETRY_MIN_S
         while True:
             try:
-                index = await threads.run(open_index, self._settings, self.note.name, model.encoder.dimension)
-                return index, await verify(self._kept, self._kept.current, index, threads)
+                return await self._open(model, threads)
             except IndexFaultError as fault:
                 _LOG.error("the index cannot be opened; trying again", problem=str(fault), pause_s=pause)
                 self.problem = f"the index cannot be opened: {fault}"
                 self.answers.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX_S)
+
+    async def _open(self, model: PreparedModel, threads: Background) -> tuple[Index, set[int]]:
+        """Opens the index and looks what it lacks; if that fails it is closed again, as a second open would damage an embedded one."""
+        index = await threads.run(open_index, self._settings, self.note.name, model.encoder.dimension)
+        try:
+            return index, await verify(self._kept, self._kept.current, index, threads)
+        except BaseException:
+            await asyncio.shield(threads.run(index.close))
+            raise
 
     async def _requeue(self) -> None:
         """The book and what is visible follow the registry."""

@@ -37,7 +37,7 @@ class EmbedSettings(ServiceSettings):
     index: Literal["edge", "server"] = "edge"
     """Where vectors are kept: `edge` in this process under `data_dir`, `server` in a Qdrant server or cluster."""
 
-    qdrant_url: str = "http://127.0.0.1:6334"
+    qdrant_url: str = Field("http://127.0.0.1:6334", pattern=r"^https?://[^/]+:\d+/?$")
     """The Qdrant server's gRPC address, only with `index=server`: http(s)://host:port."""
 
     qdrant_api_key: str = ""

@@ -1,0 +1,42 @@
+"""The index is opened once at a time, and settings that cannot be meant are refused before."""
+
+import pytest
+from embed_doubles import frame, running, settings_for
+from pydantic import ValidationError
+
+from treering_embed import meaning
+from treering_embed.index import IndexFaultError
+from treering_embed.index.edge import EdgeIndex
+
+
+async def test_an_index_that_opens_and_cannot_be_looked_through_is_closed_before_the_next_attempt(settings, monkeypatch):
+    """Two open shards in one directory damage each other."""
+    events: list[str] = []
+    opening, verifying, closing = meaning.open_index, meaning.verify, EdgeIndex.close
+
+    def open_index(*arguments):
+        events.append("open")
+        return opening(*arguments)
+
+    async def verify(*arguments):
+        if events.count("open") < 3:
+            raise IndexFaultError("the disk is full")
+        return await verifying(*arguments)
+
+    def close(index):
+        events.append("close")
+        closing(index)
+
+    monkeypatch.setattr(meaning, "RETRY_MIN_S", 0.01)
+    monkeypatch.setattr(meaning, "open_index", open_index)
+    monkeypatch.setattr(meaning, "verify", verify)
+    monkeypatch.setattr(EdgeIndex, "close", close)
+    async with running(settings) as service:
+        await service.deliver([frame(0, ["one", "two"])])
+        assert events == ["open", "close", "open", "close", "open"]
+
+
+@pytest.mark.parametrize("url", ["localhost:6334", "http://localhost", "http://:6334/x", "ftp://localhost:6334", "http://localhost:port"])
+def test_an_address_of_the_index_server_that_is_none_is_refused(tmp_path, url):
+    with pytest.raises(ValidationError, match="qdrant_url"):
+        settings_for(tmp_path, index="server", qdrant_url=url)
