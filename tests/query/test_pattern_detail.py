@@ -144,6 +144,13 @@ def test_a_message_longer_than_is_masked_is_read_as_far_as_it_is():
     assert [variable.values[0].value for variable in variables] == ["17 ms", "4"]
 
 
+def test_colours_are_not_in_the_way_of_values():
+    message = "\x1b[32mGET\x1b[0m took \x1b[1m12ms\x1b[0m"
+    (text,) = find_patterns(pa.array(["web"]), pa.array([message])).texts.to_pylist()
+    (variable,), read = read_variables(text, pa.chunked_array([[message]]), 3)
+    assert (text, read, variable.values[0].value) == ("GET took <*>", 1, "12ms")
+
+
 def test_only_so_many_variables_are_read():
     message = "numbers " + " and ".join(f"n{number}x" for number in range(100)) + " end"
     text = " and ".join(["numbers <*>", *["<*>"] * 99]) + " end"

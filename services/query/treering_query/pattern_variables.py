@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
-from treering_runtime.patterns import MASK
+from treering_runtime.patterns import MASK, without_colours
 
 _HERE = "<?>"
 """Stands for the variable that is meant."""
@@ -31,7 +31,7 @@ def read_variables(text: str, messages: pa.ChunkedArray, values: int) -> tuple[l
     count = min(len(pieces) - 1, limits.MAX_PATTERN_VARIABLES)
     if not count or not len(messages):
         return [], 0
-    heads = pc.utf8_slice_codeunits(messages, 0, MAX_PATTERN_TEXT_CHARACTERS)
+    heads = without_colours(pc.utf8_slice_codeunits(messages, 0, MAX_PATTERN_TEXT_CHARACTERS))
     whole = pc.max(pc.utf8_length(messages)).as_py() <= MAX_PATTERN_TEXT_CHARACTERS
     found = pc.extract_regex(heads, pattern=_expression(pieces, count, whole=whole)).drop_null()
     if not len(found):

@@ -2,7 +2,8 @@
 
 Masking is a pure function of the message, in every process and after every restart. It runs in two passes:
 
-- *coarse* (`coarse`), over every record of a batch, by Arrow's RE2 in linear time: each token that holds a digit becomes `<*>`;
+- *coarse* (`coarse`), over every record of a batch, by Arrow's RE2 in linear time: each token that holds a digit becomes `<*>`,
+  but its label (`took:`); colours are left out;
 - *fine* (`fine`), over the distinct results of the first pass only, in Python and cached: fields by key (`fields`), single tokens
   (`tokens`), and phrases around masks such as dates, quantities and lists (`phrases`).
 
@@ -14,6 +15,7 @@ where the form says that they are data: what else varies is found later, by comp
 """
 
 from treering_runtime.patterns.batch import PatternColumns, find_patterns, pattern_id
+from treering_runtime.patterns.coarse import without_colours
 from treering_runtime.patterns.mask import MASK, MASK_VERSION
 
-__all__ = ["MASK", "MASK_VERSION", "PatternColumns", "find_patterns", "pattern_id"]
+__all__ = ["MASK", "MASK_VERSION", "PatternColumns", "find_patterns", "pattern_id", "without_colours"]

@@ -1,10 +1,14 @@
 """The first pass: tokens that hold a digit, over all messages of a batch at once."""
 
+from typing import TypeVar
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns.mask import MASK, SEPARATORS, UNSPACED
+
+_Messages = TypeVar("_Messages", pa.StringArray, pa.ChunkedArray)
 
 
 def _digit_rule(ends: str) -> str:
@@ -38,9 +42,15 @@ def mask_coarse(messages: pa.StringArray) -> pa.DictionaryArray:
         messages = _cut(messages)
     if pc.all(pc.ascii_is_printable(messages)).as_py():
         return _masked(messages, ASCII_RULE)
-    if pc.any(pc.match_substring(messages, "\x1b[")).as_py():
-        messages = pc.replace_substring_regex(messages, pattern=COLOUR_RULE, replacement="")
+    messages = without_colours(messages)
     return _masked(messages, ASCII_RULE if pc.all(pc.string_is_ascii(messages)).as_py() else COARSE_RULE)
+
+
+def without_colours(messages: _Messages) -> _Messages:
+    """The messages without the control sequences of terminals, as masking reads them."""
+    if not pc.any(pc.match_substring(messages, "\x1b[")).as_py():
+        return messages
+    return pc.replace_substring_regex(messages, pattern=COLOUR_RULE, replacement="")
 
 
 def _masked(messages: pa.StringArray, rule: str) -> pa.DictionaryArray:
