@@ -16,7 +16,7 @@ writes the manifest again.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import structlog
 
+from treering_query.store import segment_file
 from treering_query.store.catalog import Catalog, Sealed
 from treering_query.store.checksums import checksum_of
 from treering_query.store.damage import DamagedSegmentError, contents, problem_of
@@ -38,17 +39,6 @@ from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.quarantine import Change, Quarantined, Selection
 
 _LOG = structlog.get_logger()
-
-ROW_GROUP_ROWS = 10_240
-"""Records of a Parquet row group. A twelfth of the database's own size: the messages of a whole row group are decoded for any one of them,
-so that finding single records takes half the time that it takes with 30,720. Against these, files become 1.2 % larger, full scans of
-messages are as fast, and counts over narrow columns take a quarter longer."""
-
-PARQUET = f"format parquet, parquet_version v2, compression zstd, compression_level 1, row_group_size {ROW_GROUP_ROWS}"
-"""How segments are written. Version 2 has delta encodings: times and offsets are a third smaller. Level 1 beats the default 3 on logs, in
-size as well as in time: fresh digits hold no repetitions that a longer look would find, and level 1 leaves them to the entropy coder."""
-
-_SORTED = 'from _records order by service, pattern_id, time, log_id, "offset"'
 
 _STATISTICS = """
 select pattern_id, environment, severity, count(*) as count, min(time) as first_time, max(time) as last_time
@@ -122,7 +112,7 @@ class Sealer:
         try:
             run.register("_records", lot.records)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            segment = self._write(run, statistics, MASK_VERSION)
+            segment = self._write(run, segment_file.in_order(lot.records), statistics, MASK_VERSION)
             merged = _merged(run, counts, statistics)
             self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantine)
             self._segments = (*self._segments, segment)
@@ -149,7 +139,7 @@ class Sealer:
                 run.execute(_kept(old, without))
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
                 versions = {each.mask_version for each in old}
-                segment = self._write(run, statistics, versions.pop() if len(versions) == 1 else 0)
+                segment = self._write(run, _in_order(run), statistics, versions.pop() if len(versions) == 1 else 0)
             gone, expired = {each.segment_id for each in old}, tuple(_expired(old, segment.row_count if segment else 0))
             self._catalog.replace(sorted(gone), segment, statistics, expired)
             self.expired += expired
@@ -175,11 +165,11 @@ class Sealer:
         """All that a check of the store compares: the catalog, the manifest, the names of the files."""
         return take_inventory(self._directory, self._catalog)
 
-    def _write(self, run: duckdb.DuckDBPyConnection, statistics: pa.Table, mask_version: int) -> Segment:
+    def _write(self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int) -> Segment:
         segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
         path = self._files / f"{segment_id:010d}.parquet"
         temporary = path.with_suffix(".parquet.tmp")
-        run.execute(f"copy ({_SORTED}) to {_quoted(temporary)} ({PARQUET})")
+        segment_file.write(temporary, groups)
         _sync_file(temporary)
         checksum = checksum_of(temporary)
         temporary.replace(path)
@@ -228,6 +218,12 @@ def _kept(old: Sequence[Segment], without: frozenset[str]) -> str:
     return f"create or replace temp view _records as from read_parquet([{files}])" + (
         f" where service not in ({services})" if services else ""
     )
+
+
+def _in_order(run: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
+    """The records of a rewrite, which may be more than fit into memory: the database sorts them."""
+    reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(segment_file.ROW_GROUP_ROWS)
+    yield from map(pa.Table.from_batches, ([batch] for batch in reader))
 
 
 def _expired(old: Sequence[Segment], kept: int) -> Iterator[Expired]:
