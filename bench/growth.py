@@ -1,6 +1,6 @@
 """Does a store that grows stay as fast, and as small in memory? Measures the whole product at several sizes of one store.
 
-    python bench/growth.py [--millions 1 10] [--attributes 0 3] [--json FILE] [--dir DIRECTORY]
+    python bench/growth.py [--millions 1 10 50] [--attributes 0 3] [--json FILE] [--dir DIRECTORY]
 
 The load is sent as fast as it is taken, without a pause from one size to the next: the rate of the last step is what is sustained. At each
 size the last 200,000 records are sent by themselves, and questions are asked:
@@ -8,8 +8,8 @@ size the last 200,000 records are sent by themselves, and questions are asked:
 - of these newest records only: what is read is the same at every size, and so should be the time;
 - of everything: the time may grow with the store, but not faster than that of bare DuckDB on the same files.
 
-Free space is checked first. 50 million records need `--millions 1 10 50`, about 12 GB while the log keeps its last quarter of an hour, and
-about five minutes for each number of attributes on two cores.
+Free space is checked first: 50 million records need about 12 GB while the log keeps its last quarter of an hour, and about five minutes for
+each number of attributes on two cores.
 """
 
 import argparse
@@ -169,7 +169,9 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write everything here as well")
-    parser.add_argument("--millions", type=int, nargs="+", default=[1, 10], help="sizes of the store in million records (default 1 10)")
+    parser.add_argument(
+        "--millions", type=int, nargs="+", default=[1, 10, 50], help="sizes of the store in million records (default 1 10 50)"
+    )
     parser.add_argument("--attributes", type=int, nargs="+", default=[0, 3], choices=(0, 3), help="a store for each")
     parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where the data directory is made")
     parser.set_defaults(settings={"TREERING_INGEST_DISK_RESERVE_BYTES": str(64 * 1024 * 1024)})
