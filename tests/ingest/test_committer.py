@@ -103,6 +103,40 @@ async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(committin
         assert noted.groups == [2]
 
 
+async def test_one_who_sends_alone_is_not_held_back(committing, batch):
+    async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
+        for _ in range(3):
+            await committer.wait_durable(committer.stage(batch(b"alone", 1)))
+        assert noted.groups == [1, 1, 1]
+
+
+async def test_an_acknowledgement_is_held_back_until_the_other_sender_waits_too(committing, batch):
+    async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
+        first = asyncio.create_task(committer.wait_durable(committer.stage(batch(b"one", 1))))
+        second = committer.stage(batch(b"two", 1))
+        await asyncio.sleep(0)
+        assert noted.groups == []
+        await asyncio.gather(first, committer.wait_durable(second))
+        assert noted.groups == [2]
+
+
+async def test_those_who_shared_a_sync_are_expected_to_share_the_next(committing, batch):
+    async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
+        for sequence in (1, 2, 3):
+            tickets = [committer.stage(batch(name, sequence)) for name in (b"one", b"two", b"three")]
+            await asyncio.gather(*map(committer.wait_durable, tickets))
+        assert noted.groups == [3, 3, 3]
+
+
+async def test_company_that_does_not_come_is_waited_for_once(committing, batch):
+    async with committing(company_s=0.01, linger_s=3_600) as (committer, noted):
+        tickets = [committer.stage(batch(name, 1)) for name in (b"one", b"two")]
+        await asyncio.gather(*map(committer.wait_durable, tickets))
+        await committer.wait_durable(committer.stage(batch(b"one", 2)))
+        assert noted.groups == [2, 1]
+        assert committer._company == 1
+
+
 async def test_a_lingering_group_is_committed_at_the_stop(committing, batch):
     async with committing(linger_s=3_600) as (committer, _):
         ticket = committer.stage(batch())

@@ -1,6 +1,7 @@
 """What ingest checks before a batch may enter the log: what protects the log, and nothing else."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import xxhash
 from google.protobuf.message import DecodeError
@@ -19,8 +20,7 @@ class Rejection:
     reason: RejectionReason.ValueType
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedBatch:
+class CheckedBatch(NamedTuple):
     """A batch that may be stored.
 
     Args:

@@ -6,11 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
-from treering_ingest.limits import DISK_RETRY_S, LINGER_BYTES, MAX_GROUP_BYTES
+from treering_ingest.limits import COMPANY_S, DISK_RETRY_S, LINGER_BYTES, MAX_GROUP_BYTES
 from treering_ingest.settings import Durability
 from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import Batch, DiskFullError, Log, LogFailedError
@@ -38,15 +38,25 @@ class CommitPolicy:
         sync_interval_s: With `interval`: longest time that something written stays unsynced, seconds.
         linger_s: How long a batch is kept back while nobody waits for its acknowledgement yet, so that others share its sync, seconds.
             A sender in the middle of a long upload does not wait; one that has sent its last batch does, and then there is no delay.
+        company_s: How long an acknowledgement is kept back while others are expected to share its sync, seconds.
         linger_bytes: So much is written at once, however young.
         max_group_bytes: A larger group is not formed.
     """
 
     durability: Durability = Durability.ALWAYS
     sync_interval_s: float = 0.2
-    linger_s: float = 0.005
+    linger_s: float = 0.02
+    company_s: float = COMPANY_S
     linger_bytes: int = LINGER_BYTES
     max_group_bytes: int = MAX_GROUP_BYTES
+
+
+class _Waiter(NamedTuple):
+    """Somebody who waits for an acknowledgement, since when on the monotonic clock."""
+
+    ticket: int
+    future: asyncio.Future[None]
+    since: float
 
 
 class Committer:
@@ -79,7 +89,9 @@ class Committer:
         self._urgent = Wakeup()
         self._staged_count = 0
         self._durable_count = 0
-        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiters: deque[_Waiter] = deque()
+        self._senders: set[bytes] = set()
+        self._company = 1
         self._stopping = False
         self._last_sync = time.monotonic()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
@@ -101,6 +113,7 @@ class Committer:
     def stage(self, batch: Batch) -> int:
         """Adds a batch to the log's order and returns its ticket. Call only after a look at `waiting_bytes` and `failure`."""
         self._pending.append((batch, time.monotonic()))
+        self._senders.add(batch.producer_id)
         self.waiting_bytes += len(batch.payload)
         self._staged_count += 1
         if len(self._pending) == 1:
@@ -122,8 +135,9 @@ class Committer:
             if self.disk_full:
                 raise DiskFullError("there is no space for what waits")
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append((ticket, future))
-            self._urgent.fire()
+            self._waiters.append(_Waiter(ticket, future, time.monotonic()))
+            if len(self._waiters) == 1 or not self._expects_company:
+                self._urgent.fire()
             await future
 
     def first_unacknowledged(self, producer_id: bytes) -> int | None:
@@ -181,10 +195,22 @@ class Committer:
         return not (self._stopping and self.disk_full)
 
     async def _linger(self) -> None:
-        until = self._pending[0][1] + self._policy.linger_s
-        while not (self._waiters or self._stopping or self.waiting_bytes >= self._policy.linger_bytes):
-            if (left := until - time.monotonic()) <= 0 or not await self._urgent.wait(left):
+        """Keeps a group back for what may join it: as long as nobody waits for it, and a little longer where several senders do."""
+        while not (self._stopping or self.waiting_bytes >= self._policy.linger_bytes):
+            if self._waiters and not self._expects_company:
                 return
+            if (left := self._lingers_until() - time.monotonic()) <= 0:
+                return
+            await self._urgent.wait(left)
+
+    def _lingers_until(self) -> float:
+        until = self._pending[0][1] + self._policy.linger_s
+        return min(until, self._waiters[0].since + self._policy.company_s) if self._waiters else until
+
+    @property
+    def _expects_company(self) -> bool:
+        """Whether more will soon wait than do: as many as last time, and each who has sent something since."""
+        return self._policy.durability is Durability.ALWAYS and len(self._waiters) < max(self._company, len(self._senders))
 
     def _time_to_sync(self) -> float | None:
         if self._policy.durability is Durability.ALWAYS or not self.log.has_unsynced:
@@ -197,6 +223,7 @@ class Committer:
         while self._pending and (not group or size + len(self._pending[0][0].payload) <= self._policy.max_group_bytes):
             group.append(self._pending.popleft())
             size += len(group[-1][0].payload)
+        self._senders.clear()
         return group
 
     async def _commit(self, group: list[tuple[Batch, float]]) -> None:
@@ -243,8 +270,9 @@ class Committer:
         self._in_flight = []
         self.waiting_bytes -= size
         self._durable_count += len(group)
-        while self._waiters and self._waiters[0][0] <= self._durable_count:
-            _, future = self._waiters.popleft()
+        self._company = max(1, len(self._waiters))
+        while self._waiters and self._waiters[0].ticket <= self._durable_count:
+            future = self._waiters.popleft().future
             if not future.done():
                 future.set_result(None)
         self.room.fire()
@@ -258,7 +286,7 @@ class Committer:
         self.advanced.fire()
 
     def _tell_waiters(self, error: LogFailedError | DiskFullError) -> None:
-        for _, future in self._waiters:
-            if not future.done():
-                future.set_exception(error)
+        for waiter in self._waiters:
+            if not waiter.future.done():
+                waiter.future.set_exception(error)
         self._waiters.clear()

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_ingest.admission import CheckedBatch, Rejection
@@ -11,13 +10,12 @@ from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
 from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
 from treering_ingest.producers import Stored
-from treering_ingest.wakeup import Wakeup
+from treering_ingest.wakeup import Notice, Wakeup
 from treering_ingest.wal import Batch, DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one batch, once `ticket` is durable."""
 
     producer_id: bytes
@@ -67,6 +65,7 @@ class Intake:
         self.log_id = committer.log.log_id
         self.draining = False
         self.changed = Wakeup()
+        self.drained, self.closed = Notice(), Notice()
         self.stream_count = 0
         self._disk = disk
         self._observer = observer
@@ -117,11 +116,13 @@ class Intake:
     def drain(self) -> None:
         """No new streams; those that never end by themselves are asked to end."""
         self.draining = True
+        self.drained.give()
         self.changed.fire()
 
     def close(self) -> None:
         """No batch comes in any more."""
         self.draining = self._closed = True
+        self.closed.give()
         self.changed.fire()
         self.committer.room.fire()
 
@@ -136,7 +137,8 @@ class Intake:
         Raises:
             ServiceError: Its sequence or the state of the service does not allow it; nothing was stored.
         """
-        await self._wait_for_room()
+        if self.committer.waiting_bytes >= self._max_waiting_bytes or self.refusal():
+            await self._wait_for_room()
         repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash)
         receipt = self._repeated(batch, repeat) if repeat else self._stage(batch)
         self._observer.received(receipt, len(batch.payload))

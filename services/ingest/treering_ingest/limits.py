@@ -33,9 +33,30 @@ MAX_GROUP_BYTES = 8 * 1024 * 1024
 LINGER_BYTES = 1024 * 1024
 """So many waiting bytes are written at once even if nobody waits for their acknowledgement: a sync of more costs as much a byte."""
 
-ACKNOWLEDGE_PAUSE_S = 0.005
-"""Pause before an acknowledgement on a StreamLogs call that has several batches on their way, seconds: small requests are committed and
-acknowledged together, which costs less a request. A sender that waits for each answer gets it at once."""
+ACKNOWLEDGE_PAUSE_S = 0.01
+"""Pause before an acknowledgement on a StreamLogs call that has many small batches on their way, seconds: they are committed and
+acknowledged together, which costs less a batch. A sender that waits for each answer, and one of large batches, gets them at once."""
+
+MANY_BATCHES = PRODUCER_HISTORY_BATCHES
+"""More batches of one StreamLogs call than this, all on their way, are many: a sender that keeps to what can be compared after a disconnect
+never has so many, and waits for the answers."""
+
+SMALL_BATCHES_RECORDS = 1_000
+"""Batches on their way that together hold fewer records than this are small."""
+
+GATHER_S = 0.002
+"""How long batches of a stream whose sender goes on are gathered before they are looked at, seconds: a small batch costs less than half
+when it is one of many. A sender that may be waiting for an answer is not kept waiting."""
+
+GATHER_BYTES = 32 * 1024
+"""So many bytes of one stream are looked at without delay: fewer would cost more, many more would hold everybody else up for too long."""
+
+MAX_GATHERED_BATCHES = 1_024
+"""Batches of one stream that may be read and not yet looked at: bounds what batches of no size can fill."""
+
+COMPANY_S = 0.003
+"""How long an acknowledgement is kept back for others that are expected to share its sync, seconds: about as long as a sync of a busy disk
+takes anyway. One who sends alone expects nobody."""
 
 MAX_UNACKNOWLEDGED_BATCHES = 1_024
 """Batches of one StreamLogs call that may be without an acknowledgement: bounds what the call holds."""

@@ -11,6 +11,7 @@ from treering_ingest.delivered import DeliveredNote
 from treering_ingest.delivery import Delivery
 from treering_ingest.disk import DiskGuard, free_bytes
 from treering_ingest.intake import Intake
+from treering_ingest.limits import COMPANY_S
 from treering_ingest.metrics import IngestMetrics, StateCollector
 from treering_ingest.retention import Retention
 from treering_ingest.service import SERVICE_NAME, IngestHandlers
@@ -142,8 +143,8 @@ class IngestProcess:
             raise StartError(f"{path} cannot be used: {error.strerror}; check that this user owns it and may write there") from error
 
     def _policy(self) -> CommitPolicy:
-        settings = self.settings
-        return CommitPolicy(settings.durability, settings.sync_interval_ms / 1e3, settings.linger_ms / 1e3)
+        settings, linger_s = self.settings, self.settings.linger_ms / 1e3
+        return CommitPolicy(settings.durability, settings.sync_interval_ms / 1e3, linger_s, min(linger_s, COMPANY_S))
 
     def _sink_ahead(self) -> ServiceError | None:
         return next((delivery.state.ahead for delivery in self.deliveries if delivery.state.ahead), None)

@@ -2,15 +2,14 @@
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_ingest.limits import MAX_PRODUCERS, PRODUCER_HISTORY_BATCHES
 from treering_runtime.errors import ServiceError, invalid_field
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """One batch of a producer as the log holds it."""
 
     sequence: int
@@ -19,8 +18,7 @@ class Stored:
     end_offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Producer:
+class Producer(NamedTuple):
     """The newest batches of one producer, oldest first, at most PRODUCER_HISTORY_BATCHES and never none."""
 
     history: tuple[Stored, ...]

@@ -68,23 +68,18 @@ class IngestHandlers:
         """Takes batches and acknowledges them as they become durable."""
         del context
         self._intake.open_stream()
-        shipment = Shipment(self._intake)
-        reading = asyncio.create_task(shipment.read(batches))
-        watching = asyncio.create_task(self._end_when_draining(shipment, reading))
+        shipment = Shipment(self._intake, batches)
+        self._intake.drained.listen(shipment.end_early)
+        reading = asyncio.create_task(shipment.read())
         try:
             while acknowledgements := await shipment.acknowledge():
                 for acknowledgement in acknowledgements:
                     yield self._stream_response(acknowledgement)
         finally:
+            self._intake.drained.forget(shipment.end_early)
+            shipment.close()
             reading.cancel()
-            watching.cancel()
             self._intake.close_stream()
-
-    async def _end_when_draining(self, shipment: Shipment, reading: "asyncio.Task[None]") -> None:
-        while not self._intake.draining:
-            await self._intake.changed.wait()
-        shipment.end_early()
-        reading.cancel()
 
     async def get_ingest_status(self, request: GetIngestStatusRequest, context: object) -> GetIngestStatusResponse:
         """The state at this moment."""

@@ -65,7 +65,7 @@ class IngestSettings(ServiceSettings):
     sync_interval_ms: int = Field(200, ge=1, le=60_000)
     """With durability `interval`: longest time between syncs, milliseconds. A power cut may lose what was acknowledged in it."""
 
-    linger_ms: float = Field(5.0, ge=0, le=1_000)
+    linger_ms: float = Field(20.0, ge=0, le=1_000)
     """How long a batch is kept back, while its sender is still sending and waits for no answer, so that more share a sync, milliseconds."""
 
     segment_bytes: int = Field(64 * 1024 * 1024, ge=1_024, le=1024 * 1024 * 1024)

@@ -7,8 +7,15 @@ from dataclasses import dataclass, field
 
 from treering.v1.ingest_pb2 import RejectionReason
 from treering_ingest.admission import Rejection, check_batch
+from treering_ingest.inbox import Inbox
 from treering_ingest.intake import Intake, Receipt, draining
-from treering_ingest.limits import ACKNOWLEDGE_PAUSE_S, MAX_LISTED_REJECTIONS, MAX_UNACKNOWLEDGED_BATCHES
+from treering_ingest.limits import (
+    ACKNOWLEDGE_PAUSE_S,
+    MANY_BATCHES,
+    MAX_LISTED_REJECTIONS,
+    MAX_UNACKNOWLEDGED_BATCHES,
+    SMALL_BATCHES_RECORDS,
+)
 from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
@@ -60,41 +67,29 @@ class Upload:
         Raises:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
         """
-        taking = asyncio.create_task(self._take_all(batches))
+        inbox = Inbox(batches)
+        self._intake.closed.listen(inbox.close)
         try:
-            await _until_closed(self._intake, taking)
-            await taking
+            await self._take_all(inbox)
             await self._intake.committer.wait_durable(self._ticket)
         except (ServiceError, LogFailedError, DiskFullError) as error:
             raise await broken(self._intake, error, self._producer_id, self._ticket) from error
         finally:
-            taking.cancel()
+            self._intake.closed.forget(inbox.close)
+            inbox.close()
         return self._outcome
 
-    async def _take_all(self, batches: AsyncIterable[bytes]) -> None:
-        async for received in batches:
-            batch = check_batch(received)
-            self._producer_id = batch.producer_id
-            receipt = await self._intake.take(batch)
-            self._outcome.add(receipt, self._index)
-            self._index += receipt.received_count
-            self._ticket = receipt.ticket
-
-
-async def _until_closed(intake: Intake, taking: "asyncio.Task[None]") -> None:
-    """Waits until all batches are taken; a service that closes its door meanwhile is a ServiceError."""
-    closing = asyncio.create_task(_closed(intake))
-    try:
-        await asyncio.wait({taking, closing}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        closing.cancel()
-    if not taking.done():
-        raise draining()
-
-
-async def _closed(intake: Intake) -> None:
-    while not intake.is_closed:
-        await intake.changed.wait()
+    async def _take_all(self, inbox: Inbox) -> None:
+        while batches := await inbox.take():
+            for received in batches:
+                batch = check_batch(received)
+                self._producer_id = batch.producer_id
+                receipt = await self._intake.take(batch)
+                self._outcome.add(receipt, self._index)
+                self._index += receipt.received_count
+                self._ticket = receipt.ticket
+        if inbox.is_closed:
+            raise draining()
 
 
 async def broken(intake: Intake, error: ServiceError | LogFailedError | DiskFullError, producer_id: bytes, ticket: int) -> ServiceError:
@@ -116,8 +111,9 @@ class Shipment:
     read acknowledgements is not read from either.
     """
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, batches: AsyncIterable[bytes]) -> None:
         self._intake = intake
+        self._inbox = Inbox(batches, in_a_hurry=lambda: not self._waiting)
         self._waiting: deque[tuple[Receipt, int]] = deque()
         self._changed = Wakeup()
         self._index = 0
@@ -126,34 +122,38 @@ class Shipment:
         self._ended = False
         self._error: ServiceError | None = None
 
-    async def read(self, batches: AsyncIterable[bytes]) -> None:
+    async def read(self) -> None:
         """Takes every batch; an error is raised by `acknowledge` once everything before it is acknowledged."""
         try:
-            async for received in batches:
-                batch = check_batch(received)
-                self._producer_id = batch.producer_id
-                receipt = await self._intake.take(batch)
-                self._waiting.append((receipt, self._index))
-                self._index += receipt.received_count
-                self._ticket = receipt.ticket
+            while batches := await self._inbox.take():
+                for received in batches:
+                    await self._take(received)
                 self._changed.fire()
                 while len(self._waiting) >= MAX_UNACKNOWLEDGED_BATCHES:
                     await self._changed.wait()
         except ServiceError as error:
-            self._error = error
+            self._error = self._error or error
         finally:
             self._ended = True
             self._changed.fire()
 
+    async def _take(self, received: bytes) -> None:
+        batch = check_batch(received)
+        self._producer_id = batch.producer_id
+        receipt = await self._intake.take(batch)
+        self._waiting.append((receipt, self._index))
+        self._index += receipt.received_count
+        self._ticket = receipt.ticket
+
     async def acknowledge(self) -> list[Acknowledgement]:
         """Waits for something to become durable and says what; empty at the end of the stream.
 
-        A sender with several batches on their way gets its acknowledgements after short pauses, many batches in one.
+        A sender with many small batches on their way gets its acknowledgements after short pauses, many batches in one.
 
         Raises:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
         """
-        if len(self._waiting) > 1:
+        if self._has_many_small():
             await asyncio.sleep(ACKNOWLEDGE_PAUSE_S)
         while not self._waiting and not self._ended:
             await self._changed.wait()
@@ -167,11 +167,17 @@ class Shipment:
             raise await broken(self._intake, self._error, self._producer_id, self._ticket)
         return []
 
+    def _has_many_small(self) -> bool:
+        return len(self._waiting) > MANY_BATCHES and self._index - self._waiting[0][1] < SMALL_BATCHES_RECORDS
+
     def end_early(self) -> None:
         """The service stops: what was taken is still acknowledged, then the stream ends with DRAINING."""
         self._error = self._error or draining()
-        self._ended = True
-        self._changed.fire()
+        self.close()
+
+    def close(self) -> None:
+        """Reads no more."""
+        self._inbox.close()
 
     def _collect(self) -> list[Acknowledgement]:
         outcomes: dict[bytes, tuple[int, Outcome]] = {}

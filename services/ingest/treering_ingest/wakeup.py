@@ -1,6 +1,7 @@
-"""Waking everyone who waits for something to change."""
+"""Telling everyone who waits that something has changed."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class Wakeup:
@@ -10,19 +11,45 @@ class Wakeup:
     """
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
 
     def fire(self) -> None:
-        """Wakes all who wait now."""
-        self._event.set()
-        self._event = asyncio.Event()
+        """Wakes all who wait now; costs next to nothing when nobody does."""
+        if self._waiting:
+            waiting, self._waiting = self._waiting, set()
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)
 
     async def wait(self, timeout_s: float | None = None) -> bool:
         """Waits for the next `fire`; False after `timeout_s` seconds without one."""
-        event = self._event
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
         try:
             async with asyncio.timeout(timeout_s):
-                await event.wait()
+                await future
         except TimeoutError:
             return False
+        finally:
+            self._waiting.discard(future)
         return True
+
+
+class Notice:
+    """Calls all who listen when it is given. A stream that listens needs no task that waits."""
+
+    def __init__(self) -> None:
+        self._listeners: set[Callable[[], None]] = set()
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Adds one."""
+        self._listeners.add(listener)
+
+    def forget(self, listener: Callable[[], None]) -> None:
+        """Takes one away; one that does not listen changes nothing."""
+        self._listeners.discard(listener)
+
+    def give(self) -> None:
+        """Calls all who listen now."""
+        for listener in tuple(self._listeners):
+            listener()

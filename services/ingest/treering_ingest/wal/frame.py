@@ -1,7 +1,6 @@
 """A frame: one batch as the log keeps it. `docs/wal-format.md` describes the bytes."""
 
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import google_crc32c
@@ -26,8 +25,7 @@ SMALLEST_HEADER_BYTES = _FIXED.size + _CRC.size
 LARGEST_HEADER_BYTES = SMALLEST_HEADER_BYTES + MAX_PRODUCER_ID_BYTES
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """What is appended.
 
     Args:

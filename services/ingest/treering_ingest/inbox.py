@@ -1,0 +1,98 @@
+"""The batches of one call, read ahead of whoever takes them."""
+
+import asyncio
+from collections.abc import AsyncIterable, Callable
+
+from treering_ingest.limits import GATHER_BYTES, GATHER_S, MAX_GATHERED_BATCHES
+from treering_ingest.wakeup import Wakeup
+
+
+class Inbox:
+    """Reads a call's batches as they come and hands them out together.
+
+    gRPC gives them one by one, each after a round through its threads and the event loop. While that round goes on, the batches before it
+    are worked on; and small ones cost far less when many are worked on at once. So small batches are gathered for a moment, unless
+    `in_a_hurry` says that their sender may be waiting.
+
+    States: *reading*; *ended* when the last batch was read, the call broke, or `close` was called.
+
+    Args:
+        batches: The call's.
+        in_a_hurry: Whether a batch that has just come may not be kept back.
+    """
+
+    def __init__(self, batches: AsyncIterable[bytes], in_a_hurry: Callable[[], bool] = lambda: False) -> None:
+        self._batches = batches
+        self._in_a_hurry = in_a_hurry
+        self._loop = asyncio.get_running_loop()
+        self._read: list[bytes] = []
+        self._size = 0
+        self._due = self._ended = self._closed = False
+        self._error: BaseException | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._came, self._taken = Wakeup(), Wakeup()
+        self._reading = self._loop.create_task(self._read_all())
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `close` was called before the last batch was read."""
+        return self._closed
+
+    async def take(self) -> list[bytes]:
+        """What has come since the last time, in order; waits for something. Empty at the end.
+
+        Raises:
+            Exception: Whatever the call broke with, after everything that came before.
+        """
+        while not (self._due or self._ended):
+            await self._came.wait()
+        taken, self._read = self._read, []
+        self._size, self._due = 0, False
+        self._taken.fire()
+        if self._error and not taken:
+            raise self._error
+        return taken
+
+    def close(self) -> None:
+        """Reads no more, and forgets what was not taken. After the end it changes nothing."""
+        if not self._ended:
+            self._closed = True
+            self._read.clear()
+            self._reading.cancel()
+            self._end()
+
+    async def _read_all(self) -> None:
+        try:
+            async for batch in self._batches:
+                self._read.append(batch)
+                self._size += len(batch)
+                self._announce()
+                while self._is_full():
+                    await self._taken.wait()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whoever takes gets it
+            self._error = None if self._closed else error
+        self._end()
+
+    def _is_full(self) -> bool:
+        """One large batch does not fill it: the next one is read while that is worked on."""
+        return (self._size >= GATHER_BYTES and len(self._read) > 1) or len(self._read) >= MAX_GATHERED_BATCHES
+
+    def _announce(self) -> None:
+        if self._size >= GATHER_BYTES or self._in_a_hurry():
+            self._ring()
+        elif not self._timer:
+            self._timer = self._loop.call_later(GATHER_S, self._ring)
+
+    def _ring(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if self._read:
+            self._due = True
+            self._came.fire()
+
+    def _end(self) -> None:
+        self._ended = True
+        self._ring()
+        self._came.fire()
+        self._taken.fire()
