@@ -119,7 +119,7 @@ class Shipment:
         self._index = 0
         self._producer_id = b""
         self._ticket = 0
-        self._ended = False
+        self._ended = self._had_many = False
         self._error: ServiceError | None = None
 
     async def read(self) -> None:
@@ -153,7 +153,7 @@ class Shipment:
         Raises:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
         """
-        if self._has_many_small():
+        if self._had_many or self._has_many():
             await asyncio.sleep(ACKNOWLEDGE_PAUSE_S)
         while not self._waiting and not self._ended:
             await self._changed.wait()
@@ -167,7 +167,8 @@ class Shipment:
             raise await broken(self._intake, self._error, self._producer_id, self._ticket)
         return []
 
-    def _has_many_small(self) -> bool:
+    def _has_many(self) -> bool:
+        """Whether many small batches are on their way: their sender does not wait for each answer."""
         return len(self._waiting) > MANY_BATCHES and self._index - self._waiting[0][1] < SMALL_BATCHES_RECORDS
 
     def end_early(self) -> None:
@@ -180,6 +181,7 @@ class Shipment:
         self._inbox.close()
 
     def _collect(self) -> list[Acknowledgement]:
+        self._had_many = self._has_many()
         outcomes: dict[bytes, tuple[int, Outcome]] = {}
         while self._waiting and self._intake.committer.is_durable(self._waiting[0][0].ticket):
             receipt, first_index = self._waiting.popleft()
