@@ -10,6 +10,7 @@ from treering import AsyncClient, Client  # noqa: F401 - the public names
 from treering.channels import Endpoints
 from treering.errors import TreeringError
 from treering.v1 import query_pb2 as pb
+from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering_query.embed_client import EmbedUnavailable, PatternScores
@@ -18,6 +19,7 @@ from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.status import Status
+from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.server import Server
 
@@ -141,7 +143,20 @@ async def test_embed_that_is_away_is_named(client, canned):
     canned.away = True
     with pytest.raises(TreeringError, match="embed does not answer; try again, or ask without about"):
         await client.aggregate_logs(filter=LogFilter(about="disk"))
+    assert len(canned.asked) == 1, "asked again, although query has waited for it"
     assert groups(await client.aggregate_logs(by=["environment"]))
+
+
+async def test_a_service_that_is_still_starting_is_asked_again(client, canned, monkeypatch):
+    answers = [ServiceError(ErrorReason.ERROR_REASON_STARTING, "not yet"), None]
+
+    async def score(*asked):
+        if refused := answers.pop(0):
+            raise refused
+        return await Canned.score(canned, *asked)
+
+    monkeypatch.setattr(canned, "score", score)
+    assert groups(await client.aggregate_logs(by=["service"], filter=LogFilter(about="disk"))) == {"svc0": EACH, "svc2": EACH}
 
 
 @pytest.mark.parametrize("text", [" ", "x" * 1001])

@@ -59,7 +59,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 10
     """UNAVAILABLE: the service is stopping. Retry elsewhere or later. Metadata on uploads: `last_durable_sequence`."""
     ERROR_REASON_PEER_UNAVAILABLE: _ErrorReason.ValueType  # 11
-    """UNAVAILABLE: another service that is needed for this answer does not answer. Metadata: `peer`."""
+    """UNAVAILABLE: another service that is needed for this answer does not answer. Metadata: `peer`. The service has waited for it, so that the
+    trailing metadata `grpc-retry-pushback-ms: -1` keeps a gRPC library from retrying by itself.
+    """
     ERROR_REASON_TIMED_OUT: _ErrorReason.ValueType  # 12
     """DEADLINE_EXCEEDED: the answer was not ready in the call's time. Metadata: `waiting_for` when a position was waited for."""
     ERROR_REASON_NOT_IMPLEMENTED: _ErrorReason.ValueType  # 13
@@ -126,7 +128,9 @@ ERROR_REASON_STARTING: ErrorReason.ValueType  # 9
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 10
 """UNAVAILABLE: the service is stopping. Retry elsewhere or later. Metadata on uploads: `last_durable_sequence`."""
 ERROR_REASON_PEER_UNAVAILABLE: ErrorReason.ValueType  # 11
-"""UNAVAILABLE: another service that is needed for this answer does not answer. Metadata: `peer`."""
+"""UNAVAILABLE: another service that is needed for this answer does not answer. Metadata: `peer`. The service has waited for it, so that the
+trailing metadata `grpc-retry-pushback-ms: -1` keeps a gRPC library from retrying by itself.
+"""
 ERROR_REASON_TIMED_OUT: ErrorReason.ValueType  # 12
 """DEADLINE_EXCEEDED: the answer was not ready in the call's time. Metadata: `waiting_for` when a position was waited for."""
 ERROR_REASON_NOT_IMPLEMENTED: ErrorReason.ValueType  # 13

@@ -57,6 +57,12 @@ STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
 }
 """Which status code a reason has."""
 
+_WAITED_ALREADY = frozenset({_R.ERROR_REASON_PEER_UNAVAILABLE})
+"""Reasons that have the code on which clients retry by themselves, although the service has waited in their place."""
+
+_NEVER_RETRY = ("grpc-retry-pushback-ms", "-1")
+"""What the trailers say to a gRPC library so that it does not try again."""
+
 
 def reason_name(reason: ErrorReason.ValueType) -> str:
     """The reason as ErrorInfo says it: without the enum's prefix."""
@@ -85,11 +91,17 @@ def _retry_info(error: ServiceError) -> error_details_pb2.RetryInfo | None:
     return error_details_pb2.RetryInfo(retry_delay=delay)
 
 
-def trailing_metadata(error: ServiceError) -> tuple[tuple[str, bytes], ...]:
-    """What the trailers of a failed call hold: the whole status, and RetryInfo by itself for clients that look only there."""
-    trailers = [("grpc-status-details-bin", to_status(error).SerializeToString())]
+def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...]:
+    """What the trailers of a failed call hold.
+
+    The whole status; RetryInfo by itself, for clients that look only there; and that a gRPC library shall not try again by itself, where
+    another try would take as long as this one did.
+    """
+    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", to_status(error).SerializeToString())]
     if retry := _retry_info(error):
         trailers.append(("google.rpc.retryinfo-bin", retry.SerializeToString()))
+    if error.reason in _WAITED_ALREADY:
+        trailers.append(_NEVER_RETRY)
     return tuple(trailers)
 
 
