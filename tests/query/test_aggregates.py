@@ -6,13 +6,14 @@ from treering_query import aggregates, filters
 from treering_runtime.errors import ServiceError
 
 HOUR = 3_600_000_000_000
+BEGIN = 1_700_000_000_000_000_000  # the time of the first record
 SERVICE = pb.FieldRef(field=pb.LOG_FIELD_SERVICE)
 PATTERN = pb.FieldRef(field=pb.LOG_FIELD_PATTERN)
 
 
-async def answer(store, **request) -> pb.AggregateLogsResponse:
+async def answer(store, now=0, **request) -> pb.AggregateLogsResponse:
     with store.snapshot() as snapshot:
-        return await store.run(snapshot, aggregates.plan(pb.AggregateLogsRequest(**request)).answer)
+        return await store.run(snapshot, aggregates.plan(pb.AggregateLogsRequest(**request), now=now).answer)
 
 
 @pytest.fixture
@@ -109,6 +110,22 @@ def test_a_field_that_cannot_be_served_is_named(field, request_):
 async def test_too_many_buckets_are_refused(store):
     with pytest.raises(ServiceError, match="over 10000"):
         await answer(store, bucket_nanos=1_000_000)
+
+
+async def test_service_that_fell_silent_shows_as_zeros_up_to_now(store):
+    since = BEGIN - BEGIN % HOUR
+    seen = LogFilter(services=["svc0"], start_time_unix_nano=since)
+    response = await answer(store, now=since + 3 * HOUR, filter=seen, group_by=[SERVICE], bucket_nanos=HOUR)
+    assert [row.values[0].value for row in response.rows] == [80, 0, 0, 0]
+    never = LogFilter(services=["nobody"], start_time_unix_nano=since)
+    response = await answer(store, now=since + 3 * HOUR, filter=never, bucket_nanos=HOUR)
+    assert [row.values[0].value for row in response.rows] == [0, 0, 0, 0]
+    assert not (await answer(store, filter=LogFilter(start_time_unix_nano=BEGIN + 9 * HOUR), bucket_nanos=HOUR, now=BEGIN)).rows
+
+
+async def test_too_long_a_time_for_the_buckets_is_named_with_what_to_do(store):
+    with pytest.raises(ServiceError, match=r"makes 10001 buckets from 2023-11-14T22:13:20Z to 2025-01-04T14:00:00Z, .* an earlier end"):
+        await answer(store, now=BEGIN - BEGIN % HOUR + 10_000 * HOUR, filter=LogFilter(start_time_unix_nano=BEGIN), bucket_nanos=HOUR)
 
 
 @pytest.mark.parametrize("request_", [{"filter": LogFilter(about="x")}])

@@ -38,7 +38,8 @@ def aggregate_logs(
             attribute's key. Nothing is one group.
         metric: What to compute, at most 16: count, rate, distinct:FIELD, min:ATTR, max:ATTR, avg:ATTR, sum:ATTR, p95:ATTR.
         filter: Which records, see `log_filter`.
-        bucket_s: Length of a time bucket in seconds, at least 0.001; 0 is no buckets.
+        bucket_s: Length of a time bucket in seconds, at least 0.001; 0 is no buckets. They cover the filter's time, with records or
+            without; without an end they go on until now.
         time_zone: IANA name of the zone that buckets are cut in; empty is UTC.
         order: By bucket and largest value ("default"), "largest" or "smallest" first value, or by "group".
         limit: How many groups at most, 1 to 100,000; 0 is 10,000.

@@ -26,7 +26,9 @@ def aggregate(
             "may be repeated.",
         ),
     ] = None,
-    bucket: Annotated[str, typer.Option(metavar="DURATION", help="Length of a time bucket: 30s, 5m, 1h.")] = "",
+    bucket: Annotated[
+        str, typer.Option(metavar="DURATION", help="Length of a time bucket: 30s, 5m, 1h. From --since to --until, or to now.")
+    ] = "",
     metric: Annotated[
         list[str] | None,
         typer.Option(

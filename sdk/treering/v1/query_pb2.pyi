@@ -374,7 +374,9 @@ class AggregateLogsRequest(_message.Message):
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     bucket_nanos: _builtins.int
     """Length of a time bucket in nanoseconds, at least 1 ms. 0 = no buckets. Shorter than a day, they start at multiples of their length
-    since midnight of `time_zone`; a day or more are whole local days. At most 10,000 buckets; empty ones between the first and the last are filled in.
+    since midnight of `time_zone`; a day or more are whole local days. Every bucket is answered for, with records or without: from the one that holds the
+    filter's start to the one that holds its end; without an end, to now (or the newest record, if its time is later); without a start, from
+    the first record, and then without an end to the last one. At most 10,000 buckets, and 100,000 rows; more are refused (INVALID_FIELD).
     """
     time_zone: _builtins.str
     """IANA name of the zone that buckets are cut in, for example `Europe/Warsaw`. Empty = UTC."""

@@ -72,6 +72,8 @@ class Plan:
     limit: int
     bucket_nanos: int
     zone: ZoneInfo
+    now: int
+    """When it was asked, nanoseconds since 1970."""
     meant: Meant
 
     def answer(self, snapshot: Snapshot) -> pb.AggregateLogsResponse:
@@ -89,8 +91,8 @@ class Plan:
         return response
 
 
-def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING) -> Plan:
-    """Checks a request; `meant` scores the texts of its filter and its groups.
+def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0) -> Plan:
+    """Checks a request that came at `now`, nanoseconds since 1970; `meant` scores the texts of its filter and its groups.
 
     Raises:
         ServiceError: INVALID_FIELD.
@@ -114,6 +116,7 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING) -> Plan:
         limit=request.limit or limits.DEFAULT_AGGREGATE_LIMIT,
         bucket_nanos=request.bucket_nanos,
         zone=zone,
+        now=now,
         meant=meant,
     )
 
@@ -226,10 +229,10 @@ class _Run:
         return table.slice(0, plan.limit), table.num_rows > plan.limit
 
     def bucketed(self) -> tuple[pa.Table, bool]:
-        first, last = self._range()
-        if first is None or last is None:
-            return self._empty(), False
-        cover = buckets.cover(first, last, self._plan.bucket_nanos, self._plan.zone)
+        covered = self._covered()
+        if covered is None:
+            return pa.table({"bucket_start": pa.array([], pa.int64())}), False
+        cover = buckets.cover(*covered, self._plan.bucket_nanos, self._plan.zone)
         groups, truncated = self._groups()
         cells = len(cover.starts) * groups.num_rows
         if cells > limits.MAX_AGGREGATE_ROWS:
@@ -302,6 +305,20 @@ class _Run:
         parameters = {**plan.predicate.parameters, **(plan.parameters if used is None else used), **extra}
         return self._snapshot.query(sql, parameters, within=plan.predicate)
 
+    def _covered(self) -> tuple[int, int] | None:
+        """The first and the last instant that buckets cover: the filter's, and without an end the present. Else those of the records.
+
+        So a service that fell silent is seen: as zeros up to now, not as a histogram that ends early.
+        """
+        first = self._plan.predicate.start_time or None
+        last = self._plan.predicate.end_time - 1 if self._plan.predicate.end_time <= limits.MAX_TIME_UNIX_NANO else None
+        if first is None or last is None:
+            oldest, newest = self._range()
+            if last is None:
+                last = newest if first is None else max(newest or 0, self._plan.now)
+            first = oldest if first is None else first
+        return (first, last) if first is not None and last is not None and first <= last else None
+
     def _range(self) -> tuple[int | None, int | None]:
         bounds = "min(first_time), max(last_time)" if self._from_statistics else "min(time), max(time)"
         first, last = bounds.split(", ")
@@ -312,9 +329,6 @@ class _Run:
     def _seconds(self) -> float:
         first, last = self._range()
         return (last - first) / 1e9 if first is not None and last is not None else 0.0
-
-    def _empty(self) -> pa.Table:
-        return pa.table({"bucket_start": pa.array([], pa.int64())})
 
 
 def _join_order(order: int, bucket: str, keys: str) -> str:

@@ -48,18 +48,20 @@ def cover(first: int, last: int, length: int, zone: ZoneInfo) -> Buckets:
         ServiceError: INVALID_FIELD when there are too many.
     """
     if (last - first) // length > limits.MAX_BUCKETS:
-        raise _too_many((last - first) // length)
+        raise _too_many((last - first) // length, first, last)
     bounds = _bounds(first, last, length, zone)
     begin = max(index for index, bound in enumerate(bounds) if bound <= first)
     end = min(index for index, bound in enumerate(bounds) if bound > last)
     if end - begin > limits.MAX_BUCKETS:
-        raise _too_many(end - begin)
+        raise _too_many(end - begin, first, last)
     return Buckets(tuple(bounds[begin:end]), tuple(bounds[begin + 1 : end + 1]))
 
 
-def _too_many(count: int) -> Exception:
+def _too_many(count: int, first: int, last: int) -> Exception:
     limit = limits.MAX_BUCKETS
-    return invalid_field("bucket_nanos", f"makes {count} buckets, over {limit}; take longer ones or a shorter time", limit=limit)
+    begin, end = (_moment(nanos).isoformat(timespec="seconds").replace("+00:00", "Z") for nanos in (first, last))
+    problem = f"makes {count} buckets from {begin} to {end}, over {limit}; take longer ones, or a later start or an earlier end"
+    return invalid_field("bucket_nanos", problem, limit=limit)
 
 
 def _bounds(first: int, last: int, length: int, zone: ZoneInfo) -> list[int]:
@@ -84,7 +86,11 @@ def _bounds(first: int, last: int, length: int, zone: ZoneInfo) -> list[int]:
 
 
 def _local_date(nanos: int, zone: ZoneInfo) -> date:
-    return (_EPOCH + timedelta(microseconds=nanos // 1_000)).astimezone(zone).date()
+    return _moment(nanos).astimezone(zone).date()
+
+
+def _moment(nanos: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=nanos // 1_000)
 
 
 def _midnight(day_number: int, zone: ZoneInfo) -> int:

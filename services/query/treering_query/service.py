@@ -1,5 +1,6 @@
 """The servicer: translates, delegates, translates."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -41,7 +42,7 @@ class QueryServicer(QueryServiceServicer):
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
         meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
-        plan = aggregates.plan(request, meant)
+        plan = aggregates.plan(request, meant, time.time_ns())
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
