@@ -122,6 +122,14 @@ def test_search_gives_the_documented_json(run, services):
     assert (request.filter.min_severity, request.filter.attributes[0].key) == (13, "k")
 
 
+@pytest.mark.parametrize("command", [("search", "x"), ("tail", "--no-follow"), ("aggregate",)])
+def test_where_selects_by_service_and_environment_in_every_command(run, services, command):
+    run(*command, "--service", "a", "--where", "service=b=c", "--where", "environment=dev", "--where", "region=eu")
+    chosen = services.requests[0].filter
+    assert (list(chosen.services), list(chosen.environments)) == (["a", "b=c"], ["dev"])
+    assert [(each.key, list(each.values)) for each in chosen.attributes] == [("region", ["eu"])]
+
+
 @pytest.mark.parametrize(
     "command", [("search", "x"), ("patterns",), ("context", "7"), ("tail", "--no-follow"), ("aggregate", "--by", "severity")]
 )

@@ -8,7 +8,7 @@ import typer
 
 from treering.cli.connection import Connection
 from treering.cli.output import answer_json, answer_table, note, rfc3339
-from treering.cli.selecting import Selecting, duration_s
+from treering.cli.selecting import NOT_ATTRIBUTES, Selecting, duration_s
 
 if TYPE_CHECKING:
     from treering.v1.log_pb2 import LogFilter
@@ -17,7 +17,6 @@ _CHANCE = 10.83
 """The log-likelihood ratio that chance alone exceeds one time in 1,000."""
 
 _DEFAULT_SINCE = "1h"
-_FIELDS = ("service", "environment")
 _PANEL = "Compared with"
 _CHANGES = ("", "new", "gone", "more", "less")
 
@@ -38,7 +37,7 @@ def compare(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Records of the same time with this attribute instead; may be repeated. It and --where take service=, environment= too.",
+            help="Records of the same time with this attribute instead, or service=, environment=; may be repeated.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -100,22 +99,14 @@ def _windows(selecting: Selecting, baseline: str | None) -> tuple["LogFilter", "
 
 
 def _against(selecting: Selecting, against: list[str]) -> tuple["LogFilter", "LogFilter"]:
-    """Two selections of the same time: those of --where, and those of --against in its place; both know service= and environment=."""
+    """Two selections of the same time: the one that is looked at, and one with --against in place of what it says of the same keys."""
     now = dt.datetime.now(dt.UTC)
-    if len({pair.partition("=")[0] for pair in against if "=" in pair[1:]}) != len(against):
+    keys = {pair.partition("=")[0] for pair in against if "=" in pair[1:]}
+    if len(keys) != len(against):
         raise typer.BadParameter("--against is no KEY=VALUE, or names a key twice")
-    own = _chosen(dataclasses.replace(selecting, where=None), selecting.where or [])
-    return own.filter(now), _chosen(own, against).filter(now)
-
-
-def _chosen(selecting: Selecting, pairs: list[str]) -> Selecting:
-    """The selection with the pairs in place of what it says of their keys."""
-    named = {name: [pair.partition("=")[2] for pair in pairs if pair.startswith(f"{name}=")] for name in _FIELDS}
-    changed = {name: values for name, values in named.items() if values}
-    attributes = [pair for pair in pairs if pair.partition("=")[0] not in _FIELDS]
-    keys = {pair.partition("=")[0] for pair in attributes}
     kept = [pair for pair in selecting.where or () if pair.partition("=")[0] not in keys]
-    return dataclasses.replace(selecting, where=[*kept, *attributes], **changed)  # type: ignore[arg-type]  # only lists are changed
+    replaced: dict[str, Any] = dict.fromkeys(keys.intersection(NOT_ATTRIBUTES))
+    return selecting.filter(now), dataclasses.replace(selecting, where=[*kept, *against], **replaced).filter(now)
 
 
 def _as_json(found: Any, looked_at: "LogFilter", baseline: "LogFilter") -> dict[str, Any]:

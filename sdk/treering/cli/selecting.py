@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(?:now-)?(\d{1,9})(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PANEL = "Which records"
+NOT_ATTRIBUTES = ("service", "environment")
+"""Keys of --where that are fields of every record; beside the options of the same names their values are alternatives."""
 
 
 def duration_s(text: str) -> float:
@@ -61,7 +63,8 @@ class Selecting:
     since: Annotated[str | None, _option("--since", help="Only from this time on: 15m, 2h, 7d back from now, or RFC 3339.")] = None
     until: Annotated[str | None, _option("--until", help="Only before this time: as --since.")] = None
     where: Annotated[
-        list[str] | None, _option("--where", metavar="KEY=VALUE", help="Only records with this attribute; may be repeated.")
+        list[str] | None,
+        _option("--where", metavar="KEY=VALUE", help="Only records with this attribute, or service=, environment=; may be repeated."),
     ] = None
     contains: Annotated[str, _option("--contains", help="Only messages with this text, upper and lower case alike.")] = ""
     about: Annotated[str, _option("--about", metavar="TEXT", help="Only records that are about this, in any words.")] = ""
@@ -76,14 +79,16 @@ class Selecting:
         from treering.selection import log_filter  # noqa: PLC0415 - start-up
 
         now = now or dt.datetime.now(dt.UTC)
+        where = _values_by_key(self.where or ())
+        named = {name: where.pop(name, []) for name in NOT_ATTRIBUTES}
         try:
             return log_filter(
                 since=time_of(self.since, now) if self.since else None,
                 until=time_of(self.until, now) if self.until else None,
                 min_severity=self.min_severity or 0,
-                services=self.service or (),
-                environments=self.environment or (),
-                where=_attributes(self.where or ()),
+                services=[*(self.service or ()), *named["service"]],
+                environments=[*(self.environment or ()), *named["environment"]],
+                where=where,
                 contains=self.contains,
                 trace_id=self.trace_id,
                 about=self.about,
@@ -92,7 +97,7 @@ class Selecting:
             raise typer.BadParameter(str(error)) from None
 
 
-def _attributes(pairs: Any) -> dict[str, list[str]]:
+def _values_by_key(pairs: Any) -> dict[str, list[str]]:
     wanted: dict[str, list[str]] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
