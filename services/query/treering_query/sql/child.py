@@ -111,15 +111,10 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     os.chdir(request.directory)
     connection = _open(request)
     texts = gate.check(connection, request.query)
-    tables = [map_arrow(descriptor) for descriptor in descriptors]
-    if request.has_patterns:
-        connection.register("_patterns", tables.pop())
-        connection.execute(PATTERNS_VIEW)
-        connection.execute(TEMPLATES_VIEW)
-    connection.register("_hot", pa.concat_tables(tables))
-    connection.execute(user_logs_view(request.files))
-    if texts:
+    if texts:  # the parent has them scored while the tables are made ready
         wire.send(sock, wire.TEXTS, json.dumps(texts).encode())
+    _define_tables(connection, request, [map_arrow(descriptor) for descriptor in descriptors])
+    if texts:
         scores.define(connection, texts, map_arrow(sent.get()))
     _lock(connection, request)
     try:
@@ -130,6 +125,15 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     except duckdb.Error as error:
         reason, message, place = _explain(error, request.query, connection)
         raise _SqlError(reason, message + scores.hint(message) if texts else message, place) from error
+
+
+def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table]) -> None:
+    if request.has_patterns:
+        connection.register("_patterns", tables.pop())
+        connection.execute(PATTERNS_VIEW)
+        connection.execute(TEMPLATES_VIEW)
+    connection.register("_hot", pa.concat_tables(tables))
+    connection.execute(user_logs_view(request.files))
 
 
 def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:
