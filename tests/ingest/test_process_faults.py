@@ -173,6 +173,7 @@ class TestFullDisk:
             assert status.end_offset_exclusive >= acknowledged * 10 > 0
             ballast.unlink()
             number = resume(stub, acknowledged)
+            assert process.told().count("the disk has space again; what waited is written") == 1
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         assert stored_sequences(data) == list(range(1, number + 1))
@@ -189,8 +190,11 @@ class TestFullDisk:
             assert int(info.metadata["last_durable_sequence"]) == acknowledged
             room = os.statvfs(small_disk)
             assert room.f_bavail * room.f_frsize > 4 << 20
+            assert process.told().count("disk is low: nothing is accepted") == 1
             subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
             number = resume(stub, acknowledged)
+            while "disk has space again" not in process.told():
+                assert stub.GetIngestStatus(GetIngestStatusRequest(), timeout=20).end_offset_exclusive == number * 10
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         assert stored_sequences(data) == list(range(1, number + 1))

@@ -235,6 +235,8 @@ class Committer:
         except DiskFullError as error:
             await self._wait_for_space(group, error)
             return
+        if self.disk_full:
+            _LOG.info("the disk has space again; what waited is written")
         self.disk_full = False
         self._finish(group)
 

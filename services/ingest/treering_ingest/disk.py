@@ -5,8 +5,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
+_LOG = structlog.get_logger()
 _FRESH_S = 0.1
 """How long a measurement counts, seconds; what is accepted meanwhile is taken off it."""
+_SETTLED_S = 1.0
+"""How long there must be space again before that is said, seconds: around the reserve, low comes and goes ten times a second."""
 
 
 def free_bytes(path: Path) -> int:
@@ -16,24 +21,28 @@ def free_bytes(path: Path) -> int:
 
 
 class DiskGuard:
-    """Says whether the reserve is reached.
+    """Says whether the reserve is reached, and tells the service's log when that begins and when it is over.
 
     Args:
         measure: Returns the free bytes.
         reserve_bytes: Below this nothing is accepted.
+        clock: Seconds that only go forward.
     """
 
-    def __init__(self, measure: Callable[[], int], reserve_bytes: int) -> None:
+    def __init__(self, measure: Callable[[], int], reserve_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.reserve_bytes = reserve_bytes
         self._measure = measure
+        self._clock = clock
         self._free = measure()
-        self._measured = time.monotonic()
+        self._measured = clock()
+        self._said_low = False
+        self._last_low = 0.0
 
     @property
     def free_bytes(self) -> int:
         """Free bytes: measured at most a tenth of a second ago, less what was accepted since."""
-        if time.monotonic() - self._measured > _FRESH_S:
-            self._free, self._measured = self._measure(), time.monotonic()
+        if self._clock() - self._measured > _FRESH_S:
+            self._free, self._measured = self._measure(), self._clock()
         return max(0, self._free)
 
     def spend(self, size_bytes: int) -> None:
@@ -43,4 +52,21 @@ class DiskGuard:
     @property
     def is_low(self) -> bool:
         """Whether less than the reserve is free."""
-        return self.free_bytes < self.reserve_bytes
+        low = self.free_bytes < self.reserve_bytes
+        if low or self._said_low:
+            self._say(low=low)
+        return low
+
+    def _say(self, *, low: bool) -> None:
+        now = self._clock()
+        if low and not self._said_low:
+            self._said_low = True
+            _LOG.warning("disk is low: nothing is accepted until there is space", **self._numbers())
+        elif not low and now - self._last_low >= _SETTLED_S:
+            self._said_low = False
+            _LOG.info("disk has space again: records are accepted", **self._numbers())
+        if low:
+            self._last_low = now
+
+    def _numbers(self) -> dict[str, int]:
+        return {"free_bytes": self.free_bytes, "reserve_bytes": self.reserve_bytes}

@@ -46,12 +46,12 @@ class Retention:
 
     async def trim(self) -> None:
         """Deletes what may be deleted now."""
-        log = self._committer.log
+        log, low = self._committer.log, self._disk.is_low
         below = min((sink.progress.releasable_end_offset for sink in self._sinks), default=0)
         oldest = log.segments[0]
         if not oldest.sealed_unix_nano or oldest.end_offset > below:
             return
-        min_age_s, min_bytes = (0.0, 0) if self._disk.is_low else (self._min_age_s, self._min_bytes)
+        min_age_s, min_bytes = (0.0, 0) if low else (self._min_age_s, self._min_bytes)
         gone = await self._committer.on_log_thread(lambda: log.trim(below, min_age_s=min_age_s, min_bytes=min_bytes))
         if gone:
             _LOG.info("segments deleted", count=len(gone), log_start_offset=log.start_offset)

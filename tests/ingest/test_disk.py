@@ -1,0 +1,19 @@
+"""What the service's log says of a disk that is low."""
+
+import structlog
+
+from treering_ingest.disk import DiskGuard
+
+
+def test_low_is_said_once_when_it_begins_and_once_when_it_is_over():
+    free, now = [100], [0.0]
+    disk = DiskGuard(lambda: free[0], 50, lambda: now[0])
+    with structlog.testing.capture_logs() as said:
+        for free[0], seen in ((80, False), (40, True), (30, True), (60, False), (40, True), (70, False), (70, False)):
+            now[0] += 0.7
+            assert disk.is_low is seen
+        assert [entry["log_level"] for entry in said] == ["warning", "info"]
+        assert (said[0]["free_bytes"], said[0]["reserve_bytes"], said[1]["free_bytes"]) == (40, 50, 70)
+        free[0], now[0] = 10, now[0] + 1
+        assert disk.is_low
+    assert [entry["log_level"] for entry in said] == ["warning", "info", "warning"]
