@@ -4,12 +4,14 @@ import itertools
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from treering_query.store import segment_file
 from treering_query.store.hot import LOGS_SCHEMA
 
+MIB = 1024 * 1024
 TIME = st.integers(-(2**40), 2**62)
 ROWS = st.lists(
     st.fixed_dictionaries(
@@ -62,3 +64,11 @@ def test_a_row_group_is_never_larger_than_said_whatever_order_the_records_come_i
     found = pq.read_metadata(tmp_path / "1.parquet")
     sizes = [found.row_group(number).num_rows for number in range(found.num_row_groups)]
     assert sizes == [segment_file.ROW_GROUP_ROWS, segment_file.ROW_GROUP_ROWS, 7]
+
+
+@pytest.mark.parametrize(
+    ("rows", "size_bytes", "together"),
+    [(0, 0, 1), (500_000, 100 * MIB, segment_file.ROW_GROUP_ROWS), (128, 128 * MIB, 32), (3, 200 * MIB, 1), (7, 0, 224 * MIB)],
+)
+def test_row_groups_of_huge_records_hold_fewer_of_them(rows, size_bytes, together):
+    assert segment_file.group_rows(rows, size_bytes) == min(together, segment_file.ROW_GROUP_ROWS)

@@ -15,6 +15,7 @@ from treering_runtime.settings import load
 SECOND = 10**9
 ARRIVAL = 1_800_000_000 * SECOND
 DAY = 86_400
+MIB = 1024 * 1024
 
 
 class Told:
@@ -193,8 +194,35 @@ def test_no_segment_is_in_two_changes():
     assert [[each.segment_id for each in change.segments] for change in found] == [[5], [0, 1, 2, 3, 4], [6, 7, 8, 9, 10]]
 
 
+def test_few_huge_records_are_not_merged_into_more_than_memory_holds():
+    policy = Policy(merge_up_to_bytes=500)
+    huge = [replace(segment(number, 1), data_bytes=400) for number in range(9)]
+    assert list(changes(huge, policy, 0)) == []
+    large = [replace(each, data_bytes=100) for each in huge]
+    merged = [change.segments for change in changes(large, policy, 0)]
+    assert [sum(each.data_bytes for each in group) for group in merged] == [500, 400]
+    assert list(changes([replace(each, data_bytes=None) for each in huge], policy, 0)) == []
+
+
+async def test_bytes_of_a_segment_are_those_of_its_records_and_outlive_a_restart(open_store, frame, record):
+    message, policy = "x" * MIB, Policy(merge_up_to_bytes=17 * MIB)
+    async with open_store() as store:
+        for number in range(12):
+            await store.deliver(7, [frame(number, [record(number, service="a", message=f"{number} {message}")])], number + 1)
+            await store.seal()
+        sizes = {segment.segment_id: segment.data_bytes for segment in store.view.segments}
+        assert all(MIB < size < MIB + 10_000 for size in sizes.values())
+    async with open_store() as store:
+        assert {segment.segment_id: segment.data_bytes for segment in store.view.segments} == sizes
+        assert await store.keep_up(replace(policy, merge_up_to_bytes=3 * MIB), ARRIVAL, Told().forget) == 0
+        assert await store.keep_up(replace(policy, merge_up_to_bytes=7 * MIB), ARRIVAL, Told().forget) == 2
+        assert [segment.row_count for segment in store.view.segments] == [6, 6]
+        assert await store.keep_up(policy, ARRIVAL, Told().forget) == 0
+        assert counted(store) == {"a": 12}
+
+
 def segment(number: int, rows: int, arrival: int = 4 * SECOND) -> Segment:
-    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}))
+    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}), data_bytes=rows)
 
 
 def _stop(*_: object) -> None:

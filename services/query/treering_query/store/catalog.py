@@ -21,10 +21,11 @@ from treering_runtime.quarantine import Change, Quarantined, Selection
 _TABLES = """
 create table if not exists segments (
     segment_id ubigint, file varchar, row_count bigint, size_bytes bigint, first_time timestamp_ns, last_time timestamp_ns,
-    first_arrival_time timestamp_ns, last_arrival_time timestamp_ns, checksum ubigint, mask_version utinyint
+    first_arrival_time timestamp_ns, last_arrival_time timestamp_ns, checksum ubigint, mask_version utinyint, data_bytes ubigint
 );
 alter table segments add column if not exists checksum ubigint;
 alter table segments add column if not exists mask_version utinyint;
+alter table segments add column if not exists data_bytes ubigint;
 create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
 create table if not exists statistics (
     segment_id ubigint, pattern_id ubigint, environment varchar, severity utinyint, count bigint, first_time timestamp_ns,
@@ -43,7 +44,7 @@ create table if not exists expired (log_id ubigint, first_offset ubigint, end_of
 
 _SEGMENTS = """
 select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
-       epoch_ns(last_arrival_time), checksum, mask_version
+       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes
 from segments order by segment_id
 """
 
@@ -155,9 +156,9 @@ class Catalog:
         for segment_id, file, *numbers in run.execute(_SEGMENTS).fetchall():
             found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-            rows, size, first, last, first_arrival, last_arrival, checksum, mask_version = numbers
+            rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data = numbers
             held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
-            facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0)
+            facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
             yield Segment(segment_id, directory / file, *facts)
 
     def commit(self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantine: Change) -> None:
@@ -230,8 +231,8 @@ class Catalog:
         times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
         row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
         row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
-        row += [segment.checksum, segment.mask_version]
-        self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint)", row)
+        row += [segment.checksum, segment.mask_version, segment.data_bytes]
+        self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint)", row)
         for part in segment.ranges:
             bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
             self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)

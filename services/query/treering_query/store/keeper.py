@@ -40,6 +40,7 @@ class Keeper:
             service_age_s=settings.retention_service_age_s,
             size_bytes=settings.retention_max_bytes,
             merge_up_to_rows=settings.hot_max_rows,
+            merge_up_to_bytes=settings.hot_max_bytes,
         )
         return cls(store, policy, forget, settings.upkeep_interval_s)
 

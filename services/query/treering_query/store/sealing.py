@@ -137,9 +137,10 @@ class Sealer:
             segment, statistics = None, COUNTS_SCHEMA.empty_table()
             if not all(each.services <= without for each in old):
                 run.execute(_kept(old, without))
+                group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
                 versions = {each.mask_version for each in old}
-                segment = self._write(run, _in_order(run), statistics, versions.pop() if len(versions) == 1 else 0)
+                segment = self._write(run, _in_order(run, group_rows), statistics, versions.pop() if len(versions) == 1 else 0)
             gone, expired = {each.segment_id for each in old}, tuple(_expired(old, segment.row_count if segment else 0))
             self._catalog.replace(sorted(gone), segment, statistics, expired)
             self.expired += expired
@@ -169,7 +170,7 @@ class Sealer:
         segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
         path = self._files / f"{segment_id:010d}.parquet"
         temporary = path.with_suffix(".parquet.tmp")
-        segment_file.write(temporary, groups)
+        data_bytes = segment_file.write(temporary, groups)
         _sync_file(temporary)
         checksum = checksum_of(temporary)
         temporary.replace(path)
@@ -193,6 +194,7 @@ class Sealer:
             pattern_ids=pattern_ids,
             checksum=checksum,
             mask_version=mask_version,
+            data_bytes=data_bytes,
         )
 
     def _publish_manifest(self) -> None:
@@ -220,9 +222,9 @@ def _kept(old: Sequence[Segment], without: frozenset[str]) -> str:
     )
 
 
-def _in_order(run: duckdb.DuckDBPyConnection) -> Iterator[pa.Table]:
+def _in_order(run: duckdb.DuckDBPyConnection, group_rows: int) -> Iterator[pa.Table]:
     """The records of a rewrite, which may be more than fit into memory: the database sorts them."""
-    reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(segment_file.ROW_GROUP_ROWS)
+    reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(group_rows)
     yield from map(pa.Table.from_batches, ([batch] for batch in reader))
 
 

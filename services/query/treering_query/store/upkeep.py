@@ -24,6 +24,8 @@ class Policy:
     size_bytes: int = 0
     """Of all segments together."""
     merge_up_to_rows: int = 500_000
+    merge_up_to_bytes: int = 128 * 1024 * 1024
+    """Of records in memory: few records may be large ones, and the database sorts them all."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
     cuts = [change for segment in sound if (change := _expired(segment, policy, now))]
     yield from cuts
     cut = {segment.segment_id for change in cuts for segment in change.segments}
-    yield from _merges(sound, cut, policy.merge_up_to_rows)
+    yield from _merges(sound, cut, policy)
 
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
@@ -74,17 +76,25 @@ def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
     return found
 
 
-def _merges(segments: Sequence[Segment], cut: Collection[int], most_rows: int) -> Iterator[Change]:
+def _merges(segments: Sequence[Segment], cut: Collection[int], policy: Policy) -> Iterator[Change]:
     """Runs of small neighbours in the order of the log, which keeps each segment's offsets together; those that are `cut` end a run."""
     run: list[Segment] = []
     ordered = sorted(segments, key=_place)
     for segment in [*(None if each.segment_id in cut else each for each in ordered), None]:
-        if segment and segment.row_count * 2 <= most_rows and sum(each.row_count for each in run) + segment.row_count <= most_rows:
+        small = segment is not None and _fit([segment, segment], policy)
+        if segment and small and _fit([*run, segment], policy):
             run.append(segment)
             continue
         if len(run) >= MIN_TOGETHER:
             yield Change(tuple(run))
-        run = [segment] if segment and segment.row_count * 2 <= most_rows else []
+        run = [segment] if segment and small else []
+
+
+def _fit(segments: Sequence[Segment], policy: Policy) -> bool:
+    """Whether segments together are no larger than one may be; of those whose bytes are not known nobody can say so."""
+    known = [segment.data_bytes for segment in segments if segment.data_bytes is not None]
+    rows = sum(segment.row_count for segment in segments)
+    return len(known) == len(segments) and sum(known) <= policy.merge_up_to_bytes and rows <= policy.merge_up_to_rows
 
 
 def _place(segment: Segment) -> tuple[int, int]:

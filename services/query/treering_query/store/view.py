@@ -72,6 +72,8 @@ class Segment:
     """`checksums.checksum_of` the file; None when it was sealed without."""
     mask_version: int = MASK_VERSION
     """The masking rules that the pattern ids follow; 0 when they differ from record to record."""
+    data_bytes: int | None = None
+    """What its records take in memory; None when it was sealed by a version that did not keep it."""
 
     def may_match(self, predicate: Predicate) -> bool:
         """False when no record of it can fulfil the predicate."""
