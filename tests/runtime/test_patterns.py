@@ -60,6 +60,12 @@ def masked(message):
         ("to=<ann@example.com> by <a1@b> of free=<kilobytes:5>", "to=<*> by <*> of free=<kilobytes:<*>>"),
         ("ws=Source{10113} or id=5(7), f(7)", "ws=<*> or id=<*>, f(<*>)"),
         ("key dGVzdD8= or dGVzdD8==", "key <*> or <*>"),
+        ("took 3 army trucks at 5 a.m. or 6 p.m. and 7 pump failures", "took <*> army trucks at <*> or <*> and <*> pump failures"),
+        ("due (Jan 5), [Feb, 6] or 7 March.", "due (<*>), [<*>] or <*>."),
+        ("by user7=ann. of a1/b: c", "by <*>. of <*>: c"),
+        ("mylocalhost:80 of 用localhost:80", "mylocalhost:<*> of 用<*>"),
+        ("状态true 提交deadbeefcafe", "状态<*> 提交<*>"),
+        ('{"user":"a\\\nb","path":"c\\', '{"user":"<*>","path":"<*>"'),
     ],
 )
 def test_masks(message, expected):

@@ -51,9 +51,11 @@ WORDING_KEYS = frozenset(
 _NO_WORDING_ENDINGS = frozenset({"code", "kind", "log", "op", "title", "type"})
 """Words of `WORDING_KEYS` that name data at the end of a longer key (`country_code`), unlike `error_message` or `newState`."""
 
-_JSON_MEMBER = re.compile(r'"([^"\\]*+)"[ \t]*+:[ \t]*+("(?:[^"\\]|\\.)*+"?|[^ \t\n\r",:\[\]{}]++)')
-_PYTHON_MEMBER = re.compile(r"(?<=[{,])([ \t]*+)'([^'\\]*+)':([ \t]++)('(?:[^'\\]|\\.)*+'|[^ \t\n\r',:\[\]{}]++)(?=[ \t]*+(?:[,}\n]|$))")
-_QUOTED_PAIR = re.compile(r"""(?<![^\s,;|(\[{])([A-Za-z_@][\w.:/-]*+)=("(?:[^"\\]|\\.)*+"|'[^']*+')""")
+_JSON_MEMBER = re.compile(r'"([^"\\]*+)"[ \t]*+:[ \t]*+("(?:[^"\\]|\\.?)*+"?|[^ \t\n\r",:\[\]{}]++)', re.DOTALL)
+_PYTHON_MEMBER = re.compile(
+    r"(?<=[{,])([ \t]*+)'([^'\\]*+)':([ \t]++)('(?:[^'\\]|\\.)*+'|[^ \t\n\r',:\[\]{}]++)(?=[ \t]*+(?:[,}\n]|$))", re.DOTALL
+)
+_QUOTED_PAIR = re.compile(r"""(?<![^\s,;|(\[{])([A-Za-z_@][\w.:/-]*+)=("(?:[^"\\]|\\.)*+"|'[^']*+')""", re.DOTALL)
 _PAIR = re.compile(r"(?<![^\"'(){}\[\]<,;|&?])([A-Za-z_@][\w.:/-]*+)=(?![=~>\"'({\[]|<(?!\*>))((?:<\*>|[^\"'(){}\[\]<>,;|])*+)")
 
 

@@ -17,15 +17,15 @@ _UNIT = (
     "(?:[KMGTPkmgtp]i?[Bb](?:ytes?|its?|ps)?(?:/s(?:ec)?)?|[Bb]ytes?|[Bb]its?|B|MILLISECONDS|SECONDS|MINUTES|HOURS|DAYS"
     "|(?:milli|micro|nano)?sec(?:ond)?s?|min(?:ute)?s?|h(?:ou)?rs?|days?|[numµ]?s|h|%|percent|[KMG]?Hz|rpm|[VAWC])"
 )
-_ZONE = "(?:GMT|UTC|[ECMP][SD]T|CES?T|AM|PM|am|pm|a.m.|p.m.)"
+_ZONE = r"(?:GMT|UTC|[ECMP][SD]T|CES?T|AM|PM|am|pm|a\.m\.|p\.m\.)"
 
+_A_MONTH = re.compile(_MONTH)
 _DATE = re.compile(rf"(?<![\w])(?:{_DAY},? )?(?:{_MONTH},? <\*>|<\*> {_MONTH}(?![\w]))")
 _NEAR_MASK = re.compile(rf"<\*>(?:(?: ?[,;:|/-] ?| )<\*>| (?:{_UNIT}|{_ZONE})(?![\w<.]*\w|=))+")
 _LESS_THAN_MASK = f"<{MASK}"
 _MASK_IN_ANGLES = f"<{MASK}>"
 _BRACKET_AFTER_MASK = re.compile(r">[({\[]<")
 _WITH_BRACKETS = re.compile(r"<\*>(?:\(<\*>\)|\[<\*>\]|\{<\*>\})+")
-_DATE_WORDS = frozenset(_MONTHS) | frozenset(_MONTHS.values()) | {"Sept"}
 
 
 def mask_phrases(tokens: list[str]) -> str:
@@ -33,7 +33,7 @@ def mask_phrases(tokens: list[str]) -> str:
     text = " ".join(tokens)
     if MASK not in text:
         return text
-    if not _DATE_WORDS.isdisjoint(tokens):
+    if _A_MONTH.search(text):
         text = _DATE.sub(MASK, text)
     if _LESS_THAN_MASK in text:
         text = text.replace(_MASK_IN_ANGLES, MASK).replace(_LESS_THAN_MASK, MASK)

@@ -18,6 +18,7 @@ _QUOTED_WORD = re.compile(r"""(?<![^\s(\[{,=])(?:"[^"\s]++"|'[^'\s]++'|`[^`\s]++
 _URL = re.compile(rf"(?<![^{SEPARATORS}])(?:[A-Za-z][\w+.-]*+://|/[^{SEPARATORS}?]*+\?)(?:<\*>|[^{SEPARATORS}]|=)++")
 _MASK_WITH_TAIL = re.compile(rf"<?<\*>(?:[=&?/\\:@#+~.*-]++(?:<\*>|[^\s\"'(){{}}\[\]<>,;|{UNSPACED}])++|={{1,2}}$)")
 _LOCAL = "localhost:<*>"
+_LOCAL_PORT = re.compile(r"(?<![A-Za-z_])localhost:<\*>")
 _HOST = re.compile(r"(?:[a-z0-9_-]+\.)+(?:com|net|org|edu|gov|mil|local|internal|lan|localdomain)|(?:[a-z0-9_-]+\.){2,}[a-z]{2}")
 _HEX = re.compile(r"[a-f]{8,}|[A-F]{8,}|[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\|[^\\]*\\[^\\]+\\|[\w.-]{2,}\\(?![nrt])\w")
@@ -25,14 +26,16 @@ _WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\|[^\\]*\\[^\\]+\\|[\w.-]{2,}\\(?![n
 
 def mask_token(token: str) -> str:
     """Masks one token free of white space, of an already coarsely masked text."""
-    if token.isalpha():
+    if token.isalpha() and token.isascii():
         return MASK if _is_variable_word(token) else token
     if token == _EMPTY_VALUE:
         return f"({MASK})"
-    token = _URL.sub(_url, _QUOTED_WORD.sub(_quoted, token))
+    token = _URL.sub(_with_tail, _QUOTED_WORD.sub(_quoted, token))
     if "=" in token:
         token = mask_pairs(token)
-    token = _MASK_WITH_TAIL.sub(MASK, token.replace(_LOCAL, MASK))
+    if _LOCAL in token:
+        token = _LOCAL_PORT.sub(MASK, token)
+    token = _MASK_WITH_TAIL.sub(_with_tail, token)
     return _PART.sub(_part, token)
 
 
@@ -45,7 +48,7 @@ def _quoted(match: re.Match[str]) -> str:
     return f"{quote}{MASK}{quote}"
 
 
-def _url(match: re.Match[str]) -> str:
+def _with_tail(match: re.Match[str]) -> str:
     return MASK + _tail(match[0])
 
 
