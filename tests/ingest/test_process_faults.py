@@ -63,16 +63,6 @@ def ingest(tmp_path):
         process.wait()
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 16 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(path)], check=True)
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
-
-
 def batch(sequence, size=10, kind=StreamLogsRequest):
     records = [LogRecord(message=f"{sequence}/{number} {'x' * size}") for number in range(10)]
     return kind(producer_id="me", sequence=sequence, records=records)

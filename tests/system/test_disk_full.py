@@ -1,7 +1,6 @@
 """The log's disk is full: nothing comes in, everything goes on to the sinks, and when there is room all resumes."""
 
 import asyncio
-import subprocess
 
 import pytest
 
@@ -17,16 +16,6 @@ from .conftest import START_S
 pytestmark = [pytest.mark.system, *needs_root]
 
 BATCH = 100
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 16 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(path)], check=True)
-    yield path
-    subprocess.run(["umount", "-l", str(path)], check=True)
 
 
 @pytest.fixture
