@@ -11,7 +11,6 @@ relevant documents, F1 of the two, the share of texts for which something right 
 share for which nothing is selected and the mean number of patterns that are.
 """
 
-import argparse
 import json
 import tempfile
 from collections import defaultdict
@@ -20,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 
-from eval import read_lines
+from eval import arguments, read_lines
 from ranking import Judged
 from stack import Stack, conditions, running
 
@@ -114,12 +113,7 @@ def table(results: Mapping[str, Sequence[Row]]) -> str:
 
 def main() -> None:
     """Parses the command line, measures, prints, and writes JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("logs", type=Path)
-    parser.add_argument("queries", type=Path)
-    parser.add_argument("--json", type=Path, help="write everything here as well")
-    parser.add_argument("--document", default="source,template_id", help="attributes that name a record's document")
-    options = parser.parse_args()
+    options = arguments(__doc__)
     searches = [Judged.parse(line) for line in read_lines(options.queries)]
     where = conditions()
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as stack:

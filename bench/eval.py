@@ -141,15 +141,20 @@ def table(results: dict[str, object]) -> str:
     return "\n".join(out)
 
 
-def main() -> None:
-    """Parses the command line, measures, prints, and writes JSON where asked."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.Namespace:
+    """The command line of a benchmark over logs and judged searches."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", type=Path)
     parser.add_argument("queries", type=Path)
     parser.add_argument("--json", type=Path, help="write everything here as well")
     parser.add_argument("--document", default="source,template_id", help="attributes that name a record's document")
-    options = parser.parse_args()
-    searches = [Judged.parse(row) for row in read_lines(options.queries)]
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Parses the command line, measures, prints, and writes JSON where asked."""
+    options = arguments(__doc__)
+    searches = [Judged.parse(line) for line in read_lines(options.queries)]
     with tempfile.TemporaryDirectory() as folder, running(Path(folder) / "data") as stack:
         results = measure(stack, options.logs, searches, options.document.split(","))
     results = {"conditions": conditions(), **results}

@@ -1,24 +1,20 @@
 """Meaning inside SQL over a full store: `python bench/meaning.py [--records N] [--patterns N] [--store DIR] [--json FILE]`.
 
-The store is that of `search_logs.py`: seven days, records drawn by Zipf from so many patterns, a vector for each pattern beside it. The
-vectors are random but for one pattern in twenty, which gets the vector of the text that is asked about, so that `about` selects these.
-Each question goes through its rpc; the first time of each only warms. Medians.
+The store is that of `search_store.py`. Its vectors are random but for one pattern in twenty, which gets the vector of the text that is
+asked about, so that `about` selects these. Each question goes through its rpc; the first time of each only warms. Medians.
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pyarrow as pa
-from load.patterns import distinct_records
+import search_store
 from processes import embed_running, query_running
 from report import Figure, finish
-from search_logs import make_store
 
 from treering import Client
 from treering.channels import Endpoints
@@ -62,8 +58,9 @@ def questions() -> dict[str, tuple[Ask, float | None]]:
     }
 
 
-def plant(directory: Path, records: Sequence[LogRecord]) -> None:
-    """Gives the patterns of some records the vector of the text, in the directory of an embed service that does not run."""
+def plant(store: Path, distinct: Sequence[LogRecord]) -> None:
+    """Gives one in so many of the patterns the vector of the text, in the directory of an embed service that does not run."""
+    directory, records = store / "embed", distinct[::ONE_IN]
     with embed_running(directory) as (address, _), Client(Endpoints(embed=address)) as client:
         vector = np.array(client.embed_texts([TEXT]).embeddings[0].values, np.float32)
     registry = Registry(directory / REGISTRY_FILE)
@@ -105,21 +102,8 @@ def ask_all(options: argparse.Namespace, directory: Path) -> list[Figure]:
 
 def main() -> None:
     """Parses the command line, measures, prints."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=10_000_000, help="records in the store")
-    parser.add_argument("--patterns", type=int, default=20_000, help="patterns that they have")
-    parser.add_argument("--lot", type=int, default=500_000, help="records of a segment: the service's own hot_max_rows")
-    parser.add_argument("--store", type=Path, help="where the store is, or is to be made and kept")
-    parser.add_argument("--threads", type=int, default=2, help="of the database in the query service")
-    parser.add_argument("--rounds", type=int, default=11, help="how often each question is asked")
-    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = options.store or Path(temporary)
-        load: dict[str, object] = {name: getattr(options, name) for name in ("records", "patterns", "lot", "threads", "rounds")}
-        if not (directory / "query" / "segments").exists():
-            load |= asdict(make_store(directory, options.records, options.patterns, options.lot))
-            plant(directory / "embed", distinct_records(options.patterns)[::ONE_IN])
+    options = search_store.arguments(__doc__, rounds=11).parse_args()
+    with search_store.standing(options, plant) as (directory, load):
         figures = ask_all(options, directory)
     finish("meaning", load, figures, options.json)
 

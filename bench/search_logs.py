@@ -1,34 +1,28 @@
 """SearchLogs over a full store: `python bench/search_logs.py [--records N] [--patterns N] [--store DIR] [--json FILE]`.
 
-A store of seven days is made (`query_store`), its records drawn by Zipf from so many patterns, beside an embed directory with a vector for
-each (`prefilled`: random ones, so the order of results says nothing here; what it costs does). Then both services run, and each search goes
-through its rpc. Each is asked with another text every time, after some that only warm. Medians and the 95th percentile.
+The store is that of `search_store.py`; its vectors are random, so the order of results says nothing here; what it costs does. Both services
+run on it, and each search goes through its rpc, with another text every time, after some that only warm. Medians and the 95th percentile.
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
 import numpy as np
-import prefilled
 import query_store as store
-from load.patterns import distinct_records
+import search_store
 from processes import embed_running, query_running
 from report import Figure, finish, of_runs
 
 from treering import Client
 from treering.channels import Endpoints
 from treering.selection import log_filter
-from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2 import SearchLogsResponse
 
 DAY_NANOS = 86_400 * 10**9
-POOL_RECORDS = 500_000
-_ZIPF_EXPONENT = 1.1
 _WARM = 3
 
 TEXTS = (
@@ -109,33 +103,6 @@ def measure(question: Question, client: Client, rounds: int) -> list[Figure]:
     return figures
 
 
-def zipf_records(distinct: Sequence[LogRecord], count: int) -> list[LogRecord]:
-    """Each record at least once, the rest by Zipf, mixed; environments and severities as a fleet has them."""
-    chance = np.random.default_rng(1)
-    weights = 1 / np.arange(1, len(distinct) + 1) ** _ZIPF_EXPONENT
-    drawn = chance.choice(len(distinct), max(0, count - len(distinct)), p=weights / weights.sum())
-    order = chance.permutation(np.concatenate([np.arange(len(distinct)), drawn]))
-    environments = chance.choice(["prod", "staging", "dev"], len(order), p=[0.7, 0.2, 0.1])
-    return [_in_environment(distinct[row], str(environment)) for row, environment in zip(order, environments, strict=True)]
-
-
-def _in_environment(record: LogRecord, environment: str) -> LogRecord:
-    copy = LogRecord()
-    copy.CopyFrom(record)
-    copy.environment = environment
-    return copy
-
-
-def make_store(directory: Path, records: int, patterns: int, lot: int) -> store.Filled:
-    """Both services' directories, as they would be after `records` records of `patterns` patterns."""
-    distinct = distinct_records(patterns)
-    (directory / "query").mkdir(parents=True, exist_ok=True)
-    (directory / "embed").mkdir(parents=True, exist_ok=True)
-    prefilled.fill(directory / "embed", distinct)
-    pool = store.pool(zipf_records(distinct, min(records, POOL_RECORDS)))
-    return store.fill(directory / "query", pool, records, lot)
-
-
 def rare_identifiers(directory: Path, count: int) -> list[str]:
     """Tokens of letters and digits, each from another record, spread over the whole store."""
     files = [str(file) for file in sorted((directory / "query" / "segments").glob("*.parquet"))]
@@ -163,21 +130,10 @@ def ask(options: argparse.Namespace, directory: Path) -> list[Figure]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=10_000_000, help="records in the store")
-    parser.add_argument("--patterns", type=int, default=20_000, help="patterns that they have")
-    parser.add_argument("--lot", type=int, default=500_000, help="records of a segment: the service's own hot_max_rows")
-    parser.add_argument("--store", type=Path, help="where the store is, or is to be made and kept")
-    parser.add_argument("--threads", type=int, default=2, help="of the database in the query service")
-    parser.add_argument("--rounds", type=int, default=21, help="how often each question is asked")
+    parser = search_store.arguments(__doc__, rounds=21)
     parser.add_argument("--only", default="", help="only the questions whose name holds this")
-    parser.add_argument("--json", type=Path, help="where to write the figures as JSON")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = options.store or Path(temporary)
-        load: dict[str, object] = {name: getattr(options, name) for name in ("records", "patterns", "lot", "threads", "rounds")}
-        if not (directory / "query" / "segments").exists():
-            load |= asdict(make_store(directory, options.records, options.patterns, options.lot))
+    with search_store.standing(options) as (directory, load):
         figures = ask(options, directory)
     finish("search", load, figures, options.json)
 
