@@ -10,13 +10,14 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pyarrow as pa
 import pyarrow.parquet as pq
-from load.sender import UPLOAD
+from load.sender import STREAM, UPLOAD
 
-from treering.v1.ingest_pb2 import UploadLogsRequest, UploadLogsResponse
+from treering.v1.ingest_pb2 import StreamLogsResponse, UploadLogsRequest, UploadLogsResponse
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.patterns import find_patterns
@@ -24,6 +25,9 @@ from treering_runtime.server import SERVER_OPTIONS
 
 SYNC_BYTES = 1024 * 1024
 """The bare server syncs so much at a time, as ingest does."""
+
+ANSWER_S = 0.01
+"""The bare server acknowledges small requests of a stream so often, as ingest does."""
 
 
 _MAX_BUFFERS = 1024
@@ -35,6 +39,20 @@ class BareServer:
 
     def __init__(self, file: int) -> None:
         self._file = file
+
+    async def stream(self, batches: AsyncIterator[bytes], context: object) -> AsyncIterator[StreamLogsResponse]:
+        """Parses each batch, and answers each `ANSWER_S` with what is on disk by then."""
+        del context
+        taken, waiting, due = 0, [], time.monotonic() + ANSWER_S
+        async for batch in batches:
+            taken += min(len(UploadLogsRequest.FromString(batch).records), 1)
+            waiting.append(batch)
+            if time.monotonic() >= due:
+                await asyncio.to_thread(self._write, waiting)
+                yield StreamLogsResponse(last_durable_sequence=taken)
+                waiting, due = [], time.monotonic() + ANSWER_S
+        await asyncio.to_thread(self._write, waiting)
+        yield StreamLogsResponse(last_durable_sequence=taken)
 
     async def upload(self, batches: AsyncIterator[bytes], context: object) -> UploadLogsResponse:
         """Takes everything, answers once it is on disk."""
@@ -63,11 +81,12 @@ async def serve(directory: Path) -> None:
     """Serves until standard input ends."""
     bare = BareServer(os.open(directory / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     server = grpc.aio.server(options=SERVER_OPTIONS)
-    service, _, method = UPLOAD[1:].partition("/")
-    handler: grpc.RpcMethodHandler[bytes, UploadLogsResponse] = grpc.stream_unary_rpc_method_handler(
-        bare.upload, None, UploadLogsResponse.SerializeToString
-    )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {method: handler}),))
+    service = UPLOAD[1:].partition("/")[0]
+    methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        UPLOAD.rpartition("/")[2]: grpc.stream_unary_rpc_method_handler(bare.upload, None, UploadLogsResponse.SerializeToString),
+        STREAM.rpartition("/")[2]: grpc.stream_stream_rpc_method_handler(bare.stream, None, StreamLogsResponse.SerializeToString),
+    }
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     print(f"127.0.0.1:{port}", flush=True)

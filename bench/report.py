@@ -48,12 +48,18 @@ class Figure:
 
     @property
     def kept(self) -> bool:
-        """Whether every promise holds."""
-        high_enough = self.at_least is None or self.value >= self.at_least
-        low_enough = self.at_most is None or self.value <= self.at_most
+        """Whether every promise holds, but for what the machine could not do at best."""
         fast_enough = self.ratio_at_least is None or (self.ratio or 0) >= self.ratio_at_least
         near_enough = self.ratio_at_most is None or (self.ratio or 0) <= self.ratio_at_most
-        return high_enough and low_enough and fast_enough and near_enough
+        return (self._holds(self.value) or self.ruled_out) and fast_enough and near_enough
+
+    @property
+    def ruled_out(self) -> bool:
+        """Whether the floor, in the same run, misses the bound of the value itself: nothing that does more can keep it."""
+        return self.floor is not None and not self._holds(self.value) and not self._holds(self.floor)
+
+    def _holds(self, value: float) -> bool:
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
 
 def of_runs(name: str, unit: str, runs: Sequence[float], floors: Sequence[float] = (), **promises: float | None) -> Figure:
@@ -90,4 +96,5 @@ def _number(value: float) -> str:
 def _promise(figure: Figure) -> str:
     bounds = {">=": figure.at_least, "<=": figure.at_most, "ratio >=": figure.ratio_at_least, "ratio <=": figure.ratio_at_most}
     words = [f"{sign} {bound:,g}" for sign, bound in bounds.items() if bound is not None]
-    return f"{', '.join(words)}: {'kept' if figure.kept else 'MISSED'}" if words else ""
+    verdict = ("ruled out by the floor" if figure.ruled_out else "kept") if figure.kept else "MISSED"
+    return f"{', '.join(words)}: {verdict}" if words else ""
