@@ -10,7 +10,7 @@ from treering_embed.encoder import Ids
 from treering_embed.engine import Engine
 from treering_embed.kept import Kept
 from treering_embed.ledgers import Ledger
-from treering_embed.limits import FLUSH_INTERVAL_S
+from treering_embed.limits import FLUSH_INTERVAL_S, RELEASE_AFTER_PATTERNS
 from treering_embed.vectors import make_vectors
 from treering_runtime.memory import release_freed
 
@@ -44,6 +44,7 @@ class Filler:
         self._unmarked: dict[int, str] = {}
         self._pieces: dict[int, Ids] = {}
         self._flushed_at = time.monotonic()
+        self._since_release = 0
 
     async def fill(self, limit: int) -> int:
         """Takes up to `limit` patterns; returns how many it found."""
@@ -74,8 +75,14 @@ class Filler:
         if gone:  # forgotten while it was encoded
             await self._on_index(self._engine.index.delete, gone)
         self._kept.metrics.indexed.inc(len(marked) - len(gone))
-        await self._on_index(release_freed)
         await self._settled(marked)
+        await self._release(len(marked))
+
+    async def _release(self, marked: int) -> None:
+        self._since_release += marked
+        if self._since_release >= RELEASE_AFTER_PATTERNS:
+            self._since_release = 0
+            await self._on_index(release_freed)
 
     def start_over(self) -> None:
         """What was not marked is taken again."""

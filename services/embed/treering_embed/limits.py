@@ -64,6 +64,10 @@ INDEX_SEARCH_TIMEOUT_S = 3
 FLUSH_INTERVAL_S = 2.0
 """Longest time in seconds that vectors wait for a flush (and their patterns for being called indexed) while others follow."""
 
+RELEASE_AFTER_PATTERNS = 500
+"""New vectors after which freed memory is given back: a burst of new patterns leaves much of it, a few leave little, and giving it back
+stops the model for some milliseconds."""
+
 COMMIT_LINGER_S = 0.05
 """How long progress is gathered before it is committed, seconds: one fsync for all batches in it, and no more than 20 a second."""
 
