@@ -3,6 +3,10 @@
 import subprocess
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", settings.default, deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture
