@@ -44,8 +44,8 @@ _DICTIONARIES = [
 
 def in_order(records: pa.Table) -> Iterator[pa.Table]:
     """Records in the order of segments, a row group at a time."""
-    order = _order(records)
     whole = records.combine_chunks()
+    order = _order(whole)
     step = group_rows(records.num_rows, records.nbytes)
     for start in range(0, len(order), step):
         yield whole.take(pa.array(order[start : start + step]))
@@ -81,7 +81,7 @@ def write(path: Path, groups: Iterable[pa.Table]) -> int:
 
 
 def _order(records: pa.Table) -> npt.NDArray[np.int64]:
-    services = pa.chunked_array(records.column("service"), pa.string()).combine_chunks().dictionary_encode()
+    services = records.column("service").combine_chunks().dictionary_encode()
     ranks = pc.rank(services.dictionary).to_numpy()[services.indices.to_numpy()]
     pattern_ids, times, log_ids, offsets = (records.column(name).to_numpy() for name in ("pattern_id", "time", "log_id", "offset"))
     return np.lexsort((offsets, log_ids, times, pattern_ids, ranks))
