@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from treering_embed.encoder.courtesy import pause_after
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
 from treering_embed.encoder.runs import cut, rows_of, width_of
 from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
@@ -52,6 +54,35 @@ async def test_searches_go_before_patterns(gated):
     encoder.gate.release(4)
     await asyncio.gather(*tasks)
     assert encoder.order == [["running"], ["s"], ["t"], ["p"]]
+
+
+async def test_after_a_run_that_had_to_share_new_patterns_wait_and_searches_do_not():
+    encoder, metrics = WordEncoder(), CollectorRegistry()
+    queue = EncodeQueue(encoder, EncodeMetrics(metrics), pause_after=lambda duration, computed: 3_600.0 if duration >= computed else 0.0)
+    await queue.encode(["first"], Urgency.PATTERNS)
+    waiting = await begin(queue, "second", Urgency.PATTERNS)
+    await queue.encode(["question"], Urgency.SEARCH)
+    await queue.encode(["text"], Urgency.TEXTS)
+    assert not waiting.done()
+    assert metrics.get_sample_value("treering_embed_encode_given_way_seconds_total") == 3_600
+    await asyncio.to_thread(queue.close)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_new_patterns_go_on_after_their_pause():
+    pauses = iter([0.05, 0.0, 0.0])
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), pause_after=lambda *_: next(pauses))
+    await queue.encode(["first"], Urgency.PATTERNS)
+    started = time.perf_counter()
+    await queue.encode(["second"], Urgency.PATTERNS)
+    assert time.perf_counter() - started > 0.04
+    queue.close()
+
+
+@pytest.mark.parametrize(("computed", "pause"), [(1.0, 0.0), (0.9, 0.0), (0.5, 2.0), (0.0, 4.0)])
+def test_a_run_gives_way_by_as_long_as_it_was_kept_from_a_core(computed, pause):
+    assert pause_after(1.0, computed) == pytest.approx(pause)
 
 
 async def test_a_search_whose_caller_is_gone_is_skipped(gated):

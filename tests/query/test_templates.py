@@ -1,7 +1,12 @@
+import tracemalloc
+from itertools import product
+
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from treering_query.templates import NO_TEMPLATES, Pattern, find_templates
+from treering_query.templates.skeletons import shared_skeletons
 from treering_runtime.patterns import find_patterns
 
 NAMES = ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "lou", "mia", "ned", "ole", "pam")
@@ -66,6 +71,21 @@ def test_a_template_takes_in_what_comes_later():
     later = find_templates([Pattern(50, "user zoe left us"), Pattern(51, "user zoe came back")], former)
     assert later.template_ids[50] == 1
     assert later.template_ids[51] == 51
+
+
+def test_what_a_comparison_needs_of_memory_is_a_few_numbers_for_each_token():
+    texts = [
+        f"{first} went from {second} to {third} with {number} of {number + 1} things"
+        for first, second, third in product(NAMES, repeat=3)
+        for number in range(8)
+    ]
+    tokens = sum(text.count(" ") + 1 for text in texts)
+    tracemalloc.start()
+    try:
+        assert next(shared_skeletons(texts, 3, np.ones(len(texts), np.bool_)))
+        assert tracemalloc.get_traced_memory()[1] < 60 * tokens
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_id_once_shown_becomes_an_alias():

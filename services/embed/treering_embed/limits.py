@@ -10,6 +10,12 @@ MAX_ENCODE_WORDPIECES = 512
 """Wordpieces in one run of the model, padding included: a search that arrives during a run waits for its end, 35 ms on two cores, and
 larger runs are no faster."""
 
+UNSHARED = 0.85
+"""Share of a run's duration in which its thread computed, above which it shared its core with nobody: 0.93 to 0.98 on idle cores."""
+
+COURTESY = 4.0
+"""How many times as long as a run was kept from its core the next run for new patterns waits."""
+
 MAX_WAITING_SEARCHES = 64
 """Searches that wait for the model; beyond it the service is overloaded and says so, before callers time out."""
 

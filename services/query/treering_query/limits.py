@@ -121,11 +121,14 @@ MAX_LISTED_SERVICES = 100
 """Services that are named of one template."""
 
 MAX_TEMPLATE_PATTERNS = 200_000
-"""Patterns that are joined into templates, expired ones of living templates included: two seconds of work and 100 MB. Each one beyond is a
+"""Patterns that are joined into templates, expired ones of living templates included: one second of work and 100 MB. Each one beyond is a
 template by itself."""
 
 TEMPLATE_PAUSE_S = 1.0
 """Least time between two passes that join patterns into templates, seconds: patterns that come together are joined together."""
+
+RELEASE_AFTER_PATTERNS = 10_000
+"""Patterns of one pass after which freed memory is given back: tens of MiB after so many, little after a few."""
 
 MAX_BACKLOG_RECORDS = 10_000
 """Records that a tail may begin with."""

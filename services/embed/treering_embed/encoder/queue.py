@@ -15,7 +15,7 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_embed.encoder import Encoded, Encoder
+from treering_embed.encoder import Encoded, Encoder, courtesy
 from treering_embed.encoder.runs import cut
 from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
 from treering_runtime.errors import ServiceError
@@ -48,16 +48,26 @@ class EncodeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.seconds = Histogram("treering_embed_encode_seconds", "Duration of one run of the model, seconds", registry=registry)
         self.texts = Counter("treering_embed_encoded_texts", "Texts encoded", ["urgency"], registry=registry)
+        about_pauses = "How long new patterns waited because others needed the cores, seconds"
+        self.given_way = Counter("treering_embed_encode_given_way_seconds", about_pauses, registry=registry)
         self.waiting = Gauge("treering_embed_encode_waiting", "Jobs that wait for the model", ["urgency"], registry=registry)
 
 
 class EncodeQueue:
     """Runs an encoder on a thread of its own, run by run; `close` ends it.
 
-    Between two runs the most urgent job goes next, so a search waits for one run at most. A job whose caller is gone is skipped.
+    Between two runs the most urgent job goes next, so a search waits for one run at most. Where cores are scarce, new patterns wait longer
+    (see `courtesy`). A job whose caller is gone is skipped.
+
+    Args:
+        encoder: Belongs to the thread from now on.
+        metrics: What is shown of the runs.
+        pause_after: How long new patterns wait after a run for them: of its duration and of its thread's processor time, all in seconds.
     """
 
-    def __init__(self, encoder: Encoder, metrics: EncodeMetrics) -> None:
+    def __init__(
+        self, encoder: Encoder, metrics: EncodeMetrics, pause_after: Callable[[float, float], float] = courtesy.pause_after
+    ) -> None:
         self.encoder = encoder
         self._metrics = metrics
         self._jobs: list[_Job] = []
@@ -65,6 +75,8 @@ class EncodeQueue:
         self._numbers = itertools.count()
         self._wake = threading.Condition()
         self._closed = False
+        self._pause_after = pause_after
+        self._patterns_from = 0.0
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
@@ -131,12 +143,19 @@ class EncodeQueue:
 
     def _next(self) -> _Job | None:
         with self._wake:
-            self._wake.wait_for(lambda: self._jobs or self._closed)
+            while not self._closed and (pause := self._pause()) != 0:
+                self._wake.wait(pause)
             if self._closed:
                 return None
             job = heapq.heappop(self._jobs)
             self._uncount(job)
             return job
+
+    def _pause(self) -> float | None:
+        """Seconds until the next job may begin; None when there is none."""
+        if not self._jobs:
+            return None
+        return max(self._patterns_from - time.perf_counter(), 0.0) if self._jobs[0].urgency is Urgency.PATTERNS else 0.0
 
     def _work(self) -> None:
         while job := self._next():
@@ -144,14 +163,19 @@ class EncodeQueue:
                 self._run(job)
 
     def _run(self, job: _Job) -> None:
-        started = time.perf_counter()
+        started, computed = time.perf_counter(), time.thread_time()
         try:
             job.done.set_result(job.work(job.texts))
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits for it, not to this thread
             job.done.set_exception(error)
+        computed, ended = time.thread_time() - computed, time.perf_counter()
+        if job.urgency is Urgency.PATTERNS:
+            pause = self._pause_after(ended - started, computed)
+            self._patterns_from = ended + pause
+            self._metrics.given_way.inc(pause)
         if not job.encodes:
             return
-        self._metrics.seconds.observe(time.perf_counter() - started)
+        self._metrics.seconds.observe(ended - started)
         self._metrics.texts.labels(job.urgency.name.lower()).inc(len(job.texts))
 
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import starmap
 from typing import Protocol
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ from treering_query.store.listing import listed, whole
 from treering_query.store.view import View
 from treering_query.templates.changes import TemplatesChange, alive, change
 from treering_query.templates.joining import Pattern, Templates, find_templates
+from treering_runtime.memory import release_freed
 
 _LOG = structlog.get_logger()
 
@@ -112,15 +114,19 @@ class TemplateKeeper:
             before = self._store.view.patterns
             after = await loop.run_in_executor(self._thread, _relist, before, templates) if found.shows else None
             published = self._store.publish_templates(templates, before, after)
+        if len(found.moved) >= limits.RELEASE_AFTER_PATTERNS:
+            await loop.run_in_executor(self._thread, release_freed)
         return True
 
 
 def _regroup(view: View, forgotten: bool) -> tuple[Templates, TemplatesChange]:  # noqa: FBT001 - an executor passes no names
     patterns = whole(view.patterns).select(["pattern_id", "text"])
-    ids, texts = (column.to_pylist() for column in patterns.columns)
+    ids = patterns.column("pattern_id").to_pylist()
     former = alive(view.templates, ids) if forgotten else view.templates
-    unknown = [Pattern(identity, text) for identity, text in zip(ids, texts, strict=True) if identity not in former.template_ids]
-    latter = find_templates(unknown[: max(limits.MAX_TEMPLATE_PATTERNS - len(former.template_ids), 0)], former)
+    arrived = patterns.filter(pa.array([identity not in former.template_ids for identity in ids], pa.bool_()))
+    room = max(limits.MAX_TEMPLATE_PATTERNS - len(former.template_ids), 0)
+    unknown = starmap(Pattern, zip(*(column.to_pylist() for column in arrived.slice(0, room).columns), strict=True))
+    latter = find_templates(unknown, former)
     return latter, change(view.templates, latter)
 
 

@@ -10,41 +10,73 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
-_Hashes = npt.NDArray[np.uint64]
+_Keys = npt.NDArray[np.uint64]
+_Numbers = npt.NDArray[np.int64]
+
+_AT_ONCE = 16_384
+"""Texts, or keys, that one step works on: what it needs beside the keys stays at a few MiB."""
 
 
 def shared_skeletons(texts: list[str], least: int, chosen: npt.NDArray[np.bool_]) -> Iterator[tuple[int, list[int]]]:
     """Yields (position, rows of `texts`) for each position in which at least `least` distinct texts may differ from each other only.
 
-    Only where one of these is chosen (a flag for each text).
+    Only where one of these is chosen (a flag for each text). Takes 16 bytes of memory for each token of all texts.
     """
     if len(texts) < least:
         return
-    rows, positions, keys = _keys(texts)
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    ends = np.append(starts[1:], len(ordered))
-    wanted = (ends - starts >= least) & np.logical_or.reduceat(chosen[rows[order]], starts)
-    for start, end in zip(starts[wanted], ends[wanted], strict=True):
-        members = order[start:end]
-        yield int(positions[members[0]]), rows[members].tolist()
+    keys, starts = _keys(texts)
+    places = _repeated(keys, least)
+    found = keys[places]
+    order = np.argsort(found, kind="stable")
+    places, found = places[order], found[order]
+    rows = np.searchsorted(starts, places, "right") - 1
+    firsts = np.flatnonzero(np.concatenate(([True], found[1:] != found[:-1]))) if len(found) else np.empty(0, np.int64)
+    wanted = np.logical_or.reduceat(chosen[rows], firsts) if len(found) else np.empty(0, np.bool_)
+    for first, end in zip(firsts[wanted], np.append(firsts[1:], len(found))[wanted], strict=True):
+        yield int(places[first] - starts[rows[first]]), rows[first:end].tolist()
 
 
-def _keys(texts: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], _Hashes]:
+def _keys(texts: list[str]) -> tuple[_Keys, _Numbers]:
+    """The key of each token of all texts, one text after the other, and where each text starts."""
+    parts = [_keys_of(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
+    lengths = np.concatenate([lengths for _, lengths in parts])
+    return np.concatenate([keys for keys, _ in parts]), np.cumsum(lengths) - lengths
+
+
+def _keys_of(texts: list[str]) -> tuple[_Keys, _Numbers]:
     tokens = pc.split_pattern(pa.array(texts, pa.string()), " ")
     lengths = pc.list_value_length(tokens).to_numpy().astype(np.int64)
-    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+    starts = np.cumsum(lengths) - lengths
     rows = np.repeat(np.arange(len(texts)), lengths)
-    positions = np.arange(len(rows)) - starts[rows]
-    vocabulary = tokens.flatten().dictionary_encode().indices.to_numpy().astype(np.uint64)
-    hashes = _mix(vocabulary << np.uint64(12) | positions.astype(np.uint64))
+    positions = (np.arange(len(rows)) - starts[rows]).astype(np.uint64)
+    words = tokens.flatten().dictionary_encode()
+    distinct = words.dictionary.cast(pa.binary()).to_pylist()
+    vocabulary = np.fromiter(map(xxhash.xxh3_64_intdigest, distinct), np.uint64, len(distinct))
+    hashes = _mix(vocabulary[words.indices.to_numpy()] + _mix(positions))
     whole = np.add.reduceat(hashes, starts) + _mix(lengths.astype(np.uint64) ^ np.uint64(0x5BD1E9955BD1E995))
-    return rows, positions, whole[rows] - hashes + _mix(~positions.astype(np.uint64))
+    return whole[rows] - hashes + _mix(~positions), lengths
 
 
-def _mix(values: _Hashes) -> _Hashes:
+def _repeated(keys: _Keys, least: int) -> _Numbers:
+    """The places of the keys that occur at least `least` times."""
+    ordered = np.sort(keys)
+    often = np.unique(ordered[: len(ordered) - least + 1][ordered[: len(ordered) - least + 1] == ordered[least - 1 :]])
+    del ordered
+    if not len(often):
+        return np.empty(0, np.int64)
+    parts = [start + np.flatnonzero(_among(keys[start : start + _AT_ONCE], often)) for start in range(0, len(keys), _AT_ONCE)]
+    return np.concatenate(parts)
+
+
+def _among(keys: _Keys, often: _Keys) -> npt.NDArray[np.bool_]:
+    """Which keys are among sorted ones."""
+    found = often[np.minimum(np.searchsorted(often, keys), len(often) - 1)]
+    return np.equal(found, keys)
+
+
+def _mix(values: _Keys) -> _Keys:
     """The finaliser of splitmix64 (Steele, Lea and Flood 2014)."""
     values = (values + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
