@@ -5,7 +5,7 @@ because the database's main file is protected by checksums and its own write-ahe
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
@@ -66,6 +66,11 @@ _TOTALS = """
 select pattern_id, environment, severity, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
 from statistics group by all
 """
+
+
+_EXPIRED = pa.schema(
+    [(name, pa.uint64()) for name in ("log_id", "first_offset", "end_offset")] + [("row_count", pa.int64())]
+)  # the columns of the table, in its order
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class Catalog:
         return [Quarantined(*row) for row in self.connection.execute(_QUARANTINED, parameters).fetchall()]
 
     def expired(self) -> tuple[Expired, ...]:
-        """What retention has removed, in the order of the offsets."""
+        """What retention has removed."""
         return tuple(Expired(*row) for row in self.connection.execute("select * from expired order by all").fetchall())
 
     def totals(self) -> pa.Table:
@@ -165,8 +170,8 @@ class Catalog:
         """The seal: everything about one segment in one transaction, then a checkpoint. Atomic: an error leaves nothing behind."""
         self._transaction(segment, statistics, patterns, ends, quarantine)
 
-    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table, expired: Sequence[Expired] = ()) -> None:
-        """Some segments become one, or none, without what is `expired`, in one transaction, then a checkpoint."""
+    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table, expired: Sequence[Expired]) -> None:
+        """Some segments become one, or none, in one transaction, then a checkpoint; from now on `expired` is all that is gone."""
 
         def change() -> None:
             for table in ("segments", "segment_ranges", "statistics"):
@@ -174,9 +179,8 @@ class Catalog:
             if segment is not None:
                 self._insert_segment(segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
-            for part in expired:
-                row = [part.log_id, part.first_offset, part.end_offset, part.row_count]
-                self.connection.execute("insert into expired values (?::ubigint, ?::ubigint, ?::ubigint, ?)", row)
+            self.connection.execute("delete from expired")
+            self._insert_table("expired", "*", pa.Table.from_pylist([asdict(part) for part in expired], _EXPIRED))
 
         self.atomically(change)
 

@@ -29,10 +29,11 @@ from treering_query.store import segment_file
 from treering_query.store.catalog import Catalog, Sealed
 from treering_query.store.checksums import checksum_of
 from treering_query.store.damage import DamagedSegmentError, contents, problem_of
+from treering_query.store.expired import joined, left_out
 from treering_query.store.hot import COUNTS_SCHEMA
 from treering_query.store.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
 from treering_query.store.template_rows import TemplateRows
-from treering_query.store.view import Expired, LogRange, Segment
+from treering_query.store.view import LogRange, Segment
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION
@@ -80,7 +81,8 @@ class Sealer:
         self._catalog = Catalog(directory / CATALOG_FILE)
         self.templates = TemplateRows(self._catalog)
         self._segments: tuple[Segment, ...] = ()
-        self.expired = self._catalog.expired()
+        self.expired = joined(self._catalog.expired())
+        """What retention has removed."""
 
     def open(self) -> Sealed:
         """Reconciles files and catalog, and says what is sealed.
@@ -141,9 +143,10 @@ class Sealer:
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
                 versions = {each.mask_version for each in old}
                 segment = self._write(run, _in_order(run, group_rows), statistics, versions.pop() if len(versions) == 1 else 0)
-            gone, expired = {each.segment_id for each in old}, tuple(_expired(old, segment.row_count if segment else 0))
+            gone = {each.segment_id for each in old}
+            expired = joined([*self.expired, *left_out(old, segment.row_count if segment else 0)])
             self._catalog.replace(sorted(gone), segment, statistics, expired)
-            self.expired += expired
+            self.expired = expired
             self._segments = (*(each for each in self._segments if each.segment_id not in gone), *((segment,) if segment else ()))
             self._publish_manifest()
             return segment, self._catalog.totals()
@@ -226,15 +229,6 @@ def _in_order(run: duckdb.DuckDBPyConnection, group_rows: int) -> Iterator[pa.Ta
     """The records of a rewrite, which may be more than fit into memory: the database sorts them."""
     reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(group_rows)
     yield from map(pa.Table.from_batches, ([batch] for batch in reader))
-
-
-def _expired(old: Sequence[Segment], kept: int) -> Iterator[Expired]:
-    """What is left out. How many records of each log, in a segment that has several, is not known: as many as there may be."""
-    removed = sum(segment.row_count for segment in old) - kept
-    for segment in old if removed else ():
-        for part in segment.ranges:
-            most = min(removed, segment.row_count, part.end_offset - part.first_offset)
-            yield Expired(part.log_id, part.first_offset, part.end_offset, most)
 
 
 def _merged(run: duckdb.DuckDBPyConnection, before: pa.Table, new: pa.Table) -> pa.Table:
