@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from treering_embed.encoder.courtesy import pause_after
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
 from treering_embed.encoder.runs import cut, rows_of, width_of
-from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
+from treering_embed.limits import MAX_COURTESY_S, MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
 from treering_runtime.errors import ServiceError
 
 
@@ -73,8 +73,8 @@ async def test_after_a_run_that_had_to_share_new_patterns_wait_and_searches_do_n
 async def test_new_patterns_go_on_after_their_pause():
     pauses = iter([0.05, 0.0, 0.0])
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), pause_after=lambda *_: next(pauses))
-    await queue.encode(["first"], Urgency.PATTERNS)
     started = time.perf_counter()
+    await queue.encode(["first"], Urgency.PATTERNS)
     await queue.encode(["second"], Urgency.PATTERNS)
     assert time.perf_counter() - started > 0.04
     queue.close()
@@ -83,6 +83,10 @@ async def test_new_patterns_go_on_after_their_pause():
 @pytest.mark.parametrize(("computed", "pause"), [(1.0, 0.0), (0.9, 0.0), (0.5, 2.0), (0.0, 4.0)])
 def test_a_run_gives_way_by_as_long_as_it_was_kept_from_a_core(computed, pause):
     assert pause_after(1.0, computed) == pytest.approx(pause)
+
+
+def test_a_process_that_was_stopped_within_a_run_does_not_wait_for_hours():
+    assert pause_after(3_600.0, 0.01) == MAX_COURTESY_S
 
 
 async def test_a_search_whose_caller_is_gone_is_skipped(gated):

@@ -16,6 +16,9 @@ UNSHARED = 0.85
 COURTESY = 4.0
 """How many times as long as a run was kept from its core the next run for new patterns waits."""
 
+MAX_COURTESY_S = 5.0
+"""Longest such wait, seconds: a process that was stopped in the middle of a run was kept from its core too, and nobody needed it."""
+
 MAX_WAITING_SEARCHES = 64
 """Searches that wait for the model; beyond it the service is overloaded and says so, before callers time out."""
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 def release_freed() -> None:
     """Gives memory that was freed back to the operating system; a few milliseconds, in which other threads go on.
 
-    After a burst glibc keeps nearly all of what it freed: pieces between others that live on. Elsewhere there is nothing to do. Arrow has
-    memory of its own, of which it keeps a part.
+    Arrow keeps a part of what it freed for itself, everywhere. Of everything else glibc keeps nearly all after a burst: pieces between
+    others that live on; outside of Linux it is left alone.
     """
     pa.default_memory_pool().release_unused()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -6,10 +6,10 @@ its thread's processor time falls short of its duration by as long as the thread
 manner on a network whose delay has grown (LEDBAT, RFC 6817): nothing has to be known of the others.
 """
 
-from treering_embed.limits import COURTESY, UNSHARED
+from treering_embed.limits import COURTESY, MAX_COURTESY_S, UNSHARED
 
 
 def pause_after(duration_s: float, computed_s: float) -> float:
     """How long new patterns wait, in seconds, after a run that took `duration_s` and whose thread computed for `computed_s` of it."""
     kept_away = duration_s - computed_s
-    return COURTESY * kept_away if computed_s < UNSHARED * duration_s else 0.0
+    return min(COURTESY * kept_away, MAX_COURTESY_S) if computed_s < UNSHARED * duration_s else 0.0

@@ -1,6 +1,6 @@
 """Delivered frames as rows of `logs`: decoded and masked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def _column(table: pa.Table, name: str) -> pa.StringArray:
     return chunked.chunk(0) if chunked.num_chunks == 1 else pa.concat_arrays([pa.array([], chunked.type), *chunked.chunks])
 
 
-def unknown(patterns: pa.Table, known: frozenset[int] | set[int]) -> pa.Table:
+def unknown(patterns: pa.Table, known: Container[int]) -> pa.Table:
     """The patterns that are not among the known ones."""
     ids = patterns.column("pattern_id").to_pylist()
     return patterns.filter(pa.array(np.fromiter((number not in known for number in ids), np.bool_, len(ids))))

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from treering_query import limits
+from treering_query.store.intake import unknown
 from treering_query.store.listing import listed, whole
 from treering_query.store.view import View
 from treering_query.templates.changes import TemplatesChange, alive, change
@@ -121,12 +122,10 @@ class TemplateKeeper:
 
 def _regroup(view: View, forgotten: bool) -> tuple[Templates, TemplatesChange]:  # noqa: FBT001 - an executor passes no names
     patterns = whole(view.patterns).select(["pattern_id", "text"])
-    ids = patterns.column("pattern_id").to_pylist()
-    former = alive(view.templates, ids) if forgotten else view.templates
-    arrived = patterns.filter(pa.array([identity not in former.template_ids for identity in ids], pa.bool_()))
+    former = alive(view.templates, patterns.column("pattern_id").to_pylist()) if forgotten else view.templates
     room = max(limits.MAX_TEMPLATE_PATTERNS - len(former.template_ids), 0)
-    unknown = starmap(Pattern, zip(*(column.to_pylist() for column in arrived.slice(0, room).columns), strict=True))
-    latter = find_templates(unknown, former)
+    arrived = unknown(patterns, former.template_ids).slice(0, room)
+    latter = find_templates(starmap(Pattern, zip(*(column.to_pylist() for column in arrived.columns), strict=True)), former)
     return latter, change(view.templates, latter)
 
 
