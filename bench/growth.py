@@ -2,8 +2,8 @@
 
     python bench/growth.py [--millions 1 10 50] [--attributes 0 3] [--json FILE] [--dir DIRECTORY]
 
-The load is sent as fast as it is taken, without a pause from one size to the next: the rate of the last step is what is sustained. At each
-size the last 200,000 records are sent by themselves, and questions are asked:
+The load of each size is sent as fast as it is taken, without a pause: the rate of the last step is what is sustained. At each size the
+services come to rest, the floor is measured, the last 200,000 records are sent by themselves, and questions are asked:
 
 - of these newest records only: what is read is the same at every size, and so should be the time;
 - of everything: the time may grow with the store, but not faster than that of bare DuckDB on the same files.
@@ -25,9 +25,8 @@ from statistics import median
 
 import duckdb
 import psutil
-from floors import columns_records_per_s
 from load import BatchPool, Conditions
-from pipeline import PROMISED_MIB, PROMISED_RATE, PROMISED_RATIO, SEARCHES, peak_memory, rate, service_processes
+from pipeline import PROMISED_MIB, PROMISED_RATE, PROMISED_RATIO, SEARCHES, columns_floor, peak_memory, rate, service_processes
 from report import Figure, finish
 from stack import Stack, running
 
@@ -79,7 +78,7 @@ class Growing:
         with peak_memory(self._processes) as watches:
             per_s = self._send(millions * MILLION - self._records - NEWEST)
         some = [self._pool.batch(number, "x") for number in range(1, 301)]
-        floor = columns_records_per_s(some, self._directory)["all"]
+        floor = columns_floor(self._processes, some, self._directory)["all"]
         promised = PROMISED_RATE[self.attributes] if millions >= SUSTAINED_MILLIONS else None
         return [
             Figure(f"{size}: durable + in SQL + indexed", per_s, "records/s", floor, at_least=promised, ratio_at_least=PROMISED_RATIO),

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,11 +15,14 @@ from prometheus_client import CollectorRegistry
 
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering_runtime.errors import StartError
+from treering_runtime.limits import STREAM_WINDOW_BYTES
 from treering_runtime.server import Server
 from treering_runtime.telemetry import MetricsServer, new_registry
 
 INGEST = "treering.v1.IngestService"
 HEALTH = health_pb2.HealthCheckResponse
+FAST_MESSAGES = 1_000
+"""As many as make the library's own estimate open the window wide."""
 
 SERVICE = """
 import sys
@@ -99,6 +103,33 @@ async def test_a_taken_port_is_refused(server):
     second = Server(server.address, [], CollectorRegistry())
     with pytest.raises(StartError, match=f"listen={server.address}: the address is in use"):
         await second.start()
+
+
+async def test_a_handler_that_is_held_back_costs_one_window_of_its_stream(server):
+    held, taken, message = asyncio.Event(), asyncio.Event(), bytes(128 * 1024)
+
+    async def upload(messages, context):
+        for _ in range(FAST_MESSAGES):
+            await anext(messages)
+        taken.set()
+        await held.wait()
+
+    upload_method = grpc.stream_unary_rpc_method_handler(upload, None, None)
+    server.grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("fast.Then", {"Held": upload_method}),))
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        call = channel.stream_unary("/fast.Then/Held")()
+        for _ in range(FAST_MESSAGES):
+            await call.write(message)
+        await taken.wait()
+        unread = 0
+        with contextlib.suppress(TimeoutError):
+            while unread < FAST_MESSAGES:
+                async with asyncio.timeout(2):
+                    await call.write(message)
+                unread += 1
+        call.cancel()
+    assert unread * len(message) <= 2 * STREAM_WINDOW_BYTES
 
 
 async def test_a_drain_lets_running_calls_end_and_health_says_so():

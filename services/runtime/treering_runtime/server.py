@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from treering_runtime.boundary import Boundary
 from treering_runtime.errors import StartError, StopError
-from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS
+from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
 from treering_runtime.settings import ServiceSettings
 from treering_runtime.telemetry import MetricsServer, configure_logging
 
@@ -31,6 +31,8 @@ SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+    ("grpc.http2.bdp_probe", 0),  # it makes the window as large as what a busy process was late to read
+    ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
     ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),  # or a burst of 1,000 new calls is cut at random, without a reason
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
