@@ -17,6 +17,7 @@ from treering_query.store.store import HotBounds, Store
 from treering_runtime import server, telemetry
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
+from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.settings import load
 from treering_runtime.sink import SinkServicer
 
@@ -34,7 +35,8 @@ async def serve(settings: QuerySettings) -> None:
     StoreMetrics(store, registry)
     metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
     keeper = Keeper.from_settings(store, settings, embed.forget)
-    front = server.Server(settings.listen, ("treering.v1.QueryService", "treering.v1.SinkService"), registry)
+    services = ("treering.v1.QueryService", "treering.v1.SinkService")
+    front = server.Server(settings.listen, services, registry, window_bytes=SINK_WINDOW_BYTES)
     servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     add_SinkServiceServicer_to_server(SinkServicer(store, registry), front.grpc)

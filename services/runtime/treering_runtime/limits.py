@@ -13,6 +13,9 @@ STREAM_WINDOW_BYTES = 512 * 1024
 """Bytes of one stream that are taken from the wire before its handler asks for them: what a handler that is held back costs. A message that
 is larger comes whole. Over a network with a round trip of 50 ms one stream still carries 10 MB/s."""
 
+SINK_WINDOW_BYTES = 4 * 1024 * 1024
+"""The same for sinks: two deliveries, so that the next one is there when one has been worked on."""
+
 MAX_ERROR_MESSAGE_BYTES = 1_800
 """An error's message in bytes (UTF-8): it travels twice, once with up to three bytes for each, and clients take 8 KiB of trailers."""
 

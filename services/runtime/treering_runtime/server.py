@@ -31,14 +31,19 @@ SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", MAX_METADATA_BYTES),
-    ("grpc.http2.bdp_probe", 0),  # it makes the window as large as what a busy process was late to read
-    ("grpc.http2.lookahead_bytes", STREAM_WINDOW_BYTES),
+    ("grpc.http2.bdp_probe", 0),  # or a busy process, late to answer, passes for a long network, and its windows grow to tens of MiB
     ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),  # or a burst of 1,000 new calls is cut at random, without a reason
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+"""Of every server, beside the window of its streams."""
+
+
+def stream_window(size_bytes: int) -> tuple[str, int]:
+    """The option for how much of one stream is taken from the wire before its handler asks for it."""
+    return ("grpc.http2.lookahead_bytes", size_bytes)
 
 
 class Server:
@@ -52,13 +57,16 @@ class Server:
         listen: host:port; port 0 takes a free one, `address` has it after `start`.
         services: Full names of the services, for health and reflection.
         registry: Where the calls are counted.
+        window_bytes: How much of one stream is taken from the wire before its handler asks for it.
     """
 
-    def __init__(self, listen: str, services: Sequence[str], registry: CollectorRegistry) -> None:
+    def __init__(
+        self, listen: str, services: Sequence[str], registry: CollectorRegistry, *, window_bytes: int = STREAM_WINDOW_BYTES
+    ) -> None:
         self._listen = listen
         self._services = tuple(services)
         self._health = health.HealthServicer()
-        self.grpc = grpc.aio.server(interceptors=[Boundary(registry)], options=SERVER_OPTIONS)
+        self.grpc = grpc.aio.server(interceptors=[Boundary(registry)], options=(*SERVER_OPTIONS, stream_window(window_bytes)))
         self.address = ""
 
     async def start(self, *, ready: bool = True) -> None:
