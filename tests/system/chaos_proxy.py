@@ -55,6 +55,11 @@ class ChaosProxy:
         """What was held back passes, and everything after it."""
         self._flowing.set()
 
+    def drop(self) -> None:
+        """Ends every connection that is there."""
+        for task in self._tasks:
+            task.cancel()
+
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
@@ -62,10 +67,8 @@ class ChaosProxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.drop()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for writer in self._writers:
             writer.transport.abort()
         await asyncio.gather(*(writer.wait_closed() for writer in self._writers), return_exceptions=True)
@@ -75,13 +78,11 @@ class ChaosProxy:
         task = asyncio.create_task(self._accept(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
-            await self._serve(reader, writer, self.cuts.popleft() if self.cuts else None)
-        finally:
-            writer.transport.abort()
+        await self._serve(reader, writer, self.cuts.popleft() if self.cuts else None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, cut: tuple[int, Cut] | None) -> None:
         host, _, port = self.upstream.rpartition(":")
