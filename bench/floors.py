@@ -20,9 +20,8 @@ from load.sender import STREAM, UPLOAD
 from treering.v1.ingest_pb2 import StreamLogsResponse, UploadLogsRequest, UploadLogsResponse
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.columns import FrameDecoder
-from treering_runtime.limits import STREAM_WINDOW_BYTES
 from treering_runtime.patterns import find_patterns
-from treering_runtime.server import SERVER_OPTIONS, stream_window
+from treering_runtime.server import server_options
 
 SYNC_BYTES = 1024 * 1024
 """The bare server syncs so much at a time, as ingest does."""
@@ -81,7 +80,7 @@ class BareServer:
 async def serve(directory: Path) -> None:
     """Serves until standard input ends."""
     bare = BareServer(os.open(directory / "bare", os.O_WRONLY | os.O_CREAT | os.O_APPEND))
-    server = grpc.aio.server(options=(*SERVER_OPTIONS, stream_window(STREAM_WINDOW_BYTES)))
+    server = grpc.aio.server(options=server_options())
     service = UPLOAD[1:].partition("/")[0]
     methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         UPLOAD.rpartition("/")[2]: grpc.stream_unary_rpc_method_handler(bare.upload, None, UploadLogsResponse.SerializeToString),

@@ -101,10 +101,7 @@ def _interrupt(spy: "subprocess.Popen[bytes]") -> None:
 def at_rest(processes: dict[str, psutil.Process]) -> Figure:
     """Processor time of the three services while nothing is asked."""
     time.sleep(SETTLE_S)
-    before = sum(_seconds(process) for process in processes.values())
-    time.sleep(AT_REST_S)
-    spent = sum(_seconds(process) for process in processes.values()) - before
-    return Figure("at rest, three services together", 100 * spent / AT_REST_S, "% of core", at_most=1.0)
+    return Figure("at rest, three services together", 100 * _spent(processes, AT_REST_S) / AT_REST_S, "% of core", at_most=1.0)
 
 
 def columns_floor(processes: dict[str, psutil.Process], batches: Sequence[bytes], directory: Path) -> dict[str, float]:
@@ -113,17 +110,17 @@ def columns_floor(processes: dict[str, psutil.Process], batches: Sequence[bytes]
     A floor that was measured beside a seal or a merge would be low, and flatter what stands above it.
     """
     deadline = time.monotonic() + LONGEST_REST_WAIT_S
-    while _busy(processes) and time.monotonic() < deadline:
+    while _spent(processes, 1.0) > BUSY_S_A_SECOND and time.monotonic() < deadline:
         pass
     rounds = [columns_records_per_s(batches, directory) for _ in range(FLOOR_ROUNDS)]
     return {step: median(each[step] for each in rounds) for step in rounds[0]}
 
 
-def _busy(processes: dict[str, psutil.Process]) -> bool:
-    """Looks for a second."""
+def _spent(processes: dict[str, psutil.Process], seconds: float) -> float:
+    """Processor time of all of them in the next so many seconds."""
     before = sum(map(_seconds, processes.values()))
-    time.sleep(1.0)
-    return sum(map(_seconds, processes.values())) - before > BUSY_S_A_SECOND
+    time.sleep(seconds)
+    return sum(map(_seconds, processes.values())) - before
 
 
 def _seconds(process: psutil.Process) -> float:

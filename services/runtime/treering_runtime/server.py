@@ -26,7 +26,7 @@ _LOG = structlog.get_logger()
 _SIGNALLED: ContextVar[asyncio.Event] = ContextVar("signalled")
 """Set by the first SIGTERM or SIGINT of the `run` that this code belongs to."""
 
-SERVER_OPTIONS = (
+_OPTIONS = (
     ("grpc.so_reuseport", 0),  # or a second server binds a used port silently
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -38,12 +38,11 @@ SERVER_OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.keepalive_permit_without_calls", 1),
 )
-"""Of every server, beside the window of its streams."""
 
 
-def stream_window(size_bytes: int) -> tuple[str, int]:
-    """The option for how much of one stream is taken from the wire before its handler asks for it."""
-    return ("grpc.http2.lookahead_bytes", size_bytes)
+def server_options(window_bytes: int = STREAM_WINDOW_BYTES) -> Sequence[tuple[str, int]]:
+    """The options of a server that takes so much of one stream from the wire before its handler asks for it."""
+    return (*_OPTIONS, ("grpc.http2.lookahead_bytes", window_bytes))
 
 
 class Server:
@@ -66,7 +65,7 @@ class Server:
         self._listen = listen
         self._services = tuple(services)
         self._health = health.HealthServicer()
-        self.grpc = grpc.aio.server(interceptors=[Boundary(registry)], options=(*SERVER_OPTIONS, stream_window(window_bytes)))
+        self.grpc = grpc.aio.server(interceptors=[Boundary(registry)], options=server_options(window_bytes))
         self.address = ""
 
     async def start(self, *, ready: bool = True) -> None:
