@@ -20,9 +20,10 @@ from treering.selection import severity_number
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.hot import COUNTS_SCHEMA, LOGS_SCHEMA
+from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.intake import Intake, Taken
-from treering_query.store.sealing import Lot, Sealer
+from treering_query.store.sealed_state import SealBatch
+from treering_query.store.sealing import Sealer
 from treering_query.store.view import PATTERNS_SCHEMA
 from treering_runtime.quarantine import Change
 
@@ -81,13 +82,12 @@ def fill(directory: Path, drawn: Pool, records: int, lot_records: int) -> Filled
     """Seals `records` records into the data directory of a query service that does not run."""
     sealer = Sealer(directory)
     sealer.open()
-    counts, patterns = COUNTS_SCHEMA.empty_table(), drawn.taken.patterns
+    patterns = drawn.taken.patterns
     sealed_bytes = segments = 0
     try:
         for first in range(0, records, lot_records):
             end = min(first + lot_records, records)
-            lot = Lot(_lot(drawn.taken.records, first, end, records), patterns, {LOG_ID: end}, Change())
-            segment, counts = sealer.seal(lot, counts)
+            segment = sealer.seal(SealBatch(_lot(drawn.taken.records, first, end, records), patterns, {LOG_ID: end}, Change()))
             patterns = PATTERNS_SCHEMA.empty_table()
             assert segment is not None
             sealed_bytes, segments = sealed_bytes + segment.size_bytes, segments + 1

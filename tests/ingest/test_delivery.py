@@ -32,7 +32,7 @@ class Keeps:
 
     async def open_log(self, log_id, log_start_offset):
         self.starts.append(log_start_offset)
-        await self.board.update(log_id, next_offset=max(len(self.messages), log_start_offset))
+        self.board.update(log_id, next_offset=max(len(self.messages), log_start_offset))
 
     async def deliver(self, log_id, frames, log_end_offset):
         await self.room.wait()
@@ -43,7 +43,7 @@ class Keeps:
             self.messages += [record.message for record in records[max(0, len(self.messages) - frame.first_offset) :]]
         end = len(self.messages)
         self.log_end = log_end_offset
-        await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end)
+        self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end)
 
     async def holds(self, log_id, offset):
         await self.board.wait_visible([type("Position", (), {"log_id": log_id, "offset": offset})()], 20)

@@ -185,8 +185,8 @@ async def test_missing_segment_refuses_to_start_and_says_which(open_store, fill,
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
-    (tmp_path / "store" / "segments" / "0000000001.parquet").unlink()
-    with pytest.raises(StartError, match=r"0000000001\.parquet is missing.*offsets 0 to 99"):
+    next((tmp_path / "store" / "segments").glob("0000000001-*.parquet")).unlink()
+    with pytest.raises(StartError, match=r"0000000001-\w+\.parquet is missing.*offsets 0 to 99"):
         async with open_store():
             pass
 
@@ -195,7 +195,7 @@ async def test_cut_segment_refuses_to_start(open_store, fill, tmp_path):
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
-    with (tmp_path / "store" / "segments" / "0000000001.parquet").open("r+b") as file:
+    with next((tmp_path / "store" / "segments").glob("0000000001-*.parquet")).open("r+b") as file:
         file.truncate(100)
     with pytest.raises(StartError, match="has 100 bytes instead of"):
         async with open_store():
@@ -217,13 +217,13 @@ async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, mo
     async with open_store(rows=100) as store:
         release = asyncio.Event()
         loop = asyncio.get_running_loop()
-        real = store._sealer.seal
+        real = store._files.sealer.seal
 
-        def held(lot, counts):
+        def held(batch):
             asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
-            return real(lot, counts)
+            return real(batch)
 
-        monkeypatch.setattr(store._sealer, "seal", held)
+        monkeypatch.setattr(store._files.sealer, "seal", held)
         task = asyncio.create_task(fill(store, 0, 1000, size=50))
         while store.board.get(7).next_offset < 200:
             await store.board.wait_change(store.board.version, 10)
@@ -236,10 +236,10 @@ async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, mo
 
 
 async def test_failed_seal_is_tried_again(open_store, fill, monkeypatch):
-    monkeypatch.setattr("treering_query.store.store._RETRY_SEAL_S", (0.0, 0.0))
+    monkeypatch.setattr("treering_query.store.seal_task.RETRY_SEAL_S", (0.0, 0.0))
     async with open_store() as store:
         await fill(store, 0, 100)
-        real, failures = store._sealer._write, []
+        real, failures = store._files.sealer._write, []
 
         def failing(*arguments):
             if len(failures) < 3:
@@ -247,7 +247,7 @@ async def test_failed_seal_is_tried_again(open_store, fill, monkeypatch):
                 raise OSError(28, "No space left on device")
             return real(*arguments)
 
-        monkeypatch.setattr(store._sealer, "_write", failing)
+        monkeypatch.setattr(store._files.sealer, "_write", failing)
         await store.seal()
         assert len(failures) == 3
         assert store.board.get(7).releasable_end == 100

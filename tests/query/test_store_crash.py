@@ -38,7 +38,7 @@ async def main(directory, step):
     await store.deliver(7, [frame(0, 100)], 100)
     await store.seal()
     await store.deliver(7, [frame(100, 100)], 200)
-    with mock.patch(step, lambda *_: os._exit(9)):
+    with mock.patch(step, lambda *_, **__: os._exit(9)):
         await store.seal()
 
 asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))

@@ -111,7 +111,7 @@ class StoreOfALog(RuleBasedStateMachine):
     def reopen_after_a_crash(self):
         """What the disk holds while the store runs is what a killed process leaves."""
         left = Path(tempfile.mkdtemp(dir=Path.cwd()))
-        self.run(self.store._on_seal_thread(lambda: shutil.copytree(self.path, left, dirs_exist_ok=True)))
+        self.run(self.store._files.change(lambda _: shutil.copytree(self.path, left, dirs_exist_ok=True)))
         self.run(self.close())
         shutil.rmtree(self.path)
         self.path = left

@@ -11,13 +11,18 @@ import pytest
 
 from treering.errors import DamagedError, OverloadedError
 from treering.selection import log_filter
+from treering_query import filters
+from treering_query.store import damage as damage_module
 from treering_query.store.check import check
 from treering_query.store.damage import problem_of
 from treering_query.store.inventory import Inventory, inventory_at_rest
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 
-ONE = "segments/0000000001.parquet"
+
+def one(directory):
+    """The name of the first segment's file, relative to the store."""
+    return f"segments/{next((directory / 'segments').glob('0000000001-*.parquet')).name}"
 
 
 @pytest.fixture
@@ -59,22 +64,22 @@ async def test_sound_store_has_no_problem_and_every_record_is_read(sealed):
 
 
 async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed):
-    file, inventory = sealed / ONE, inventory_at_rest(sealed)
+    file, inventory = sealed / one(sealed), inventory_at_rest(sealed)
     original = file.read_bytes()
     for place in range(len(original)):
         flip(file, place)
         assert problem_of(inventory.sealed.segments[0]) == "its bytes are not those that were sealed"
         if place % 500 == 0:
             ((name, problem, is_damage),) = problems_of(inventory)
-            assert (name, is_damage) == (ONE, True)
+            assert (name, is_damage) == (f"segments/{file.name}", True)
             assert "its bytes are not those that were sealed. It holds 300 records, offsets 0 to 299 of log 0000000000000007" in problem
         file.write_bytes(original)
     assert found(sealed) == []
 
 
 async def test_missing_and_cut_files_are_found(sealed):
-    (sealed / ONE).unlink()
-    (sealed / "segments/0000000002.parquet").write_bytes(b"PAR1")
+    (sealed / one(sealed)).unlink()
+    next((sealed / "segments").glob("0000000002-*.parquet")).write_bytes(b"PAR1")
     missing, cut = found(sealed)
     assert "is damaged: it is missing. It holds 300 records" in missing[1]
     assert "is damaged: it has 4 bytes instead of" in cut[1]
@@ -89,7 +94,7 @@ async def test_foreign_file_is_found_and_is_no_damage(sealed):
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("delete from segments where segment_id = 1", "has statistics of segments that it does not list: 0000000001.parquet"),
+        ("delete from segments where segment_id = 1", "has statistics of segments that it does not list: 1;"),
         ("delete from statistics where rowid = 0", "its records are not those of the catalog: the statistics"),
         ("update statistics set count = count + 1 where rowid = 0", "its records are not those of the catalog: the statistics"),
         ("delete from segment_ranges where segment_id = 1", "its records are not those of the catalog: offsets"),
@@ -117,13 +122,13 @@ async def test_manifest_that_lists_something_else_is_found(sealed):
 
 
 async def test_records_with_another_pattern_are_found_even_where_no_checksum_is_kept(sealed):
-    file = sealed / ONE
+    file = sealed / one(sealed)
     changed = file.with_suffix(".new")
     with duckdb.connect() as bare:
         bare.execute(f"copy (select * replace (message || ' at once' as message) from '{file}') to '{changed}' (format parquet)")
     changed.replace(file)
     change_catalog(sealed, f"update segments set checksum = null, size_bytes = {file.stat().st_size} where segment_id = 1")
-    problems = [problem for name, problem, _ in found(sealed) if name == ONE]
+    problems = [problem for name, problem, _ in found(sealed) if name == f"segments/{file.name}"]
     assert problems == ["300 records have the id of another pattern than their message; report this"]
 
 
@@ -150,10 +155,10 @@ async def run_cli(*options: str) -> tuple[int, str]:
 
 async def test_command_reads_a_directory_at_rest(sealed):
     assert await run_cli(str(sealed)) == (0, "2 segments, 600 records, " + f"{size_of(sealed):,} bytes checked\nnothing is wrong\n")
-    flip(sealed / ONE, 100)
+    flip(sealed / one(sealed), 100)
     code, said = await run_cli(str(sealed), "--json")
     report = json.loads(said)
-    assert (code, report["ok"], report["complete"], report["problems"][0]["file"]) == (1, False, True, ONE)
+    assert (code, report["ok"], report["complete"], report["problems"][0]["file"]) == (1, False, True, one(sealed))
     assert (await run_cli(str(sealed / "segments")))[0] == 1
 
 
@@ -168,16 +173,16 @@ async def test_running_service_checks_itself_and_refuses_what_it_found(serving, 
             await store.seal()
         address = ("--query", client.endpoints.query)
         assert (await run_cli(*address))[0] == 0
-        file = tmp_path / "store" / ONE
+        file = tmp_path / "store" / one(tmp_path / "store")
         original = file.read_bytes()
         flip(file, len(original) // 2)
         steps = [step async for step in client.verify_store()]
         assert (steps[-1].complete, steps[-1].checked_segment_count, steps[-1].segment_count) == (True, 2, 2)
-        assert [problem.file for step in steps for problem in step.problems] == [ONE]
+        assert [problem.file for step in steps for problem in step.problems] == [f"segments/{file.name}"]
         code, said = await run_cli(*address)
         assert code == 1
-        assert f"DAMAGED   {ONE}: is damaged: its bytes are not those that were sealed" in said
-        await refused_where_it_is_read(client)
+        assert f"DAMAGED   segments/{file.name}: is damaged: its bytes are not those that were sealed" in said
+        await refused_where_it_is_read(client, file)
         file.write_bytes(original)
         assert (await client.aggregate_logs(filter=log_filter(contains="user"))).rows[0].values[0].value == 600
 
@@ -188,14 +193,14 @@ async def test_question_that_meets_damage_names_the_file(serving, fill, tmp_path
         for start in (0, 300):
             await fill(store, start, start + 300)
             await store.seal()
-        file = tmp_path / "store" / ONE
+        file = tmp_path / "store" / one(tmp_path / "store")
         file.unlink()
         if content is not None:
             file.write_bytes(content)
-        await refused_where_it_is_read(client, "")
+        await refused_where_it_is_read(client, file, "")
 
 
-async def refused_where_it_is_read(client, how: str = "its bytes ") -> None:
+async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> None:
     late = log_filter(contains="user", since=1_700_000_000_000_000_000 + 400 * 10**9)
     calls = {
         "aggregate": client.aggregate_logs(filter=log_filter(contains="user")),
@@ -206,9 +211,9 @@ async def refused_where_it_is_read(client, how: str = "its bytes ") -> None:
         "tail": anext(client.tail_logs(backlog=600)),
     }
     for name, call in calls.items():
-        with pytest.raises(DamagedError, match=rf"0000000001\.parquet is damaged: {how}.* offsets 0 to 299 ") as refusal:
+        with pytest.raises(DamagedError, match=rf"0000000001-\w+\.parquet is damaged: {how}.* offsets 0 to 299 ") as refusal:
             await call
-        assert refusal.value.metadata["file"] == ONE, name
+        assert refusal.value.metadata["file"] == f"segments/{file.name}", name
     assert (await client.aggregate_logs(filter=late)).rows[0].values[0].value == 200
     assert (await client.aggregate_logs()).rows[0].values[0].value == 600
     assert (await client.sql("select sum(count)::bigint as n from patterns")).rows() == [{"n": 600}]
@@ -221,9 +226,35 @@ async def test_only_one_check_runs_at_a_time(serving, fill):
         await store.seal()
         first = client.verify_store()
         await anext(first)
-        async with store._segments_change:
-            second = client.verify_store()
-            third = client.verify_store()
-            refused = await asyncio.gather(anext(second), anext(third), return_exceptions=True)
+        release = asyncio.Event()
+        holding = asyncio.create_task(store._files.exclusively(release.wait))
+        second = client.verify_store()
+        third = client.verify_store()
+        refused = await asyncio.gather(anext(second), anext(third), return_exceptions=True)
+        release.set()
+        await holding
         assert any(isinstance(each, OverloadedError) for each in refused)
         await first.aclose()
+
+
+async def test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names(open_store, fill, monkeypatch):
+    async with open_store() as store:
+        for start in range(0, 400, 100):
+            await fill(store, start, start + 100)
+            await store.seal()
+        looked_at = []
+        monkeypatch.setattr(damage_module, "problem_of", lambda segment: looked_at.append(segment.segment_id))
+        early = filters.where(log_filter(until=1_700_000_000_000_000_000 + 250 * 10**9))
+
+        def fails(snapshot):
+            statement = f"select error('cannot read {store.view.segments[1].path.name}') from logs where {early.sql}"
+            return snapshot.query(statement, early.parameters, within=early)
+
+        with store.snapshot() as snapshot, pytest.raises(duckdb.Error):
+            await store.run(snapshot, fails)
+        assert looked_at == [2, 1, 3]
+        looked_at.clear()
+        monkeypatch.setattr("treering_query.limits.DAMAGE_SEARCH_S", -1.0)
+        with store.snapshot() as snapshot, pytest.raises(duckdb.Error):
+            await store.run(snapshot, fails)
+        assert looked_at == []

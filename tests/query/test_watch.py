@@ -56,7 +56,7 @@ def said(responses):
 
 async def nothing_more(stream, store):
     """The next thing that a watch has to say is that the service stops."""
-    await store.board.drain()
+    store.board.drain()
     with pytest.raises(ServiceError) as error:
         await take(stream, 1)
     assert error.value.reason == ErrorReason.ERROR_REASON_DRAINING

@@ -14,33 +14,35 @@ async def test_an_unknown_log_stands_at_zero():
     assert board.seen() == []
 
 
-async def test_updates_change_only_what_they_name():
+def test_updates_change_only_what_they_name():
     board = ProgressBoard()
-    await board.update(5, next_offset=10)
-    await board.update(5, visible_end=7)
+    board.update(5, next_offset=10)
+    board.update(5, visible_end=7)
     assert board.get(5) == Progress(next_offset=10, visible_end=7)
     assert board.seen() == [Position(log_id=5, offset=7)]
 
 
 async def test_waiting_returns_at_once_for_what_is_visible():
     board = ProgressBoard()
-    await board.update(5, visible_end=7)
+    board.update(5, visible_end=7)
     await board.wait_visible([Position(log_id=5, offset=7), Position(log_id=9, offset=0)], timeout_s=None)
 
 
 async def test_waiting_ends_when_the_last_position_is_visible():
     board = ProgressBoard()
     waiting = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=3), Position(log_id=2, offset=4)], timeout_s=None))
-    await board.update(1, visible_end=3)
-    await board.update(2, visible_end=3)
+    for log_id in (1, 2):
+        await asyncio.wait({waiting}, timeout=0)
+        board.update(log_id, visible_end=3)
+    await asyncio.wait({waiting}, timeout=0)
     assert not waiting.done()
-    await board.update(2, visible_end=4)
+    board.update(2, visible_end=4)
     await waiting
 
 
 async def test_waiting_in_vain_says_what_is_missing():
     board = ProgressBoard()
-    await board.update(0xAB, visible_end=7)
+    board.update(0xAB, visible_end=7)
     with pytest.raises(ServiceError, match="offset 9 of log 00000000000000ab was not visible in time, 7 was") as caught:
         await board.wait_visible([Position(log_id=0xAB, offset=9)], timeout_s=0)
     assert caught.value.reason == ErrorReason.ERROR_REASON_TIMED_OUT
@@ -50,17 +52,18 @@ async def test_waiting_in_vain_says_what_is_missing():
 async def test_many_waiters_wake_at_their_own_positions():
     board = ProgressBoard()
     waiters = [asyncio.create_task(board.wait_visible([Position(log_id=1, offset=n)], timeout_s=None)) for n in range(1, 51)]
-    await board.update(1, visible_end=25)
+    await asyncio.wait(waiters, timeout=0)
+    board.update(1, visible_end=25)
     await asyncio.gather(*waiters[:25])
     assert not any(waiter.done() for waiter in waiters[25:])
-    await board.update(1, visible_end=50)
+    board.update(1, visible_end=50)
     await asyncio.gather(*waiters)
 
 
 async def test_wait_change_returns_for_a_version_that_is_past():
     board = ProgressBoard()
     version = board.version
-    await board.update(1, next_offset=1)
+    board.update(1, next_offset=1)
     assert await board.wait_change(version, timeout_s=60) == board.version
 
 
@@ -76,5 +79,5 @@ async def test_a_cancelled_waiter_leaves_the_board_usable():
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    await board.update(1, visible_end=1)
+    board.update(1, visible_end=1)
     await board.wait_visible([Position(log_id=1, offset=1)], timeout_s=0)

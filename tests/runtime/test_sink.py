@@ -38,7 +38,7 @@ class Collects:
         if self.error:
             raise self.error
         self.taken += [(frame.first_offset, frame.record_count) for frame in frames]
-        await self.board.update(log_id, next_offset=frames[-1].first_offset + frames[-1].record_count)
+        self.board.update(log_id, next_offset=frames[-1].first_offset + frames[-1].record_count)
 
 
 @asynccontextmanager
@@ -76,7 +76,7 @@ async def until(call, **wanted):
 
 async def test_a_delivery_begins_with_the_sink_s_progress():
     sink = Collects()
-    await sink.board.update(LOG, next_offset=9, visible_end=8, releasable_end=5, quarantined=2)
+    sink.board.update(LOG, next_offset=9, visible_end=8, releasable_end=5, quarantined=2)
     async with delivering(sink) as stub:
         call, progress = await opened(stub)
         call.cancel()
@@ -189,9 +189,9 @@ async def test_later_progress_is_reported_without_a_new_frame():
         call, _ = await opened(stub)
         await call.write(frames((0, 3)))
         await until(call, next_offset=3)
-        await sink.board.update(LOG, visible_end=3)
+        sink.board.update(LOG, visible_end=3)
         await until(call, visible_end_offset=3)
-        await sink.board.update(LOG, releasable_end=3)
+        sink.board.update(LOG, releasable_end=3)
         await until(call, releasable_end_offset=3)
         call.cancel()
 

@@ -4,6 +4,27 @@ from safeguards.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "work-outlives-its-caller",
+        "services/runtime/treering_runtime/exclusive.py",
+        "return await asyncio.shield(task)",
+        "return await task",
+        ("tests/runtime/test_exclusive.py",),
+    ),
+    Mutant(
+        "a-cancelled-change-of-the-store-goes-on",
+        "services/runtime/treering_runtime/exclusive.py",
+        "return await asyncio.shield(task)",
+        "return await task",
+        ("tests/query/test_store_cancelling.py",),
+    ),
+    Mutant(
+        "one-retry-of-the-quarantine-at-a-time",
+        "services/runtime/treering_runtime/sink.py",
+        "await self._retries.run(functools.partial(self._retry_page, selection, after))",
+        "await functools.partial(self._retry_page, selection, after)()",
+        ("tests/runtime/test_sink_cancelling.py",),
+    ),
+    Mutant(
         "directory-fsync-of-the-data-directory",
         "services/runtime/treering_runtime/data_dir.py",
         "    path.mkdir(mode=0o700, exist_ok=True)\n    sync_directory(path.parent)\n",

@@ -185,9 +185,9 @@ class EmbedSink:
 
     async def _committed(self, batch: Uncommitted) -> None:
         for log_id, end in batch.next_offsets.items():
-            await self.board.update(log_id, releasable_end=end)
+            self.board.update(log_id, releasable_end=end)
         for log_id, count in batch.left.items():
-            await self.board.update(log_id, quarantined=self.board.get(log_id).quarantined - count)
+            self.board.update(log_id, quarantined=self.board.get(log_id).quarantined - count)
         async with self._room:
             self._room.notify_all()
         if batch.patterns:
@@ -211,7 +211,7 @@ class EmbedSink:
             await self._report(log_id, progress.next_offset, progress.releasable_end, progress.quarantined)
 
     async def _report(self, log_id: int, next_offset: int, releasable_end: int, quarantined: int) -> None:
-        await self.board.update(
+        self.board.update(
             log_id,
             next_offset=next_offset,
             visible_end=self._book.visible_end(log_id, next_offset),

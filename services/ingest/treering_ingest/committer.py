@@ -12,8 +12,8 @@ import structlog
 
 from treering_ingest.limits import COMPANY_S, DISK_RETRY_S, LINGER_BYTES, MAX_GROUP_BYTES
 from treering_ingest.settings import Durability
-from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import Batch, DiskFullError, Log, LogFailedError
+from treering_runtime.wakeup import Wakeup
 
 _LOG = structlog.get_logger()
 _R = TypeVar("_R")

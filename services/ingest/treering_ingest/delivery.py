@@ -22,10 +22,10 @@ from treering_ingest.limits import (
     RECONNECT_MAX_S,
     SINK_SILENCE_S,
 )
-from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import CorruptLogError, Frame, LogCursor
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_MESSAGE_BYTES
+from treering_runtime.wakeup import Wakeup
 
 if TYPE_CHECKING:
     _Call = grpc.aio.StreamStreamCall[DeliverLogsRequest, DeliverLogsResponse]

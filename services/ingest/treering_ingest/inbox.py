@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterable, Callable
 
 from treering_ingest.limits import GATHER_BYTES, GATHER_S, MAX_GATHERED_BATCHES
-from treering_ingest.wakeup import Wakeup
+from treering_runtime.wakeup import Wakeup
 
 
 class Inbox:

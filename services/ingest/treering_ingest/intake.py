@@ -10,9 +10,9 @@ from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
 from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
 from treering_ingest.producers import Stored
-from treering_ingest.wakeup import Notice, Wakeup
 from treering_ingest.wal import Batch, DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
+from treering_runtime.wakeup import Notice, Wakeup
 
 
 class Receipt(NamedTuple):

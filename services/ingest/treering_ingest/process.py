@@ -17,12 +17,12 @@ from treering_ingest.retention import Retention
 from treering_ingest.service import SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
-from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
 from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.server import Server, announce, until_signalled
 from treering_runtime.telemetry import MetricsServer, new_registry
+from treering_runtime.wakeup import Wakeup
 
 KIND = "treering-ingest"
 VERSION = 1

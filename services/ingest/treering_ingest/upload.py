@@ -16,9 +16,9 @@ from treering_ingest.limits import (
     MAX_UNACKNOWLEDGED_BATCHES,
     SMALL_BATCHES_RECORDS,
 )
-from treering_ingest.wakeup import Wakeup
 from treering_ingest.wal import DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
+from treering_runtime.wakeup import Wakeup
 
 
 @dataclass(slots=True)

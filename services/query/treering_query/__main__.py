@@ -43,7 +43,7 @@ async def serve(settings: QuerySettings) -> None:
     await front.start()
     server.announce("query", front, metrics)
     await server.until_signalled()
-    await store.board.drain()
+    store.board.drain()
     await front.stop(settings.drain_seconds)
     await keeper.close()
     metrics.close()

@@ -130,6 +130,9 @@ TEMPLATE_PAUSE_S = 1.0
 RELEASE_AFTER_PATTERNS = 10_000
 """Patterns of one pass after which freed memory is given back: tens of MiB after so many, little after a few."""
 
+DAMAGE_SEARCH_S = 10.0
+"""Longest search for a damaged segment after a question failed, seconds: some 10 GB of files. `treering store verify` reads all."""
+
 MAX_BACKLOG_RECORDS = 10_000
 """Records that a tail may begin with."""
 

@@ -41,7 +41,7 @@ class Slice:
         Raises:
             DamagedSegmentError: One of the segments is known to be damaged.
         """
-        snapshot.damage.refuse(self.segments)
+        snapshot.reads(self.segments)
         return snapshot.query(sql, parameters, within=_NO_SEGMENT)
 
 

@@ -66,7 +66,9 @@ def write_atomically(file: Path, content: bytes) -> None:
     temporary = file.with_name(file.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        os.write(descriptor, content)
+        left = memoryview(content)
+        while left:  # a disk that is nearly full takes a part, without an error
+            left = left[os.write(descriptor, left) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_runtime.errors import ServiceError
+from treering_runtime.wakeup import Wakeup
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._by_log: dict[int, Progress] = {}
-        self._changed = asyncio.Condition()
+        self._changed = Wakeup()
         self.version = 0
         self.draining = False
         """True once the service is stopping: endless answers end."""
@@ -38,27 +39,24 @@ class ProgressBoard:
         """The logs that the sink has seen."""
         return list(self._by_log)
 
-    async def update(self, log_id: int, **changes: int) -> None:
-        """Sets some fields of `Progress` and wakes who waits."""
-        async with self._changed:
-            self._by_log[log_id] = dataclasses.replace(self.get(log_id), **changes)
-            self.version += 1
-            self._changed.notify_all()
+    def update(self, log_id: int, **changes: int) -> None:
+        """Sets some fields of `Progress` and wakes who waits. Not a coroutine: whoever reads and then updates does it in one step."""
+        self._by_log[log_id] = dataclasses.replace(self.get(log_id), **changes)
+        self._notify()
 
-    async def drain(self) -> None:
+    def drain(self) -> None:
         """Sets `draining` and wakes who waits."""
-        async with self._changed:
-            self.draining = True
-            self.version += 1
-            self._changed.notify_all()
+        self.draining = True
+        self._notify()
+
+    def _notify(self) -> None:
+        self.version += 1
+        self._changed.fire()
 
     async def wait_change(self, version: int, timeout_s: float) -> int:
         """Returns the version once it differs from `version`, or after `timeout_s` seconds."""
-        try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(lambda: self.version != version)
-        except TimeoutError:
-            pass
+        if self.version == version:
+            await self._changed.wait(timeout_s)
         return self.version
 
     def seen(self) -> list[Position]:
@@ -77,8 +75,9 @@ class ProgressBoard:
         if not self._missing(positions):
             return
         try:
-            async with asyncio.timeout(timeout_s), self._changed:
-                await self._changed.wait_for(lambda: not self._missing(positions))
+            async with asyncio.timeout(timeout_s):
+                while self._missing(positions):
+                    await self._changed.wait()
         except TimeoutError:
             raise self._timed_out(positions) from None
 

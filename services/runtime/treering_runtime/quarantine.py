@@ -9,7 +9,7 @@ A sink stores what was set aside in the transaction that stores its progress: st
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -66,6 +66,13 @@ class Change:
     set_aside: Sequence[Quarantined] = ()
     read_again: Sequence[Quarantined] = ()
     """What was set aside before; it leaves, but for what is in `set_aside` again."""
+
+    def applied_to(self, counts: Mapping[int, int]) -> Counter[int]:
+        """Quarantined records by log_id after the change, from those before it."""
+        after = Counter(counts)
+        after.subtract(records_by_log(self.read_again))
+        after.update(records_by_log(self.set_aside))
+        return after
 
 
 @dataclass(frozen=True)

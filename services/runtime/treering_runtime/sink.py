@@ -1,6 +1,7 @@
 """The sink's side of delivery: one class makes a consumer of the log out of anything that implements `Sink`."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from treering.v1.sink_pb2 import (
 )
 from treering.v1.sink_pb2_grpc import SinkServiceServicer
 from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.exclusive import Exclusive
 from treering_runtime.limits import PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
@@ -65,7 +67,7 @@ class SinkServicer(SinkServiceServicer):
         meaning = "this sink has a batch: SQL shows its records; a search by meaning finds those whose pattern is known"
         self._freshness = Freshness("treering_sink_freshness_seconds", meaning, registry)
         self._deliveries: dict[int, asyncio.Task[None]] = {}
-        self._retrying = asyncio.Lock()
+        self._retries = Exclusive("retry of quarantined records")
 
     async def DeliverLogs(
         self,
@@ -108,8 +110,9 @@ class SinkServicer(SinkServiceServicer):
         yield _response(log_id, board)
         while not taking.done():
             change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
-            await asyncio.wait({change, taking}, return_when=asyncio.FIRST_COMPLETED)
-            if not change.done():
+            try:
+                await asyncio.wait({change, taking}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
                 await _cancelled(change)
             version = board.version
             yield _response(log_id, board)
@@ -132,7 +135,7 @@ class SinkServicer(SinkServiceServicer):
         """Reads again what is set aside, a page at a time; a page that was begun is finished even when the caller goes away."""
         del context
         selection, after, tried, stored = _selection(request), None, 0, 0
-        while page := await asyncio.shield(asyncio.create_task(self._retry_page(selection, after))):
+        while page := await self._retries.run(functools.partial(self._retry_page, selection, after)):
             items, stored_of_page = page
             tried, stored = tried + sum(item.record_count for item in items), stored + stored_of_page
             yield RetryQuarantinedResponse(tried_count=tried, stored_count=stored, quarantined_count=self._quarantined_count())
@@ -143,9 +146,8 @@ class SinkServicer(SinkServiceServicer):
 
     async def _retry_page(self, selection: Selection, after: tuple[int, int] | None) -> tuple[list[Quarantined], int] | None:
         """One at a time: two that read the same would store it twice."""
-        async with self._retrying:
-            items = await self._sink.quarantined(selection, after)
-            return (items, await self._sink.read_again(items)) if items else None
+        items = await self._sink.quarantined(selection, after)
+        return (items, await self._sink.read_again(items)) if items else None
 
     def _quarantined_count(self) -> int:
         board = self._sink.board

@@ -191,7 +191,7 @@ class SqlRunner:
         try:
             return _summary(kind, body, snapshot)
         except RuntimeError as error:
-            damage = await self._store.find_damage(snapshot)
+            damage = await self._store.find_damage(snapshot.view.segments, error)
             raise damage or error from error
 
     async def _begin(

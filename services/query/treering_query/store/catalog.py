@@ -1,9 +1,12 @@
 """The catalog `logs.duckdb`: which segments there are, their statistics, the texts of patterns, how far each log is sealed.
 
 It is small, and it is the truth about the segments: the commit of a segment's row is the seal. Each commit is followed by a checkpoint,
-because the database's main file is protected by checksums and its own write-ahead log is not.
+because the database's main file is protected by checksums and its own write-ahead log is not. A checkpoint that fails takes nothing back:
+the commit stands in the database's write-ahead log. But the database refuses every further statement after it, as after other errors of
+the disk, so the catalog is opened again before the next change.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,12 +14,15 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import structlog
 
 from treering_query.store.hot import COUNTS_SCHEMA
 from treering_query.store.view import PATTERNS_SCHEMA, Expired, LogRange, Segment
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Change, Quarantined, Selection
+
+_LOG = structlog.get_logger()
 
 _TABLES = """
 create table if not exists segments (
@@ -40,6 +46,7 @@ create table if not exists progress (log_id ubigint, releasable_end ubigint);
 create table if not exists quarantine (log_id ubigint, first_offset ubigint, record_count bigint, reason varchar, payload blob);
 alter table quarantine add column if not exists arrival_time ubigint default 0;
 create table if not exists expired (log_id ubigint, first_offset ubigint, end_offset ubigint, row_count bigint);
+create table if not exists sealing (next_segment_id ubigint, last_batch varchar);
 """
 
 _SEGMENTS = """
@@ -94,22 +101,51 @@ class Catalog:
     """
 
     def __init__(self, file: Path, *, read_only: bool = False) -> None:
+        self._file = file
+        self._read_only = read_only
+        self._suspect = False
+        try:
+            self.connection = self._connect()
+            if not read_only:
+                self.connection.execute(_TABLES)
+                self.connection.execute("insert into sealing select 1, '' where not exists (from sealing)")
+        except duckdb.Error as error:
+            problem = str(error).splitlines()[0]
+            raise StartError(f"{file} cannot be read ({problem}); restore it, or move the data directory away to start afresh") from error
+        if not read_only:
+            self._checkpoint()
+            self.recover()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,
             "memory_limit": "512MB",
-            "temp_directory": str(file.with_name("catalog-spill")),
+            "temp_directory": str(self._file.with_name("catalog-spill")),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
         }
-        try:
-            self.connection = duckdb.connect(str(file), config=config, read_only=read_only)
-            if not read_only:
-                self.connection.execute(_TABLES)
-                self.connection.execute("checkpoint")
-        except duckdb.Error as error:
-            problem = str(error).splitlines()[0]
-            raise StartError(f"{file} cannot be read ({problem}); restore it, or move the data directory away to start afresh") from error
+        return duckdb.connect(str(self._file), config=config, read_only=self._read_only)
+
+    def suspect(self) -> None:
+        """Something failed: `recover` will open the catalog again."""
+        self._suspect = True
+
+    def recover(self) -> bool:
+        """Makes the catalog usable after an error; True when it was opened again, so that what was read before may be outdated.
+
+        Every cursor of `connection` must be closed: the database lives, invalid, as long as one of them does.
+
+        Raises:
+            duckdb.Error: It cannot be opened now; to be tried again.
+        """
+        if not self._suspect:
+            return False
+        with contextlib.suppress(duckdb.Error):
+            self.connection.close()
+        self.connection = self._connect()
+        self._suspect = False
+        return True
 
     def load(self, directory: Path) -> Sealed:
         """Everything that is sealed; the segments' files are in `directory`."""
@@ -119,8 +155,12 @@ class Catalog:
             self.totals(),
             run.sql(f"select {_PATTERN_COLUMNS} from patterns order by rowid").to_arrow_table().cast(PATTERNS_SCHEMA),
             dict(run.execute("select log_id, releasable_end from progress").fetchall()),
-            dict(run.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall()),
+            self.quarantine_counts(),
         )
+
+    def quarantine_counts(self) -> dict[int, int]:
+        """Quarantined records by log_id."""
+        return dict(self.connection.execute("select log_id, sum(record_count)::bigint from quarantine group by all").fetchall())
 
     def statistics(self) -> pa.Table:
         """Statistics of each segment: `segment_id`, then `COUNTS_SCHEMA`; sorted by segment."""
@@ -166,41 +206,17 @@ class Catalog:
             facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
             yield Segment(segment_id, directory / file, *facts)
 
-    def commit(self, segment: Segment, statistics: pa.Table, patterns: pa.Table, ends: Mapping[int, int], quarantine: Change) -> None:
-        """The seal: everything about one segment in one transaction, then a checkpoint. Atomic: an error leaves nothing behind."""
-        self._transaction(segment, statistics, patterns, ends, quarantine)
-
-    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table, expired: Sequence[Expired]) -> None:
-        """Some segments become one, or none, in one transaction, then a checkpoint; from now on `expired` is all that is gone."""
-
-        def change() -> None:
-            for table in ("segments", "segment_ranges", "statistics"):
-                self.connection.execute(f"delete from {table} where segment_id in (select unnest($1::ubigint[]))", [list(old)])
-            if segment is not None:
-                self._insert_segment(segment)
-                self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
-            self.connection.execute("delete from expired")
-            self._insert_table("expired", "*", pa.Table.from_pylist([asdict(part) for part in expired], _EXPIRED))
-
-        self.atomically(change)
-
-    def forget(self, pattern_ids: Sequence[int]) -> None:
-        """Removes patterns, then a checkpoint."""
-        statement = "delete from patterns where pattern_id in (select unnest($1::ubigint[]))"
-        self.atomically(lambda: self.connection.execute(statement, [list(pattern_ids)]))
-
-    def commit_progress(self, ends: Mapping[int, int], quarantine: Change) -> None:
-        """As `commit`, when there were no readable records."""
-        self._transaction(None, None, None, ends, quarantine)
-
-    def _transaction(
+    def commit(
         self,
-        segment: Segment | None,
-        statistics: pa.Table | None,
-        patterns: pa.Table | None,
+        batch_id: str,
         ends: Mapping[int, int],
         quarantine: Change,
+        segment: Segment | None,
+        *,
+        statistics: pa.Table,
+        patterns: pa.Table,
     ) -> None:
+        """The seal: everything about one batch in one transaction, then a checkpoint. `segment` is None where no record was readable."""
         run = self.connection
 
         def change() -> None:
@@ -216,20 +232,72 @@ class Catalog:
             for bad in quarantine.set_aside:
                 row = [*bad.key, bad.record_count, bad.reason, bad.payload, bad.arrival_time_unix_nano]
                 run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?, ?::ubigint)", row)
+            if batch_id:
+                run.execute("update sealing set last_batch = ?", [batch_id])
 
         self.atomically(change)
 
+    def last_batch(self) -> str:
+        """The id of the batch that was committed last."""
+        return str(self.connection.execute("select last_batch from sealing").fetchall()[0][0])
+
+    def replace(self, old: Sequence[int], segment: Segment | None, statistics: pa.Table, expired: Sequence[Expired]) -> pa.Table:
+        """Some segments become one, or none, in one transaction, then a checkpoint; from now on `expired` is all that is gone.
+
+        Returns the statistics of all segments together.
+        """
+        totals = COUNTS_SCHEMA.empty_table()
+
+        def change() -> None:
+            nonlocal totals
+            for table in ("segments", "segment_ranges", "statistics"):
+                self.connection.execute(f"delete from {table} where segment_id in (select unnest($1::ubigint[]))", [list(old)])
+            if segment is not None:
+                self._insert_segment(segment)
+                self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
+            self.connection.execute("delete from expired")
+            self._insert_table("expired", "*", pa.Table.from_pylist([asdict(part) for part in expired], _EXPIRED))
+            totals = self.totals()  # before the commit: what comes after it must not fail
+
+        self.atomically(change)
+        return totals
+
+    def forget(self, pattern_ids: Sequence[int]) -> None:
+        """Removes patterns, then a checkpoint."""
+        statement = "delete from patterns where pattern_id in (select unnest($1::ubigint[]))"
+        self.atomically(lambda: self.connection.execute(statement, [list(pattern_ids)]))
+
     def atomically(self, change: Callable[[], object]) -> None:
-        """Makes a change of several statements in one transaction, then a checkpoint."""
+        """Makes a change of several statements in one transaction, then a checkpoint.
+
+        Raises:
+            Exception: Whatever failed. The change is not made then; only if `commit` itself failed it may be: `suspect`, `recover`, read.
+        """
         run = self.connection
         run.execute("begin")
         try:
             change()
             run.execute("commit")
         except BaseException:
-            run.execute("rollback")
+            with contextlib.suppress(duckdb.Error):  # the first error is the one to know; a database that is invalid has nothing to undo
+                run.execute("rollback")
             raise
-        run.execute("checkpoint")
+        self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        """Moves what is committed into the main file. A failure is a warning: whoever saw an error would make the change a second time."""
+        try:
+            self.connection.execute("checkpoint")
+        except duckdb.Error as error:
+            self.suspect()
+            problem = str(error).splitlines()[0]
+            _LOG.warning("the catalog's checkpoint failed; what is committed stays in its write-ahead log", problem=problem)
+
+    def next_segment_id(self) -> int:
+        """The smallest id that no segment ever had; 1 in a new catalog."""
+        kept = self.connection.execute("select next_segment_id from sealing").fetchall()[0][0]
+        used = self.connection.execute("select max(segment_id) from segments").fetchall()[0][0]  # of a store older than the counter
+        return int(max(kept, (used or 0) + 1))
 
     def _insert_segment(self, segment: Segment) -> None:
         times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
@@ -237,6 +305,8 @@ class Catalog:
         row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
         row += [segment.checksum, segment.mask_version, segment.data_bytes]
         self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint)", row)
+        # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
+        self.connection.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
         for part in segment.ranges:
             bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
             self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)

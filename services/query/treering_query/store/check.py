@@ -81,8 +81,9 @@ def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
     ids = [segment.segment_id for segment in inventory.sealed.segments]
     lost = inventory.listed.difference(ids)
     if lost:
-        names = _named(f"{number:010d}.parquet" for number in sorted(lost))
-        yield Problem(CATALOG_FILE, f"has statistics of segments that it does not list: {names}; restore it from a copy")
+        yield Problem(
+            CATALOG_FILE, f"has statistics of segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy"
+        )
     doubled = {number for number in ids if ids.count(number) > 1}
     if doubled:
         yield Problem(CATALOG_FILE, f"lists segments twice: {_named(map(str, sorted(doubled)))}; restore it from a copy")

@@ -5,6 +5,7 @@ file's name and what to do; questions about other times, services or patterns do
 is looked at again when its file has changed: a copy that is put back counts from the next question on.
 """
 
+import time
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,9 +89,18 @@ class Damage:
             if problem := self._known(segment):
                 raise DamagedSegmentError(segment, problem)
 
-    def find(self, segments: Iterable[Segment]) -> DamagedSegmentError | None:
-        """Looks for the damage that may have made a question fail: reads the files until one is damaged, the known ones first."""
-        for segment in sorted(segments, key=lambda each: each.segment_id not in self._found):
+    def find(self, segments: Iterable[Segment], error: str, until: float) -> DamagedSegmentError | None:
+        """Looks for the damage that may have made a question fail: reads files until one is damaged.
+
+        Args:
+            segments: What the question read.
+            error: The words of the database. Files that they name are looked at first, then those that are known to be damaged.
+            until: `time.monotonic()` after which no further file is begun.
+        """
+        for segment in sorted(segments, key=lambda each: (each.path.name not in error, each.segment_id not in self._found)):
+            if time.monotonic() > until:
+                _LOG.warning("the search for damage took too long and was ended; `treering store verify` checks every file")
+                return None
             if problem := problem_of(segment):
                 self.mark(segment, problem)
                 return DamagedSegmentError(segment, problem)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import structlog
 
 from treering_query.settings import QuerySettings
-from treering_query.store.store import Forget, Store
+from treering_query.store.maintenance import Forget
+from treering_query.store.store import Store
 from treering_query.store.upkeep import Policy
 
 _LOG = structlog.get_logger()

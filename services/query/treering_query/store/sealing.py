@@ -1,8 +1,8 @@
 """Sealing: hot records become one Parquet segment, and the catalog's commit makes it count.
 
-The steps, each of which may be the last before a crash:
+The steps, each of which may be the last before a crash, and each of which may fail:
 
-1. the records are written, sorted, to `<id>.parquet.tmp`, and synced;
+1. the records are written, sorted, to `<id>-<random>.parquet.tmp`, and synced;
 2. the file gets its name, and the directory is synced;
 3. one transaction of the catalog: segment, statistics, patterns, how far each log is sealed. This is the seal;
 4. `manifest.json` is replaced.
@@ -12,12 +12,20 @@ once no query holds them.
 
 Before 3 the file is an orphan, which the next start removes; the log still has its records. After 3 nothing is missing: the next start
 writes the manifest again.
+
+Ids of segments are never used twice, not by a later process either: the counter is raised in the transaction of 3. So a file that waits
+for its removal can never be a live one, and what a query holds is known by ids alone.
+
+An error leaves one question: is the transaction committed? The next operation answers it first, by opening the catalog again and reading
+it (`_recover`); a batch that is committed is not sealed a second time.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -32,14 +40,18 @@ from treering_query.store.damage import DamagedSegmentError, contents, problem_o
 from treering_query.store.expired import joined, left_out
 from treering_query.store.hot import COUNTS_SCHEMA
 from treering_query.store.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
+from treering_query.store.sealed_state import SealBatch, SealedState
 from treering_query.store.template_rows import TemplateRows
 from treering_query.store.view import LogRange, Segment
+from treering_query.templates import Templates, TemplatesChange
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION
-from treering_runtime.quarantine import Change, Quarantined, Selection
+from treering_runtime.quarantine import Quarantined, Selection
 
 _LOG = structlog.get_logger()
+
+_TEMPORARY = ".parquet.tmp"
 
 _STATISTICS = """
 select pattern_id, environment, severity, count(*) as count, min(time) as first_time, max(time) as last_time
@@ -59,33 +71,24 @@ from _records
 """
 
 
-@dataclass(frozen=True)
-class Lot:
-    """What is sealed together."""
-
-    records: pa.Table
-    patterns: pa.Table
-    """Patterns whose texts the catalog does not have yet."""
-    ends: Mapping[int, int]
-    """By log_id: everything below is in this lot, in earlier segments, or set aside."""
-    quarantine: Change
-
-
 class Sealer:
-    """Owns catalog and segment files. Belongs to one thread: each method blocks."""
+    """Owns catalog and segment files. Belongs to one thread: each method blocks.
+
+    After each method, also one that raises, `state` is what questions may read.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._files = directory / SEGMENTS_DIRECTORY
         self._files.mkdir(mode=0o700, exist_ok=True)
         self._catalog = Catalog(directory / CATALOG_FILE)
-        self.templates = TemplateRows(self._catalog)
-        self._segments: tuple[Segment, ...] = ()
-        self.expired = joined(self._catalog.expired())
-        """What retention has removed."""
+        self._templates = TemplateRows(self._catalog)
+        self._next_id = 1
+        self._uncommitted: list[Path] = []
+        """Files of changes that failed; after `_recover` only those that the catalog does not know are left."""
 
     def open(self) -> Sealed:
-        """Reconciles files and catalog, and says what is sealed.
+        """Reconciles files and catalog, and returns what is sealed.
 
         Raises:
             StartError: A segment's file is missing or has another size than it was sealed with.
@@ -101,78 +104,135 @@ class Sealer:
             _LOG.warning(
                 "removed files of no segment: never sealed (the log delivers their records again), or rewritten", files=len(orphans)
             )
-        self._segments = sealed.segments
+        self._take_state(sealed)
         self._write_manifest()
         return sealed
 
-    def seal(self, lot: Lot, counts: pa.Table) -> tuple[Segment | None, pa.Table]:
-        """Seals a lot; returns the new segment (None for a lot without readable records) and `counts` with its statistics added."""
-        if not lot.records.num_rows:
-            self._catalog.commit_progress(lot.ends, lot.quarantine)
-            return None, counts
-        run = self._catalog.connection.cursor()
-        try:
-            run.register("_records", lot.records)
-            statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            segment = self._write(run, segment_file.in_order(lot.records), statistics, MASK_VERSION)
-            merged = _merged(run, counts, statistics)
-            self._catalog.commit(segment, statistics, lot.patterns, lot.ends, lot.quarantine)
-            self._segments = (*self._segments, segment)
-            self._publish_manifest()
-            return segment, merged
-        finally:
-            run.close()
+    def _take_state(self, sealed: Sealed) -> None:
+        self._next_id = max(self._next_id, self._catalog.next_segment_id())
+        expired, last = joined(self._catalog.expired()), self._catalog.last_batch()
+        self.state = SealedState(sealed.segments, sealed.counts, expired, sealed.quarantined, last)
 
-    def rewrite(self, old: Sequence[Segment], without: frozenset[str]) -> tuple[Segment | None, pa.Table]:
-        """Makes some segments one, without the records of some services; returns it (None when nothing is left) and all sealed statistics.
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Around each operation: what an earlier one left open is settled first, and an error of this one is settled before the next."""
+        self._recover()
+        try:
+            yield
+        except BaseException:
+            self._catalog.suspect()
+            raise
+
+    def _recover(self) -> None:
+        """After an error: reads from the catalog whether the change was made, and removes the files of those that were not.
+
+        Raises:
+            duckdb.Error, OSError: The disk still fails; to be tried again.
+        """
+        if self._catalog.recover():
+            self._take_state(self._catalog.load(self._files))
+            self._publish_manifest()
+        committed = {segment.path for segment in self.state.segments}
+        while self._uncommitted:
+            file = self._uncommitted[-1]
+            if file not in committed:
+                file.unlink(missing_ok=True)
+                file.with_suffix(_TEMPORARY).unlink(missing_ok=True)
+            self._uncommitted.pop()
+
+    def seal(self, batch: SealBatch) -> Segment | None:
+        """Seals a batch and returns the new segment; None where no record was readable, or an earlier attempt had sealed it."""
+        with self._changing():
+            is_sealed = batch.batch_id and batch.batch_id == self.state.last_batch
+            return None if is_sealed else self._seal(batch)
+
+    def _seal(self, batch: SealBatch) -> Segment | None:
+        segment, statistics, counts = None, COUNTS_SCHEMA.empty_table(), self.state.counts
+        if batch.records.num_rows:
+            with contextlib.closing(self._catalog.connection.cursor()) as run:
+                run.register("_records", batch.records)
+                statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
+                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION)
+                counts = _merged(run, counts, statistics)
+        # the file and its directory are synced before the commit: a segment that counts is on disk
+        ends, quarantine = batch.ends, batch.quarantine
+        self._catalog.commit(batch.batch_id, ends, quarantine, segment, statistics=statistics, patterns=batch.patterns)
+        quarantined = quarantine.applied_to(self.state.quarantined)
+        segments = (*self.state.segments, *((segment,) if segment else ()))
+        last = batch.batch_id or self.state.last_batch
+        self._committed(replace(self.state, segments=segments, counts=counts, quarantined=quarantined, last_batch=last))
+        return segment
+
+    def rewrite(self, old: Sequence[Segment], without: frozenset[str]) -> Segment | None:
+        """Makes some segments one, without the records of some services; returns it, None when nothing is left.
 
         The old segments' files stay; whoever knows that nobody reads them calls `remove`.
 
         Raises:
             DamagedSegmentError: One is not what was sealed: rewritten, its damage would look sound.
         """
-        for each in old if not all(each.services <= without for each in old) else ():
-            if problem := problem_of(each):
-                raise DamagedSegmentError(each, problem)
-        run = self._catalog.connection.cursor()
-        try:
+        with self._changing():
             segment, statistics = None, COUNTS_SCHEMA.empty_table()
             if not all(each.services <= without for each in old):
-                run.execute(_kept(old, without))
-                group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
-                statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-                versions = {each.mask_version for each in old}
-                segment = self._write(run, _in_order(run, group_rows), statistics, versions.pop() if len(versions) == 1 else 0)
+                segment, statistics = self._rewritten(old, without)
             gone = {each.segment_id for each in old}
-            expired = joined([*self.expired, *left_out(old, segment.row_count if segment else 0)])
-            self._catalog.replace(sorted(gone), segment, statistics, expired)
-            self.expired = expired
-            self._segments = (*(each for each in self._segments if each.segment_id not in gone), *((segment,) if segment else ()))
-            self._publish_manifest()
-            return segment, self._catalog.totals()
-        finally:
-            run.close()
+            expired = joined([*self.state.expired, *left_out(old, segment.row_count if segment else 0)])
+            counts = self._catalog.replace(sorted(gone), segment, statistics, expired)
+            kept = tuple(each for each in self.state.segments if each.segment_id not in gone)
+            segments = (*kept, *((segment,) if segment else ()))
+            self._committed(replace(self.state, segments=segments, counts=counts, expired=expired))
+            return segment
+
+    def _rewritten(self, old: Sequence[Segment], without: frozenset[str]) -> tuple[Segment, pa.Table]:
+        for each in old:
+            if problem := problem_of(each):
+                raise DamagedSegmentError(each, problem)
+        group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
+        versions = {each.mask_version for each in old}
+        with contextlib.closing(self._catalog.connection.cursor()) as run:
+            run.execute(_kept(old, without))
+            statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
+            return self._write(run, _in_order(run, group_rows), statistics, versions.pop() if len(versions) == 1 else 0), statistics
+
+    def _committed(self, state: SealedState) -> None:
+        """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
+        self.state = state
+        self._uncommitted.clear()
+        self._publish_manifest()
 
     def remove(self, segment: Segment) -> None:
-        """Deletes the file of a segment that was rewritten."""
+        """Deletes the file of a segment that was dropped or rewritten; its name is never given to another one."""
         segment.path.unlink(missing_ok=True)
 
     def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """As `Catalog.quarantined`."""
-        return self._catalog.quarantined(selection, after)
+        with self._changing():
+            return self._catalog.quarantined(selection, after)
 
     def forget(self, pattern_ids: Sequence[int]) -> None:
         """Removes patterns that no record has any more."""
-        self._catalog.forget(pattern_ids)
+        with self._changing():
+            self._catalog.forget(pattern_ids)
+
+    def save_templates(self, change: TemplatesChange) -> None:
+        """Makes a change of the templates last."""
+        with self._changing():
+            self._templates.save(change)
+
+    def load_templates(self) -> Templates:
+        """The templates that were saved last."""
+        return self._templates.load()
 
     def inventory(self) -> Inventory:
         """All that a check of the store compares: the catalog, the manifest, the names of the files."""
-        return take_inventory(self._directory, self._catalog)
+        with self._changing():
+            return take_inventory(self._directory, self._catalog)
 
     def _write(self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int) -> Segment:
-        segment_id = max((segment.segment_id for segment in self._segments), default=0) + 1
-        path = self._files / f"{segment_id:010d}.parquet"
-        temporary = path.with_suffix(".parquet.tmp")
+        segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
+        path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
+        temporary = path.with_suffix(_TEMPORARY)
+        self._uncommitted.append(path)
         data_bytes = segment_file.write(temporary, groups)
         _sync_file(temporary)
         checksum = checksum_of(temporary)
@@ -208,7 +268,7 @@ class Sealer:
             _LOG.exception("the manifest could not be written; the next change writes it")
 
     def _write_manifest(self) -> None:
-        entries = [manifest_entry(segment) for segment in self._segments]
+        entries = [manifest_entry(segment) for segment in self.state.segments]
         content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
         write_atomically(self._directory / MANIFEST_FILE, content)
 

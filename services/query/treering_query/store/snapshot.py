@@ -38,6 +38,8 @@ class Snapshot:
         self.view = view
         self.damage = damage
         self.seen: list[Position] = view.positions()
+        self.last_read: tuple[Segment, ...] = ()
+        """The segments that the last statement read: where to look for damage when it failed."""
         self._connect = connect
         self._release = release
         self._lock = threading.Lock()
@@ -60,7 +62,7 @@ class Snapshot:
             session = self._opened()
             if self._interrupted:
                 raise duckdb.InterruptException("stopped before it began")
-            return session.query(self.view, lambda: self._readable(within), sql, parameters)
+            return session.query(self.view, lambda: self.reads(self.segments(within)), sql, parameters)
 
     def register(self, name: str, table: pa.Table) -> None:
         """Makes a table of ours joinable under a name, for this snapshot only."""
@@ -70,6 +72,16 @@ class Snapshot:
     def segments(self, within: Predicate = _EVERYTHING) -> tuple[Segment, ...]:
         """The sealed segments that may hold a record that fulfils `within`."""
         return tuple(segment for segment in self.view.segments if segment.may_match(within))
+
+    def reads(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
+        """A statement is about to read these segments; returns them.
+
+        Raises:
+            DamagedSegmentError: One of them is known to be damaged.
+        """
+        self.damage.refuse(segments)
+        self.last_read = segments
+        return segments
 
     def interrupt(self) -> None:
         """Stops the running query, if any, and refuses further ones."""
@@ -108,8 +120,3 @@ class Snapshot:
         else:
             session.part()
             self.view.idle.append(session)
-
-    def _readable(self, within: Predicate) -> tuple[Segment, ...]:
-        segments = self.segments(within)
-        self.damage.refuse(segments)
-        return segments

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import functools
+import secrets
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,41 +13,33 @@ from typing import TypeVar
 import duckdb
 import pyarrow as pa
 import structlog
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry
 
-from treering.v1.log_pb2 import Position
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query import limits
 from treering_query.store import hot
 from treering_query.store.damage import Damage, DamagedSegmentError
 from treering_query.store.engine import Engine
-from treering_query.store.intake import Intake, Taken, unknown
+from treering_query.store.intake import Intake, Taken
 from treering_query.store.inventory import Inventory
-from treering_query.store.listing import listed
-from treering_query.store.sealing import Lot, Sealer
+from treering_query.store.maintenance import Forget, Maintenance
+from treering_query.store.pattern_table import Ids, NewPatterns, PatternTable
+from treering_query.store.published import Published
+from treering_query.store.seal_task import SealTask
+from treering_query.store.sealed_files import SealedFiles
+from treering_query.store.sealed_state import SealBatch
 from treering_query.store.snapshot import Snapshot
-from treering_query.store.upkeep import Change, Policy, changes
-from treering_query.store.view import PATTERNS_SCHEMA, Segment, View
+from treering_query.store.unsealed import Unsealed
+from treering_query.store.upkeep import Policy
+from treering_query.store.view import Segment, View
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.templates.keeper import TemplateKeeper
 from treering_runtime.progress import ProgressBoard
-from treering_runtime.quarantine import Change as QuarantineChange
-from treering_runtime.quarantine import Quarantined, Selection, records_by_log
+from treering_runtime.quarantine import Change, Quarantined, Selection, records_by_log
 
 _LOG = structlog.get_logger()
 
 T = TypeVar("T")
-
-_RETRY_SEAL_S = (1.0, 60.0)
-"""First and longest pause after a seal that failed, seconds: a full disk may have room again."""
-
-Forget = Callable[[Sequence[int], Sequence[Position]], Awaitable[None]]
-"""Tells whoever else keeps patterns that some have no record below some positions any more; raises to be asked again later."""
-
-_FORGET_AT_ONCE = 10_000
-"""Patterns of one call, as the contract has it."""
-
-_PATTERN_TABLES = 16
-"""Tables of patterns before they are made one."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +51,25 @@ class HotBounds:
     age_s: float
 
 
+@dataclass(frozen=True)
+class _Delivered:
+    """What a delivery brings, prepared on the intake thread."""
+
+    active: tuple[hot.Chunk, ...]
+    patterns: NewPatterns | None
+    quarantined: list[Quarantined]
+
+
 class Store:
     """Everything that was logged. Implements `treering_runtime.sink.Sink`; belongs to one event loop.
 
     Life of a record: *active* (hot, the chunks grow) -> *sealing* (hot, on the way into a segment) -> *sealed*. It is visible all the
-    time, because `View` is replaced whole at each step. While one lot is sealing the next one gathers; when that is full too, `deliver`
+    time, because `View` is replaced whole at each step. While one batch is sealing the next one gathers; when that is full too, `deliver`
     waits, and with it the log.
+
+    Who changes what: `deliver` alone adds hot records (under the lock `_hot`), `SealTask` alone takes them, `SealedFiles` runs one change
+    of segments and catalog at a time. Callers of all three may be cancelled at any moment: a delivery then brings nothing, and everything
+    else goes on without them.
 
     Args:
         directory: The data directory.
@@ -80,21 +84,17 @@ class Store:
         self._directory = directory
         self._engine = engine
         self._bounds = bounds
-        self._view = View()
-        self._known: set[int] = set()
-        self._new_patterns: list[pa.Table] = []
-        self._quarantined: list[Quarantined] = []
-        self._set_aside: Counter[int] = Counter()
-        self._oldest = 0.0
-        self._seal_seconds = Histogram("treering_query_seal_seconds", "Duration of seals, seconds", registry=registry)
+        self._published = Published(engine, self.damage)
+        self._unsealed = Unsealed()
+        self._patterns = PatternTable(self._published, self._unsealed)
+        self._files = SealedFiles(directory, self._published)
+        self._sealing = SealTask(self._due_in, self._begin_batch, self._seal_batch, registry)
+        drop = self._drop_patterns
+        self._maintenance = Maintenance(self._published, self._files, self.damage, self._patterns.without_record, drop)
         self.templates = TemplateKeeper(self, registry)
-        self._pins: Counter[int] = Counter()
-        self._rewritten: list[Segment] = []
-        self._segments_change = asyncio.Lock()
-        self._sealing = asyncio.Lock()
-        self._changed = asyncio.Condition()
+        self._hot = asyncio.Condition()
         self._intake_thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
-        self._seal_thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
+        self._damage_thread = ThreadPoolExecutor(1, thread_name_prefix="damage")
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -103,21 +103,16 @@ class Store:
         Raises:
             StartError: The catalog or a segment is damaged or missing.
         """
-        loop = asyncio.get_running_loop()
-        self._sealer = await loop.run_in_executor(self._seal_thread, Sealer, self._directory)
-        sealed = await loop.run_in_executor(self._seal_thread, self._sealer.open)
-        templates = await loop.run_in_executor(self._seal_thread, self._sealer.templates.load)
-        self._known = set(sealed.patterns.column("pattern_id").to_pylist())
-        self._set_aside.update(sealed.quarantined)
+        sealed = await self._files.open()
+        templates = await self._files.change(lambda sealer: sealer.load_templates())
+        self._patterns.open(sealed.patterns, templates)
         seen = tuple(sorted(sealed.ends.items()))
+        self._published.view = replace(self.view, seen=seen)
         for log_id, end in seen:
-            aside = self._set_aside[log_id]
-            await self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end, quarantined=aside)
-        patterns = (listed(sealed.patterns, templates),)
-        view = View(segments=sealed.segments, sealed_counts=sealed.counts, patterns=patterns, templates=templates, seen=seen)
-        self._view = replace(view, expired=self._sealer.expired)
+            self.board.update(log_id, releasable_end=end)
+            self._report(log_id)
         self._intake = Intake(self._directory / "reading", sealed.ends)
-        self._tasks = [asyncio.create_task(self._keep_sealing()), asyncio.create_task(self.templates.run())]
+        self._tasks = [asyncio.create_task(self._sealing.run()), asyncio.create_task(self.templates.run())]
         self.templates.wake()
 
     async def close(self) -> None:
@@ -126,26 +121,19 @@ class Store:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.templates.close()
+        await self._files.close()  # a change that runs may need the other thread
         self._intake_thread.shutdown()
         self._intake.close()
-        await asyncio.get_running_loop().run_in_executor(self._seal_thread, self._sealer.close)
-        self._seal_thread.shutdown()
+        self._damage_thread.shutdown(cancel_futures=True)
 
     @property
     def view(self) -> View:
         """What is visible now."""
-        return self._view
+        return self._published.view
 
     def snapshot(self) -> Snapshot:
         """Everything that is visible now; close it, or use it as a context manager."""
-        view = self._view
-        held = [segment.segment_id for segment in view.segments]
-        self._pins.update(held)
-        return Snapshot(view, self._engine.cursor, lambda: self._unpin(held), self.damage)
-
-    def _unpin(self, held: Iterable[int]) -> None:
-        self._pins.subtract(held)
-        self._pins += Counter()  # drops the zeros
+        return self._published.snapshot()
 
     async def run(self, snapshot: Snapshot, work: Callable[[Snapshot], T], timeout_s: float | None = None) -> T:
         """Runs blocking `work(snapshot)` on a thread, bounded in number, interrupted after `timeout_s` seconds or on cancellation.
@@ -158,242 +146,166 @@ class Store:
         try:
             return await self._engine.run(snapshot, work, timeout_s)
         except duckdb.Error as error:
-            damage = await self.find_damage(snapshot)
+            damage = await self.find_damage(snapshot.last_read, error)
             raise damage or error from error
 
-    async def find_damage(self, snapshot: Snapshot) -> DamagedSegmentError | None:
-        """After a question failed: is a damaged segment why? Reads files until one is found, which is remembered."""
-        return await asyncio.to_thread(self.damage.find, snapshot.view.segments)
+    async def find_damage(self, segments: Sequence[Segment], error: Exception) -> DamagedSegmentError | None:
+        """After a question failed: is one of the segments that it read damaged? Reads their files until one is, which is remembered.
+
+        One search at a time, for `DAMAGE_SEARCH_S` seconds at most, time in the queue included: many failing questions cost no more.
+        """
+        until = time.monotonic() + limits.DAMAGE_SEARCH_S
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._damage_thread, self.damage.find, segments, str(error), until)
 
     @contextlib.asynccontextmanager
     async def inventory(self) -> AsyncIterator[Inventory]:
         """What is sealed at this moment, to be checked; its files stay meanwhile."""
-        async with self._segments_change:
-            leaving = frozenset(segment.path.name for segment in self._rewritten)
-            found = await self._on_seal_thread(self._sealer.inventory)
-            held = self.snapshot()
-        with held:
-            yield replace(found, leaving=leaving)
+        with contextlib.ExitStack() as held:
+
+            async def take() -> Inventory:
+                found = await self._files.within(lambda sealer: sealer.inventory())
+                # before the next change can begin: the files that the inventory names are those that the snapshot holds
+                held.enter_context(self.snapshot())
+                return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
+
+            yield await self._files.exclusively(take)
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
         """Begins where this store stands in the log, or at the log's first offset when that is later."""
-        held = dict(self._view.seen).get(log_id, 0)
+        held = dict(self.view.seen).get(log_id, 0)
         if held < log_start_offset:
             _LOG.warning("the log begins after what is stored", log_id=f"{log_id:016x}", stored_end=held, log_start=log_start_offset)
-        seen = dict(self._view.seen) | {log_id: max(held, log_start_offset)}
-        self._view = replace(self._view, seen=tuple(sorted(seen.items())))
-        await self._report(log_id)
+        self._show(log_id, max(held, log_start_offset), self.view.active)
+        self._report(log_id)
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
         """Takes frames, waits while there is no room, and makes their records visible.
 
-        What counts as taken is the view's own word, which changes in one step with the records: a delivery that is cut off between
-        that step and the board's change brings nothing twice.
+        What counts as taken is the view's own word, which changes in one step with the records: a delivery that is cut off before that step
+        brings nothing, and one that is cut off after it brings nothing twice.
         """
         del log_end_offset
-        async with self._changed:
-            await self._changed.wait_for(lambda: not self._full())
-            held = dict(self._view.seen).get(log_id, 0)
+        async with self._hot:
+            await self._hot.wait_for(lambda: not self._full())
+            held = dict(self.view.seen).get(log_id, 0)
             fresh = [frame for frame in frames if frame.first_offset + frame.record_count > held]
             if fresh:
-                taken, bad, active = await self._on_intake_thread(log_id, fresh, held)
-                self._publish(log_id, fresh[-1].first_offset + fresh[-1].record_count, taken, bad, active)
-                self._changed.notify_all()
-        await self._report(log_id)
+                delivered = await self._on_intake_thread(lambda: self._read(log_id, fresh, held))
+                self._take_over(log_id, fresh[-1].first_offset + fresh[-1].record_count, delivered)
+        self._report(log_id)
 
-    def _publish(self, log_id: int, end: int, taken: Taken, bad: Sequence[Quarantined], active: tuple[hot.Chunk, ...]) -> None:
-        if not self._has_unsealed():
-            self._oldest = time.monotonic()
-        seen = tuple(sorted((dict(self._view.seen) | {log_id: end}).items()))
-        self._view = replace(self._view, active=active, patterns=self._with_patterns(taken.patterns), seen=seen)
-        self._quarantined += bad
-        self._set_aside[log_id] += sum(item.record_count for item in bad)
-        for item in bad:
-            _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
+    def _read(self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int) -> _Delivered:
+        active = self.view.active
+        taken, bad = self._intake.take(log_id, frames, next_offset)
+        chunks = hot.appended(active, taken.records) if taken.records.num_rows else active
+        return _Delivered(chunks, self._patterns.new_in(taken.patterns), bad)
 
-    async def _on_intake_thread(
-        self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int
-    ) -> tuple[Taken, list[Quarantined], tuple[hot.Chunk, ...]]:
-        active = self._view.active
+    def _take_over(self, log_id: int, end: int, delivered: _Delivered) -> None:
+        # no await from the first of these lines to the last: records, patterns and position become visible together
+        self._unsealed.add(delivered.quarantined)
+        if self._patterns.add(delivered.patterns):
+            self.templates.wake()
+        self._show(log_id, end, delivered.active)
+        self._sealing.hot_changed()
+        for item in delivered.quarantined:
+            _LOG.error("records cannot be read; quarantined", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
 
-        def work() -> tuple[Taken, list[Quarantined], tuple[hot.Chunk, ...]]:
-            taken, bad = self._intake.take(log_id, frames, next_offset)
-            return taken, bad, hot.appended(active, taken.records) if taken.records.num_rows else active
+    def _show(self, log_id: int, end: int, active: tuple[hot.Chunk, ...]) -> None:
+        seen = tuple(sorted((dict(self.view.seen) | {log_id: end}).items()))
+        self._published.view = replace(self.view, active=active, seen=seen)
 
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._intake_thread, work))
+    def _report(self, log_id: int) -> None:
+        end = dict(self.view.seen).get(log_id, 0)
+        quarantined = self._published.quarantined(log_id) + self._unsealed.quarantined[log_id]
+        self.board.update(log_id, next_offset=end, visible_end=end, quarantined=quarantined)
 
-    def _with_patterns(self, found: pa.Table) -> tuple[pa.Table, ...]:
-        new = unknown(found, self._known)
-        if not new.num_rows:
-            return self._view.patterns
-        self._known.update(new.column("pattern_id").to_pylist())
-        self._new_patterns.append(new)
-        self.templates.wake()
-        tables = (*self._view.patterns, listed(new, self._view.templates))
-        return tables if len(tables) < _PATTERN_TABLES else (tables[0], pa.concat_tables(tables[1:]).combine_chunks())
+    async def _on_intake_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._intake_thread, work)
 
     async def save_templates(self, change: TemplatesChange) -> None:
         """Makes a change of the templates last."""
-        await self._on_seal_thread(lambda: self._sealer.templates.save(change))
+        await self._files.change(lambda sealer: sealer.save_templates(change))
 
     def publish_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
         """Shows templates; see `templates.keeper.Shelf`."""
-        now = self._view.patterns
-        if len(now) < len(before) or any(one is not other for one, other in zip(before, now, strict=False)):
-            return False
-        tables = now if after is None else (after, *(listed(table, templates) for table in now[len(before) :]))
-        self._view = replace(self._view, templates=templates, patterns=tables)
-        return True
-
-    async def _report(self, log_id: int) -> None:
-        end = dict(self._view.seen)[log_id]
-        await self.board.update(log_id, next_offset=end, visible_end=end, quarantined=self._set_aside[log_id])
+        return self._patterns.show_templates(templates, before, after)
 
     def _full(self) -> bool:
-        active = self._view.active
-        held = hot.total_bytes(active) + sum(len(item.payload) for item in self._quarantined)
+        active = self.view.active
+        held = hot.total_bytes(active) + self._unsealed.size_bytes
         return hot.total_rows(active) >= self._bounds.rows or held >= self._bounds.size_bytes
 
-    def _has_unsealed(self) -> bool:
-        return bool(self._view.active or self._quarantined)
+    def _due_in(self) -> float | None:
+        """Seconds until what is hot has to be sealed."""
+        if self._full():
+            return 0.0
+        age_s = self._unsealed.age_s
+        return None if age_s is None else self._bounds.age_s - age_s
 
-    async def _keep_sealing(self) -> None:
-        while True:
-            await self._until_due()
-            await self.seal()
+    async def _begin_batch(self) -> SealBatch:
+        # under the lock: a delivery that is being read would otherwise append to records that are a batch already
+        async with self._hot:
+            records = hot.as_table(self.view.active)
+            patterns, quarantine = self._unsealed.take()
+            batch = SealBatch(records, patterns, dict(self.view.seen), quarantine, secrets.token_hex(8))
+            self._published.begin_sealing(batch)
+            self._hot.notify_all()
+        return batch
 
-    async def _until_due(self) -> None:
-        """Returns when the active lot is due. Looks under the lock, so that a delivery which fills it meanwhile is not missed."""
-        async with self._changed:
-            while not self._full():
-                left = self._oldest + self._bounds.age_s - time.monotonic() if self._has_unsealed() else None
-                if left is not None and left <= 0:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left):
-                        await self._changed.wait()
+    async def _seal_batch(self, batch: SealBatch) -> None:
+        segment = await self._files.change(lambda sealer: sealer.seal(batch))
+        # after the commit only: below this offset the log may delete
+        for log_id, end in batch.ends.items():
+            self.board.update(log_id, releasable_end=end)
+        _LOG.info("sealed", rows=batch.records.num_rows, size_bytes=segment.size_bytes if segment else 0)
 
     async def seal(self) -> None:
-        """Seals what is hot now; tries again until it succeeds."""
-        async with self._sealing:
-            await self._seal_active()
-
-    async def _seal_active(self) -> None:
-        async with self._changed:
-            lot = self._begin_lot()
-            self._changed.notify_all()
-        pause, longest = _RETRY_SEAL_S
-        while True:
-            try:
-                await self._seal_lot(lot)
-            except Exception:  # noqa: BLE001 - whatever is wrong with the disk may pass; nothing is lost meanwhile
-                _LOG.exception("sealing failed; it is tried again", retry_in_s=pause, rows=lot.records.num_rows)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, longest)
-            else:
-                return
-
-    def _begin_lot(self) -> Lot:
-        view = self._view
-        self._view = replace(view, sealing=view.active, active=())
-        patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *self._new_patterns])
-        lot = Lot(hot.as_table(view.active), patterns, dict(view.seen), QuarantineChange(tuple(self._quarantined)))
-        self._new_patterns, self._quarantined = [], []
-        return lot
+        """Returns when everything that is hot now is sealed. A caller that is cancelled does not stop it."""
+        await self._sealing.seal()
 
     async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
-        """Some of what is set aside; what was set aside just now is sealed first."""
-        if self._quarantined or self._sealing.locked():
-            await self.seal()
-        return await self._on_seal_thread(lambda: self._sealer.quarantined(selection, after))
+        """Some of what is quarantined; what came just now is sealed first."""
+        if self._unsealed.quarantined:
+            await self._sealing.seal()
+        await self._sealing.settled()
+        return await self._files.change(lambda sealer: sealer.quarantined(selection, after))
 
     async def read_again(self, items: Sequence[Quarantined]) -> int:
-        """Reads again what was set aside: what is readable now becomes a segment, in the transaction in which it leaves the quarantine."""
-        taken, bad = await asyncio.get_running_loop().run_in_executor(self._intake_thread, self._intake.take_again, items)
-        async with self._segments_change:
-            lot = Lot(taken.records, taken.patterns, {}, QuarantineChange(bad, items))
-            segment, counts = await self._on_seal_thread(functools.partial(self._sealer.seal, lot, self._view.sealed_counts))
-            segments = (*self._view.segments, segment) if segment else self._view.segments
-            patterns = self._with_patterns(taken.patterns)
-            self._view = replace(self._view, segments=segments, sealed_counts=counts, patterns=patterns)
-        for log_id, count in (records_by_log(items) - records_by_log(bad)).items():
-            self._set_aside[log_id] -= count
-            await self.board.update(log_id, quarantined=self._set_aside[log_id])
-        _LOG.info(
-            "records that were set aside were read again", stored=taken.records.num_rows, still=sum(item.record_count for item in bad)
-        )
+        """Reads quarantined records again: what is readable now becomes a segment, in the transaction in which it leaves the quarantine.
+
+        Returns how many records were stored. A caller that is cancelled once the change has begun does not stop it.
+        """
+        return await self._files.exclusively(lambda: self._read_again(items))
+
+    async def _read_again(self, items: Sequence[Quarantined]) -> int:
+        def read() -> tuple[Taken, list[Quarantined], NewPatterns | None]:
+            taken, bad = self._intake.take_again(items)
+            return taken, bad, self._patterns.new_in(taken.patterns)
+
+        taken, bad, new = await self._on_intake_thread(read)
+        batch = SealBatch(taken.records, taken.patterns, {}, Change(bad, items))
+        await self._files.within(lambda sealer: sealer.seal(batch))
+        if self._patterns.add(new):
+            self.templates.wake()
+        for log_id in records_by_log(items):
+            self._report(log_id)
+        _LOG.info("quarantined records were read again", stored=taken.records.num_rows, still=sum(item.record_count for item in bad))
         return int(taken.records.num_rows)
 
     async def keep_up(self, policy: Policy, now: int, forget: Forget) -> int:
-        """Drops, rewrites and merges what the policy says is due at `now` (nanoseconds since 1970); returns how many changes were made.
+        """One turn of retention, compaction and forgetting; see `Maintenance.turn`."""
+        return await self._maintenance.turn(policy, now, forget)
 
-        Files of an earlier call that no query holds any more are deleted: a reader of the manifest has the time between two calls to open
-        what it names. Patterns without a record are forgotten, elsewhere first, so that one that could not be told stays due.
-        """
-        await self._remove_rewritten()
-        due = list(changes(self._view.segments, policy, now, frozenset(self.damage.segment_ids)))
-        for change in due:
-            await self._rewrite(change)
-        await self._forget_patterns(forget)
-        return len(due)
+    async def _drop_patterns(self, dead: Ids) -> None:
+        await self._files.exclusively(lambda: self._drop_alone(dead))
 
-    async def _rewrite(self, change: Change) -> None:
-        async with self._segments_change:
-            try:
-                segment, counts = await self._on_seal_thread(lambda: self._sealer.rewrite(change.segments, change.without))
-            except DamagedSegmentError as damaged:
-                self.damage.mark(damaged.segment, damaged.problem)
-                return
-            gone = {each.segment_id for each in change.segments}
-            kept = tuple(each for each in self._view.segments if each.segment_id not in gone)
-            segments = (*kept, *((segment,) if segment else ()))
-            self._view = replace(self._view, segments=segments, sealed_counts=counts, expired=self._sealer.expired)
-            self._rewritten += change.segments
-        rows = sum(each.row_count for each in change.segments)
-        _LOG.info("segments rewritten", segments=len(gone), rows=rows, rows_kept=segment.row_count if segment else 0)
-
-    async def _remove_rewritten(self) -> None:
-        free = [segment for segment in self._rewritten if segment.segment_id not in self._pins]
-        for segment in free:
-            await self._on_seal_thread(functools.partial(self._sealer.remove, segment))
-            self._rewritten.remove(segment)
-
-    async def _forget_patterns(self, forget: Forget) -> None:
-        dead, below = sorted(self._without_record()), self._view.positions()
-        for start in range(0, len(dead), _FORGET_AT_ONCE):
-            await forget(dead[start : start + _FORGET_AT_ONCE], below)
-        async with self._segments_change:
-            gone = self._without_record() & set(dead)
-            if not gone:
-                return
-            # In one step of the loop: a delivery after it finds these patterns unknown again, and its seal comes after their removal.
-            self._known -= gone
-            kept = pa.concat_tables(self._view.patterns)
-            self._view = replace(self._view, patterns=(unknown(kept, gone).combine_chunks(),))
+    async def _drop_alone(self, dead: Ids) -> None:
+        # no delivery meanwhile: one after it finds these patterns unknown, and the seal that stores them again comes after their removal
+        async with self._hot:
+            leaving = await self._on_intake_thread(lambda: self._patterns.left_by(dead))
+            while not self._patterns.forget(leaving):
+                leaving = await self._on_intake_thread(lambda: self._patterns.left_by(dead))
+        if len(leaving.gone):
             self.templates.wake(forgotten=True)
-            await self._on_seal_thread(lambda: self._sealer.forget(sorted(gone)))
-
-    def _without_record(self) -> set[int]:
-        view = self._view
-        held = [view.sealed_counts.column("pattern_id"), *(chunk.table.column("pattern_id") for chunk in view.hot)]
-        new = [table.column("pattern_id") for table in self._new_patterns]
-        return self._known.difference(*(column.unique().to_pylist() for column in (*held, *new)))
-
-    async def _on_seal_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._seal_thread, work))
-
-    async def _seal_lot(self, lot: Lot) -> None:
-        async with self._segments_change:
-            await self._seal_lot_alone(lot)
-
-    async def _seal_lot_alone(self, lot: Lot) -> None:
-        started = time.monotonic()
-        counts = self._view.sealed_counts
-        segment, merged = await self._on_seal_thread(lambda: self._sealer.seal(lot, counts))
-        segments = (*self._view.segments, segment) if segment else self._view.segments
-        self._view = replace(self._view, segments=segments, sealing=(), sealed_counts=merged)
-        for log_id, end in lot.ends.items():
-            await self.board.update(log_id, releasable_end=end)
-        seconds = time.monotonic() - started
-        self._seal_seconds.observe(seconds)
-        _LOG.info("sealed", rows=lot.records.num_rows, size_bytes=segment.size_bytes if segment else 0, seconds=round(seconds, 3))
+            await self._files.within(lambda sealer: sealer.forget(leaving.gone.tolist()))

@@ -1,0 +1,90 @@
+"""Retention, compaction and forgetting: one turn of what `upkeep` says is due."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from treering.v1.log_pb2 import Position
+from treering_query.store.damage import Damage, DamagedSegmentError
+from treering_query.store.pattern_table import Ids
+from treering_query.store.published import Published
+from treering_query.store.sealed_files import SealedFiles
+from treering_query.store.upkeep import Change, Policy, changes
+from treering_query.store.view import Segment, View
+
+_LOG = structlog.get_logger()
+
+Forget = Callable[[Sequence[int], Sequence[Position]], Awaitable[None]]
+"""Tells whoever else keeps patterns that some have no record below some positions any more; raises to be asked again later."""
+
+_FORGET_AT_ONCE = 10_000
+"""Patterns of one call, as the contract has it."""
+
+
+class Maintenance:
+    """One turn at a time. Each change is a whole by itself: a turn that stops in the middle leaves the rest to the next one.
+
+    Args:
+        published: What is visible.
+        files: Carries the changes out.
+        damage: The segments that are known to be damaged: they are dropped in time, and never rewritten.
+        without_record: The patterns of a view that no record has; runs on a thread.
+        drop_patterns: Takes patterns out of memory and catalog, but for those that have a record again.
+    """
+
+    def __init__(
+        self,
+        published: Published,
+        files: SealedFiles,
+        damage: Damage,
+        without_record: Callable[[View], Ids],
+        drop_patterns: Callable[[Ids], Awaitable[None]],
+    ) -> None:
+        self._published = published
+        self._files = files
+        self._damage = damage
+        self._without_record = without_record
+        self._drop_patterns = drop_patterns
+
+    async def turn(self, policy: Policy, now: int, forget: Forget) -> int:
+        """Drops, rewrites and merges what the policy says is due at `now` (nanoseconds since 1970); returns how many changes were made.
+
+        Files of an earlier turn that no query holds any more are deleted: a reader of the manifest has the time between two turns to open
+        what it names. Patterns without a record are forgotten, elsewhere first, so that one that could not be told stays due.
+        """
+        await self._remove_retired()
+        due = list(changes(self._published.view.segments, policy, now, frozenset(self._damage.segment_ids)))
+        for change in due:
+            await self._rewrite(change)
+        await self._forget(forget)
+        return len(due)
+
+    async def _rewrite(self, change: Change) -> None:
+        try:
+            segment = await self._files.change(lambda sealer: sealer.rewrite(change.segments, change.without))
+        except DamagedSegmentError as damaged:
+            self._damage.mark(damaged.segment, damaged.problem)
+            return
+        rows = sum(each.row_count for each in change.segments)
+        _LOG.info("segments rewritten", segments=len(change.segments), rows=rows, rows_kept=segment.row_count if segment else 0)
+
+    async def _remove_retired(self) -> None:
+        for segment in self._published.unread():
+            await self._remove(segment)
+
+    async def _remove(self, segment: Segment) -> None:
+        try:
+            await self._files.change(lambda sealer: sealer.remove(segment))
+        except OSError as error:  # the others are removed all the same; this one is tried again at the next turn
+            _LOG.warning("the file of a segment that is gone cannot be removed", file=segment.path.name, problem=str(error))
+        else:
+            self._published.removed(segment)
+
+    async def _forget(self, forget: Forget) -> None:
+        view = self._published.view
+        dead = await asyncio.to_thread(self._without_record, view)
+        for start in range(0, len(dead), _FORGET_AT_ONCE):
+            await forget(dead[start : start + _FORGET_AT_ONCE].tolist(), view.positions())
+        if len(dead):
+            await self._drop_patterns(dead)

@@ -1,0 +1,93 @@
+"""What is visible, who reads it, and which files wait until nobody does."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+
+from treering_query.store.damage import Damage
+from treering_query.store.engine import Engine
+from treering_query.store.sealed_state import SealBatch, SealedState
+from treering_query.store.snapshot import Snapshot
+from treering_query.store.view import Segment, View
+from treering_runtime.quarantine import records_by_log
+
+
+class Published:
+    """The present `View`, replaced whole at each step. Belongs to one event loop; snapshots may be closed on any thread.
+
+    A segment that a change took out of the view is *retired*: its file stays until no snapshot holds it.
+
+    Args:
+        engine: Runs the questions of snapshots.
+        damage: The segments that are known to be damaged.
+    """
+
+    def __init__(self, engine: Engine, damage: Damage) -> None:
+        self.view = View()
+        self.sealing: SealBatch | None = None
+        """The batch that is on its way into a segment; its records are visible as hot ones."""
+        self._shown: SealedState | None = None
+        self._engine = engine
+        self._damage = damage
+        self._holds: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._retired: dict[int, Segment] = {}
+
+    def snapshot(self) -> Snapshot:
+        """Everything that is visible now; close it, or use it as a context manager."""
+        view = self.view
+        held = [segment.segment_id for segment in view.segments]
+        with self._lock:
+            self._holds.update(held)
+        return Snapshot(view, self._engine.cursor, lambda: self._let_go(held), self._damage)
+
+    def begin_sealing(self, batch: SealBatch) -> None:
+        """The active records are this batch from now on, and new ones are gathered apart from them."""
+        self.sealing = batch
+        self.view = replace(self.view, sealing=self.view.active, active=())
+
+    def show_sealed(self, state: SealedState) -> None:
+        """Shows what the catalog has.
+
+        In one step with the segment of the batch that is being sealed, once it is committed, its records leave memory: no snapshot has them
+        twice or not at all.
+        """
+        if state is self._shown:
+            return  # the sessions that wait for the next question belong to the view: it is not replaced by its like
+        self._shown = state
+        kept = {segment.segment_id for segment in state.segments}
+        self._retired |= {each.segment_id: each for each in self.view.segments if each.segment_id not in kept}
+        if self.sealing and self.sealing.batch_id == state.last_batch:
+            self.sealing = None
+            self.view = replace(self.view, sealing=())
+        self.view = replace(self.view, segments=state.segments, sealed_counts=state.counts, expired=state.expired)
+
+    def quarantined(self, log_id: int) -> int:
+        """Quarantined records of a log that are sealed or being sealed."""
+        on_the_way = records_by_log(self.sealing.quarantine.set_aside) if self.sealing else {}
+        sealed = self._shown.quarantined if self._shown else {}
+        return sealed.get(log_id, 0) + on_the_way.get(log_id, 0)
+
+    def held(self) -> int:
+        """How many segments some snapshot holds."""
+        with self._lock:
+            return len(self._holds)
+
+    def retired(self) -> list[Segment]:
+        """The segments that left the view and whose files are not removed yet."""
+        return list(self._retired.values())
+
+    def unread(self) -> list[Segment]:
+        """Those of them that no snapshot holds; none will again, as it would have to begin with a view that has them."""
+        with self._lock:
+            return [segment for segment in self._retired.values() if segment.segment_id not in self._holds]
+
+    def removed(self, segment: Segment) -> None:
+        """The file of a retired segment is gone."""
+        del self._retired[segment.segment_id]
+
+    def _let_go(self, held: Iterable[int]) -> None:
+        with self._lock:
+            self._holds.subtract(held)
+            self._holds += Counter()  # drops the zeros

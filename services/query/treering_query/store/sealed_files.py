@@ -1,0 +1,67 @@
+"""The sealed part of the store as the event loop uses it: one thread owns catalog and files, one change runs at a time."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from treering_query.store.catalog import Sealed
+from treering_query.store.published import Published
+from treering_query.store.sealing import Sealer
+from treering_runtime.exclusive import Exclusive
+
+T = TypeVar("T")
+
+
+class SealedFiles:
+    """Runs seals, rewrites and all other changes of what is sealed, and shows each one's result in the step in which it is known.
+
+    A change that has begun runs to its end, whatever becomes of its caller: between the commit on the thread and the new view nothing can
+    be cancelled, so memory and catalog never part.
+
+    Args:
+        directory: The data directory.
+        published: The view that shows what is sealed.
+    """
+
+    def __init__(self, directory: Path, published: Published) -> None:
+        self._directory = directory
+        self._published = published
+        self._changes = Exclusive("change of the sealed store")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
+
+    async def open(self) -> Sealed:
+        """Opens the catalog and reconciles it with the files.
+
+        Raises:
+            StartError: The catalog or a segment is damaged or missing.
+        """
+        self.sealer = await self._on_thread(lambda: Sealer(self._directory))
+        sealed = await self._on_thread(self.sealer.open)
+        self._published.show_sealed(self.sealer.state)
+        return sealed
+
+    async def change(self, work: Callable[[Sealer], T]) -> T:
+        """Runs `work(sealer)` on the thread when its turn has come, and shows what the catalog has then, also when the work failed."""
+        return await self._changes.run(lambda: self.within(work))
+
+    async def exclusively(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Runs a change of several steps, each through `within`, when its turn has come."""
+        return await self._changes.run(work)
+
+    async def within(self, work: Callable[[Sealer], T]) -> T:
+        """One step of a change."""
+        try:
+            return await self._on_thread(lambda: work(self.sealer))
+        finally:
+            self._published.show_sealed(self.sealer.state)
+
+    async def close(self) -> None:
+        """Ends; a change that runs is finished."""
+        await self._changes.finish()
+        await self._on_thread(self.sealer.close)
+        self._thread.shutdown()
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
