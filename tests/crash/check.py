@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tests.crash.clients import PATIENCE_S
 from tests.crash.journal import BatchKey, Journal
-from tests.crash.plan import BATCH_RECORDS
+from tests.crash.plan import BATCH_RECORDS, FLEETING
 from treering import Client, TimedOutError, UnavailableError
 from treering.v1.log_pb2 import Position
 
@@ -30,20 +30,28 @@ class Findings:
     """Counted, and nobody sent them."""
     patterns_missing: int = 0
     """Of records that are there, and not in the index."""
+    differences: int = 0
+    """Comparisons of log, store and index that found something."""
     examples: list[str] = field(default_factory=list)
     """The first few ids that were wrong."""
 
     @property
     def good(self) -> bool:
         """Whether nothing was wrong."""
-        return not (self.lost or self.repeated or self.never_sent or self.patterns_missing)
+        return not (self.lost or self.repeated or self.never_sent or self.patterns_missing or self.differences)
 
     def __str__(self) -> str:
         """The sums on one line."""
         return (
             f"cycles {self.cycles}, acknowledged {self.acknowledged:,}, lost {self.lost}, repeated {self.repeated},"
-            f" never sent {self.never_sent}, patterns missing {self.patterns_missing}"
+            f" never sent {self.never_sent}, patterns missing {self.patterns_missing}, differences {self.differences}"
         )
+
+    def verified(self, what: str, outcome: tuple[int, str]) -> None:
+        """Counts a command that compares, by its exit code and its words."""
+        code, words = outcome
+        if code:
+            self.differences += self.wrong(f"{what} ended with {code}:", [words[-500:]])
 
     def wrong(self, what: str, ids: Sequence[str]) -> int:
         """Notes examples and counts."""
@@ -81,7 +89,7 @@ class Checker:
 
     def check_all_patterns(self, positions: Sequence[Position]) -> None:
         """Every pattern that any record has is in the index."""
-        self._check_index("", positions)
+        self._check_index(f"where service <> '{FLEETING}'", positions)
 
     def _check_earlier(self) -> None:
         rows = self._sql(

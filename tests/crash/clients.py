@@ -1,11 +1,12 @@
 """Clients that send, journal what was acknowledged, and die or go on when the service does."""
 
+import contextlib
 import math
 import threading
 from collections.abc import Callable
 
 from tests.crash.journal import BatchKey, Journal
-from tests.crash.plan import BATCH_RECORDS, BATCHES, CLIENTS, Answer, Cycle
+from tests.crash.plan import BATCH_RECORDS, BATCHES, CLIENTS, FLEETING, Answer, Cycle
 from treering import Client, LogRecord, TreeringError
 
 PATIENCE_S = 180.0
@@ -117,3 +118,12 @@ def start(client: Client, cycle: Cycle, journal: Journal, acknowledgements: Ackn
     for sender in senders:
         sender.start()
     return senders
+
+
+def send_fleeting(client: Client, cycle: Cycle) -> None:
+    """Records that expire at once, among the others; who kills ingest may take some of them."""
+    with contextlib.suppress(TreeringError):
+        uploader = client.uploader(retry_for_s=PATIENCE_S)
+        for number in range(500):
+            uploader.send(LogRecord(service=FLEETING, message=f"{cycle.patterns[number % 2]} for a moment, {number}", time_unix_nano=0))
+        uploader.close()

@@ -11,6 +11,9 @@ BATCH_RECORDS = 100
 RECORDS = CLIENTS * BATCHES * BATCH_RECORDS
 """Records of a cycle; where clients give up, at most 900 of them stay without an acknowledgement."""
 
+FLEETING = "fleeting"
+"""A service whose records are kept for two seconds only: nobody counts them, and their segments are dropped and rewritten all the time."""
+
 SERVICES = ("ingest", "embed", "query")
 _LONGEST_PAUSE_S = 0.08
 

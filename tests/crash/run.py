@@ -7,10 +7,17 @@ from pathlib import Path
 from tests.crash import clients, plan
 from tests.crash.check import Checker, Findings, eventually
 from tests.crash.journal import Journal
+from tests.crash.nags import Nags
 from tests.crash.plan import CLIENTS, Cycle
 from tests.crash.services import Services
 from treering import Client
 from treering.v1.log_pb2 import Position
+
+NAGS = 4
+"""Callers that hang up, all the time."""
+
+VERIFY_EVERY = 25
+"""Cycles between two comparisons of everything."""
 
 
 def run(directory: Path, cycles: int, seed: int, say: Callable[[str], None]) -> Findings:
@@ -30,12 +37,18 @@ def run(directory: Path, cycles: int, seed: int, say: Callable[[str], None]) -> 
     try:
         with services.client() as client:
             checker, positions = Checker(client, journal), []
-            for number in range(1, cycles + 1):
-                cycle = plan.cycle(seed, number)
-                positions = _cycle(services, client, cycle, journal, checker)
-                say(_words(cycle, checker.findings))
+            with Nags(services.endpoints, seed, NAGS) as nags:
+                for number in range(1, cycles + 1):
+                    cycle = plan.cycle(seed, number)
+                    positions = _cycle(services, client, cycle, journal, checker)
+                    say(_words(cycle, checker.findings))
+                    if number % VERIFY_EVERY == 0:
+                        _verify(services, checker.findings)
+            say(str(nags))
             checker.check_all_patterns(positions)
+            _verify(services, checker.findings)
         services.close()
+        checker.findings.verified("store verify", services.treering("store", "verify", str(directory / "data" / "query")))
     except BaseException:
         services.kill_all()
         raise
@@ -47,6 +60,8 @@ def run(directory: Path, cycles: int, seed: int, say: Callable[[str], None]) -> 
 def _cycle(services: Services, client: Client, cycle: Cycle, journal: Journal, checker: Checker) -> list[Position]:
     acknowledgements = clients.Acknowledgements()
     senders = clients.start(client, cycle, journal, acknowledgements)
+    fleeting = threading.Thread(target=clients.send_fleeting, args=(client, cycle))
+    fleeting.start()
     acknowledgements.wait_for(cycle.after_batches, lambda: any(sender.error for sender in senders))
     threading.Event().wait(cycle.pause_s)  # the moment is the point, not the time
     _kill(services, cycle, senders)
@@ -54,10 +69,17 @@ def _cycle(services: Services, client: Client, cycle: Cycle, journal: Journal, c
         sender.join()
         if sender.error:
             raise sender.error
+    fleeting.join()
     status = eventually(client.get_ingest_status)
     positions = [Position(log_id=status.log_id, offset=status.end_offset_exclusive)]
     checker.check(cycle.number, positions)
     return positions
+
+
+def _verify(services: Services, findings: Findings) -> None:
+    """Log, store and index hold the same, by their digests."""
+    ingest, embed, query = services.endpoints.ingest, services.endpoints.embed, services.endpoints.query
+    findings.verified("verify", services.treering("verify", "--ingest", ingest, "--embed", embed, "--query", query))
 
 
 def _kill(services: Services, cycle: Cycle, senders: list[clients.Sender]) -> None:

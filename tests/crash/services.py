@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.crash.plan import SERVICES
+from tests.crash.plan import FLEETING, SERVICES
 from treering import Client, Endpoints
 
 START_S = 180
@@ -25,9 +25,12 @@ SETTINGS = {
     "TREERING_INGEST_SEGMENT_BYTES": "262144",
     "TREERING_INGEST_RETAIN_MIN_SECONDS": "0",
     "TREERING_INGEST_RETAIN_MIN_BYTES": "0",
-    "TREERING_QUERY_HOT_MAX_ROWS": "1500",
+    "TREERING_QUERY_HOT_MAX_ROWS": "1000",
+    "TREERING_QUERY_HOT_MAX_AGE_S": "2",
+    "TREERING_QUERY_UPKEEP_INTERVAL_S": "1",
+    "TREERING_QUERY_RETENTION_SERVICE_AGE_S": json.dumps({FLEETING: 2}),
 }
-"""Small segments everywhere, so that kills fall into rotations, seals and deletions too."""
+"""Small segments everywhere, seals and retention of seconds, so that kills fall into rotations, seals, merges and deletions too."""
 
 
 class Services:
@@ -86,6 +89,12 @@ class Services:
         code = self._process.wait(START_S)
         self._process.stdout.close()
         return code
+
+    def treering(self, *words: str) -> tuple[int, str]:
+        """Runs the command line as a person would; exit code and what it printed."""
+        command = [sys.executable, "-m", "treering.cli", *words]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=START_S, env=os.environ | SETTINGS, check=False)
+        return ended.returncode, ended.stdout + ended.stderr
 
     def await_restart(self, name: str, old: int) -> None:
         """Returns once a new process runs in the place of a killed one."""
