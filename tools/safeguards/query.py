@@ -62,10 +62,8 @@ MUTANTS = (
     Mutant(
         "transaction-of-the-seal",
         "services/query/treering_query/store/catalog.py",
-        '        run.execute("begin")\n        try:\n            change()\n            run.execute("commit")\n'
-        "        except BaseException:\n"
-        '            run.execute("rollback")\n            raise\n',
-        "        change()\n",
+        '        run.execute("begin")\n        try:\n            change()\n            run.execute("commit")\n',
+        "        try:\n            change()\n",
         ("tests/query/test_store_crash.py",),
     ),
 )
