@@ -24,4 +24,18 @@ MUTANTS = (
         "if crashes < UNREAD_AFTER:",
         ("tests/runtime/test_quarantine.py",),
     ),
+    Mutant(
+        "values-of-service-links",
+        "services/runtime/treering_runtime/settings.py",
+        "names.fullmatch(name) and values.fullmatch(value)",
+        "names.fullmatch(name)",
+        ("tests/runtime/test_settings.py",),
+    ),
+    Mutant(
+        "secrets-in-errors-of-settings",
+        "services/runtime/treering_runtime/settings.py",
+        ", hide_input_in_errors=True",
+        "",
+        ("tests/runtime/test_settings.py",),
+    ),
 )
