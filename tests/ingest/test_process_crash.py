@@ -29,7 +29,7 @@ def sync(descriptor, left=[int(sys.argv[1])]):
         raise OSError(5, "Input/output error")
     os.fsync(descriptor)
 
-filesystem._sync_data = sync
+filesystem.fdatasync = sync
 sys.exit(__main__.main())
 """
 

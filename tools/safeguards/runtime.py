@@ -38,4 +38,18 @@ MUTANTS = (
         "",
         ("tests/runtime/test_settings.py",),
     ),
+    Mutant(
+        "full-fsync-of-macos",
+        "services/runtime/treering_runtime/fsync.py",
+        "            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)\n",
+        "            os.fsync(descriptor)\n",
+        ("tests/runtime/test_fsync.py",),
+    ),
+    Mutant(
+        "rest-of-a-short-write",
+        "services/runtime/treering_runtime/data_dir.py",
+        "        while rest:\n            rest = rest[out.write(rest) :]\n",
+        "        out.write(rest)\n",
+        ("tests/runtime/test_data_dir.py",),
+    ),
 )
