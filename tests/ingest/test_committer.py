@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.settling import settled
 from treering_ingest.committer import CommitPolicy, Committer
 from treering_ingest.settings import Durability
 from treering_ingest.wal import DiskFullError, LogFailedError, open_log
@@ -87,7 +88,7 @@ async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
     one = batch()
     async with committing(linger_s=3_600, linger_bytes=3 * len(one.payload)) as (committer, noted):
         tickets = [committer.stage(one) for _ in range(2)]
-        await asyncio.sleep(0)
+        await settled()
         committer.stage(one)
         while not noted.groups:
             await committer.advanced.wait()
@@ -98,7 +99,7 @@ async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
 async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(committing, batch):
     async with committing(linger_s=3_600) as (committer, noted):
         committer.stage(batch())
-        await asyncio.sleep(0)
+        await settled()
         await committer.wait_durable(committer.stage(batch()))
         assert noted.groups == [2]
 
@@ -114,7 +115,7 @@ async def test_an_acknowledgement_is_held_back_until_the_other_sender_waits_too(
     async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
         first = asyncio.create_task(committer.wait_durable(committer.stage(batch(b"one", 1))))
         second = committer.stage(batch(b"two", 1))
-        await asyncio.sleep(0)
+        await settled()
         assert noted.groups == []
         await asyncio.gather(first, committer.wait_durable(second))
         assert noted.groups == [2]

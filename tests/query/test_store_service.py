@@ -119,8 +119,9 @@ async def test_export_that_is_left_gives_its_segments_back(serving, half_sealed)
         parts = client.export_logs()
         await anext(parts)
         await parts.aclose()
-        while store._pins:  # noqa: ASYNC110 - the server hears of it from the connection
-            await asyncio.sleep(0)
+        async with asyncio.timeout(60):
+            while store._pins:  # noqa: ASYNC110 - the server hears of it from the connection
+                await asyncio.sleep(0)
 
 
 async def test_thirty_two_clients_are_answered_while_records_arrive(serving, fill):
