@@ -24,8 +24,10 @@ import pytest
 
 LIMIT_S = 120
 """The least limit, seconds: no test without another one takes more than a tenth of it at rest."""
-SYSTEM_LIMIT_S = 900
-"""That of tests that start all the real processes, seconds: their own limits, of a start or a command, are reached first and say more."""
+HEAVY_LIMIT_S = 900
+"""That of tests that start all the real processes or load the real model, seconds: up to 90 s at rest. What they wait for has limits of its
+own, of a start or a command, which are reached first and say more."""
+_HEAVY = ("system", "model")
 GRACE_S = 60
 """How long a test that is over its limit may take to end, seconds, before it is interrupted again."""
 _LAST_RESORT = 4
@@ -85,7 +87,7 @@ def limit_of(item):
     marker = item.get_closest_marker("time_limit")
     if marker:
         return marker.args[0]
-    return SYSTEM_LIMIT_S if item.get_closest_marker("system") else LIMIT_S
+    return HEAVY_LIMIT_S if any(map(item.get_closest_marker, _HEAVY)) else LIMIT_S
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from tests.settling import settled
 from treering_ingest.committer import CommitPolicy, Committer
 from treering_ingest.settings import Durability
@@ -44,7 +45,7 @@ def held_sync(faulty_disk, monkeypatch):
 
     def sync(file):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(PATIENCE_S)
         original(file)
 
     def hold():
@@ -68,7 +69,7 @@ async def test_what_waits_during_a_sync_shares_the_next_one(committing, batch, h
     async with committing() as (committer, noted):
         hold()
         first = asyncio.create_task(committer.wait_durable(committer.stage(batch())))
-        await asyncio.to_thread(entered.wait, 10)
+        await asyncio.to_thread(entered.wait, PATIENCE_S)
         ticket = [committer.stage(batch()) for _ in range(50)][-1]
         release.set()
         await asyncio.gather(first, committer.wait_durable(ticket))
@@ -157,7 +158,7 @@ async def test_with_interval_the_sync_comes_by_itself(committing, batch):
     async with committing(durability=Durability.INTERVAL, sync_interval_s=0.01) as (committer, _):
         await committer.wait_durable(committer.stage(batch()))
         while committer.log.synced.offset == 0:
-            assert await committer.advanced.wait(10)
+            assert await committer.advanced.wait(PATIENCE_S)
 
 
 async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch, faulty_disk):
@@ -181,7 +182,7 @@ async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, ba
                 await committer.wait_durable(ticket)
         faulty_disk.free_bytes = None
         while not committer.is_durable(ticket):
-            assert await committer.advanced.wait(10)
+            assert await committer.advanced.wait(PATIENCE_S)
         assert committer.log.synced.offset == 1
         assert not committer.disk_full
 
