@@ -44,6 +44,7 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy services sdk tools demo bench
+	$(BIN)/mypy --platform darwin services sdk tools demo bench
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against protos/baseline.binpb

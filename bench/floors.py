@@ -20,6 +20,7 @@ from load.sender import STREAM, UPLOAD
 from treering.v1.ingest_pb2 import StreamLogsResponse, UploadLogsRequest, UploadLogsResponse
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.columns import FrameDecoder
+from treering_runtime.fsync import fdatasync, fsync
 from treering_runtime.patterns import find_patterns
 from treering_runtime.server import server_options
 
@@ -74,7 +75,7 @@ class BareServer:
     def _write(self, batches: Sequence[bytes]) -> None:
         for start in range(0, len(batches), _MAX_BUFFERS):
             os.writev(self._file, batches[start : start + _MAX_BUFFERS])
-        os.fdatasync(self._file)
+        fdatasync(self._file)
 
 
 async def serve(directory: Path) -> None:
@@ -103,7 +104,7 @@ def disk_records_per_s(batches: Sequence[bytes], records: int, directory: Path) 
             size += len(batch)
             if size >= SYNC_BYTES or batch is batches[-1]:
                 os.writev(file.fileno(), waiting)
-                os.fdatasync(file.fileno())
+                fdatasync(file.fileno())
                 waiting, size = [], 0
         return records / (time.perf_counter() - started)
 
@@ -129,7 +130,7 @@ def columns_records_per_s(batches: Sequence[bytes], directory: Path) -> dict[str
     table = pa.concat_tables(tables).sort_by([("service", "ascending"), ("pattern_id", "ascending"), ("time", "ascending")])
     with tempfile.NamedTemporaryFile(dir=directory) as file:
         pq.write_table(table, file, compression="zstd", row_group_size=122_880)
-        os.fsync(file.fileno())
+        fsync(file.fileno())
     seconds["parquet"] = time.perf_counter() - began
     return {**{name: offset / spent for name, spent in seconds.items()}, "all": offset / sum(seconds.values())}
 

@@ -5,6 +5,8 @@ import subprocess
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.time_limit"]
+
 settings.register_profile("untimed", settings.default, deadline=None)
 settings.load_profile("untimed")
 

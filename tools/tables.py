@@ -26,8 +26,9 @@ SETTINGS: tuple[type[ServiceSettings], ...] = (IngestSettings, EmbedSettings, Qu
 LIMITS = ("treering_runtime.limits", "treering_ingest.limits", "treering_embed.limits", "treering_query.limits", "treering.limits")
 _SETTINGS_HEAD = """# Settings
 
-From the environment, or from one TOML file that `TREERING_CONFIG` names; the environment wins. A misspelt name is refused.
-`treering config` prints what is in force. This page is written by `make tables`.
+From the environment, or from one TOML file that `TREERING_CONFIG` names; the environment wins. A misspelt name is refused;
+what Kubernetes sets for a Service (`TREERING_INGEST_SERVICE_HOST`, `TREERING_INGEST_PORT=tcp://...`) is none of these and is ignored.
+`treering config` prints what is in force, secrets as asterisks. This page is written by `make tables`.
 """
 _LIMITS_HEAD = """# Limits
 

@@ -241,6 +241,13 @@ def test_config_documents_every_setting(run, monkeypatch):
     assert "TREERING_QUERY_LOG_LEVEL=debug" in run("config").stdout
 
 
+def test_config_says_that_a_secret_is_set_and_shows_none(run, monkeypatch):
+    monkeypatch.setenv("TREERING_EMBED_QDRANT_API_KEY", "hush-hush")
+    text, json_text = run("config").stdout, run("config", "--json").stdout
+    assert ("hush-hush" in text, "hush-hush" in json_text) == (False, False)
+    assert "TREERING_EMBED_QDRANT_API_KEY=**********" in text
+
+
 # Comparing
 
 

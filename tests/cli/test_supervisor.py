@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from treering.cli.problems import Refusal
 from treering.cli.supervisor import child as child_module
 from treering.cli.supervisor import log_file
@@ -69,7 +70,7 @@ async def test_killed_child_is_started_again_and_stopped_for_good(make):
 async def test_child_that_refuses_to_start_gives_its_reason(make):
     task, _ = await running(make(REFUSES))
     with pytest.raises(Refusal, match=r"sample cannot start: treering sample: the port is in use$"):
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_child_that_keeps_dying_is_started_with_growing_delays(make):

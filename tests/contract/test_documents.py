@@ -29,8 +29,3 @@ def test_files_that_documents_link_to_exist():
     for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md"):
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / name).read_text())
         assert [link for link in links if not (ROOT / link).exists()] == []
-
-
-def test_the_example_of_the_readme_compiles():
-    [example] = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    compile(example, "README.md", "exec")

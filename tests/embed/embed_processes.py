@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 from embed_doubles import LOG_ID, frame
 
+from tests.patience import PATIENCE_S
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
@@ -31,7 +32,7 @@ def start_service(data_dir: Path) -> tuple[subprocess.Popen[str], str]:
 
 def end(child: subprocess.Popen[str], number: int) -> int:
     child.send_signal(number)
-    code = child.wait(30)
+    code = child.wait(PATIENCE_S)
     assert child.stdout is not None
     child.stdout.close()
     return code

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from tests.settling import settled
 from treering_embed.encoder.courtesy import pause_after
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
 from treering_embed.encoder.runs import cut, rows_of, width_of
@@ -42,7 +43,7 @@ def gated():
 
 async def begin(queue, text, urgency):
     task = asyncio.create_task(queue.encode([text], urgency))
-    await asyncio.sleep(0)
+    await settled()
     return task
 
 

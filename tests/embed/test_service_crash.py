@@ -8,6 +8,7 @@ import pytest
 from embed_doubles import LOG_ID
 from embed_processes import deliver, end, words
 
+from tests.patience import PATIENCE_S
 from treering.v1 import embed_pb2 as pb
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
@@ -20,7 +21,8 @@ async def found(address: str) -> list[int]:
     async with grpc.aio.insecure_channel(address) as channel:
         embed = EmbedServiceStub(channel)
         wait = [Position(log_id=LOG_ID, offset=COUNT)]
-        response = await embed.SearchPatterns(pb.SearchPatternsRequest(text="anything", limit=10_000, min_positions=wait), timeout=60)
+        request = pb.SearchPatternsRequest(text="anything", limit=10_000, min_positions=wait)
+        response = await embed.SearchPatterns(request, timeout=5 * PATIENCE_S)  # the real model encodes them all
         return [hit.pattern_id for hit in response.scores]
 
 

@@ -4,6 +4,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.patience import PATIENCE_S
+from tests.settling import settled
 from treering_ingest.committer import CommitPolicy, Committer
 from treering_ingest.settings import Durability
 from treering_ingest.wal import DiskFullError, LogFailedError, open_log
@@ -43,7 +45,7 @@ def held_sync(faulty_disk, monkeypatch):
 
     def sync(file):
         entered.set()
-        assert release.wait(10)
+        assert release.wait(PATIENCE_S)
         original(file)
 
     def hold():
@@ -67,7 +69,7 @@ async def test_what_waits_during_a_sync_shares_the_next_one(committing, batch, h
     async with committing() as (committer, noted):
         hold()
         first = asyncio.create_task(committer.wait_durable(committer.stage(batch())))
-        await asyncio.to_thread(entered.wait, 10)
+        await asyncio.to_thread(entered.wait, PATIENCE_S)
         ticket = [committer.stage(batch()) for _ in range(50)][-1]
         release.set()
         await asyncio.gather(first, committer.wait_durable(ticket))
@@ -87,7 +89,7 @@ async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
     one = batch()
     async with committing(linger_s=3_600, linger_bytes=3 * len(one.payload)) as (committer, noted):
         tickets = [committer.stage(one) for _ in range(2)]
-        await asyncio.sleep(0)
+        await settled()
         committer.stage(one)
         while not noted.groups:
             await committer.advanced.wait()
@@ -98,7 +100,7 @@ async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
 async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(committing, batch):
     async with committing(linger_s=3_600) as (committer, noted):
         committer.stage(batch())
-        await asyncio.sleep(0)
+        await settled()
         await committer.wait_durable(committer.stage(batch()))
         assert noted.groups == [2]
 
@@ -114,7 +116,7 @@ async def test_an_acknowledgement_is_held_back_until_the_other_sender_waits_too(
     async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
         first = asyncio.create_task(committer.wait_durable(committer.stage(batch(b"one", 1))))
         second = committer.stage(batch(b"two", 1))
-        await asyncio.sleep(0)
+        await settled()
         assert noted.groups == []
         await asyncio.gather(first, committer.wait_durable(second))
         assert noted.groups == [2]
@@ -156,7 +158,7 @@ async def test_with_interval_the_sync_comes_by_itself(committing, batch):
     async with committing(durability=Durability.INTERVAL, sync_interval_s=0.01) as (committer, _):
         await committer.wait_durable(committer.stage(batch()))
         while committer.log.synced.offset == 0:
-            assert await committer.advanced.wait(10)
+            assert await committer.advanced.wait(PATIENCE_S)
 
 
 async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch, faulty_disk):
@@ -180,7 +182,7 @@ async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, ba
                 await committer.wait_durable(ticket)
         faulty_disk.free_bytes = None
         while not committer.is_durable(ticket):
-            assert await committer.advanced.wait(10)
+            assert await committer.advanced.wait(PATIENCE_S)
         assert committer.log.synced.offset == 1
         assert not committer.disk_full
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.settling import settled
 from treering.v1 import sink_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
@@ -159,7 +160,7 @@ async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monk
     window.sent(20, 60)
     waiting = asyncio.create_task(window.wait_for_room())
     window.held(9)
-    await asyncio.sleep(0)
+    await settled()
     assert not waiting.done()
     window.held(10)
     await waiting

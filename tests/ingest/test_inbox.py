@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from tests.settling import settled
 from treering_ingest import inbox as module
 from treering_ingest.inbox import Inbox
 
@@ -29,12 +30,6 @@ class Call:
             raise item
         self.read += 1
         return item
-
-
-async def settled():
-    """Every task has done what it can."""
-    for _ in range(10):
-        await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)

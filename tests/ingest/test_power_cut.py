@@ -187,7 +187,7 @@ def test_power_cut_while_a_segment_is_sealed_leaves_no_footer_behind_frames_that
 
 def test_a_sync_of_a_file_is_one_of_the_system(tmp_path, monkeypatch):
     synced = []
-    monkeypatch.setattr("treering_ingest.wal.filesystem._sync_data", synced.append)
+    monkeypatch.setattr("treering_ingest.wal.filesystem.fdatasync", synced.append)
     files = PosixFileSystem(tmp_path)
     file = files.create("file")
     file.append([b"content"])

@@ -13,6 +13,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.patience import PATIENCE_S
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.limits import PRODUCER_HISTORY_BATCHES
@@ -29,7 +30,7 @@ def sync(descriptor, left=[int(sys.argv[1])]):
         raise OSError(5, "Input/output error")
     os.fsync(descriptor)
 
-filesystem._sync_data = sync
+filesystem.fdatasync = sync
 sys.exit(__main__.main())
 """
 
@@ -94,9 +95,9 @@ class Window:
 def test_it_says_where_it_serves_and_stops_cleanly(start, tmp_path):
     with start() as process:
         with grpc.insecure_channel(process.address) as channel:
-            assert IngestServiceStub(channel).GetIngestStatus(GetIngestStatusRequest(), timeout=10).log_id
+            assert IngestServiceStub(channel).GetIngestStatus(GetIngestStatusRequest(), timeout=PATIENCE_S).log_id
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
         events = [json.loads(line)["event"] for line in process.stderr]
     assert "serving" in events
     assert verify(tmp_path / "data" / "wal").problems == ()
@@ -105,10 +106,10 @@ def test_it_says_where_it_serves_and_stops_cleanly(start, tmp_path):
 def test_a_second_process_on_the_directory_is_refused(start):
     with start() as first:
         with start() as second:
-            assert second.wait(20) == 1
+            assert second.wait(PATIENCE_S) == 1
             assert "is in use by another process" in second.stderr.read()
         first.send_signal(signal.SIGTERM)
-        assert first.wait(20) == 0
+        assert first.wait(PATIENCE_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_second_process_on_the_directory_is_refused(start):
 )
 def test_a_wrong_setting_is_named(start, name, value, problem):
     with start(**{name: value}) as process:
-        assert process.wait(20) == 1
+        assert process.wait(PATIENCE_S) == 1
         told = process.stderr.read()
     assert problem in told
     assert "Traceback" not in told
@@ -128,13 +129,13 @@ def test_a_damaged_log_is_refused_with_file_and_remedy(start, tmp_path, request_
         with grpc.insecure_channel(process.address) as channel:
             list(IngestServiceStub(channel).StreamLogs(batches(request_of, 1, 5)))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0
     (segment,) = (tmp_path / "data" / "wal").glob("*.wal")
     content = bytearray(segment.read_bytes())
     content[300] ^= 1
     segment.write_bytes(content)
     with start() as process:
-        assert process.wait(20) == 1
+        assert process.wait(PATIENCE_S) == 1
         told = process.stderr.read()
     assert segment.name in told
     assert "move the log's directory away" in told
@@ -160,7 +161,7 @@ def test_killed_while_sending_nothing_acknowledged_is_lost_and_nothing_is_stored
                     window.end()
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(20)
+            process.wait(PATIENCE_S)
         stored = [frame.sequence for frame in cat(tmp_path / "data" / "wal")]
         assert stored == list(range(1, len(stored) + 1))
         assert len(stored) >= acknowledged
@@ -180,12 +181,12 @@ def test_a_failed_fsync_ends_the_process_and_the_next_one_has_what_was_acknowled
         assert rpc_status.from_call(caught.value).details[0].Unpack(info)
         assert info.reason == "LOG_FAILED"
         assert int(info.metadata["last_durable_sequence"]) == acknowledged
-        assert process.wait(20) == 1
+        assert process.wait(PATIENCE_S) == 1
         told = process.stderr.read()
     assert "Input/output error" in told
     assert "Traceback" not in told
     with start() as process, grpc.insecure_channel(process.address) as channel:
-        status = IngestServiceStub(channel).GetIngestStatus(GetIngestStatusRequest(), timeout=10)
+        status = IngestServiceStub(channel).GetIngestStatus(GetIngestStatusRequest(), timeout=PATIENCE_S)
         assert status.end_offset_exclusive >= acknowledged * 10
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_S) == 0

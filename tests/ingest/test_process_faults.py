@@ -13,6 +13,7 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.patience import PATIENCE_S
 from tests.privileges import needs_root, needs_strace
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
@@ -99,14 +100,14 @@ def assert_next_start_has(ingest, data, acknowledged):
     with ingest(data) as process:
         with grpc.insecure_channel(process.address) as channel:
             stub = IngestServiceStub(channel)
-            end = stub.GetIngestStatus(GetIngestStatusRequest(), timeout=20).end_offset_exclusive
+            end = stub.GetIngestStatus(GetIngestStatusRequest(), timeout=PATIENCE_S).end_offset_exclusive
             assert end % 10 == 0
             assert end >= acknowledged * 10
             following = end // 10 + 1
-            answer = stub.UploadLogs(iter([batch(following, kind=UploadLogsRequest)]), timeout=20)
+            answer = stub.UploadLogs(iter([batch(following, kind=UploadLogsRequest)]), timeout=PATIENCE_S)
             assert answer.accepted_count == 10
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert stored_sequences(data) == list(range(1, following + 1))
     assert verify(data / "wal").problems == ()
 
@@ -126,13 +127,13 @@ class TestFailingSync:
         with ingest(data, *failing(call, when), SEGMENT_BYTES="4000") as process:
             assert process.address, process.told()
             with grpc.insecure_channel(process.address) as channel:
-                acknowledged, error = ended(IngestServiceStub(channel).StreamLogs(paced(100_000), timeout=60))
+                acknowledged, error = ended(IngestServiceStub(channel).StreamLogs(paced(100_000), timeout=PATIENCE_S))
             info, _ = details(error)
             assert info.reason == "LOG_FAILED"
             durable = int(info.metadata["last_durable_sequence"])  # what became durable just before may not have been answered
             assert durable >= acknowledged
             assert durable > 0
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE_S) == 1
         assert "Input/output error" in process.told()
         assert "look at the disk, then start again" in process.told()
         assert "Traceback" not in process.told()
@@ -140,7 +141,7 @@ class TestFailingSync:
 
     def test_eio_of_the_start_is_refused_with_a_remedy(self, ingest, tmp_path):
         with ingest(tmp_path / "data", *failing("fdatasync", 1)) as process:
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE_S) == 1
         assert "Input/output error" in process.told()
         assert "Traceback" not in process.told()
 
@@ -159,13 +160,13 @@ class TestFullDisk:
             assert info.reason == "DISK_LOW"
             assert retry.retry_delay.ToTimedelta().total_seconds() > 0
             assert process.poll() is None
-            status = stub.GetIngestStatus(GetIngestStatusRequest(), timeout=20)
+            status = stub.GetIngestStatus(GetIngestStatusRequest(), timeout=PATIENCE_S)
             assert status.end_offset_exclusive >= acknowledged * 10 > 0
             ballast.unlink()
             number = resume(stub, acknowledged)
             assert process.told().count("the disk has space again; what waited is written") == 1
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
         assert stored_sequences(data) == list(range(1, number + 1))
         assert verify(data / "wal").problems == ()
 
@@ -184,21 +185,21 @@ class TestFullDisk:
             subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
             number = resume(stub, acknowledged)
             while "disk has space again" not in process.told():
-                assert stub.GetIngestStatus(GetIngestStatusRequest(), timeout=20).end_offset_exclusive == number * 10
+                assert stub.GetIngestStatus(GetIngestStatusRequest(), timeout=PATIENCE_S).end_offset_exclusive == number * 10
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
         assert stored_sequences(data) == list(range(1, number + 1))
 
     def test_a_start_on_a_full_disk_is_refused_with_a_remedy_and_works_when_there_is_room(self, ingest, small_disk):
         data, ballast = small_disk / "data", small_disk / "ballast"
         with ingest(data) as process:
             with grpc.insecure_channel(process.address) as channel:
-                acknowledged, _ = ended(IngestServiceStub(channel).StreamLogs(paced(20), timeout=60))
+                acknowledged, _ = ended(IngestServiceStub(channel).StreamLogs(paced(20), timeout=PATIENCE_S))
             process.kill()
         with ballast.open("wb") as file:
             subprocess.run(["dd", "if=/dev/zero", "bs=4k"], stdout=file, stderr=subprocess.DEVNULL, check=False)
         with ingest(data) as process:
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE_S) == 1
         assert "No space left on device" in process.told()
         assert "Traceback" not in process.told()
         ballast.unlink()
@@ -213,7 +214,7 @@ def upload_until_refused(stub):
     """One batch after the other: the last acknowledged sequence, and the error of the next."""
     for number in range(1, 10_000):
         try:
-            stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=30)
+            stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=PATIENCE_S)
         except grpc.RpcError as error:
             return number - 1, error
     raise AssertionError("the disk never became full")
@@ -224,7 +225,7 @@ def resume(stub, acknowledged):
     number = acknowledged + 1
     while True:
         try:
-            answer = stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=30)
+            answer = stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=PATIENCE_S)
         except grpc.RpcError as error:
             info, _ = details(error)
             assert info.reason == "DISK_LOW"
@@ -243,11 +244,11 @@ class TestWrongOwner:
         data = tmp_path / "data"
         with ingest(data) as process:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
         for path in [data] if what == "directory" else data.glob("wal/*"):
             os.chown(path, OTHER_USER, OTHER_USER)
         with ingest(data, *WITHOUT_PRIVILEGE) as process:
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE_S) == 1
         assert "Permission denied" in process.told()
         assert "owns it" in process.told()
         assert "Traceback" not in process.told()
@@ -256,10 +257,10 @@ class TestWrongOwner:
         data = small_disk / "data"
         with ingest(data) as process:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert process.wait(PATIENCE_S) == 0
         subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
         with ingest(data) as process:
-            assert process.wait(30) == 1
+            assert process.wait(PATIENCE_S) == 1
         assert "Read-only file system" in process.told()
         assert "Traceback" not in process.told()
 
@@ -269,14 +270,14 @@ def test_a_newer_format_is_refused(ingest, tmp_path, part):
     data = tmp_path / "data"
     with ingest(data) as process:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
     if part == "directory":
         (data / "FORMAT").write_text(json.dumps({"kind": "treering-ingest", "version": 2}))
     else:
         line = json.dumps({**json.loads((data / "wal" / "MANIFEST").read_bytes().split(b"\n")[0]), "format": 2}).encode()
         (data / "wal" / "MANIFEST").write_bytes(line + b"\n%08x\n" % google_crc32c.value(line))
     with ingest(data) as process:
-        assert process.wait(30) == 1
+        assert process.wait(PATIENCE_S) == 1
     assert "use a newer Treering" in process.told()
     assert "Traceback" not in process.told()
 
@@ -286,14 +287,14 @@ def test_sigterm_in_mid_stream_leaves_every_acknowledgement_true(ingest, tmp_pat
     data, acknowledged = tmp_path / "data", 0
     with ingest(data, DRAIN_SECONDS="10") as process:
         with grpc.insecure_channel(process.address) as channel:
-            answers = IngestServiceStub(channel).StreamLogs(paced(1_000_000), timeout=60)
+            answers = IngestServiceStub(channel).StreamLogs(paced(1_000_000), timeout=PATIENCE_S)
             while acknowledged < after:
                 acknowledged = next(answers).last_durable_sequence
             process.send_signal(signal.SIGTERM)
             later, error = ended(answers)
             acknowledged = later or acknowledged
             info, _ = details(error)
-        assert process.wait(10 + 10) == 0
+        assert process.wait(10 + PATIENCE_S) == 0
     assert info.reason == "DRAINING"
     durable = int(info.metadata["last_durable_sequence"])
     assert durable >= acknowledged

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from tests.settling import settled
 from treering.v1.query_pb2 import GetLogContextRequest
 from treering_query import context
 from treering_query.store import intake as intake_module
@@ -126,7 +127,7 @@ async def test_records_that_were_set_aside_while_a_lot_is_sealing_are_listed(ope
     async with open_store(rows=5) as store:
         await deliver(store, frame, record, bad=(0,))
         sealing = asyncio.create_task(store.seal())
-        await asyncio.sleep(0)  # the lot is on its way now
+        await settled()  # the lot is on its way now
         found = await store.quarantined(ALL, None)
         await sealing
         assert [item.first_offset for item in found] == [0]

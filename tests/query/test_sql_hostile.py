@@ -11,6 +11,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering_query.sql import gate
@@ -179,7 +180,7 @@ async def test_dead_zygote_is_replaced(sql):
 async def test_more_queries_than_may_wait_are_refused_with_a_time_to_retry(sql):
     endless = "select count(*) from range(1000000) a, range(1000000) b, range(1000) c"
     tasks = [asyncio.create_task(refusal(sql, endless, timeout_ms=1000)) for _ in range(6)]
-    await asyncio.sleep(0)
+    await settled()
     error = await refusal(sql, "select 1")
     assert error.reason == ErrorReason.ERROR_REASON_OVERLOADED
     assert error.retry_after_s

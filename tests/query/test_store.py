@@ -3,6 +3,7 @@ import json
 
 import pytest
 
+from tests.settling import settled
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import filters
 from treering_query.store.store import Store
@@ -14,8 +15,9 @@ def offsets(snapshot) -> list[int]:
 
 
 async def until_sealed(store: Store, end: int) -> None:
-    while store.board.get(7).releasable_end < end:
-        await store.board.wait_change(store.board.version, 10)
+    async with asyncio.timeout(60):
+        while store.board.get(7).releasable_end < end:
+            await store.board.wait_change(store.board.version, 10)
 
 
 async def test_records_are_visible_at_once_and_releasable_when_sealed(open_store, fill):
@@ -60,7 +62,7 @@ async def test_delivery_cut_off_while_decoding_brings_nothing_twice(open_store, 
         batch = frame(0, [record(number) for number in range(2000)])
         for _ in range(20):
             task = asyncio.create_task(store.deliver(7, [batch], 2000))
-            await asyncio.sleep(0)
+            await settled()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await store.deliver(7, [batch], 2000)
@@ -227,8 +229,7 @@ async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, mo
         task = asyncio.create_task(fill(store, 0, 1000, size=50))
         while store.board.get(7).next_offset < 200:
             await store.board.wait_change(store.board.version, 10)
-        for _ in range(50):
-            await asyncio.sleep(0)
+        await settled()
         assert store.board.get(7).next_offset == 200
         release.set()
         await task

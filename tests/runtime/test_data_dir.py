@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import stat
@@ -91,6 +92,27 @@ def test_a_directory_without_permission_is_refused(tmp_path):
     (tmp_path / "d").mkdir(mode=0o500)
     with pytest.raises(StartError, match="check that this user owns it"):
         DataDir(tmp_path / "d", "sample", 1)
+
+
+SHORT = """
+import resource, signal, sys
+from pathlib import Path
+from treering_runtime.data_dir import write_atomically
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+try:
+    write_atomically(Path(sys.argv[1]), b"new" * 10)
+except OSError as error:
+    print(error.errno)
+"""
+
+
+def test_a_write_that_takes_a_part_only_does_not_replace_the_file(tmp_path):
+    """As on a disk that is full: the first write takes ten bytes, the next one none."""
+    file = tmp_path / "f"
+    file.write_bytes(b"old")
+    done = subprocess.run([sys.executable, "-c", SHORT, str(file)], capture_output=True, text=True, check=True)
+    assert (done.stdout, file.read_bytes()) == (f"{errno.EFBIG}\n", b"old")
 
 
 def test_writing_atomically_replaces_and_leaves_nothing_beside(tmp_path):

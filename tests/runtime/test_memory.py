@@ -20,7 +20,15 @@ def test_memory_between_pieces_that_live_on_is_given_back():
     assert all(len(piece) == 60_000 for piece in kept)
 
 
-@pytest.mark.parametrize("platform", ["darwin", "win32"])
-def test_other_systems_are_left_alone(monkeypatch, platform):
+@pytest.mark.parametrize(("platform", "trims"), [("linux", 1), ("darwin", 0), ("win32", 0)])
+def test_other_systems_than_linux_are_left_alone(monkeypatch, platform, trims):
+    class Library:
+        trimmed = 0
+
+        def malloc_trim(self, _pad):
+            Library.trimmed += 1
+
     monkeypatch.setattr("treering_runtime.memory.sys.platform", platform)
+    monkeypatch.setattr("treering_runtime.memory.ctypes.CDLL", lambda _name: Library())
     release_freed()
+    assert Library.trimmed == trims

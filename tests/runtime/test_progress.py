@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from tests.settling import settled
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_runtime.errors import ServiceError
@@ -25,18 +26,20 @@ def test_updates_change_only_what_they_name():
 async def test_waiting_returns_at_once_for_what_is_visible():
     board = ProgressBoard()
     board.update(5, visible_end=7)
-    await board.wait_visible([Position(log_id=5, offset=7), Position(log_id=9, offset=0)], timeout_s=None)
+    await board.wait_visible([Position(log_id=5, offset=7), Position(log_id=9, offset=0)], timeout_s=0)
 
 
 async def test_waiting_ends_when_the_last_position_is_visible():
     board = ProgressBoard()
     waiting = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=3), Position(log_id=2, offset=4)], timeout_s=None))
-    for log_id in (1, 2):
-        await asyncio.wait({waiting}, timeout=0)
-        board.update(log_id, visible_end=3)
-    await asyncio.wait({waiting}, timeout=0)
+    await settled()
+    board.update(1, visible_end=3)
+    board.update(2, visible_end=3)
+    await settled()
     assert not waiting.done()
     board.update(2, visible_end=4)
+    await settled()
+    assert waiting.done()
     await waiting
 
 
@@ -52,11 +55,13 @@ async def test_waiting_in_vain_says_what_is_missing():
 async def test_many_waiters_wake_at_their_own_positions():
     board = ProgressBoard()
     waiters = [asyncio.create_task(board.wait_visible([Position(log_id=1, offset=n)], timeout_s=None)) for n in range(1, 51)]
-    await asyncio.wait(waiters, timeout=0)
+    await settled()
     board.update(1, visible_end=25)
-    await asyncio.gather(*waiters[:25])
-    assert not any(waiter.done() for waiter in waiters[25:])
+    await settled()
+    assert [waiter.done() for waiter in waiters] == [True] * 25 + [False] * 25
     board.update(1, visible_end=50)
+    await settled()
+    assert all(waiter.done() for waiter in waiters)
     await asyncio.gather(*waiters)
 
 
@@ -75,7 +80,7 @@ async def test_wait_change_gives_up_quietly():
 async def test_a_cancelled_waiter_leaves_the_board_usable():
     board = ProgressBoard()
     waiting = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=1)], timeout_s=None))
-    await asyncio.wait({waiting}, timeout=0)
+    await settled()
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
+from tests.patience import PATIENCE_S
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering_runtime.errors import StartError
 from treering_runtime.limits import STREAM_WINDOW_BYTES
@@ -210,4 +211,4 @@ def test_a_service_does_not_outlive_the_pipe_on_its_standard_input():
         child.stdin.write(b"words change nothing")
         child.stdin.flush()
         child.stdin.close()
-        assert child.wait(20) == 0
+        assert child.wait(PATIENCE_S) == 0

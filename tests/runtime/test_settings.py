@@ -1,12 +1,19 @@
+import re
+import traceback
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import SettingsConfigDict
 
+from treering_embed.settings import EmbedSettings
+from treering_ingest.settings import IngestSettings
+from treering_query.settings import QuerySettings
 from treering_runtime.errors import StartError
-from treering_runtime.settings import ServiceSettings, load
+from treering_runtime.settings import ServiceSettings, is_service_link, load
+
+ALL = (IngestSettings, EmbedSettings, QuerySettings)
 
 
 class Settings(ServiceSettings):
@@ -18,6 +25,8 @@ class Settings(ServiceSettings):
     metrics_listen: str = Field("127.0.0.1:2", pattern=r"^.+:\d+$")
     threads: int = Field(2, ge=1)
     """Threads of the sample."""
+    token: SecretStr = Field(SecretStr(""), max_length=20)
+    """A secret of the sample."""
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +97,100 @@ def test_a_table_that_is_no_table_is_refused(monkeypatch, tmp_path):
         load(Settings)
 
 
-def test_a_misspelt_variable_is_refused(monkeypatch):
-    monkeypatch.setenv("TREERING_SAMPLE_THREDS", "3")
-    with pytest.raises(StartError, match="TREERING_SAMPLE_THREDS"):
+@pytest.mark.parametrize("name", ["TREERING_SAMPLE_THREDS", "TREERING_SAMPLE_THREAD", "treering_sample_threds"])
+def test_a_misspelt_variable_is_refused_with_the_closest_known_name(monkeypatch, name):
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(StartError) as caught:
         load(Settings)
+    assert str(caught.value) == f"settings: {name}: no such setting; did you mean TREERING_SAMPLE_THREADS?"
+
+
+def test_a_name_that_is_like_none_is_refused_with_all_known_ones(monkeypatch):
+    monkeypatch.setenv("TREERING_SAMPLE_COLOUR", "red")
+    with pytest.raises(StartError, match=r"TREERING_SAMPLE_COLOUR: .*known are TREERING_SAMPLE_DATA_DIR, .*, TREERING_SAMPLE_TOKEN"):
+        load(Settings)
+
+
+def test_a_misspelt_name_in_the_file_gets_the_closest_known_one(monkeypatch, tmp_path):
+    file = tmp_path / "treering.toml"
+    file.write_text("[sample]\nthread = 7\n")
+    monkeypatch.setenv("TREERING_CONFIG", str(file))
+    with pytest.raises(StartError, match=r"did you mean TREERING_SAMPLE_THREADS\?"):
+        load(Settings)
+
+
+def service_links(service, host="10.96.0.7"):
+    """What Kubernetes sets in each container for a Service with a named TCP port, a nameless one and a UDP one."""
+    prefix = service.upper().replace("-", "_")
+    links = {"SERVICE_HOST": host, "SERVICE_PORT": "4701", "SERVICE_PORT_GRPC": "4701", "SERVICE_PORT_GRPC_2": "4711"}
+    links["PORT"] = f"tcp://{host}:4701"
+    for number, protocol in ((4701, "tcp"), (4711, "tcp"), (53, "udp")):
+        port = f"PORT_{number}_{protocol.upper()}"
+        links |= {port: f"{protocol}://{host}:{number}", f"{port}_PROTO": protocol, f"{port}_PORT": str(number), f"{port}_ADDR": host}
+    return {f"{prefix}_{name}": value for name, value in links.items()}
+
+
+@pytest.mark.parametrize("host", ["10.96.0.7", "fd00:10:96::7"])
+@pytest.mark.parametrize("cls", ALL)
+def test_what_kubernetes_sets_for_services_of_our_names_does_not_stop_a_start(monkeypatch, cls, host):
+    for service in ("treering", *(f"treering-{each.service}{suffix}" for each in ALL for suffix in ("", "-headless", "-0"))):
+        for name, value in service_links(service, host).items():
+            monkeypatch.setenv(name, value)
+    assert load(cls) == cls.model_construct()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "4701"),
+        ("LISTEN_PORT", "4701"),
+        ("SERVICE_HOST", "ingest.example.org"),
+        ("SERVICE_PORT", "grpc"),
+        ("PORT_4701_TCP", "4701"),
+        ("PORT_4701_TCP_PROTO", "http"),
+        ("SERVICE", "10.96.0.7"),
+        ("ADDR", "10.96.0.7"),
+    ],
+)
+def test_names_like_those_of_kubernetes_with_values_that_it_does_not_give_are_refused(monkeypatch, name, value):
+    monkeypatch.setenv(f"TREERING_SAMPLE_{name}", value)
+    with pytest.raises(StartError, match=f"TREERING_SAMPLE_{name}: no such setting"):
+        load(Settings)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_no_setting_has_a_name_that_kubernetes_may_set(cls):
+    prefix = cls.model_config["env_prefix"]
+    taken = "10.96.0.7", "4701", "tcp", "tcp://10.96.0.7:4701"
+    assert [name for name in cls.model_fields for value in taken if is_service_link(f"{prefix}{name}".upper(), value)] == []
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_what_is_named_like_a_secret_is_one(cls):
+    named = {name: field.annotation for name, field in cls.model_fields.items() if re.search(r"_key$|password|secret|token", name)}
+    assert set(named.values()) <= {SecretStr}
+    assert ("qdrant_api_key" in named) == (cls is EmbedSettings)
+
+
+SECRET = "hush-hush-and-never-tell"
+
+
+@pytest.mark.parametrize("name", ["TOKEN", "TOKN"])
+def test_an_error_does_not_show_a_secret_nor_what_is_meant_as_one(monkeypatch, tmp_path, name):
+    """A secret of a wrong form in the environment, and one under a misspelt name in the file; the whole traceback counts."""
+    file = tmp_path / "treering.toml"
+    file.write_text(f'[sample]\n{name.lower()} = "{SECRET}"\n')
+    monkeypatch.setenv("TREERING_CONFIG", str(file))
+    with pytest.raises(StartError, match=f"TREERING_SAMPLE_{name}: ") as caught:
+        load(Settings)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_settings_do_not_show_their_secrets(monkeypatch):
+    monkeypatch.setenv("TREERING_EMBED_QDRANT_API_KEY", SECRET)
+    settings = load(EmbedSettings)
+    assert settings.qdrant_api_key.get_secret_value() == SECRET
+    assert all(SECRET not in text for text in (repr(settings), str(settings), str(settings.model_dump()), settings.model_dump_json()))
 
 
 def test_settings_do_not_change():
@@ -100,5 +199,5 @@ def test_settings_do_not_change():
 
 
 def test_each_field_says_what_it_is():
-    fields = ServiceSettings.model_fields | {"threads": Settings.model_fields["threads"]}
+    fields = ServiceSettings.model_fields | {name: Settings.model_fields[name] for name in ("threads", "token")}
     assert [name for name, field in fields.items() if not field.description] == []

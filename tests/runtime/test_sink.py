@@ -179,7 +179,8 @@ async def test_a_silent_sink_still_gives_signs_of_life(monkeypatch):
         call, _ = await opened(stub)
         await call.write(frames((0, 1)))
         await sink.waiting.wait()
-        assert [(await call.read()).progress.next_offset for _ in range(5)] == [0] * 5
+        async with asyncio.timeout(60):
+            assert [(await call.read()).progress.next_offset for _ in range(5)] == [0] * 5
         call.cancel()
 
 

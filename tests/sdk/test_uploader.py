@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from treering import AsyncClient, Client, LogRecord, ProducerError, UnavailableError
 
 SMALL = {"linger_s": math.inf, "max_batch_records": 10}
@@ -138,10 +139,11 @@ def test_send_waits_while_too_much_is_pending(client, ingest, serving):
     sender = threading.Thread(target=send_all)
     sender.start()
     with uploader._changed:
-        assert uploader._changed.wait_for(lambda: uploader._state.full, 30)
+        while not uploader._state.full:  # nobody is told of it
+            uploader._changed.wait(0.01)
     assert len(sent) < 200
     serving.start()
-    sender.join(30)
+    sender.join(PATIENCE_S)
     result = uploader.close()
     assert len(ingest.stored) == 200
     assert result.blocked_s > 0
@@ -151,7 +153,7 @@ def test_a_batch_that_is_not_full_goes_after_the_linger_time(client, ingest):
     with client.uploader(linger_s=0.01) as uploader:
         uploader.send(LogRecord(message="alone"))
         with uploader._changed:
-            assert uploader._changed.wait_for(lambda: uploader._state.idle, 30)
+            assert uploader._changed.wait_for(lambda: uploader._state.idle, PATIENCE_S)
         assert ingest.stored == ["alone"]
 
 
@@ -209,11 +211,12 @@ def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
     waiting = [threading.Thread(target=wait_in, args=(method,)) for method in (send_all, uploader.flush)]
     waiting[0].start()
     with uploader._changed:
-        assert uploader._changed.wait_for(lambda: uploader._state.full, 30)
+        while not uploader._state.full:  # nobody is told of it
+            uploader._changed.wait(0.01)
     waiting[1].start()
     uploader.abort()
     for thread in waiting:
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert len(raised) == 2
 
 

@@ -92,6 +92,7 @@ async def test_a_frame_that_kills_its_sink_is_set_aside_after_five_crashes_and_c
         "embed": {"tried": int(victim == "embed"), "stored": int(victim == "embed"), "quarantined": 0},
     }
     await check_accounted(instance, victim, end, 0)
+    await asyncio.to_thread(every_pattern_has_a_vector, instance.endpoints)
     [best, *_] = (await instance.json("search", WORD, "--mode", "semantic", "--json"))["results"]
     assert WORD in best["pattern"]
 
@@ -102,6 +103,13 @@ def model_is_ready(endpoints):
         for response in HealthStub(channel).Watch(HealthCheckRequest(service="treering.v1.EmbedService"), timeout=START_S):
             if response.status == HealthCheckResponse.SERVING:
                 return
+
+
+def every_pattern_has_a_vector(endpoints):
+    """Waits until embed has encoded what it knows. What a retry stored lies below the visible end, so that no position stands for it."""
+    with Client(endpoints, timeout=START_S) as client:
+        while client.get_embed_status().pending_count:
+            pass
 
 
 async def check_accounted(instance, victim, end, count):

@@ -45,4 +45,32 @@ MUTANTS = (
         "if crashes < UNREAD_AFTER:",
         ("tests/runtime/test_quarantine.py",),
     ),
+    Mutant(
+        "values-of-service-links",
+        "services/runtime/treering_runtime/settings.py",
+        "names.fullmatch(name) and values.fullmatch(value)",
+        "names.fullmatch(name)",
+        ("tests/runtime/test_settings.py",),
+    ),
+    Mutant(
+        "secrets-in-errors-of-settings",
+        "services/runtime/treering_runtime/settings.py",
+        ", hide_input_in_errors=True",
+        "",
+        ("tests/runtime/test_settings.py",),
+    ),
+    Mutant(
+        "full-fsync-of-macos",
+        "services/runtime/treering_runtime/fsync.py",
+        "            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)\n",
+        "            os.fsync(descriptor)\n",
+        ("tests/runtime/test_fsync.py",),
+    ),
+    Mutant(
+        "rest-of-a-short-write",
+        "services/runtime/treering_runtime/data_dir.py",
+        "        while rest:\n            rest = rest[out.write(rest) :]\n",
+        "        out.write(rest)\n",
+        ("tests/runtime/test_data_dir.py",),
+    ),
 )

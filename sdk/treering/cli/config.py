@@ -71,7 +71,7 @@ def _settings(service: str, environment: dict[str, str]) -> list[dict[str, Any]]
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
+    """A value as JSON has it; a secret is asterisks, as its text is."""
     return json_module.loads(json_module.dumps(value, default=str))
 
 

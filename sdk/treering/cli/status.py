@@ -9,7 +9,8 @@ from treering.cli.escaping import escape
 from treering.cli.output import answer, answer_json, rfc3339
 from treering.cli.problems import REFUSED
 
-_TIMEOUT_S = 3.0
+_TIMEOUT_S = 10.0
+"""How long a service may take to answer. One that is gone is known at once; one on a busy machine needs seconds."""
 
 
 def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False) -> None:

@@ -98,6 +98,7 @@ class Registry:
             self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=SQLITE_BUSY_S)
             self.db.execute("pragma journal_mode=wal")
             self.db.execute("pragma synchronous=full")
+            self.db.execute("pragma fullfsync=on")  # as `treering_runtime.fsync`; SQLite ignores it outside of macOS
             self.db.executescript(_SCHEMA)
             self._add_arrival_time()
         except sqlite3.DatabaseError as error:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
 from treering_runtime.settings import ServiceSettings
@@ -37,11 +37,11 @@ class EmbedSettings(ServiceSettings):
     index: Literal["edge", "server"] = "edge"
     """Where vectors are kept: `edge` in this process under `data_dir`, `server` in a Qdrant server or cluster."""
 
-    qdrant_url: str = Field("http://127.0.0.1:6334", pattern=r"^https?://[^/]+:\d+/?$")
+    qdrant_url: str = Field("http://127.0.0.1:6334", pattern=r"^https?://[^/@]+:\d+/?$")
     """The Qdrant server's gRPC address, only with `index=server`: http(s)://host:port."""
 
-    qdrant_api_key: str = ""
-    """Key of the Qdrant server; empty = none."""
+    qdrant_api_key: SecretStr = SecretStr("")
+    """Key of the Qdrant server; empty = none. It is never printed: `treering config` shows asterisks in its place."""
 
     qdrant_collection: str = "treering"
     """Name of the alias that the server's collection is reached by; the collection itself carries the index identity in its name."""

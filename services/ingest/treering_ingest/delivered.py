@@ -12,6 +12,7 @@ import structlog
 from treering_ingest.wal import Log
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
+from treering_runtime.fsync import fdatasync
 
 _LOG = structlog.get_logger()
 _SYNC_INTERVAL_S = 1.0
@@ -82,7 +83,7 @@ class DeliveredNote:
             await self._unsynced.wait()
             self._unsynced.clear()
             with self._said():
-                await asyncio.to_thread(os.fdatasync, self._descriptor)
+                await asyncio.to_thread(fdatasync, self._descriptor)
             await asyncio.sleep(_SYNC_INTERVAL_S)
 
     @contextlib.contextmanager

@@ -7,6 +7,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from treering_runtime.errors import StartError
+from treering_runtime.fsync import fsync
 
 FORMAT_FILE = "FORMAT"
 """JSON: {"kind": what is in the directory, "version": the format's number}."""
@@ -65,13 +66,12 @@ def write_atomically(file: Path, content: bytes) -> None:
     """Replaces a small file so that a crash leaves the old or the new one, both on disk: data, rename, directory."""
     temporary = file.with_name(file.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        left = memoryview(content)
-        while left:  # a disk that is nearly full takes a part, without an error
-            left = left[os.write(descriptor, left) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with os.fdopen(descriptor, "wb", buffering=0) as out:
+        # one write may take a part only: of the rest of a disk, or of 2 GiB
+        rest = memoryview(content)
+        while rest:
+            rest = rest[out.write(rest) :]
+        fsync(descriptor)
     temporary.replace(file)
     sync_directory(file.parent)
 
@@ -89,6 +89,6 @@ def sync_directory(path: Path) -> None:
     """Makes created, renamed and deleted names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -1,8 +1,10 @@
 """Settings of a service: from the environment and one TOML file, frozen, every field documented where it is defined."""
 
+import difflib
 import os
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -33,7 +35,8 @@ def _table(file: Path, name: str) -> dict[str, Any]:
 class ServiceSettings(BaseSettings):
     """What every service can be told. Names of the environment: `TREERING_<SERVICE>_<FIELD>`."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    # Inputs stay out of the library's errors, which tracebacks show: a value may be a secret, also under a misspelt name.
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
     service: ClassVar[str]
 
     data_dir: Path
@@ -74,6 +77,24 @@ _S = TypeVar("_S", bound=ServiceSettings)
 _NO_JSON = re.compile(r'error parsing value for field "(\w+)"')
 """What the library says of a variable whose text is no JSON; it gives no place."""
 
+_SERVICE_LINKS = tuple(
+    (re.compile(rf"\w+_{name}"), re.compile(value))
+    for name, value in (
+        ("SERVICE_HOST", r"[\da-fA-F.:]+"),
+        (r"SERVICE_PORT(?:_\w+)?", r"\d+"),
+        (r"PORT(?:_\d+_(?:TCP|UDP|SCTP))?", r"(?:tcp|udp|sctp)://.+"),
+        (r"PORT_\d+_(?:TCP|UDP|SCTP)_ADDR", r"[\da-fA-F.:]+"),
+        (r"PORT_\d+_(?:TCP|UDP|SCTP)_PORT", r"\d+"),
+        (r"PORT_\d+_(?:TCP|UDP|SCTP)_PROTO", r"tcp|udp|sctp"),
+    )
+)
+"""Variables that Kubernetes gives to every container for each Service of the namespace: name and value, both in full.
+
+A Service called `treering-ingest` brings TREERING_INGEST_SERVICE_HOST and others. The value is looked at too, because
+TREERING_INGEST_PORT=4701 is somebody's mistake: Kubernetes gives tcp://10.0.0.1:4701.
+Source: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+"""
+
 
 def load(cls: type[_S]) -> _S:
     """Reads the settings of a service.
@@ -88,24 +109,46 @@ def load(cls: type[_S]) -> _S:
         raise StartError(_explain(cls, error)) from error
 
 
+def is_service_link(name: str, value: str) -> bool:
+    """Whether a variable is one that Kubernetes sets for a Service."""
+    return any(names.fullmatch(name) and values.fullmatch(value) for names, values in _SERVICE_LINKS)
+
+
 def _refuse_unknown_variables(cls: type[ServiceSettings]) -> None:
     """A misspelt variable would otherwise change nothing, silently."""
-    prefix = str(cls.model_config.get("env_prefix", ""))
-    known = {f"{prefix}{name}".upper() for name in cls.model_fields}
-    unknown = sorted(name for name in os.environ if name.startswith(prefix) and name not in known)
+    prefix, known = _prefix(cls), _variables(cls)
+    candidates = {name: value for name, value in os.environ.items() if name.upper().startswith(prefix) and name.upper() not in known}
+    unknown = sorted(name for name, value in candidates.items() if not is_service_link(name, value))
     if unknown:
-        raise StartError(f"settings: {', '.join(unknown)}: no such setting; known are {', '.join(sorted(known))}")
+        raise StartError("settings: " + "; ".join(f"{name}: {_no_such_setting(name, known)}" for name in unknown))
+
+
+def _no_such_setting(name: str, known: Iterable[str]) -> str:
+    """What is wrong with an unknown name, and the nearest known ones; all of them when none is near."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8)
+    return f"no such setting; did you mean {near[0]}?" if near else f"no such setting; known are {', '.join(known)}"
+
+
+def _prefix(cls: type[ServiceSettings]) -> str:
+    return str(cls.model_config.get("env_prefix", ""))
+
+
+def _variables(cls: type[ServiceSettings]) -> set[str]:
+    return {f"{_prefix(cls)}{name}".upper() for name in cls.model_fields}
 
 
 def _explain(cls: type[ServiceSettings], error: ValidationError) -> str:
-    prefix = str(cls.model_config.get("env_prefix", ""))
-    return "settings: " + "; ".join(_problem(prefix, item["loc"], item["msg"]) for item in error.errors())
+    return "settings: " + "; ".join(_problem(cls, item["loc"], item["type"], item["msg"]) for item in error.errors(include_input=False))
 
 
-def _problem(prefix: str, place: tuple[int | str, ...], message: str) -> str:
+def _problem(cls: type[ServiceSettings], place: tuple[int | str, ...], kind: str, message: str) -> str:
     """Names the variable, and the place in its value where there is one."""
     unread = _NO_JSON.search(message)
     if not place and unread:
-        return f"{prefix}{unread[1]}".upper() + ": is not the JSON that is wanted; docs/settings.md has an example"
+        return f"{_prefix(cls)}{unread[1]}".upper() + ": is not the JSON that is wanted; docs/settings.md has an example"
     name, *inside = map(str, place or ("",))
-    return f"{prefix}{name}".upper() + "".join(f"[{each}]" for each in inside) + f": {message}"
+    variable = f"{_prefix(cls)}{name}".upper()
+    if kind == "extra_forbidden" and not inside:
+        return f"{variable}: {_no_such_setting(variable, _variables(cls))}"
+    return variable + "".join(f"[{each}]" for each in inside) + f": {message}"

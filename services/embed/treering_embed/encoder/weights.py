@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,5 +79,6 @@ def _identity(path: Path, sha256: str) -> str:
 
 def _sha256(file: Path) -> str:
     with file.open("rb", buffering=0) as stream:
-        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
+        if sys.platform == "linux":
+            os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
         return hashlib.file_digest(stream, "sha256").hexdigest()

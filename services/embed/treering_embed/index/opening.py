@@ -22,7 +22,7 @@ def open_index(settings: EmbedSettings, name: str, dimension: int) -> Index:
     if settings.index == "server":
         from treering_embed.index.server import ServerIndex, connect  # noqa: PLC0415
 
-        client = connect(settings.qdrant_url, settings.qdrant_api_key)
+        client = connect(settings.qdrant_url, settings.qdrant_api_key.get_secret_value())
         alias = settings.qdrant_collection
         return ServerIndex(client, f"{alias}-{name}", alias, dimension)
     return open_edge(settings.data_dir / _EDGE_DIRECTORY, name, dimension)
@@ -56,6 +56,6 @@ def drop_index(settings: EmbedSettings, name: str) -> None:
     if settings.index == "server":
         from treering_embed.index.server import connect, drop_collection  # noqa: PLC0415
 
-        drop_collection(connect(settings.qdrant_url, settings.qdrant_api_key), f"{settings.qdrant_collection}-{name}")
+        drop_collection(connect(settings.qdrant_url, settings.qdrant_api_key.get_secret_value()), f"{settings.qdrant_collection}-{name}")
     else:
         shutil.rmtree(settings.data_dir / _EDGE_DIRECTORY / name, ignore_errors=True)

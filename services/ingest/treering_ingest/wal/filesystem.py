@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from treering_runtime.fsync import fdatasync, fsync
+
 _MAX_BUFFERS = 1024
 """IOV_MAX of Linux: buffers in one `writev`."""
 
@@ -98,14 +100,11 @@ class PosixFile:
 
     def sync(self) -> None:
         """As the protocol says."""
-        _sync_data(self._descriptor)
+        fdatasync(self._descriptor)
 
     def close(self) -> None:
         """As the protocol says."""
         os.close(self._descriptor)
-
-
-_sync_data = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
 
 
 class PosixFileSystem:
@@ -134,7 +133,7 @@ class PosixFileSystem:
         try:
             while content := os.pread(descriptor, _COPY_BYTES, position):
                 position += os.pwrite(descriptor, content, position)
-            _sync_data(descriptor)
+            fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -150,6 +149,6 @@ class PosixFileSystem:
         """As the protocol says."""
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            os.fsync(descriptor)
+            fsync(descriptor)
         finally:
             os.close(descriptor)

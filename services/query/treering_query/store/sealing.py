@@ -46,6 +46,7 @@ from treering_query.store.view import LogRange, Segment
 from treering_query.templates import Templates, TemplatesChange
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
+from treering_runtime.fsync import fsync
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.quarantine import Quarantined, Selection
 
@@ -317,6 +318,6 @@ def _quoted(path: Path) -> str:
 def _sync_file(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -3,6 +3,7 @@
 import fcntl
 import mmap
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 
 class SharedArrow:
-    """An immutable Arrow table in a memfd (an unlinked temporary file where the system has none).
+    """An immutable Arrow table in a memfd (an unlinked temporary file outside of Linux).
 
     `descriptor` may be passed to other processes; it is closed, and the memory given back, with the last reference to this object.
     """
@@ -34,16 +35,21 @@ def map_arrow(descriptor: int) -> pa.Table:
     return pa.ipc.open_file(pa.BufferReader(pa.py_buffer(mapped))).read_all()
 
 
-def _anonymous_file() -> int:
-    if hasattr(os, "memfd_create"):
+if sys.platform == "linux":
+
+    def _anonymous_file() -> int:
         return os.memfd_create("treering", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    descriptor, name = tempfile.mkstemp(prefix="treering-")
-    Path(name).unlink()
-    return descriptor
 
-
-def _seal(descriptor: int) -> None:
-    """Nobody writes to it any more: a child process that is taken over could otherwise change what is hot."""
-    if hasattr(fcntl, "F_ADD_SEALS"):
+    def _seal(descriptor: int) -> None:
+        """Nobody writes to it any more: a child process that is taken over could otherwise change what is hot."""
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+else:
+
+    def _anonymous_file() -> int:
+        descriptor, name = tempfile.mkstemp(prefix="treering-")
+        Path(name).unlink()
+        return descriptor
+
+    def _seal(descriptor: int) -> None:
+        """Other systems have no seals."""
