@@ -4,6 +4,13 @@ from safeguards.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "no-ping-strikes",
+        "services/runtime/treering_runtime/server.py",
+        '    ("grpc.http2.max_ping_strikes", 0),\n',
+        "",
+        ("tests/runtime/test_server.py::test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped",),
+    ),
+    Mutant(
         "directory-fsync-of-the-data-directory",
         "services/runtime/treering_runtime/data_dir.py",
         "    path.mkdir(mode=0o700, exist_ok=True)\n    sync_directory(path.parent)\n",
