@@ -30,7 +30,7 @@ class Inbox:
         self._due = self._ended = self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._came, self._taken = Wakeup(), Wakeup()
-        self._reading = self._loop.create_task(self._read_all())
+        self._reading: asyncio.Task[None] | None = self._loop.create_task(self._read_all())
         self._reading.add_done_callback(self._read_to_the_end)
 
     @property
@@ -49,17 +49,20 @@ class Inbox:
         taken, self._read = self._read, []
         self._size, self._due = 0, False
         self._taken.fire()
-        if not (taken or self._closed):
-            self._reading.result()  # the task keeps what the call broke with, and this is its one raise
+        if self._reading and not taken:
+            self._reading.result()  # raises what the call broke with
         return taken
 
     def close(self) -> None:
         """Reads no more, and forgets what was not taken. After the end it changes nothing."""
-        if not self._ended:
+        if self._reading and not self._ended:
             self._closed = True
             self._read.clear()
             self._reading.cancel()
             self._end()
+        # The task has the error that it ended with, that has the frames, and those have this object and a batch: without the cycle all of
+        # them are free at once, and not only when the garbage collector comes by.
+        self._reading = None
 
     async def _read_all(self) -> None:
         async for batch in self._batches:

@@ -180,9 +180,10 @@ class Shipment:
         self._inbox.close()
 
     def close(self) -> None:
-        """Reads no more: no batch of it comes in from now on."""
+        """Reads no more: no batch of it comes in from now on. Called once, at the end."""
         self._inbox.close()
         self._reading.cancel()
+        del self._reading  # see Inbox.close
 
     def _collect(self) -> list[Acknowledgement]:
         self._had_many = self._has_many()
