@@ -282,6 +282,8 @@ async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, req
         try:
             await upload(stub, request_of, 10, 5, 10, 2)
             await sink.holds(process.log.log_id, 60)
+            async with asyncio.timeout(10):  # what runs on the threads that all share
+                await asyncio.to_thread(release.is_set)
         finally:
             release.set()
         for call in calls[50:]:
