@@ -41,7 +41,8 @@ def committing(faulty_disk):
 def held_sync(faulty_disk, monkeypatch):
     """Syncs of the log wait until `release` is set; `entered` tells that one does."""
     entered, release = threading.Event(), threading.Event()
-    original = type(faulty_disk.create("probe")).sync
+    kind = type(faulty_disk.create("probe"))
+    original = kind.sync
 
     def sync(file):
         entered.set()
@@ -49,7 +50,7 @@ def held_sync(faulty_disk, monkeypatch):
         original(file)
 
     def hold():
-        monkeypatch.setattr(type(faulty_disk.create("probe")), "sync", sync)
+        monkeypatch.setattr(kind, "sync", sync)
 
     return hold, entered, release
 
@@ -168,9 +169,39 @@ async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch,
         waiting = [asyncio.create_task(committer.wait_durable(committer.stage(batch()))) for _ in range(3)]
         results = await asyncio.gather(*waiting, return_exceptions=True)
         assert [type(result) for result in results] == [LogFailedError] * 3
-        assert await committer.wait_failed() is committer.failure
+        await committer.wait_failed()
+        assert "Input/output error" in committer.failure
         with pytest.raises(LogFailedError):
             await committer.wait_durable(committer.staged_count)
+
+
+@pytest.mark.parametrize("fault", ["fail_syncs", "free_bytes"])
+async def test_each_who_waits_gets_an_error_of_its_own(committing, batch, faulty_disk, fault):
+    async with committing() as (committer, _):
+        await committer.wait_durable(committer.stage(batch()))
+        setattr(faulty_disk, fault, 1)
+        waiting = [asyncio.create_task(committer.wait_durable(committer.stage(batch()))) for _ in range(3)]
+        errors = await asyncio.gather(*waiting, return_exceptions=True)
+        expected = LogFailedError if fault == "fail_syncs" else DiskFullError
+        assert [type(error) for error in errors] == [expected] * 3
+        assert len({id(error) for error in errors}) == 3
+        again = await asyncio.gather(*[committer.wait_durable(committer.staged_count) for _ in range(2)], return_exceptions=True)
+        assert len({id(error) for error in (*errors, *again)}) == 5
+
+
+async def test_one_who_waits_for_less_does_not_wait_for_one_who_came_before(committing, batch, held_sync):
+    hold, entered, release = held_sync
+    one = batch()
+    async with committing(max_group_bytes=len(one.payload)) as (committer, noted):
+        noted.synced = lambda seconds: hold()  # the second one
+        first, second = committer.stage(one), committer.stage(one)
+        later = asyncio.create_task(committer.wait_durable(second))
+        sooner = asyncio.create_task(committer.wait_durable(first))
+        assert await asyncio.to_thread(entered.wait, 10)
+        await asyncio.wait({sooner, later}, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+        release.set()
+        assert (sooner.done(), later.done()) == (True, False)
+        await later
 
 
 async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, batch, faulty_disk):

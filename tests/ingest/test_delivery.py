@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
@@ -10,9 +12,11 @@ from prometheus_client import CollectorRegistry
 from tests.settling import settled
 from treering.v1 import sink_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
+from treering.v1.ingest_pb2 import DigestLogRequest, GetIngestStatusRequest, UploadLogsRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
+from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module
+from treering_ingest.digest import LogDigester
 from treering_runtime.errors import StartError
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
@@ -235,6 +239,58 @@ async def test_a_new_log_is_not_held_to_the_note_of_an_old_one(running, tmp_path
     (tmp_path / "DELIVERED").write_text('{"log_id": "00000000000000aa", "offset": 99}')
     async with running() as (process, _):
         assert process.log.end_offset == 0
+
+
+async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_sync(opened, tmp_path, monkeypatch):
+    entered, release, synced, fdatasync = threading.Event(), threading.Event(), [], os.fdatasync
+
+    def slow(descriptor):
+        entered.set()
+        assert release.wait(20)
+        fdatasync(descriptor)
+        synced.append(descriptor)
+
+    monkeypatch.setattr(delivered_module.os, "fdatasync", slow)
+    with opened() as log:
+        note = delivered_module.DeliveredNote(tmp_path / "DELIVERED", log)
+        syncing = asyncio.create_task(note.run())
+        note.sending(1)
+        assert await asyncio.to_thread(entered.wait, 20)
+        syncing.cancel()
+        await asyncio.wait({syncing})
+        note.close()
+        monkeypatch.setattr(delivered_module.os, "fdatasync", fdatasync)
+        release.set()
+        await asyncio.get_running_loop().shutdown_default_executor()
+    assert len(synced) == 1
+
+
+async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, request_of, impatient, monkeypatch):
+    release, fill, sink = threading.Event(), LogDigester._fill, Keeps()
+    loop, entered = asyncio.get_running_loop(), asyncio.Event()
+
+    def slow(digester, runs, step):
+        loop.call_soon_threadsafe(entered.set)
+        assert release.wait(20)
+        return fill(digester, runs, step)
+
+    monkeypatch.setattr(LogDigester, "_fill", slow)
+    async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
+        await upload(stub, request_of, 0, 1, 10)
+        asked = DigestLogRequest(end_offset_exclusive=10, step=10)
+        calls = [asyncio.create_task(process._handlers.digest_log(asked, None)) for _ in range(100)]
+        await entered.wait()
+        try:
+            await upload(stub, request_of, 10, 5, 10, 2)
+            await sink.holds(process.log.log_id, 60)
+            async with asyncio.timeout(10):  # what runs on the threads that all share
+                await asyncio.to_thread(release.is_set)
+        finally:
+            release.set()
+        for call in calls[50:]:
+            call.cancel()
+        answers = await asyncio.gather(*calls[:50])
+        assert {answer.ranges[0].record_count for answer in answers} == {10}
 
 
 async def test_a_hung_sink_is_found_by_its_silence_and_called_again(running, impatient, monkeypatch):

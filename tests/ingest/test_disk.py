@@ -12,8 +12,9 @@ def test_low_is_said_once_when_it_begins_and_once_when_it_is_over():
         for free[0], seen in ((80, False), (40, True), (30, True), (60, False), (40, True), (70, False), (70, False)):
             now[0] += 0.7
             assert disk.is_low is seen
+            assert disk.check() is seen
         assert [entry["log_level"] for entry in said] == ["warning", "info"]
         assert (said[0]["free_bytes"], said[0]["reserve_bytes"], said[1]["free_bytes"]) == (40, 50, 70)
         free[0], now[0] = 10, now[0] + 1
-        assert disk.is_low
+        assert disk.check()
     assert [entry["log_level"] for entry in said] == ["warning", "info", "warning"]

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from contextlib import asynccontextmanager
 
 import grpc
@@ -6,13 +8,14 @@ import structlog
 from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry
 
+from tests.cancelling import drained
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
-from treering_runtime.boundary import DOMAIN
+from treering_runtime.boundary import DOMAIN, Boundary
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.server import Server
 
-UPLOAD, STREAM, STATUS = "UploadLogs", "StreamLogs", "GetIngestStatus"
+UPLOAD, STREAM, STATUS, DIGEST = "UploadLogs", "StreamLogs", "GetIngestStatus", "DigestLog"
 METHODS = [UPLOAD, STREAM, STATUS]
 
 
@@ -46,7 +49,9 @@ async def serving(error, registry=None):
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(Raises(error), server.grpc)
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
-        yield ingest_pb2_grpc.IngestServiceStub(channel)
+        stub = ingest_pb2_grpc.IngestServiceStub(channel)
+        stub.channel = channel
+        yield stub
     await server.stop(0)
 
 
@@ -67,6 +72,11 @@ async def failure(error, method, registry=None):
 
 def status_of(error):
     return status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+
+
+def counted(registry):
+    samples = [sample for metric in registry.collect() for sample in metric.samples if sample.name == "treering_rpc_handled_total"]
+    return {(sample.labels["method"], sample.labels["code"]): sample.value for sample in samples}
 
 
 def detail(status, kind):
@@ -127,6 +137,73 @@ async def test_a_surprise_gives_the_caller_an_id_and_the_log_the_story(method):
     assert str(entry["exc_info"]) == "the secret is 42"
 
 
+NO_TEXT = b"\x0a\x01\xff"
+"""A field of text that is not UTF-8."""
+
+
+@pytest.mark.parametrize("method", [UPLOAD, STREAM, DIGEST])
+async def test_bytes_that_are_no_message_are_the_callers_error_as_any_other(method):
+    registry = CollectorRegistry()
+    async with serving(None, registry) as stub:
+        kind = {UPLOAD: stub.channel.stream_unary, STREAM: stub.channel.stream_stream}.get(method, stub.channel.unary_unary)
+        raw = b"\x0a\x05a" if method == DIGEST else NO_TEXT
+        call = kind(f"/treering.v1.IngestService/{method}")(raw if method == DIGEST else iter([raw]))
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (drained(call) if method == STREAM else call)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    info = detail(status_of(caught.value), error_details_pb2.ErrorInfo)
+    assert (info.reason, info.metadata["field"]) == ("INVALID_FIELD", "request")
+    assert f"not a valid request of treering.v1.IngestService/{method}" in caught.value.details()
+    assert counted(registry) == {(f"treering.v1.IngestService/{method}", "INVALID_ARGUMENT"): 1.0}
+
+
+class Payload:
+    """Something large in the frames of a handler."""
+
+
+async def fails(payload):
+    raise invalid_field("x", "bad")
+
+
+@pytest.mark.parametrize("method", [STATUS, STREAM])
+async def test_a_call_that_failed_leaves_nothing_of_its_frames(method, monkeypatch):
+    seen = []
+
+    async def status(self, request, context):
+        payload = Payload()
+        seen.append(weakref.ref(payload))
+        await fails(payload)
+
+    async def stream(self, requests, context):
+        await status(self, None, None)
+        yield
+
+    monkeypatch.setattr(Raises, STATUS, status)
+    monkeypatch.setattr(Raises, STREAM, stream)
+    gc.disable()
+    try:
+        await failure(None, method)
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_stream_that_is_given_up_is_closed_at_once():
+    closed = []
+
+    async def answers(request, context):
+        try:
+            yield 1
+        finally:
+            closed.append(request)
+
+    handler = grpc.unary_stream_rpc_method_handler(answers)
+    wrapped = Boundary(CollectorRegistry())._wrap(handler, "a/b").unary_stream("asked", None)
+    assert await anext(wrapped) == 1
+    await wrapped.aclose()
+    assert closed == ["asked"]
+
+
 async def test_a_stream_keeps_what_it_said_before_its_error():
     async with serving(invalid_field("x", "bad")) as stub:
         stream = stub.StreamLogs(iter([ingest_pb2.StreamLogsRequest(sequence=1)]))
@@ -145,9 +222,7 @@ async def test_each_call_is_counted_once(method, error, code):
                 await call(stub, method)
         else:
             await call(stub, method)
-    samples = [sample for metric in registry.collect() for sample in metric.samples if sample.name == "treering_rpc_handled_total"]
-    counted = {(sample.labels["method"], sample.labels["code"]): sample.value for sample in samples}
-    assert counted == {(f"treering.v1.IngestService/{method}", code): 1.0}
+    assert counted(registry) == {(f"treering.v1.IngestService/{method}", code): 1.0}
 
 
 @pytest.mark.parametrize("method", METHODS)

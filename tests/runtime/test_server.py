@@ -6,18 +6,21 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import grpc
 import pytest
+from grpc._cython import cygrpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from tests.patience import PATIENCE_S
+from treering.channels import CHANNEL_OPTIONS
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering_runtime.errors import StartError
 from treering_runtime.limits import STREAM_WINDOW_BYTES
-from treering_runtime.server import Server
+from treering_runtime.server import Server, server_options
 from treering_runtime.telemetry import MetricsServer, new_registry
 
 INGEST = "treering.v1.IngestService"
@@ -131,6 +134,42 @@ async def test_a_handler_that_is_held_back_costs_one_window_of_its_stream(server
                 unread += 1
         call.cancel()
     assert unread * len(message) <= 2 * STREAM_WINDOW_BYTES
+
+
+def test_every_option_is_one_that_grpc_knows():
+    """It ignores others without a word."""
+    library = Path(cygrpc.__file__).read_bytes()
+    assert [name for name, _ in (*server_options(), *CHANNEL_OPTIONS) if name.encode() + b"\0" not in library] == []
+
+
+async def silent_for(reading, seconds):
+    """Waits for a stream that has nothing to say; returns the reading, which goes on. Raises the stream's error, if it breaks."""
+    reading = asyncio.ensure_future(reading)
+    done, _ = await asyncio.wait({reading}, timeout=seconds)
+    assert not done, reading.result()
+    return reading
+
+
+async def test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped():
+    """The SDK's options, sixty times as fast: pings each half a second, and a server that answers none for three."""
+    faster = {"grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 10_000}
+    with start("127.0.0.1:0") as process, contextlib.ExitStack() as ending:
+        ending.callback(process.kill)
+        address = json.loads(process.stdout.readline())["address"]
+        async with grpc.aio.insecure_channel(address, options=[*(dict(CHANNEL_OPTIONS) | faster).items()]) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            watch = stub.Watch(health_pb2.HealthCheckRequest())
+            assert (await watch.read()).status == HEALTH.SERVING
+            process.send_signal(signal.SIGSTOP)
+            call = stub.Check(health_pb2.HealthCheckRequest())
+            reading = await silent_for(watch.read(), 3)
+            process.send_signal(signal.SIGCONT)
+            assert (await call).status == HEALTH.SERVING
+            reading = await silent_for(reading, 3)
+            assert channel.get_state() is grpc.ChannelConnectivity.READY
+            watch.cancel()
+            await asyncio.wait({reading})
+            assert reading.cancelled() or reading.exception()
 
 
 async def test_a_drain_lets_running_calls_end_and_health_says_so():

@@ -33,4 +33,63 @@ MUTANTS = (
         "",
         (INGEST + "test_delivery.py",),
     ),
+    Mutant(
+        "a-stream-ends-as-its-reading-ended",
+        "services/ingest/treering_ingest/upload.py",
+        "            self._reading.result()\n",
+        "",
+        (INGEST + "test_stream_ends.py",),
+    ),
+    Mutant(
+        "an-error-for-each-who-is-refused",
+        "services/ingest/treering_ingest/process.py",
+        "return next((ahead.error() for delivery in self.deliveries if (ahead := delivery.state.ahead)), None)",
+        """self._one = getattr(self, "_one", None) or next(
+            (ahead.error() for delivery in self.deliveries if (ahead := delivery.state.ahead)), None
+        )
+        return self._one""",
+        (INGEST + "test_refusals.py",),
+    ),
+    Mutant(
+        "an-error-for-each-who-waits-for-the-disk",
+        "services/ingest/treering_ingest/committer.py",
+        "        return self.kind(self.problem)\n",
+        "        return _ONE.setdefault(self.problem, self.kind(self.problem))\n\n\n_ONE: dict[str, Exception] = {}\n",
+        (INGEST + "test_committer.py::test_each_who_waits_gets_an_error_of_its_own",),
+    ),
+    Mutant(
+        "no-frames-in-a-refusal",
+        "services/ingest/treering_ingest/intake.py",
+        "            del refusal  # or",
+        "            pass  # or",
+        (INGEST + "test_refusals.py::test_refused_uploads_do_not_grow_the_service",),
+    ),
+    Mutant(
+        "a-file-is-closed-by-the-thread-that-reads-it",
+        "services/ingest/treering_ingest/log_reader.py",
+        "        self._thread.submit(self._cursor.close)",
+        "        self._cursor.close()",
+        (INGEST + "test_interrupted_reads.py",),
+    ),
+    Mutant(
+        "digests-have-a-thread-of-their-own",
+        "services/ingest/treering_ingest/digest.py",
+        "run_in_executor(self._thread, self._digest,",
+        "run_in_executor(None, self._digest,",
+        (INGEST + "test_delivery.py::test_digests_that_wait_for_their_turn_hold_up_no_delivery",),
+    ),
+    Mutant(
+        "a-note-is-not-closed-under-its-sync",
+        "services/ingest/treering_ingest/delivered.py",
+        "            os.fdatasync(descriptor)\n",
+        "            os.fdatasync(self._descriptor)\n",
+        (INGEST + "test_delivery.py::test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_sync",),
+    ),
+    Mutant(
+        "waiters-in-the-order-of-tickets",
+        "services/ingest/treering_ingest/committer.py",
+        "bisect.insort(self._waiters, _Waiter(ticket, future, time.monotonic()), key=_ticket)",
+        "self._waiters.append(_Waiter(ticket, future, time.monotonic()))",
+        (INGEST + "test_committer.py::test_one_who_waits_for_less_does_not_wait_for_one_who_came_before",),
+    ),
 )

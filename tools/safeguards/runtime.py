@@ -25,6 +25,36 @@ MUTANTS = (
         ("tests/runtime/test_sink_cancelling.py",),
     ),
     Mutant(
+        "no-ping-strikes",
+        "services/runtime/treering_runtime/server.py",
+        '    ("grpc.http2.max_ping_strikes", 0),\n',
+        "",
+        ("tests/runtime/test_server.py::test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped",),
+    ),
+    Mutant(
+        "bytes-that-are-no-message",
+        "services/runtime/treering_runtime/boundary.py",
+        "        except DecodeError as error:\n",
+        "        except ImportError as error:\n",
+        ("tests/runtime/test_boundary.py",),
+    ),
+    Mutant(
+        "no-frames-in-an-abort",
+        "services/runtime/treering_runtime/boundary.py",
+        "            with _Ending(self._metrics, method) as ending:\n                return await call(read(request), context)\n",
+        "            try:\n                return await call(read(request), context)\n            except Exception as error:\n"
+        "                with _Ending(self._metrics, method) as ending:\n                    raise\n"
+        "                await ending.refuse(context)\n",
+        ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),
+    ),
+    Mutant(
+        "a-stream-is-closed-when-it-is-given-up",
+        "services/runtime/treering_runtime/boundary.py",
+        "async with aclosing(call(read(request), context)) as responses:\n                    async for",
+        "if responses := call(read(request), context):\n                    async for",
+        ("tests/runtime/test_boundary.py::test_a_stream_that_is_given_up_is_closed_at_once",),
+    ),
+    Mutant(
         "directory-fsync-of-the-data-directory",
         "services/runtime/treering_runtime/data_dir.py",
         "    path.mkdir(mode=0o700, exist_ok=True)\n    sync_directory(path.parent)\n",

@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import RejectionReason, UploadLogsRequest
+from treering.v1.log_pb2 import LogRecord
 from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES, MAX_RECORD_BYTES
 from treering_runtime.errors import ServiceError, invalid_field
 
@@ -68,7 +69,7 @@ def check_batch(received: bytes) -> CheckedBatch:
 def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:
     records = request.records
     good = all([record.message for record in records])  # noqa: C419 - a list is twice as fast here, once for each record
-    if good and size_bytes <= MAX_RECORD_BYTES:
+    if good and (size_bytes <= MAX_RECORD_BYTES or max(map(LogRecord.ByteSize, records)) <= MAX_RECORD_BYTES):
         return ()
     return tuple(
         Rejection(index, RejectionReason.REJECTION_REASON_MESSAGE_EMPTY if not record.message else _TOO_LARGE)

@@ -1,6 +1,7 @@
 """Group commit: everything that waits is written at once, synced once, and acknowledged together."""
 
 import asyncio
+import bisect
 import time
 from collections import deque
 from collections.abc import Callable
@@ -51,12 +52,29 @@ class CommitPolicy:
     max_group_bytes: int = MAX_GROUP_BYTES
 
 
+class _Fault(NamedTuple):
+    """Why nobody is acknowledged at the moment.
+
+    Each who waits makes an error of its own from it: one that many raise gathers the frames of all of them, with the payloads in them.
+    """
+
+    kind: type[LogFailedError] | type[DiskFullError]
+    problem: str
+
+    def error(self) -> LogFailedError | DiskFullError:
+        return self.kind(self.problem)
+
+
 class _Waiter(NamedTuple):
-    """Somebody who waits for an acknowledgement, since when on the monotonic clock."""
+    """Somebody who waits for an acknowledgement, since when on the monotonic clock. The future has None when it may be given."""
 
     ticket: int
-    future: asyncio.Future[None]
+    future: asyncio.Future[_Fault | None]
     since: float
+
+
+def _ticket(waiter: _Waiter) -> int:
+    return waiter.ticket
 
 
 class Committer:
@@ -78,7 +96,8 @@ class Committer:
         self.log = log
         self.waiting_bytes = 0
         self.disk_full = False
-        self.failure: LogFailedError | None = None
+        self.failure = ""
+        """Why the disk failed; empty while it has not."""
         self.advanced = Wakeup()
         self.room = Wakeup()
         self._policy = policy
@@ -89,7 +108,7 @@ class Committer:
         self._urgent = Wakeup()
         self._staged_count = 0
         self._durable_count = 0
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: list[_Waiter] = []
         self._senders: set[bytes] = set()
         self._company = 1
         self._stopping = False
@@ -130,26 +149,30 @@ class Committer:
             DiskFullError: It may be later, when there is space; nobody knows when.
         """
         if self.failure:
-            raise self.failure
+            raise LogFailedError(self.failure)
         if not self.is_durable(ticket):
             if self.disk_full:
                 raise DiskFullError("there is no space for what waits")
-            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(_Waiter(ticket, future, time.monotonic()))
-            if len(self._waiters) == 1 or not self._expects_company:
-                self._urgent.fire()
-            await future
+            if fault := await self._wait(ticket):
+                raise fault.error()
+
+    async def _wait(self, ticket: int) -> _Fault | None:
+        future: asyncio.Future[_Fault | None] = asyncio.get_running_loop().create_future()
+        # in the order of tickets: whoever waits for less must not wait for what stands before it here
+        bisect.insort(self._waiters, _Waiter(ticket, future, time.monotonic()), key=_ticket)
+        if len(self._waiters) == 1 or not self._expects_company:
+            self._urgent.fire()
+        return await future
 
     def first_unacknowledged(self, producer_id: bytes) -> int | None:
         """The lowest sequence of a producer that is staged and not durable, or never will be; None when there is none."""
         staged = (batch for batch, _ in (*self._in_flight, *self._pending))
         return min((batch.sequence for batch in staged if batch.producer_id == producer_id), default=None)
 
-    async def wait_failed(self) -> LogFailedError:
+    async def wait_failed(self) -> None:
         """Returns when the disk has failed; otherwise never."""
-        while self.failure is None:
+        while not self.failure:
             await self.advanced.wait()
-        return self.failure
 
     async def on_log_thread(self, call: Callable[[], _R]) -> _R:
         """Runs something that uses the log where nothing else uses it."""
@@ -176,12 +199,12 @@ class Committer:
             while await self._wait_for_work():
                 await self._commit(self._take_group())
         except LogFailedError as error:
-            self._fail(error)
+            self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is: who waits is told, and the process ends, as for a disk that failed
             _LOG.exception("the log cannot be written")
-            self._fail(LogFailedError(f"the log cannot be written: {type(error).__name__}"))
+            self._fail(f"the log cannot be written: {type(error).__name__}")
         if not self.failure and self._pending:
-            self._fail(LogFailedError("the disk is full and the service is stopping; these batches are not stored"))
+            self._fail("the disk is full and the service is stopping; these batches are not stored")
 
     async def _wait_for_work(self) -> bool:
         """True when there is a group to write or something to sync; False when it is time to end."""
@@ -259,7 +282,7 @@ class Committer:
         if not self.disk_full:
             _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
         self.disk_full = True
-        self._tell_waiters(error)
+        self._tell_waiters(_Fault(DiskFullError, str(error)), self._waiters)
         self.advanced.fire()
         self._pending.extendleft(reversed(group))
         self._in_flight = []
@@ -273,22 +296,21 @@ class Committer:
         self.waiting_bytes -= size
         self._durable_count += len(group)
         self._company = max(1, len(self._waiters))
-        while self._waiters and self._waiters[0].ticket <= self._durable_count:
-            future = self._waiters.popleft().future
-            if not future.done():
-                future.set_result(None)
+        done = bisect.bisect_right(self._waiters, self._durable_count, key=_ticket)
+        self._tell_waiters(None, self._waiters[:done])
         self.room.fire()
         self.advanced.fire()
         self._observer.committed(sum(batch.record_count for batch, _ in group), size, time.monotonic() - group[0][1])
 
-    def _fail(self, error: LogFailedError) -> None:
-        self.failure = error
-        self._tell_waiters(error)
+    def _fail(self, problem: str) -> None:
+        self.failure = problem
+        self._tell_waiters(_Fault(LogFailedError, problem), self._waiters)
         self.room.fire()
         self.advanced.fire()
 
-    def _tell_waiters(self, error: LogFailedError | DiskFullError) -> None:
-        for waiter in self._waiters:
+    def _tell_waiters(self, fault: _Fault | None, first: list[_Waiter]) -> None:
+        """Tells the first of those who wait, up to all; they wait no more."""
+        for waiter in first:
             if not waiter.future.done():
-                waiter.future.set_exception(error)
-        self._waiters.clear()
+                waiter.future.set_result(fault)
+        del self._waiters[: len(first)]

@@ -83,8 +83,16 @@ class DeliveredNote:
             await self._unsynced.wait()
             self._unsynced.clear()
             with self._said():
-                await asyncio.to_thread(fdatasync, self._descriptor)
+                await asyncio.to_thread(self._sync)
             await asyncio.sleep(_SYNC_INTERVAL_S)
+
+    def _sync(self) -> None:
+        """On a descriptor of its own: the other may be closed while this runs on."""
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:

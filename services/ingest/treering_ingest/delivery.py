@@ -4,13 +4,11 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import grpc
 import structlog
 
-from treering.v1.error_pb2 import ErrorReason
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_ingest.committer import Committer
@@ -22,8 +20,9 @@ from treering_ingest.limits import (
     RECONNECT_MAX_S,
     SINK_SILENCE_S,
 )
-from treering_ingest.wal import CorruptLogError, Frame, LogCursor
-from treering_runtime.errors import ServiceError
+from treering_ingest.log_reader import LogReader
+from treering_ingest.sink_state import SinkAhead, SinkState
+from treering_ingest.wal import CorruptLogError, Frame
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 from treering_runtime.wakeup import Wakeup
 
@@ -46,19 +45,7 @@ class SinkFault(Exception):  # noqa: N818 - it is the sink's fault, whatever its
 
 
 class SinkAheadError(SinkFault):
-    """The sink holds records of this log that the log does not have: durable records were lost, and their offsets must not be reused."""
-
-
-@dataclass(slots=True)
-class SinkState:
-    """What is known of a sink; status and retention read it."""
-
-    name: str
-    address: str
-    connected: bool = False
-    last_error: str = ""
-    progress: SinkProgress = field(default_factory=SinkProgress)
-    ahead: ServiceError | None = None
+    """See SinkAhead."""
 
 
 class _Window:
@@ -151,27 +138,21 @@ class Delivery:
             first = await self._read_progress(call)
             self._check_not_ahead(first)
             self._connected(first)
-            window, cursor = _Window(self._window_bytes), LogCursor(self._log, first.next_offset)
+            window, reader = _Window(self._window_bytes), LogReader(self._log, first.next_offset)
             try:
-                await _first_to_fail(self._send(call, cursor, window, first.next_offset), self._receive(call, window))
+                await _first_to_fail(self._send(call, reader, window, first.next_offset), self._receive(call, window))
             finally:
                 call.cancel()
-                await asyncio.to_thread(cursor.close)
+                reader.close()
 
     def _check_not_ahead(self, progress: SinkProgress) -> None:
         end, have = self._log.synced.offset, progress.next_offset
         if have <= end:
             self.state.ahead = None
             return
-        message = (
-            f"sink {self.state.name} holds log {self._log.log_id:016x} up to offset {have}, but the log ends at {end}: "
-            "durable records were lost. Restore the log's files; or, to go on without those records, move the log's directory away, "
-            "and a new log begins"
-        )
-        metadata = {"log_end_offset": str(end), "next_offset": str(have)}
-        self.state.progress = progress
-        self.state.ahead = ServiceError(ErrorReason.ERROR_REASON_SINK_AHEAD, message, metadata=metadata)
-        raise SinkAheadError(message)
+        ahead = SinkAhead(self.state.name, self._log.log_id, end, have)
+        self.state.progress, self.state.ahead = progress, ahead
+        raise SinkAheadError(ahead.message)
 
     def _connected(self, progress: SinkProgress) -> None:
         self.state.connected, self.state.last_error, self.state.progress = True, "", progress
@@ -197,12 +178,12 @@ class Delivery:
             self.state.progress = progress
             self._changed.fire()
 
-    async def _send(self, call: "_Call", cursor: LogCursor, window: _Window, sent: int) -> None:
+    async def _send(self, call: "_Call", reader: LogReader, window: _Window, sent: int) -> None:
         while True:
             while self._log.synced.offset <= sent:
                 await self._committer.advanced.wait()
             await window.wait_for_room()
-            if frames := await asyncio.to_thread(cursor.read, DELIVERY_REQUEST_BYTES):
+            if frames := await reader.read(DELIVERY_REQUEST_BYTES):
                 sent, size = frames[-1].end_offset, sum(len(frame.payload) for frame in frames)
                 window.sent(sent, size)
                 self._sending(sent)

@@ -1,7 +1,8 @@
 """Digests of runs of the log, as `RangeDigest` in the contract defines them: the plain twin of what the store computes in columns."""
 
+import asyncio
 import hashlib
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from treering.v1.ingest_pb2 import UploadLogsRequest
@@ -26,7 +27,9 @@ class Digests:
 
 
 class LogDigester:
-    """Digests parts of a log, one at a time, on whatever thread it is called.
+    """Digests parts of a log, one at a time, on a thread of its own.
+
+    On threads that others use too, callers that wait for their turn would hold up deliveries.
 
     Args:
         log: The log; it may be written and trimmed meanwhile.
@@ -34,18 +37,26 @@ class LogDigester:
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._one_at_a_time = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="digest")
 
-    def digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
-        """The digests of `[first_offset, end_offset)`, below the durable end, in runs of `step` offsets. Blocks.
+    async def digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
+        """The digests of `[first_offset, end_offset)`, below the durable end, in runs of `step` offsets.
+
+        Cancelled before its turn it costs nothing; later its work goes on to the end, a second at most.
 
         Raises:
             ServiceError: INVALID_FIELD.
         """
         _check(first_offset, end_offset, step)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._digest, first_offset, end_offset, step)
+
+    def close(self) -> None:
+        """Ends the thread; what waits for its turn is cancelled."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
         runs = empty_runs(first_offset, min(end_offset, self._log.synced.offset), step)
-        with self._one_at_a_time:
-            return Digests(runs, self._fill(runs, step))
+        return Digests(runs, self._fill(runs, step))
 
     def _fill(self, runs: list[RangeDigest], step: int) -> str:
         if not runs:

@@ -21,7 +21,7 @@ def free_bytes(path: Path) -> int:
 
 
 class DiskGuard:
-    """Says whether the reserve is reached, and tells the service's log when that begins and when it is over.
+    """Knows whether the reserve is reached.
 
     Args:
         measure: Returns the free bytes.
@@ -52,7 +52,11 @@ class DiskGuard:
     @property
     def is_low(self) -> bool:
         """Whether less than the reserve is free."""
-        low = self.free_bytes < self.reserve_bytes
+        return self.free_bytes < self.reserve_bytes
+
+    def check(self) -> bool:
+        """Whether less than the reserve is free; tells the service's log when that has changed. Belongs to the event loop."""
+        low = self.is_low
         if low or self._said_low:
             self._say(low=low)
         return low

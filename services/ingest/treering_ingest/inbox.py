@@ -28,10 +28,10 @@ class Inbox:
         self._read: list[bytes] = []
         self._size = 0
         self._due = self._ended = self._closed = False
-        self._error: BaseException | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._came, self._taken = Wakeup(), Wakeup()
-        self._reading = self._loop.create_task(self._read_all())
+        self._reading: asyncio.Task[None] | None = self._loop.create_task(self._read_all())
+        self._reading.add_done_callback(self._read_to_the_end)
 
     @property
     def is_closed(self) -> bool:
@@ -49,28 +49,32 @@ class Inbox:
         taken, self._read = self._read, []
         self._size, self._due = 0, False
         self._taken.fire()
-        if self._error and not taken:
-            raise self._error
+        if self._reading and not taken:
+            self._reading.result()  # raises what the call broke with
         return taken
 
     def close(self) -> None:
         """Reads no more, and forgets what was not taken. After the end it changes nothing."""
-        if not self._ended:
+        if self._reading and not self._ended:
             self._closed = True
             self._read.clear()
             self._reading.cancel()
             self._end()
+        # The task has the error that it ended with, that has the frames, and those have this object and a batch: without the cycle all of
+        # them are free at once, and not only when the garbage collector comes by.
+        self._reading = None
 
     async def _read_all(self) -> None:
-        try:
-            async for batch in self._batches:
-                self._read.append(batch)
-                self._size += len(batch)
-                self._announce()
-                while self._is_full():
-                    await self._taken.wait()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whoever takes gets it
-            self._error = None if self._closed else error
+        async for batch in self._batches:
+            self._read.append(batch)
+            self._size += len(batch)
+            self._announce()
+            while self._is_full():
+                await self._taken.wait()
+
+    def _read_to_the_end(self, reading: "asyncio.Task[None]") -> None:
+        if not reading.cancelled():
+            reading.exception()  # looked at: nobody may take any more
         self._end()
 
     def _is_full(self) -> bool:

@@ -45,7 +45,7 @@ class Intake:
         committer: Makes batches durable.
         disk: Knows the free space.
         observer: Is told what comes in.
-        sink_ahead: Returns why no offset may be given out, or None.
+        sink_ahead: Returns why no offset may be given out, a new error each time, or None.
         max_waiting_bytes: Bytes that may wait for the disk before streams are held.
         max_wait_s: How long a stream is held before it is refused, seconds.
     """
@@ -83,7 +83,7 @@ class Intake:
         return len(self._producers)
 
     def refusal(self) -> ServiceError | None:
-        """Why nothing is accepted at the moment; None when records come in."""
+        """Why nothing is accepted at the moment, a new error for each who asks; None when records come in."""
         if self.committer.failure:
             return _log_failed(self.committer.failure)
         if self._closed:
@@ -94,7 +94,7 @@ class Intake:
 
     def explain(self, error: LogFailedError | DiskFullError) -> ServiceError:
         """An error of the disk, for whoever waits for it."""
-        return _log_failed(error) if isinstance(error, LogFailedError) else _disk_low(self._disk)
+        return _log_failed(str(error)) if isinstance(error, LogFailedError) else _disk_low(self._disk)
 
     def open_stream(self) -> None:
         """Counts a stream in.
@@ -152,12 +152,20 @@ class Intake:
     async def _wait_for_room(self) -> None:
         deadline = time.monotonic() + self._max_wait_s
         while True:
-            if refusal := self.refusal():
-                raise refusal
+            self._disk.check()
+            self._raise_refusal()
             if self.committer.waiting_bytes < self._max_waiting_bytes:
                 return
             if not await self.committer.room.wait(max(0.0, deadline - time.monotonic())):
                 raise _overloaded("max_waiting_bytes", f"{self.committer.waiting_bytes} bytes wait for the disk already")
+
+    def _raise_refusal(self) -> None:
+        refusal = self.refusal()
+        try:
+            if refusal:
+                raise refusal
+        finally:
+            del refusal  # or this frame and the error hold each other, and with them the payload, until the next garbage collection
 
     def _repeated(self, batch: CheckedBatch, stored: Stored) -> Receipt:
         ticket, received = self.committer.staged_count, stored.record_count + len(batch.rejections)
@@ -173,9 +181,9 @@ class Intake:
         return Receipt(batch.producer_id, batch.sequence, ticket, received, count, 0, batch.rejections, self._end_offset)
 
 
-def _log_failed(error: LogFailedError) -> ServiceError:
+def _log_failed(problem: str) -> ServiceError:
     """The error of everyone who waits for a log that failed."""
-    message = f"nothing more is acknowledged by this process: {error}; retry when it has been restarted"
+    message = f"nothing more is acknowledged by this process: {problem}; retry when it has been restarted"
     return ServiceError(ErrorReason.ERROR_REASON_LOG_FAILED, message)
 
 

@@ -7,9 +7,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from treering.v1.ingest_pb2 import RejectionReason
-from treering_ingest.delivery import SinkState
 from treering_ingest.disk import DiskGuard
 from treering_ingest.intake import Intake, Receipt
+from treering_ingest.sink_state import SinkState
 
 _RECORDS = (1, 10, 100, 1_000, 10_000, 100_000)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)

@@ -58,7 +58,7 @@ class IngestProcess:
             announce(self.settings.service, self.server, self.metrics)
             await self._until_over()
             failure, fault = self.committer.failure, self._background.failure
-            await self.stop(self.settings.drain_seconds if failure is None else 1.0)
+            await self.stop(1.0 if failure else self.settings.drain_seconds)
             if failure:
                 raise StopError(f"{failure}; look at the disk, then start again: what was acknowledged is in the log")
             if fault:
@@ -93,7 +93,8 @@ class IngestProcess:
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
-        IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns())).register(self.server.grpc)
+        self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns()))
+        self._handlers.register(self.server.grpc)
         self.committer.start()
         self.metrics = MetricsServer(self.settings.metrics_listen, self.registry)
         await self.server.start()
@@ -117,6 +118,7 @@ class IngestProcess:
         if had_streams:
             await asyncio.sleep(min(_LINGER_S, max(0.0, until - time.monotonic())))
         await self.server.stop(max(0.0, until - time.monotonic()))
+        self._handlers.close()
         await self._background.stop()
         self._note.close()
         await self.committer.stop()
@@ -147,4 +149,4 @@ class IngestProcess:
         return CommitPolicy(settings.durability, settings.sync_interval_ms / 1e3, linger_s, min(linger_s, COMPANY_S))
 
     def _sink_ahead(self) -> ServiceError | None:
-        return next((delivery.state.ahead for delivery in self.deliveries if delivery.state.ahead), None)
+        return next((ahead.error() for delivery in self.deliveries if (ahead := delivery.state.ahead)), None)

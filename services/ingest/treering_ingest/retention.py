@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import structlog
 
 from treering_ingest.committer import Committer
-from treering_ingest.delivery import SinkState
 from treering_ingest.disk import DiskGuard
+from treering_ingest.sink_state import SinkState
 from treering_ingest.wal import DiskFullError, LogFailedError
 
 _LOG = structlog.get_logger()
@@ -46,7 +46,7 @@ class Retention:
 
     async def trim(self) -> None:
         """Deletes what may be deleted now."""
-        log, low = self._committer.log, self._disk.is_low
+        log, low = self._committer.log, self._disk.check()
         below = min((sink.progress.releasable_end_offset for sink in self._sinks), default=0)
         oldest = log.segments[0]
         if not oldest.sealed_unix_nano or oldest.end_offset > below:

@@ -1,6 +1,5 @@
 """IngestService on the wire: translate, delegate, translate."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -47,6 +46,10 @@ class IngestHandlers:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, methods),))
 
+    def close(self) -> None:
+        """Ends the thread of the digests; calls that wait for it are cancelled."""
+        self._digester.close()
+
     async def upload_logs(self, batches: AsyncIterator[bytes], context: object) -> UploadLogsResponse:
         """Takes all batches, answers once."""
         del context
@@ -70,15 +73,13 @@ class IngestHandlers:
         self._intake.open_stream()
         shipment = Shipment(self._intake, batches)
         self._intake.drained.listen(shipment.end_early)
-        reading = asyncio.create_task(shipment.read())
         try:
             while acknowledgements := await shipment.acknowledge():
                 for acknowledgement in acknowledgements:
                     yield self._stream_response(acknowledgement)
         finally:
             self._intake.drained.forget(shipment.end_early)
-            shipment.close()
-            reading.cancel()
+            shipment.close()  # first: a stop that sees no stream any more seals the log
             self._intake.close_stream()
 
     async def get_ingest_status(self, request: GetIngestStatusRequest, context: object) -> GetIngestStatusResponse:
@@ -89,8 +90,7 @@ class IngestHandlers:
     async def digest_log(self, request: DigestLogRequest, context: object) -> DigestLogResponse:
         """A part of the log in digests."""
         del context
-        digest = self._digester.digest
-        found = await asyncio.to_thread(digest, request.first_offset, request.end_offset_exclusive, request.step)
+        found = await self._digester.digest(request.first_offset, request.end_offset_exclusive, request.step)
         return DigestLogResponse(log_id=self._log.log_id, start_offset=self._log.start_offset, ranges=found.runs, problem=found.problem)
 
     def _stream_response(self, acknowledgement: Acknowledgement) -> StreamLogsResponse:

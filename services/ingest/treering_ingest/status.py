@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
 from treering_ingest import limits
-from treering_ingest.delivery import SinkState
 from treering_ingest.disk import DiskGuard
 from treering_ingest.intake import Intake
 from treering_ingest.metrics import lag_records
 from treering_ingest.settings import IngestSettings
+from treering_ingest.sink_state import SinkState
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,22 +93,23 @@ class Upload:
 
 
 async def broken(intake: Intake, error: ServiceError | LogFailedError | DiskFullError, producer_id: bytes, ticket: int) -> ServiceError:
-    """The error that ends a stream, once it is known what of the stream is durable."""
+    """A new error to end a stream with, once it is known what of the stream is durable."""
     try:
         await intake.committer.wait_durable(ticket)
     except (LogFailedError, DiskFullError) as failure:
-        error = failure
-    known = error if isinstance(error, ServiceError) else intake.explain(error)
-    if producer_id:
-        known.metadata["last_durable_sequence"] = str(intake.last_durable_sequence(producer_id))
-    return known
+        known = intake.explain(failure)
+    else:
+        known = error if isinstance(error, ServiceError) else intake.explain(error)
+    durable = {"last_durable_sequence": str(intake.last_durable_sequence(producer_id))} if producer_id else {}
+    return ServiceError(known.reason, known.message, metadata=known.metadata | durable, retry_after_s=known.retry_after_s)
 
 
 class Shipment:
     """Batches of one stream, acknowledged as they become durable.
 
-    `read` takes them, `acknowledge` answers; both run at the same time. What is not acknowledged yet is bounded: a client that does not
-    read acknowledgements is not read from either.
+    A task of its own reads them, `acknowledge` answers; both go on at the same time. What is not acknowledged yet is bounded: a client that
+    does not read acknowledgements is not read from either. However the reading ends, `acknowledge` ends the same way, after everything that
+    was taken is acknowledged; only a stream that was read to its end, ends well.
     """
 
     def __init__(self, intake: Intake, batches: AsyncIterable[bytes]) -> None:
@@ -119,23 +120,24 @@ class Shipment:
         self._index = 0
         self._producer_id = b""
         self._ticket = 0
-        self._ended = self._had_many = False
-        self._error: ServiceError | None = None
+        self._had_many = self._ended_early = False
+        self._reading = asyncio.create_task(self._read_all())
+        self._reading.add_done_callback(self._read_to_the_end)
 
-    async def read(self) -> None:
-        """Takes every batch; an error is raised by `acknowledge` once everything before it is acknowledged."""
-        try:
-            while batches := await self._inbox.take():
-                for received in batches:
-                    await self._take(received)
-                self._changed.fire()
-                while len(self._waiting) >= MAX_UNACKNOWLEDGED_BATCHES:
-                    await self._changed.wait()
-        except ServiceError as error:
-            self._error = self._error or error
-        finally:
-            self._ended = True
+    async def _read_all(self) -> None:
+        while batches := await self._inbox.take():
+            for received in batches:
+                await self._take(received)
             self._changed.fire()
+            while len(self._waiting) >= MAX_UNACKNOWLEDGED_BATCHES:
+                await self._changed.wait()
+        if self._ended_early:
+            raise draining()
+
+    def _read_to_the_end(self, reading: "asyncio.Task[None]") -> None:
+        if not reading.cancelled():
+            reading.exception()  # looked at: when the client is gone, nobody is told
+        self._changed.fire()
 
     async def _take(self, received: bytes) -> None:
         batch = check_batch(received)
@@ -152,19 +154,20 @@ class Shipment:
 
         Raises:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
+            Exception: Whatever else the reading ended with.
         """
         if self._had_many or self._has_many():
             await asyncio.sleep(ACKNOWLEDGE_PAUSE_S)
-        while not self._waiting and not self._ended:
+        while not self._waiting and not self._reading.done():
             await self._changed.wait()
-        if self._waiting:
-            try:
+        try:
+            if self._waiting:
                 await self._intake.committer.wait_durable(self._waiting[0][0].ticket)
-            except (LogFailedError, DiskFullError) as error:
-                raise await broken(self._intake, error, self._producer_id, self._ticket) from error
-            return self._collect()
-        if self._error:
-            raise await broken(self._intake, self._error, self._producer_id, self._ticket)
+                return self._collect()
+            # Last: an error of the reading may end the stream only when everything before it is acknowledged.
+            self._reading.result()
+        except (ServiceError, LogFailedError, DiskFullError) as error:
+            raise await broken(self._intake, error, self._producer_id, self._ticket) from error
         return []
 
     def _has_many(self) -> bool:
@@ -173,12 +176,14 @@ class Shipment:
 
     def end_early(self) -> None:
         """The service stops: what was taken is still acknowledged, then the stream ends with DRAINING."""
-        self._error = self._error or draining()
-        self.close()
+        self._ended_early = True
+        self._inbox.close()
 
     def close(self) -> None:
-        """Reads no more."""
+        """Reads no more: no batch of it comes in from now on. Called once, at the end."""
         self._inbox.close()
+        self._reading.cancel()
+        del self._reading  # see Inbox.close
 
     def _collect(self) -> list[Acknowledgement]:
         self._had_many = self._has_many()

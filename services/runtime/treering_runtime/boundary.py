@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_runtime.errors import ServiceError, not_implemented
+from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
 
 _LOG = structlog.get_logger()
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     _Handler = grpc.RpcMethodHandler[Any, Any]
     _Context = grpc.aio.ServicerContext[Any, Any]
+    _Read = Callable[[Any], Any]
 
 DOMAIN = "treering"
 """ErrorInfo.domain of every error."""
@@ -126,6 +130,44 @@ class CallMetrics:
         self.seconds.labels(method).observe(time.perf_counter() - started)
 
 
+class _Refusal(NamedTuple):
+    """What a call that failed is aborted with."""
+
+    code: grpc.StatusCode
+    message: str
+    trailers: tuple[tuple[str, str | bytes], ...]
+
+
+class _Ending:
+    """Counts a call when it ends, and takes its error from it: `refuse` tells the caller.
+
+    gRPC keeps the error of an abort as long as the state of the call. Raised while ours is handled, it would keep that too, with the
+    payloads in the frames that it went through. So ours is gone before the abort.
+    """
+
+    def __init__(self, metrics: CallMetrics, method: str) -> None:
+        self._metrics = metrics
+        self._method = method
+        self._started = time.perf_counter()
+        self._refusal: _Refusal | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
+        code = "OK" if error is None else "CANCELLED"
+        if isinstance(error, Exception):
+            self._refusal = _refusal(_known(error, self._method))
+            code = self._refusal.code.name
+        self._metrics.record(self._method, code, self._started)
+        return self._refusal is not None
+
+    async def refuse(self, context: _Context) -> None:
+        """Ends the call with its error, if it had one; then this returns never."""
+        if self._refusal:
+            await context.abort(*self._refusal)
+
+
 class Boundary(grpc.aio.ServerInterceptor):
     """Wraps every handler: domain errors become statuses, surprises become INTERNAL with an id, all are counted."""
 
@@ -153,42 +195,44 @@ class Boundary(grpc.aio.ServerInterceptor):
         }
         name, make = kinds[handler.request_streaming, handler.response_streaming]
         wrap = self._streaming if handler.response_streaming else self._unary
-        return make(wrap(getattr(handler, name), method), handler.request_deserializer, handler.response_serializer)
+        return make(wrap(getattr(handler, name), _reading(handler, method), method), None, handler.response_serializer)
 
-    def _unary(self, call: Callable[..., Awaitable[Any]], method: str) -> Callable[..., Awaitable[Any]]:
+    def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
-            started, code = time.perf_counter(), "OK"
-            try:
-                return await call(request, context)
-            except asyncio.CancelledError:
-                code = "CANCELLED"
-                raise
-            except Exception as error:  # noqa: BLE001 - this is the boundary: everything is turned into a status
-                known = _known(error, method)
-                code = STATUS_CODES[known.reason].name
-                await _abort(known, context)
-            finally:
-                self._metrics.record(method, code, started)
+            with _Ending(self._metrics, method) as ending:
+                return await call(read(request), context)
+            return await ending.refuse(context)
 
         return wrapped
 
-    def _streaming(self, call: Callable[..., AsyncIterator[Any]], method: str) -> Callable[..., AsyncIterator[Any]]:
+    def _streaming(self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str) -> Callable[..., AsyncIterator[Any]]:
         async def wrapped(request: Any, context: _Context) -> AsyncIterator[Any]:
-            started, code = time.perf_counter(), "OK"
-            try:
-                async for response in call(request, context):
-                    yield response
-            except (asyncio.CancelledError, GeneratorExit):
-                code = "CANCELLED"
-                raise
-            except Exception as error:  # noqa: BLE001 - as above
-                known = _known(error, method)
-                code = STATUS_CODES[known.reason].name
-                await _abort(known, context)
-            finally:
-                self._metrics.record(method, code, started)
+            with _Ending(self._metrics, method) as ending:
+                async with aclosing(call(read(request), context)) as responses:
+                    async for response in responses:
+                        yield response
+            await ending.refuse(context)
 
         return wrapped
+
+
+def _reading(handler: _Handler, method: str) -> _Read:
+    """Turns what gRPC has received into what the handler takes: bytes that are no message are the caller's error as any other."""
+    decode = handler.request_deserializer
+    if decode is None:
+        return lambda request: request
+
+    def read(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except DecodeError as error:
+            raise invalid_field("request", f"not a valid request of {method}; check that every string is UTF-8") from error
+
+    async def read_all(raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+        async for raw in raws:
+            yield read(raw)
+
+    return read_all if handler.request_streaming else read
 
 
 def _known(error: Exception, method: str) -> ServiceError:
@@ -199,9 +243,8 @@ def _known(error: Exception, method: str) -> ServiceError:
     return unexpected(error, method)
 
 
-async def _abort(error: ServiceError, context: _Context) -> NoReturn:
-    await context.abort(STATUS_CODES[error.reason], _shortened(error.message), trailing_metadata(error))
-    raise AssertionError("abort returns never")
+def _refusal(error: ServiceError) -> _Refusal:
+    return _Refusal(STATUS_CODES[error.reason], _shortened(error.message), trailing_metadata(error))
 
 
 def _shortened(message: str) -> str:

@@ -34,9 +34,9 @@ _OPTIONS = (
     ("grpc.http2.bdp_probe", 0),  # or a busy process, late to answer, passes for a long network, and its windows grow to tens of MiB
     ("grpc.server.max_pending_requests", MAX_PENDING_CALLS),  # or a burst of 1,000 new calls is cut at random, without a reason
     ("grpc.server.max_pending_requests_hard_limit", 2 * MAX_PENDING_CALLS),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.keepalive_permit_without_calls", 1),
+    # No ping is one too many. A server counts pings against a client until it next sends it something: an idle stream outlives any number,
+    # and pings that a busy process reads late, several at once, are not taken for a flood.
+    ("grpc.http2.max_ping_strikes", 0),
 )
 
 

@@ -79,7 +79,7 @@ class Log:
         self._end = Link(0, 0, _NO_PREVIOUS_CRC)
         self._last_index = 0
         self._active: _Active | None = None
-        self._failure: OSError | None = None
+        self._failure = ""
 
     @property
     def segments(self) -> tuple[SegmentInfo, ...]:
@@ -220,7 +220,7 @@ class Log:
             raise LogFailedError(f"the log stopped after an error of the disk: {self._failure}")
 
     def _fail(self, error: OSError) -> LogFailedError:
-        self._failure = error
+        self._failure = str(error)
         return LogFailedError(f"the disk of {self.files.path} failed: {error}")
 
     def _undone(self, active: _Active | None, error: OSError) -> LogFailedError | DiskFullError:
