@@ -8,14 +8,34 @@ from typing import Self
 
 import grpc
 
+from treering.addresses import check_address
 from treering.limits import MAX_MESSAGE_BYTES
 
-_READS = [{"service": "treering.v1.QueryService"}, {"service": "treering.v1.EmbedService"}]
+READS = {
+    "treering.v1.QueryService": (
+        "AggregateLogs",
+        "ComparePatterns",
+        "DigestStore",
+        "ExecuteSql",
+        "ExportLogs",
+        "GetLogContext",
+        "GetPattern",
+        "GetQueryStatus",
+        "ListPatterns",
+        "SearchLogs",
+        "TailLogs",
+        "VerifyStore",
+        "WatchPatterns",
+    ),
+    "treering.v1.EmbedService": ("DigestIndex", "EmbedTexts", "GetEmbedStatus", "ScorePatterns", "SearchPatterns"),
+}
+"""Rpcs that change nothing, by service: gRPC asks again by itself when nobody answers. Whether a change was made before its answer was lost
+cannot be known here, so changes are repeated by whoever asked for them, and uploads resume by sequence."""
 
 _SERVICE_CONFIG = {
     "methodConfig": [
         {
-            "name": _READS,
+            "name": [{"service": service, "method": method} for service, methods in READS.items() for method in methods],
             "retryPolicy": {
                 "maxAttempts": 4,
                 "initialBackoff": "0.1s",
@@ -26,7 +46,6 @@ _SERVICE_CONFIG = {
         }
     ]
 }
-"""Questions may be asked again; uploads may not: they resume by sequence instead."""
 
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -46,7 +65,11 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Where the three services answer, each as host:port."""
+    """Where the three services answer, each as host:port.
+
+    Raises:
+        ValueError: One of them is no address; the message names the field.
+    """
 
     ingest: str = "127.0.0.1:4701"
     """Takes records in."""
@@ -54,6 +77,13 @@ class Endpoints:
     """Knows patterns by their meaning."""
     query: str = "127.0.0.1:4703"
     """Answers questions."""
+
+    def __post_init__(self) -> None:
+        for name, value in zip(("ingest", "embed", "query"), self.all(), strict=True):
+            try:
+                check_address(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:

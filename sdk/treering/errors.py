@@ -3,6 +3,7 @@
 The reasons and their metadata are documented in `treering.v1.error_pb2.ErrorReason`.
 """
 
+import copy
 from typing import Any, Protocol
 
 import grpc
@@ -64,6 +65,10 @@ class UnavailableError(TreeringError):
     """Nobody answers, or the service is starting or stopping, or one that it needs is."""
 
 
+class NameResolutionError(UnavailableError):
+    """The host name of the address is unknown. Nobody restarts there, but a name may be published late."""
+
+
 class TimedOutError(TreeringError):
     """The answer was not ready in the call's time. Whether anything was done is not known."""
 
@@ -82,6 +87,17 @@ class RunningError(TreeringError):
 
 class InternalError(TreeringError):
     """A fault of the service; its own log has the story, under the id in the message where there is one."""
+
+
+TRANSIENT = (UnavailableError, TimedOutError, OverloadedError)
+"""Errors of a moment: the same question may be answered a little later."""
+
+
+def anew(error: TreeringError) -> TreeringError:
+    """The same error as another object: one that is raised again and again grows by a traceback each time, and keeps what is in it."""
+    made = copy.copy(error)
+    made.__cause__ = error.__cause__
+    return made
 
 
 _BY_REASON: dict[str, type[TreeringError]] = {
@@ -109,6 +125,10 @@ _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {
 }
 
 
+_UNKNOWN_NAME = "Domain name not found"
+"""What gRPC's resolver (c-ares) says of a name that is in no zone; where it says something else, the error is an UnavailableError."""
+
+
 class FailedCall(Protocol):
     """What gRPC says about a failed call, blocking or not."""
 
@@ -129,9 +149,10 @@ def from_call(error: Any, address: str) -> TreeringError:
     status = _status(failed)
     info, retry_after_s = _details(status)
     message = (status.message if status else "") or failed.details() or code.name
-    if not info.reason:
-        message = _without_service(code, message, address)
     family = _BY_REASON.get(info.reason) or _BY_CODE.get(code, TreeringError)
+    if not info.reason:
+        family = NameResolutionError if family is UnavailableError and _UNKNOWN_NAME in message else family
+        message = _without_service(code, message, address)
     return family(message, reason=info.reason, metadata=dict(info.metadata), retry_after_s=retry_after_s, code=code)
 
 
@@ -159,7 +180,7 @@ def _details(status: status_pb2.Status | None) -> tuple[error_details_pb2.ErrorI
 def _without_service(code: grpc.StatusCode, message: str, address: str) -> str:
     """Words for what gRPC itself says, which names no address."""
     if code is grpc.StatusCode.UNAVAILABLE:
-        return f"nobody answers at {address} ({message.rpartition(': ')[2]})"
+        return f"nobody answers at {address} ({message.rpartition(': ')[2].rstrip(']')})"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return f"{address} did not answer in time; give the call more time or ask for less"
     return f"{address}: {message}"

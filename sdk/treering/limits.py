@@ -18,6 +18,12 @@ MAX_IN_FLIGHT_BATCHES = 5
 MAX_PENDING_BYTES = 16 * 1024 * 1024
 """Records that an uploader keeps until they are durable, in bytes: whoever sends faster than this drains waits."""
 
+DRAIN_S = 5.0
+"""How long an uploader goes on sending after an exception or at the end of the program, seconds: a restart of ingest, not an outage."""
+
+RETRY_FOR_S = 300.0
+"""How long an uploader tries again when nothing is acknowledged, seconds: an update of a machine, not a night."""
+
 MAX_REJECTIONS_LISTED = 1_000
 """Refused records that an upload's result names one by one; the rest is counted."""
 

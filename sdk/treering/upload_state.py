@@ -1,13 +1,12 @@
 """What an upload knows: which batches wait, which are on their way, what became of the others. No input or output happens here."""
 
-import random
 import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypedDict
 
-from treering.errors import ProducerError, TreeringError
+from treering.errors import ProducerError
 from treering.limits import (
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
@@ -16,6 +15,7 @@ from treering.limits import (
     MAX_RECORD_BYTES,
     MAX_REJECTIONS_LISTED,
 )
+from treering.patience import OnOutage
 from treering.v1.ingest_pb2 import (
     REJECTION_REASON_RECORD_TOO_LARGE,
     RejectionReason,
@@ -42,6 +42,14 @@ class UploaderOptions(TypedDict, total=False):
     acknowledge_within_s: float
     """Take a connection for dead when batches are on their way and none was acknowledged for this time, seconds: it is cut, and the
     upload resumes on a new one. Default 30, more than any healthy disk takes; `math.inf` trusts the connection for ever."""
+    drain_for_s: float
+    """How long to go on sending what is queued when an exception leaves the `with` block (a cancellation and Ctrl-C too), or when the
+    program ends without `close`, seconds. Default 5. 0 ends at once: only then is a batch that is not full left as a repeat of the same
+    records under the same producer id makes it."""
+    on_outage: OnOutage
+    """Is called when nothing was acknowledged for a second in spite of retries, once for each outage: with the error, and for how many
+    seconds the uploader goes on trying. The sending thread (or task) calls it; a TreeringError that it raises ends the upload. Default: a
+    warning in the log `treering`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,9 @@ class UploadResult:
     """Where the records end, for each log; give it as `min_positions` to read what was written."""
     blocked_s: float
     """Time that `send` waited because too much was pending, seconds."""
+    pending: int
+    """Records that `send` took and that are neither acknowledged nor refused: they may or may not be stored. 0 after a `close` that
+    returned."""
     reconnects: int
     """How often a connection was lost before everything was done, while batches were on their way or between two of them."""
 
@@ -148,6 +159,11 @@ class UploadState:
     def idle(self) -> bool:
         """Whether everything is done."""
         return not (self._open.records or self._waiting or self._in_flight)
+
+    @property
+    def pending(self) -> int:
+        """How many records are neither acknowledged nor refused."""
+        return self._skipped + len(self._open.refs) + sum(len(batch.refs) for batch in (*self._waiting, *self._in_flight))
 
     def add(self, record: LogRecord, ref: object, now: float) -> bool:
         """Takes one record; True when it filled a batch."""
@@ -309,35 +325,9 @@ class UploadState:
             uncertain=self._uncertain,
             positions=tuple(Position(log_id=log_id, offset=end) for log_id, end in sorted(self._ends.items())),
             blocked_s=self.blocked_s,
+            pending=self.pending,
             reconnects=self.reconnects,
         )
-
-
-class Patience:
-    """How long to wait before the next try, and when to stop trying."""
-
-    def __init__(self, retry_for_s: float) -> None:
-        self._retry_for_s = retry_for_s
-        self._failing_since: float | None = None
-        self._attempt = 0
-
-    def succeeded(self) -> None:
-        """Something was acknowledged: start afresh."""
-        self._failing_since, self._attempt = None, 0
-
-    def delay(self, error: TreeringError, now: float) -> float:
-        """Seconds to wait: what the service asks for, else exponential with jitter, 50 ms to 2 s.
-
-        Raises:
-            TreeringError: `error`, when it has been failing for too long.
-        """
-        self._failing_since = now if self._failing_since is None else self._failing_since
-        if now - self._failing_since > self._retry_for_s:
-            raise error
-        self._attempt += 1
-        if error.retry_after_s is not None:
-            return error.retry_after_s * random.uniform(1.0, 1.25)
-        return min(2.0, 0.05 * 2.0**self._attempt) * random.uniform(0.5, 1.0)
 
 
 def _new_id() -> str:

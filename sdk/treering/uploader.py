@@ -1,5 +1,9 @@
 """The batching uploader, blocking."""
 
+import atexit
+import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -8,8 +12,18 @@ from typing import Self, Unpack
 
 import grpc
 
-from treering.errors import InvalidArgumentError, ProducerError, TreeringError, UnavailableError, UnsupportedError, from_call
-from treering.upload_state import Patience, UploaderOptions, UploadResult, UploadState
+from treering.errors import (
+    InvalidArgumentError,
+    ProducerError,
+    TreeringError,
+    UnavailableError,
+    UnsupportedError,
+    anew,
+    from_call,
+)
+from treering.limits import DRAIN_S, RETRY_FOR_S
+from treering.patience import Patience, log_outage, silent, unconfirmed
+from treering.upload_state import UploaderOptions, UploadResult, UploadState
 from treering.v1.ingest_pb2 import StreamLogsResponse
 from treering.v1.log_pb2 import LogRecord
 
@@ -18,13 +32,20 @@ STREAM_METHOD = "/treering.v1.IngestService/StreamLogs"
 FATAL = (InvalidArgumentError, UnsupportedError)
 """Errors that the same bytes would meet again."""
 
+_LOG = logging.getLogger("treering")
+
 
 class Uploader:
     """Sends records in batches, in order, each stored once, whatever happens to the connection or to ingest.
 
     `send` only queues; a thread of its own sends, and sends again from the last acknowledged batch after a disconnect or a restart, with
-    jittered backoff and the delays that the service asks for. When too much is pending, `send` waits. `close` (or the end of the `with`
-    block) returns when everything is durable.
+    jittered backoff and the delays that the service asks for. An ingest that does not answer at the beginning is tried for as long as one
+    that goes away later. When too much is pending, `send` waits. `close` (or the end of the `with` block) returns when everything is
+    durable.
+
+    An exception that leaves the `with` block, Ctrl-C included, goes on after what is queued was sent, or after `drain_for_s`; a second
+    Ctrl-C ends that. A note on the exception says what is not known to be durable then. The end of the program without `close` is treated
+    the same; from Python 3.12 on it can only use a connection that is there, because no thread may be started then.
 
     States: *running*; *closing* (no more records are taken, what is there goes out); *ended*; *failed* (the error is raised by every
     method from then on; `result` says what was acknowledged before).
@@ -52,13 +73,17 @@ class Uploader:
         self._own: grpc.Channel | None = None
         self._address = address
         self._state = UploadState(producer_id, options)
-        self._patience = Patience(options.get("retry_for_s", 300.0))
+        self._patience = Patience(options.get("retry_for_s", RETRY_FOR_S), options.get("on_outage", log_outage))
+        self._drain_for_s = options.get("drain_for_s", DRAIN_S)
         self._changed = threading.Condition()
         self._closing = self._aborted = False
         self._failure: TreeringError | None = None
         self._cancel: Callable[[], object] = lambda: None
         self._thread = threading.Thread(target=self._run, name="treering-uploader", daemon=True)
+        self._ended = threading.Event()
         self._thread.start()
+        self._pid = os.getpid()
+        atexit.register(self._at_exit)
 
     def send(self, record: LogRecord, ref: object = None) -> None:
         """Queues one record; waits while too much is pending.
@@ -91,20 +116,28 @@ class Uploader:
             self._check()
             return bool(done)
 
-    def close(self) -> UploadResult:
+    def close(self, timeout: float | None = None) -> UploadResult:
         """Sends what is queued, waits until it is durable, and ends.
 
+        Args:
+            timeout: Longest wait, seconds; None is as long as `retry_for_s` allows.
+
         Raises:
+            TimedOutError: Not everything was acknowledged in this time. The uploader has ended; `result().pending` says how many records
+                may or may not be stored.
             TreeringError: The upload failed for good.
         """
         with self._changed:
             self._closing = True
             self._state.seal()
             self._changed.notify_all()
-        self._thread.join()
+        is_late = not self._wait_for_end(timeout)
+        result = self.abort()
         if self._failure:
-            raise self._failure
-        return self.result()
+            raise anew(self._failure)
+        if is_late and timeout is not None and result.pending:
+            raise unconfirmed(result.pending, timeout, self._patience.problem)
+        return result
 
     def abort(self) -> UploadResult:
         """Ends at once; what is not acknowledged yet may or may not be stored."""
@@ -112,7 +145,8 @@ class Uploader:
             self._aborted = True
             self._changed.notify_all()
             self._cancel()
-        self._thread.join()
+        self._wait_for_end(None)
+        atexit.unregister(self._at_exit)
         return self.result()
 
     def result(self) -> UploadResult:
@@ -124,10 +158,48 @@ class Uploader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is None:
+        if error is not None:
+            self._drain(error)
+            return
+        try:
             self.close()
-        else:
+        except KeyboardInterrupt as interrupt:
+            self._drain(interrupt)
+            raise
+
+    def _drain(self, error: BaseException) -> None:
+        """Sends what is queued before an exception goes on, and notes on it what may not be stored."""
+        try:
+            if lost := self._end():
+                error.add_note(f"treering: {lost}")
+        except BaseException:
             self.abort()
+            raise
+
+    def _end(self) -> TreeringError | None:
+        """Closes within `drain_for_s`; the error to tell when something may not be stored."""
+        problem = None
+        try:
+            if self._drain_for_s:
+                self.close(None if math.isinf(self._drain_for_s) else self._drain_for_s)
+            else:
+                self.abort()
+        except TreeringError:
+            problem = self._failure or self._patience.problem
+        pending = self.result().pending
+        return unconfirmed(pending, self._drain_for_s, problem) if pending else None
+
+    def _wait_for_end(self, timeout_s: float | None) -> bool:
+        """Waits for the sending thread. Not by `join`: a thread whose `join` was interrupted counts as ended (python/cpython#90882)."""
+        return self._is_copy() or self._ended.wait(timeout_s)
+
+    def _is_copy(self) -> bool:
+        """Whether a fork made this: then nothing sends, and what is queued belongs to the original."""
+        return os.getpid() != self._pid
+
+    def _at_exit(self) -> None:
+        if not self._is_copy() and (lost := self._end()):
+            _LOG.warning("the program ended without closing its uploader: %s", lost)
 
     def _wait_for_room(self) -> None:
         started = time.monotonic()
@@ -136,7 +208,7 @@ class Uploader:
 
     def _check(self) -> None:
         if self._failure:
-            raise self._failure
+            raise anew(self._failure)
         if self._closing or self._aborted:
             raise ValueError("the uploader is closed")
 
@@ -155,6 +227,7 @@ class Uploader:
         finally:
             if self._own:
                 self._own.close()
+            self._ended.set()
 
     def _fail(self, error: TreeringError) -> None:
         with self._changed:
@@ -198,6 +271,8 @@ class Uploader:
         call = open_stream(self._requests(over))
         with self._changed:
             self._cancel = call.cancel
+            if self._aborted:  # between the start of the call and this line: nobody else can end it
+                call.cancel()
         threading.Thread(target=self._watch, args=(call.cancel, over), name="treering-uploader-watch", daemon=True).start()
         try:
             for response in call:
@@ -250,16 +325,13 @@ class Uploader:
         """Decides whether to go on after an error, and waits before it."""
         if isinstance(error, FATAL):
             raise error
-        with self._changed:
-            if isinstance(error, ProducerError):
+        if isinstance(error, ProducerError):
+            with self._changed:
                 self._state.recover(error)
-                return
-            self._changed.wait_for(lambda: self._aborted, self._patience.delay(error, time.monotonic()))
-
-
-def silent(address: str, seconds: float) -> TreeringError:
-    """The error of a connection that was cut because no acknowledgement came."""
-    return UnavailableError(f"{address} keeps the connection, but acknowledged nothing for {seconds:g} s")
+            return
+        delay_s = self._patience.delay(error, time.monotonic())  # without the lock: it may call the user
+        with self._changed:
+            self._changed.wait_for(lambda: self._aborted, delay_s)
 
 
 def as_encoded(request: bytes) -> bytes:

@@ -80,9 +80,13 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         self.requests = []
         self.mistake = {}
         self.polls = 0
+        self.faults = []
+        """gRPC codes that the next questions about its state fail with."""
 
     def GetQueryStatus(self, request, context):
         self.polls += 1
+        if self.faults:
+            context.abort(self.faults.pop(0), "")
         seen = len(self._ingest.records) if self.polls > 2 else 0
         return query_pb2.GetQueryStatusResponse(seen=[Position(log_id=LOG_ID, offset=seen)])
 

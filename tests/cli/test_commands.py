@@ -16,7 +16,8 @@ def test_send_says_what_became_of_the_lines(run, services, tmp_path):
     file = tmp_path / "shop.jsonl"
     file.write_text('{"message": "a"}\n{"message": ""}\nbroken {\n')
     result = run("send", file, "--wait")
-    assert json.loads(result.stdout) == {"accepted": 2, "duplicate": 0, "rejected": 1, "end_offset": 2}
+    counts = {"accepted": 2, "duplicate": 0, "rejected": 1, "end_offset": 2}
+    assert json.loads(result.stdout) == counts | {"stored": 2, "pending": 0, "visible": True}
     assert result.exit_code == 1
     assert f"{file}:2: rejected: the message is empty" in result.stderr
     assert [record.service for record in services._ingest.records] == ["shop", "shop"]
@@ -40,7 +41,8 @@ def test_send_of_an_empty_file_says_so(run, tmp_path):
 
 def test_send_of_a_line_of_ten_megabytes_names_it(run):
     result = run("send", "-", stdin="fine\n" + "x" * 10_000_000)
-    assert (result.exit_code, json.loads(result.stdout)) == (1, {"accepted": 1, "duplicate": 0, "rejected": 1, "end_offset": 1})
+    counts = {"accepted": 1, "duplicate": 0, "rejected": 1, "end_offset": 1, "stored": 1, "pending": 0, "visible": None}
+    assert (result.exit_code, json.loads(result.stdout)) == (1, counts)
     assert "-:2: rejected: the record is over 1 MiB" in result.stderr
 
 
@@ -268,9 +270,10 @@ def test_arguments_that_are_no_text_are_refused_without_a_traceback(run, monkeyp
     assert main(monkeypatch, "search", "\udcff\udcfe disk") == (1, "", "treering: '\\udcff\\udcfe' is no text in UTF-8; leave it out\n")
 
 
-@pytest.mark.parametrize("command", [("sql", "select 1"), ("search", "x"), ("send", "-"), ("tail",), ("patterns",)])
+@pytest.mark.parametrize("command", [("sql", "select 1"), ("search", "x"), ("send", "a.log", "--retry-for", "0"), ("tail",), ("patterns",)])
 def test_unreachable_server_is_named_with_a_remedy(monkeypatch, tmp_path, command):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.log").write_text("fine\n")
     for name in ("INGEST", "EMBED", "QUERY"):
         monkeypatch.setenv(f"TREERING_{name}", "127.0.0.1:1")
     code, _, err = main(monkeypatch, *command)

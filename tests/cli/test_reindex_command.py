@@ -102,6 +102,13 @@ def test_waiting_outlives_a_restart(said, services):
     assert services.embed.course == []
 
 
+def test_waiting_outlives_a_busy_machine(said, services):
+    busy = grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED
+    services.embed.course = [at("EMBEDDING", 4), *busy, at("DONE", 10)]
+    code, out, _ = said()
+    assert (code, out.split(",")[0]) == (0, "done 10 of 10 patterns")
+
+
 def test_service_that_stays_away_is_given_up(said, services, monkeypatch):
     services.embed.course = [at("EMBEDDING", 4), *[None] * 1000]
     monkeypatch.setattr(command, "time", ticking(10))

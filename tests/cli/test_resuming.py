@@ -6,7 +6,7 @@ import pytest
 
 from treering.cli import resuming as module
 from treering.cli.resuming import resuming
-from treering.errors import NotFoundError, UnavailableError
+from treering.errors import NotFoundError, OverloadedError, TimedOutError, UnavailableError
 from treering.v1.log_pb2 import Position
 from treering.v1.query_pb2 import TailLogsResponse
 
@@ -51,7 +51,19 @@ def test_a_service_that_never_answered_is_called_once():
     assert next(calls) == 1
 
 
-def test_a_service_that_stays_away_is_given_up(clock):
+def test_a_service_that_is_full_when_it_is_back_is_asked_again():
+    faults = [OverloadedError("full"), TimedOutError("late")]
+
+    def busy(start):
+        if start and faults:
+            raise faults.pop()
+        yield from answers(start, UnavailableError("gone"))
+
+    assert [each.resume_from[0].offset for each in islice(resuming(busy, "here", 60), 4)] == [1, 2, 3, 4]
+    assert not faults
+
+
+def test_a_service_that_stays_away_is_given_up(clock, capsys):
     def once(start):
         if start:
             raise UnavailableError("still gone")
@@ -60,6 +72,8 @@ def test_a_service_that_stays_away_is_given_up(clock):
     with pytest.raises(UnavailableError):
         list(resuming(once, "here", 60))
     assert 60 < clock[0] <= 60 + 2  # the longest pause
+    [said] = capsys.readouterr().err.splitlines()
+    assert said.startswith("treering: still gone; trying for 5")
 
 
 def test_other_errors_end_it():

@@ -218,13 +218,3 @@ def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
     for thread in waiting:
         thread.join(PATIENCE_S)
     assert len(raised) == 2
-
-
-def test_an_error_inside_the_with_block_is_not_hidden(client):
-    def failing():
-        with client.uploader() as uploader:
-            uploader.send(LogRecord(message="text"))
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        failing()

@@ -4,7 +4,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from treering import AsyncClient, Client, LogRecord
-from treering.upload_state import Patience
+from treering.patience import Patience
 
 FAULTS = st.lists(st.sampled_from(["ok", "lost", "refused", "broken", "ended"]), max_size=25)
 MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -28,9 +28,7 @@ from treering.cli import (
 )
 from treering.cli.option_groups import with_groups
 from treering.cli.output import note
-from treering.cli.problems import PREFIX, REFUSED, Refusal, explain
-
-_INTERRUPTED = 130
+from treering.cli.problems import INTERRUPTED, PREFIX, REFUSED, Refusal, explain
 
 app = typer.Typer(
     name="treering",
@@ -74,7 +72,7 @@ def run() -> int:
     except Refusal as refusal:
         return _refuse(str(refusal))
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
         return _quiet()
     except Exception as error:

@@ -1,13 +1,13 @@
 """Where the services are: options, environment, the `treering up` that runs on the data directory, default ports; in this order."""
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from treering.addresses import check_address
 from treering.cli.instance import DEFAULT_DATA_DIR, Instance, running_instance
 from treering.cli.problems import Refusal
 
@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from treering.channels import Endpoints
     from treering.client import Client
 
-_ADDRESS = re.compile(r"\S+:\d{1,5}")
-
 
 def _address(value: str | None) -> str | None:
-    if value and not _ADDRESS.fullmatch(value):
-        raise typer.BadParameter(f"{value!r} is no host:port, for example 127.0.0.1:4701")
-    return value
+    try:
+        return check_address(value) if value else value
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _option(name: str, what: str) -> typer.models.OptionInfo:
@@ -60,10 +59,6 @@ class Connection:
         if self.data_dir and not running and not given:
             raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
         return dataclasses.replace(_endpoints_of(running) if running else Endpoints(), **given)
-
-    def supervised(self) -> bool:
-        """Whether ingest belongs to a `treering up` that runs now and starts again what ends."""
-        return not self.ingest and running_instance(self.data_dir or DEFAULT_DATA_DIR) is not None
 
     def client(self, timeout: float = 30.0) -> "Client":
         """A client for the addresses in force; `timeout` is the deadline of its calls, seconds."""

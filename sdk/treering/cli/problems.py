@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 REFUSED = 1
 """Exit code: understood, but refused or failed."""
 
+INTERRUPTED = 130
+"""Exit code: ended by Ctrl-C, as shells have it."""
+
 PREFIX = "treering: "
 """Before each line about what went wrong."""
 

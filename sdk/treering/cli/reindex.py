@@ -69,15 +69,15 @@ def _follow(client: "Client") -> "GetEmbedStatusResponse":
 
 
 def _status(client: "Client") -> "GetEmbedStatusResponse":
-    """Outlives a restart of the service, which goes on with what it was doing."""
-    from treering.errors import UnavailableError  # noqa: PLC0415 - start-up
+    """Outlives a restart of the service, which goes on with what it was doing, and a busy machine."""
+    from treering.errors import TRANSIENT  # noqa: PLC0415 - start-up
 
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         try:
             if (found := client.get_embed_status()).index_ready:
                 return found
-        except UnavailableError:
+        except TRANSIENT:
             pass
         time.sleep(_POLL_S)
     raise Refusal("the embed service does not answer any more; once it does, it goes on with the work: treering status")

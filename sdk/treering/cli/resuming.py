@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from treering.cli.output import note
+
 if TYPE_CHECKING:
     from treering.v1.log_pb2 import Position
 
@@ -19,11 +21,11 @@ def resuming(ask: Callable[[Sequence["Position"]], Iterator[Any]], address: str,
     Raises:
         TreeringError: As the stream's last attempt.
     """
-    from treering.errors import TreeringError, UnavailableError  # noqa: PLC0415 - start-up
-    from treering.upload_state import Patience  # noqa: PLC0415
+    from treering.errors import TRANSIENT, TreeringError, UnavailableError  # noqa: PLC0415 - start-up
+    from treering.patience import Patience  # noqa: PLC0415
 
     start: tuple[Position, ...] = ()
-    patience = Patience(retry_for_s)
+    patience = Patience(retry_for_s, lambda error, left_s: note(f"treering: {error.message}; trying for {left_s:.0f} s"))
     answered = False
     while True:
         try:
@@ -33,7 +35,7 @@ def resuming(ask: Callable[[Sequence["Position"]], Iterator[Any]], address: str,
                 start = tuple(response.resume_from) or start
                 yield response
             error: TreeringError = UnavailableError(f"{address} ended the stream")
-        except UnavailableError as failure:
+        except TRANSIENT as failure:
             if not answered:
                 raise
             error = failure

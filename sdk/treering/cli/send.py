@@ -2,7 +2,6 @@
 
 import datetime as dt
 import math
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,21 +11,19 @@ from treering.cli.connection import Connection
 from treering.cli.inputs import STDIN, Input, check_inputs
 from treering.cli.output import answer, note
 from treering.cli.parse.reader import Format, NotTextError, check_text, probe
-from treering.cli.problems import REFUSED, Refusal, explain
+from treering.cli.problems import INTERRUPTED, REFUSED, Refusal
 from treering.cli.send_progress import SendProgress
 
 if TYPE_CHECKING:
     from treering.client import Client
-    from treering.upload_state import UploadResult
+    from treering.patience import OnOutage
+    from treering.upload_state import UploaderOptions, UploadResult
     from treering.uploader import Uploader
 
 _UPDATE_EVERY = 1_000
 _PIPE_LINGER_S = 1.0
 _REASONS = {"MESSAGE_EMPTY": "the message is empty; give every record a text", "RECORD_TOO_LARGE": "the record is over 1 MiB; split it"}
 _LISTED = 20
-
-_RESTART_S = 20.0
-"""How long `treering up` may take to start a service again, seconds: its longest pause and a start."""
 
 
 def send(
@@ -38,48 +35,41 @@ def send(
     format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
     producer_id: Annotated[str | None, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the records can be searched and counted.")] = False,
-    wait_timeout: Annotated[float, typer.Option(min=0, help="How long --wait waits, seconds.")] = 300.0,
-    retry_for: Annotated[float, typer.Option(min=0, help="How long to try again when ingest does not answer, seconds.")] = 60.0,
+    wait_timeout: Annotated[
+        float, typer.Option(min=0, help="How long --wait waits once everything is stored, seconds; the exit code is 1 then.")
+    ] = 300.0,
+    retry_for: Annotated[
+        float, typer.Option(min=0, help="How long to try when ingest does not answer, at the beginning or later, seconds.")
+    ] = 60.0,
     json: Annotated[bool, typer.Option("--json", help="The answer is JSON anyway.")] = False,
 ) -> None:
-    """Send log files: JSON lines or plain text, a record a line."""
+    """Send log files: JSON lines or plain text, a record a line.
+
+    The answer is one line of JSON, however it ends. accepted, duplicate (stored before, under the same producer id) and rejected count
+    records; stored is accepted and duplicate together; pending counts records that were read and may or may not be stored. visible says
+    whether both search and SQL know them: true or false after --wait, null when nobody waited.
+
+    Exit codes: 0 when everything is stored, and visible if --wait was given; 1 when records were rejected or could not be stored, or
+    --wait-timeout passed (stored and visible tell which); 2 for wrong use; 130 after Ctrl-C.
+    """
     del json
     inputs = check_inputs(files)
     if producer_id is not None and not 1 <= len(producer_id.encode()) <= 128:
         raise typer.BadParameter("--producer-id has 1 to 128 bytes; a UUID is a good choice")
     with connection.client() as client:
-        _until_answering(client, min(retry_for, _RESTART_S) if connection.supervised() else 0.0)
-        linger_s = _PIPE_LINGER_S if any(each.name == STDIN for each in inputs) else math.inf
-        uploader = client.uploader(producer_id or "", linger_s=linger_s, retry_for_s=retry_for)
-        sending = _Sending(uploader, service, environment, format)
-        result = _upload(sending, inputs)
-        if wait:
-            _wait(client, result, wait_timeout)
-    _report(sending, result)
-    if result.rejected:
-        raise typer.Exit(REFUSED)
-
-
-def _until_answering(client: "Client", patience_s: float) -> None:
-    """One question before the files are read: where nobody listens, that is said at once; a service being restarted has some time."""
-    from treering.errors import UnavailableError  # noqa: PLC0415 - start-up
-    from treering.upload_state import Patience  # noqa: PLC0415
-
-    patience = Patience(patience_s)
-    while True:
-        try:
-            client.get_ingest_status(timeout=10)
-        except UnavailableError as error:
-            time.sleep(patience.delay(error, time.monotonic()))
-        else:
-            return
+        sending = _Sending(inputs, service, environment, format)
+        sending.run(client, producer_id or "", retry_for)
+        if wait and not sending.problem:
+            sending.wait(client, wait_timeout)
+    _report(sending)
+    sending.finish()
 
 
 @dataclass
 class _Sending:
-    """A send on its way."""
+    """A send on its way, and how it ended."""
 
-    uploader: "Uploader"
+    inputs: list[Input]
     service: str | None
     environment: str
     format: Format
@@ -87,8 +77,67 @@ class _Sending:
     unparsed: int = 0
     replaced: int = 0
     empty: list[str] = field(default_factory=list)
+    uploader: "Uploader" = field(init=False)
+    result: "UploadResult" = field(init=False)
+    visible: bool | None = None
+    problem: Exception | None = None
 
-    def send(self, source: Input, progress: SendProgress, done_bytes: int) -> int:
+    @property
+    def is_pipe(self) -> bool:
+        """Whether something is read that cannot be read again."""
+        return any(each.name == STDIN for each in self.inputs)
+
+    @property
+    def stored(self) -> int:
+        """Records that are durable."""
+        return self.result.accepted + self.result.duplicate
+
+    def run(self, client: "Client", producer_id: str, retry_for_s: float) -> None:
+        """Sends every input; an error that ends it early is kept as `problem`."""
+        with SendProgress(0 if self.is_pipe else sum(each.size for each in self.inputs)) as progress:
+            self.uploader = client.uploader(producer_id, **self._options(retry_for_s, progress, client.endpoints.ingest))
+            try:
+                with self.uploader:
+                    self._send_all(progress)
+            except NotTextError as error:
+                self.problem = typer.BadParameter(str(error))
+            except KeyboardInterrupt:
+                self.problem = typer.Exit(INTERRUPTED)
+            except Exception as error:  # noqa: BLE001 - what became of the records is said first; `finish` raises it
+                self.problem = error
+            self.result = self.uploader.result()
+
+    def _options(self, retry_for_s: float, progress: SendProgress, address: str) -> "UploaderOptions":
+        """A pipe's lines are there only once, so they go soon, and an end by force waits for them.
+
+        Files are cut into the same batches each time they are sent, so that a repeat is recognised.
+        """
+        on_outage = self._outage(progress, address)
+        if self.is_pipe:
+            return {"retry_for_s": retry_for_s, "on_outage": on_outage, "linger_s": _PIPE_LINGER_S}
+        return {"retry_for_s": retry_for_s, "on_outage": on_outage, "linger_s": math.inf, "drain_for_s": 0.0}
+
+    def _outage(self, progress: SendProgress, address: str) -> "OnOutage":
+        """Says that ingest is away. A host that never had a name is not restarted there, so that ends the upload."""
+        from treering.errors import NameResolutionError, TreeringError, UnavailableError  # noqa: PLC0415 - start-up
+
+        def say(error: TreeringError, left_s: float) -> None:
+            answered = bool(self.uploader.result().positions)
+            if isinstance(error, NameResolutionError) and not answered:
+                raise error
+            silent = isinstance(error, UnavailableError) and not error.reason
+            state = "does not answer" if silent else "takes nothing"
+            why = "" if silent else f" ({error.message})"
+            progress.say(f"treering: ingest at {address} {state} {'any more' if answered else 'yet'}{why}; trying for {left_s:.0f} s")
+
+        return say
+
+    def _send_all(self, progress: SendProgress) -> None:
+        done_bytes = 0
+        for source in self.inputs:
+            done_bytes = self._send(source, progress, done_bytes)
+
+    def _send(self, source: Input, progress: SendProgress, done_bytes: int) -> int:
         """Sends one input; returns how many bytes of all inputs are done."""
         from treering.cli.parse.records import RecordReader  # noqa: PLC0415 - start-up
 
@@ -109,47 +158,40 @@ class _Sending:
             self.empty.append(source.name)
         return done_bytes + reader.bytes_read
 
+    def wait(self, client: "Client", timeout_s: float) -> None:
+        """Waits until both sinks have everything; what they lack is kept as `problem`."""
+        from treering.cli.visibility import wait_visible  # noqa: PLC0415 - start-up
 
-def _upload(sending: _Sending, inputs: list[Input]) -> "UploadResult":
-    from treering.errors import TreeringError  # noqa: PLC0415 - start-up
+        self.visible = False
+        try:
+            behind = wait_visible(client, self.result.positions, timeout_s)
+        except KeyboardInterrupt:
+            self.problem = typer.Exit(INTERRUPTED)
+            return
+        self.visible = not behind
+        if behind:
+            self.problem = Refusal(f"not visible after {timeout_s:g} s: {behind}; nothing needs to be sent again; see `treering status`")
 
-    done_bytes, uploader = 0, sending.uploader
-    try:
-        with SendProgress(0 if any(each.name == STDIN for each in inputs) else sum(each.size for each in inputs)) as progress:
-            for source in inputs:
-                done_bytes = sending.send(source, progress, done_bytes)
-            return uploader.close()
-    except TreeringError as error:
-        raise Refusal(_unfinished(explain(error), uploader.abort(), sending)) from error
-    except NotTextError as error:
-        uploader.abort()
-        raise typer.BadParameter(str(error)) from None
-    except KeyboardInterrupt:
-        raise Refusal(_unfinished("interrupted", uploader.abort(), sending)) from None
-
-
-def _unfinished(problem: str, result: "UploadResult", sending: _Sending) -> str:
-    stored = result.accepted + result.duplicate
-    return (
-        f"{problem}\n{stored:,} of {sending.records:,} records read are stored for certain;"
-        f" send the same files again with --producer-id {result.producer_id} and none is stored twice"
-    )
+    def finish(self) -> None:
+        """Ends the command with the exit code that fits."""
+        if self.problem:
+            raise self.problem
+        if self.result.rejected:
+            raise typer.Exit(REFUSED)
 
 
-def _wait(client: "Client", result: "UploadResult", timeout_s: float) -> None:
-    from treering.cli.visibility import wait_visible  # noqa: PLC0415 - start-up
-
-    wait_visible(client, result.positions, timeout_s)
-
-
-def _report(sending: _Sending, result: "UploadResult") -> None:
+def _report(sending: _Sending) -> None:
     from treering.cli.escaping import to_json  # noqa: PLC0415 - start-up
 
+    result = sending.result
     counts = {
         "accepted": result.accepted,
         "duplicate": result.duplicate,
         "rejected": result.rejected,
         "end_offset": result.end_offset,
+        "stored": sending.stored,
+        "pending": result.pending,
+        "visible": sending.visible,
     }
     answer(to_json(counts))
     for name in sending.empty:
@@ -165,3 +207,15 @@ def _report(sending: _Sending, result: "UploadResult") -> None:
         note(f"treering: {name}:{line}: rejected: {_REASONS.get(rejection.reason, rejection.reason)}")
     if result.rejected > _LISTED:
         note(f"treering: {result.rejected:,} records were rejected in all")
+    if sending.problem:
+        note(f"treering: {_how_far(sending)}")
+
+
+def _how_far(sending: _Sending) -> str:
+    """What is stored, of a send that did not end as it should."""
+    words = f"{sending.stored:,} of {sending.records:,} records read are stored for certain"
+    if sending.visible is not None:
+        return f"everything is stored, {sending.stored:,} records"
+    if sending.is_pipe:
+        return words
+    return f"{words}; send the same files again with --producer-id {sending.result.producer_id} and none is stored twice"

@@ -5,6 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from treering.cli.escaping import escape
 from treering.cli.output import note
 
 if TYPE_CHECKING:
@@ -37,6 +38,13 @@ class SendProgress:
             self._shown = now
             share = f", {100 * done_bytes / self._total:.0f} %" if self._total else ""
             note(f"treering: {records:,} records{share}")
+
+    def say(self, text: str) -> None:
+        """Writes a line, above the bar if there is one; from any thread."""
+        if self._bar:
+            self._bar.console.print(escape(text), markup=False, highlight=False)
+        else:
+            note(text)
 
     def _show_bar(self, done_bytes: int, records: int) -> None:
         from rich.console import Console  # noqa: PLC0415 - start-up

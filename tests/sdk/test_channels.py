@@ -1,0 +1,107 @@
+"""Connections: which calls gRPC may repeat by itself, and what an address is."""
+
+from collections import Counter
+
+import grpc
+import pytest
+
+from treering import Client, Endpoints, NameResolutionError, UnavailableError
+from treering.channels import READS
+from treering.errors import from_call
+from treering.v1 import embed_pb2, embed_pb2_grpc, query_pb2, query_pb2_grpc
+
+from .conftest import Serving
+
+CHANGES = {"ForgetPatterns", "StartReindex"}
+
+
+def away(calls, name):
+    def method(request, context):
+        calls[name] += 1
+        context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+
+    return method
+
+
+@pytest.fixture
+def calls():
+    return Counter()
+
+
+@pytest.fixture
+def client(calls):
+    servicers = embed_pb2_grpc.EmbedServiceServicer(), query_pb2_grpc.QueryServiceServicer()
+    for servicer, module in zip(servicers, (embed_pb2, query_pb2), strict=True):
+        for service in module.DESCRIPTOR.services_by_name.values():
+            for method in service.methods:
+                setattr(servicer, method.name, away(calls, method.name))
+
+    def add(server):
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicers[0], server)
+        query_pb2_grpc.add_QueryServiceServicer_to_server(servicers[1], server)
+
+    serving = Serving(add)
+    with Client(serving.endpoints) as made:
+        yield made
+    serving.stop()
+
+
+def test_every_rpc_of_the_sinks_is_known_as_a_read_or_as_a_change():
+    for name, module in (("EmbedService", embed_pb2), ("QueryService", query_pb2)):
+        rpcs = {method.name for method in module.DESCRIPTOR.services_by_name[name].methods}
+        assert set(READS[f"treering.v1.{name}"]) == rpcs - CHANGES
+
+
+@pytest.mark.parametrize(
+    ("ask", "rpc"),
+    [(lambda client: client.start_reindex("m"), "StartReindex"), (lambda client: client.forget_patterns([]), "ForgetPatterns")],
+)
+def test_a_change_is_never_repeated_behind_its_caller(client, calls, ask, rpc):
+    with pytest.raises(UnavailableError):
+        ask(client)
+    assert calls == {rpc: 1}
+
+
+@pytest.mark.parametrize(
+    ("ask", "rpc"),
+    [(lambda client: client.get_embed_status(), "GetEmbedStatus"), (lambda client: list(client.execute_sql("select 1")), "ExecuteSql")],
+)
+def test_a_read_is_asked_again(client, calls, ask, rpc):
+    with pytest.raises(UnavailableError):
+        ask(client)
+    assert calls == {rpc: 4}
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:4701", "ingest.logs:1", "[::1]:65535", "unix:/run/treering.sock", "dns:///ingest:4701"])
+def test_an_address_may_be(address):
+    assert Endpoints(address, address, address).all() == (address,) * 3
+
+
+@pytest.mark.parametrize(
+    "address", ["", "127.0.0.1", "host", "host:0", "host:65536", "host:", "::1:4701", ":4701", "a b:4701", "http://x:1"]
+)
+def test_what_is_no_address_is_refused_with_its_field_and_a_remedy(address):
+    with pytest.raises(ValueError, match=r"^query: invalid address '.*'; use host:port with a port from 1 to 65535, for example 127"):
+        Endpoints(query=address)
+
+
+class Failed(grpc.RpcError):
+    def __init__(self, words):
+        self._words = words
+
+    def code(self):
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self):
+        return self._words
+
+    def trailing_metadata(self):
+        return ()
+
+
+def test_a_name_that_nobody_has_is_told_from_a_service_that_is_away():
+    unknown = from_call(Failed("errors resolving a.invalid:1: [field:hostname error:lookup failed: Domain name not found]"), "a.invalid:1")
+    assert type(unknown) is NameResolutionError
+    assert unknown.message == "nobody answers at a.invalid:1 (Domain name not found)"
+    refused = from_call(Failed("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused"), "h:1")
+    assert type(refused) is UnavailableError

@@ -1,0 +1,237 @@
+"""Cancelling the asyncio uploader at each of its awaits loses nothing that was accepted, and doubles nothing."""
+
+import asyncio
+import math
+
+import pytest
+
+from tests.cancelling import at_each_await, cancelled_at
+from treering import AsyncClient, LogRecord, TimedOutError, UnavailableError
+from treering.uploader_aio import AsyncUploader
+
+SMALL = {"linger_s": math.inf, "max_batch_records": 10}
+ALL = [f"record {number}" for number in range(25)]
+PATIENCE_S = 30
+
+
+async def fill(uploader, messages=ALL):
+    for message in messages:
+        await uploader.send(LogRecord(message=message))
+
+
+async def failing(uploader, error):
+    async with uploader:
+        await fill(uploader)
+        raise error
+
+
+@pytest.fixture
+async def client(serving):
+    async with AsyncClient(serving.endpoints) as made:
+        yield made
+
+
+@pytest.fixture
+def away(serving):
+    """Endpoints where nobody answers until the end of the test."""
+    serving.stop()
+    yield serving.endpoints
+    serving.start()
+
+
+async def test_a_cancelled_send_has_not_taken_its_record(client, ingest):
+    accepted = []
+    uploader = client.uploader(max_batch_records=1, max_pending_bytes=1)
+
+    async def send_next():
+        message = f"record {len(accepted)}"
+        await uploader.send(LogRecord(message=message))
+        accepted.append(message)
+
+    async def refill(_):
+        await send_next()  # so that the next one has to wait, too
+
+    assert await at_each_await(send_next, refill) >= 1
+    result = await uploader.close(PATIENCE_S)
+    assert ingest.stored == accepted
+    assert result.accepted == len(accepted)
+
+
+async def test_a_cancelled_flush_sends_all_the_same(client, ingest):
+    uploader = client.uploader(**SMALL)
+    sent = []
+
+    async def fill_again(step):
+        for number in range(15):
+            sent.append(f"record {step} {number}")
+            await uploader.send(LogRecord(message=sent[-1]))
+
+    await fill_again(0)
+    assert await at_each_await(uploader.flush, fill_again) >= 1
+    result = await uploader.close(PATIENCE_S)
+    assert ingest.stored == sent
+    assert result.accepted == len(sent)
+
+
+@pytest.mark.parametrize("end", [AsyncUploader.close, lambda uploader: uploader.__aexit__(None, None, None)], ids=["close", "block"])
+async def test_a_cancelled_end_stores_all_the_same(client, ingest, end):
+    sent, uploaders = [], []
+
+    async def begin(step):
+        uploaders.append(client.uploader(**SMALL))
+        batch = [f"record {step} {number}" for number in range(15)]
+        sent.extend(batch)
+        await fill(uploaders[-1], batch)
+
+    async def look(step):
+        result = await uploaders[-1].close(PATIENCE_S)
+        assert (result.accepted, result.pending) == (15, 0)
+        assert ingest.stored == sent
+        await begin(step)
+
+    await begin(0)
+    assert await at_each_await(lambda: end(uploaders[-1]), look) >= 2
+
+
+async def test_a_block_that_is_cancelled_stores_exactly_what_send_took(client, ingest):
+    taken, results = [], []
+
+    async def block():
+        async with client.uploader(max_batch_records=3, max_pending_bytes=40) as uploader:
+            results.append(uploader)
+            for number in range(12):
+                message = f"record {len(results)} {number}"
+                await uploader.send(LogRecord(message=message))
+                taken.append(message)
+
+    async def look(_):
+        assert ingest.stored == taken
+        assert results[-1].result().pending == 0
+
+    assert await at_each_await(block, look) >= 5
+
+
+async def test_whoever_cancels_the_sending_task_at_any_await_does_not_stop_it(client, ingest):
+    sent, cancelled, caller = [], [0], asyncio.current_task()
+    while cancelled:
+        step = cancelled.pop() + 1
+        uploader = client.uploader(**SMALL)
+        uploader._task = asyncio.get_running_loop().create_future()  # nothing is sent before all is queued
+        batch = [f"record {step} {number}" for number in range(25)]
+        sent.extend(batch)
+        await fill(uploader, batch)
+        stop = uploader._stop_taking
+        uploader._stop_taking = lambda step=step, stop=stop: (stop(), asyncio.current_task() is caller or cancelled.append(step))
+        uploader._task = asyncio.create_task(cancelled_at(step, uploader._run()))
+        result = await uploader.close(PATIENCE_S)
+        assert (result.accepted, result.pending) == (25, 0)
+        assert ingest.stored == sent
+    assert step > 3
+
+
+def test_the_end_of_the_loop_without_close_stores_what_was_taken(serving, ingest):
+    async def forget():
+        client = AsyncClient(serving.endpoints)
+        await fill(client.uploader(**SMALL))
+
+    asyncio.run(forget())
+    assert ingest.stored == ALL
+
+
+def test_the_end_of_the_loop_is_not_delayed_for_long(away):
+    async def forget():
+        uploader = AsyncClient(away).uploader(**SMALL, drain_for_s=0.2)
+        await fill(uploader)
+        return uploader
+
+    uploader = asyncio.run(forget())
+    assert uploader.result().pending == 25
+    with pytest.raises(TimedOutError, match=r"25 records were not acknowledged within 0\.2 s and may not be stored: nobody answers"):
+        uploader._check()
+
+
+async def test_a_task_that_is_cancelled_twice_fails_the_upload(away):
+    uploader = AsyncClient(away).uploader(**SMALL)
+    await fill(uploader)
+    flushing = asyncio.create_task(uploader.flush())
+    for _ in range(2):
+        uploader._task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(TimedOutError, match="25 records were not acknowledged before their event loop ended"):
+        await flushing
+    with pytest.raises(TimedOutError):
+        await uploader.close()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), asyncio.CancelledError()])
+async def test_an_exception_goes_on_after_what_was_queued_is_sent(client, ingest, error):
+    uploader = client.uploader(**SMALL)
+    with pytest.raises(type(error)) as caught:
+        await failing(uploader, error)
+    assert caught.value is error
+    assert ingest.stored == ALL
+    assert uploader.result().pending == 0
+
+
+async def test_an_exception_goes_on_in_time_and_names_what_may_not_be_stored(away):
+    async with AsyncClient(away) as client:
+        uploader = client.uploader(**SMALL, drain_for_s=0.2)
+        with pytest.raises(ZeroDivisionError) as caught:
+            await failing(uploader, ZeroDivisionError())
+    [note] = caught.value.__notes__
+    assert "25 records were not acknowledged within 0.2 s and may not be stored: nobody answers at 127.0.0.1" in note
+    assert uploader.result().pending == 25
+
+
+async def test_without_time_to_drain_the_same_records_can_be_sent_again(client, ingest):
+    with pytest.raises(ZeroDivisionError):
+        await failing(client.uploader("mine", **SMALL, drain_for_s=0), ZeroDivisionError())
+    async with client.uploader("mine", **SMALL) as again:
+        await fill(again, [*ALL, "one more"])
+    assert ingest.stored == [*ALL, "one more"]
+
+
+async def test_a_second_cancellation_ends_the_draining(client, ingest):
+    ingest.faults.append("silent")
+    uploader = client.uploader(**SMALL, drain_for_s=3600)
+
+    async def block():
+        async with uploader:
+            await fill(uploader)
+
+    task = asyncio.create_task(block())
+    await uploader._until(lambda: uploader._closing)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert uploader.result().pending
+    assert uploader._task.done()
+
+
+async def test_close_ends_in_time_and_says_what_may_not_be_stored(away):
+    async with AsyncClient(away) as client:
+        uploader = client.uploader(**SMALL)
+        await fill(uploader)
+        with pytest.raises(TimedOutError, match=r"25 records were not acknowledged within 0\.2 s"):
+            await uploader.close(timeout=0.2)
+        assert uploader.result().pending == 25
+        assert uploader._task.done()
+
+
+async def test_an_uploader_that_begins_while_ingest_is_away_sends_when_it_is_back(away, serving, ingest):
+    outages = []
+
+    def back(error, left_s):
+        outages.append((error, left_s))
+        serving.start()
+
+    async with AsyncClient(away) as client, client.uploader(**SMALL, retry_for_s=30, on_outage=back) as uploader:
+        await fill(uploader)
+    serving.stop()
+    assert ingest.stored == ALL
+    [(error, left_s)] = outages
+    assert isinstance(error, UnavailableError)
+    assert 20 < left_s < 30

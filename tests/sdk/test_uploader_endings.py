@@ -1,0 +1,240 @@
+"""How an uploader ends: by `close`, by an exception, by Ctrl-C, with its program; and what is said when something may not be stored."""
+
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import traceback
+from queue import SimpleQueue
+
+import pytest
+
+from treering import Client, LogRecord, TimedOutError, TreeringError, UnavailableError
+from treering.patience import Patience, log_outage
+
+SMALL = {"linger_s": math.inf, "max_batch_records": 10}
+ALL = [f"record {number}" for number in range(25)]
+
+
+def fill(uploader, messages=ALL):
+    for message in messages:
+        uploader.send(LogRecord(message=message))
+
+
+def failing(uploader, error):
+    with uploader:
+        fill(uploader)
+        raise error
+
+
+@pytest.fixture
+def client(serving):
+    with Client(serving.endpoints) as made:
+        yield made
+
+
+@pytest.fixture
+def away(serving):
+    """Endpoints where nobody answers until the end of the test."""
+    serving.stop()
+    yield serving.endpoints
+    serving.start()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), SystemExit(3)])
+def test_an_exception_goes_on_after_what_was_queued_is_sent(client, ingest, error):
+    uploader = client.uploader(**SMALL)
+    with pytest.raises(type(error)) as caught:
+        failing(uploader, error)
+    assert caught.value is error
+    assert ingest.stored == ALL
+    assert uploader.result().pending == 0
+    assert not getattr(error, "__notes__", [])
+
+
+def test_an_exception_goes_on_in_time_and_names_what_may_not_be_stored(away):
+    with Client(away) as client:
+        uploader = client.uploader(**SMALL, drain_for_s=0.2)
+        with pytest.raises(ZeroDivisionError) as caught:
+            failing(uploader, ZeroDivisionError())
+    [note] = caught.value.__notes__
+    assert "25 records were not acknowledged within 0.2 s and may not be stored: nobody answers at 127.0.0.1" in note
+    assert uploader.result().pending == 25
+    with pytest.raises(ValueError, match="closed"):
+        uploader.send(LogRecord(message="text"))
+
+
+def test_without_time_to_drain_the_same_records_can_be_sent_again(client, ingest):
+    with pytest.raises(ZeroDivisionError):
+        failing(client.uploader("mine", **SMALL, drain_for_s=0), ZeroDivisionError())
+    with client.uploader("mine", **SMALL) as again:
+        fill(again, [*ALL, "one more"])
+    assert ingest.stored == [*ALL, "one more"]
+
+
+def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_not(client, ingest, monkeypatch):
+    ingest.faults.append("silent")
+    uploader = client.uploader(**SMALL, drain_for_s=3600)
+    waiting = SimpleQueue()  # a lock of Python's own could be interrupted while it is taken
+    wait = uploader._ended.wait
+
+    def announced(timeout_s):
+        waiting.put(None)
+        return wait(timeout_s)
+
+    monkeypatch.setattr(uploader._ended, "wait", announced)
+    interrupts = []
+
+    def interrupt_twice():
+        for _ in range(2):
+            waiting.get(timeout=30)
+            interrupts.append(uploader._ended.is_set())
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    def interrupted():
+        with uploader:
+            fill(uploader)
+            threading.Thread(target=interrupt_twice).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert interrupts == [False, False]
+    assert uploader.result().pending
+
+
+def test_close_ends_in_time_and_says_what_may_not_be_stored(away):
+    with Client(away) as client:
+        uploader = client.uploader(**SMALL)
+        fill(uploader)
+        with pytest.raises(TimedOutError, match=r"25 records were not acknowledged within 0\.2 s"):
+            uploader.close(timeout=0.2)
+        assert uploader.result().pending == 25
+        assert uploader._ended.is_set()
+
+
+def test_close_within_its_time_is_an_ordinary_one(client, ingest):
+    uploader = client.uploader(**SMALL)
+    fill(uploader)
+    result = uploader.close(timeout=30)
+    assert (result.accepted, result.pending, ingest.stored) == (25, 0, ALL)
+    assert uploader.close(timeout=0) == result
+
+
+def test_abort_during_the_start_of_a_call_ends_it(client, ingest, monkeypatch):
+    ingest.faults.append("silent")
+    uploader = client.uploader(**SMALL, acknowledge_within_s=math.inf)
+    created = threading.Event()
+    go_on = threading.Event()
+    inner = client._ingest_channel.stream_stream
+
+    def slow(*arguments):
+        method = inner(*arguments)
+
+        def call(requests):
+            begun = method(requests)
+            with uploader._changed:
+                assert uploader._changed.wait_for(lambda: uploader._state.in_flight, 30)
+            created.set()
+            assert go_on.wait(30)
+            return begun
+
+        return call
+
+    monkeypatch.setattr(client._ingest_channel, "stream_stream", slow)
+    fill(uploader)
+    assert created.wait(30)
+    ending = threading.Thread(target=uploader.abort)
+    ending.start()
+    with uploader._changed:
+        assert uploader._changed.wait_for(lambda: uploader._aborted, 30)
+    go_on.set()
+    ending.join(30)
+    assert not ending.is_alive()
+
+
+def test_an_uploader_that_begins_while_ingest_is_away_sends_when_it_is_back(away, serving, ingest):
+    outages = []
+
+    def back(error, left_s):
+        outages.append((error, left_s))
+        serving.start()
+
+    with Client(away) as client, client.uploader(**SMALL, retry_for_s=30, on_outage=back) as uploader:
+        fill(uploader)
+    serving.stop()
+    assert ingest.stored == ALL
+    [(error, left_s)] = outages
+    assert isinstance(error, UnavailableError)
+    assert 20 < left_s < 30
+
+
+def test_an_outage_becomes_known_in_the_log_once(caplog):
+    patience = Patience(300, log_outage)
+    with caplog.at_level(logging.WARNING, "treering"):
+        for now in (0.0, 0.5, 1.5, 2.5):
+            patience.delay(UnavailableError("nobody answers at x:1"), now)
+        assert caplog.messages == ["no logs can be sent: nobody answers at x:1; trying for 298 s"]
+        patience.succeeded()
+        for now in (10.0, 12.0):
+            patience.delay(UnavailableError("gone"), now)
+        assert caplog.messages[1:] == ["no logs can be sent: gone; trying for 298 s"]
+
+
+def test_on_outage_may_end_the_upload(away):
+    def give_up(error, _):
+        raise error
+
+    with Client(away) as client:
+        uploader = client.uploader(retry_for_s=3600, on_outage=give_up)
+        fill(uploader)
+        with pytest.raises(UnavailableError, match="nobody answers"):
+            uploader.close()
+
+
+def test_the_error_of_a_failed_upload_does_not_grow(away):
+    with Client(away) as client:
+        uploader = client.uploader(**SMALL, retry_for_s=0)
+        fill(uploader)
+        caught = []
+        for method in (uploader.close, uploader.flush, *[lambda: uploader.send(LogRecord())] * 50):
+            with pytest.raises(TreeringError) as each:
+                method()
+            caught.append(each.value)
+    assert len({id(error) for error in caught}) == len(caught)
+    assert len(traceback.extract_tb(caught[-1].__traceback__)) < 6
+    assert {(type(error), error.message, error.code) for error in caught} == {(UnavailableError, caught[0].message, caught[0].code)}
+
+
+# The end of the program
+
+FORGETFUL = """
+import os, sys
+from treering import Client, Endpoints, LogRecord
+client = Client(Endpoints(*sys.argv[1:2] * 3))
+uploader = client.uploader(linger_s=3600, drain_for_s=float(sys.argv[2]))
+for number in range(25):
+    uploader.send(LogRecord(message=f"record {number}"))
+if sys.argv[3] == "fork" and (child := os.fork()):
+    os.waitpid(child, 0)
+"""
+
+
+def forget(endpoints, drain_for_s, manner):
+    command = [sys.executable, "-c", FORGETFUL, endpoints.ingest, str(drain_for_s), manner]
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+
+
+@pytest.mark.parametrize("manner", ["end", "fork"])
+def test_a_program_that_ends_without_close_has_its_last_records_stored_once(serving, ingest, manner):
+    assert forget(serving.endpoints, 30, manner).stderr == ""
+    assert ingest.stored == ALL
+    assert ingest.streams == 1
+
+
+def test_a_program_that_ends_without_close_is_not_kept_for_long(away):
+    said = forget(away, 0.3, "end").stderr
+    assert "ended without closing its uploader: 25 records were not acknowledged within 0.3 s and may not be stored" in said
