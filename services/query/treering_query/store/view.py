@@ -37,8 +37,8 @@ LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), null
 """The same with the template that the pattern belongs to."""
 
 
-_AT_ONCE = 1_024
-"""Patterns that are looked for together in those of a segment."""
+_AT_ONCE = 256
+"""Patterns that are looked for together."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ class Segment:
         return predicate.patterns is None or self.has_any(predicate.patterns)
 
     def has_any(self, wanted: Ids) -> bool:
-        """True when it has a record of one of these patterns. Some at a time: of many, one of the first is mostly there."""
-        parts = (wanted[start : start + _AT_ONCE] for start in range(0, len(wanted), _AT_ONCE))
-        return any(among(part, self.pattern_ids).any() for part in parts)
+        """True when it has a record of one of these patterns, which ascend. Some at a time: of many, one of the first is mostly there."""
+        few, many = sorted((wanted, self.pattern_ids), key=len)
+        return any(among(few[start : start + _AT_ONCE], many).any() for start in range(0, len(few), _AT_ONCE))
 
 
 @dataclass(frozen=True)
