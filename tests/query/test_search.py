@@ -1,9 +1,12 @@
 """SearchLogs on a real store, with an embed service that answers over gRPC what the test tells it."""
 
+import asyncio
+
 import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.cancelling import at_each_await
 from treering.v1 import query_pb2 as pb
 from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
@@ -276,3 +279,14 @@ async def test_results_name_the_template_that_they_belong_to(store, searcher, em
     embed.scores = {_pattern_id(*message): 0.9 for message in messages} | {DISK: 0.1}
     results = (await _search(searcher, "someone came in", limit=4)).results
     assert [result.template_id for result in results] == [_pattern_id(*messages[0])] * 3 + [DISK]
+
+
+async def test_a_search_that_is_cancelled_at_any_await_leaves_nothing_behind(searcher, store):
+    async def look(step):
+        assert not store._pins, f"a snapshot is open after await {step}"
+        async with asyncio.timeout(10):
+            with store.snapshot() as snapshot:
+                await asyncio.gather(*(store.run(snapshot, lambda _: None) for _ in range(store._engine._admission._room)))
+
+    cancelled = await at_each_await(lambda: _search(searcher, "10.250.10.", filter=LogFilter(environments=["dev"])), look)
+    assert cancelled >= 3

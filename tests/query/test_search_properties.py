@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,46 +13,78 @@ from hypothesis import strategies as st
 
 from treering.v1.log_pb2 import LogFilter
 from treering_query import filters
+from treering_query.pattern_ids import among, as_ids
 from treering_query.search.bm25 import K1, B, Bm25
 from treering_query.search.literals import find_literals
-from treering_query.search.ranking import BORDER, Hits, Tier, rank
+from treering_query.search.ranking import BORDER, Fits, Hits, Tier, placed, rank
 from treering_query.search.samples import newest
 from treering_query.search.scan import scan_messages
 from treering_query.slices import newest_first
 
-_IDS = st.integers(0, 30)
-_FITS = st.dictionaries(_IDS, st.floats(allow_nan=True, allow_infinity=True))
-_HITS = st.builds(Hits, st.frozensets(_IDS), st.frozensets(_IDS))
+_TABLE = st.permutations([2**64 - 1 - number for number in range(20)])
+"""Patterns in the order of their table; the largest ids tell a float from an integer."""
+_FIT = st.none() | st.floats(allow_nan=True, allow_infinity=True)
+_FOUND = st.lists(st.tuples(st.booleans(), st.booleans(), _FIT), min_size=20, max_size=20)
+"""Of each pattern: whether it is hit verbatim, whether by identifiers, and its score if it has one."""
 
 
-@given(_HITS, _FITS)
-def test_a_literal_hit_is_never_below_another_result_and_none_is_lost(hits, fits):
-    ranked = rank(hits, fits)
-    assert [place.tier for place in ranked] == sorted(place.tier for place in ranked)
-    assert {place.pattern_id for place in ranked} == hits.pattern_ids | set(fits)
-    assert len(ranked) == len({place.pattern_id for place in ranked})
-    assert all(place.tier is Tier.VERBATIM for place in ranked if place.pattern_id in hits.verbatim)
+def _ranking(table, found, least=0.0):
+    hits = Hits(np.array([each[0] for each in found]), np.array([each[1] for each in found]))
+    scored = [row for row, each in enumerate(found) if each[2] is not None]
+    fits = Fits(np.array(scored, np.int64), np.array([found[row][2] for row in scored], np.float64))
+    return rank(np.array(table, np.uint64), hits, fits, least)
 
 
-@given(_HITS, _FITS)
-def test_the_order_is_total_and_stable(hits, fits):
-    ranked = rank(hits, fits)
-    assert rank(hits, dict(reversed(fits.items()))) == ranked
-    keys = [(place.tier, -place.fit, place.pattern_id) for place in ranked]
-    assert keys == sorted(keys)
+def _plainly_ranked(table, found, least=0.0):
+    """The slow twin: pattern by pattern."""
+    ranked = []
+    for pattern_id, (verbatim, identifiers, score) in zip(table, found, strict=True):
+        tier = Tier.VERBATIM if verbatim else Tier.IDENTIFIERS if identifiers else Tier.REST
+        fit = 0.0 if score is None or math.isnan(score) else min(max(score, 0.0), 1.0)
+        if tier is not Tier.REST or (score is not None and fit >= least):
+            ranked.append(placed(pattern_id, tier, fit))
+    return sorted(ranked, key=lambda place: (place.tier, -place.fit, place.pattern_id))
+
+
+@given(_TABLE, _FOUND, st.floats(0, 1))
+def test_the_order_is_tier_then_fit_then_id(table, found, least):
+    ranking = _ranking(table, found, least)
+    plain = _plainly_ranked(table, found, least)
+    assert ranking.part(0, len(ranking)) == plain
+    assert ranking.part(3, 5) == plain[3:8]
+
+
+@given(_TABLE, _FOUND, st.floats(0, 1))
+def test_a_literal_hit_is_never_lost_and_never_below_another_result(table, found, least):
+    ranked = _ranking(table, found, least).part(0, len(table))
+    assert {pattern_id for pattern_id, each in zip(table, found, strict=True) if each[0] or each[1]} <= {
+        place.pattern_id for place in ranked
+    }
+    assert all(one.tier <= other.tier for one, other in pairwise(ranked))
     assert all(one.score >= other.score for one, other in pairwise(ranked) if one.tier is other.tier)
 
 
-@given(_HITS, _FITS, st.floats(0, 1))
-def test_scores_are_calibrated_and_min_score_is_kept(hits, fits, least):
-    for place in rank(hits, fits, least):
+@given(_TABLE, _FOUND, st.floats(0, 1))
+def test_scores_are_calibrated_and_min_score_is_kept(table, found, least):
+    for place in _ranking(table, found, least).part(0, len(table)):
         assert least <= place.score <= 1 or (place.tier is not Tier.REST and place.score >= BORDER)
         assert place.weak == (place.tier is Tier.REST and place.score < BORDER)
 
 
-@given(_HITS, _FITS, st.floats(0, 1))
-def test_a_literal_hit_is_never_lost(hits, fits, least):
-    assert hits.pattern_ids <= {place.pattern_id for place in rank(hits, fits, least)}
+@given(_TABLE, _FOUND, st.sets(st.integers(0, 40)), st.integers(0, 19))
+def test_what_was_shown_leaves_and_what_leads_leads_once(table, found, gone, leader):
+    ranking = _ranking(table, found)
+    gone = {2**64 - 1 - number for number in gone}
+    plain = _plainly_ranked(table, found)
+    assert ranking.without(gone).part(0, len(table)) == [place for place in plain if place.pattern_id not in gone]
+    led = ranking.led_by(table[leader]).part(0, len(table) + 1)
+    assert led == [placed(table[leader], Tier.REST, 1.0), *(place for place in plain if place.pattern_id != table[leader])]
+
+
+@given(st.lists(st.integers(0, 2**64 - 1)), st.sets(st.integers(0, 2**64 - 1)), st.data())
+def test_ids_among_others_are_those_of_the_set(ids, members, data):
+    ids += data.draw(st.lists(st.sampled_from(sorted(members) or [0])))
+    assert among(np.array(ids, np.uint64), as_ids(members)).tolist() == [number in members for number in ids]
 
 
 @given(st.text())
@@ -161,7 +194,7 @@ def test_the_scan_finds_what_reading_all_messages_finds(open_store, tmp_path_fac
         all_words = {row["pattern_id"] for row in everything if all(word in row["message"].lower() for word in words)}
         scan = scan_messages(snapshot, filters.where(LogFilter()), literals, budget_s=60)
         assert scan.complete
-        assert scan.hits == Hits(frozenset(whole), frozenset(all_words - whole))
+        assert (scan.verbatim, scan.identifiers - scan.verbatim) == (whole, all_words - whole)
         hurried = scan_messages(snapshot, filters.where(LogFilter()), literals, budget_s=0)
         first, *later = newest_first(snapshot, filters.where(LogFilter()))
         assert hurried.complete == (not later)

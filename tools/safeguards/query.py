@@ -66,4 +66,18 @@ MUTANTS = (
         "        try:\n            change()\n",
         ("tests/query/test_store_crash.py",),
     ),
+    Mutant(
+        "searches-end-on-a-thread",
+        "services/query/treering_query/search/searcher.py",
+        "return await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))",
+        "return _answered(begun, judged, snapshot)",
+        ("tests/query/test_loop_lag.py",),
+    ),
+    Mutant(
+        "scores-are-read-on-a-thread",
+        "services/query/treering_query/embed_client.py",
+        "return await asyncio.to_thread(_put_together, slices, len(texts))",
+        "return _put_together(slices, len(texts))",
+        ("tests/query/test_loop_lag.py",),
+    ),
 )

@@ -103,4 +103,18 @@ MUTANTS = (
         "        out.write(rest)\n",
         ("tests/runtime/test_data_dir.py",),
     ),
+    Mutant(
+        "lag-is-counted-from-when-it-was-due",
+        "services/runtime/treering_runtime/loop_lag.py",
+        "lag = max(0.0, now - self._due)",
+        "lag = 0.0",
+        ("tests/runtime/test_loop_lag.py",),
+    ),
+    Mutant(
+        "a-lag-is-logged-once-a-minute",
+        "services/runtime/treering_runtime/loop_lag.py",
+        "self._silent_until = now + _WARN_EVERY_S",
+        "self._silent_until = now",
+        ("tests/runtime/test_loop_lag.py",),
+    ),
 )

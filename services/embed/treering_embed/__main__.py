@@ -1,5 +1,6 @@
 """Starts the embedding service: `python -m treering_embed`."""
 
+import asyncio
 import sys
 from functools import partial
 
@@ -7,6 +8,7 @@ from treering_embed.application import Application
 from treering_embed.settings import EmbedSettings
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
+from treering_runtime.loop_lag import LoopLag
 from treering_runtime.server import announce, run, until_signalled
 from treering_runtime.settings import load
 from treering_runtime.telemetry import MetricsServer, new_registry
@@ -19,6 +21,7 @@ async def serve(settings: EmbedSettings) -> None:
     """Runs the service until a signal, or until its model turns out to be unusable."""
     data_dir = DataDir(settings.data_dir, "treering-embed", FORMAT_VERSION)
     collector = new_registry()
+    LoopLag(asyncio.get_running_loop(), collector)
     metrics = MetricsServer(settings.metrics_listen, collector)
     application = Application(settings, collector)
     await application.start()

@@ -20,6 +20,7 @@ from treering_ingest.status import StatusReport
 from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
 from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
+from treering_runtime.loop_lag import LoopLag
 from treering_runtime.server import Server, announce, until_signalled
 from treering_runtime.telemetry import MetricsServer, new_registry
 from treering_runtime.wakeup import Wakeup
@@ -53,6 +54,7 @@ class IngestProcess:
             StopError: The disk or a task of the service failed; what was acknowledged until then is safe.
         """
         directory = DataDir(self.settings.data_dir, KIND, VERSION)
+        LoopLag(asyncio.get_running_loop(), self.registry)
         try:
             await self.start()
             announce(self.settings.service, self.server, self.metrics)

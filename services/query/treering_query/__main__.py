@@ -1,5 +1,6 @@
 """Starts the query service, and stops it in reverse."""
 
+import asyncio
 import sys
 
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
@@ -18,6 +19,7 @@ from treering_runtime import server, telemetry
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 from treering_runtime.limits import SINK_WINDOW_BYTES
+from treering_runtime.loop_lag import LoopLag
 from treering_runtime.settings import load
 from treering_runtime.sink import SinkServicer
 
@@ -25,6 +27,7 @@ from treering_runtime.sink import SinkServicer
 async def serve(settings: QuerySettings) -> None:
     """Runs until a signal comes."""
     registry = telemetry.new_registry()
+    LoopLag(asyncio.get_running_loop(), registry)
     directory = DataDir(settings.data_dir, "treering-query", version=1)
     engine = Engine.from_settings(settings)
     store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)

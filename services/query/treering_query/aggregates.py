@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
@@ -16,6 +17,7 @@ from treering_query import buckets, filters, limits
 from treering_query.buckets import Buckets
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
+from treering_query.pattern_ids import as_ids, relation
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_MESSAGE_BYTES
@@ -163,8 +165,8 @@ class _Expressions:
         if text not in self._meant.texts:
             raise invalid_field(name, "the text is empty; say in some words what the records are about")
         self.columns.add("pattern_id")
-        patterns = self._bind(sorted(self._meant.about(text)))
-        return f"(case when pattern_id in (select unnest({patterns}::ubigint[])) then 'true' else 'false' end)"
+        patterns = relation(self._bind(self._meant.about(text)).removeprefix("$"))
+        return f"(case when pattern_id in (select id from {patterns}) then 'true' else 'false' end)"
 
     def _attribute(self, key: str, name: str) -> str:
         if not 1 <= len(key.encode()) <= limits.MAX_ATTRIBUTE_KEY_BYTES or "\0" in key:
@@ -298,7 +300,7 @@ class _Run:
         return _join_order(self._plan.order, bucket, keys)
 
     def _parameters_in(self, sql: str) -> dict[str, object]:
-        return {name: value for name, value in self._plan.parameters.items() if f"${name}::" in sql}
+        return {name: value for name, value in self._plan.parameters.items() if isinstance(value, np.ndarray) or f"${name}::" in sql}
 
     def _query(self, sql: str, extra: dict[str, object], used: dict[str, object] | None = None) -> pa.Table:
         plan = self._plan
@@ -365,8 +367,8 @@ def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[st
     """For each key that is a pattern or a template: its words by id as a decimal."""
     texts: dict[int, dict[str, str]] = {}
     for index, column in plan.text_columns.items() if table.num_rows else ():
-        key, ids = plan.keys[index], sorted(set(table.column(f"k{index}").to_pylist()))
-        sql = f"select distinct {key}, {column} from _patterns where {key} in (select unnest($ids::ubigint[]))"
+        key, ids = plan.keys[index], as_ids(table.column(f"k{index}").to_pylist())
+        sql = f"select distinct {key}, {column} from _patterns where {key} in (select id from {relation('ids')})"
         found = snapshot.query(sql, {"ids": ids}, within=plan.predicate)
         texts[index] = {str(number): text for number, text in zip(*(each.to_pylist() for each in found.columns), strict=True)}
     return texts

@@ -20,6 +20,7 @@ from treering_query.compare_ranking import changes, log_likelihood_ratio
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_counts import counts_sql
+from treering_query.pattern_ids import Ids, relation
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, invalid_field
@@ -41,13 +42,13 @@ _COUNTS = {
 """Selected records by unit, service (of templates) and severity."""
 
 _TEXTS = {
-    pb.PATTERN_UNIT_PATTERN: """
-        select pattern_id, service, text, example, template_id from _patterns where pattern_id in (select unnest($ids::ubigint[]))
+    pb.PATTERN_UNIT_PATTERN: f"""
+        select pattern_id, service, text, example, template_id from _patterns where pattern_id in (select id from {relation("ids")})
     """,
-    pb.PATTERN_UNIT_TEMPLATE: """
+    pb.PATTERN_UNIT_TEMPLATE: f"""
         select template_id as pattern_id, template_id, any_value(template_text) as text, count(*)::uinteger as pattern_count,
             arg_max(service, (pattern_id = template_id)::int) as service, arg_max(example, (pattern_id = template_id)::int) as example
-        from _patterns where template_id in (select unnest($ids::ubigint[])) group by template_id
+        from _patterns where template_id in (select id from {relation("ids")}) group by template_id
     """,
 }
 """What some units say; a template speaks with the words of its oldest pattern, while that has records."""
@@ -71,9 +72,9 @@ class Plan:
         """The differences. Blocks: runs on a thread of the store."""
         found = _Sides(self._counted(snapshot, self.looked_at), self._counted(snapshot, self.baseline))
         ranked = found.ranked(self.min_ratio)
-        chosen = [place for place in ranked.order.tolist() if int(ranked.changes[place]) in self.wanted]
+        chosen = ranked.order[np.isin(ranked.changes[ranked.order], list(self.wanted))]
         return pb.ComparePatternsResponse(
-            differences=self._differences(snapshot, found, ranked, chosen[: self.limit]),
+            differences=self._differences(snapshot, found, ranked, chosen[: self.limit].tolist()),
             seen=snapshot.seen,
             total_count=found.total,
             baseline_total_count=found.baseline_total,
@@ -87,10 +88,11 @@ class Plan:
 
     def _differences(self, snapshot: Snapshot, found: "_Sides", ranked: "_Ranked", places: list[int]) -> list[pb.PatternDifference]:
         """The messages of some differences, in their order."""
-        ids = found.ids[places].tolist()
-        texts = snapshot.query(_TEXTS[self.unit], {"ids": ids}).to_pylist() if ids else []
-        patterns = _with_counts({row["pattern_id"]: pb.Pattern(**row) for row in texts}, _of(found.looked_at, ids))
-        last = _last_times(_of(found.baseline, ids))
+        chosen = found.ids[places]
+        ids = chosen.tolist()
+        texts = snapshot.query(_TEXTS[self.unit], {"ids": chosen}).to_pylist() if places else []
+        patterns = _with_counts({row["pattern_id"]: pb.Pattern(**row) for row in texts}, _of(found.looked_at, chosen))
+        last = _last_times(_of(found.baseline, chosen))
         return [
             pb.PatternDifference(
                 pattern=patterns[pattern_id],
@@ -183,7 +185,7 @@ def _one_side(counted: pa.Table, name: str) -> pa.Table:
     return pa.table({"pattern_id": counted.column("pattern_id"), **columns})
 
 
-def _of(counted: pa.Table, ids: list[int]) -> pa.Table:
+def _of(counted: pa.Table, ids: Ids) -> pa.Table:
     return counted.filter(pc.is_in(counted.column("pattern_id"), pa.array(ids, pa.uint64())))
 
 

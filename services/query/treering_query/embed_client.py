@@ -1,6 +1,7 @@
 """Asking the embed service for scores by meaning."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -10,7 +11,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from treering.v1.embed_pb2 import (
     ForgetPatternsRequest,
-    PatternIdSet,
     ScorePatternsRequest,
     ScorePatternsResponse,
     SearchPatternsRequest,
@@ -18,6 +18,7 @@ from treering.v1.embed_pb2 import (
 )
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
+from treering_query.pattern_ids import Ids
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 
 _OPTIONS = (
@@ -43,22 +44,11 @@ class EmbedUnavailable(Exception):  # noqa: N818 - it says what is, as UNAVAILAB
 
 
 @dataclass(frozen=True)
-class MeaningQuery:
-    """One question about meaning; the fields are those of `SearchPatternsRequest`. `restrict_to` None = all."""
-
-    text: str
-    limit: int
-    services: Sequence[str] = ()
-    restrict_to: Sequence[int] | None = None
-    also_score_ids: Sequence[int] = ()
-    min_positions: Sequence[Position] = ()
-
-
-@dataclass(frozen=True)
 class MeaningAnswer:
-    """Scores 0..1 by pattern, how many patterns cannot be found yet, and the masking rules that the ids follow."""
+    """Patterns and the score 0..1 of each, how many cannot be found yet, and the masking rules that the ids follow."""
 
-    scores: Mapping[int, float]
+    pattern_ids: Ids
+    scores: npt.NDArray[np.float64]
     pending_count: int
     mask_version: int
 
@@ -67,7 +57,7 @@ class MeaningAnswer:
 class PatternScores:
     """Pattern ids in any order, for each text a score 0..1 of each of them, and the masking rules that the ids follow."""
 
-    pattern_ids: npt.NDArray[np.uint64]
+    pattern_ids: Ids
     scores: tuple[npt.NDArray[np.float32], ...]
     mask_version: int
 
@@ -80,18 +70,19 @@ class EmbedClient:
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stub = EmbedServiceStub(self._channel)
 
-    async def search(self, query: MeaningQuery, timeout_s: float) -> MeaningAnswer:
+    async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:
         """Scores of the patterns that are closest in meaning.
 
         Raises:
             EmbedUnavailable: It does not answer in time, is starting, overloaded, or failed.
         """
         try:
-            response: SearchPatternsResponse = await self._stub.SearchPatterns(_request(query), timeout=timeout_s)
+            response: SearchPatternsResponse = await self._stub.SearchPatterns(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
-        scores = {score.pattern_id: score.score for score in response.scores}
-        return MeaningAnswer(scores, response.pending_count, response.mask_version)
+        ids = np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores))
+        scores = np.fromiter((score.score for score in response.scores), np.float64, len(response.scores))
+        return MeaningAnswer(ids, scores, response.pending_count, response.mask_version)
 
     async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> PatternScores:
         """Scores of every pattern against each text.
@@ -104,7 +95,7 @@ class EmbedClient:
             slices = [part async for part in self._stub.ScorePatterns(request, timeout=timeout_s)]
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
-        return _put_together(slices, len(texts))
+        return await asyncio.to_thread(_put_together, slices, len(texts))
 
     async def forget(self, pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         """Forgets patterns that have no record below some positions any more.
@@ -120,19 +111,6 @@ class EmbedClient:
     async def close(self) -> None:
         """Ends the connection; calls that run fail."""
         await self._channel.close()
-
-
-def _request(query: MeaningQuery) -> SearchPatternsRequest:
-    request = SearchPatternsRequest(
-        text=query.text,
-        limit=query.limit,
-        services=query.services,
-        also_score_ids=query.also_score_ids,
-        min_positions=query.min_positions,
-    )
-    if query.restrict_to is not None:
-        request.restrict_to.CopyFrom(PatternIdSet(pattern_ids=query.restrict_to))
-    return request
 
 
 def _put_together(slices: Sequence[ScorePatternsResponse], texts: int) -> PatternScores:

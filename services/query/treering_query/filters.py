@@ -8,6 +8,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import AttributeFilter, LogFilter
 from treering_query import limits
 from treering_query.meant import NOTHING, Meant
+from treering_query.pattern_ids import Ids, among, as_ids, relation
 from treering_runtime.errors import ServiceError, invalid_field
 
 _FEW = 100
@@ -19,7 +20,7 @@ class Predicate:
     """A condition over `logs`, and what of it can rule out whole segments.
 
     `sql` stands after WHERE or AND; it names its values `$f0`, `$f1`, ..., which `parameters` binds. DuckDB wants every parameter
-    used, so both travel together.
+    used, so both travel together. A value that is an array is a relation, see `pattern_ids.relation`.
     """
 
     sql: str = "true"
@@ -28,8 +29,8 @@ class Predicate:
     """The columns that it looks at."""
     services: frozenset[str] | None = None
     """Only these services; None = all."""
-    patterns: frozenset[int] | None = None
-    """Only these patterns; None = all."""
+    patterns: Ids | None = None
+    """Only these patterns, ascending; None = all."""
     start_time: int = 0
     """No record before this, nanoseconds since 1970."""
     end_time: int = limits.MAX_TIME_UNIX_NANO + 1
@@ -67,6 +68,15 @@ class _Conditions:
             chosen = f"select unnest({self.bind(list(values))}::{kind}[])"
         self.add(column, f"{column} in ({chosen})")
 
+    def patterns(self, ids: Ids) -> None:
+        if not len(ids):
+            self.add("pattern_id", "false")
+        elif len(ids) <= _FEW:
+            self.one_of("pattern_id", ids.tolist(), "ubigint")
+        else:
+            name = self.bind(ids).removeprefix("$")
+            self.add("pattern_id", f"pattern_id in (select id from {relation(name)})")
+
 
 def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
     """The condition of a filter.
@@ -91,9 +101,7 @@ def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
     conditions.one_of("service", list(dict.fromkeys(log_filter.services)), "varchar")
     conditions.one_of("environment", list(dict.fromkeys(log_filter.environments)), "varchar")
     if patterns is not None:
-        conditions.one_of("pattern_id", sorted(patterns), "ubigint")
-        if not patterns:
-            conditions.add("pattern_id", "false")
+        conditions.patterns(patterns)
     for attribute in log_filter.attributes:
         _attribute(conditions, attribute)
     _trace(conditions, log_filter)
@@ -110,13 +118,13 @@ def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
     )
 
 
-def _patterns(log_filter: LogFilter, meant: Meant) -> frozenset[int] | None:
-    """The patterns that a filter selects by id and by meaning; None = all."""
-    listed = frozenset(log_filter.pattern_ids)
+def _patterns(log_filter: LogFilter, meant: Meant) -> Ids | None:
+    """The patterns that a filter selects by id and by meaning, ascending; None = all."""
+    listed = as_ids(log_filter.pattern_ids) if log_filter.pattern_ids else None
     if not log_filter.about:
-        return listed or None
+        return listed
     about = meant.about(log_filter.about)
-    return about & listed if listed else about
+    return about if listed is None else listed[among(listed, about)]
 
 
 def _times(conditions: _Conditions, log_filter: LogFilter) -> None:

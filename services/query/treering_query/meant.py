@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from treering_query.pattern_ids import Ids, among
+
 ABOUT = 0.5
 """The least score of a pattern that is about a text."""
 
@@ -16,12 +18,12 @@ class Meant:
     """The scores of some texts: `pattern_ids` ascending, and for each text a float32 of each of them."""
 
     texts: tuple[str, ...]
-    pattern_ids: npt.NDArray[np.uint64]
+    pattern_ids: Ids
     scores: tuple[npt.NDArray[np.float32], ...]
 
-    def about(self, text: str) -> frozenset[int]:
-        """The patterns that are about one of the texts."""
-        return frozenset(self.pattern_ids[self.scores[self.texts.index(text)] >= ABOUT].tolist())
+    def about(self, text: str) -> Ids:
+        """The patterns that are about one of the texts, ascending."""
+        return self.pattern_ids[self.scores[self.texts.index(text)] >= ABOUT]
 
     def table(self) -> pa.Table:
         """The ids, then the scores of each text in a column of its own."""
@@ -32,7 +34,7 @@ class Meant:
         if not self.texts:
             return ""
         known = np.concatenate([np.empty(0, np.uint64), *(table.column("pattern_id").to_numpy() for table in patterns)])
-        missing = int(np.isin(known, self.pattern_ids, assume_unique=True, invert=True).sum())
+        missing = len(known) - int(np.count_nonzero(among(known, self.pattern_ids)))
         return f"{missing:,} of {len(known):,} patterns have no vector yet: they score 0 for every text" if missing else ""
 
 

@@ -29,13 +29,13 @@ def counts_sql(predicate: Predicate) -> str:
     return template.format(condition=predicate.sql)
 
 
-def selected_counts(snapshot: Snapshot, predicate: Predicate) -> dict[int, int]:
-    """Records by pattern; patterns without any are left out."""
+def selected_counts(snapshot: Snapshot, predicate: Predicate) -> pa.Table:
+    """Records by pattern: pattern_id, n; patterns without any are left out."""
     if predicate.columns <= _IN_STATISTICS:
         sql = f"select pattern_id, sum(count)::bigint as n from ({counts_sql(predicate)}) group by pattern_id"
     else:
         sql = f"select pattern_id, count(*) as n from logs where {predicate.sql} group by pattern_id"
-    return _as_dict(snapshot.query(sql, predicate.parameters, within=predicate))
+    return snapshot.query(sql, predicate.parameters, within=predicate)
 
 
 def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, int]:
@@ -48,7 +48,3 @@ def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, in
         for pattern_id, count in zip(*(column.to_pylist() for column in found.columns), strict=True):
             totals[pattern_id] += count
     return dict(totals)
-
-
-def _as_dict(table: pa.Table) -> dict[int, int]:
-    return dict(zip(table.column("pattern_id").to_pylist(), table.column("n").to_pylist(), strict=True))

@@ -4,7 +4,7 @@ Counts, times and the sparkline are exact. The values of variables are read from
 what matters at night is which hosts it is now.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from treering_query import filters, limits
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
+from treering_query.pattern_ids import Ids, among, as_ids, relation
 from treering_query.pattern_series import Span, growth
 from treering_query.pattern_variables import read_variables
 from treering_query.records import nanoseconds, stored_records, within_bytes
@@ -58,7 +59,7 @@ class Plan:
             ServiceError: NOT_FOUND.
         """
         identity = self._resolved(snapshot)
-        within = _of_patterns(self.predicate, _members(snapshot, self.unit, identity))
+        within = _of_patterns(self.predicate, *_members(snapshot, self.unit, identity))
         snapshot.register("_counted", count(snapshot, within))
         counted = by_pattern(snapshot)
         if not counted.num_rows:
@@ -120,32 +121,31 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     )
 
 
-def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> dict[int, str]:
-    """The patterns that are meant, and the service of each."""
+def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> tuple[Ids, frozenset[str]]:
+    """The patterns that are meant, and their services."""
     found = snapshot.query(f"select pattern_id, service from _patterns where {UNITS[unit]} = $id::ubigint", {"id": identity})
     if not found.num_rows:
         unit_name = UNITS[unit].removesuffix("_id")
         message = f"no {unit_name} has the id {identity}: it never had a record, or they all have expired; ListPatterns shows what there is"
         raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": UNITS[unit]})
-    return dict(zip(*(column.to_pylist() for column in found.columns), strict=True))
+    return as_ids(found.column("pattern_id").to_numpy()), frozenset(found.column("service").unique().to_pylist())
 
 
-def _of_patterns(predicate: Predicate, members: Mapping[int, str]) -> Predicate:
+def _of_patterns(predicate: Predicate, members: Ids, services: frozenset[str]) -> Predicate:
     """The same, of some patterns only. Few are spelled out, with their services: segments are sorted by these, so that little is read."""
-    services = frozenset(members.values())
     if len(members) <= _FEW:
         own = {f"own{number}": service for number, service in enumerate(sorted(services))}
-        sql = f"pattern_id in ({', '.join(map(str, members))}) and service in ({', '.join(f'${name}::varchar' for name in own)})"
+        sql = f"pattern_id in ({', '.join(map(str, members.tolist()))}) and service in ({', '.join(f'${name}::varchar' for name in own)})"
         parameters: dict[str, object] = dict(own)
     else:
-        sql, parameters = "pattern_id in (select unnest($members::ubigint[]))", {"members": list(members)}
+        sql, parameters = f"pattern_id in (select id from {relation('members')})", {"members": members}
     return replace(
         predicate,
         sql=f"{predicate.sql} and {sql}",
         parameters={**predicate.parameters, **parameters},
         columns=predicate.columns | {"pattern_id", "service"},
         services=services if predicate.services is None else predicate.services & services,
-        patterns=frozenset(members) if predicate.patterns is None else predicate.patterns & members.keys(),
+        patterns=members if predicate.patterns is None else members[among(members, predicate.patterns)],
     )
 
 

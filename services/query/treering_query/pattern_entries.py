@@ -14,6 +14,7 @@ from treering.v1 import query_pb2 as pb
 from treering_query import limits
 from treering_query.filters import Predicate
 from treering_query.pattern_counts import counts_sql
+from treering_query.pattern_ids import as_ids, relation
 from treering_query.pattern_series import Counts, Span, series
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
@@ -33,11 +34,11 @@ from _counted where {chosen} group by pattern_id
 """
 
 # The oldest pattern is the one with the template's id; once its records are gone, another one speaks for the template.
-_ENTRIES = """
+_ENTRIES = f"""
 with chosen as (
-    select {unit} as id, pattern_id, template_id, severity, count, first_time, last_time, service, {text} as text, example,
+    select {{unit}} as id, pattern_id, template_id, severity, count, first_time, last_time, service, {{text}} as text, example,
         case when pattern_id = template_id then 0 else pattern_id end as place
-    from _counted join _patterns using (pattern_id) where {unit} in (select unnest($ids::ubigint[]))
+    from _counted join _patterns using (pattern_id) where {{unit}} in (select id from {relation("ids")})
 ), entries as (
     select id, any_value(template_id) as template_id, sum(count)::bigint as count, min(first_time) as first_time,
         max(last_time) as last_time, arg_min(service, place) as service, arg_min(text, place) as text,
@@ -47,7 +48,7 @@ with chosen as (
     select id, list(severity) as severities, list(n) as severity_counts
     from (select id, severity, sum(count)::bigint as n from chosen group by all) group by id
 ), services as (
-    select id, list(service order by n desc, service)[:{services}] as services
+    select id, list(service order by n desc, service)[:{{services}}] as services
     from (select id, service, sum(count) as n from chosen group by all) group by id
 )
 select * from entries join severities using (id) join services using (id)
@@ -77,8 +78,8 @@ def by_pattern(snapshot: Snapshot, pattern_ids: Sequence[int] | None = None) -> 
     """The same by pattern alone, of some patterns or of all."""
     if pattern_ids is None:
         return snapshot.query(_BY_PATTERN.format(chosen="true"))
-    chosen = "pattern_id in (select unnest($ids::ubigint[]))"
-    return snapshot.query(_BY_PATTERN.format(chosen=chosen), {"ids": list(pattern_ids)})
+    chosen = f"pattern_id in (select id from {relation('ids')})"
+    return snapshot.query(_BY_PATTERN.format(chosen=chosen), {"ids": as_ids(pattern_ids)})
 
 
 def over_time(snapshot: Snapshot, predicate: Predicate, span: Span, entries: Sequence[Entry]) -> list[Counts]:
@@ -93,7 +94,7 @@ def describe(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, ids: Sequence[i
     whole = unit == pb.PATTERN_UNIT_TEMPLATE
     text = "template_text" if whole else "text"
     sql = _ENTRIES.format(unit=UNITS[unit], text=text, services=limits.MAX_LISTED_SERVICES)
-    table = snapshot.query(sql, {"ids": list(ids)})
+    table = snapshot.query(sql, {"ids": as_ids(ids)})
     columns = {name: table.column(name).to_pylist() for name in table.column_names if not name.endswith("_time")}
     columns |= {name: nanoseconds(table.column(name)) for name in ("first_time", "last_time")}
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))

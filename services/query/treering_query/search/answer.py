@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +14,7 @@ from treering_query.pattern_counts import total_counts
 from treering_query.records import stored_records, within_bytes
 from treering_query.search.cursor import LastRecord, Shown
 from treering_query.search.finding import Found, identifiers, verbatim
-from treering_query.search.ranking import BORDER, Ranked, Tier
+from treering_query.search.ranking import BORDER, Ranked, Ranking, Tier
 from treering_query.search.request import Search
 from treering_query.search.samples import Condition, newest
 from treering_query.store.hot import LOGS_SCHEMA
@@ -23,6 +23,9 @@ from treering_runtime.patterns import MASK_VERSION
 
 _FLAT_PATTERNS = 16
 """Patterns whose records are read together when results are flat: mostly the first ones fill the answer."""
+
+_KIND = ("pattern_id", "service", "text", "template_id")
+"""What a result says of its pattern."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Answer:
 
     search: Search
     found: Found
-    ranked: Sequence[Ranked]
+    ranking: Ranking
     by_meaning: bool
     degraded_because: str
 
@@ -63,42 +66,42 @@ class Answer:
         return pb.LiteralScan(attempted=scan.attempted, complete=scan.complete, scanned_back_to_unix_nano=back_to)
 
     def _grouped(self, snapshot: Snapshot) -> Page:
-        shown = self.ranked[: self.search.limit]
-        counts = self._counts(snapshot, shown)
+        shown = self.ranking.part(0, self.search.limit)
+        counts, kinds = self._counts(snapshot, shown), self._kinds(shown)
         whole = self._records(snapshot, shown, self.search.samples)
         table = within_bytes(whole, limits.MAX_ANSWER_RECORD_BYTES)
         records: dict[int, list[StoredRecord]] = {}
         for record in stored_records(table):
             records.setdefault(record.pattern_id, []).append(record)
-        results = [self._result(place, counts, records.get(place.pattern_id, [])) for place in shown if place.pattern_id in counts]
-        more = self.search.shown.and_also(place.pattern_id for place in shown) if len(self.ranked) > len(shown) else None
+        results = [self._result(place, kinds, counts, records.get(place.pattern_id, [])) for place in shown if place.pattern_id in counts]
+        more = self.search.shown.and_also(place.pattern_id for place in shown) if len(self.ranking) > len(shown) else None
         return Page(results, more, cut=table.num_rows < whole.num_rows)
 
     def _flat(self, snapshot: Snapshot) -> Page:
         """Records until the page is full; one more than fits says whether there is another page."""
         wanted = self.search.limit + 1
-        tables, rows = [], 0
-        for records in self._runs(snapshot, wanted):
+        tables, rows, places = [], 0, {}
+        for run, records in self._runs(snapshot, wanted):
             tables.append(records)
             rows += records.num_rows
+            places.update({place.pattern_id: place for place in run})
             if rows >= wanted:
                 break
         whole = pa.concat_tables([LOGS_SCHEMA.empty_table(), *tables])
         table = within_bytes(whole.slice(0, self.search.limit), limits.MAX_ANSWER_RECORD_BYTES)
-        before = self.search.shown.last
-        places = {place.pattern_id: place for place in (*([before.place] if before else ()), *self.ranked)}
         shown = [places[pattern_id] for pattern_id in dict.fromkeys(table.column("pattern_id").to_pylist())]
-        counts = self._counts(snapshot, shown)
-        results = [self._result(places[record.pattern_id], counts, [record]) for record in stored_records(table)]
+        counts, kinds = self._counts(snapshot, shown), self._kinds(shown)
+        results = [self._result(places[record.pattern_id], kinds, counts, [record]) for record in stored_records(table)]
         more = self._after(results[-1], shown) if table.num_rows < whole.num_rows else None
         return Page(results, more, cut=table.num_rows < min(whole.num_rows, self.search.limit))
 
-    def _runs(self, snapshot: Snapshot, count: int) -> Iterator[pa.Table]:
+    def _runs(self, snapshot: Snapshot, count: int) -> Iterator[tuple[list[Ranked], pa.Table]]:
         """Records in their order: of the pattern in whose midst the last page ended, then of the others, some patterns at a time."""
         if last := self.search.shown.last:
-            yield newest(snapshot, [last.pattern_id], count, self.search.predicate, self._continued(snapshot, last))
-        for chunk in _chunks(self.ranked, _FLAT_PATTERNS):
-            yield self._records(snapshot, chunk, count)
+            yield [last.place], newest(snapshot, [last.pattern_id], count, self.search.predicate, self._continued(snapshot, last))
+        for start in range(0, len(self.ranking), _FLAT_PATTERNS):
+            run = self.ranking.part(start, _FLAT_PATTERNS)
+            yield run, self._records(snapshot, run, count)
 
     def _continued(self, snapshot: Snapshot, last: LastRecord) -> Condition:
         """What the records after the last one fulfil: as on its page, records with the literal where there is any."""
@@ -122,7 +125,13 @@ class Answer:
         ids = [place.pattern_id for place in shown]
         if self.found.counts is None:
             return total_counts(snapshot, ids)
-        return {pattern_id: self.found.counts[pattern_id] for pattern_id in ids if pattern_id in self.found.counts}
+        chosen = self.found.counts.filter(pc.is_in(self.found.counts.column("pattern_id"), pa.array(ids, pa.uint64())))
+        return dict(zip(*(chosen.column(name).to_pylist() for name in ("pattern_id", "n")), strict=True))
+
+    def _kinds(self, shown: Sequence[Ranked]) -> dict[int, dict[str, Any]]:
+        """What the pattern table says of each."""
+        table = self.found.texts.described([place.pattern_id for place in shown]).select(_KIND)
+        return {row["pattern_id"]: row for row in table.to_pylist()}
 
     def _records(self, snapshot: Snapshot, shown: Sequence[Ranked], count: int) -> pa.Table:
         """Records of the shown patterns in their order, newest first within each; hits come with records that hold the literal."""
@@ -134,18 +143,20 @@ class Answer:
         tables.append(newest(snapshot, bare, count, self.search.predicate))
         return _in_order(pa.concat_tables(tables), [place.pattern_id for place in shown])
 
-    def _result(self, place: Ranked, counts: dict[int, int], records: list[StoredRecord]) -> pb.SearchResult:
-        service, text = self.found.texts.describe(place.pattern_id)
+    def _result(
+        self, place: Ranked, kinds: dict[int, dict[str, Any]], counts: dict[int, int], records: list[StoredRecord]
+    ) -> pb.SearchResult:
+        kind = kinds[place.pattern_id]
         return pb.SearchResult(
             score=place.score,
             why=list(self._why(place)),
             pattern_id=place.pattern_id,
-            pattern=text,
-            service=service,
+            pattern=kind["text"],
+            service=kind["service"],
             count=counts[place.pattern_id],
             records=records,
             weak=place.weak,
-            template_id=self.found.texts.template(place.pattern_id),
+            template_id=kind["template_id"],
         )
 
     def _why(self, place: Ranked) -> Iterator[pb.SearchReason.ValueType]:
@@ -155,12 +166,6 @@ class Answer:
             yield pb.SEARCH_REASON_IDENTIFIERS
         if place.tier is Tier.REST or place.fit >= BORDER:
             yield pb.SEARCH_REASON_MEANING if self.by_meaning else pb.SEARCH_REASON_WORDS
-
-
-def _chunks(ranked: Sequence[Ranked], size: int) -> Iterator[list[Ranked]]:
-    places = iter(ranked)
-    while chunk := list(islice(places, size)):
-        yield chunk
 
 
 def _in_order(table: pa.Table, pattern_ids: list[int]) -> pa.Table:

@@ -19,7 +19,7 @@ import xxhash
 
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
-from treering_query.search.ranking import Ranked, Tier, placed
+from treering_query.search.ranking import Ranked, Ranking, Tier, placed
 from treering_query.search.samples import Condition
 from treering_runtime.errors import ServiceError, invalid_field
 
@@ -59,10 +59,9 @@ class Shown:
     pattern_ids: tuple[int, ...] = ()
     last: LastRecord | None = None
 
-    def rest(self, ranked: Iterable[Ranked]) -> list[Ranked]:
+    def rest(self, ranking: Ranking) -> Ranking:
         """What was not shown, best first."""
-        gone = {*self.pattern_ids, *([self.last.pattern_id] if self.last else ())}
-        return [place for place in ranked if place.pattern_id not in gone]
+        return ranking.without([*self.pattern_ids, *([self.last.pattern_id] if self.last else ())])
 
     def and_also(self, pattern_ids: Iterable[int], last: LastRecord | None = None) -> "Shown":
         """With what one more page held."""

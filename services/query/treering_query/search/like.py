@@ -12,7 +12,6 @@ import pyarrow as pa
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query.search.pattern_texts import PatternTexts
-from treering_query.search.ranking import Ranked, Tier
 from treering_query.search.request import Search
 from treering_query.slices import between
 from treering_query.store.snapshot import Snapshot
@@ -31,14 +30,10 @@ def resolved(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Search:
         return search
     found = _record(snapshot, search.like)
     pattern_id, message = found.column("pattern_id")[0].as_py(), found.column("message")[0].as_py()
-    masked = " ".join(texts.describe(pattern_id)[1].replace(MASK, " ").split()) if pattern_id in texts.rows else ""
+    masked = " ".join(text.replace(MASK, " ") for text in texts.described([pattern_id]).column("text").to_pylist())
+    masked = " ".join(masked.split())
     told = masked if any(character.isalpha() for character in masked) else message
     return replace(search, text=told[:MAX_QUERY_TEXT_CHARACTERS].replace("\0", " ").strip() or MASK, own_pattern=pattern_id)
-
-
-def led_by(ranked: list[Ranked], pattern_id: int) -> list[Ranked]:
-    """The ranking with one pattern at its head, as sure as can be."""
-    return [Ranked(pattern_id, Tier.REST, 1.0, 1.0, weak=False), *(place for place in ranked if place.pattern_id != pattern_id)]
 
 
 def _record(snapshot: Snapshot, position: Position) -> pa.Table:

@@ -1,84 +1,99 @@
 """The pattern table in memory, ready to be looked through: 20,000 patterns in a few milliseconds."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import threading
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from treering_query.pattern_ids import Ids
 from treering_query.search.bm25 import Bm25
 from treering_query.search.literals import Literals
-from treering_query.search.ranking import Hits
+from treering_query.search.ranking import Fits, Flags, Hits, Rows
 from treering_query.store.view import LISTED_SCHEMA, View
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 
 
 class PatternTexts:
-    """The patterns of one view: ids, services, masked texts, examples; immutable, what is derived is made once when it is needed."""
+    """The patterns of one view: ids, services, masked texts, examples; immutable, what is derived is made once when it is needed.
+
+    Sets of patterns are a flag for each row: there may be hundreds of thousands.
+    """
 
     def __init__(self, tables: Iterable[pa.Table]) -> None:
-        table = pa.concat_tables([LISTED_SCHEMA.empty_table(), *tables]).combine_chunks()
-        self._columns = {name: _whole(table.column(name)) for name in table.column_names}
-        self.ids: npt.NDArray[np.uint64] = self._columns["pattern_id"].to_numpy()
-
-    @cached_property
-    def rows(self) -> dict[int, int]:
-        """The row of each pattern."""
-        return {pattern_id: row for row, pattern_id in enumerate(self.ids.tolist())}
+        self._table = pa.concat_tables([LISTED_SCHEMA.empty_table(), *tables]).combine_chunks()
+        self._columns = {name: _whole(self._table.column(name)) for name in ("service", "text", "example")}
+        self.ids: Ids = self._table.column("pattern_id").to_numpy()
 
     @cached_property
     def bm25(self) -> Bm25:
         """Words of services and texts."""
         return Bm25(pc.binary_join_element_wise(self._columns["service"], self._columns["text"], " "))
 
-    def of_services(self, services: frozenset[str] | None) -> set[int]:
+    def rows_of(self, pattern_ids: Ids) -> Rows:
+        """The row of each pattern, -1 for one that is not here."""
+        order, ascending = self._by_id
+        if not len(order):
+            return np.full(len(pattern_ids), -1, np.int64)
+        places = np.minimum(np.searchsorted(ascending, pattern_ids), len(order) - 1)
+        return np.where(ascending[places] == pattern_ids, order[places], -1)
+
+    def flagged(self, pattern_ids: Ids) -> Flags:
+        """Which rows are of some patterns."""
+        flags = np.zeros(len(self.ids), np.bool_)
+        rows = self.rows_of(pattern_ids)
+        flags[rows[rows >= 0]] = True
+        return flags
+
+    def of_services(self, services: frozenset[str] | None) -> Flags:
         """The patterns of some services; None = all."""
         if services is None:
-            return set(self.ids.tolist())
-        return set(self.ids[pc.is_in(self._columns["service"], pa.array(sorted(services))).to_numpy(zero_copy_only=False)].tolist())
+            return np.ones(len(self.ids), np.bool_)
+        chosen: Flags = pc.is_in(self._columns["service"], pa.array(sorted(services))).to_numpy(zero_copy_only=False)
+        return chosen
 
-    def describe(self, pattern_id: int) -> tuple[str, str]:
-        """Service and masked text of a pattern."""
-        row = self.rows[pattern_id]
-        return self._columns["service"][row].as_py(), self._columns["text"][row].as_py()
-
-    def template(self, pattern_id: int) -> int:
-        """The template of a pattern."""
-        template_id: int = self._columns["template_id"][self.rows[pattern_id]].as_py()
-        return template_id
+    def described(self, pattern_ids: Sequence[int]) -> pa.Table:
+        """The rows of some patterns, in their order: columns of `LISTED_SCHEMA`. Patterns that are not here are left out."""
+        rows = self.rows_of(np.array(pattern_ids, np.uint64))
+        return self._table.take(pa.array(rows[rows >= 0]))
 
     def find(self, literals: Literals) -> Hits:
         """The patterns whose masked text or example holds the literals."""
         verbatim = self._holding([literals.whole])
         identifiers = self._holding(literals.identifiers) if literals.identifiers else np.zeros(len(self.ids), np.bool_)
-        return Hits(frozenset(self.ids[verbatim].tolist()), frozenset(self.ids[identifiers & ~verbatim].tolist()))
+        return Hits(verbatim, identifiers & ~verbatim)
 
-    def find_in_examples_only(self, literals: Literals, hits: Hits) -> set[int]:
+    def find_in_examples_only(self, literals: Literals, hits: Hits) -> Flags:
         """Those hits that hold it in their variable parts: other records of these patterns need not."""
         sure = self._each_holding("text", [literals.whole])
         if literals.identifiers:
-            sure |= self._each_holding("text", literals.identifiers) & ~np.isin(self.ids, _ids(hits.verbatim))
-        return hits.pattern_ids - set(self.ids[sure].tolist())
+            sure |= self._each_holding("text", literals.identifiers) & ~hits.verbatim
+        return hits.any & ~sure
 
-    def words(self, text: str, allowed: Iterable[int]) -> dict[int, float]:
+    def words(self, text: str, allowed: Flags) -> Fits:
         """BM25 of the allowed patterns that share a word with the text."""
         scores = self.bm25.score(text)
-        found = np.isin(self.ids, _ids(allowed)) & (scores > 0)
-        return dict(zip(self.ids[found].tolist(), scores[found].tolist(), strict=True))
+        rows = np.flatnonzero(allowed & (scores > 0))
+        return Fits(rows, scores[rows])
+
+    @cached_property
+    def _by_id(self) -> tuple[Rows, Ids]:
+        """The rows in the order of their ids, and these."""
+        order = np.argsort(self.ids)
+        return order, self.ids[order]
 
     @cached_property
     def _lower(self) -> dict[str, pa.StringArray]:
         cut = {name: pc.utf8_slice_codeunits(self._columns[name], 0, MAX_PATTERN_TEXT_CHARACTERS) for name in ("text", "example")}
         return {name: pc.utf8_lower(column) for name, column in cut.items()}
 
-    def _holding(self, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
+    def _holding(self, wanted: Iterable[str]) -> Flags:
         wanted = list(wanted)
         return self._each_holding("text", wanted) | self._each_holding("example", wanted)
 
-    def _each_holding(self, column: str, wanted: Iterable[str]) -> npt.NDArray[np.bool_]:
+    def _each_holding(self, column: str, wanted: Iterable[str]) -> Flags:
         held = np.ones(len(self.ids), np.bool_)
         for word in wanted:
             pattern = pc.utf8_lower(pa.scalar(word)).as_py()
@@ -86,24 +101,19 @@ class PatternTexts:
         return held
 
 
-@dataclass
 class PatternTextsCache:
-    """The last `PatternTexts` that was made: most searches meet the same patterns. Replaced whole, so threads may share it."""
+    """The last `PatternTexts` that was made: most searches meet the same patterns. For any threads: one makes it, the others wait."""
 
-    _last: tuple[tuple[pa.Table, ...], PatternTexts] | None = None
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: tuple[tuple[pa.Table, ...], PatternTexts] = ((), PatternTexts(()))
 
     def of(self, view: View) -> PatternTexts:
-        """The texts of a view."""
-        last = self._last
-        if last is not None and last[0] is view.patterns:
-            return last[1]
-        texts = PatternTexts(view.patterns)
-        self._last = (view.patterns, texts)
-        return texts
-
-
-def _ids(pattern_ids: Iterable[int]) -> npt.NDArray[np.uint64]:
-    return np.array(list(pattern_ids), np.uint64)
+        """The texts of a view. Blocks: for a thread of the store, as a new table of 200,000 patterns is copied."""
+        with self._lock:
+            if self._last[0] is not view.patterns:
+                self._last = (view.patterns, PatternTexts(view.patterns))
+            return self._last[1]
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

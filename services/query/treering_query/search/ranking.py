@@ -11,9 +11,18 @@ Pure: no input, no output, no clock.
 """
 
 import enum
-from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from treering_query.pattern_ids import Ids, among, as_ids
+
+Flags: TypeAlias = npt.NDArray[np.bool_]
+Numbers: TypeAlias = npt.NDArray[np.float64]
+Rows: TypeAlias = npt.NDArray[np.int64]
 
 BORDER = 0.5
 """The calibrated score that separates "about this" from not."""
@@ -40,42 +49,83 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Hits:
-    """Patterns that were found letter by letter. A pattern in both sets is verbatim."""
+    """Which patterns of a table were found letter by letter, a flag for each row. A pattern with both flags is verbatim."""
 
-    verbatim: AbstractSet[int] = frozenset()
-    identifiers: AbstractSet[int] = frozenset()
+    verbatim: Flags
+    identifiers: Flags
 
-    def tier(self, pattern_id: int) -> Tier:
-        """The tier of a pattern."""
-        if pattern_id in self.verbatim:
-            return Tier.VERBATIM
-        return Tier.IDENTIFIERS if pattern_id in self.identifiers else Tier.REST
+    @classmethod
+    def none(cls, rows: int) -> "Hits":
+        """No hits in a table of so many rows."""
+        return cls(np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
 
     @property
-    def pattern_ids(self) -> set[int]:
+    def any(self) -> Flags:
         """All of them."""
-        return {*self.verbatim, *self.identifiers}
+        return self.verbatim | self.identifiers
 
 
-def rank(hits: Hits, fits: Mapping[int, float], min_score: float = 0.0) -> list[Ranked]:
+@dataclass(frozen=True)
+class Fits:
+    """Scores 0..1 by meaning or words of some rows of a table, no row twice."""
+
+    rows: Rows
+    scores: Numbers
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Patterns in their order, best first, as columns: mostly there are many, and the first few are shown."""
+
+    pattern_ids: Ids
+    tiers: npt.NDArray[np.int8]
+    fits: Numbers
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.pattern_ids)
+
+    def part(self, start: int, count: int) -> list[Ranked]:
+        """Some in a row."""
+        columns = (column[start : start + count].tolist() for column in (self.pattern_ids, self.tiers, self.fits))
+        return [placed(pattern_id, Tier(tier), fit) for pattern_id, tier, fit in zip(*columns, strict=True)]
+
+    def without(self, pattern_ids: Iterable[int]) -> "Ranking":
+        """The others, in the same order."""
+        kept = ~among(self.pattern_ids, as_ids(pattern_ids))
+        return Ranking(self.pattern_ids[kept], self.tiers[kept], self.fits[kept])
+
+    def led_by(self, pattern_id: int) -> "Ranking":
+        """With one pattern at the head, as sure as can be."""
+        others = self.without([pattern_id])
+        ids = np.concatenate([np.array([pattern_id], np.uint64), others.pattern_ids])
+        tiers = np.concatenate([np.array([Tier.REST], np.int8), others.tiers])
+        return Ranking(ids, tiers, np.concatenate([[1.0], others.fits]))
+
+
+def rank(pattern_ids: Ids, hits: Hits, fits: Fits, min_score: float = 0.0) -> Ranking:
     """Every pattern that was hit or has a fit, best first, each once.
 
     A literal hit shows at least `BORDER`: its fit is mapped to the upper half of the scale, which keeps the order. A fit outside 0..1, or
     one that is no number, counts as the nearest end, or 0.
 
     Args:
+        pattern_ids: The table: all patterns, in any order.
         hits: What was found letter by letter.
-        fits: Scores by meaning or words, 0..1; a hit without one counts as 0.
+        fits: Scores by meaning or words; a hit without one counts as 0.
         min_score: Results below it are left out, but never a literal hit: whoever names something wants every place that holds it.
     """
-    ranked = [placed(pattern_id, hits.tier(pattern_id), fits.get(pattern_id, 0.0)) for pattern_id in {*hits.pattern_ids, *fits}]
-    ranked.sort(key=lambda result: (result.tier, -result.fit, result.pattern_id))
-    return [result for result in ranked if result.tier is not Tier.REST or result.score >= min_score]
+    scores, scored = np.zeros(len(pattern_ids)), np.zeros(len(pattern_ids), np.bool_)
+    scores[fits.rows] = np.clip(np.nan_to_num(fits.scores, posinf=1.0, neginf=0.0), 0.0, 1.0)
+    scored[fits.rows] = True
+    rows = np.flatnonzero(hits.any | (scored & (scores >= min_score)))
+    tiers = np.select([hits.verbatim[rows], hits.identifiers[rows]], [Tier.VERBATIM, Tier.IDENTIFIERS], Tier.REST).astype(np.int8)
+    order = np.lexsort((pattern_ids[rows], -scores[rows], tiers))
+    return Ranking(pattern_ids[rows][order], tiers[order], scores[rows][order])
 
 
 def placed(pattern_id: int, tier: Tier, fit: float) -> Ranked:
-    """A pattern with its score."""
-    fit = min(max(fit, 0.0), 1.0) if fit == fit else 0.0  # noqa: PLR0124 - NaN alone differs from itself
+    """A pattern with its score, from its fit, 0..1."""
     literal = tier is not Tier.REST
     score = BORDER + (1 - BORDER) * fit if literal else fit
     return Ranked(pattern_id, tier, fit, score, weak=not literal and score < BORDER)

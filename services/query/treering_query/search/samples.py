@@ -4,7 +4,7 @@ Places come first, from a few narrow columns of everything that may hold them; t
 are decoded for any one of them, so nothing is read whole before it is known to be among the newest.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from treering_query.filters import Predicate
+from treering_query.pattern_ids import Ids, among, as_ids, relation
 from treering_query.places import records_at
 from treering_query.slices import Slice, newest_first
 from treering_query.store import hot
@@ -44,36 +45,35 @@ _FEW_ROWS = 10_000
 
 _PLACES = pa.schema([LOGS_SCHEMA.field(name) for name in ("time", "log_id", "offset", "pattern_id")])
 
-_LOCATE = """
+_LOCATE = f"""
 select chosen.* from (
     select unnest(max(
-        {{'time': time, 'log_id': log_id, 'offset': "offset", 'pattern_id': pattern_id}}, {count}
+        {{{{'time': time, 'log_id': log_id, 'offset': "offset", 'pattern_id': pattern_id}}}}, {{count}}
     )) as chosen
-    from {records} where pattern_id in (select unnest($ids::ubigint[])) and {condition} group by pattern_id
+    from {{records}} where pattern_id in (select id from {relation("ids")}) and {{condition}} group by pattern_id
 )
 """
 
 _NEWEST = [("time", "descending"), ("log_id", "descending"), ("offset", "descending")]
 
 
-def newest(snapshot: Snapshot, pattern_ids: Collection[int], count: int, predicate: Predicate, condition: Condition = _ANY) -> pa.Table:
+def newest(snapshot: Snapshot, pattern_ids: Iterable[int], count: int, predicate: Predicate, condition: Condition = _ANY) -> pa.Table:
     """The newest `count` records of each pattern that the predicate and the condition select: columns of `LOGS_SCHEMA`, newest first."""
     places = _PLACES.empty_table()
-    missing, both = set(pattern_ids), condition.within(predicate)
+    missing, both = as_ids(pattern_ids), condition.within(predicate)
     for part in _widening(newest_first(snapshot, _of(predicate, missing))):
-        if not count or not missing:
+        if not count or not len(missing):
             break
         if holding := _holding(snapshot, part, missing):
-            found = _located(snapshot, holding, sorted(missing), count, both)
+            found = _located(snapshot, holding, missing, count, both)
             places = _cut(pa.concat_tables([places, found]), count)
             missing = _unfinished(places, missing, count, part.older_than)
     return _whole(snapshot, places)
 
 
-def _of(predicate: Predicate, pattern_ids: set[int]) -> Predicate:
+def _of(predicate: Predicate, ids: Ids) -> Predicate:
     """The same, of some patterns: segments without any are left out."""
-    ids = frozenset(pattern_ids)
-    return replace(predicate, patterns=ids if predicate.patterns is None else predicate.patterns & ids)
+    return replace(predicate, patterns=ids if predicate.patterns is None else ids[among(ids, predicate.patterns)])
 
 
 def _widening(parts: Iterable[Slice]) -> Iterator[Slice]:
@@ -88,16 +88,15 @@ def _widening(parts: Iterable[Slice]) -> Iterator[Slice]:
             waiting = []
 
 
-def _holding(snapshot: Snapshot, part: Slice, pattern_ids: set[int]) -> Slice | None:
+def _holding(snapshot: Snapshot, part: Slice, ids: Ids) -> Slice | None:
     """What of a part has records of the patterns."""
     if part.hot:
         return part if snapshot.view.hot else None
-    wanted = np.fromiter(pattern_ids, np.uint64, len(pattern_ids))
-    segments = tuple(segment for segment in part.segments if segment.has_any(wanted))
+    segments = tuple(segment for segment in part.segments if segment.has_any(ids))
     return replace(part, segments=segments) if segments else None
 
 
-def _located(snapshot: Snapshot, part: Slice, ids: list[int], count: int, condition: Condition) -> pa.Table:
+def _located(snapshot: Snapshot, part: Slice, ids: Ids, count: int, condition: Condition) -> pa.Table:
     """Places and times of the newest records of each pattern in a part; `count` of each or more."""
     if part.hot and condition == _NOTHING_ELSE:
         records = hot.as_table(snapshot.view.hot).select(_PLACES.names)
@@ -108,12 +107,11 @@ def _located(snapshot: Snapshot, part: Slice, ids: list[int], count: int, condit
     return part.query(snapshot, sql, {**condition.parameters, "ids": ids}).select(_PLACES.names).cast(_PLACES)
 
 
-def _unfinished(places: pa.Table, pattern_ids: set[int], count: int, older_than: int) -> set[int]:
+def _unfinished(places: pa.Table, ids: Ids, count: int, older_than: int) -> Ids:
     """The patterns that may still gain a newer record from the parts to come."""
     newer = places.filter(pc.greater_equal(places.column("time").cast(pa.int64()), older_than))
-    counts = newer.column("pattern_id").value_counts()
-    done = {entry["values"].as_py() for entry in counts if entry["counts"].as_py() >= count}
-    return pattern_ids - done
+    found, counts = np.unique(newer.column("pattern_id").to_numpy(), return_counts=True)
+    return ids[~among(ids, found[counts >= count])]
 
 
 def _whole(snapshot: Snapshot, places: pa.Table) -> pa.Table:

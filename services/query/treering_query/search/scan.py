@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from treering_query.filters import Predicate, contains, searched
 from treering_query.search.literals import Literals
-from treering_query.search.ranking import Hits
 from treering_query.slices import Slice, newest_first
 from treering_query.store.snapshot import Snapshot
 
@@ -19,18 +18,13 @@ MAX_PATTERNS = 10_000
 
 @dataclass
 class Scan:
-    """What reading messages found. `held_by` are the patterns with a record that holds it, by tier."""
+    """What reading messages found: the patterns with a record that holds the whole query, and with one that holds every identifier."""
 
     attempted: bool = False
     complete: bool = False
     scanned_back_to: int = 0
     verbatim: set[int] = field(default_factory=set)
     identifiers: set[int] = field(default_factory=set)
-
-    @property
-    def hits(self) -> Hits:
-        """The patterns that were hit."""
-        return Hits(frozenset(self.verbatim), frozenset(self.identifiers - self.verbatim))
 
 
 def scan_messages(

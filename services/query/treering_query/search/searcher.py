@@ -1,22 +1,23 @@
 """SearchLogs from the request to the answer."""
 
-import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import structlog
 
 from treering.v1 import query_pb2 as pb
+from treering.v1.embed_pb2 import SearchPatternsRequest
 from treering.v1.error_pb2 import ErrorReason
 from treering_query import limits
-from treering_query.embed_client import EmbedUnavailable, MeaningAnswer, MeaningQuery
+from treering_query.embed_client import EmbedUnavailable, MeaningAnswer
 from treering_query.meant import NOTHING, Meant
 from treering_query.search.answer import Answer
 from treering_query.search.finding import Found, find
 from treering_query.search.like import resolved
-from treering_query.search.pattern_texts import PatternTexts, PatternTextsCache
+from treering_query.search.pattern_texts import PatternTextsCache
 from treering_query.search.request import Search, checked
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
@@ -49,16 +50,24 @@ class Records(Protocol):
 class Meaning(Protocol):
     """Who scores patterns by meaning."""
 
-    async def search(self, query: MeaningQuery, timeout_s: float) -> MeaningAnswer:
+    async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:
         """Scores of the patterns that are closest in meaning; raises EmbedUnavailable."""
 
 
 @dataclass(frozen=True)
-class Fits:
-    """Scores 0..1 of the rest, whether they are of meaning (or of words), and what is missing, in words for people."""
+class Begun:
+    """The first half of a search, and what the embed service is asked; None when it is not."""
 
-    scores: Mapping[int, float]
-    by_meaning: bool
+    search: Search
+    found: Found
+    question: SearchPatternsRequest | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Scores by meaning, None where shared words decide; and what is missing, in words for people."""
+
+    answer: MeaningAnswer | None
     degraded_because: str = ""
 
 
@@ -86,58 +95,65 @@ class Searcher:
         end = time.monotonic() + (limits.DEFAULT_DEADLINE_S if timeout_s is None else timeout_s)
         await self._store.board.wait_visible(search.min_positions, _left(end))
         with self._store.snapshot() as snapshot:
-            texts = self._texts.of(snapshot.view)
-            search, found = await self._store.run(snapshot, lambda moment: _begun(moment, texts, search), _left(end))
-            fits = await self._fits(search, found, end)
-            ranked = found.order(search, fits.scores)
-            answer = Answer(search, found, ranked, by_meaning=fits.by_meaning, degraded_because=fits.degraded_because)
-            return await self._store.run(snapshot, answer.write, _left(end))
+            # All that grows with the patterns is done in the two halves on the store's threads, the question's message included.
+            begun = await self._store.run(snapshot, partial(self._begun, search), _left(end))
+            judged = await self._judged(begun, end)
+            return await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))
 
-    async def _fits(self, search: Search, found: Found, end: float) -> Fits:
-        if search.mode == pb.SEARCH_MODE_KEYWORD:
-            return await self._by_words(search, found, "")
+    def _begun(self, search: Search, snapshot: Snapshot) -> Begun:
+        texts = self._texts.of(snapshot.view)
+        whole = resolved(snapshot, texts, search)
+        found = find(snapshot, texts, whole)
+        return Begun(whole, found, None if search.mode == pb.SEARCH_MODE_KEYWORD else _question(whole, found))
+
+    async def _judged(self, begun: Begun, end: float) -> Judged:
+        if begun.question is None:
+            return Judged(None)
         try:
-            answer = await self._meaning.search(_meaning_query(search, found), _embed_time(search, end))
+            answer = await self._meaning.search(begun.question, _embed_time(begun.search, end))
         except EmbedUnavailable as error:
             _LOG.warning("search without meaning", problem=error.reason)
-            return await self._without_meaning(search, found, error)
+            return _without_meaning(begun.search, error)
         if answer.mask_version != MASK_VERSION:
             reason = f"embed masks by rules {answer.mask_version}, query by {MASK_VERSION}; run one version of both"
-            return await self._without_meaning(search, found, EmbedUnavailable(reason))
+            return _without_meaning(begun.search, EmbedUnavailable(reason))
         pending = (
             f"{answer.pending_count} patterns wait for their vector and cannot be found by meaning yet" if answer.pending_count else ""
         )
-        return Fits(answer.scores, by_meaning=True, degraded_because=pending)
-
-    async def _without_meaning(self, search: Search, found: Found, error: EmbedUnavailable) -> Fits:
-        if error.waiting_for:
-            message = f"offset {error.waiting_for} was not indexed in time; ask again with more time"
-            raise ServiceError(ErrorReason.ERROR_REASON_TIMED_OUT, message, metadata={"waiting_for": error.waiting_for})
-        if search.mode == pb.SEARCH_MODE_SEMANTIC:
-            message = f"{error.reason}; try again, or search in mode hybrid or keyword, which answer without it"
-            raise ServiceError(ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, message, metadata={"peer": "embed"})
-        return await self._by_words(search, found, f"{error.reason}: literal hits and shared words only")
-
-    async def _by_words(self, search: Search, found: Found, degraded_because: str) -> Fits:
-        scores = await asyncio.to_thread(found.texts.words, search.text, found.allowed)
-        return Fits(scores, by_meaning=False, degraded_because=degraded_because)
+        return Judged(answer, pending)
 
 
-def _begun(snapshot: Snapshot, texts: PatternTexts, search: Search) -> tuple[Search, Found]:
-    whole = resolved(snapshot, texts, search)
-    return whole, find(snapshot, texts, whole)
+def _without_meaning(search: Search, error: EmbedUnavailable) -> Judged:
+    if error.waiting_for:
+        message = f"offset {error.waiting_for} was not indexed in time; ask again with more time"
+        raise ServiceError(ErrorReason.ERROR_REASON_TIMED_OUT, message, metadata={"waiting_for": error.waiting_for})
+    if search.mode == pb.SEARCH_MODE_SEMANTIC:
+        message = f"{error.reason}; try again, or search in mode hybrid or keyword, which answer without it"
+        raise ServiceError(ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, message, metadata={"peer": "embed"})
+    return Judged(None, f"{error.reason}: literal hits and shared words only")
 
 
-def _meaning_query(search: Search, found: Found) -> MeaningQuery:
+def _answered(begun: Begun, judged: Judged, snapshot: Snapshot) -> pb.SearchLogsResponse:
+    search, found, answer = begun.search, begun.found, judged.answer
+    fits = found.by_words(search.text) if answer is None else found.by_meaning(answer.pattern_ids, answer.scores)
+    ranking = found.order(search, fits)
+    whole = Answer(search, found, ranking, by_meaning=answer is not None, degraded_because=judged.degraded_because)
+    return whole.write(snapshot)
+
+
+def _question(search: Search, found: Found) -> SearchPatternsRequest:
     narrow = not search.predicate.services_only
-    return MeaningQuery(
+    request = SearchPatternsRequest(
         text=search.text,
         limit=len(search.shown.pattern_ids) + search.limit + _SPARE_PATTERNS,
         services=[] if narrow else sorted(search.predicate.services or ()),
-        restrict_to=sorted(found.allowed) if narrow else None,
         also_score_ids=found.to_score,
         min_positions=search.min_positions,
     )
+    if narrow:
+        request.restrict_to.SetInParent()  # set and empty = none
+        request.restrict_to.pattern_ids.extend(found.texts.ids[found.allowed].tolist())
+    return request
 
 
 def _embed_time(search: Search, end: float) -> float:

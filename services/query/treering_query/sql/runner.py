@@ -20,6 +20,7 @@ from treering.v1.log_pb2 import Position
 from treering_query import limits
 from treering_query.admission import Admission, timed_out
 from treering_query.meaning import Meaning
+from treering_query.meant import Meant
 from treering_query.settings import QuerySettings
 from treering_query.sql import wire
 from treering_query.store.hot import LOGS_SCHEMA
@@ -178,8 +179,8 @@ class SqlRunner:
                 yield pb.ExecuteSqlResponse(arrow_ipc=body)
             elif kind == wire.TEXTS:
                 meant = await self._meaning.of(json.loads(body), query.min_positions, end.left())
-                missing = meant.missing_in(snapshot.view.patterns)
-                child.give(SharedArrow(meant.table()))
+                missing, scores = await asyncio.to_thread(_scores, meant, snapshot)
+                child.give(scores)
             else:
                 summary = await self._summary(kind, body, snapshot)
                 summary.degraded_because = missing
@@ -305,6 +306,11 @@ async def _messages(child: _Child, end: End) -> AsyncIterator[tuple[bytes, bytes
         return
     except TimeoutError:
         raise end.reason() from None
+
+
+def _scores(meant: Meant, snapshot: Snapshot) -> tuple[str, SharedArrow]:
+    """What has no score, in words, and the scores for the child. Blocks: both grow with the patterns."""
+    return meant.missing_in(snapshot.view.patterns), SharedArrow(meant.table())
 
 
 def _summary(kind: bytes, body: bytes, snapshot: Snapshot) -> pb.SqlSummary:

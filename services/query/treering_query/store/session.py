@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
+from treering_query.pattern_ids import relation
 from treering_query.store import hot
 from treering_query.store.relation import logs_view
 
@@ -65,7 +67,14 @@ class Session:
             self._make(name, view)
         if "logs" in names:
             self._view_logs(segments())
-        return self._cursor.sql(sql, params=parameters or None).to_arrow_table()
+        values, arrays = _parted(parameters)
+        for name, ids in arrays.items():
+            self._cursor.register(relation(name), pa.table({"id": ids}))
+        try:
+            return self._cursor.sql(sql, params=values or None).to_arrow_table()
+        finally:
+            for name in arrays:
+                self._cursor.unregister(relation(name))
 
     def register(self, name: str, table: pa.Table) -> None:
         """Makes a table joinable under a name until `part`."""
@@ -110,3 +119,11 @@ class Session:
         if segments != self._segments:
             self._cursor.execute(logs_view([str(segment.path) for segment in segments], hot.LOGS_SCHEMA.names))
             self._segments = segments
+
+
+def _parted(parameters: Values) -> tuple[Values, Mapping[str, object]]:
+    """What is bound, and the arrays, which are registered."""
+    if not isinstance(parameters, Mapping):
+        return parameters, {}
+    arrays = {name: value for name, value in parameters.items() if isinstance(value, np.ndarray)}
+    return {name: value for name, value in parameters.items() if name not in arrays}, arrays

@@ -52,7 +52,8 @@ class Snapshot:
 
         Args:
             sql: The statement. Values from outside are parameters, never part of it.
-            parameters: In order for `?`, by name for `$name`; DuckDB wants each of them used.
+            parameters: In order for `?`, by name for `$name`; DuckDB wants each of them used. An array of ids is a relation instead, see
+                `pattern_ids.relation`.
             within: Segments that cannot fulfil it are left out of `logs`; the statement itself must hold the condition.
 
         Raises:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
+from treering_query.pattern_ids import Ids, among
 from treering_query.store.hot import COUNTS_SCHEMA, Chunk
 from treering_query.templates.joining import NO_TEMPLATES, Templates
 from treering_runtime.patterns import MASK_VERSION
@@ -34,6 +35,10 @@ LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), null
     pa.field("template_text", pa.string(), nullable=False)
 )
 """The same with the template that the pattern belongs to."""
+
+
+_AT_ONCE = 256
+"""Patterns that are looked for together."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +86,12 @@ class Segment:
             return False
         if predicate.services is not None and self.services.isdisjoint(predicate.services):
             return False
-        return predicate.patterns is None or self.has_any(np.fromiter(predicate.patterns, np.uint64, len(predicate.patterns)))
+        return predicate.patterns is None or self.has_any(predicate.patterns)
 
-    def has_any(self, wanted: npt.NDArray[np.uint64]) -> bool:
-        """True when it has a record of one of these patterns. By bisection: they are few, and its own are many."""
-        begin, end = (np.searchsorted(self.pattern_ids, wanted, side) for side in ("left", "right"))
-        return bool((end > begin).any())
+    def has_any(self, wanted: Ids) -> bool:
+        """True when it has a record of one of these patterns, which ascend. Some at a time: of many, one of the first is mostly there."""
+        few, many = sorted((wanted, self.pattern_ids), key=len)
+        return any(among(few[start : start + _AT_ONCE], many).any() for start in range(0, len(few), _AT_ONCE))
 
 
 @dataclass(frozen=True)

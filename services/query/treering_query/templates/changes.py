@@ -20,27 +20,27 @@ class TemplatesChange:
     """Template ids of patterns that are new or have got another one."""
     forgotten: Collection[int]
     """Patterns that are not remembered any more."""
+    shows: bool
+    """True when a pattern is listed otherwise than before: under another id than its own, or under another text."""
 
     @property
     def is_empty(self) -> bool:
         """True when nothing has changed."""
         return not (self.new or self.grown or self.gone or self.moved or self.forgotten)
 
-    @property
-    def shows(self) -> bool:
-        """True when a pattern is listed otherwise than before: under another id than its own, or under another text."""
-        return bool(self.grown) or any(pattern != template for pattern, template in self.moved.items())
-
 
 def change(former: Templates, latter: Templates) -> TemplatesChange:
     """What has to be done to the former result to get the latter."""
     ours, theirs = latter.by_id, former.by_id
+    grown = [template for identity, template in ours.items() if theirs.get(identity, template) != template]
+    moved = {pattern: template for pattern, template in latter.template_ids.items() if former.template_ids.get(pattern) != template}
     return TemplatesChange(
         new=[template for identity, template in ours.items() if identity not in theirs],
-        grown=[template for identity, template in ours.items() if theirs.get(identity, template) != template],
+        grown=grown,
         gone=theirs.keys() - ours.keys(),
-        moved={pattern: template for pattern, template in latter.template_ids.items() if former.template_ids.get(pattern) != template},
+        moved=moved,
         forgotten=former.template_ids.keys() - latter.template_ids.keys(),
+        shows=bool(grown) or any(pattern != template for pattern, template in moved.items()),
     )
 
 

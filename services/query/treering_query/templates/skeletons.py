@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
+from treering_query.pattern_ids import among
+
 _Keys = npt.NDArray[np.uint64]
 _Numbers = npt.NDArray[np.int64]
 
@@ -68,14 +70,8 @@ def _repeated(keys: _Keys, least: int) -> _Numbers:
     often = np.unique(later[later == ordered[: len(later)]])
     if not len(often):
         return np.empty(0, np.int64)
-    parts = [start + np.flatnonzero(_among(keys[start : start + _AT_ONCE], often)) for start in range(0, len(keys), _AT_ONCE)]
+    parts = [start + np.flatnonzero(among(keys[start : start + _AT_ONCE], often)) for start in range(0, len(keys), _AT_ONCE)]
     return np.concatenate(parts)
-
-
-def _among(keys: _Keys, often: _Keys) -> npt.NDArray[np.bool_]:
-    """Which keys are among sorted ones."""
-    found = often[np.minimum(np.searchsorted(often, keys), len(often) - 1)]
-    return np.equal(found, keys)
 
 
 def _mix(values: _Keys) -> _Keys:
