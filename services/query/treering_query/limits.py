@@ -156,3 +156,12 @@ MAX_DIGEST_OFFSETS = 262_144
 
 MAX_DIGEST_RUNS = 4_096
 """Runs in one answer about digests."""
+
+EXPORT_PATIENCE_S = 30.0
+"""How long an export waits for its turn, seconds, before it is told to come back: those that run may take hours."""
+
+EXPORT_MEMORY_BYTES = 512 * 1024 * 1024
+"""Most memory of the database for all exports together, bytes: about 8 MiB an export, more where records are long."""
+
+ZYGOTE_START_S = 60.0
+"""How long the process that forks SQL queries may take to start, seconds: half a second on an idle machine."""
