@@ -143,7 +143,10 @@ TAIL_HEARTBEAT_S = 10.0
 """Longest silence of a tail, seconds."""
 
 TAIL_PAUSE_S = 0.2
-"""Shortest pause between two looks of a tail at the store, seconds: many small deliveries become one query."""
+"""Shortest pause between two looks at the store, for all tails or all watches, seconds: many small deliveries become one query."""
+
+TAIL_SHARED_BYTES = 16 * 1024 * 1024
+"""Records that are kept for all tails together, bytes: who reads more slowly has its records read again for each message."""
 
 MAX_CONTEXT_RECORDS = 1_000
 """Neighbours on each side of a record."""
