@@ -193,7 +193,7 @@ async def test_an_export_that_began_never_hears_of_overload(store, exports_of, m
 async def test_one_too_many_is_refused_before_it_begins_and_told_when_to_come_back(store, exports_of):
     exports = exports_of(store, running=1)
     parts = await begun(exports)
-    with pytest.raises(ServiceError, match="1 export queries run or wait already") as error:
+    with pytest.raises(ServiceError, match="1 exports run already") as error:
         await read(exports)
     assert (error.value.reason, error.value.retry_after_s) == (ErrorReason.ERROR_REASON_OVERLOADED, 1.0)
     await parts.aclose()
@@ -204,7 +204,7 @@ async def test_the_next_one_waits_for_its_turn_but_not_for_ever(store, exports_o
     monkeypatch.setattr(limits, "EXPORT_PATIENCE_S", 0.01)
     exports = exports_of(store, running=1, waiting=1)
     parts = await begun(exports)
-    with pytest.raises(ServiceError, match=r"no export query has ended for 0\.01 s") as error:
+    with pytest.raises(ServiceError, match=r"none of the exports has ended for 0\.01 s") as error:
         await read(exports)
     assert (error.value.reason, error.value.retry_after_s) == (ErrorReason.ERROR_REASON_OVERLOADED, 1.0)
     with pytest.raises(ServiceError) as error:

@@ -356,7 +356,7 @@ moves = st.lists(
 )
 
 
-async def play(open_store, fill, directory, plays, shared_bytes):
+async def play(open_store, fill, directory, plays):
     """Tails come and go while records are delivered and sealed; each must have got what a plain filter says."""
     end, readers = 0, []
     async with open_store(directory=directory) as store:
@@ -392,4 +392,4 @@ def test_each_tail_gets_what_a_plain_filter_selects(open_store, fill, tmp_path_f
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(limits, "TAIL_SHARED_BYTES", shared_bytes)
         patched.setattr(tail_news, "WINDOW_OFFSETS", window)
-        asyncio.run(play(open_store, fill, tmp_path_factory.mktemp("hub"), plays, shared_bytes))
+        asyncio.run(play(open_store, fill, tmp_path_factory.mktemp("hub"), plays))

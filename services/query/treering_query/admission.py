@@ -31,14 +31,17 @@ class Admission:
     """Lets `running` queries in at a time and `waiting` more stand in line, first come, first served.
 
     Args:
-        kind: What is counted, for the message and the metadata.
+        kind: What is counted, for the metadata.
         running: How many run at a time.
         waiting: How many may wait for that.
         patience_s: How long one waits, seconds, before it is told to come back. None = as long as the caller.
+        words: What is counted, for the message; "`kind` queries" unless it is said.
     """
 
-    def __init__(self, kind: str, running: int, waiting: int, patience_s: float | None = None) -> None:
+    def __init__(self, kind: str, running: int, waiting: int, *, patience_s: float | None = None, words: str = "") -> None:
         self._kind = kind
+        self._words = words or f"{kind} queries"
+        self._standing = "run or wait" if waiting else "run"
         self._room = running + waiting
         self._present = 0
         self._slots = asyncio.Semaphore(running)
@@ -57,7 +60,7 @@ class Admission:
             ServiceError: OVERLOADED when the line is full or does not move, TIMED_OUT when the turn does not come in time.
         """
         if self._present >= self._room:
-            raise self._overloaded(f"{self._room} {self._kind} queries run or wait already; try again in a moment")
+            raise self._overloaded(f"{self._room} {self._words} {self._standing} already; try again in a moment")
         self._present += 1
         try:
             await self._turn(timeout_s)
@@ -76,7 +79,7 @@ class Admission:
         except TimeoutError:
             if patient:
                 raise timed_out("the query waited for its turn until its time was over; try again") from None
-            message = f"no {self._kind} query has ended for {self._patience_s:g} s, and no more may run at a time; try again later"
+            message = f"none of the {self._words} has ended for {self._patience_s:g} s, and no more may run at a time; try again later"
             raise self._overloaded(message) from None
 
     def _overloaded(self, message: str) -> ServiceError:

@@ -64,7 +64,7 @@ class Exports:
     def __init__(self, store: Store, running: int, waiting: int) -> None:
         self._store = store
         self._results = OpenResults(limits.EXPORT_MEMORY_BYTES)
-        self.admission = Admission("export", running, waiting, limits.EXPORT_PATIENCE_S)
+        self.admission = Admission("export", running, waiting, patience_s=limits.EXPORT_PATIENCE_S, words="exports")
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="export")
 
     async def run(self, predicate: Predicate, timeout_s: float | None) -> AsyncGenerator[pb.ExportLogsResponse, None]:
