@@ -254,8 +254,9 @@ async def test_when_reading_for_all_fails_each_reads_alone_and_only_the_one_at_f
 
     monkeypatch.setattr(Session, "query", failing)
     await fill(store, 200, 300)
-    with pytest.raises(ServiceError, match="too much for this one"):
-        await bad.task
+    async with asyncio.timeout(60):
+        with pytest.raises(ServiceError, match="too much for this one"):
+            await bad.task
     await fill(store, 300, 400)
     await good.until(400)
     assert good.offsets == wanted(FILTERS[1], 200, 400)
@@ -300,8 +301,9 @@ async def test_all_end_when_the_service_stops(store, tails):
     await joined(tails, len(readers))
     await store.board.drain()
     for reader in readers:
-        with pytest.raises(ServiceError) as error:
-            await reader.task
+        async with asyncio.timeout(60):
+            with pytest.raises(ServiceError) as error:
+                await reader.task
         assert error.value.reason == ErrorReason.ERROR_REASON_DRAINING
 
 
