@@ -1,13 +1,18 @@
 """The walls behind the gate: a statement that slipped through it still reaches nothing."""
 
+import socket
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
+import psutil
 import pytest
 
-from treering_query.sql import child, gate, wire
-from treering_query.sql.runner import Zygote
+from treering_query.sql import child, gate, runner, wire, zygote_process
+from treering_query.sql.zygote_process import Zygote
+from treering_runtime.errors import StartError
 
 MIB = 1024 * 1024
 
@@ -81,7 +86,38 @@ def test_the_gate_says_why(statement, reason, words):
 def test_processes_of_queries_can_gain_no_privileges():
     zygote = Zygote()
     try:
-        status = Path(f"/proc/{zygote._process.pid}/status").read_text()
+        status = Path(f"/proc/{zygote.pid}/status").read_text()
         assert "NoNewPrivs:\t1" in status
     finally:
         zygote.close()
+
+
+def test_zygote_that_never_comes_up_is_ended_and_said(tmp_path, monkeypatch):
+    stuck = tmp_path / "stuck"
+    stuck.write_text("#!/bin/sh\nexec sleep 1000\n")
+    stuck.chmod(0o700)
+    monkeypatch.setattr(zygote_process.sys, "executable", str(stuck))
+    before = psutil.Process().children()
+    with pytest.raises(StartError, match=r"does not start within 0\.2 s"):
+        Zygote(timeout_s=0.2)
+    assert psutil.Process().children() == before
+
+
+async def test_queries_that_miss_the_zygote_at_once_start_one_in_its_place(open_store, open_sql, tmp_path, monkeypatch):
+    async with open_store() as store, open_sql(store, tmp_path / "store") as sql:
+        started = []
+        monkeypatch.setattr(runner, "Zygote", lambda: started.append(Zygote()) or started[-1])
+        sql._zygote._process.kill()
+        sql._zygote._process.wait()
+        together = threading.Barrier(4)
+
+        def ask() -> None:
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                together.wait()
+                sql._ask_zygote(theirs)
+
+        with ThreadPoolExecutor(4) as threads:
+            for asked in [threads.submit(ask) for _ in range(4)]:
+                asked.result()
+        assert len(started) == 1

@@ -8,10 +8,11 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits, tail
-from treering_query.tail import Pace, Tail
+from treering_query.hub import Hub
+from treering_query.tail import Tail
+from treering_query.tail_news import TailReader
 from treering_runtime.errors import ServiceError
 
-FAST = Pace(pause_s=0.0, heartbeat_s=60.0)
 LOG = 7
 
 
@@ -24,8 +25,8 @@ async def store(open_store, fill):
         yield store
 
 
-def _tail(store, pace=FAST, **fields):
-    return Tail(store, tail.plan(pb.TailLogsRequest(**fields)), pace).run()
+def _tail(store, heartbeat_s=60.0, hub=None, **fields):
+    return Tail(store, hub or Hub(store, TailReader, pause_s=0.0), tail.plan(pb.TailLogsRequest(**fields)), heartbeat_s).run()
 
 
 async def _take(stream, count):
@@ -65,7 +66,7 @@ async def test_a_filter_selects(store):
 
 
 async def test_silence_is_broken_by_a_sign_of_life(store):
-    stream = _tail(store, pace=Pace(pause_s=0.0, heartbeat_s=0.01))
+    stream = _tail(store, heartbeat_s=0.01)
     response = await anext(stream)
     assert not response.records
     assert response.resume_from == [Position(log_id=LOG, offset=200)]

@@ -7,13 +7,13 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
-from treering_query import limits, watch
+from treering_query import limits, watch, watch_news
+from treering_query.hub import Hub
 from treering_query.store.upkeep import Policy
-from treering_query.tail import Pace
 from treering_query.watch import Watch
+from treering_query.watch_news import WatchReader
 from treering_runtime.errors import ServiceError
 
-FAST = Pace(pause_s=0.0, heartbeat_s=60.0)
 LOG = 7
 WORDS = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"]
 ARRIVAL = 1_800_000_000_000_000_000
@@ -31,8 +31,8 @@ def send(frame, record):
     return deliver
 
 
-def watching(store, pace=FAST, **fields):
-    return Watch(store, watch.plan(pb.WatchPatternsRequest(**fields)), pace).run()
+def watching(store, heartbeat_s=60.0, hub=None, **fields):
+    return Watch(store, hub or Hub(store, WatchReader, pause_s=0.0), watch.plan(pb.WatchPatternsRequest(**fields)), heartbeat_s).run()
 
 
 def since(offset):
@@ -108,8 +108,7 @@ async def test_a_restart_of_the_store_neither_loses_nor_repeats(open_store, send
 
 
 async def test_a_new_fleet_comes_in_many_looks(open_store, send, monkeypatch):
-    monkeypatch.setattr(watch, "_NEW", watch._NEW.replace("limit 256", "limit 3"))
-    monkeypatch.setattr(watch, "_AT_ONCE", 3)
+    monkeypatch.setattr(watch_news, "AT_ONCE", 3)
     async with open_store() as store:
         await send(store, 0, WORDS)
         stream = watching(store, **since(0))
@@ -176,7 +175,7 @@ async def test_a_pattern_whose_first_record_has_expired_is_announced_without_it(
 async def test_silence_is_broken_by_a_sign_of_life(open_store, send):
     async with open_store() as store:
         await send(store, 0, ["alpha"])
-        stream = watching(store, pace=Pace(pause_s=0.0, heartbeat_s=0.01))
+        stream = watching(store, heartbeat_s=0.01)
         await anext(stream)
         life = await anext(stream)
         assert not life.HasField("pattern")
@@ -187,7 +186,7 @@ async def test_silence_is_broken_by_a_sign_of_life(open_store, send):
 async def test_old_patterns_in_new_records_cost_no_query(open_store, send, monkeypatch):
     async with open_store() as store:
         await send(store, 0, ["alpha"])
-        stream = watching(store, pace=Pace(pause_s=0.0, heartbeat_s=0.01), **since(0))
+        stream = watching(store, heartbeat_s=0.01, **since(0))
         await take(stream, 1)
         asked = []
         monkeypatch.setattr(store, "run", lambda *work: asked.append(work))

@@ -5,6 +5,7 @@ import sys
 
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
+from treering_query.admission import StreamBounds
 from treering_query.embed_client import EmbedClient
 from treering_query.meaning import Meaning
 from treering_query.search.searcher import Searcher
@@ -40,7 +41,8 @@ async def serve(settings: QuerySettings) -> None:
     keeper = Keeper.from_settings(store, settings, embed.forget)
     services = ("treering.v1.QueryService", "treering.v1.SinkService")
     front = server.Server(settings.listen, services, registry, window_bytes=SINK_WINDOW_BYTES)
-    servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed))
+    bounds = StreamBounds.from_settings(settings)
+    servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed), bounds=bounds)
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     add_SinkServiceServicer_to_server(SinkServicer(store, registry), front.grpc)
     await front.start()
@@ -48,6 +50,7 @@ async def serve(settings: QuerySettings) -> None:
     await server.until_signalled()
     store.board.drain()
     await front.stop(settings.drain_seconds)
+    servicer.close()
     await keeper.close()
     metrics.close()
     await sql.close()

@@ -1,22 +1,46 @@
-"""ExportLogs: everything that a filter selects, a slice of the store at a time."""
+"""ExportLogs: everything that a filter selects, a batch at a time.
 
-import functools
-from collections.abc import AsyncIterator
-from typing import Any
+An export is an open result of the database, from which one batch is read when the caller has taken the one before. Between two batches
+it holds no thread and none of the turns of typed queries: only its snapshot, the open result, and its place among the exports, of which
+there is a bounded number. What it keeps in memory depends on neither the size of the store nor on how slowly it is read.
+"""
 
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import duckdb
 import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
-from treering_query import filters
+from treering_query import filters, limits
+from treering_query.admission import Admission
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
+from treering_query.open_results import OpenResult, OpenResults
 from treering_query.slices import Slice, newest_first
+from treering_query.store import hot
+from treering_query.store.engine import interruptible
 from treering_query.store.relation import user_columns
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import Store
 
 _PIECE_BYTES = 1024 * 1024
+"""Most bytes of one message."""
+
+_BATCH_BYTES = 256 * 1024
+"""Records of one batch, bytes in memory, about. Four exports at a time take 40 MiB with this and 60 with a MiB, at the same rate."""
+
 _BATCH_ROWS = 16_384
+"""Most records of one batch."""
+
+_THREADS = 2
+"""Batches that are read at a time, of all exports together: each takes milliseconds, and memory while it is made."""
+
+_HOT = Slice((), hot=True)
+
+_PACKED = 8
+"""How much larger records are in memory than in a segment's file, about; for segments that do not say."""
 
 
 def plan(request: pb.ExportLogsRequest, meant: Meant = NOTHING) -> Predicate:
@@ -28,55 +52,98 @@ def plan(request: pb.ExportLogsRequest, meant: Meant = NOTHING) -> Predicate:
     return filters.where(request.filter, meant)
 
 
-class Export:
-    """One export. Holds one slice of the store in memory at a time; a slow reader makes it wait, and keeps its segments."""
+class Exports:
+    """All exports of a service.
 
-    def __init__(self, store: Store, predicate: Predicate) -> None:
+    Args:
+        store: What is exported.
+        running: How many run at a time.
+        waiting: How many more may wait for that.
+    """
+
+    def __init__(self, store: Store, running: int, waiting: int) -> None:
         self._store = store
+        self._results = OpenResults(limits.EXPORT_MEMORY_BYTES)
+        self.admission = Admission("export", running, waiting, patience_s=limits.EXPORT_PATIENCE_S, words="exports")
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="export")
+
+    async def run(self, predicate: Predicate, timeout_s: float | None) -> AsyncGenerator[pb.ExportLogsResponse, None]:
+        """The parts, then the summary; `timeout_s` is for the wait before the first.
+
+        Raises:
+            ServiceError: OVERLOADED or TIMED_OUT before the first part only; SQL_LIMIT; STORE_DAMAGED.
+        """
+        async with self.admission.slot(timeout_s):
+            with self._store.snapshot() as snapshot, closing(self._results.of(snapshot)) as result:
+                export = _Export(predicate, result)
+                steps = export.steps(snapshot)
+                while (pieces := await self._next(snapshot, result, steps)) is not None:
+                    for piece in pieces:
+                        yield pb.ExportLogsResponse(arrow_ipc=piece)
+                yield pb.ExportLogsResponse(summary=pb.ExportSummary(row_count=export.row_count, seen=snapshot.seen))
+
+    async def _next(self, snapshot: Snapshot, result: OpenResult, steps: Iterator[list[bytes]]) -> list[bytes] | None:
+        try:
+            return await interruptible(self._threads, result, lambda: next(steps, None))
+        except duckdb.Error as error:
+            damage = await self._store.find_damage(snapshot)
+            raise damage or error from error
+
+    def close(self) -> None:
+        """Ends the threads; exports that run have been cancelled before."""
+        self._threads.shutdown()
+        self._results.close()
+
+
+class _Export:
+    """One export: its steps run on threads, one after the other."""
+
+    def __init__(self, predicate: Predicate, result: OpenResult) -> None:
         self._predicate = predicate
+        self._result = result
         self._pieces = _Pieces()
-        self._writer: Any = None
-        self._schema: pa.Schema | None = None
-        self._rows = 0
+        self.row_count = 0
 
-    async def run(self) -> AsyncIterator[pb.ExportLogsResponse]:
-        """The parts, then the summary."""
-        with self._store.snapshot() as snapshot:
+    def steps(self, snapshot: Snapshot) -> Iterator[list[bytes]]:
+        """What each batch adds to the Arrow IPC stream, then its end."""
+        schema = self._result.schema(_HOT, self._sql(_HOT), self._predicate.parameters)
+        with pa.ipc.new_stream(pa.PythonFile(self._pieces, mode="w"), schema) as writer:
             for part in newest_first(snapshot, self._predicate):
-                await self._store.run(snapshot, functools.partial(self._write, part))
-                for piece in self._pieces.take():
-                    yield pb.ExportLogsResponse(arrow_ipc=piece)
-            self._writer.close()
-            for piece in self._pieces.take():
-                yield pb.ExportLogsResponse(arrow_ipc=piece)
-            yield pb.ExportLogsResponse(summary=pb.ExportSummary(row_count=self._rows, seen=snapshot.seen))
+                for batch in self._result.batches(part, self._sql(part), self._predicate.parameters, _rows(part, snapshot)):
+                    writer.write_batch(batch.cast(schema))
+                    self.row_count += batch.num_rows
+                    yield self._pieces.take()
+        yield self._pieces.take()
 
-    def _write(self, part: Slice, snapshot: Snapshot) -> None:
-        sql = f"select {user_columns()} from {part.records} where {self._predicate.sql}"
-        table = part.query(snapshot, sql, self._predicate.parameters)
-        if self._schema is None:
-            self._schema = table.schema
-            self._writer = pa.ipc.new_stream(pa.PythonFile(self._pieces, mode="w"), table.schema)
-        self._writer.write_table(table.cast(self._schema), max_chunksize=_BATCH_ROWS)
-        self._rows += table.num_rows
+    def _sql(self, part: Slice) -> str:
+        return f"select {user_columns()} from {part.records} where {self._predicate.sql}"
+
+
+def _rows(part: Slice, snapshot: Snapshot) -> int:
+    """Records of a part that take about `_BATCH_BYTES` in memory."""
+    if part.segments:
+        rows = sum(segment.row_count for segment in part.segments)
+        size = sum(segment.data_bytes or segment.size_bytes * _PACKED for segment in part.segments)
+    else:
+        rows, size = hot.total_rows(snapshot.view.hot), hot.total_bytes(snapshot.view.hot)
+    return max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(size, 1)))
 
 
 class _Pieces:
     """A file for the Arrow writer that keeps what is written until it is taken."""
 
     def __init__(self) -> None:
-        self._kept: list[bytes] = []
+        self._kept = bytearray()
         self.closed = False
 
     def write(self, data: memoryview) -> int:
-        view = memoryview(data)
-        self._kept += [bytes(view[start : start + _PIECE_BYTES]) for start in range(0, len(view), _PIECE_BYTES)]
-        return len(view)
+        self._kept += data
+        return len(data)
 
     def flush(self) -> None:
         """Nothing is held back."""
 
     def take(self) -> list[bytes]:
         """What was written since the last call, in messages as large as they may be."""
-        whole, self._kept = b"".join(self._kept), []
-        return [whole[start : start + _PIECE_BYTES] for start in range(0, len(whole), _PIECE_BYTES)]
+        whole, self._kept = memoryview(self._kept), bytearray()
+        return [bytes(whole[start : start + _PIECE_BYTES]) for start in range(0, len(whole), _PIECE_BYTES)]

@@ -146,7 +146,10 @@ TAIL_HEARTBEAT_S = 10.0
 """Longest silence of a tail, seconds."""
 
 TAIL_PAUSE_S = 0.2
-"""Shortest pause between two looks of a tail at the store, seconds: many small deliveries become one query."""
+"""Shortest pause between two looks at the store, for all tails or all watches, seconds: many small deliveries become one query."""
+
+TAIL_SHARED_BYTES = 16 * 1024 * 1024
+"""Records that are kept for all tails together, bytes: who reads more slowly has its records read again for each message."""
 
 MAX_CONTEXT_RECORDS = 1_000
 """Neighbours on each side of a record."""
@@ -159,3 +162,12 @@ MAX_DIGEST_OFFSETS = 262_144
 
 MAX_DIGEST_RUNS = 4_096
 """Runs in one answer about digests."""
+
+EXPORT_PATIENCE_S = 30.0
+"""How long an export waits for its turn, seconds, before it is told to come back: those that run may take hours."""
+
+EXPORT_MEMORY_BYTES = 512 * 1024 * 1024
+"""Most memory of the database for all exports together, bytes: about 8 MiB an export, more where records are long."""
+
+ZYGOTE_START_S = 60.0
+"""How long the process that forks SQL queries may take to start, seconds: half a second on an idle machine."""

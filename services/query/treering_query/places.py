@@ -24,25 +24,25 @@ _FEW = 100
 """Up to so many patterns are spelled out, which Parquet statistics can prune by; more are joined."""
 
 
-def records_at(snapshot: Snapshot, part: Slice, places: pa.Table) -> pa.Table:
+def records_at(snapshot: Snapshot, part: Slice, places: pa.Table, hot_records: pa.Table | None = None) -> pa.Table:
     """The records of a part at some places, in no order: columns of `LOGS_SCHEMA`.
 
     Args:
         snapshot: Where to read.
         part: What holds them. Places that it does not hold are left out.
         places: The columns of `PLACE`.
+        hot_records: Which of those in memory may be meant; None = all.
     """
     tables = [LOGS_SCHEMA.empty_table()]
     if part.hot:
-        tables.append(_hot_at(snapshot, places.column("offset")))
+        tables.append(_hot_at(hot.as_table(snapshot.view.hot) if hot_records is None else hot_records, places.column("offset")))
     if part.segments:
         tables.append(_sealed_at(snapshot, part.segments, places))
     return _of_their_logs(pa.concat_tables(tables), places)
 
 
-def _hot_at(snapshot: Snapshot, offsets: pa.ChunkedArray) -> pa.Table:
+def _hot_at(records: pa.Table, offsets: pa.ChunkedArray) -> pa.Table:
     """By Arrow: DuckDB would read every column of what is in memory."""
-    records = hot.as_table(snapshot.view.hot)
     return records.filter(pc.is_in(records.column("offset"), offsets))
 
 

@@ -42,8 +42,12 @@ def within_bytes(table: pa.Table, budget: int) -> pa.Table:
     """The first rows of a table, as many as fit into about `budget` bytes of an answer; at least one."""
     if table.nbytes <= budget or not table.num_rows:
         return table
-    sizes = sum(_lengths(table.column(name)) for name in ("message", "attributes"))
-    return table.slice(0, max(1, int(np.searchsorted(np.cumsum(sizes), budget, side="right"))))
+    return table.slice(0, max(1, int(np.searchsorted(np.cumsum(row_sizes(table)), budget, side="right"))))
+
+
+def row_sizes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """What each row takes in an answer, bytes, about."""
+    return _lengths(table.column("message")) + _lengths(table.column("attributes"))
 
 
 _RECORD_BYTES = 128

@@ -2,13 +2,16 @@
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.query_pb2_grpc import QueryServiceServicer
 from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail, watch
 from treering_query import context as context_of
-from treering_query.export import Export
+from treering_query.admission import Admission, StreamBounds
+from treering_query.export import Exports
+from treering_query.hub import Hub
 from treering_query.meaning import Meaning
 from treering_query.meant import Meant
 from treering_query.search.searcher import Searcher
@@ -16,8 +19,10 @@ from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
 from treering_query.store.store import Store
 from treering_query.tail import Tail
+from treering_query.tail_news import TailReader
 from treering_query.verifying import Verifying
 from treering_query.watch import Watch
+from treering_query.watch_news import WatchReader
 
 Filtered = pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest
 """Requests with a filter that may ask for meaning."""
@@ -28,11 +33,27 @@ if TYPE_CHECKING:
     Context = grpc.aio.ServicerContext[object, object]
 
 
+_USUAL_BOUNDS = StreamBounds()
+
+
 class QueryServicer(QueryServiceServicer):
     """Serves `QueryService`."""
 
-    def __init__(self, store: Store, sql: SqlRunner, status: Status, searcher: Searcher, meaning: Meaning) -> None:
+    def __init__(
+        self,
+        store: Store,
+        sql: SqlRunner,
+        status: Status,
+        searcher: Searcher,
+        meaning: Meaning,
+        *,
+        bounds: StreamBounds = _USUAL_BOUNDS,
+    ) -> None:
         self._store = store
+        self._exports = Exports(store, bounds.exports_running, bounds.exports_waiting)
+        self._followers = Admission("follow", bounds.followers, 0, words="tails and watches")
+        self._tails = Hub(store, TailReader)
+        self._watches = Hub(store, WatchReader)
         self._meaning = meaning
         self._sql = sql
         self._status = status
@@ -51,8 +72,9 @@ class QueryServicer(QueryServiceServicer):
         """One SELECT of the caller's."""
         query = self._sql.check(request)
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
-        async for response in self._sql.run(query, context.time_remaining()):
-            yield response
+        async with aclosing(self._sql.run(query, context.time_remaining())) as responses:
+            async for response in responses:
+                yield response
 
     async def GetQueryStatus(self, request: pb.GetQueryStatusRequest, context: "Context") -> pb.GetQueryStatusResponse:
         """The state of the store."""
@@ -81,8 +103,10 @@ class QueryServicer(QueryServiceServicer):
     async def TailLogs(self, request: pb.TailLogsRequest, context: "Context") -> AsyncIterator[pb.TailLogsResponse]:
         """Records as they become visible."""
         del context
-        async for response in Tail(self._store, tail.plan(request)).run():
-            yield response
+        plan = tail.plan(request)
+        async with self._followers.slot(None), aclosing(Tail(self._store, self._tails, plan).run()) as responses:
+            async for response in responses:
+                yield response
 
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
         """One record among its neighbours."""
@@ -94,8 +118,9 @@ class QueryServicer(QueryServiceServicer):
         """Every record of a selection."""
         predicate = export.plan(request, await self._about(request, context))
         await self._store.board.wait_visible(request.min_positions, context.time_remaining())
-        async for response in Export(self._store, predicate).run():
-            yield response
+        async with aclosing(self._exports.run(predicate, context.time_remaining())) as responses:
+            async for response in responses:
+                yield response
 
     async def DigestStore(self, request: pb.DigestStoreRequest, context: "Context") -> pb.DigestStoreResponse:
         """A part of the store in digests."""
@@ -121,8 +146,14 @@ class QueryServicer(QueryServiceServicer):
     async def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:
         """Patterns that were never seen before."""
         del context
-        async for response in Watch(self._store, watch.plan(request)).run():
-            yield response
+        plan = watch.plan(request)
+        async with self._followers.slot(None), aclosing(Watch(self._store, self._watches, plan).run()) as responses:
+            async for response in responses:
+                yield response
+
+    def close(self) -> None:
+        """Ends what exports run on; they have been cancelled before."""
+        self._exports.close()
 
     async def _about(self, request: Filtered, context: "Context") -> Meant:
         """The scores of the text `about` of a request's filter."""

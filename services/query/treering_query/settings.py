@@ -65,6 +65,15 @@ class QuerySettings(ServiceSettings):
     query_timeout_s: float = Field(60.0, gt=0)
     """Longest time of a typed query, seconds; the call's own deadline may be nearer."""
 
+    export_max_running: int = Field(4, ge=1)
+    """Exports that run at a time: each holds a few MiB of memory, and its segments."""
+
+    export_max_waiting: int = Field(16, ge=0)
+    """Exports that may wait for their turn, half a minute at most; more are refused with RESOURCE_EXHAUSTED."""
+
+    follow_max_running: int = Field(256, ge=1)
+    """Tails and watches at a time, together; more are refused with RESOURCE_EXHAUSTED."""
+
     sql_threads: int = Field(2, ge=1)
     """Threads of one SQL query's process."""
 

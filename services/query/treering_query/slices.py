@@ -1,19 +1,23 @@
 """Parts of the store, newest first: questions that need few records stop before they have read everything."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from treering_query.filters import Predicate
-from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.store.hot import LOGS_SCHEMA, Chunk
 from treering_query.store.snapshot import Snapshot
-from treering_query.store.view import Segment
+from treering_query.store.view import LogRange, Segment
 
 SLICE_ROWS = 500_000
 """Records that are read together: about 50 ms of string search, so that a time budget is kept to within that."""
 
 _COLUMNS = ", ".join(f'"{name}"' for name in LOGS_SCHEMA.names)
+_FRESH = "_fresh"
 _NO_SEGMENT = Predicate(end_time=0)
 
 
@@ -25,15 +29,17 @@ class Slice:
     hot: bool = False
     older_than: int = 0
     """The time of the last record in all later slices, nanoseconds since 1970; 0 after the last one."""
+    hot_name: str = "_hot"
+    """The relation of what is hot."""
 
     @property
     def records(self) -> str:
         """A relation of SQL with the columns of `logs`."""
         if not self.segments:
-            return "_hot"
+            return self.hot_name
         names = ", ".join("'" + str(segment.path).replace("'", "''") + "'" for segment in self.segments)
         sealed = f"read_parquet([{names}])"
-        return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from _hot)" if self.hot else sealed
+        return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from {self.hot_name})" if self.hot else sealed
 
     def query(self, snapshot: Snapshot, sql: str, parameters: Mapping[str, object]) -> pa.Table:
         """Runs a SELECT over `records`.
@@ -57,6 +63,42 @@ def between(snapshot: Snapshot, log_id: int, first_offset: int, end_offset: int)
     """What may hold records of one log from `first_offset` to below `end_offset`."""
     segments = (segment for segment in snapshot.segments() if _reaches(segment, log_id, first_offset, end_offset))
     return Slice(tuple(segments), hot=True)
+
+
+def first_held(snapshot: Snapshot, wanted: LogRange) -> int:
+    """The first offset of a range that may be held; its end when none is."""
+    runs = (run for segment in snapshot.segments() for run in segment.ranges if run.log_id == wanted.log_id)
+    sealed = [max(run.first_offset, wanted.first_offset) for run in runs if run.end_offset > wanted.first_offset]
+    hot_offsets = (offsets[0] for offsets in map(partial(_offsets, wanted), snapshot.view.hot) if len(offsets))
+    return min([*sealed, int(next(hot_offsets, wanted.end_offset)), wanted.end_offset])
+
+
+def fresh(snapshot: Snapshot, new: LogRange) -> tuple[Slice, pa.Table]:
+    """As `between`, where what is hot is narrowed to the range; and that, without a copy where it lies together.
+
+    Records are in the order in which they came: from the newest chunk backwards, the first one that holds an older record is the last one
+    that is looked at.
+    """
+    tables: list[pa.Table] = []
+    for chunk in reversed(snapshot.view.hot):
+        logs, offsets = (chunk.table.column(name).to_numpy() for name in ("log_id", "offset"))
+        of_log = logs == new.log_id
+        rows = np.flatnonzero(of_log & (offsets >= new.first_offset) & (offsets < new.end_offset))
+        if len(rows):
+            together = rows[-1] - rows[0] + 1 == len(rows)
+            tables.insert(0, chunk.table.slice(rows[0], len(rows)) if together else chunk.table.take(rows))
+        if (of_log & (offsets < new.first_offset)).any():
+            break
+    records = pa.concat_tables([LOGS_SCHEMA.empty_table(), *tables])
+    snapshot.register(_FRESH, records)
+    return replace(between(snapshot, new.log_id, new.first_offset, new.end_offset), hot_name=_FRESH), records
+
+
+def _offsets(wanted: LogRange, chunk: Chunk) -> npt.NDArray[np.uint64]:
+    """Offsets of a chunk that are in a range or above it, ascending."""
+    logs, offsets = (chunk.table.column(name).to_numpy() for name in ("log_id", "offset"))
+    found: npt.NDArray[np.uint64] = offsets[(logs == wanted.log_id) & (offsets >= wanted.first_offset)]
+    return found
 
 
 def _reaches(segment: Segment, log_id: int, first_offset: int, end_offset: int) -> bool:

@@ -1,32 +1,31 @@
 """TailLogs: records as they become visible.
 
-A tail is a place in each log and one loop: look at what is visible from there on, send the first of it, move the place. A backlog is
-nothing but an earlier place to begin with. No records are kept between two looks, so a slow reader costs no memory; when it lags too
-far behind, the oldest records are skipped and counted. What was asked for by position is never skipped.
+A tail is a place in each log. What is older than the tail it reads alone, from where it begins to where the others are; then it takes what
+the hub has found for it. A backlog is nothing but an earlier place to begin with. Of a reader that lags behind, places are kept and no
+records, and when it lags too far behind, the oldest are skipped and counted. What was asked for by position is never skipped.
 """
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
-from treering.v1.log_pb2 import Position
+from treering.v1.log_pb2 import StoredRecord
 from treering_query import filters, limits
-from treering_query.endless import patiently, refuse_when_draining
+from treering_query.endless import patiently
 from treering_query.filters import Predicate
+from treering_query.follower import Follower
+from treering_query.hub import Hub
 from treering_query.places import PLACE, records_at
 from treering_query.records import stored_records, within_bytes
 from treering_query.search.searcher import Records
-from treering_query.slices import Slice, between, newest_first
+from treering_query.slices import Slice, between, first_held, newest_first
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
+from treering_query.store.view import LogRange
+from treering_query.tail_news import WINDOW_OFFSETS, Found, TailFeed
 from treering_runtime.errors import invalid_field
-
-_WINDOW_OFFSETS = 100_000
-"""Offsets that are looked at together while a tail reads old records: the rest waits for its turn."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,6 @@ class Plan:
     predicate: Predicate
     backlog: int
     begin: Mapping[int, int] | None
-
-
-@dataclass(frozen=True)
-class Pace:
-    """Times of a tail, seconds: the shortest pause between two looks, the longest silence."""
-
-    pause_s: float = limits.TAIL_PAUSE_S
-    heartbeat_s: float = limits.TAIL_HEARTBEAT_S
-
-
-_NORMAL_PACE = Pace()
 
 
 def plan(request: pb.TailLogsRequest) -> Plan:
@@ -62,44 +50,34 @@ def plan(request: pb.TailLogsRequest) -> Plan:
     return Plan(filters.where(request.filter), request.backlog, begin or None)
 
 
-class Tail:
-    """One tail, for one event loop.
+class Tail(Follower[Found, pb.TailLogsResponse]):
+    """One tail.
 
     Args:
         store: Where the records are.
+        hub: Who reads what is new.
         plan: What is wanted.
-        pace: How often to look and to show life.
+        heartbeat_s: Longest silence, seconds.
     """
 
-    def __init__(self, store: Records, plan: Plan, pace: Pace = _NORMAL_PACE) -> None:
-        self._store = store
+    def __init__(self, store: Records, hub: Hub[Found], plan: Plan, heartbeat_s: float = limits.TAIL_HEARTBEAT_S) -> None:
+        super().__init__(store, hub, heartbeat_s)
         self._plan = plan
-        self._pace = pace
-        self._next: dict[int, int] = {}
         self._live_from: dict[int, int] = {}
+        self._taken = TailFeed(plan.predicate, self.next)
+        self._skipped = 0
 
-    async def run(self) -> AsyncIterator[pb.TailLogsResponse]:
-        """Responses until the caller goes away."""
-        await self._begin()
-        said = time.monotonic()
-        while True:
-            refuse_when_draining(self._store.board)
-            version = self._store.board.version
-            response = await self._look()
-            if response.records or response.skipped_count or time.monotonic() - said >= self._pace.heartbeat_s:
-                yield response
-                said = time.monotonic()
-            if self._caught_up():
-                await asyncio.sleep(self._pace.pause_s)
-                await self._store.board.wait_change(version, max(0.0, said + self._pace.heartbeat_s - time.monotonic()))
-
-    async def _begin(self) -> None:
-        with self._store.snapshot() as snapshot:
+    async def begin(self) -> None:
+        """Where the oldest wanted record may be."""
+        with self.store.snapshot() as snapshot:
             self._live_from = {position.log_id: position.offset for position in snapshot.seen}
             if self._plan.begin is not None:
-                self._next = dict.fromkeys(self._live_from, 0) | dict(self._plan.begin)
+                self.next |= dict.fromkeys(self._live_from, 0) | dict(self._plan.begin)
             else:
-                self._next = self._live_from | await patiently(self._store, snapshot, self._backlog_begin)
+                self.next |= self._live_from
+                if self._plan.backlog:
+                    self.next |= await patiently(self.store, snapshot, self._backlog_begin)
+        self.alone_until = self._live_from
 
     def _backlog_begin(self, snapshot: Snapshot) -> dict[int, int]:
         """Where the newest records begin, by log: arrival follows the offsets of a log."""
@@ -118,27 +96,63 @@ class Tail:
                 missing -= row["n"]
         return begin
 
-    async def _look(self) -> pb.TailLogsResponse:
-        """The next records of the first log that has some; moves the place past them."""
-        with self._store.snapshot() as snapshot:
-            table, skipped = await patiently(self._store, snapshot, self._read)
-        return pb.TailLogsResponse(records=stored_records(table), resume_from=self._positions(), skipped_count=skipped)
+    def sign_of_life(self) -> pb.TailLogsResponse:
+        """A response without records."""
+        return self._response(())
+
+    def new_feed(self) -> TailFeed:
+        """An empty one; of the one before it, what was skipped still counts."""
+        self._skipped += self._taken.skipped
+        self._taken = TailFeed(self._plan.predicate, self.next)
+        return self._taken
+
+    async def take(self) -> Sequence[pb.TailLogsResponse]:
+        """The oldest that waits."""
+        if self._taken.is_empty():
+            self.moved_to(self._taken.reached)
+            return [self._response(())] if self._taken.skipped else ()
+        found = self._taken.take()
+        head = found[: limits.TAIL_MESSAGE_RECORDS]
+        stored = head.shared.first(head.rows, limits.MAX_ANSWER_RECORD_BYTES)
+        if stored is None:
+            stored = await self._read_again(head)
+        is_whole = not stored or stored[-1].position.offset == head.offsets[-1]
+        rest = found[len(head) :] if is_whole else found.at_or_after(stored[-1].position.offset + 1)
+        self._taken.put_back(rest)
+        self.moved_to({found.new.log_id: int(rest.offsets[0]) if len(rest) else found.new.end_offset})
+        if self._taken.is_empty():
+            self.moved_to(self._taken.reached)
+        return [self._response(stored)]
+
+    async def _read_again(self, head: Found) -> list[StoredRecord]:
+        """As many of the records as fit into an answer, where they are not shared any more; none when they have expired."""
+        with self.store.snapshot() as snapshot:
+            return await patiently(self.store, snapshot, lambda moment: _at(moment, head))
+
+    async def read_alone(self) -> Sequence[pb.TailLogsResponse]:
+        """The next records of the first log that has some."""
+        with self.store.snapshot() as snapshot:
+            table, self._skipped = await patiently(self.store, snapshot, self._read)
+        return [self._response(stored_records(table))] if table.num_rows or self._skipped else ()
 
     def _read(self, snapshot: Snapshot) -> tuple[pa.Table, int]:
-        for position in snapshot.seen:
-            begin = self._next.setdefault(position.log_id, 0)
-            if begin < position.offset:
-                table, skipped, self._next[position.log_id] = self._read_log(snapshot, position.log_id, begin, position.offset)
+        for log_id, end in self.alone_until.items():
+            begin = self.next.get(log_id, 0)
+            if begin < end:
+                table, skipped, self.next[log_id] = self._read_log(snapshot, LogRange(log_id, begin, end))
                 if table.num_rows or skipped:
-                    return table, skipped
-        return LOGS_SCHEMA.empty_table(), 0
+                    return table, self._skipped + skipped
+        return LOGS_SCHEMA.empty_table(), self._skipped
 
-    def _read_log(self, snapshot: Snapshot, log_id: int, begin: int, end: int) -> tuple[pa.Table, int, int]:
+    def _read_log(self, snapshot: Snapshot, wanted: LogRange) -> tuple[pa.Table, int, int]:
         """Some records, how many were skipped before them, and where to go on."""
-        live = begin >= self._live_from.get(log_id, 0)
-        end = end if live else min(end, begin + _WINDOW_OFFSETS)
-        part = between(snapshot, log_id, begin, end)
-        places, skipped = self._places(snapshot, part, self._values(log_id, begin, end), live=live)
+        begin = first_held(snapshot, wanted)
+        if begin == wanted.end_offset:
+            return LOGS_SCHEMA.empty_table(), 0, begin
+        live = begin >= self._live_from.get(wanted.log_id, 0)
+        end = wanted.end_offset if live else min(wanted.end_offset, begin + WINDOW_OFFSETS)
+        part = between(snapshot, wanted.log_id, begin, end)
+        places, skipped = self._places(snapshot, part, self._values(wanted.log_id, begin, end), live=live)
         if not places.num_rows:
             return LOGS_SCHEMA.empty_table(), skipped, end
         found = records_at(snapshot, part, places.slice(0, limits.TAIL_MESSAGE_RECORDS)).sort_by("offset")
@@ -163,8 +177,13 @@ class Tail:
     def _values(self, log_id: int, begin: int, end: int) -> dict[str, object]:
         return {**self._plan.predicate.parameters, "log": log_id, "begin": begin, "end": end}
 
-    def _caught_up(self) -> bool:
-        return all(self._next.get(position.log_id, 0) >= position.offset for position in self._store.board.seen())
+    def _response(self, stored: Sequence[StoredRecord]) -> pb.TailLogsResponse:
+        skipped, self._skipped = self._skipped + self._taken.skipped, 0
+        self._taken.skipped = 0
+        return pb.TailLogsResponse(records=stored, resume_from=self.positions(), skipped_count=skipped)
 
-    def _positions(self) -> list[Position]:
-        return [Position(log_id=log_id, offset=offset) for log_id, offset in sorted(self._next.items())]
+
+def _at(snapshot: Snapshot, head: Found) -> list[StoredRecord]:
+    part = between(snapshot, head.new.log_id, int(head.offsets[0]), int(head.offsets[-1]) + 1)
+    found = records_at(snapshot, part, head.places()).sort_by("offset")
+    return stored_records(within_bytes(found, limits.MAX_ANSWER_RECORD_BYTES))

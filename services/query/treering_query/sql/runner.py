@@ -4,10 +4,9 @@ import asyncio
 import json
 import re
 import socket
-import subprocess
-import sys
+import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +22,12 @@ from treering_query.meaning import Meaning
 from treering_query.meant import Meant
 from treering_query.settings import QuerySettings
 from treering_query.sql import wire
+from treering_query.sql.zygote_process import Zygote
 from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.shared_arrow import SharedArrow
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import Store
-from treering_runtime.errors import ServiceError, StartError, invalid_field
+from treering_runtime.errors import ServiceError, invalid_field
 
 _LOG = structlog.get_logger()
 
@@ -116,6 +116,8 @@ class SqlRunner:
         self._admission = Admission("sql", bounds.running, bounds.waiting)
         self._nothing = SharedArrow(LOGS_SCHEMA.empty_table())
         self._zygote: Zygote | None = None
+        self._renewing = threading.Lock()
+        self._closed = False
 
     async def open(self) -> None:
         """Starts the zygote."""
@@ -123,8 +125,13 @@ class SqlRunner:
 
     async def close(self) -> None:
         """Ends the zygote; running queries end when their callers' streams do."""
-        if self._zygote:
-            await asyncio.to_thread(self._zygote.close)
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._renewing:
+            self._closed = True
+            if self._zygote:
+                self._zygote.close()
 
     def check(self, request: pb.ExecuteSqlRequest) -> SqlQuery:
         """The request with its defaults.
@@ -144,7 +151,7 @@ class SqlRunner:
         timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
         return SqlQuery(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
 
-    async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncIterator[pb.ExecuteSqlResponse]:
+    async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncGenerator[pb.ExecuteSqlResponse, None]:
         """The pieces of the result, then the summary. Closing the iterator ends the query's process.
 
         Raises:
@@ -210,61 +217,57 @@ class SqlRunner:
             threads=self._bounds.threads,
             seconds=max(seconds, 0.001),
         )
-        forking = asyncio.create_task(asyncio.to_thread(self._fork, request, [table.descriptor for table in tables]))
+        forking = asyncio.create_task(asyncio.to_thread(self._fork, request, tables))
         try:
             sock = await asyncio.shield(forking)
         except asyncio.CancelledError:
-            (await forking).close()
+            forking.add_done_callback(_close_unwanted)
             raise
         return await _Child.open(sock, tables)
 
-    def _fork(self, request: wire.Request, descriptors: list[int]) -> socket.socket:
+    def _fork(self, request: wire.Request, tables: Sequence[SharedArrow]) -> socket.socket:
+        """Makes a child; keeps the tables, whose descriptors are closed with them, until it has them, whoever has gone meanwhile."""
         ours, theirs = socket.socketpair()
         try:
             with theirs:
                 self._ask_zygote(theirs)
-            wire.send_request(ours, request, descriptors)
+            wire.send_request(ours, request, [table.descriptor for table in tables])
         except BaseException:
             ours.close()
             raise
         return ours
 
     def _ask_zygote(self, sock: socket.socket) -> None:
+        zygote = self._zygote
         try:
-            if self._zygote is None:
-                self._zygote = Zygote()
-            self._zygote.fork(sock)
+            if zygote is None:
+                raise BrokenPipeError("there is none yet")
+            zygote.fork(sock)
         except OSError:
-            _LOG.warning("the process that forks SQL queries is gone; another one is started")
-            if self._zygote is not None:
-                self._zygote.close()
-            self._zygote = Zygote()
-            self._zygote.fork(sock)
+            self._renewed(zygote).fork(sock)
+
+    def _renewed(self, gone: Zygote | None) -> Zygote:
+        """Another zygote in place of one that is gone. Of several threads that notice, the first one starts it; the others take it."""
+        with self._renewing:
+            if self._closed:
+                raise _draining()
+            if self._zygote is gone or self._zygote is None:
+                _LOG.warning("the process that forks SQL queries is gone; another one is started")
+                if gone is not None:
+                    gone.close()
+                self._zygote = None  # before the new one: it may not start, and the old one is not to be closed twice
+                self._zygote = Zygote()
+            return self._zygote
 
 
-class Zygote:
-    """The process that forks; see `zygote`.
+def _draining() -> ServiceError:
+    return ServiceError(ErrorReason.ERROR_REASON_DRAINING, "the service is stopping; ask again later")
 
-    Raises:
-        StartError: It does not come up.
-    """
 
-    def __init__(self) -> None:
-        self._control, theirs = socket.socketpair()
-        command = [sys.executable, "-I", "-m", "treering_query.sql.zygote", str(theirs.fileno())]
-        with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, close_fds=True)  # noqa: S603
-        if self._control.recv(1) != b"r":
-            raise StartError("the process that forks SQL queries does not start; its own words are above")
-
-    def fork(self, sock: socket.socket) -> None:
-        """Makes a child that serves `sock`."""
-        socket.send_fds(self._control, [b"f"], [sock.fileno()])
-
-    def close(self) -> None:
-        """Ends it."""
-        self._control.close()
-        self._process.wait()
+def _close_unwanted(forking: "asyncio.Task[socket.socket]") -> None:
+    """The child of a caller that has gone while it was made ends with its socket."""
+    if not forking.cancelled() and forking.exception() is None:
+        forking.result().close()
 
 
 class _Child:

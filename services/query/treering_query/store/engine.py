@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import duckdb
 
@@ -16,6 +16,9 @@ from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
 
 T = TypeVar("T")
+
+_INTERRUPT_AGAIN_S = 0.05
+"""Pause between two interruptions of one piece of work, seconds."""
 
 
 class Engine:
@@ -73,22 +76,7 @@ class Engine:
         """
         end = time.monotonic() + min(self._timeout_s, timeout_s if timeout_s is not None else self._timeout_s)
         async with self._admission.slot(end - time.monotonic()):
-            running = asyncio.get_running_loop().run_in_executor(self._threads, work, snapshot)
-            try:
-                async with asyncio.timeout(end - time.monotonic()):
-                    return await asyncio.shield(running)
-            except TimeoutError:
-                await _stopped(snapshot, running)
-                raise timed_out("the query took longer than it may; narrow it, for example by time") from None
-            except asyncio.CancelledError:
-                await _stopped(snapshot, running)
-                raise
-            except duckdb.OutOfMemoryException as error:
-                message = "the query needs more memory than it may have; narrow it or group by less"
-                later = 1.0  # the memory is shared: without its neighbours the query may fit
-                raise ServiceError(
-                    ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "memory"}, retry_after_s=later
-                ) from error
+            return await interruptible(self._threads, snapshot, lambda: work(snapshot), end - time.monotonic())
 
     def close(self) -> None:
         """Ends the threads and the instance."""
@@ -96,9 +84,39 @@ class Engine:
         self._database.close()
 
 
-async def _stopped(snapshot: Snapshot, running: "asyncio.Future[T]") -> None:
-    """Interrupts and waits until the thread is done with the snapshot, so that it can be closed; its outcome is of no use any more."""
-    snapshot.interrupt()
-    await asyncio.wait({running})
+class Interruptible(Protocol):
+    """Work that another thread can stop."""
+
+    def interrupt(self) -> None:
+        """Stops what runs, if anything does, and what would run later."""
+
+
+async def interruptible(threads: ThreadPoolExecutor, asked: Interruptible, work: Callable[[], T], timeout_s: float | None = None) -> T:
+    """Runs `work()`, which asks `asked`, on one of `threads`; interrupts it when time is over or the caller is cancelled.
+
+    Raises:
+        ServiceError: TIMED_OUT, or SQL_LIMIT when memory is not enough.
+    """
+    running = asyncio.get_running_loop().run_in_executor(threads, work)
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.shield(running)
+    except TimeoutError:
+        await _stopped(asked, running)
+        raise timed_out("the query took longer than it may; narrow it, for example by time") from None
+    except asyncio.CancelledError:
+        await _stopped(asked, running)
+        raise
+    except duckdb.OutOfMemoryException as error:
+        message = "the query needs more memory than it may have; narrow it or group by less"
+        later = 1.0  # the memory is shared: without its neighbours the query may fit
+        raise ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "memory"}, retry_after_s=later) from error
+
+
+async def _stopped(asked: Interruptible, running: "asyncio.Future[T]") -> None:
+    """Interrupts and waits until the thread is done with what it asked, so that it can be closed; its outcome is of no use any more."""
+    while not running.done():  # again and again: a statement that begins at this moment does not hear of the first time
+        asked.interrupt()
+        await asyncio.wait({running}, timeout=_INTERRUPT_AGAIN_S)
     if not running.cancelled():
         running.exception()

@@ -76,6 +76,12 @@ class Session:
             for name in arrays:
                 self._cursor.unregister(relation(name))
 
+    def stream(self, view: "View", sql: str, parameters: Values, rows: int) -> pa.RecordBatchReader:
+        """As `query`, `rows` rows at a time, of anything but `logs`. The next question waits until the reader has ended or is closed."""
+        for name in sorted(set(_NAMES.findall(sql))):
+            self._make(name, view)
+        return self._cursor.sql(sql, params=parameters or None).to_arrow_reader(rows)
+
     def register(self, name: str, table: pa.Table) -> None:
         """Makes a table joinable under a name until `part`."""
         self._cursor.register(name, table)
