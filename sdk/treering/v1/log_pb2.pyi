@@ -187,7 +187,9 @@ class LogRecord(_message.Message):
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Anything else that is known, as strings on purpose: a number is cast where it is aggregated.
-        Keys that start with `treering.` are written by Treering itself.
+        Keys that start with `treering.` are written by Treering itself, behind those of the sender.
+        The wire allows a key several times: the last value counts. Different earlier values of a key are kept as the attribute
+        `treering.duplicate.<key>`: each once, in their order, joined by line feeds; a sender's own attribute of that name stands before them.
         """
 
     def __init__(
@@ -282,8 +284,9 @@ class RangeDigest(_message.Message):
 
     The digest is the sum, modulo 2^64, of one number a record: the last 8 bytes (little-endian) of the MD5 of its fields as text, joined by
     zero bytes: offset, arrival time, time (both nanoseconds), severity, service, environment, message, trace id and span id in lower-case
-    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord). It does not depend on the
-    order of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
+    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord: each key is there once, and
+    `treering.` attributes are among them), whichever side computes it. It does not depend on the order
+    of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
