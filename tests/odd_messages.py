@@ -199,6 +199,11 @@ def many_attributes(random: Random) -> bytes:
     return b"".join(entry(f"{number}", f"{number}") for number in range(random.choice((100, 1_000))))
 
 
+def long_names(random: Random) -> bytes:
+    letter = random.choice(("x", "é", "磁", "🔥", "\0", "e\u0301"))
+    return b"".join(field(number, letter * random.choice((511, 512, 1_023, 1_024, 1_025, 5_000))) for number in (SERVICE, ENVIRONMENT))
+
+
 def new_names(random: Random) -> bytes:
     return field(SERVICE, f"service {random.getrandbits(64)}") + field(ENVIRONMENT, f"environment {random.getrandbits(64)}")
 
@@ -206,7 +211,7 @@ def new_names(random: Random) -> bytes:
 KINDS: tuple[Callable[[Random], bytes], ...] = (
     *(duplicates, duplicates_of_duplicates, halves_of_entries, turned_entries, strangers_in_entries, strangers, large_stranger),
     *(deep_groups, defaults, repeated_fields, wrong_kinds, long_numbers, severities, times, ids, own_names, texts_everywhere),
-    *(many_attributes, new_names),
+    *(many_attributes, long_names, new_names),
 )
 
 
@@ -270,12 +275,16 @@ def broken_record(random: Random) -> bytes:
     )
 
 
+HEALTHY = "healthy"
+"""The service of healthy records, and of no other."""
+
+
 def healthy_record(number: int) -> bytes:
     """One that everybody writes, and that is told from all others by its number."""
     return LogRecord(
         time_unix_nano=1_700_000_000_000_000_000 + number,
         severity=9,
-        service="healthy",
+        service=HEALTHY,
         environment="prod",
         message=f"order {number} was paid",
         attributes={"a": f"{number}", "ms": f"{number % 7}"},

@@ -103,6 +103,12 @@ def plain_row(log_id: int, offset: int, arrival: int, record: bytes) -> dict[str
     if not 0 <= severity <= 24:
         pairs.append(("treering.severity", str(severity)))
         severity = 0
+    names = {}
+    for name, number in (("service", SERVICE), ("environment", ENVIRONMENT)):
+        names[name] = text(found, number)
+        if len(names[name]) > 1_024:
+            pairs.append((f"treering.{name}", names[name]))
+            names[name] = names[name][:1_024]
     ids = {}
     for name, number, length in (("trace_id", TRACE_ID, 16), ("span_id", SPAN_ID, 8)):
         ids[name] = last(found, number, BYTES, b"")
@@ -115,8 +121,7 @@ def plain_row(log_id: int, offset: int, arrival: int, record: bytes) -> dict[str
         "time": time or arrival,
         "arrival_time": arrival,
         "severity": severity,
-        "service": text(found, SERVICE),
-        "environment": text(found, ENVIRONMENT),
+        **names,
         "message": text(found, MESSAGE),
         "attributes": plain_attributes(pairs),
         **ids,

@@ -175,9 +175,13 @@ class LogRecord(_message.Message):
     severity: Global___Severity.ValueType
     """How serious it is. A number outside 0..24 is stored as SEVERITY_UNSPECIFIED and kept as the attribute `treering.severity`."""
     service: _builtins.str
-    """The program that wrote it, for example `checkout` or `nova/compute.manager`. May be empty. Part of the pattern."""
+    """The program that wrote it, for example `checkout` or `nova/compute.manager`. May be empty. Part of the pattern. A longer one is stored as
+    its first 1,024 characters and kept whole as the attribute `treering.service`.
+    """
     environment: _builtins.str
-    """Where that program runs, for example `prod`. May be empty."""
+    """Where that program runs, for example `prod`. May be empty. A longer one is stored as its first 1,024 characters and kept whole as the
+    attribute `treering.environment`.
+    """
     message: _builtins.str
     """The text. Must not be empty: a record without one is rejected with REJECTION_REASON_MESSAGE_EMPTY."""
     trace_id: _builtins.bytes
@@ -253,7 +257,9 @@ class StoredRecord(_message.Message):
     arrival_time_unix_nano: _builtins.int
     """When ingest accepted it, nanoseconds since 1970-01-01T00:00:00Z. Retention counts from here."""
     pattern_id: _builtins.int
-    """The pattern it belongs to: xxh3_64 of its service, a zero byte and its masked message."""
+    """The pattern it belongs to: xxh3_64 of its service, a zero byte and its masked message; the seed is 0, or the service's length in bytes
+    if the service holds a zero byte.
+    """
     @_builtins.property
     def position(self) -> Global___Position:
         """Where it stands: its identity. Two records never share one."""

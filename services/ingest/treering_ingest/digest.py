@@ -9,6 +9,7 @@ from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, M
 from treering_ingest.raw_records import RawRecord, raw_records
 from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
 from treering_runtime.errors import invalid_field
+from treering_runtime.limits import MAX_NAME_CHARACTERS
 
 _MODULUS = 1 << 64
 _MAX_TIME = (1 << 63) - 2
@@ -100,10 +101,12 @@ def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     if not 0 <= severity <= _MAX_SEVERITY:
         pairs.append(("treering.severity", str(severity)))
         severity = 0
+    service = _name(record.service, "treering.service", pairs)
+    environment = _name(record.environment, "treering.environment", pairs)
     trace_id = _id(record.trace_id, _TRACE_ID_BYTES, "treering.trace_id", pairs)
     span_id = _id(record.span_id, _SPAN_ID_BYTES, "treering.span_id", pairs)
     attributes = "\x02".join(sorted(f"{key}\x01{value}" for key, value in _unique(pairs).items()))
-    fields = (offset, arrival_time, time, severity, record.service, record.environment, record.message, trace_id, span_id, attributes)
+    fields = (offset, arrival_time, time, severity, service, environment, record.message, trace_id, span_id, attributes)
     text = "\0".join(map(str, fields))
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
@@ -120,6 +123,12 @@ def _unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
     kept = {f"{_DUPLICATE_PREFIX}{key}": values for key, values in replaced.items()}
     joined = {name: "\n".join([*([attributes[name]] if name in attributes else []), *values]) for name, values in kept.items()}
     return attributes | joined
+
+
+def _name(value: str, key: str, pairs: list[tuple[str, str]]) -> str:
+    if len(value) > MAX_NAME_CHARACTERS:
+        pairs.append((key, value))
+    return value[:MAX_NAME_CHARACTERS]
 
 
 def _id(value: bytes, length: int, key: str, pairs: list[tuple[str, str]]) -> str:

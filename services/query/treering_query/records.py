@@ -42,7 +42,7 @@ def within_bytes(table: pa.Table, budget: int) -> pa.Table:
     """The first rows of a table, as many as fit into about `budget` bytes of an answer; at least one."""
     if table.nbytes <= budget or not table.num_rows:
         return table
-    sizes = sum(_lengths(table.column(name)) for name in ("message", "attributes"))
+    sizes = sum(_lengths(table.column(name)) for name in ("service", "environment", "message", "attributes"))
     return table.slice(0, max(1, int(np.searchsorted(np.cumsum(sizes), budget, side="right"))))
 
 

@@ -17,6 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from treering.v1 import ingest_pb2, log_pb2
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.attributes import named, with_unique_keys
+from treering_runtime.limits import MAX_NAME_CHARACTERS
 
 TIME = pa.timestamp("ns")
 """Nanoseconds since 1970, UTC, without a zone (a zone would need pytz to be fetched from DuckDB)."""
@@ -78,7 +79,9 @@ class FrameDecoder:
             arrivals = np.fromiter((frame.arrival_time_unix_nano for frame in frames), np.uint64, len(frames))
             batch = _normalise(log_id, records, offsets, np.repeat(arrivals.astype(np.int64), counts))
         else:
-            batch = pa.RecordBatch.from_arrays([offsets, *records.flatten()], schema=self._schema)
+            texts = _fields(records)
+            service = _cut(texts["service"], _too_long(texts["service"]))
+            batch = pa.RecordBatch.from_arrays([offsets, service, texts["message"]], schema=self._schema)
         skipped = int(np.searchsorted(batch.column("offset").to_numpy(), skip_below)) if skip_below else 0
         return batch.slice(skipped)
 
@@ -105,11 +108,13 @@ def _offsets(firsts: "np.ndarray[tuple[int], np.dtype[np.uint64]]", counts: "np.
 def _normalise(
     log_id: int, records: pa.StructArray, offsets: pa.Array, arrivals: "np.ndarray[tuple[int], np.dtype[np.int64]]"
 ) -> pa.RecordBatch:
-    fields = {field.name: column for field, column in zip(records.type, records.flatten(), strict=True)}
+    fields = _fields(records)
     times, severities = fields["time_unix_nano"].to_numpy(), fields["severity"].to_numpy()
     bad = {
         "time_unix_nano": times > _MAX_TIME,
         "severity": (severities < 0) | (severities > _MAX_SEVERITY),
+        "service": _too_long(fields["service"]),
+        "environment": _too_long(fields["environment"]),
         "trace_id": _bad_length(fields["trace_id"], _TRACE_ID_BYTES),
         "span_id": _bad_length(fields["span_id"], _SPAN_ID_BYTES),
     }
@@ -120,14 +125,27 @@ def _normalise(
         pa.array(np.where((times == 0) | bad["time_unix_nano"], arrivals, times.view(np.int64))).cast(TIME),
         pa.array(arrivals).cast(TIME),
         pa.array(np.where(bad["severity"], 0, severities).astype(np.uint8)),
-        fields["service"],
-        fields["environment"],
+        _cut(fields["service"], bad["service"]),
+        _cut(fields["environment"], bad["environment"]),
         fields["message"],
         with_unique_keys(fields["attributes"], originals),
         _emptied(fields["trace_id"], bad["trace_id"]),
         _emptied(fields["span_id"], bad["span_id"]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
+
+
+def _fields(records: pa.StructArray) -> dict[str, pa.Array]:
+    return {field.name: column for field, column in zip(records.type, records.flatten(), strict=True)}
+
+
+def _too_long(names: pa.StringArray) -> npt.NDArray[np.bool_]:
+    long: npt.NDArray[np.bool_] = pc.binary_length(names).to_numpy() > MAX_NAME_CHARACTERS  # fast, and nearly always all there is to do
+    return long & (pc.utf8_length(names).to_numpy() > MAX_NAME_CHARACTERS) if long.any() else long
+
+
+def _cut(names: pa.StringArray, long: npt.NDArray[np.bool_]) -> pa.StringArray:
+    return pc.utf8_slice_codeunits(names, 0, MAX_NAME_CHARACTERS) if long.any() else names
 
 
 def _bad_length(ids: pa.BinaryArray, wanted: int) -> npt.NDArray[np.bool_]:
@@ -146,7 +164,7 @@ def _rows(bad: dict[str, npt.NDArray[np.bool_]]) -> Iterator[tuple[str, npt.NDAr
 
 
 def _as_text(column: pa.Array, rows: npt.NDArray[np.int64]) -> pa.StringArray:
-    """The values of some rows as text: numbers in decimal, bytes in lower-case hex."""
+    """The values of some rows as text: texts as they are, numbers in decimal, bytes in lower-case hex."""
     chosen = column.take(pa.array(rows))
     if not pa.types.is_binary(chosen.type):
         return chosen.cast(pa.string())
