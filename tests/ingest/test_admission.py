@@ -1,6 +1,9 @@
+from random import Random
+
 import pytest
 import xxhash
 
+from tests.odd_messages import batch, field, odd_record, unknown
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import RejectionReason, StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -14,10 +17,10 @@ LARGE = RejectionReason.REJECTION_REASON_RECORD_TOO_LARGE
 
 def test_a_good_batch_is_kept_byte_for_byte(request_of):
     received = request_of("one", "two", producer_id="me", sequence=4).SerializeToString() + b"\xfa\x07\x03new"
-    batch = check_batch(received)
-    assert batch.payload is received
-    assert (batch.producer_id, batch.sequence, batch.record_count, batch.rejections) == (b"me", 4, 2, ())
-    assert batch.batch_hash == xxhash.xxh3_64_intdigest(received)
+    checked = check_batch(received)
+    assert checked.payload is received
+    assert (checked.producer_id, checked.sequence, checked.record_count, checked.rejections) == (b"me", 4, 2, ())
+    assert checked.batch_hash == xxhash.xxh3_64_intdigest(received)
 
 
 def test_both_doors_take_the_same_bytes(request_of):
@@ -29,12 +32,12 @@ def test_bad_records_are_left_out_one_by_one(request_of):
     huge = "x" * MAX_RECORD_BYTES
     request = request_of("a", "", huge, "b", "", producer_id="me", sequence=1)
     received = request.SerializeToString()
-    batch = check_batch(received)
-    kept = UploadLogsRequest.FromString(batch.payload)
+    checked = check_batch(received)
+    kept = UploadLogsRequest.FromString(checked.payload)
     assert [record.message for record in kept.records] == ["a", "b"]
-    assert (kept.producer_id, kept.sequence, batch.record_count) == ("me", 1, 2)
-    assert [(item.index, item.reason) for item in batch.rejections] == [(1, EMPTY), (2, LARGE), (4, EMPTY)]
-    assert batch.batch_hash == xxhash.xxh3_64_intdigest(received)
+    assert (kept.producer_id, kept.sequence, checked.record_count) == ("me", 1, 2)
+    assert [(item.index, item.reason) for item in checked.rejections] == [(1, EMPTY), (2, LARGE), (4, EMPTY)]
+    assert checked.batch_hash == xxhash.xxh3_64_intdigest(received)
 
 
 def test_fields_that_are_not_known_survive_when_others_are_left_out(request_of):
@@ -43,13 +46,26 @@ def test_fields_that_are_not_known_survive_when_others_are_left_out(request_of):
     assert b"\xfa\x07\x03new" in check_batch(received).payload
 
 
+def test_the_others_stay_as_they_came_when_records_are_left_out():
+    for seed in range(100):
+        random = Random(seed)
+        others = [odd_record(random) for _ in range(6)]
+        gaps = [unknown(random) for _ in range(3)]
+        left_out = field(3, field(5, "x") + field(5, ""), size=random.randrange(1, 5))
+        received = batch(*others[:2]) + gaps[0] + left_out + gaps[1] + batch(*others[2:]) + left_out + gaps[2]
+        checked = check_batch(received)
+        assert checked.payload == batch(*others[:2]) + gaps[0] + gaps[1] + batch(*others[2:]) + gaps[2]
+        assert checked.record_count == len(UploadLogsRequest.FromString(checked.payload).records) == 6
+        assert [item.index for item in checked.rejections] == [2, 7]
+
+
 @pytest.mark.parametrize("size", [MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1])
 def test_the_limit_of_a_record_is_exact(size):
     record = LogRecord(message="")
     record.message = "x" * (size - 4)
     assert record.ByteSize() == size
-    batch = check_batch(UploadLogsRequest(records=[record]).SerializeToString())
-    assert bool(batch.rejections) == (size > MAX_RECORD_BYTES)
+    checked = check_batch(UploadLogsRequest(records=[record]).SerializeToString())
+    assert bool(checked.rejections) == (size > MAX_RECORD_BYTES)
 
 
 def test_an_empty_batch_is_fine():

@@ -56,9 +56,10 @@ class Serving:
         servicer = self.servicer
         admissions = (servicer._exports.admission, servicer._followers, self.sql._admission, self.store._engine._admission)
         rounds = [hub for hub in (servicer._tails, servicer._watches) if hub._round is not None]
+        pinned = [held] if (held := self.store._published.held()) else []
         children = psutil.Process(self.sql._zygote.pid).children()
         tasks = asyncio.all_tasks() - self.tasks - {asyncio.current_task()}
-        return [*(admission.present for admission in admissions if admission.present), *self.store._pins, *rounds, *children, *tasks]
+        return [*(admission.present for admission in admissions if admission.present), *pinned, *rounds, *children, *tasks]
 
     async def nothing_is_left(self, step):
         async with asyncio.timeout(60):

@@ -1,12 +1,18 @@
 """What the store digests in columns equals what ingest digests record by record."""
 
+from random import Random
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.odd_messages import batch, odd_record
+from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogRecord
+from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.digest import record_digest
+from treering_ingest.raw_records import raw_records
 from treering_query import digest
 from treering_query.store.upkeep import Policy
 from treering_runtime.errors import ServiceError
@@ -15,7 +21,7 @@ from .conftest import ARRIVAL, _frame, _opened
 
 LOG_ID = 0xFEEDFACE12345678
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
-RECORDS = st.builds(
+USUAL = st.builds(
     LogRecord,
     time_unix_nano=st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64 - 1]) | st.integers(0, 2**64 - 1),
     severity=st.integers(-3, 30),
@@ -26,6 +32,7 @@ RECORDS = st.builds(
     trace_id=st.binary(max_size=17),
     span_id=st.binary(max_size=9),
 )
+RECORDS = USUAL.map(LogRecord.SerializeToString) | st.integers(0, 2**32).map(lambda seed: odd_record(Random(seed)))
 
 
 def request(first, end, step=1):
@@ -37,8 +44,9 @@ async def answer(store, wanted):
         return await store.run(snapshot, digest.plan(wanted).answer)
 
 
-def expected(records, first, end):
-    return sum(record_digest(offset, ARRIVAL, record) for offset, record in enumerate(records) if first <= offset < end) % 2**64
+def expected(payload, first, end):
+    records = list(enumerate(raw_records(payload)))
+    return sum(record_digest(offset, ARRIVAL, record) for offset, record in records[first:end]) % 2**64
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -46,13 +54,16 @@ def expected(records, first, end):
 async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step, sealed):
     async with _opened(tmp_path_factory.mktemp("store"), 1_000) as store:
         await store.open_log(LOG_ID, 0)
-        await store.deliver(LOG_ID, [_frame(0, records)], len(records))
+        frame = DeliveredFrame(first_offset=0, record_count=len(records), arrival_time_unix_nano=ARRIVAL, payload=batch(*records))
+        await store.deliver(LOG_ID, [frame], len(records))
         if sealed:
             await store.seal()
         found = await answer(store, request(0, len(records), step))
     assert not found.problems
     assert [run.record_count for run in found.ranges] == [run.end_offset_exclusive - run.first_offset for run in found.ranges]
-    assert [run.digest for run in found.ranges] == [expected(records, run.first_offset, run.end_offset_exclusive) for run in found.ranges]
+    ends = [(run.first_offset, run.end_offset_exclusive) for run in found.ranges]
+    assert [run.digest for run in found.ranges] == [expected(frame.payload, *each) for each in ends]
+    assert sum(run.digest for run in found.ranges) % 2**64 == sum(map(plain_digest, plain_rows(LOG_ID, [frame]))) % 2**64
 
 
 async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):

@@ -227,7 +227,7 @@ async def test_an_export_cancelled_at_any_await_leaves_nothing(store, exports_of
     tasks = asyncio.all_tasks()
 
     async def nothing_is_left(step):
-        assert (exports.admission.present, store._pins) == (0, {})
+        assert (exports.admission.present, store._published.held()) == (0, 0)
         assert asyncio.all_tasks() - tasks <= {asyncio.current_task()}
         await asyncio.wrap_future(exports._threads.submit(int))
 
@@ -244,7 +244,7 @@ async def test_an_export_whose_reader_is_cancelled_between_two_parts_leaves_noth
                 await asyncio.sleep(0)
 
     async def nothing_is_left(step):
-        assert (exports.admission.present, store._pins) == (0, {})
+        assert (exports.admission.present, store._published.held()) == (0, 0)
 
     assert await at_each_await(slowly, nothing_is_left) > 3
 
@@ -255,10 +255,10 @@ async def test_interrupting_ends_a_statement_that_reads(store, exports_of, monke
     slow = "(select count(*) from range(100000000) a(x), range(1000) b(y) where x % 7 = y % 5) < 0"
     monkeypatch.setattr(export._Export, "_sql", lambda self, part: f"select log_id from {part.records} where {slow}")
     stuck = asyncio.create_task(read(exports))
-    while not store._pins:  # noqa: ASYNC110 - it has begun
+    while not store._published.held():  # noqa: ASYNC110 - it has begun
         await asyncio.sleep(0)
     stuck.cancel()
     async with asyncio.timeout(60):
         with pytest.raises(asyncio.CancelledError):
             await stuck
-    assert (exports.admission.present, store._pins) == (0, {})
+    assert (exports.admission.present, store._published.held()) == (0, 0)

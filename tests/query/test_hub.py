@@ -293,7 +293,7 @@ async def test_nothing_is_left_when_the_last_one_goes(store, tails, fill):
         while asyncio.all_tasks() - before:  # noqa: ASYNC110
             await asyncio.sleep(0)
     assert tails._round is None
-    assert store._pins == {}
+    assert store._published.held() == 0
 
 
 async def test_all_end_when_the_service_stops(store, tails):

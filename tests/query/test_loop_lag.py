@@ -1,9 +1,7 @@
 """Every rpc with the widest request that is allowed, over as many patterns as templates are joined from: none keeps the loop for long."""
 
 import asyncio
-import gc
 import itertools
-import time
 from collections.abc import Iterator
 from concurrent import futures
 
@@ -157,9 +155,6 @@ def crowded(tmp_path_factory, embed):
         address = thread.run(service.open())
         embed.ids = list(itertools.chain(*(table.column("pattern_id").to_pylist() for table in service.store.view.patterns)))
         assert len(set(embed.ids)) == PATTERNS
-        began = time.thread_time()
-        gc.collect()
-        print("GC", time.thread_time() - began, len(gc.get_objects()), flush=True)
         with grpc.insecure_channel(address, options=_OPTIONS) as channel:
             yield QueryServiceStub(channel), watch
         thread.run(service.close())

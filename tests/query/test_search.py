@@ -283,7 +283,7 @@ async def test_results_name_the_template_that_they_belong_to(store, searcher, em
 
 async def test_a_search_that_is_cancelled_at_any_await_leaves_nothing_behind(searcher, store):
     async def look(step):
-        assert not store._pins, f"a snapshot is open after await {step}"
+        assert not store._published.held(), f"a snapshot is open after await {step}"
         async with asyncio.timeout(10):
             with store.snapshot() as snapshot:
                 await asyncio.gather(*(store.run(snapshot, lambda _: None) for _ in range(store._engine._admission._room)))

@@ -1,22 +1,28 @@
 """`FrameDecoder` against a twin in plain Python that says the same things one record at a time."""
 
+import sys
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.odd_messages import GIANTS, batch, broken_record, entry, field, healthy_record, odd_record
+from tests.runtime.plain_columns import plain_attributes, plain_rows
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_ingest.admission import check_batch
 from treering_runtime.columns import SCHEMA, TEXTS, FrameDecoder
+from treering_runtime.errors import ServiceError
 
 DECODER = FrameDecoder()
 TEXTS_DECODER = FrameDecoder(TEXTS)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 INT32 = st.one_of(st.integers(0, 24), st.integers(-(2**31), 2**31 - 1))
 TIMES = st.one_of(st.sampled_from([0, 2**63 - 2, 2**63 - 1]), st.integers(1, 2**63 - 1), st.integers(2**63, 2**64 - 1))
-RECORDS = st.builds(
+PLAIN_RECORDS = st.builds(
     LogRecord,
     time_unix_nano=TIMES,
     severity=INT32,
@@ -27,6 +33,9 @@ RECORDS = st.builds(
     trace_id=st.one_of(st.just(b""), st.binary(min_size=16, max_size=16), st.binary(max_size=20)),
     span_id=st.one_of(st.just(b""), st.binary(min_size=8, max_size=8), st.binary(max_size=12)),
 )
+KEYS = st.one_of(TEXT, st.sampled_from(["a", "treering.duplicate.a", "treering.severity", "treering.trace_id"]))
+ENTRIES = st.lists(st.builds(entry, KEYS, st.one_of(TEXT, st.sampled_from("12"))), max_size=6).map(b"".join)
+RECORDS = st.builds(lambda record, entries: record.SerializeToString() + entries, PLAIN_RECORDS, ENTRIES)
 FRAMES = st.lists(st.tuples(st.lists(RECORDS, max_size=4), st.integers(1, 2**62), st.integers(0, 5)), min_size=1, max_size=4)
 
 
@@ -35,45 +44,10 @@ def built(batches):
     frames, offset = [], 0
     for records, arrival, gap in batches:
         offset += gap
-        payload = UploadLogsRequest(producer_id="p", sequence=1, records=records).SerializeToString()
+        payload = UploadLogsRequest(producer_id="p", sequence=1).SerializeToString() + batch(*records)
         frames.append(DeliveredFrame(first_offset=offset, record_count=len(records), arrival_time_unix_nano=arrival, payload=payload))
         offset += len(records)
     return frames
-
-
-def twin(log_id, frames):
-    """What the contract says of each record, written down plainly."""
-    rows = []
-    for frame in frames:
-        for index, record in enumerate(UploadLogsRequest.FromString(frame.payload).records):
-            kept = {}
-            time = record.time_unix_nano or frame.arrival_time_unix_nano
-            if record.time_unix_nano >= 2**63 - 1:
-                time, kept["treering.time_unix_nano"] = frame.arrival_time_unix_nano, str(record.time_unix_nano)
-            severity = record.severity
-            if not 0 <= severity <= 24:
-                severity, kept["treering.severity"] = 0, str(record.severity)
-            ids = {}
-            for name, length in (("trace_id", 16), ("span_id", 8)):
-                value = getattr(record, name)
-                ids[name] = value
-                if len(value) not in {0, length}:
-                    ids[name], kept[f"treering.{name}"] = b"", value.hex()
-            rows.append(
-                {
-                    "log_id": log_id,
-                    "offset": frame.first_offset + index,
-                    "time": time,
-                    "arrival_time": frame.arrival_time_unix_nano,
-                    "severity": severity,
-                    "service": record.service,
-                    "environment": record.environment,
-                    "message": record.message,
-                    "attributes": dict(record.attributes) | kept,
-                    **ids,
-                }
-            )
-    return rows
 
 
 def rows_of(batch):
@@ -81,22 +55,23 @@ def rows_of(batch):
     for name in ("time", "arrival_time"):
         columns[name] = columns[name].view("int64")
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*(column.to_pylist() for column in columns.values()), strict=True)]
+    assert all(len(dict(row["attributes"])) == len(row["attributes"]) for row in rows)
     return [row | {"attributes": dict(row["attributes"])} for row in rows]
 
 
 @given(FRAMES, st.integers(0, 2**64 - 1))
 def test_columns_say_what_the_plain_twin_says(batches, log_id):
     frames = built(batches)
-    batch = DECODER.decode(log_id, frames)
-    batch.validate(full=True)
-    assert batch.schema == SCHEMA
-    assert rows_of(batch) == twin(log_id, frames)
+    found = DECODER.decode(log_id, frames)
+    found.validate(full=True)
+    assert found.schema == SCHEMA
+    assert rows_of(found) == plain_rows(log_id, frames)
 
 
 @given(FRAMES, st.integers(0, 20))
 def test_records_below_an_offset_are_left_out(batches, skip_below):
     frames = built(batches)
-    assert rows_of(DECODER.decode(1, frames, skip_below)) == [row for row in twin(1, frames) if row["offset"] >= skip_below]
+    assert rows_of(DECODER.decode(1, frames, skip_below)) == [row for row in plain_rows(1, frames) if row["offset"] >= skip_below]
 
 
 @given(FRAMES, st.integers(0, 20))
@@ -128,5 +103,79 @@ def test_bytes_that_are_no_message_are_refused(decoder, payload):
 def test_times_are_utc_without_a_zone():
     moment = datetime(2026, 3, 12, 14, 2, tzinfo=UTC)
     nanos = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-    batch = DECODER.decode(1, built([([LogRecord(time_unix_nano=nanos, message="m")], 5, 0)]))
-    assert str(batch.column("time")[0]) == "2026-03-12 14:02:00"
+    found = DECODER.decode(1, built([([LogRecord(time_unix_nano=nanos, message="m").SerializeToString()], 5, 0)]))
+    assert str(found.column("time")[0]) == "2026-03-12 14:02:00"
+
+
+HELLO = field(5, "hello")
+DUPLICATES = {
+    "two values": ([("a", "1"), ("a", "2")], {"a": "2", "treering.duplicate.a": "1"}),
+    "one value twice": ([("a", "1"), ("b", "x"), ("a", "1")], {"a": "1", "b": "x"}),
+    "several values, each once": ([("a", value) for value in "12132"], {"a": "2", "treering.duplicate.a": "1\n3"}),
+    "no key": ([("", "1"), ("", "2")], {"": "2", "treering.duplicate.": "1"}),
+    "the name is taken": (
+        [("treering.duplicate.a", "sent"), ("a", "1"), ("a", "2"), ("a", "3")],
+        {"a": "3", "treering.duplicate.a": "sent\n1\n2"},
+    ),
+    "the name is taken twice": (
+        [("a", "1"), ("treering.duplicate.a", "x"), ("a", "2"), ("treering.duplicate.a", "y")],
+        {"a": "2", "treering.duplicate.a": "y\n1", "treering.duplicate.treering.duplicate.a": "x"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DUPLICATES)
+def test_of_a_key_that_comes_again_the_last_value_counts_and_the_others_stay(name):
+    pairs, expected = DUPLICATES[name]
+    found = DECODER.decode(1, built([([HELLO, HELLO + b"".join(entry(*pair) for pair in pairs), HELLO + entry("a", "1")], 5, 0)]))
+    assert [row["attributes"] for row in rows_of(found)] == [{}, expected, {"a": "1"}]
+    assert plain_attributes(pairs) == expected
+
+
+def test_what_a_sender_wrote_under_a_name_of_ours_stays_beside_what_we_write():
+    record = LogRecord(message="m", trace_id=b"odd", attributes={"treering.trace_id": "mine"})
+    (row,) = rows_of(DECODER.decode(1, built([([record.SerializeToString()], 5, 0)])))
+    assert row["attributes"] == {"treering.trace_id": "6f6464", "treering.duplicate.treering.trace_id": "mine"}
+
+
+def test_thousands_of_odd_records_say_what_the_plain_twin_says():
+    for seed in range(20):
+        random = Random(seed)
+        checked = [check_batch(batch(healthy_record(number), odd_record(random), healthy_record(-number))) for number in range(1, 51)]
+        frames = [
+            DeliveredFrame(first_offset=3 * place, record_count=each.record_count, arrival_time_unix_nano=9, payload=each.payload)
+            for place, each in enumerate(checked)
+        ]
+        found = DECODER.decode(1, frames)
+        found.validate(full=True)
+        assert rows_of(found) == plain_rows(1, frames)
+        assert TEXTS_DECODER.decode(1, frames) == found.select(TEXTS.names)
+
+
+@pytest.mark.parametrize("name", GIANTS)
+def test_the_largest_records_say_what_the_plain_twin_says(name):
+    payload = check_batch(batch(healthy_record(1), GIANTS[name]())).payload
+    frames = [DeliveredFrame(first_offset=0, record_count=2, arrival_time_unix_nano=9, payload=payload)]
+    assert rows_of(DECODER.decode(1, frames)) == plain_rows(1, frames)
+
+
+def test_what_is_no_message_is_refused_by_ingest():
+    for seed in range(500):
+        with pytest.raises(ServiceError, match="not a valid UploadLogsRequest"):
+            check_batch(batch(healthy_record(1), broken_record(Random(seed)), healthy_record(2)))
+
+
+@pytest.mark.parametrize("attributes", [{"a": "1"}, {}])
+def test_no_python_runs_for_each_record_that_must_be_put_right(attributes):
+    odd = LogRecord(time_unix_nano=2**63, severity=99, message="m", attributes=attributes, trace_id=b"x" * 32, span_id=b"y")
+    raw = odd.SerializeToString() + entry("k", "1") + entry("k", "2")
+    calls = []
+    for count in (10, 10, 1_000):  # the first one imports what is imported late
+        frames, counted = built([([raw] * count, 5, 0)]), [0]
+        sys.setprofile(lambda _, event, __, counted=counted: counted.__setitem__(0, counted[0] + (event == "call")))
+        try:
+            DECODER.decode(1, frames)
+        finally:
+            sys.setprofile(None)
+        calls.append(counted[0])
+    assert abs(calls[2] - calls[1]) < 100

@@ -3,7 +3,7 @@ import pytest
 import xxhash
 
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
-from treering_runtime.patterns import MASK, find_patterns, pattern_id
+from treering_runtime.patterns import MASK, batch, find_patterns, pattern_id
 
 
 def masked(message):
@@ -103,3 +103,16 @@ def test_a_token_that_the_limit_cuts_is_left_out():
 
 def test_one_endless_token_is_kept_up_to_the_limit():
     assert masked("z" * 1_000_000) == "z" * MAX_PATTERN_TEXT_CHARACTERS
+
+
+def test_a_zero_byte_makes_no_two_patterns_one():
+    pairs = [("a\0b", "c"), ("a", "b\0c"), ("", "a\0b\0c"), ("a\0b\0c", ""), ("a\0", "b\0c")]
+    assert len({pattern_id(*pair) for pair in pairs}) == len(pairs)
+
+
+def test_patterns_of_one_id_are_described_once(monkeypatch):
+    monkeypatch.setattr(batch, "pattern_id", lambda service, text: len(text))
+    found = find_patterns(pa.array(["a", "b", "a", "c"]), pa.array(["one", "three", "two", "four"]))
+    assert found.pattern_ids.to_pylist() == [3, 5, 3, 4]
+    described = [column.to_pylist() for column in (found.distinct_ids, found.services, found.texts, found.first_rows)]
+    assert described == [[3, 5, 4], ["a", "b", "c"], ["one", "three", "four"], [0, 1, 3]]

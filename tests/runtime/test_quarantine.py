@@ -67,6 +67,7 @@ def test_one_bad_record_is_set_aside_alone_with_its_bytes_as_they_came(open_note
     messages = [f"m{number}" for number in range(7)]
     messages[place] = "bad one"
     strange = b"\x92\x03\x01x" + b"\x08\x96\x01" + b"\x21" + b"12345678" + b"\x25" + b"1234"  # fields of a newer sender
+    strange += b"\xa3\x01" + b"\xab\x01" + b"\x1a\x01x" + b"\xac\x01" + b"\xa4\x01"  # and groups
     frames = [frame(10, messages[:3], strange), frame(13, messages[3:])]
     parts, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
     assert flat(parts) == [(10 + number, message) for number, message in enumerate(messages) if number != place]
@@ -81,7 +82,7 @@ def test_many_bad_records_are_set_aside_each_for_itself(open_notes):
     assert [offset for offset, _ in flat(parts)] == [number for number in range(50) if number % 3]
 
 
-@pytest.mark.parametrize("payload", [b"\xff", b"\xff" * 100, b"\x1a\x7fx", b"\x1b", b"\x1a\x02", frame(0, "abcd").payload])
+@pytest.mark.parametrize("payload", [b"\xff", b"\xff" * 100, b"\x1a\x7fx", b"\x1b", b"\x1b\x24", b"\x1a\x02", frame(0, "abcd").payload])
 def test_a_frame_that_does_not_fall_into_its_records_is_set_aside_whole(open_notes, payload):
     def read(log_id, frames, skip_below):
         if any(each.payload == payload for each in frames):

@@ -175,9 +175,13 @@ class LogRecord(_message.Message):
     severity: Global___Severity.ValueType
     """How serious it is. A number outside 0..24 is stored as SEVERITY_UNSPECIFIED and kept as the attribute `treering.severity`."""
     service: _builtins.str
-    """The program that wrote it, for example `checkout` or `nova/compute.manager`. May be empty. Part of the pattern."""
+    """The program that wrote it, for example `checkout` or `nova/compute.manager`. May be empty. Part of the pattern. A longer one is stored as
+    its first 1,024 characters and kept whole as the attribute `treering.service`.
+    """
     environment: _builtins.str
-    """Where that program runs, for example `prod`. May be empty."""
+    """Where that program runs, for example `prod`. May be empty. A longer one is stored as its first 1,024 characters and kept whole as the
+    attribute `treering.environment`.
+    """
     message: _builtins.str
     """The text. Must not be empty: a record without one is rejected with REJECTION_REASON_MESSAGE_EMPTY."""
     trace_id: _builtins.bytes
@@ -187,7 +191,9 @@ class LogRecord(_message.Message):
     @_builtins.property
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Anything else that is known, as strings on purpose: a number is cast where it is aggregated.
-        Keys that start with `treering.` are written by Treering itself.
+        Keys that start with `treering.` are written by Treering itself, behind those of the sender.
+        The wire allows a key several times: the last value counts. Different earlier values of a key are kept as the attribute
+        `treering.duplicate.<key>`: each once, in their order, joined by line feeds; a sender's own attribute of that name stands before them.
         """
 
     def __init__(
@@ -251,7 +257,9 @@ class StoredRecord(_message.Message):
     arrival_time_unix_nano: _builtins.int
     """When ingest accepted it, nanoseconds since 1970-01-01T00:00:00Z. Retention counts from here."""
     pattern_id: _builtins.int
-    """The pattern it belongs to: xxh3_64 of its service, a zero byte and its masked message."""
+    """The pattern it belongs to: xxh3_64 of its service, a zero byte and its masked message; the seed is 0, or the service's length in bytes
+    if the service holds a zero byte.
+    """
     @_builtins.property
     def position(self) -> Global___Position:
         """Where it stands: its identity. Two records never share one."""
@@ -282,8 +290,9 @@ class RangeDigest(_message.Message):
 
     The digest is the sum, modulo 2^64, of one number a record: the last 8 bytes (little-endian) of the MD5 of its fields as text, joined by
     zero bytes: offset, arrival time, time (both nanoseconds), severity, service, environment, message, trace id and span id in lower-case
-    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord). It does not depend on the
-    order of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
+    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord: each key is there once, and
+    `treering.` attributes are among them), whichever side computes it. It does not depend on the order
+    of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -1002,7 +1002,7 @@ class Pattern(_message.Message):
     GROWTH_FIELD_NUMBER: _builtins.int
     SPARKLINE_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.int
-    """xxh3_64 of service, a zero byte and text. Of a template: its id, which is that of its oldest pattern."""
+    """xxh3_64 of service, a zero byte and text, see StoredRecord. Of a template: its id, which is that of its oldest pattern."""
     service: _builtins.str
     """The service. Of a template: that of its oldest pattern; `services` has all."""
     text: _builtins.str

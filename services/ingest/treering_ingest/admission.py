@@ -10,6 +10,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import RejectionReason, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES, MAX_RECORD_BYTES
+from treering_runtime import wire
 from treering_runtime.errors import ServiceError, invalid_field
 
 
@@ -28,7 +29,7 @@ class CheckedBatch(NamedTuple):
         producer_id: UTF-8 bytes; empty = anonymous.
         sequence: As received.
         batch_hash: xxh3_64 of the received bytes.
-        payload: The received bytes; when records are left out, the batch serialised again without them.
+        payload: The received bytes, without the records that are left out.
         record_count: Records in `payload`.
         rejections: The records that are left out.
     """
@@ -60,10 +61,9 @@ def check_batch(received: bytes) -> CheckedBatch:
         raise invalid_field("producer_id", problem, limit=MAX_PRODUCER_ID_BYTES)
     payload, rejections = received, _rejections(request, len(received))
     if rejections:
-        _leave_out(request, rejections)
-        payload = request.SerializeToString()
+        payload = _leave_out(received, rejections)
     digest = xxhash.xxh3_64_intdigest(received)
-    return CheckedBatch(producer_id, request.sequence, digest, payload, len(request.records), rejections)
+    return CheckedBatch(producer_id, request.sequence, digest, payload, len(request.records) - len(rejections), rejections)
 
 
 def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:
@@ -81,12 +81,13 @@ def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection,
 _TOO_LARGE = RejectionReason.REJECTION_REASON_RECORD_TOO_LARGE
 
 
-def _leave_out(request: UploadLogsRequest, rejections: tuple[Rejection, ...]) -> None:
+def _leave_out(received: bytes, rejections: tuple[Rejection, ...]) -> bytes:
+    """The batch without these records. The others stay as they came: serialised again, a key that comes twice would come once."""
     bad = {rejection.index for rejection in rejections}
-    kept = [record for index, record in enumerate(request.records) if index not in bad]
-    rest = UploadLogsRequest(records=kept)
-    del request.records[:]
-    request.records.extend(rest.records)
+    fields = list(wire.fields(received))
+    records = [place for place, (tag, _) in enumerate(fields) if tag == wire.RECORD_TAG]
+    gone = {records[index] for index in bad}
+    return b"".join(field for place, (_, field) in enumerate(fields) if place not in gone)
 
 
 def _too_large(size_bytes: int) -> ServiceError:

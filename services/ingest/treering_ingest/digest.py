@@ -5,17 +5,19 @@ import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
-from treering.v1.log_pb2 import LogRecord, RangeDigest
+from treering.v1.log_pb2 import RangeDigest
 from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, MAX_DIGEST_RUNS
+from treering_ingest.raw_records import RawRecord, raw_records
 from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
 from treering_runtime.errors import invalid_field
+from treering_runtime.limits import MAX_NAME_CHARACTERS
 
 _MODULUS = 1 << 64
 _MAX_TIME = (1 << 63) - 2
 _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
+_DUPLICATE_PREFIX = "treering.duplicate."
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,33 +94,56 @@ def _check(first_offset: int, end_offset: int, step: int) -> None:
 
 def _add(runs: list[RangeDigest], frame: Frame, step: int) -> None:
     start, end = runs[0].first_offset, runs[-1].end_offset_exclusive
-    for offset, record in enumerate(UploadLogsRequest.FromString(frame.payload).records, start=frame.first_offset):
+    for offset, record in enumerate(raw_records(frame.payload), start=frame.first_offset):
         if start <= offset < end:
             run = runs[(offset - start) // step]
             run.record_count += 1
             run.digest = (run.digest + record_digest(offset, frame.arrival_time_unix_nano, record)) % _MODULUS
 
 
-def record_digest(offset: int, arrival_time: int, record: LogRecord) -> int:
+def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     """The number of one record, normalised as the store does it."""
-    time, severity, attributes = record.time_unix_nano, int(record.severity), dict(record.attributes)
+    time, severity = record.time_unix_nano, int(record.severity)
+    pairs = [(entry.key, entry.value) for entry in record.attributes]
     if not 0 < time <= _MAX_TIME:
         time = arrival_time
         if record.time_unix_nano:
-            attributes["treering.time_unix_nano"] = str(record.time_unix_nano)
+            pairs.append(("treering.time_unix_nano", str(record.time_unix_nano)))
     if not 0 <= severity <= _MAX_SEVERITY:
-        attributes["treering.severity"] = str(severity)
+        pairs.append(("treering.severity", str(severity)))
         severity = 0
-    trace_id = _id(record.trace_id, _TRACE_ID_BYTES, "treering.trace_id", attributes)
-    span_id = _id(record.span_id, _SPAN_ID_BYTES, "treering.span_id", attributes)
-    pairs = "\x02".join(sorted(f"{key}\x01{value}" for key, value in attributes.items()))
-    fields = (offset, arrival_time, time, severity, record.service, record.environment, record.message, trace_id, span_id, pairs)
+    service = _name(record.service, "treering.service", pairs)
+    environment = _name(record.environment, "treering.environment", pairs)
+    trace_id = _id(record.trace_id, _TRACE_ID_BYTES, "treering.trace_id", pairs)
+    span_id = _id(record.span_id, _SPAN_ID_BYTES, "treering.span_id", pairs)
+    attributes = "\x02".join(sorted(f"{key}\x01{value}" for key, value in _unique(pairs).items()))
+    fields = (offset, arrival_time, time, severity, service, environment, record.message, trace_id, span_id, attributes)
     text = "\0".join(map(str, fields))
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 
-def _id(value: bytes, length: int, key: str, attributes: dict[str, str]) -> str:
+def _unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """The attributes as the comment of `LogRecord.attributes` says: the last value of a key, the others beside it."""
+    attributes = dict(pairs)
+    if len(attributes) == len(pairs):
+        return attributes
+    replaced: dict[str, dict[str, None]] = {}
+    for key, value in pairs:
+        if value != attributes[key]:
+            replaced.setdefault(key, {})[value] = None
+    kept = {f"{_DUPLICATE_PREFIX}{key}": values for key, values in replaced.items()}
+    joined = {name: "\n".join([*([attributes[name]] if name in attributes else []), *values]) for name, values in kept.items()}
+    return attributes | joined
+
+
+def _name(value: str, key: str, pairs: list[tuple[str, str]]) -> str:
+    if len(value) > MAX_NAME_CHARACTERS:
+        pairs.append((key, value))
+    return value[:MAX_NAME_CHARACTERS]
+
+
+def _id(value: bytes, length: int, key: str, pairs: list[tuple[str, str]]) -> str:
     if len(value) in {0, length}:
         return value.hex()
-    attributes[key] = value.hex()
+    pairs.append((key, value.hex()))
     return ""

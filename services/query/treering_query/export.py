@@ -86,7 +86,7 @@ class Exports:
         try:
             return await interruptible(self._threads, result, lambda: next(steps, None))
         except duckdb.Error as error:
-            damage = await self._store.find_damage(snapshot)
+            damage = await self._store.find_damage(snapshot.last_read, error)
             raise damage or error from error
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ class OpenResult:
 
     def _opened(self, part: Slice, sql: str, parameters: Mapping[str, object], rows: int) -> pa.RecordBatchReader:
         self._refuse_interrupted()
-        self._snapshot.damage.refuse(part.segments)
+        self._snapshot.reads(part.segments)
         return self._session.stream(self._snapshot.view, sql, parameters, rows)
 
     def _next_batch(self) -> pa.RecordBatch | None:

@@ -47,7 +47,7 @@ def within_bytes(table: pa.Table, budget: int) -> pa.Table:
 
 def row_sizes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """What each row takes in an answer, bytes, about."""
-    return _lengths(table.column("message")) + _lengths(table.column("attributes"))
+    return sum(_lengths(table.column(name)) for name in ("service", "environment", "message", "attributes"))
 
 
 _RECORD_BYTES = 128

@@ -1,11 +1,12 @@
 """Delivered frames as columns: protobuf bytes become one Arrow record batch, normalised as the contract says.
 
-No Python runs for each record, but for the rare ones whose values must be put right.
+No Python runs for each record, also where every record has values that must be put right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import ptars
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +16,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from treering.v1 import ingest_pb2, log_pb2
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_runtime.attributes import named, with_unique_keys
+from treering_runtime.limits import MAX_NAME_CHARACTERS
 
 TIME = pa.timestamp("ns")
 """Nanoseconds since 1970, UTC, without a zone (a zone would need pytz to be fetched from DuckDB)."""
@@ -44,9 +47,8 @@ TEXTS = pa.schema([SCHEMA.field(name) for name in ("offset", "service", "message
 _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
-_MAX_TIME = pa.scalar(2**63 - 2, pa.uint64())
+_MAX_TIME = 2**63 - 2
 """One below the largest that 63 bits hold: that one means infinity in DuckDB, and a segment with it would have no last time."""
-_NO_TIME = pa.scalar(0, pa.uint64())
 
 
 class FrameDecoder:
@@ -77,7 +79,9 @@ class FrameDecoder:
             arrivals = np.fromiter((frame.arrival_time_unix_nano for frame in frames), np.uint64, len(frames))
             batch = _normalise(log_id, records, offsets, np.repeat(arrivals.astype(np.int64), counts))
         else:
-            batch = pa.RecordBatch.from_arrays([offsets, *records.flatten()], schema=self._schema)
+            texts = _fields(records)
+            service = _cut(texts["service"], _too_long(texts["service"]))
+            batch = pa.RecordBatch.from_arrays([offsets, service, texts["message"]], schema=self._schema)
         skipped = int(np.searchsorted(batch.column("offset").to_numpy(), skip_below)) if skip_below else 0
         return batch.slice(skipped)
 
@@ -104,58 +108,66 @@ def _offsets(firsts: "np.ndarray[tuple[int], np.dtype[np.uint64]]", counts: "np.
 def _normalise(
     log_id: int, records: pa.StructArray, offsets: pa.Array, arrivals: "np.ndarray[tuple[int], np.dtype[np.int64]]"
 ) -> pa.RecordBatch:
-    fields = {field.name: column for field, column in zip(records.type, records.flatten(), strict=True)}
-    times, severities = fields["time_unix_nano"], fields["severity"]
-    no_time = pc.equal(times, _NO_TIME)
+    fields = _fields(records)
+    times, severities = fields["time_unix_nano"].to_numpy(), fields["severity"].to_numpy()
     bad = {
-        "time_unix_nano": pc.greater(times, _MAX_TIME),
-        "severity": pc.or_(pc.less(severities, 0), pc.greater(severities, _MAX_SEVERITY)),
+        "time_unix_nano": times > _MAX_TIME,
+        "severity": (severities < 0) | (severities > _MAX_SEVERITY),
+        "service": _too_long(fields["service"]),
+        "environment": _too_long(fields["environment"]),
         "trace_id": _bad_length(fields["trace_id"], _TRACE_ID_BYTES),
         "span_id": _bad_length(fields["span_id"], _SPAN_ID_BYTES),
     }
-    attributes = _keep_originals(fields, bad)
-    arrival = pa.array(arrivals)
-    time = pc.if_else(pc.or_(no_time, bad["time_unix_nano"]), arrival, times.view(pa.int64()))
+    originals = (named(f"treering.{name}", rows, _as_text(fields[name], rows)) for name, rows in _rows(bad))
     columns = [
         pa.repeat(pa.scalar(log_id, pa.uint64()), len(records)),
         offsets,
-        time.cast(TIME),
-        arrival.cast(TIME),
-        pc.if_else(bad["severity"], 0, severities).cast(pa.uint8()),
-        fields["service"],
-        fields["environment"],
+        pa.array(np.where((times == 0) | bad["time_unix_nano"], arrivals, times.view(np.int64))).cast(TIME),
+        pa.array(arrivals).cast(TIME),
+        pa.array(np.where(bad["severity"], 0, severities).astype(np.uint8)),
+        _cut(fields["service"], bad["service"]),
+        _cut(fields["environment"], bad["environment"]),
         fields["message"],
-        attributes,
-        pc.if_else(bad["trace_id"], b"", fields["trace_id"]),
-        pc.if_else(bad["span_id"], b"", fields["span_id"]),
+        with_unique_keys(fields["attributes"], originals),
+        _emptied(fields["trace_id"], bad["trace_id"]),
+        _emptied(fields["span_id"], bad["span_id"]),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=SCHEMA)
 
 
-def _bad_length(ids: pa.Array, wanted: int) -> pa.BooleanArray:
-    length = pc.binary_length(ids)
-    return pc.and_(pc.not_equal(length, 0), pc.not_equal(length, wanted))
+def _fields(records: pa.StructArray) -> dict[str, pa.Array]:
+    return {field.name: column for field, column in zip(records.type, records.flatten(), strict=True)}
 
 
-def _keep_originals(fields: dict[str, pa.Array], bad: dict[str, pa.BooleanArray]) -> pa.Array:
-    """The attributes, with the values that are replaced kept under `treering.<field>`; most batches have none."""
-    attributes = fields["attributes"]
-    rows = {name: pc.indices_nonzero(mask).to_pylist() for name, mask in bad.items()}
-    if not any(rows.values()):
-        return attributes
-    changed: dict[int, dict[str, str]] = {}
-    for name, indices in rows.items():
-        for row in indices:
-            value = fields[name][row].as_py()
-            changed.setdefault(row, {})[f"treering.{name}"] = value.hex() if isinstance(value, bytes) else str(value)
-    return _with_entries(attributes, changed)
+def _too_long(names: pa.StringArray) -> npt.NDArray[np.bool_]:
+    long: npt.NDArray[np.bool_] = pc.binary_length(names).to_numpy() > MAX_NAME_CHARACTERS  # fast, and nearly always all there is to do
+    return long & (pc.utf8_length(names).to_numpy() > MAX_NAME_CHARACTERS) if long.any() else long
 
 
-def _with_entries(attributes: pa.Array, changed: dict[int, dict[str, str]]) -> pa.Array:
-    """Replaces the maps of some rows by the same maps with more entries: good runs are sliced, bad rows rebuilt."""
-    pieces, start = [], 0
-    for row in sorted(changed):
-        extended = list((dict(attributes[row].as_py()) | changed[row]).items())
-        pieces += [attributes.slice(start, row - start), pa.array([extended], attributes.type)]
-        start = row + 1
-    return pa.concat_arrays([*pieces, attributes.slice(start)])
+def _cut(names: pa.StringArray, long: npt.NDArray[np.bool_]) -> pa.StringArray:
+    return pc.utf8_slice_codeunits(names, 0, MAX_NAME_CHARACTERS) if long.any() else names
+
+
+def _bad_length(ids: pa.BinaryArray, wanted: int) -> npt.NDArray[np.bool_]:
+    lengths = pc.binary_length(ids).to_numpy()
+    bad: npt.NDArray[np.bool_] = (lengths != 0) & (lengths != wanted)
+    return bad
+
+
+def _emptied(ids: pa.BinaryArray, bad: npt.NDArray[np.bool_]) -> pa.BinaryArray:
+    return pc.if_else(pa.array(bad), pa.scalar(b"", pa.binary()), ids) if bad.any() else ids
+
+
+def _rows(bad: dict[str, npt.NDArray[np.bool_]]) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    """The fields that are bad anywhere, and where."""
+    return ((name, np.flatnonzero(mask)) for name, mask in bad.items() if mask.any())
+
+
+def _as_text(column: pa.Array, rows: npt.NDArray[np.int64]) -> pa.StringArray:
+    """The values of some rows as text: texts as they are, numbers in decimal, bytes in lower-case hex."""
+    chosen = column.take(pa.array(rows))
+    if not pa.types.is_binary(chosen.type):
+        return chosen.cast(pa.string())
+    offsets = np.concatenate([[0], np.cumsum(pc.binary_length(chosen).to_numpy())])
+    digits = b"".join(chosen.to_pylist()).hex().encode()
+    return pa.StringArray.from_buffers(len(chosen), pa.py_buffer((2 * offsets).astype(np.int32)), pa.py_buffer(digits))

@@ -31,3 +31,7 @@ counts as hung; each costs a little at rest, so there are no more."""
 
 QUARANTINE_PAGE_BYTES = 1024 * 1024
 """Bytes of set-aside records that are listed or read again together; a single larger one comes alone. Far below the largest message."""
+
+MAX_NAME_CHARACTERS = 1_024
+"""Characters of a service or environment that are stored: names stand in every answer that groups, and few long ones would make it larger
+than a message may be. A longer one is cut, and kept whole as an attribute."""

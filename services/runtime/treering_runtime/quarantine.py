@@ -9,19 +9,15 @@ A sink stores what was set aside in the transaction that stores its progress: st
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_runtime import wire
 from treering_runtime.crash_notes import UNREAD_AFTER, CrashNotes
 
 T = TypeVar("T")
-
-_RECORDS_FIELD = 3
-"""The number of `UploadLogsRequest.records`."""
-
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ def _set_aside(log_id: int, frame: DeliveredFrame, reason: str) -> Quarantined:
 def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
     """The frame as one frame for each record, the bytes as they came; empty when it does not hold as many as it says."""
     try:
-        payloads = list(_record_payloads(frame.payload))
+        payloads = [field for tag, field in wire.fields(frame.payload) if tag == wire.RECORD_TAG]
     except (ValueError, IndexError):
         return []
     if len(payloads) != frame.record_count:
@@ -156,42 +152,3 @@ def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
         for offset, payload in enumerate(payloads, frame.first_offset)
         if offset >= skip_below
     ]
-
-
-def _record_payloads(payload: bytes) -> Iterator[bytes]:
-    """Each element of `records` with its tag, which is a message of its own. Reads no further into it, so that it may hold anything.
-
-    Source: the wire format of Protocol Buffers, https://protobuf.dev/programming-guides/encoding/
-
-    Raises:
-        ValueError, IndexError: The message does not fall into fields.
-    """
-    at = 0
-    while at < len(payload):
-        start = at
-        tag, at = _varint(payload, at)
-        kind = tag & 7
-        if kind == _VARINT:
-            _, at = _varint(payload, at)
-        elif kind in {_FIXED64, _FIXED32}:
-            at += 8 if kind == _FIXED64 else 4
-        elif kind == _BYTES:
-            length, at = _varint(payload, at)
-            at += length
-        else:
-            raise ValueError(f"wire type {kind}")
-        if at > len(payload):
-            raise ValueError("a field ends after its message")
-        if tag == _RECORDS_FIELD << 3 | _BYTES:
-            yield payload[start:at]
-
-
-def _varint(payload: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while shift < 64:
-        byte = payload[at]
-        value |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if byte < 0x80:
-            return value, at
-    raise ValueError("a number has no end")

@@ -11,7 +11,8 @@ The rules say what is true of logs in general, not of some system: digits, paths
 a quoted single word, a boolean are data; the words between them are the wording that people and the model read. Words are masked only
 where the form says that they are data: what else varies is found later, by comparing patterns.
 
-`pattern_id` = xxh3_64(service, a zero byte, masked message), unsigned.
+`pattern_id` = xxh3_64(service, a zero byte, masked message), unsigned. A service that holds a zero byte
+itself seeds the hash with its length in bytes: no other pattern has the same input.
 """
 
 from treering_runtime.patterns.batch import PatternColumns, find_patterns, pattern_id

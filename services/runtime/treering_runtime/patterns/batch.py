@@ -14,8 +14,8 @@ from treering_runtime.patterns.fine import mask_fine
 class PatternColumns:
     """The patterns of a batch.
 
-    `pattern_ids` has one id for each record (uint64). The other fields describe the distinct patterns of the batch, in the order
-    in which they first appear: their ids, services, masked texts, and the row of their first record.
+    `pattern_ids` has one id for each record (uint64). The other fields describe the distinct patterns of the batch, no id twice, in the
+    order in which they first appear: their ids, services, masked texts, and the row of their first record.
     """
 
     pattern_ids: pa.UInt64Array
@@ -26,8 +26,9 @@ class PatternColumns:
 
 
 def pattern_id(service: str, masked: str) -> int:
-    """The id of a pattern."""
-    return xxhash.xxh3_64_intdigest(f"{service}\0{masked}".encode())
+    """The id of a pattern. A service that holds a zero byte seeds the hash with its length, so that nothing else has the same input."""
+    name = service.encode()
+    return xxhash.xxh3_64_intdigest(name + b"\0" + masked.encode(), seed=len(name) if b"\0" in name else 0)
 
 
 def find_patterns(services: pa.StringArray, messages: pa.StringArray) -> PatternColumns:
@@ -50,4 +51,12 @@ def _spread(pairs: "np.ndarray[tuple[int], np.dtype[np.int64]]", services: pa.St
     rows = encoded.indices.to_numpy()
     first_rows = np.full(len(distinct), len(rows), np.int64)
     np.minimum.at(first_rows, rows, np.arange(len(rows)))
-    return PatternColumns(ids.take(encoded.indices), ids, service_column, text_column, pa.array(first_rows))
+    spread = ids.take(encoded.indices)
+    kept = _first_of_each(ids)
+    return PatternColumns(spread, *(column.take(kept) for column in (ids, service_column, text_column, pa.array(first_rows))))
+
+
+def _first_of_each(ids: pa.UInt64Array) -> pa.Int64Array:
+    """The first place of each id: where two patterns have one id, the later one has the description of the earlier one, as ever after."""
+    _, places = np.unique(ids.to_numpy(), return_index=True)
+    return pa.array(np.sort(places))
