@@ -10,7 +10,7 @@ from embed_doubles import settings_for
 from real_models import make_small_model
 
 from treering_embed.choice import index_identity
-from treering_embed.encoder.prepare import KEPT_FILES, prepare
+from treering_embed.encoder.prepare import KEPT_FILES, prepare, sampled
 from treering_embed.encoder.weights import DEFAULT_MODEL, DEFAULT_SHA256, locate
 from treering_embed.models import StoredModels
 from treering_runtime.errors import StartError
@@ -37,6 +37,14 @@ def test_the_packaged_model_is_built_and_its_basis_kept(kept):
         model.identity,
         *(f"{model.identity}/{name}" for name in KEPT_FILES),
     }
+
+
+def test_the_packaged_basis_spans_what_the_model_makes_of_the_sample_texts(kept):
+    """Derived on this processor it may be turned a little; what is projected on it is nearly the same."""
+    _, model = kept
+    basis, frequencies = sampled(model.encoder)
+    assert np.linalg.svd(basis.T @ model.basis, compute_uv=False).min() > 0.99
+    assert frequencies == model.frequencies
 
 
 async def test_indexes_that_the_exported_form_made_stay_valid(kept):

@@ -26,7 +26,7 @@ class EmbedSettings(ServiceSettings):
 
     model: str = "all-MiniLM-L6-v2"
     """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`; with the extra `models` the path of a saved one, or a name on the hub
-    (fetched once). Changing it embeds every pattern anew while search goes on, and takes the place of what `treering reindex --model` chose."""
+    (fetched once). Changing it embeds every pattern anew while search goes on, and overrides what `treering reindex --model` chose."""
 
     encoder: Literal["auto", "reference"] = "auto"
     """`auto` runs the packaged model by OpenVINO, any other by SentenceTransformer; `reference` runs each by SentenceTransformer, which the

@@ -4,21 +4,20 @@ The packaged model is built from its weights in less than a second (`compiled`).
 (`reference`), which the extra `models` installs.
 
 Vectors in an index are comparable with those of another process as long as the model's files, the way it is computed and the basis are the
-same. The first two make the *identity*; the basis depends on the processor in its last digits, so it is derived once and kept beside the
-index.
+same. The first two make the *identity*. The basis is derived from what the model makes of sample texts, and depends on the processor in its
+last digits; so it is kept beside the index. That of the packaged model is packaged too: to derive it takes longer than all the rest.
 """
 
 import asyncio
 import importlib.util
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import structlog
 
-from treering_embed.encoder import Encoded, Encoder, Matrix
+from treering_embed.encoder import Encoder, Matrix
 from treering_embed.encoder.sample import TEXTS
 from treering_embed.encoder.weights import DEFAULT_MODEL, Weights, locate
 from treering_embed.late import PieceFrequencies, derive_basis
@@ -30,6 +29,9 @@ _LOG = structlog.get_logger()
 
 _BASIS_FILE = "basis.npy"
 _FREQUENCIES_FILE = "frequencies.bin"
+
+PACKAGED = Path(__file__).with_name("all-MiniLM-L6-v2.npz")
+"""Basis (float16) and frequencies (bytes) of the packaged model; `tools/basis.py` writes it."""
 
 KEPT_FILES = frozenset({_BASIS_FILE, _FREQUENCIES_FILE})
 """What is kept of a model below the data directory."""
@@ -86,7 +88,7 @@ async def prepare(model: str, cache: Path, threads: int, *, reference: bool = Fa
     identity = prepared_identity(weights)
     try:
         encoder = await asyncio.to_thread(_load, weights, threads, reference=reference)
-        basis, frequencies = _kept(cache / identity) or await _derive(encoder, cache / identity)
+        basis, frequencies = await asyncio.to_thread(_basis, weights, encoder, cache / identity)
     except Exception as error:
         raise StartError(f"model={model}: it cannot be loaded ({type(error).__name__}: {error})") from error
     _LOG.info("model loaded", model=model, encoder=encoder.name, dimension=encoder.dimension, identity=identity)
@@ -109,26 +111,25 @@ def _load(weights: Weights, threads: int, *, reference: bool) -> Encoder:
     return ReferenceEncoder(weights.path, threads)
 
 
-def _kept(directory: Path) -> tuple[Matrix, bytes] | None:
-    """Basis and frequencies; the basis is written last, so where it is, all is."""
-    if not (directory / _BASIS_FILE).exists():
-        return None
-    basis: Matrix = np.load(directory / _BASIS_FILE)
-    return basis, (directory / _FREQUENCIES_FILE).read_bytes()
-
-
-async def _derive(encoder: Encoder, directory: Path) -> tuple[Matrix, bytes]:
-    sample = await _encode_sample(encoder)
-    basis = derive_basis(np.concatenate([rows for part in sample for rows in part.tokens]))
-    frequencies = PieceFrequencies.over(pieces for part in sample for pieces in part.pieces).to_bytes()
-    await asyncio.to_thread(_keep, directory, basis, frequencies)
+def _basis(weights: Weights, encoder: Encoder, directory: Path) -> tuple[Matrix, bytes]:
+    """Basis and frequencies: those that the index was made with, if there is one; the basis is written last, so where it is, all is."""
+    if (directory / _BASIS_FILE).exists():
+        return np.load(directory / _BASIS_FILE), (directory / _FREQUENCIES_FILE).read_bytes()
+    basis, frequencies = _packaged() if weights.name == DEFAULT_MODEL else sampled(encoder)
+    _keep(directory, basis, frequencies)
     return basis, frequencies
 
 
-async def _encode_sample(encoder: Encoder) -> Sequence[Encoded]:
-    """Run by run, so that the service can be stopped in between."""
-    runs = [TEXTS[start : start + MAX_ENCODE_TEXTS] for start in range(0, len(TEXTS), MAX_ENCODE_TEXTS)]
-    return [await asyncio.to_thread(encoder.encode, run) for run in runs]
+def _packaged() -> tuple[Matrix, bytes]:
+    with np.load(PACKAGED) as arrays:
+        return arrays["basis"].astype(np.float32), arrays["frequencies"].tobytes()
+
+
+def sampled(encoder: Encoder) -> tuple[Matrix, bytes]:
+    """Basis and frequencies of the sample texts."""
+    runs = [encoder.encode(TEXTS[start : start + MAX_ENCODE_TEXTS]) for start in range(0, len(TEXTS), MAX_ENCODE_TEXTS)]
+    basis = derive_basis(np.concatenate([rows for run in runs for rows in run.tokens]))
+    return basis, PieceFrequencies.over(pieces for run in runs for pieces in run.pieces).to_bytes()
 
 
 def _keep(directory: Path, basis: Matrix, frequencies: bytes) -> None:
