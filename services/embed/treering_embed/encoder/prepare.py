@@ -19,7 +19,7 @@ import structlog
 
 from treering_embed.encoder import Encoder, Matrix
 from treering_embed.encoder.sample import TEXTS
-from treering_embed.encoder.weights import DEFAULT_MODEL, Weights, locate
+from treering_embed.encoder.weights import DEFAULT_MODEL, Weights, locate, packaged_directory
 from treering_embed.late import PieceFrequencies, derive_basis
 from treering_embed.limits import MAX_ENCODE_TEXTS
 from treering_runtime.data_dir import make_directory, write_atomically
@@ -56,15 +56,17 @@ class PreparedModel:
 
 
 def check_installed(model: str, *, reference: bool) -> None:
-    """Sees that a model's way of computing is installed.
+    """Sees that what a model needs is installed.
 
     Args:
         model: As in the settings.
         reference: Whether the SentenceTransformer is to be used for the packaged model too.
 
     Raises:
-        StartError: It needs the extra `models`.
+        StartError: It is not; with the command that installs it.
     """
+    if model == DEFAULT_MODEL:
+        packaged_directory()
     if (model == DEFAULT_MODEL and not reference) or all(map(importlib.util.find_spec, _EXTRA)):
         return
     asked = "encoder=reference" if reference else f"model={model}"
