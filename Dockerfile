@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# One target a service: docker build --target ingest|embed|query . Only embed holds PyTorch, only query holds DuckDB.
+# One target a service: docker build --target ingest|embed|query . Only embed holds PyTorch (the extra `models`), only query holds DuckDB.
 
 FROM python:3.11-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/treering/bin:$PATH
@@ -21,7 +21,7 @@ RUN pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[ingest]"
 
 FROM install AS install-embed
 RUN pip install -c /constraints.txt --index-url https://download.pytorch.org/whl/cpu torch \
-    && pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[embed]"
+    && pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[embed,models]"
 
 FROM install AS install-query
 RUN pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[query]"

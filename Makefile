@@ -5,6 +5,7 @@ PYTHON ?= python3
 TORCH ?=
 BIN := .venv/bin
 READY := .venv/.ready
+READY_TO_RUN := .venv/.ready-to-run
 DATA_DIR ?= treering-data
 PYTEST_ARGS ?=
 CYCLES ?= 200
@@ -19,10 +20,13 @@ help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt tools/install.sh
-	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh tools/install.sh
+$(READY_TO_RUN): pyproject.toml constraints.txt tools/install.sh
+	@PYTHON='$(PYTHON)' sh tools/install.sh run
 
-demo: $(READY) ## A shop, a day, an incident: send 50,000 records, then search, SQL, a chart
+$(READY): pyproject.toml constraints.txt tools/install.sh
+	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh tools/install.sh all
+
+demo: $(READY_TO_RUN) ## A shop, a day, an incident: send 50,000 records, then search, SQL, a chart
 	@$(BIN)/python demo/run.py
 
 test: $(READY) ## All tests
@@ -31,7 +35,7 @@ test: $(READY) ## All tests
 crash: $(READY) ## kill -9 of services and of all, 200 times (CYCLES=20 SEED=7): nothing lost, nothing repeated
 	@$(BIN)/python -m tests.crash --cycles $(CYCLES) --seed $(SEED)
 
-up: $(READY) ## The three services on this machine, until Ctrl-C; DATA_DIR=... elsewhere
+up: $(READY_TO_RUN) ## The three services on this machine, until Ctrl-C; DATA_DIR=... elsewhere
 	@$(BIN)/treering up --data-dir '$(DATA_DIR)'
 
 mutants: $(READY) ## Take one safeguard away at a time, and see that a test notices

@@ -158,8 +158,8 @@ def main() -> None:
         real, large = Path(directory) / "real", Path(directory) / "large"
         records = distinct_records(max(options.patterns, options.large))
         with embed_running(real):
-            pass  # makes the fast path, which is no part of any figure
-        encoder = asyncio.run(prepare(DEFAULT_MODEL, real / "encoder", _THREADS, fast=True)).encoder
+            pass  # derives the basis, which is no part of any figure
+        encoder = asyncio.run(prepare(DEFAULT_MODEL, real / "encoder", _THREADS)).encoder
         rate_floor = bare_patterns_per_s(encoder, records[: min(2_000, options.patterns)])
         with embed_running(real) as (address, process):
             seconds = deliver_until_indexed(address, records[: options.patterns])

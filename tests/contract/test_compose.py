@@ -70,6 +70,8 @@ def test_addresses_name_services_and_their_ports():
         assert f"127.0.0.1:{port}:{port}" in COMPOSE["services"][name]["ports"]
 
 
-def test_the_ingest_image_has_neither_torch_nor_duckdb():
-    [installed] = re.findall(r"FROM install AS install-ingest\nRUN (.*)\n", DOCKERFILE)
-    assert installed.endswith('[ingest]"')
+@pytest.mark.parametrize(("name", "extras"), [("ingest", "ingest"), ("embed", "embed,models"), ("query", "query")])
+def test_an_image_has_what_its_service_needs(name, extras):
+    [installed] = re.findall(rf"FROM install AS install-{name}\nRUN ((?:.*\\\n)*.*)\n", DOCKERFILE)
+    assert installed.endswith(f'[{extras}]"')
+    assert ("torch" in installed) == (name == "embed")

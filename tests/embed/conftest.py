@@ -2,6 +2,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from qdrant_client import QdrantClient
 sys.path.insert(0, str(Path(__file__).parent))
 
 from embed_doubles import settings_for
-from embed_processes import end, start_service
+from embed_processes import SERVICE, end, start_service
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def start():
     """Starts services, and ends those that a failed test left."""
     children: list[subprocess.Popen[str]] = []
 
-    def begin(data_dir: Path) -> tuple[subprocess.Popen[str], str]:
-        child, address = start_service(data_dir)
+    def begin(data_dir: Path, command: Sequence[str] = SERVICE) -> tuple[subprocess.Popen[str], str]:
+        child, address = start_service(data_dir, command)
         children.append(child)
         return child, address
 

@@ -25,7 +25,6 @@ from treering_embed.encoder.weights import Weights
 from treering_embed.index import PatternPoint
 from treering_embed.late import PieceFrequencies, derive_basis
 from treering_embed.limits import LATE_DIMENSION, MAX_WORDPIECES
-from treering_embed.notes import IndexNote
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import StartError
 
@@ -68,7 +67,6 @@ class WordModels:
     def __init__(self, *, dimensions: dict[str, int] | None = None) -> None:
         self.dimensions = dimensions or {}
         self.gone: set[str] = set()
-        self.unkept: set[str] = set()
         self.encoders: dict[str, WordEncoder] = {}
         self.kept: set[str] | None = None
 
@@ -81,12 +79,6 @@ class WordModels:
         identity = await self.identify(model)
         encoder = self.encoders.setdefault(model, WordEncoder(self.dimensions.get(model, WordEncoder.dimension)))
         return word_model(identity, encoder, model)
-
-    async def reload(self, note: IndexNote) -> PreparedModel | None:
-        if note.model_identity in self.unkept:
-            return None
-        name = note.model_identity.removeprefix("of ")
-        return word_model(note.model_identity, self.encoders.get(name) or WordEncoder(self.dimensions.get(name, 48)), name)
 
     async def keep_only(self, identities) -> None:
         self.kept = set(identities)

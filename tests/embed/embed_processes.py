@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import grpc
@@ -13,16 +14,21 @@ from tests.patience import PATIENCE_S
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
+SERVICE = (sys.executable, "-m", "treering_embed")
 
-def start_service(data_dir: Path) -> tuple[subprocess.Popen[str], str]:
-    environment = os.environ | {
+
+def environment_for(data_dir: Path) -> dict[str, str]:
+    return os.environ | {
         "HF_HUB_OFFLINE": "1",
         "TREERING_EMBED_DATA_DIR": str(data_dir),
         "TREERING_EMBED_LISTEN": "127.0.0.1:0",
         "TREERING_EMBED_METRICS_LISTEN": "127.0.0.1:0",
     }
+
+
+def start_service(data_dir: Path, command: Sequence[str] = SERVICE) -> tuple[subprocess.Popen[str], str]:
     errors = (data_dir.parent / "stderr").open("a")
-    child = subprocess.Popen([sys.executable, "-m", "treering_embed"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True)
+    child = subprocess.Popen(command, env=environment_for(data_dir), stdout=subprocess.PIPE, stderr=errors, text=True)
     errors.close()
     assert child.stdout is not None
     line = child.stdout.readline()

@@ -1,10 +1,15 @@
-"""Another model, made on the spot: the real transformer's tokenizer with two small layers of random weights."""
+"""Real models: another one, made on the spot (the packaged one's tokenizer with two small layers of random weights), and how to compare."""
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from treering_embed.encoder import Encoded, Encoder, Matrix
 from treering_embed.encoder.weights import DEFAULT_MODEL, locate
+from treering_embed.limits import MAX_ENCODE_TEXTS
 
 _CODE = """
 import sys, torch
@@ -30,3 +35,22 @@ def make_small_model(directory: Path) -> Path:
         [sys.executable, "-W", "ignore", "-c", _CODE, str(locate(DEFAULT_MODEL).path), str(directory)], check=True, capture_output=True
     )
     return directory / "model"
+
+
+def encode_all(encoder: Encoder, texts: Sequence[str]) -> Encoded:
+    """Texts in runs, in their order."""
+    parts = [encoder.encode(texts[start : start + MAX_ENCODE_TEXTS]) for start in range(0, len(texts), MAX_ENCODE_TEXTS)]
+    return Encoded(
+        dense=np.concatenate([part.dense for part in parts]),
+        tokens=[rows for part in parts for rows in part.tokens],
+        pieces=[row for part in parts for row in part.pieces],
+    )
+
+
+def least_cosines(left: Encoded, right: Encoded) -> tuple[float, float]:
+    """Of the vectors of texts, and of those of wordpieces."""
+    return _least_cosine(left.dense, right.dense), _least_cosine(np.concatenate(left.tokens), np.concatenate(right.tokens))
+
+
+def _least_cosine(left: Matrix, right: Matrix) -> float:
+    return float((left * right).sum(axis=1).min())

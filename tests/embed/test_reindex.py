@@ -194,7 +194,6 @@ async def test_another_model_in_the_settings_is_served_by_the_old_index_until_th
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
-    models.gone.add(DEFAULT)  # even if its files are removed
     held = Held(models, "wide")
     async with running(settings_for(path, model="wide"), models) as service:
         await held.reached.wait()
@@ -211,7 +210,6 @@ async def test_an_index_whose_model_is_lost_is_said_to_be_missing_until_all_is_e
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
     models.gone.add(DEFAULT)
-    models.unkept.add(f"of {DEFAULT}")
     held = Held(models, "wide", after=0)
     async with running(settings_for(path, model="wide"), models) as service:
         await held.reached.wait()

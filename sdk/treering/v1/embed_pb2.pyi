@@ -659,7 +659,7 @@ class GetEmbedStatusResponse(_message.Message):
     dimension: _builtins.int
     """Numbers in a vector."""
     encoder: _builtins.str
-    """What computes: `sentence-transformers` (the reference) or `openvino` (the fast path made from it)."""
+    """What computes: `openvino` (the packaged model) or `sentence-transformers` (any other one, or `encoder=reference`)."""
     rendering_version: _builtins.int
     """Which texts are made from a pattern; part of the index's identity."""
     mask_version: _builtins.int

