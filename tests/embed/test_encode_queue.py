@@ -1,6 +1,6 @@
 import asyncio
+import math
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tests.settling import settled
-from treering_embed.encoder.courtesy import pause_after
+from treering.v1.error_pb2 import ErrorReason
+from treering_embed.encoder import Encoded
+from treering_embed.encoder.backoff import Backoff
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
 from treering_embed.encoder.runs import cut, rows_of, width_of
-from treering_embed.limits import MAX_COURTESY_S, MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
+from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
 from treering_runtime.errors import ServiceError
 
 
@@ -32,10 +34,15 @@ class GatedEncoder(WordEncoder):
         return super().encode(texts)
 
 
+def never():
+    """Gives way to nobody: no sink is behind."""
+    return Backoff(lambda: False)
+
+
 @pytest.fixture
 def gated():
     encoder = GatedEncoder()
-    queue = EncodeQueue(encoder, EncodeMetrics(CollectorRegistry()))
+    queue = EncodeQueue(encoder, EncodeMetrics(CollectorRegistry()), never())
     yield encoder, queue
     encoder.gate.release(1_000)
     queue.close()
@@ -57,37 +64,71 @@ async def test_searches_go_before_patterns(gated):
     assert encoder.order == [["running"], ["s"], ["t"], ["p"]]
 
 
-async def test_after_a_run_that_had_to_share_new_patterns_wait_and_searches_do_not():
-    encoder, metrics = WordEncoder(), CollectorRegistry()
-    queue = EncodeQueue(encoder, EncodeMetrics(metrics), pause_after=lambda duration, computed: 3_600.0 if duration >= computed else 0.0)
-    await queue.encode(["first"], Urgency.PATTERNS)
-    waiting = await begin(queue, "second", Urgency.PATTERNS)
+class Unending(Backoff):
+    """Holds new patterns back for ever, but for those whose time is up."""
+
+    def __init__(self):
+        super().__init__(lambda: True)
+
+    def wait_s(self, give_way_until):
+        return 3_600.0 if give_way_until == math.inf else 0.0
+
+
+async def test_new_patterns_give_way_and_searches_do_not():
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), Unending())
+    waiting = await begin(queue, "burst", Urgency.PATTERNS)
     await queue.encode(["question"], Urgency.SEARCH)
     await queue.encode(["text"], Urgency.TEXTS)
     assert not waiting.done()
-    assert metrics.get_sample_value("treering_embed_encode_given_way_seconds_total") == 3_600
     await asyncio.to_thread(queue.close)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(ServiceError):
         await waiting
 
 
-async def test_new_patterns_go_on_after_their_pause():
-    pauses = iter([0.05, 0.0, 0.0])
-    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), pause_after=lambda *_: next(pauses))
-    started = time.perf_counter()
-    await queue.encode(["first"], Urgency.PATTERNS)
-    await queue.encode(["second"], Urgency.PATTERNS)
-    assert time.perf_counter() - started > 0.04
+async def test_patterns_whose_time_is_up_give_way_no_more():
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), Unending())
+    assert len((await queue.encode(["registered", "long ago"], Urgency.PATTERNS, 0.0)).pieces) == 2
     queue.close()
 
 
-@pytest.mark.parametrize(("computed", "pause"), [(1.0, 0.0), (0.9, 0.0), (0.5, 2.0), (0.0, 4.0)])
-def test_a_run_gives_way_by_as_long_as_it_was_kept_from_a_core(computed, pause):
-    assert pause_after(1.0, computed) == pytest.approx(pause)
+async def test_new_patterns_go_on_after_their_pause():
+    pauses, metrics = iter([0.001] * 3), CollectorRegistry()
+
+    class Short(Backoff):
+        def wait_s(self, give_way_until):
+            return next(pauses, 0.0)
+
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(metrics), Short(lambda: True))
+    await queue.encode(["pattern"], Urgency.PATTERNS)
+    assert next(pauses, "all waited") == "all waited"
+    assert metrics.get_sample_value("treering_embed_encode_given_way_seconds_total") > 0
+    queue.close()
 
 
-def test_a_process_that_was_stopped_within_a_run_does_not_wait_for_hours():
-    assert pause_after(3_600.0, 0.01) == MAX_COURTESY_S
+@pytest.mark.parametrize("urgency", Urgency)
+@pytest.mark.parametrize("texts", [["one"], ["one", "two"]])
+async def test_who_comes_after_the_end_is_told_so_and_does_not_wait_for_ever(urgency, texts):
+    metrics = CollectorRegistry()
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(metrics), never())
+    queue.close()
+    async with asyncio.timeout(60):
+        with pytest.raises(ServiceError, match="just replaced") as refused:
+            await queue.encode(texts, urgency)
+    assert refused.value.reason == ErrorReason.ERROR_REASON_STARTING
+    assert metrics.get_sample_value("treering_embed_encode_waiting", {"urgency": urgency.name.lower()}) == 0
+
+
+async def test_what_waits_when_the_queue_ends_is_told_so_each_with_an_error_of_its_own(gated):
+    encoder, queue = gated
+    running = await begin(queue, "running", Urgency.SEARCH)
+    await asyncio.to_thread(encoder.started.acquire)
+    waiting = [await begin(queue, "waiting", Urgency.SEARCH) for _ in range(2)]
+    closing = asyncio.create_task(asyncio.to_thread(queue.close))
+    encoder.gate.release(1_000)
+    await asyncio.gather(running, closing)
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(error, ServiceError | Encoded) for error in errors)
+    assert len({id(error) for error in errors}) == 2
 
 
 async def test_a_search_whose_caller_is_gone_is_skipped(gated):
@@ -126,7 +167,7 @@ async def test_a_failure_of_the_model_reaches_its_caller_only(gated):
 
 
 async def test_many_texts_come_back_in_their_order():
-    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()))
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), never())
     texts = [" ".join(f"w{number}" for number in range(1 + index * 7 % 50)) for index in range(150)]
     found, wanted = await queue.encode(texts, Urgency.PATTERNS), WordEncoder().encode(texts)
     queue.close()

@@ -77,6 +77,7 @@ class Application:
         try:
             await self.sink.commit()
         finally:
+            await self._kept.tasks.ended()
             self.sink.close()
             self.meaning.close()
             self._kept.registry_thread.close()

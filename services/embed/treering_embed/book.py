@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from treering_embed.limits import MAX_REFUSED_REMEMBERED
+from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED
 from treering_embed.registry import Pattern, Summary
 
 _SECONDS_A_DAY = 86_400
@@ -24,11 +24,21 @@ class PatternBook:
         max_patterns: Patterns that may be registered.
         max_new_per_day: New patterns a service and day.
         clock: Seconds since 1970.
+        monotonic: Seconds that never jump.
     """
 
-    def __init__(self, summary: Summary, max_patterns: int, max_new_per_day: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        summary: Summary,
+        max_patterns: int,
+        max_new_per_day: int,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._known = set(summary.pattern_ids)
         self._pending: dict[int, dict[int, int]] = {}
+        self._waits_since: dict[int, float] = {}
+        self._monotonic = monotonic
         self._max_patterns = max_patterns
         self._max_new_per_day = max_new_per_day
         self._clock = clock
@@ -68,8 +78,10 @@ class PatternBook:
         """
         self._turn_day()
         admitted = [pattern for pattern in candidates if self._has_room(pattern)]
+        now = self._monotonic()
         for pattern in admitted:
             self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = max(pattern.first_offset, not_before)
+            self._waits_since[pattern.pattern_id] = now
         return admitted
 
     def _turn_day(self) -> None:
@@ -96,11 +108,15 @@ class PatternBook:
         for waiting in self._pending.values():
             for pattern_id in ids & waiting.keys():
                 del waiting[pattern_id]
+        for pattern_id in ids:
+            self._waits_since.pop(pattern_id, None)
 
     def requeue(self, pending: Iterable[tuple[int, int, int]]) -> None:
         """Lets patterns wait (again), besides those that do: (pattern id, log id, first offset)."""
+        now = self._monotonic()
         for pattern_id, log_id, first_offset in pending:
             self._pending.setdefault(log_id, {})[pattern_id] = first_offset
+            self._waits_since.setdefault(pattern_id, now)
         for log_id, waiting in self._pending.items():
             self._pending[log_id] = dict(sorted(waiting.items(), key=lambda item: item[1]))
 
@@ -109,6 +125,11 @@ class PatternBook:
         gone = set(pattern_ids)
         self._known -= gone
         self.settle(gone)
+
+    def give_way_until(self, pattern_ids: Iterable[int]) -> float:
+        """When the one that waits longest of these patterns has given way for long enough, as `time.monotonic` says it."""
+        now = self._monotonic()
+        return min((self._waits_since.get(pattern_id, now) for pattern_id in pattern_ids), default=now) + MAX_GIVING_WAY_S
 
     def visible_end(self, log_id: int, next_offset: int) -> int:
         """Below it, every pattern of the log is found by meaning, or never will be: the oldest record whose pattern waits."""

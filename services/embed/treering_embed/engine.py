@@ -40,7 +40,10 @@ class Users:
 
 @dataclass(frozen=True)
 class Engine:
-    """The model, the index, and what late interaction needs of both. Who fills the index adds to `frequencies`, searches read it."""
+    """The model, the index, and what late interaction needs of both. Who fills the index adds to `frequencies`, searches read it.
+
+    Whoever changes the index holds `writing`, so that no pattern is deleted between its upsert and its mark in the registry.
+    """
 
     model: PreparedModel
     encoder: EncodeQueue
@@ -48,6 +51,10 @@ class Engine:
     index_threads: Background
     frequencies: PieceFrequencies
     users: Users = field(default_factory=Users)
+    writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    unmarked: dict[int, str] = field(default_factory=dict)
+    """Patterns whose outcome the registry does not know yet, as `Outcomes`: who fills the index adds them, who forgets patterns takes
+    them out."""
 
     @property
     def basis(self) -> Matrix:

@@ -30,7 +30,7 @@ class Indexer:
     def __init__(self, kept: Kept, sink: EmbedSink, engine: Engine, requeued: Collection[int]) -> None:
         self._kept, self._sink = kept, sink
         self._working = asyncio.Lock()
-        self._filler = Filler(kept, engine, kept.current, self.settle, requeued)
+        self._filler = self._filler_of(engine, requeued)
 
     async def run_forever(self) -> None:
         """Indexes what waits, and waits for more. Faults of disk and network are tried again for ever."""
@@ -75,8 +75,11 @@ class Indexer:
 
     def use(self, engine: Engine) -> None:
         """Goes on with another engine, while paused; what was not marked is looked at again."""
-        self._filler = Filler(self._kept, engine, self._kept.current, self.settle)
+        self._filler = self._filler_of(engine)
         self._sink.committed_patterns.set()
+
+    def _filler_of(self, engine: Engine, requeued: Collection[int] = ()) -> Filler:
+        return Filler(self._kept, engine, self._kept.current, self.settle, requeued, give_way_until=self._kept.book.give_way_until)
 
     async def settle(self, pattern_ids: Collection[int]) -> None:
         """These patterns wait no more."""

@@ -10,14 +10,23 @@ MAX_ENCODE_WORDPIECES = 512
 """Wordpieces in one run of the model, padding included: a search that arrives during a run waits for its end, 35 ms on two cores, and
 larger runs are no faster."""
 
-UNSHARED = 0.85
-"""Share of a run's duration in which its thread computed, above which it shared its core with nobody: 0.93 to 0.98 on idle cores."""
+UNCONTENDED_CPU_SHARE = 0.85
+"""Processor time over duration of a run above which nobody else needed its core: 0.93 to 0.98 on idle cores."""
 
-COURTESY = 4.0
-"""How many times as long as a run was kept from its core the next run for new patterns waits."""
+CONTENTION_BACKOFF = 4.0
+"""Pause after a run for new patterns that had to share its core while the log is ahead of the sinks, in processor times of that run: the
+model then takes a fifth of a core for each of its threads."""
 
-MAX_COURTESY_S = 5.0
-"""Longest such wait, seconds: a process that was stopped in the middle of a run was kept from its core too, and nobody needed it."""
+MAX_GIVING_WAY_S = 10.0
+"""Seconds since its registration for which a new pattern gives way at most: a burst of new texts is over in less, and a log that stays
+ahead of its sinks for longer must not keep new patterns from being found."""
+
+BEHIND_RECORDS = 20_000
+"""Records that the log holds beyond a delivery from which on the sink counts as behind: one more full delivery. 50,000 records/s in small
+batches leave 5,000."""
+
+LAG_HOLDS_S = 2.0
+"""How long a delivery that left a sink behind counts, seconds: the next one says more, and no delivery at all is no reason to pause."""
 
 MAX_WAITING_SEARCHES = 64
 """Searches that wait for the model; beyond it the service is overloaded and says so, before callers time out."""

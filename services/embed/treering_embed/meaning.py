@@ -6,7 +6,7 @@ again), *ready* (searches are answered, waiting patterns get their vectors), *cl
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from typing import TypeVar
 
 import structlog
@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from treering.v1.error_pb2 import ErrorReason
 from treering_embed.choice import Choice, choose
 from treering_embed.comparison import Comparison, compare
+from treering_embed.encoder.backoff import Backoff
 from treering_embed.encoder.prepare import PreparedModel
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue
 from treering_embed.engine import Engine
@@ -83,13 +84,18 @@ class Meaning:
             raise ServiceError(ErrorReason.ERROR_REASON_STARTING, "the model is being loaded; try again in a few seconds")
         return self._engine
 
-    def encoder(self) -> EncodeQueue:
-        """What embeds texts, with or without an index.
+    @contextmanager
+    def embedding(self) -> Iterator[EncodeQueue]:
+        """What embeds texts, with or without an index; it stays open for as long as this lasts.
 
         Raises:
             ServiceError: STARTING, while the model is prepared.
         """
-        return self._encoder or self.engine().encoder
+        if self._engine is None and self._encoder is not None:
+            yield self._encoder
+            return
+        with self.using() as engine:
+            yield engine.encoder
 
     @contextmanager
     def using(self) -> Iterator[Engine]:
@@ -107,7 +113,7 @@ class Meaning:
 
     def queue(self, model: PreparedModel) -> EncodeQueue:
         """A new queue for a model."""
-        return EncodeQueue(model.encoder, self._encode_metrics)
+        return EncodeQueue(model.encoder, self._encode_metrics, Backoff(self._sink.lag.is_behind))
 
     async def prepare(self) -> tuple[Indexer, str]:
         """Loads the model and opens the index; returns who fills it, and the model that everything is to be embedded with anew.
@@ -189,14 +195,27 @@ class Meaning:
         return before
 
     async def forget(self, pattern_ids: Sequence[int], below: dict[int, int]) -> int:
-        """Forgets patterns that were last seen below the given ends; returns how many."""
-        with self.using():
-            await self._sink.commit()
-            gone = await self._on_registry(self._kept.registry.forget, pattern_ids, below)
-            self._kept.book.forget(gone)
-            self._kept.metrics.forgotten(gone)
-            for engine in filter(None, (self._engine, self._successor) if gone else ()):
-                with engine.users.one_more():
+        """Forgets patterns that were last seen below the given ends; returns how many. A caller that goes away does not stop it.
+
+        Raises:
+            ServiceError: As `using`.
+        """
+        self.engine()
+        return await self._kept.tasks.run(self._forget(pattern_ids, below))
+
+    async def _forget(self, pattern_ids: Sequence[int], below: dict[int, int]) -> int:
+        async with AsyncExitStack() as held:
+            engines = [held.enter_context(self.using())]
+            if self._successor is not None:
+                held.enter_context(self._successor.users.one_more())
+                engines.append(self._successor)
+            for engine in engines:
+                # until the vectors are gone: a pattern that is registered again meanwhile is encoded and marked after that
+                await held.enter_async_context(engine.writing)
+            if gone := await self._sink.forget(pattern_ids, below):
+                for engine in engines:
+                    for pattern_id in gone:
+                        engine.unmarked.pop(pattern_id, None)
                     await engine.index_threads.run(engine.index.delete, gone)
                     await engine.index_threads.run(engine.index.flush)
         return len(gone)
@@ -210,7 +229,8 @@ class Meaning:
         with self.using() as engine:
             before = await self._on_registry(self._kept.registry.states)
             held = await engine.index_threads.run(engine.index.all_ids)
-            return compare(before, held.tolist(), await self._on_registry(self._kept.registry.states))
+            after = await self._on_registry(self._kept.registry.states)
+            return await asyncio.to_thread(lambda: compare(before, held.tolist(), after))
 
     async def _on_registry(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await self._kept.registry_thread.run(function, *arguments)

@@ -118,12 +118,16 @@ class Registry:
         rows = self.db.execute
         pending = rows("select pattern_id, log_id, first_offset from patterns where state = 0 order by number")
         return Summary(
-            pattern_ids=frozenset(unsigned(row[0]) for row in rows("select pattern_id from patterns")),
+            pattern_ids=self.pattern_ids(),
             pending=[(unsigned(row[0]), unsigned(row[1]), row[2]) for row in pending],
             next_offsets={unsigned(row[0]): row[1] for row in rows("select log_id, next_offset from progress")},
             quarantined={unsigned(row[0]): row[1] for row in rows("select log_id, sum(record_count) from quarantine group by log_id")},
             registered_today=dict(rows("select service, count(*) from patterns where day = ? group by service", (day,))),
         )
+
+    def pattern_ids(self) -> frozenset[int]:
+        """Every registered pattern."""
+        return frozenset(unsigned(row[0]) for row in self.db.execute("select pattern_id from patterns"))
 
     def commit(
         self,

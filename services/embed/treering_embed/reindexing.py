@@ -85,7 +85,12 @@ class Reindexer:
             raise ServiceError(ErrorReason.ERROR_REASON_REINDEX_RUNNING, message, metadata=done)
         self._meaning.engine()
         before, wanted = self.progress, model or self._meaning.note.model
+        # before anything is awaited: of two requests at the same time one is refused
         self._say(phase=Phase.PREPARING, model=wanted, done=0, problem="", started_ns=time.time_ns())
+        # a caller that goes away while the order is noted leaves a reindex that runs, not one that waits for the next start
+        await self._kept.tasks.run(self._begin_checked(wanted, before))
+
+    async def _begin_checked(self, wanted: str, before: Progress) -> None:
         try:
             await self._meaning.models.identify(wanted)
             await self.begin(wanted)
@@ -148,7 +153,7 @@ class Reindexer:
         engine = await self._open(note, model, queue)
         shared = queue is self._meaning.engine().encoder
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(asyncio.to_thread, engine.close, keep_encoder=shared)
+            undo.push_async_callback(_retire, engine, keep_encoder=shared)
             undo.callback(self._meaning.succeed, None)
             self._meaning.succeed(engine)
             before = await self._fill_and_swap(note, engine, indexer)

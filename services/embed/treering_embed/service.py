@@ -1,8 +1,10 @@
 """Handlers of `EmbedService`: translate, delegate, translate."""
 
+import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TypeVar
 
 import grpc
 import numpy as np
@@ -26,6 +28,7 @@ from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
+_M = TypeVar("_M")
 _PHASES = {phase: embed_pb2.ReindexPhase.Value(f"REINDEX_PHASE_{phase.name}") for phase in Phase}
 
 
@@ -43,17 +46,21 @@ class EmbedServicer(EmbedServiceServicer):
         """Ranks patterns by closeness of meaning to a text."""
         _check_texts("text", [request.text], 1)
         _check_range("limit", request.limit, limits.MAX_SEARCH_LIMIT)
-        selection = _selection(request)
+        _check_count("services", request.services, limits.MAX_SERVICES)
+        _check_count("restrict_to", request.restrict_to.pattern_ids, limits.MAX_RESTRICT)
         _check_count("also_score_ids", request.also_score_ids, limits.MAX_ALSO_SCORE)
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
         seen, pending = self._board.seen(), self._book.pending_count
+        # what grows with the patterns is made on other threads: the event loop serves everybody
+        selection = await asyncio.to_thread(_selection, request)
         with self._meaning.using() as engine:
             searcher = Searcher(engine)
             query = (await searcher.encode([request.text]))[0]
             with self._metrics.search_seconds.time():
                 ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
-        return embed_pb2.SearchPatternsResponse(scores=_scores(ranking), seen=seen, pending_count=pending, mask_version=MASK_VERSION)
+        scores = await asyncio.to_thread(_scores, ranking)
+        return embed_pb2.SearchPatternsResponse(scores=scores, seen=seen, pending_count=pending, mask_version=MASK_VERSION)
 
     async def ScorePatterns(
         self, request: embed_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -66,11 +73,7 @@ class EmbedServicer(EmbedServiceServicer):
         with self._meaning.using() as engine:
             searcher = Searcher(engine)
             rankings = [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(request.texts)]
-        first, *others = _slices(rankings)
-        first.seen.extend(seen)
-        first.mask_version = MASK_VERSION
-        yield first
-        for response in others:
+        async for response in _made_elsewhere(_slices(rankings, seen)):
             yield response
 
     async def EmbedTexts(
@@ -79,7 +82,8 @@ class EmbedServicer(EmbedServiceServicer):
         """Vectors of texts."""
         del context
         _check_texts("texts", request.texts, limits.MAX_EMBED_TEXTS)
-        encoded = await self._meaning.encoder().encode(request.texts, Urgency.TEXTS)
+        with self._meaning.embedding() as encoder:
+            encoded = await encoder.encode(request.texts, Urgency.TEXTS)
         embeddings = [embed_pb2.Embedding(values=row.tolist()) for row in encoded.dense]
         return embed_pb2.EmbedTextsResponse(embeddings=embeddings, model=self._meaning.note.model)
 
@@ -133,8 +137,7 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> AsyncIterator[embed_pb2.DigestIndexResponse]:
         """Every pattern by its state."""
         await self._wait(request.min_positions, context)
-        found = await self._meaning.compare()
-        for response in _digest_slices(found):
+        async for response in _made_elsewhere(_digest_slices(await self._meaning.compare())):
             yield response
         yield embed_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count)
 
@@ -168,6 +171,12 @@ class EmbedServicer(EmbedServiceServicer):
         await self._board.wait_visible(positions, context.time_remaining())
 
 
+async def _made_elsewhere(messages: Iterator[_M]) -> AsyncIterator[_M]:
+    """The same messages, each made on another thread when it is asked for."""
+    while (message := await asyncio.to_thread(lambda: next(messages, None))) is not None:
+        yield message
+
+
 def _digest_slices(found: Comparison) -> Iterator[embed_pb2.DigestIndexResponse]:
     answer, size = embed_pb2.DigestIndexResponse, limits.DIGEST_SLICE
     yield from (answer(indexed_ids=found.indexed[start : start + size]) for start in range(0, len(found.indexed), size))
@@ -178,8 +187,6 @@ def _digest_slices(found: Comparison) -> Iterator[embed_pb2.DigestIndexResponse]
 
 
 def _selection(request: embed_pb2.SearchPatternsRequest) -> Selection:
-    _check_count("services", request.services, limits.MAX_SERVICES)
-    _check_count("restrict_to", request.restrict_to.pattern_ids, limits.MAX_RESTRICT)
     ids = frozenset(request.restrict_to.pattern_ids) if request.HasField("restrict_to") else None
     return Selection(ids, tuple(request.services))
 
@@ -192,7 +199,7 @@ def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
     ]
 
 
-def _slices(rankings: Sequence[Ranking]) -> list[embed_pb2.ScorePatternsResponse]:
+def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[embed_pb2.ScorePatternsResponse]:
     """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
     orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]
     ids = [ranking.pattern_ids[order] for ranking, order in zip(rankings, orders, strict=True)]
@@ -201,8 +208,12 @@ def _slices(rankings: Sequence[Ranking]) -> list[embed_pb2.ScorePatternsResponse
     if not all(np.array_equal(common, others) for others in ids):  # patterns came or went between two texts
         common = functools.reduce(functools.partial(np.intersect1d, assume_unique=True), ids)
         columns = [column[np.searchsorted(own, common)] for own, column in zip(ids, columns, strict=True)]
-    starts = range(0, max(len(common), 1), limits.SCORE_SLICE)
-    return [_slice(common[start : start + limits.SCORE_SLICE], columns, start) for start in starts]
+    for start in range(0, max(len(common), 1), limits.SCORE_SLICE):
+        response = _slice(common[start : start + limits.SCORE_SLICE], columns, start)
+        if not start:
+            response.seen.extend(seen)
+            response.mask_version = MASK_VERSION
+        yield response
 
 
 def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], start: int) -> embed_pb2.ScorePatternsResponse:

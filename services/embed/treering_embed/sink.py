@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -11,6 +11,7 @@ from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.intake import Intake, read_frames
 from treering_embed.kept import Background, Kept
 from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, MAX_UNCOMMITTED_QUARANTINE_BYTES, RETRY_MAX_S, RETRY_MIN_S
+from treering_embed.log_lag import LogLag
 from treering_embed.registry import Pattern, RegistryFault, Summary
 from treering_runtime.columns import TEXTS, FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
@@ -74,18 +75,19 @@ class EmbedSink:
 
     def __init__(self, kept: Kept, summary: Summary, notes: CrashNotes) -> None:
         self.board = ProgressBoard()
+        self.lag = LogLag()
         self.committed_patterns = asyncio.Event()
         """Set whenever patterns wait for their vectors."""
         self._kept, self._book, self._summary = kept, kept.book, summary
         self._notes = notes
         self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(TEXTS), kept.book.is_known), notes)
         self._decoding = Background("decode")
+        # what is known and registered changes only under `_taking`, the registry's progress only under `_committing`
         self._taking = asyncio.Lock()
         self._committing = asyncio.Lock()
         self._uncommitted = Uncommitted()
         self._dirty = asyncio.Event()
         self._room = asyncio.Condition()
-        self._opened: set[int] = set()
         if kept.book.pending_count:
             self.committed_patterns.set()
 
@@ -105,14 +107,16 @@ class EmbedSink:
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
         """Takes frames; waits only while the registry cannot be written."""
-        del log_end_offset
         async with self._taking:
             await self._wait_room()
             skip_below = self.board.get(log_id).next_offset
             parts, bad = await self._decoding.run(self._reader.take, log_id, frames, skip_below)
+            # nothing was changed up to here, and nothing waits from here to the report: a delivery that is cut off is taken, or is not
             end_offset = frames[-1].first_offset + frames[-1].record_count
             admitted = self._admit(parts)
             self._uncommitted.add(log_id, end_offset, parts, admitted, bad)
+            self._dirty.set()
+            self.lag.note(log_end_offset - end_offset)
             self._kept.metrics.admitted((pattern.pattern_id for pattern in admitted), frames[0].arrival_time_unix_nano)
             self._kept.metrics.records.inc(sum(taken.record_count for taken in parts))
             for item in bad:
@@ -120,7 +124,6 @@ class EmbedSink:
             progress = self.board.get(log_id)
             set_aside = progress.quarantined + sum(item.record_count for item in bad)
             await self._report(log_id, end_offset, progress.releasable_end, set_aside)
-            self._dirty.set()
 
     def _admit(self, parts: Sequence[Intake], not_before: int = 0) -> list[Pattern]:
         return [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
@@ -130,8 +133,8 @@ class EmbedSink:
             await self._room.wait_for(lambda: not self._uncommitted.is_full)
 
     async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
-        """Some of what is set aside; what was set aside just now is committed first."""
-        if self._uncommitted.quarantined:
+        """Some of what is set aside; what was set aside, or read again, just now is committed first."""
+        if self._uncommitted.quarantined or self._uncommitted.read_again:
             await self.commit()
         return await self._kept.registry_thread.run(self._kept.registry.quarantined, selection, after)
 
@@ -141,6 +144,9 @@ class EmbedSink:
         Raises:
             RegistryFault: The registry cannot be written; it is tried again in the background.
         """
+        return await self._kept.tasks.run(self._read_again(items))
+
+    async def _read_again(self, items: Sequence[Quarantined]) -> int:
         async with self._taking:
             parts, bad = await self._decoding.run(self._reader.again, items)
             not_before = max(self.board.get(item.log_id).next_offset for item in items)
@@ -150,6 +156,23 @@ class EmbedSink:
         stored = sum(taken.record_count for taken in parts)
         _LOG.info("records that were set aside were read again", stored=stored, still_set_aside=sum(item.record_count for item in bad))
         return stored
+
+    async def forget(self, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
+        """Forgets patterns that were last seen below the given ends of their logs; returns which. Must not be cancelled.
+
+        Raises:
+            RegistryFault: The registry cannot be written; nothing is forgotten.
+        """
+        # no delivery is taken meanwhile: it would still find a pattern known that the registry has deleted, and not register it again
+        async with self._taking:
+            # first, so that the registry knows where each pattern was seen last
+            await self.commit()
+            gone = await self._kept.registry_thread.run(self._kept.registry.forget, pattern_ids, below)
+            self._book.forget(gone)
+            self._kept.metrics.forgotten(gone)
+        if gone:
+            await self.settled()
+        return gone
 
     async def commit_forever(self) -> None:
         """Writes what was taken, again and again; a disk that refuses is tried again until it does not."""
@@ -166,11 +189,14 @@ class EmbedSink:
                 pause = min(2 * pause, RETRY_MAX_S)
 
     async def commit(self) -> None:
-        """Writes what was taken so far; when it cannot, everything stays as it was.
+        """Writes what was taken so far; when it cannot, everything stays as it was. A caller that goes away does not stop it.
 
         Raises:
             RegistryFault: The registry cannot be written.
         """
+        await self._kept.tasks.run(self._commit())
+
+    async def _commit(self) -> None:
         async with self._committing:
             self._dirty.clear()
             batch, self._uncommitted = self._uncommitted, Uncommitted()
@@ -184,14 +210,14 @@ class EmbedSink:
             await self._committed(batch)
 
     async def _committed(self, batch: Uncommitted) -> None:
+        if batch.patterns:
+            self.committed_patterns.set()
         for log_id, end in batch.next_offsets.items():
             self.board.update(log_id, releasable_end=end)
         for log_id, count in batch.left.items():
             self.board.update(log_id, quarantined=self.board.get(log_id).quarantined - count)
         async with self._room:
             self._room.notify_all()
-        if batch.patterns:
-            self.committed_patterns.set()
 
     def _write(self, batch: Uncommitted) -> None:
         self._kept.registry.commit(

@@ -11,12 +11,16 @@ _LOG = structlog.get_logger()
 
 async def verify(kept: Kept, ledger: Ledger, index: Index, threads: Background) -> set[int]:
     """What the index lacks waits again, what only the index has is deleted from it; returns what it lacked."""
-    held = set((await threads.run(index.all_ids)).tolist())
-    if missing := await kept.registry_thread.run(ledger.indexed_ids) - held:
+    held = await threads.run(_held, index)
+    # every set grows with the patterns: on the event loop only their results are looked at
+    if missing := await kept.registry_thread.run(lambda: ledger.indexed_ids() - held):
         _LOG.warning("the index lacks patterns; they are encoded again", patterns=len(missing))
         await kept.registry_thread.run(ledger.requeue, missing)
-    known = (await kept.registry_thread.run(kept.registry.summary, kept.book.today())).pattern_ids
-    if strays := held - known:
+    if strays := await kept.registry_thread.run(lambda: sorted(held - kept.registry.pattern_ids())):
         _LOG.warning("the index has patterns that the registry does not know; they are deleted", patterns=len(strays))
-        await threads.run(index.delete, sorted(strays))
+        await threads.run(index.delete, strays)
     return missing
+
+
+def _held(index: Index) -> set[int]:
+    return set(index.all_ids().tolist())

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,8 @@ import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_embed.encoder import Encoded, Encoder, courtesy
+from treering_embed.encoder import Encoded, Encoder
+from treering_embed.encoder.backoff import Backoff
 from treering_embed.encoder.runs import cut
 from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
 from treering_runtime.errors import ServiceError
@@ -39,6 +41,7 @@ class _Job:
     work: Callable[[Sequence[str]], Any] = field(compare=False)
     texts: Sequence[str] = field(compare=False)
     encodes: bool = field(compare=False)
+    give_way_until: float = field(compare=False)
     done: "Future[Any]" = field(compare=False)
 
 
@@ -48,7 +51,7 @@ class EncodeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.seconds = Histogram("treering_embed_encode_seconds", "Duration of one run of the model, seconds", registry=registry)
         self.texts = Counter("treering_embed_encoded_texts", "Texts encoded", ["urgency"], registry=registry)
-        about_pauses = "How long new patterns waited because others needed the cores, seconds"
+        about_pauses = "How long new patterns waited because our sinks were behind the log and needed the cores, seconds"
         self.given_way = Counter("treering_embed_encode_given_way_seconds", about_pauses, registry=registry)
         self.waiting = Gauge("treering_embed_encode_waiting", "Jobs that wait for the model", ["urgency"], registry=registry)
 
@@ -56,39 +59,44 @@ class EncodeMetrics:
 class EncodeQueue:
     """Runs an encoder on a thread of its own, run by run; `close` ends it.
 
-    Between two runs the most urgent job goes next, so a search waits for one run at most. Where cores are scarce, new patterns wait longer
-    (see `courtesy`). A job whose caller is gone is skipped.
+    Between two runs the most urgent job goes next, so a search waits for one run at most. While the log is ahead of the sinks, new patterns
+    may wait longer (see `backoff`). A job whose caller is gone is skipped.
 
     Args:
         encoder: Belongs to the thread from now on.
         metrics: What is shown of the runs.
-        pause_after: How long new patterns wait after a run for them: of its duration and of its thread's processor time, all in seconds.
+        backoff: When new patterns wait; it belongs to the thread too.
     """
 
-    def __init__(
-        self, encoder: Encoder, metrics: EncodeMetrics, pause_after: Callable[[float, float], float] = courtesy.pause_after
-    ) -> None:
+    def __init__(self, encoder: Encoder, metrics: EncodeMetrics, backoff: Backoff) -> None:
         self.encoder = encoder
         self._metrics = metrics
+        self._backoff = backoff
         self._jobs: list[_Job] = []
         self._waiting = dict.fromkeys(Urgency, 0)
         self._numbers = itertools.count()
         self._wake = threading.Condition()
         self._closed = False
-        self._pause_after = pause_after
-        self._patterns_from = 0.0
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
-    async def encode(self, texts: Sequence[str], urgency: Urgency) -> Encoded:
+    async def encode(self, texts: Sequence[str], urgency: Urgency, give_way_until: float = math.inf) -> Encoded:
         """Encodes texts of any number and length; results in their order.
 
+        Args:
+            texts: What is encoded.
+            urgency: Who waits for it.
+            give_way_until: Of new patterns: when they give way to nobody any more, as `time.monotonic` says it.
+
         Raises:
-            ServiceError: OVERLOADED, when too many others of this urgency wait.
+            ServiceError: OVERLOADED, when too many others of this urgency wait; STARTING, when the queue is closed.
         """
         self._admit(len(texts), urgency)
         runs = await self._cut(texts, urgency)
-        futures = [self._submit(urgency, self.encoder.encode, [texts[index] for index in run], encodes=True) for run in runs]
+        futures = [
+            self._submit(urgency, self.encoder.encode, [texts[index] for index in run], encodes=True, give_way_until=give_way_until)
+            for run in runs
+        ]
         try:
             parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
         except BaseException:
@@ -102,20 +110,22 @@ class EncodeQueue:
         if len(texts) == 1:
             return [[0]]
         try:
-            return cut(await asyncio.wrap_future(self._submit(urgency, self.encoder.lengths, texts, encodes=False)))
+            # counting wordpieces is short: it gives way to nobody
+            lengths = self._submit(urgency, self.encoder.lengths, texts, encodes=False, give_way_until=-math.inf)
+            return cut(await asyncio.wrap_future(lengths))
         except BaseException:
             self._count(urgency, -len(texts))
             raise
 
     def close(self) -> None:
-        """Ends the thread after its current run; what waits is cancelled."""
+        """Ends the thread after its current run; what waits, and whoever comes later, is told that the queue is closed."""
         with self._wake:
             self._closed = True
             self._wake.notify()
         self._thread.join()
+        # nothing is added any more: `_submit` looks at `_closed` under the same lock
         for job in self._jobs:
-            job.done.cancel()
-            self._uncount(job)
+            self._refuse(job)
 
     def _admit(self, count: int, urgency: Urgency) -> None:
         """Counts texts as waiting until their runs begin."""
@@ -125,12 +135,24 @@ class EncodeQueue:
             raise ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": name}, retry_after_s=OVERLOAD_RETRY_S)
         self._count(urgency, count)
 
-    def _submit(self, urgency: Urgency, work: Callable[[Sequence[str]], Any], texts: Sequence[str], *, encodes: bool) -> "Future[Any]":
-        job = _Job(urgency, next(self._numbers), work, texts, encodes, Future())
+    def _submit(
+        self, urgency: Urgency, work: Callable[[Sequence[str]], Any], texts: Sequence[str], *, encodes: bool, give_way_until: float
+    ) -> "Future[Any]":
+        job = _Job(urgency, next(self._numbers), work, texts, encodes, give_way_until, Future())
         with self._wake:
-            heapq.heappush(self._jobs, job)
-            self._wake.notify()
+            if not self._closed:
+                heapq.heappush(self._jobs, job)
+                self._wake.notify()
+                return job.done
+        # the thread that would take it has ended: it would wait for ever
+        self._refuse(job)
         return job.done
+
+    def _refuse(self, job: _Job) -> None:
+        self._uncount(job)
+        if job.done.set_running_or_notify_cancel():
+            message = "the model was just replaced, or the service stops; try again in a few seconds"
+            job.done.set_exception(ServiceError(ErrorReason.ERROR_REASON_STARTING, message))
 
     def _uncount(self, job: _Job) -> None:
         if job.encodes:
@@ -143,19 +165,24 @@ class EncodeQueue:
 
     def _next(self) -> _Job | None:
         with self._wake:
-            while not self._closed and (pause := self._pause()) != 0:
-                self._wake.wait(pause)
+            while not self._closed and (not self._jobs or (pause := self._pause(self._jobs[0]))):
+                self._wait(pause if self._jobs else None)
             if self._closed:
                 return None
             job = heapq.heappop(self._jobs)
             self._uncount(job)
             return job
 
-    def _pause(self) -> float | None:
-        """Seconds until the next job may begin; None when there is none."""
-        if not self._jobs:
-            return None
-        return max(self._patterns_from - time.perf_counter(), 0.0) if self._jobs[0].urgency is Urgency.PATTERNS else 0.0
+    def _pause(self, job: _Job) -> float:
+        """Seconds until the job may begin."""
+        return self._backoff.wait_s(job.give_way_until) if job.urgency is Urgency.PATTERNS else 0.0
+
+    def _wait(self, pause: float | None) -> None:
+        """Waits for something to change; of a pause, what was really waited is counted: a search may end it."""
+        began = time.perf_counter()
+        self._wake.wait(pause)
+        if pause is not None:
+            self._metrics.given_way.inc(time.perf_counter() - began)
 
     def _work(self) -> None:
         while job := self._next():
@@ -168,14 +195,12 @@ class EncodeQueue:
             job.done.set_result(job.work(job.texts))
         except Exception as error:  # noqa: BLE001 - belongs to whoever waits for it, not to this thread
             job.done.set_exception(error)
-        computed, ended = time.thread_time() - computed, time.perf_counter()
-        if job.urgency is Urgency.PATTERNS:
-            pause = self._pause_after(ended - started, computed)
-            self._patterns_from = ended + pause
-            self._metrics.given_way.inc(pause)
         if not job.encodes:
             return
-        self._metrics.seconds.observe(ended - started)
+        computed, duration = time.thread_time() - computed, time.perf_counter() - started
+        if job.urgency is Urgency.PATTERNS:
+            self._backoff.ran(duration, computed)
+        self._metrics.seconds.observe(duration)
         self._metrics.texts.labels(job.urgency.name.lower()).inc(len(job.texts))
 
 

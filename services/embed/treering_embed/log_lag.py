@@ -1,0 +1,28 @@
+"""Whether this sink is behind the log, as the deliveries say."""
+
+import math
+import time
+from collections.abc import Callable
+
+from treering_embed.limits import BEHIND_RECORDS, LAG_HOLDS_S
+
+
+class LogLag:
+    """Written on the event loop, read by the model's thread as well.
+
+    Args:
+        clock: Monotonic, seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last_behind = -math.inf
+
+    def note(self, records: int) -> None:
+        """A delivery was taken; its log holds so many records more."""
+        if records >= BEHIND_RECORDS:
+            self._last_behind = self._clock()
+
+    def is_behind(self) -> bool:
+        """Whether a delivery of the last `LAG_HOLDS_S` seconds, of any log, left much for later ones."""
+        return self._clock() - self._last_behind < LAG_HOLDS_S
