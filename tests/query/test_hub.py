@@ -299,7 +299,7 @@ async def test_nothing_is_left_when_the_last_one_goes(store, tails, fill):
 async def test_all_end_when_the_service_stops(store, tails):
     readers = [Reading(store, tails, chosen) for chosen in FILTERS]
     await joined(tails, len(readers))
-    await store.board.drain()
+    store.board.drain()
     for reader in readers:
         async with asyncio.timeout(60):
             with pytest.raises(ServiceError) as error:
