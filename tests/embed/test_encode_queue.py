@@ -129,6 +129,7 @@ async def test_what_waits_when_the_queue_ends_is_told_so_each_with_an_error_of_i
     errors = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(error, ServiceError | Encoded) for error in errors)
     assert len({id(error) for error in errors}) == 2
+    await asyncio.to_thread(queue.close)  # the second one finds nothing to refuse
 
 
 async def test_a_search_whose_caller_is_gone_is_skipped(gated):

@@ -34,7 +34,7 @@ async def all_are_registered(service, frames):
     status = await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
     expected = patterns_of(frames)
     assert (status.pattern_count, status.quarantined_count) == (len(expected), 0)
-    rows = service.application.kept.registry.db.execute("select service, text from patterns")
+    rows = service.application._kept.registry.db.execute("select service, text from patterns")
     assert sorted(rows) == sorted(expected.values())
     found = await service.embed.SearchPatterns(SearchPatternsRequest(text="order was paid", limit=1))
     assert [hit.pattern_id for hit in found.scores] == [pattern_id(HEALTHY, "order <*> was paid")]

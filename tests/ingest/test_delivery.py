@@ -250,7 +250,7 @@ async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_
         fdatasync(descriptor)
         synced.append(descriptor)
 
-    monkeypatch.setattr(delivered_module.os, "fdatasync", slow)
+    monkeypatch.setattr(delivered_module, "fdatasync", slow)
     with opened() as log:
         note = delivered_module.DeliveredNote(tmp_path / "DELIVERED", log)
         syncing = asyncio.create_task(note.run())
@@ -259,7 +259,7 @@ async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_
         syncing.cancel()
         await asyncio.wait({syncing})
         note.close()
-        monkeypatch.setattr(delivered_module.os, "fdatasync", fdatasync)
+        monkeypatch.setattr(delivered_module, "fdatasync", fdatasync)
         release.set()
         await asyncio.get_running_loop().shutdown_default_executor()
     assert len(synced) == 1

@@ -81,8 +81,8 @@ MUTANTS = (
     Mutant(
         "a-note-is-not-closed-under-its-sync",
         "services/ingest/treering_ingest/delivered.py",
-        "            os.fdatasync(descriptor)\n",
-        "            os.fdatasync(self._descriptor)\n",
+        "            fdatasync(descriptor)\n",
+        "            fdatasync(self._descriptor)\n",
         (INGEST + "test_delivery.py::test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_sync",),
     ),
     Mutant(

@@ -123,9 +123,9 @@ class EncodeQueue:
             self._closed = True
             self._wake.notify()
         self._thread.join()
-        # nothing is added any more: `_submit` looks at `_closed` under the same lock
-        for job in self._jobs:
-            self._refuse(job)
+        # nothing is added any more: `_submit` looks at `_closed` under the same lock; each job leaves, so that a second `close` refuses none
+        while self._jobs:
+            self._refuse(self._jobs.pop())
 
     def _admit(self, count: int, urgency: Urgency) -> None:
         """Counts texts as waiting until their runs begin."""
