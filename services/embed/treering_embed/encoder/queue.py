@@ -123,7 +123,7 @@ class EncodeQueue:
             self._closed = True
             self._wake.notify()
         self._thread.join()
-        # nothing is added any more: `_submit` looks at `_closed` under the same lock; each job leaves, so that a second `close` refuses none
+        # nothing is added any more: `_submit` looks at `_closed` under the same lock; each job leaves: a second `close` refuses none
         while self._jobs:
             self._refuse(self._jobs.pop())
 
