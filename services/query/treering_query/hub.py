@@ -16,11 +16,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
+import numpy as np
 import structlog
 
 from treering_query import limits
 from treering_query.endless import patiently
 from treering_query.filters import Predicate
+from treering_query.pattern_ids import relation
 from treering_query.search.searcher import Records
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.view import LogRange
@@ -210,7 +212,8 @@ def _all(
 
 def _key(predicate: Predicate) -> str:
     """The same for filters that select the same."""
-    return f"{predicate.sql} {sorted(predicate.parameters.items())}"
+    values = [(name, value.tobytes() if isinstance(value, np.ndarray) else value) for name, value in predicate.parameters.items()]
+    return f"{predicate.sql} {sorted(values)}"  # of an array every byte: its repr leaves out most of a long one
 
 
 def marks(predicates: Sequence[Predicate]) -> tuple[str, dict[str, object]]:
@@ -219,6 +222,8 @@ def marks(predicates: Sequence[Predicate]) -> tuple[str, dict[str, object]]:
     columns = []
     for number, predicate in enumerate(predicates):
         sql = _VALUE.sub(rf"$p{number}_\1", predicate.sql)
+        for name in (name for name, value in predicate.parameters.items() if isinstance(value, np.ndarray)):
+            sql = re.sub(rf"\b{relation(name)}\b", relation(f"p{number}_{name}"), sql)
         columns.append(f"coalesce({sql}, false) as s{number}")
         values |= {f"p{number}_{name}": value for name, value in predicate.parameters.items()}
     return ", ".join(columns), values

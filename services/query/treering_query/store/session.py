@@ -67,20 +67,27 @@ class Session:
             self._make(name, view)
         if "logs" in names:
             self._view_logs(segments())
-        values, arrays = _parted(parameters)
-        for name, ids in arrays.items():
-            self._cursor.register(relation(name), pa.table({"id": ids}))
+        values, given = self._given(parameters)
         try:
             return self._cursor.sql(sql, params=values or None).to_arrow_table()
         finally:
-            for name in arrays:
-                self._cursor.unregister(relation(name))
+            for name in given:
+                self._cursor.unregister(name)
 
     def stream(self, view: "View", sql: str, parameters: Values, rows: int) -> pa.RecordBatchReader:
         """As `query`, `rows` rows at a time, of anything but `logs`. The next question waits until the reader has ended or is closed."""
         for name in sorted(set(_NAMES.findall(sql))):
             self._make(name, view)
-        return self._cursor.sql(sql, params=parameters or None).to_arrow_reader(rows)
+        # what is given as relations stays until the session ends: the reader reads them as long as it lives
+        values, _ = self._given(parameters)
+        return self._cursor.sql(sql, params=values or None).to_arrow_reader(rows)
+
+    def _given(self, parameters: Values) -> tuple[Values, list[str]]:
+        """What is bound, and the relations that were registered for values that are arrays."""
+        values, arrays = _parted(parameters)
+        for name, ids in arrays.items():
+            self._cursor.register(relation(name), pa.table({"id": ids}))
+        return values, [relation(name) for name in arrays]
 
     def register(self, name: str, table: pa.Table) -> None:
         """Makes a table joinable under a name until `part`."""
