@@ -1,6 +1,7 @@
 """Every rpc with the widest request that is allowed, over as many patterns as templates are joined from: none keeps the loop for long."""
 
 import asyncio
+import gc
 import itertools
 from collections.abc import Iterator
 from concurrent import futures
@@ -155,8 +156,12 @@ def crowded(tmp_path_factory, embed):
         address = thread.run(service.open())
         embed.ids = list(itertools.chain(*(table.column("pattern_id").to_pylist() for table in service.store.view.patterns)))
         assert len(set(embed.ids)) == PATTERNS
+        # A full collection takes 90 ms over these patterns' templates and the test process, and falls into any callback.
+        gc.collect()
+        gc.freeze()
         with grpc.insecure_channel(address, options=_OPTIONS) as channel:
             yield QueryServiceStub(channel), watch
+        gc.unfreeze()
         thread.run(service.close())
     thread.close()
 

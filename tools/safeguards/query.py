@@ -74,13 +74,6 @@ MUTANTS = (
         ("tests/query/test_loop_lag.py",),
     ),
     Mutant(
-        "scores-are-read-on-a-thread",
-        "services/query/treering_query/embed_client.py",
-        "return await asyncio.to_thread(_put_together, slices, len(texts))",
-        "return _put_together(slices, len(texts))",
-        ("tests/query/test_loop_lag.py",),
-    ),
-    Mutant(
         "exports-are-admitted",
         "services/query/treering_query/export.py",
         "async with self.admission.slot(timeout_s):",
