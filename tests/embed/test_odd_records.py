@@ -1,5 +1,7 @@
 """Odd records beside healthy ones: each kind of text is registered once, gets its vector, and the healthy ones are found by meaning."""
 
+import contextlib
+import sqlite3
 from random import Random
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ from tests.odd_messages import GIANTS, HEALTHY, batch, healthy_record, odd_recor
 from tests.runtime.plain_columns import plain_rows
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_embed.application import REGISTRY_FILE
 from treering_ingest.admission import check_batch
 from treering_runtime.patterns import find_patterns, pattern_id
 
@@ -30,12 +33,12 @@ def patterns_of(frames):
     return dict(zip(found.distinct_ids.to_pylist(), zip(found.services.to_pylist(), found.texts.to_pylist(), strict=True), strict=True))
 
 
-async def all_are_registered(service, frames):
+async def all_are_registered(service, directory, frames):
     status = await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
     expected = patterns_of(frames)
     assert (status.pattern_count, status.quarantined_count) == (len(expected), 0)
-    rows = service.application._kept.registry.db.execute("select service, text from patterns")
-    assert sorted(rows) == sorted(expected.values())
+    with contextlib.closing(sqlite3.connect(directory / REGISTRY_FILE)) as registry:
+        assert sorted(registry.execute("select service, text from patterns")) == sorted(expected.values())
     found = await service.embed.SearchPatterns(SearchPatternsRequest(text="order was paid", limit=1))
     assert [hit.pattern_id for hit in found.scores] == [pattern_id(HEALTHY, "order <*> was paid")]
 
@@ -48,13 +51,13 @@ async def test_thousands_of_odd_records_are_registered(settings, seed):
     async with running(settings) as service:
         progress = await service.deliver(frames)
         assert (progress.visible_end_offset, progress.releasable_end_offset, progress.quarantined_count) == (end, end, 0)
-        await all_are_registered(service, frames)
+        await all_are_registered(service, settings.data_dir, frames)
     async with running(settings) as service:
-        await all_are_registered(service, frames)
+        await all_are_registered(service, settings.data_dir, frames)
 
 
 async def test_the_largest_records_are_registered(settings):
     frames = frames_of([[make()] for make in GIANTS.values()])
     async with running(settings) as service:
         await service.deliver(frames)
-        await all_are_registered(service, frames)
+        await all_are_registered(service, settings.data_dir, frames)
