@@ -236,3 +236,25 @@ async def test_a_file_that_a_question_reads_stays_whatever_is_dropped_and_sealed
             assert seen(store)[0] == list(range(100, 200))
         await store.keep_up(Policy(), LONG_AFTER, nobody)
         assert not before.view.segments[0].path.exists()
+
+
+async def test_a_batch_that_cannot_be_sealed_stays_visible_while_others_change(open_store, fill, monkeypatch):
+    async with open_store() as store:
+        for start in range(0, 400, 100):
+            await fill(store, start, start + 100)
+            await store.seal()
+        await fill(store, 400, 500)
+        tried, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def refused(sealer, batch):
+            loop.call_soon_threadsafe(tried.set)
+            raise OSError(28, "No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(sealing.Sealer, "seal", refused)
+            waiting = asyncio.create_task(store.seal())
+            await tried.wait()
+            assert await store.keep_up(Policy(), LONG_AFTER, nobody) == 1
+            assert seen(store)[0] == list(range(500))
+        await waiting
+        assert seen(store)[0] == list(range(500))

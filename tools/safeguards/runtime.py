@@ -11,13 +11,6 @@ MUTANTS = (
         ("tests/runtime/test_exclusive.py",),
     ),
     Mutant(
-        "a-cancelled-change-of-the-store-goes-on",
-        "services/runtime/treering_runtime/exclusive.py",
-        "return await asyncio.shield(task)",
-        "return await task",
-        ("tests/query/test_store_cancelling.py",),
-    ),
-    Mutant(
         "one-retry-of-the-quarantine-at-a-time",
         "services/runtime/treering_runtime/sink.py",
         "await self._retries.run(functools.partial(self._retry_page, selection, after))",
