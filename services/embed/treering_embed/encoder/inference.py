@@ -1,7 +1,7 @@
 """OpenVINO, without its telemetry.
 
 `import openvino` reports itself to a web service, from a forked process, and writes an identifier below the home directory; no setting
-turns that off beforehand. Nothing may leave the machine, so the package that does this is made to look absent, which OpenVINO is prepared for.
+turns that off beforehand. Nothing may leave the machine, so the package that does this is made to look absent, as OpenVINO allows.
 Everything of this service that needs OpenVINO imports it from here.
 """
 
