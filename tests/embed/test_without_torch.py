@@ -1,15 +1,19 @@
 """The service where the extra `models` is not installed: all of the packaged model, and a refusal with the remedy for everything else."""
 
 import asyncio
+import os
+import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import grpc
 import pytest
 from embed_doubles import reason
 from embed_processes import deliver, end, environment_for
 
+import treering_embed
 from treering.v1 import embed_pb2 as pb
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering_embed.encoder.weights import WEIGHTS_PACKAGE
@@ -40,6 +44,32 @@ async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with
         status = await embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
         assert (status.encoder, status.reindex.phase) == ("openvino", pb.REINDEX_PHASE_IDLE)
     assert await asyncio.to_thread(end, child, signal.SIGTERM) == 0
+
+
+_AUDITED = """
+import sys
+seen = set()
+sys.addaudithook(lambda event, _: seen.add(event))
+from treering_embed.encoder.compiled import CompiledEncoder
+from treering_embed.encoder.weights import locate
+CompiledEncoder(locate("all-MiniLM-L6-v2").path, 1).encode(["hello"])
+print(*sorted(seen & {"os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Popen", "socket.connect", "socket.getaddrinfo"}))
+"""
+
+
+@pytest.mark.model
+def test_openvino_reports_nothing_and_writes_nothing_at_home(tmp_path):
+    """Its telemetry was sent at each start, by a forked process, and left an identifier in the home directory."""
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = os.environ | {"HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", _AUDITED], env=environment, capture_output=True, text=True, check=True)
+    assert (done.stdout.strip(), list(home.iterdir())) == ("", [])
+
+
+def test_openvino_is_imported_in_one_place():
+    sources = Path(treering_embed.__file__).parent.rglob("*.py")
+    assert [path.name for path in sources if re.search(r"^\s*(import|from) openvino", path.read_text(), re.MULTILINE)] == ["inference.py"]
 
 
 @pytest.mark.parametrize(

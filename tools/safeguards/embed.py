@@ -11,6 +11,13 @@ MUTANTS = (
         ("tests/embed/test_indexer.py",),
     ),
     Mutant(
+        "telemetry-of-openvino",
+        "services/embed/treering_embed/encoder/inference.py",
+        'sys.modules["openvino_telemetry"] = None',
+        'sys.modules["openvino_telemetry_"] = None',
+        ("tests/embed/test_without_torch.py::test_openvino_reports_nothing_and_writes_nothing_at_home",),
+    ),
+    Mutant(
         "model-check-at-start",
         "services/embed/treering_embed/encoder/compiled.py",
         "        self._check()\n",

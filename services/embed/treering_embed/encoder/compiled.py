@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import openvino
 from tokenizers import Encoding, Tokenizer
 
 from treering_embed.encoder import Encoded, Ids
 from treering_embed.encoder.graph import build_graph
+from treering_embed.encoder.inference import Core
 from treering_embed.encoder.runs import rows_of, width_of
 from treering_embed.encoder.tensors import TensorFile
 from treering_embed.limits import MAX_WORDPIECES
@@ -44,7 +44,7 @@ class CompiledEncoder:
     name = "openvino"
 
     def __init__(self, directory: Path, threads: int, precision: str = "") -> None:
-        core = openvino.Core()
+        core = Core()
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision or _fastest(core),
@@ -87,7 +87,7 @@ class CompiledEncoder:
         )
 
 
-def _fastest(core: openvino.Core) -> str:
+def _fastest(core: Core) -> str:
     return "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32"
 
 

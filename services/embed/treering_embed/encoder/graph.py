@@ -8,9 +8,9 @@ belong to the weights whose checksum `weights` knows. Tests compare the vectors 
 from collections.abc import Mapping
 
 import numpy as np
-from openvino import Model, Node, opset13
 
 from treering_embed.encoder import Matrix
+from treering_embed.encoder.inference import Model, Node, opset13
 
 _LAYERS = 6
 _HEADS = 12
