@@ -5,7 +5,7 @@ from safeguards.mutant import Mutant
 MUTANTS = (
     Mutant(
         "work-outlives-its-caller",
-        "services/runtime/treering_runtime/exclusive.py",
+        "services/runtime/treering_runtime/owned_tasks.py",
         "return await asyncio.shield(task)",
         "return await task",
         ("tests/runtime/test_exclusive.py",),

@@ -1,15 +1,16 @@
 """What the service keeps, as one thing that sink, indexer and handlers share."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from treering_embed.book import PatternBook
 from treering_embed.ledgers import CurrentLedger, SuccessorLedger
 from treering_embed.metrics import EmbedMetrics
 from treering_embed.registry import Registry
+from treering_runtime.owned_tasks import OwnedTasks
 
 _T = TypeVar("_T")
 
@@ -29,26 +30,6 @@ class Background:
         self._executor.shutdown()
 
 
-class OwnedTasks:
-    """Work that changes state across awaits, and that goes on when the caller that asked for it goes away."""
-
-    def __init__(self) -> None:
-        self._running: set[asyncio.Task[Any]] = set()
-
-    async def run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Waits for work that a cancelled caller does not stop."""
-        task = asyncio.create_task(work)
-        # the event loop refers weakly to its tasks: without this one, the work could vanish in the middle
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-        return await asyncio.shield(task)
-
-    async def ended(self) -> None:
-        """Returns when nothing runs any more."""
-        while self._running:
-            await asyncio.wait(self._running)
-
-
 @dataclass(frozen=True)
 class Kept:
     """The registry, its ledgers and the one thread that may touch them, its summary in memory, and the figures about both."""
@@ -59,4 +40,4 @@ class Kept:
     registry_thread: Background
     book: PatternBook
     metrics: EmbedMetrics
-    tasks: OwnedTasks = field(default_factory=OwnedTasks)
+    tasks: OwnedTasks = field(default_factory=lambda: OwnedTasks("change of the patterns"))

@@ -4,9 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import structlog
-
-_LOG = structlog.get_logger()
+from treering_runtime.owned_tasks import OwnedTasks
 
 T = TypeVar("T")
 
@@ -23,9 +21,8 @@ class Exclusive:
     """
 
     def __init__(self, name: str) -> None:
-        self._name = name
+        self._tasks = OwnedTasks(name)
         self._turn = asyncio.Lock()
-        self._running: asyncio.Task[Any] | None = None
 
     @property
     def is_busy(self) -> bool:
@@ -36,24 +33,8 @@ class Exclusive:
         """Runs `work()` when its turn has come, and returns what it returns; its errors are raised here."""
         await self._turn.acquire()
         # no await between the turn and the task: a cancellation here could leave the turn taken for ever
-        task = self._running = asyncio.create_task(work())
-        task.add_done_callback(self._ended)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            task.add_done_callback(self._log_error)
-            raise
+        return await self._tasks.run(work(), self._turn.release)
 
     async def finish(self) -> None:
-        """Returns when the piece of work that runs now has ended, whatever its outcome."""
-        if self._running is not None:
-            await asyncio.wait({self._running})
-
-    def _ended(self, _: "asyncio.Task[Any]") -> None:
-        self._running = None
-        self._turn.release()
-
-    def _log_error(self, task: "asyncio.Task[Any]") -> None:
-        """The caller is gone: nobody else would hear of it."""
-        if not task.cancelled() and (error := task.exception()):
-            _LOG.error("work failed after its caller had gone", work=self._name, problem=str(error), exc_info=error)
+        """Returns when no piece of work runs any more."""
+        await self._tasks.ended()
