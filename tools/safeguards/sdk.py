@@ -81,6 +81,13 @@ MUTANTS = (
         ("tests/cli/test_send_endings.py",),
     ),
     Mutant(
+        "the-last-line-of-a-pipe-is-not-held-back",
+        "sdk/treering/cli/send.py",
+        "UntilInterrupted(stream) if source.name == STDIN else stream",
+        "stream",
+        ("tests/cli/test_send_endings.py::test_ctrl_c_sends_what_came_through_a_pipe",),
+    ),
+    Mutant(
         "a-file-is-cut-into-the-same-batches-again",
         "sdk/treering/cli/send.py",
         '"linger_s": math.inf, "drain_for_s": 0.0}',
