@@ -10,6 +10,7 @@ from tests.sdk.conftest import Serving
 from treering import uploader
 from treering.cli import app as app_module
 from treering.cli import visibility
+from treering.cli.parse.records import RecordReader
 from treering.cli.send_progress import SendProgress
 from treering.errors import NameResolutionError
 from treering.v1 import ingest_pb2_grpc
@@ -124,8 +125,9 @@ class Interrupted(io.RawIOBase):
 def test_ctrl_c_sends_what_came_through_a_pipe(run, services, monkeypatch):
     code, counts, err = main(monkeypatch, "send", "-", stdin=Interrupted())
     assert code == 130
-    assert counts["stored"] == len(services._ingest.records) > 0
-    assert f"{counts['stored']} of {counts['stored']} records read are stored for certain" in err
+    assert counts["stored"] == 2
+    assert [record.message for record in services._ingest.records] == ["one", "two"]
+    assert "2 of 2 records read are stored for certain" in err
 
 
 def test_ctrl_c_while_waiting_says_that_everything_is_stored(run, monkeypatch, file):
@@ -143,3 +145,17 @@ def test_files_are_sent_although_standard_input_is_no_text(run, services, monkey
     assert (code, counts["stored"]) == (2, 2)
     assert "binary" in err
     assert [record.message for record in services._ingest.records] == ["one", "two"]
+
+
+def test_ctrl_c_leaves_a_files_last_batch_as_a_repeat_makes_it(run, services, monkeypatch, file):
+    records = RecordReader.__iter__
+
+    def interrupted(reader):
+        yield next(records(reader))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RecordReader, "__iter__", interrupted)
+    code, counts, err = main(monkeypatch, "send", file)
+    assert (code, counts["stored"], counts["pending"]) == (130, 0, 1)
+    assert not services._ingest.records
+    assert "send the same files again with --producer-id" in err

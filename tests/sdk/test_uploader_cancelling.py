@@ -93,6 +93,18 @@ async def test_a_cancelled_end_stores_all_the_same(client, ingest, end):
     assert await at_each_await(lambda: end(uploaders[-1]), look) >= 2
 
 
+@pytest.mark.parametrize("method", [AsyncUploader.close, AsyncUploader.flush])
+async def test_whoever_stops_waiting_does_not_shorten_the_sending(away, serving, ingest, method):
+    async with AsyncClient(away) as client:
+        uploader = client.uploader(**SMALL, drain_for_s=0)
+        await fill(uploader)
+        assert await cancelled_at(1, method(uploader))
+        serving.start()
+        assert (await uploader.close(PATIENCE_S)).pending == 0
+    serving.stop()
+    assert ingest.stored == ALL
+
+
 async def test_a_block_that_is_cancelled_stores_exactly_what_send_took(client, ingest):
     taken, results = [], []
 

@@ -3,12 +3,10 @@
 import logging
 import math
 import os
-import signal
 import subprocess
 import sys
 import threading
 import traceback
-from queue import SimpleQueue
 
 import pytest
 
@@ -80,36 +78,30 @@ def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, former))
     ingest.faults.extend(["silent"] * 100)  # however often it connects again, nothing is acknowledged
     uploader = client.uploader(**SMALL, drain_for_s=3600)
-    waiting = SimpleQueue()  # a lock of Python's own could be interrupted while it is taken
-    wait = uploader._ended.wait
+    waits, wait = [], uploader._ended.wait
 
-    def announced(timeout_s):
-        waiting.put(None)
+    def interrupted_twice(timeout_s):
+        waits.append((timeout_s, uploader._ended.is_set()))
+        if len(waits) <= 2:
+            raise KeyboardInterrupt
         return wait(timeout_s)
 
-    monkeypatch.setattr(uploader._ended, "wait", announced)
-    interrupts = []
+    monkeypatch.setattr(uploader._ended, "wait", interrupted_twice)
 
-    def interrupt_twice():
-        for _ in range(2):
-            waiting.get(timeout=30)
-            interrupts.append(uploader._ended.is_set())
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
-    def interrupted():
+    def end():
         with uploader:
             fill(uploader)
-            threading.Thread(target=interrupt_twice).start()
 
     with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert interrupts == [False, False]
+        end()
+    assert waits == [(None, False), (3600, False), (None, False)]
+    assert uploader._ended.is_set()
     assert uploader.result().pending
 
 
 def test_close_ends_in_time_and_says_what_may_not_be_stored(away):
     with Client(away) as client:
-        uploader = client.uploader(**SMALL)
+        uploader = client.uploader(**SMALL, retry_for_s=5)
         fill(uploader)
         with pytest.raises(TimedOutError, match=r"25 records were not acknowledged within 0\.2 s"):
             uploader.close(timeout=0.2)

@@ -10,7 +10,7 @@ import typer
 from treering.cli.connection import Connection
 from treering.cli.inputs import STDIN, Input, check_inputs
 from treering.cli.output import answer, note
-from treering.cli.parse.reader import Format, NotTextError, check_text, probe
+from treering.cli.parse.reader import Format, NotTextError, UntilInterrupted, check_text, probe
 from treering.cli.problems import INTERRUPTED, REFUSED, Refusal
 from treering.cli.send_progress import SendProgress
 
@@ -145,13 +145,16 @@ class _Sending:
             check_text(source.name, probe(stream))
             now = dt.datetime.now(dt.UTC)
             service = self.service or source.service
-            reader = RecordReader(stream, service=service, environment=self.environment, fmt=self.format, now=now)
+            lines = UntilInterrupted(stream) if source.name == STDIN else stream
+            reader = RecordReader(lines, service=service, environment=self.environment, fmt=self.format, now=now)
             before = self.records
             for number, record in reader:
                 self.uploader.send(record, (source.name, number))
                 self.records += 1
                 if not self.records % _UPDATE_EVERY:
                     progress.update(done_bytes + reader.bytes_read, self.records)
+            if isinstance(lines, UntilInterrupted) and lines.was_interrupted:
+                raise KeyboardInterrupt
         self.unparsed += reader.unparsed
         self.replaced += reader.replaced
         if self.records == before:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterator
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, Protocol
 
 Format = Literal["auto", "jsonl", "text"]
 """What a line is; `auto` looks at the first one."""
@@ -48,6 +48,29 @@ def probe(stream: BinaryIO) -> bytes:
     return stream.peek(_PROBE_BYTES)[:_PROBE_BYTES] if isinstance(stream, io.BufferedReader) else b""
 
 
+class Stream(Protocol):
+    """Where lines come from."""
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line with its end, at most `size` bytes of it; empty at the end of the stream."""
+
+
+class UntilInterrupted:
+    """A pipe that ends where Ctrl-C interrupts the waiting for its next line, so that the line before it is known to be complete."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.was_interrupted = False
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line; empty at the end of the pipe and from Ctrl-C on."""
+        try:
+            return b"" if self.was_interrupted else self._stream.readline(size)
+        except KeyboardInterrupt:
+            self.was_interrupted = True
+            return b""
+
+
 class LineReader:
     """Iterates over the lines of a stream, numbered from 1, without their ends.
 
@@ -57,7 +80,7 @@ class LineReader:
         bytes_read: How far in the stream.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self.lines = 0
         self.replaced = 0

@@ -2,12 +2,12 @@
 
 import datetime as dt
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any
 
 from treering.cli.parse.fields import Defaults, to_record
 from treering.cli.parse.json_line import json_fields
 from treering.cli.parse.old_form import old_fields
-from treering.cli.parse.reader import Format, LineReader
+from treering.cli.parse.reader import Format, LineReader, Stream
 from treering.cli.parse.text_line import continues, text_fields
 from treering.v1.log_pb2 import LogRecord
 
@@ -25,7 +25,7 @@ class RecordReader:
         blank: Lines without anything in them, which make no record.
     """
 
-    def __init__(self, stream: BinaryIO, *, service: str, environment: str, fmt: Format, now: dt.datetime) -> None:
+    def __init__(self, stream: Stream, *, service: str, environment: str, fmt: Format, now: dt.datetime) -> None:
         self._lines = LineReader(stream)
         self._defaults = Defaults(service, environment, now)
         self._format = fmt
