@@ -8,7 +8,19 @@ from random import Random
 import pyarrow as pa
 import pytest
 
-from tests.odd_messages import ENVIRONMENT, GIANTS, HEALTHY, MESSAGE, SERVICE, batch, entry, field, healthy_record, odd_record
+from tests.odd_messages import (
+    ENVIRONMENT,
+    GIANTS,
+    HEALTHY,
+    MESSAGE,
+    SERVICE,
+    batch,
+    entry,
+    field,
+    healthy_record,
+    odd_record,
+    unreadable_record,
+)
 from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering.selection import log_filter
 from treering.v1.log_pb2 import Position
@@ -16,6 +28,7 @@ from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.admission import check_batch
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_records
+from treering_runtime.quarantine import Selection
 
 from .conftest import ARRIVAL
 
@@ -201,3 +214,19 @@ async def test_new_names_in_every_record_hide_no_healthy_one(serving):
             assert (await client.aggregate_logs(filter=log_filter(services=["s77"], environments=["e77"]))).rows[0].values[0].value == 1
             await store.seal()
         await verified(client)
+
+
+async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
+    random = Random(5)
+    frames = frames_of([[odd_record(random), unreadable_record(), odd_record(random)], [unreadable_record()], []])
+    async with serving() as (store, client):
+        end = await deliver(store, frames)
+        for _ in range(2):
+            aside = await store.quarantined(Selection(), None)
+            assert [(item.first_offset, item.record_count, item.payload) for item in aside] == [
+                (offset, 1, batch(unreadable_record())) for offset in (2, 6)
+            ]
+            assert (await client.sql("select count(*) n from logs")).rows() == [{"n": end - 2}]
+            assert await exported(client) == [row for row in plain_rows(LOG, frames) if row["offset"] not in {2, 6}]
+            await healthy_are_found(client, list(range(6)))
+            await store.seal()
