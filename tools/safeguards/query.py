@@ -19,4 +19,11 @@ MUTANTS = (
         "        change()\n",
         ("tests/query/test_store_crash.py",),
     ),
+    Mutant(
+        "names-count-in-the-size-of-an-answer",
+        "services/query/treering_query/records.py",
+        'for name in ("service", "environment", "message", "attributes"))',
+        'for name in ("message", "attributes"))',
+        ("tests/query/test_odd_records.py::test_names_count_in_the_size_of_an_answer",),
+    ),
 )
