@@ -275,6 +275,11 @@ def broken_record(random: Random) -> bytes:
     )
 
 
+def unreadable_record() -> bytes:
+    """One that ingest takes and no sink can read: the number of a field inside an unknown group is 0."""
+    return field(MESSAGE, "hello") + tag(20, GROUP) + b"\x05\x00\x00\x00\x00" + tag(20, END)
+
+
 HEALTHY = "healthy"
 """The service of healthy records, and of no other."""
 

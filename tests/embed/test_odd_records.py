@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from embed_doubles import LOG_ID, running
 
-from tests.odd_messages import GIANTS, HEALTHY, batch, healthy_record, odd_record
+from tests.odd_messages import GIANTS, HEALTHY, batch, healthy_record, odd_record, unreadable_record
 from tests.runtime.plain_columns import plain_rows
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -61,3 +61,12 @@ async def test_the_largest_records_are_registered(settings):
     async with running(settings) as service:
         await service.deliver(frames)
         await all_are_registered(service, settings.data_dir, frames)
+
+
+async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(settings):
+    frames = frames_of([[unreadable_record()], []])
+    async with running(settings) as service:
+        progress = await service.deliver(frames)
+        assert (progress.visible_end_offset, progress.quarantined_count) == (5, 1)
+        status = await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
+        assert (status.pattern_count, status.quarantined_count) == (1, 1)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.odd_messages import batch, odd_record
+from tests.odd_messages import batch, entry, field, odd_record
 from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogRecord
@@ -47,6 +47,22 @@ async def answer(store, wanted):
 def expected(payload, first, end):
     records = list(enumerate(raw_records(payload)))
     return sum(record_digest(offset, ARRIVAL, record) for offset, record in records[first:end]) % 2**64
+
+
+async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path):
+    hello = field(5, "hello")
+    stranger = field(9, "of a newer sender")
+    records = [
+        hello + entry("a", "1") + entry("a", "2"),
+        hello + entry("a", "1", stranger),
+        hello + field(7, "odd") + entry("treering.trace_id", ""),
+    ]
+    payload = batch(*records)
+    async with _opened(tmp_path, 1_000) as store:
+        await store.open_log(LOG_ID, 0)
+        await store.deliver(LOG_ID, [DeliveredFrame(record_count=3, arrival_time_unix_nano=ARRIVAL, payload=payload)], 3)
+        found = await answer(store, request(0, 3))
+    assert [run.digest for run in found.ranges] == [expected(payload, offset, offset + 1) for offset in range(3)]
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

@@ -8,14 +8,28 @@ from random import Random
 import pyarrow as pa
 import pytest
 
-from tests.odd_messages import ENVIRONMENT, GIANTS, HEALTHY, MESSAGE, SERVICE, batch, entry, field, healthy_record, odd_record
+from tests.odd_messages import (
+    ENVIRONMENT,
+    GIANTS,
+    HEALTHY,
+    MESSAGE,
+    SERVICE,
+    batch,
+    entry,
+    field,
+    healthy_record,
+    odd_record,
+    unreadable_record,
+)
 from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering.selection import log_filter
-from treering.v1.log_pb2 import Position
+from treering.v1.log_pb2 import LogRecord, Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.admission import check_batch
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_records
+from treering_query.records import within_bytes
+from treering_runtime.quarantine import Selection
 
 from .conftest import ARRIVAL
 
@@ -118,7 +132,7 @@ async def verified(client):
     assert steps[-1].complete
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 async def test_thousands_of_odd_records_hide_no_healthy_one(serving, seed):
     random = Random(seed)
     frames = frames_of([[odd_record(random) for _ in range(random.choice((1, 2, 10)))] for _ in range(150)])
@@ -141,7 +155,7 @@ async def test_the_largest_records_hide_no_healthy_one(serving, name):
     async with serving() as (store, client):
         frames = frames_of([[GIANTS[name]()], []])
         end = await deliver(store, frames)
-        await everything_is_there(client, frames, end)
+        await healthy_are_found(client, list(range(4)))
         await store.seal()
         await everything_is_there(client, frames, end)
         await verified(client)
@@ -201,3 +215,32 @@ async def test_new_names_in_every_record_hide_no_healthy_one(serving):
             assert (await client.aggregate_logs(filter=log_filter(services=["s77"], environments=["e77"]))).rows[0].values[0].value == 1
             await store.seal()
         await verified(client)
+
+
+async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
+    random = Random(5)
+    frames = frames_of([[odd_record(random), unreadable_record(), odd_record(random)], [unreadable_record()], []])
+    async with serving() as (store, client):
+        end = await deliver(store, frames)
+        for _ in range(2):
+            aside = await store.quarantined(Selection(), None)
+            assert [(item.first_offset, item.record_count, item.payload) for item in aside] == [
+                (offset, 1, batch(unreadable_record())) for offset in (2, 6)
+            ]
+            assert (await client.sql("select count(*) n from logs")).rows() == [{"n": end - 2}]
+            assert await exported(client) == [row for row in plain_rows(LOG, frames) if row["offset"] not in {2, 6}]
+            await healthy_are_found(client, list(range(6)))
+            await store.seal()
+
+
+async def test_names_count_in_the_size_of_an_answer(snapshot_of):
+    names = {"service": "🔥" * 1_024, "environment": "🔥" * 1_024}
+    with snapshot_of([LogRecord(message="m", **names) for _ in range(100)]) as snapshot:
+        assert within_bytes(snapshot.query("select * from logs"), 100_000).num_rows == 12
+
+
+async def test_many_short_attributes_count_in_the_size_of_an_answer(serving):
+    records = [GIANTS["attributes"]()] * 24
+    async with serving() as (store, client):
+        end = await deliver(store, frames_of([[record] for record in records]))
+        assert sorted(await tailed(client, end)) == list(range(end))

@@ -92,4 +92,18 @@ MUTANTS = (
         "self._waiters.append(_Waiter(ticket, future, time.monotonic()))",
         (INGEST + "test_committer.py::test_one_who_waits_for_less_does_not_wait_for_one_who_came_before",),
     ),
+    Mutant(
+        "digest-of-every-entry-that-came",
+        "services/ingest/treering_ingest/raw_records.py",
+        "        entry.options.map_entry = False\n",
+        "        del entry\n",
+        ("tests/query/test_digest.py::test_store_and_log_agree_where_a_map_has_forgotten_what_came",),
+    ),
+    Mutant(
+        "the-others-stay-as-they-came",
+        "services/ingest/treering_ingest/admission.py",
+        "payload = _leave_out(received, rejections)",
+        "payload = UploadLogsRequest.FromString(_leave_out(received, rejections)).SerializeToString()",
+        (INGEST + "test_admission.py",),
+    ),
 )

@@ -122,4 +122,11 @@ MUTANTS = (
         "if True:",
         ("tests/query/test_sql_walls.py",),
     ),
+    Mutant(
+        "names-count-in-the-size-of-an-answer",
+        "services/query/treering_query/records.py",
+        'for name in ("service", "environment", "message", "attributes"))',
+        'for name in ("message", "attributes"))',
+        ("tests/query/test_odd_records.py::test_names_count_in_the_size_of_an_answer",),
+    ),
 )

@@ -50,11 +50,14 @@ def row_sizes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     service, environment, message, attributes = (
         _lengths(table.column(name)) for name in ("service", "environment", "message", "attributes")
     )
-    return service + environment + message + attributes
+    return _RECORD_BYTES + service + environment + message + attributes
 
 
 _RECORD_BYTES = 128
 """What a record takes in an answer besides its texts, about."""
+
+_ENTRY_BYTES = 8
+"""The same for one attribute: a short one takes more than its key and its value."""
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
@@ -66,9 +69,9 @@ def _lengths(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int6
 def _array_lengths(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     if not pa.types.is_map(array.type):
         lengths: np.ndarray[tuple[int], np.dtype[np.int64]] = pc.binary_length(array).to_numpy(zero_copy_only=False)
-        return lengths.astype(np.int64) + _RECORD_BYTES
-    keys, items = (_array_lengths(part) - _RECORD_BYTES for part in (array.keys, array.items))
-    ends = np.concatenate([[0], np.cumsum(keys + items)])
+        return lengths.astype(np.int64)
+    keys, items = (_array_lengths(part) for part in (array.keys, array.items))
+    ends = np.concatenate([[0], np.cumsum(keys + items + _ENTRY_BYTES)])
     offsets = array.offsets.to_numpy()
     offsets = offsets - offsets[0]
     sizes: np.ndarray[tuple[int], np.dtype[np.int64]] = ends[offsets[1:]] - ends[offsets[:-1]]
