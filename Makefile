@@ -14,7 +14,7 @@ SEED ?= 1
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients hostile eval grouping fix proto tables clean mutants power-cuts
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -68,6 +68,9 @@ bench-growth: $(READY) ## Does a store that grows stay fast and small: MILLIONS=
 
 bench-novelty: $(READY) ## 200,000 records with all-different texts among ordinary ones: nothing lost or blocked; BENCH_ARGS=...
 	@$(BIN)/python bench/novelty.py $(BENCH_ARGS)
+
+bench-busy: $(READY) ## New kinds of line on a machine that others use: how soon they are found by meaning; BENCH_ARGS=...
+	@$(BIN)/python bench/freshness.py $(BENCH_ARGS)
 
 bench-ingest: $(READY) ## The door: records/s, latency, streams, memory, beside a bare gRPC server; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/ingest.py --records $(or $(RECORDS),500000) $(BENCH_ARGS)

@@ -1,17 +1,33 @@
-"""How soon acknowledged records are in the answers: acknowledgements on one side, progress of the sinks on the other."""
+"""How soon acknowledged records are in the answers: acknowledgements on one side, progress of the sinks on the other.
 
+    python bench/freshness.py [--json FILE] [--rounds N] [--seconds N] [--dir DIRECTORY]
+
+By itself it measures new kinds of line on a machine that other programs use, each kind from its acknowledgement until it is found by
+meaning: 100 at once beside sixteen processes that compute, and beside two that read and write; 20 a second beside two that compute.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-from load import BatchPool
+from load import BatchPool, Conditions
 from load.sender import RawSender
-from stack import Stack
+from processes import COMPUTES, READS_AND_WRITES, strangers
+from report import Figure, finish
+from stack import Stack, running
 
 Seconds = np.ndarray[tuple[int], np.dtype[np.float64]]
+
+LONGEST_WAIT_S = 600.0
+"""Until new kinds are found, at worst: a run beside others that takes longer has missed its promise by far."""
 
 POLL_S = 0.005
 """How often ingest is asked how far its sinks are; found delays are too long by up to so much."""
@@ -123,3 +139,48 @@ def _when(steps: list[tuple[float, int]], ends: "np.ndarray[tuple[int], np.dtype
     """The time of the first step at or past each end."""
     times, offsets = (np.array(column) for column in zip(*steps, strict=True))
     return np.asarray(times[np.searchsorted(offsets, ends)], np.float64)
+
+
+def new_kinds(stack: Stack, options: argparse.Namespace) -> Iterator[Figure]:
+    """Beside each kind of strangers; every round has kinds of its own."""
+    known = BatchPool(Conditions(pool_records=1_000, novel_every=1_000_000))
+    offer(stack, known, 1_000, 1.0, LONGEST_WAIT_S)
+    number = 0
+    for name, program, count in (("none", COMPUTES, 0), ("16 that compute", COMPUTES, 16), ("2 that read and write", READS_AND_WRITES, 2)):
+        worst = []
+        with strangers(program, count, options.dir):
+            for _ in range(options.rounds):
+                number += 1
+                pool = BatchPool(Conditions(records_per_batch=100, pool_records=1_000, novel_every=1, novel_from=1_000 * number))
+                worst.append(offer(stack, pool, 100, 1.0, LONGEST_WAIT_S).by_meaning(novel=True)[-1])
+        yield Figure(f"100 new kinds beside {name}: the last, worst of {options.rounds}", max(worst), "s", at_most=12.0, runs=tuple(worst))
+    with strangers(COMPUTES, 2, options.dir):
+        pool = BatchPool(Conditions(records_per_batch=1, pool_records=1_000, novel_every=1, novel_from=1_000_000))
+        found = offer(stack, pool, 20, options.seconds, LONGEST_WAIT_S).by_meaning(novel=True)
+    yield Figure("20 new kinds a second beside 2 that compute, p50", float(found[len(found) // 2]), "s")
+    yield Figure("20 new kinds a second beside 2 that compute, p99", float(found[len(found) * 99 // 100]), "s", at_most=5.0)
+
+
+def arguments(words: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write everything here as well")
+    parser.add_argument("--rounds", type=int, default=5, help="times that 100 new kinds are sent, beside each (default 5)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of the paced run (default 30)")
+    parser.add_argument("--dir", type=Path, default=Path.cwd(), help="where the data directory is made, and strangers read and write")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Measures, prints, and ends with 1 if a promise was missed."""
+    options = arguments(sys.argv[1:])
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+        options.dir = Path(folder)
+        with running(options.dir / "data") as stack:
+            figures = list(new_kinds(stack, options))
+    load = {"rounds": options.rounds, "seconds": options.seconds, "seed": 1, "cores": os.cpu_count()}
+    finish("freshness beside others", load, figures, options.json)
+
+
+if __name__ == "__main__":
+    main()

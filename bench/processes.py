@@ -149,3 +149,39 @@ def scrape(metrics: str) -> dict[str, float]:
     with urllib.request.urlopen(f"http://{metrics}/metrics", timeout=10) as response:
         lines = response.read().decode().splitlines()
     return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if not line.startswith("#"))}
+
+
+COMPUTES = "while True: pass"
+"""A program that wants a core all the time."""
+
+READS_AND_WRITES = """
+import os, sys
+block, file = os.urandom(1 << 20), open(sys.argv[1], "w+b", buffering=0)
+while True:
+    for _ in range(64): file.write(block)
+    os.fdatasync(file.fileno())
+    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    file.seek(0)
+    while file.read(1 << 20): pass
+    file.seek(0)
+"""
+"""A program that writes 64 MiB to the disk and reads them back from there, again and again."""
+
+
+@contextmanager
+def strangers(program: str, count: int, directory: Path) -> Iterator[None]:
+    """Runs so many processes of a program that has nothing to do with us.
+
+    Each has a session of its own. Linux divides the cores among sessions where it groups tasks by them, so this is the harder case: all
+    of them in one session would get as much as our services together.
+    """
+    lines = [[sys.executable, "-c", program, str(directory / f"stranger-{number}")] for number in range(count)]
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        started += (subprocess.Popen(line, start_new_session=True) for line in lines)
+        yield
+    finally:
+        for process in started:
+            process.kill()
+        for process in started:
+            process.wait()

@@ -1,7 +1,10 @@
 """The order of the indexer's steps is what a crash between them may leave."""
 
+import asyncio
+
 from embed_doubles import frame, running
 
+from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import EdgeIndex
 from treering_embed.ledgers import CurrentLedger
 
@@ -24,3 +27,22 @@ def noting(steps, name, original):
         return original(*arguments)
 
     return noted
+
+
+async def test_a_fault_after_the_mark_leaves_no_pattern_waiting_for_ever(settings, monkeypatch):
+    """One pattern is forgotten while it is encoded, and the index cannot delete it; the other one is done all the same."""
+    monkeypatch.setattr("treering_embed.indexer.RETRY_MIN_S", 0.01)
+    mark, faults = CurrentLedger.mark, iter([True])
+
+    def one_gone(self, outcomes, frequencies):
+        gone = mark(self, outcomes, frequencies)
+        return [next(iter(outcomes))] if next(faults, False) else gone
+
+    def failing(self, pattern_ids):
+        raise IndexFaultError("the disk is gone")
+
+    monkeypatch.setattr(CurrentLedger, "mark", one_gone)
+    monkeypatch.setattr(EdgeIndex, "delete", failing)
+    async with running(settings) as service, asyncio.timeout(60):
+        await service.deliver([frame(0, ["payment declined", "disk full"])])
+    assert next(faults, "met") == "met"

@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import grpc
 import pytest
@@ -6,6 +7,9 @@ from embed_doubles import LOG_ID, NeverPrepared, frame, reason, running, setting
 
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
+from treering_embed import meaning as meaning_module
+from treering_embed import service as service_module
+from treering_embed import verification
 from treering_runtime.patterns import MASK_VERSION, pattern_id
 
 MESSAGES = ["payment declined by bank", "disk is full", "user logged in", "user logged out", "cable unplugged"]
@@ -139,3 +143,30 @@ async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_pa
                 await call
             assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
             assert reason(refused.value).reason == "STARTING"
+
+
+async def test_what_grows_with_the_patterns_is_not_made_on_the_event_loop(settings, monkeypatch):
+    made = []
+
+    def noted(name, original):
+        def note(*arguments):
+            made.append((name, threading.current_thread() is threading.main_thread()))
+            return original(*arguments)
+
+        return note
+
+    for module, name in (
+        (service_module, "_slice"),
+        (service_module, "_selection"),
+        (service_module, "_scores"),
+        (meaning_module, "compare"),
+        (verification, "_held"),
+    ):
+        monkeypatch.setattr(module, name, noted(name, getattr(module, name)))
+    async with running(settings) as service:
+        await service.deliver([frame(0, ["one", "two"])])
+        await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="one", limit=2))
+        assert [len(part.pattern_ids) async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=["one"]))] == [2]
+        assert [len(part.indexed_ids) async for part in service.embed.DigestIndex(pb.DigestIndexRequest())] == [2, 0]
+    assert {name for name, _ in made} == {"_slice", "_selection", "_scores", "compare", "_held"}
+    assert not any(on_loop for _, on_loop in made)

@@ -73,9 +73,7 @@ def test_without_time_to_drain_the_same_records_can_be_sent_again(client, ingest
     assert ingest.stored == [*ALL, "one more"]
 
 
-def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_not(client, ingest, monkeypatch, request):
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background begins with SIGINT ignored
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, former))
+def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_not(client, ingest, monkeypatch):
     ingest.faults.extend(["silent"] * 100)  # however often it connects again, nothing is acknowledged
     uploader = client.uploader(**SMALL, drain_for_s=3600)
     waits, wait = [], uploader._ended.wait

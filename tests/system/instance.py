@@ -34,7 +34,10 @@ class Service:
                 sys.executable, *command, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
             )
         async with asyncio.timeout(START_S):
-            return bool(await self.process.stdout.readline())
+            if await self.process.stdout.readline():
+                return True
+        sys.stderr.write(f"{self._name} did not come to serve: {self._log.read_text()[-2_000:]}\n")  # shown where a test expected it to
+        return False
 
     async def stop(self):
         """Stops it as a supervisor would."""

@@ -125,8 +125,8 @@ MUTANTS = (
     Mutant(
         "names-count-in-the-size-of-an-answer",
         "services/query/treering_query/records.py",
-        'for name in ("service", "environment", "message", "attributes"))',
-        'for name in ("message", "attributes"))',
+        "return _RECORD_BYTES + service + environment + message + attributes",
+        "return _RECORD_BYTES + message + attributes",
         ("tests/query/test_odd_records.py::test_names_count_in_the_size_of_an_answer",),
     ),
 )
