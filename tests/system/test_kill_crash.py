@@ -85,3 +85,18 @@ def test_kill_9_while_a_send_ends(up, victim):
         stopped.kill()
         check(up, send, service)
     assert up.service(victim).pid != stopped.pid
+
+
+def test_kill_9_of_query_just_after_a_send_hides_nothing(up):
+    for turn in range(5):
+        service = f"after-{turn}"
+        with sending(up) as send:
+            send.stdin.writelines(lines(service, 0, LINES))
+            send.stdin.close()
+            send.stdin = None
+            assert send.wait(COMMAND_S) == 0
+        up.service("query").kill()
+        question = ("sql", f"select count(*) n from logs where service = '{service}'", "--format", "json")
+        while (answer := up.run(*question)).returncode:
+            assert "nobody answers" in answer.stderr
+        assert json.loads(answer.stdout) == [{"n": LINES}]

@@ -129,4 +129,18 @@ MUTANTS = (
         "return _RECORD_BYTES + message + attributes",
         ("tests/query/test_odd_records.py::test_names_count_in_the_size_of_an_answer",),
     ),
+    Mutant(
+        "questions-wait-for-what-was-visible-before-a-restart",
+        "services/query/treering_query/store/store.py",
+        "        await self._shown.returned(timeout_s)\n",
+        "",
+        ("tests/query/test_shown.py",),
+    ),
+    Mutant(
+        "what-a-restart-misses-is-noted-until-it-is-there",
+        "services/query/treering_query/store/shown.py",
+        "if end < self._before.get(log_id, 0) and not self._has_returned.is_set():",
+        "if False:",
+        ("tests/query/test_shown.py",),
+    ),
 )

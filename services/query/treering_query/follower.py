@@ -68,6 +68,7 @@ class Follower(ABC, Generic[Item, Response]):
             ServiceError: DRAINING when the service stops; whatever reading alone meets, but never OVERLOADED.
         """
         try:
+            await self.store.wait_visible((), None)
             await self.begin()
             if self.greets:
                 yield self.sign_of_life()

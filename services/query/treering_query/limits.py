@@ -133,6 +133,13 @@ RELEASE_AFTER_PATTERNS = 10_000
 DAMAGE_SEARCH_S = 10.0
 """Longest search for a damaged segment after a question failed, seconds: some 10 GB of files. `treering store verify` reads all."""
 
+RETURN_PATIENCE_S = 10.0
+"""How long the log may deliver nothing of what was visible before a restart, seconds; then questions are answered without it. Ingest begins
+within a second if it is there."""
+
+MAX_SHOWN_LOGS = 128
+"""Logs whose visible end is noted for the time after a restart; of more, answers soon after it may lack the newest records."""
+
 MAX_BACKLOG_RECORDS = 10_000
 """Records that a tail may begin with."""
 

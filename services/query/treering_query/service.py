@@ -64,14 +64,14 @@ class QueryServicer(QueryServiceServicer):
         """Counts and other aggregates."""
         meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
         plan = aggregates.plan(request, meant, time.time_ns())
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
     async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
         """One SELECT of the caller's."""
         query = self._sql.check(request)
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         async with aclosing(self._sql.run(query, context.time_remaining())) as responses:
             async for response in responses:
                 yield response
@@ -89,14 +89,14 @@ class QueryServicer(QueryServiceServicer):
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
         """Patterns with their counts, a page at a time."""
         plan = pattern_list.plan(request, await self._about(request, context))
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
     async def GetPattern(self, request: pb.GetPatternRequest, context: "Context") -> pb.GetPatternResponse:
         """One pattern or template in depth."""
         plan = pattern_detail.plan(request, await self._about(request, context))
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
@@ -111,13 +111,14 @@ class QueryServicer(QueryServiceServicer):
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
         """One record among its neighbours."""
         plan = context_of.plan(request)
+        await self._store.wait_visible((), context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
     async def ExportLogs(self, request: pb.ExportLogsRequest, context: "Context") -> AsyncIterator[pb.ExportLogsResponse]:
         """Every record of a selection."""
         predicate = export.plan(request, await self._about(request, context))
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         async with aclosing(self._exports.run(predicate, context.time_remaining())) as responses:
             async for response in responses:
                 yield response
@@ -125,7 +126,7 @@ class QueryServicer(QueryServiceServicer):
     async def DigestStore(self, request: pb.DigestStoreRequest, context: "Context") -> pb.DigestStoreResponse:
         """A part of the store in digests."""
         plan = digest.plan(request)
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
@@ -139,7 +140,7 @@ class QueryServicer(QueryServiceServicer):
         """How the patterns of two selections differ."""
         texts = {"filter.about": request.filter.about, "baseline.about": request.baseline.about}
         plan = compare.plan(request, await self._meaning.of_filters(texts, request.min_positions, context.time_remaining()))
-        await self._store.board.wait_visible(request.min_positions, context.time_remaining())
+        await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 

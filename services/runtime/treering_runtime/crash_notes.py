@@ -1,27 +1,23 @@
 """What a sink was reading when its process died, and how often that has happened to the same records.
 
-A file of sixteen slots of 32 bytes, made in full at the start, so that writing to it needs no space. The first slot is the *note*: the run
-of offsets that is being read, or zeros. The others are *suspects*: runs during whose reading the process ended, and how often.
-Nothing is synced: what a process wrote survives its death, and after a power cut an old note costs no more than some care. A slot whose
-checksum is wrong counts as empty.
+A file of sixteen slots. The first is the *note*: the run of offsets that is being read, or nothing. The others are *suspects*: runs during
+whose reading the process ended, and how often. After a power cut an old note costs no more than some care.
 """
 
-import os
 import struct
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 import structlog
 
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_runtime.slots import Slot, Slots
 
 _LOG = structlog.get_logger()
 
-_SLOT = struct.Struct("<QQQI")
-_SLOT_BYTES = 32
+_LAYOUT = struct.Struct("<QQQI")
 _SLOTS = 16
 
 ALONE_AFTER = 2
@@ -67,16 +63,15 @@ class CrashNotes:
     """
 
     def __init__(self, path: Path, settled: Mapping[int, int]) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        note, *suspects = self._load()
+        self._slots = Slots(path, _LAYOUT, _SLOTS)
+        note, *suspects = (Suspect(*slot) if slot else None for slot in self._slots.load())
         self._suspects = [suspect for suspect in suspects if suspect and suspect.end_offset > settled.get(suspect.log_id, 0)]
-        self._note = note
         if note:
             _LOG.warning(
                 "the process ended while it read these records", log_id=f"{note.log_id:016x}", first=note.first_offset, end=note.end_offset
             )
             self._crashed(note)
-        self._write(b"".join([_packed(None), *map(_packed, self._padded())]), 0)
+        self._slots.write(0, [None, *self._padded()])
 
     def groups(self, log_id: int, frames: Sequence[DeliveredFrame]) -> Iterator[tuple[Sequence[DeliveredFrame], int]]:
         """The frames, those that may be to blame for crashes alone, the others together; and the number of crashes of each group."""
@@ -105,7 +100,7 @@ class CrashNotes:
         crash; one of the environment (memory, disk) says nothing about the frames.
         """
         run = _run(log_id, frames)
-        self._write(_packed(run), 0)
+        self._note_down(run)
         try:
             yield
         except (MemoryError, OSError):
@@ -117,7 +112,7 @@ class CrashNotes:
         else:
             self._passed(run)
         finally:
-            self._write(_packed(None), 0)
+            self._note_down(None)
 
     def _passed(self, run: Suspect) -> None:
         if any(suspect.overlaps(run) for suspect in self._suspects):
@@ -133,35 +128,20 @@ class CrashNotes:
         self._suspects.append(run)
         self._suspects = sorted(self._suspects, key=lambda each: -each.crashes)[: _SLOTS - 1]
 
-    def _padded(self) -> list[Suspect | None]:
-        return [*self._suspects, *[None] * (_SLOTS - 1 - len(self._suspects))]
+    def _note_down(self, run: Suspect | None) -> None:
+        self._slots.write(0, [astuple(run) if run else None])
 
     def _keep(self) -> None:
-        self._write(b"".join(map(_packed, self._padded())), _SLOT_BYTES)
+        self._slots.write(1, self._padded())
 
-    def _load(self) -> list[Suspect | None]:
-        raw = os.pread(self._descriptor, _SLOT_BYTES * _SLOTS, 0).ljust(_SLOT_BYTES * _SLOTS, b"\0")
-        return [_unpacked(raw[start : start + _SLOT_BYTES]) for start in range(0, len(raw), _SLOT_BYTES)]
-
-    def _write(self, content: bytes, position: int) -> None:
-        os.pwrite(self._descriptor, content, position)
+    def _padded(self) -> list[Slot | None]:
+        suspects = [astuple(suspect) for suspect in self._suspects]
+        return [*suspects, *[None] * (_SLOTS - 1 - len(suspects))]
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self._descriptor)
+        self._slots.close()
 
 
 def _run(log_id: int, frames: Sequence[DeliveredFrame]) -> Suspect:
     return Suspect(log_id, frames[0].first_offset, frames[-1].first_offset + frames[-1].record_count, 1)
-
-
-def _packed(slot: Suspect | None) -> bytes:
-    if slot is None:
-        return bytes(_SLOT_BYTES)
-    content = _SLOT.pack(slot.log_id, slot.first_offset, slot.end_offset, slot.crashes)
-    return content + zlib.crc32(content).to_bytes(4, "little")
-
-
-def _unpacked(raw: bytes) -> Suspect | None:
-    content, checksum = raw[: _SLOT.size], int.from_bytes(raw[_SLOT.size :], "little")
-    return Suspect(*_SLOT.unpack(content)) if checksum and zlib.crc32(content) == checksum else None

@@ -1,7 +1,7 @@
 """SearchLogs from the request to the answer."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -11,6 +11,7 @@ import structlog
 from treering.v1 import query_pb2 as pb
 from treering.v1.embed_pb2 import SearchPatternsRequest
 from treering.v1.error_pb2 import ErrorReason
+from treering.v1.log_pb2 import Position
 from treering_query import limits
 from treering_query.embed_client import EmbedUnavailable, MeaningAnswer
 from treering_query.meant import NOTHING, Meant
@@ -39,6 +40,9 @@ class Records(Protocol):
     """The store, as far as searches need it."""
 
     board: ProgressBoard
+
+    async def wait_visible(self, positions: Sequence[Position], timeout_s: float | None) -> None:
+        """Waits until `positions`, and what was visible before a restart, are visible."""
 
     def snapshot(self) -> Snapshot:
         """Everything that is visible now."""
@@ -93,7 +97,7 @@ class Searcher:
         """
         search = checked(request, meant)
         end = time.monotonic() + (limits.DEFAULT_DEADLINE_S if timeout_s is None else timeout_s)
-        await self._store.board.wait_visible(search.min_positions, _left(end))
+        await self._store.wait_visible(search.min_positions, _left(end))
         with self._store.snapshot() as snapshot:
             # All that grows with the patterns is done in the two halves on the store's threads, the question's message included.
             begun = await self._store.run(snapshot, partial(self._begun, search), _left(end))

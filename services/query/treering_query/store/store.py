@@ -15,6 +15,7 @@ import pyarrow as pa
 import structlog
 from prometheus_client import CollectorRegistry
 
+from treering.v1.log_pb2 import Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import limits
 from treering_query.store import hot
@@ -28,6 +29,7 @@ from treering_query.store.published import Published
 from treering_query.store.seal_task import SealTask
 from treering_query.store.sealed_files import SealedFiles
 from treering_query.store.sealed_state import SealBatch
+from treering_query.store.shown import Shown
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.unsealed import Unsealed
 from treering_query.store.upkeep import Policy
@@ -112,7 +114,8 @@ class Store:
             self.board.update(log_id, releasable_end=end)
             self._report(log_id)
         self._intake = Intake(self._directory / "reading", sealed.ends)
-        self._tasks = [asyncio.create_task(self._sealing.run()), asyncio.create_task(self.templates.run())]
+        self._shown = Shown(self._directory / "shown", self.board)
+        self._tasks = [asyncio.create_task(work) for work in (self._sealing.run(), self.templates.run(), self._shown.watch())]
         self.templates.wake()
 
     async def close(self) -> None:
@@ -124,12 +127,23 @@ class Store:
         await self._files.close()  # a change that runs may need the other thread
         self._intake_thread.shutdown()
         self._intake.close()
+        self._shown.close()
         self._damage_thread.shutdown(cancel_futures=True)
 
     @property
     def view(self) -> View:
         """What is visible now."""
         return self._published.view
+
+    async def wait_visible(self, positions: Sequence[Position], timeout_s: float | None) -> None:
+        """Waits until everything below `positions`, and what was visible before a restart, is visible.
+
+        Raises:
+            ServiceError: TIMED_OUT when it is not after `timeout_s` seconds (None waits for ever).
+        """
+        begin = time.monotonic()
+        await self._shown.returned(timeout_s)
+        await self.board.wait_visible(positions, None if timeout_s is None else timeout_s - (time.monotonic() - begin))
 
     def snapshot(self) -> Snapshot:
         """Everything that is visible now; close it, or use it as a context manager."""
@@ -212,6 +226,7 @@ class Store:
             _LOG.error("records cannot be read; quarantined", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
 
     def _show(self, log_id: int, end: int, active: tuple[hot.Chunk, ...]) -> None:
+        self._shown.note(log_id, end)
         seen = tuple(sorted((dict(self.view.seen) | {log_id: end}).items()))
         self._published.view = replace(self.view, active=active, seen=seen)
 

@@ -1,0 +1,25 @@
+import os
+import struct
+
+from treering_runtime.slots import Slots
+
+LAYOUT = struct.Struct("<QQ")
+
+
+def test_what_was_written_is_there_in_the_next_process(tmp_path):
+    slots = Slots(tmp_path / "notes", LAYOUT, 4)
+    assert slots.load() == [None] * 4
+    slots.write(0, [(1, 2), None, (2**64 - 1, 0), None])
+    slots.write(1, [(3, 4)])
+    assert Slots(tmp_path / "notes", LAYOUT, 4).load() == [(1, 2), (3, 4), (2**64 - 1, 0), None]  # the first one was never closed
+
+
+def test_a_slot_that_is_damaged_is_empty_and_the_others_are_not(tmp_path):
+    path = tmp_path / "notes"
+    Slots(path, LAYOUT, 3).write(0, [(1, 2), (3, 4), (5, 6)])
+    raw = bytearray(path.read_bytes())
+    raw[21] ^= 1
+    path.write_bytes(raw)
+    assert Slots(path, LAYOUT, 3).load() == [(1, 2), None, (5, 6)]
+    os.truncate(path, 50)
+    assert Slots(path, LAYOUT, 3).load() == [(1, 2), None, None]
