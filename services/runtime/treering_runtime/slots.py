@@ -1,7 +1,7 @@
 """A small file of equal slots, each with a checksum, for notes that have to survive the death of a process.
 
-Its user writes all slots at the start, so that writing later needs no space. Nothing is synced: what a process wrote survives its death, and
-after a power cut a slot may be old, or empty; whoever keeps notes in it has to be right with both. A slot whose checksum is wrong is empty.
+Its user writes all slots at the start, so that writing later needs no space. Nothing is synced: what a process wrote survives its death.
+After a power cut a slot may be old, or empty; whoever keeps notes in it has to be right with both. A slot whose checksum is wrong is empty.
 """
 
 import os
