@@ -112,4 +112,11 @@ MUTANTS = (
         f"{_DELETE}{_SETTLE}",
         ("tests/embed/test_indexer.py",),
     ),
+    Mutant(
+        "what-grows-with-the-patterns-is-made-on-other-threads",
+        "services/embed/treering_embed/service.py",
+        "(message := await asyncio.to_thread(lambda: next(messages, None)))",
+        "(message := next(messages, None))",
+        ("tests/embed/test_loop_lag.py",),
+    ),
 )
