@@ -64,10 +64,8 @@ async def test_a_process_that_dies_while_it_waits_leaves_the_same_to_the_next(af
     shown = after_restart({1: 10})
     shown.note(1, 4)
     again = Shown(tmp_path / "shown", ProgressBoard(), FOREVER_S)
-    waiting = asyncio.create_task(again.watch())
-    await settled()
-    assert not waiting.done()
-    waiting.cancel()
+    with pytest.raises(ServiceError, match="^10 records"):
+        await again.returned(0)
 
 
 async def test_a_log_that_delivers_nothing_is_given_up_once(after_restart, tmp_path, board):
