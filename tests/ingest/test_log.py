@@ -135,6 +135,34 @@ def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened,
         assert log.start_offset == second
 
 
+@pytest.mark.parametrize("turn", range(4))
+def test_a_cursor_that_meets_a_segment_trimmed_meanwhile_goes_on_with_the_oldest_there_is(opened, batch, monkeypatch, turn):
+    with opened(segment_bytes=300) as log:
+        write(log, [batch() for _ in range(12)])
+        files, opens, before = log.files, PosixFileSystem.open, read_all(log)
+
+        def trimmed_first(self, name):
+            nonlocal turn
+            turn -= 1
+            if turn == -1:
+                log.trim(log.segments[-2].name.first_offset)
+            return opens(self, name)
+
+        monkeypatch.setattr(PosixFileSystem, "open", trimmed_first)
+        frames = read_all(log)
+        assert frames[-1] == before[-1]
+        assert frames == [frame for frame in before if frame in frames]  # in order, none twice
+        assert {frame.first_offset for frame in frames} >= set(range(log.start_offset, log.end_offset))
+
+
+def test_a_segment_that_is_missing_though_the_log_has_it_is_an_error(opened, batch, tmp_path):
+    with opened(segment_bytes=300, crash=True) as log:
+        write(log, [batch() for _ in range(12)])
+        (tmp_path / log.segments[1].name.file).unlink()
+        with pytest.raises(FileNotFoundError):
+            read_all(log)
+
+
 def test_leftovers_of_an_interrupted_deletion_or_creation_are_removed(opened, batch, tmp_path):
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])

@@ -50,16 +50,21 @@ class LogCursor:
     def _next(self) -> Frame | None:
         while True:
             synced, segments = self._log.synced, self._log.segments
-            reader = self._reader or self._open(_containing(segments, self._wanted))
-            if reader is None:
-                return None
-            newest = self._name.index >= synced.segment
-            frame = self._next_of(reader, synced.position if newest else self._frames_end)
-            if frame is not None or newest:
-                return frame
-            following = next((info.name for info in segments if info.name.index > self._name.index), None)
-            if self._open(following) is None:
-                return None
+            try:
+                reader = self._reader or self._open(_containing(segments, self._wanted))
+                if reader is None:
+                    return None
+                newest = self._name.index >= synced.segment
+                frame = self._next_of(reader, synced.position if newest else self._frames_end)
+                if frame is not None or newest:
+                    return frame
+                following = next((info.name for info in segments if info.name.index > self._name.index), None)
+                if self._open(following) is None:
+                    return None
+            except FileNotFoundError:
+                if self._log.segments == segments:
+                    raise
+                # trimmed since its name was looked up: the oldest one that is there now is the next
 
     def _next_of(self, reader: SegmentReader, end: int | None) -> Frame | None:
         try:
