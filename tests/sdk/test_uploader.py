@@ -196,7 +196,7 @@ def test_silence_for_too_long_ends_the_upload_with_its_reason(client, ingest):
 
 def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
     ingest.faults.append("silent")
-    uploader = client.uploader(**SMALL, max_pending_bytes=500)
+    uploader = client.uploader(**SMALL, max_pending_bytes=500, acknowledge_within_s=3_600)
     raised = []
 
     def wait_in(method):
