@@ -29,8 +29,8 @@ $(READY): pyproject.toml constraints.txt tools/install.sh
 demo: $(READY_TO_RUN) ## A shop, a day, an incident: send 50,000 records, then search, SQL, a chart
 	@$(BIN)/python demo/run.py
 
-test: $(READY) ## All tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(READY) ## All tests, in two processes; PYTEST_ARGS=...
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 crash: $(READY) ## kill -9 of services and of all, 200 times (CYCLES=20 SEED=7): nothing lost, nothing repeated
 	@$(BIN)/python -m tests.crash --cycles $(CYCLES) --seed $(SEED)

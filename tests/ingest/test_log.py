@@ -139,7 +139,7 @@ def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened,
 def test_a_cursor_that_meets_a_segment_trimmed_meanwhile_goes_on_with_the_oldest_there_is(opened, batch, monkeypatch, turn):
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])
-        files, opens, before = log.files, PosixFileSystem.open, read_all(log)
+        opens, before = PosixFileSystem.open, read_all(log)
 
         def trimmed_first(self, name):
             nonlocal turn

@@ -8,6 +8,7 @@ from grpc_status import rpc_status
 from prometheus_client import generate_latest
 
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
+from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.wal.inspect import cat
 
 
@@ -162,6 +163,21 @@ async def test_a_low_disk_refuses_keeps_answering_and_resumes(running, request_o
         assert "free some space" in (await stub.GetIngestStatus(GetIngestStatusRequest())).refusing_because
         guard._measure, guard._measured = (lambda: 100), 0.0
         assert (await stub.UploadLogs(iter([request_of("a")]))).accepted_count == 1
+
+
+async def test_one_caller_has_half_of_the_streams_and_others_begin_beside_it(running, request_of):
+    async with running() as (process, stub):
+        process.intake._max_streams = 2
+        call = stub.StreamLogs()
+        await call.write(as_stream(request_of("a")))
+        await call.read()
+        code, reason, metadata, _ = await refused(stub.UploadLogs(iter([request_of("a")])))
+        assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert metadata["limit"] == "max_streams_of_one_caller"
+        own_connection = [("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(process.server.address, options=own_connection) as channel:
+            assert (await IngestServiceStub(channel).UploadLogs(iter([request_of("a")]))).accepted_count == 1
+        call.cancel()
 
 
 async def test_too_many_streams_are_told_to_come_back(running, request_of):

@@ -64,7 +64,7 @@ async def test_a_process_that_dies_while_it_waits_leaves_the_same_to_the_next(af
     shown = after_restart({1: 10})
     shown.note(1, 4)
     again = Shown(tmp_path / "shown", ProgressBoard(), FOREVER_S)
-    with pytest.raises(ServiceError, match="^10 records"):
+    with pytest.raises(ServiceError, match=r"^10 records"):
         await again.returned(0)
 
 

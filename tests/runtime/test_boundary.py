@@ -1,3 +1,4 @@
+import asyncio
 import gc
 import weakref
 from contextlib import asynccontextmanager
@@ -9,8 +10,10 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
+from tests.settling import settled
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
+from treering_runtime import boundary, caller
 from treering_runtime.boundary import DOMAIN, Boundary
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.server import Server
@@ -198,10 +201,58 @@ async def test_a_stream_that_is_given_up_is_closed_at_once():
             closed.append(request)
 
     handler = grpc.unary_stream_rpc_method_handler(answers)
-    wrapped = Boundary(CollectorRegistry())._wrap(handler, "a/b").unary_stream("asked", None)
-    assert await anext(wrapped) == 1
-    await wrapped.aclose()
+    serving = asyncio.create_task(Boundary(CollectorRegistry())._wrap(handler, "a/b").unary_stream("asked", Unread()))
+    await settled()
+    serving.cancel()
+    await asyncio.wait({serving})
     assert closed == ["asked"]
+
+
+class Unread:
+    """What a handler sees of a call whose responses nobody takes."""
+
+    def peer(self):
+        return "ipv4:10.0.0.7:41000"
+
+    async def write(self, response):
+        await asyncio.Event().wait()
+
+
+async def read_out(stream):
+    while True:
+        await stream.read()
+
+
+class Talks(ingest_pb2_grpc.IngestServiceServicer):
+    """Says more than fits on the way, to a caller that may not listen."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.callers = []
+
+    async def StreamLogs(self, request_iterator, context):
+        self.callers.append(caller.current())
+        try:
+            while True:
+                yield ingest_pb2.StreamLogsResponse(producer_id="x" * 1_000_000)
+        finally:
+            self.ended.set()
+
+
+async def test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn(monkeypatch):
+    monkeypatch.setattr(boundary, "MAX_UNREAD_S", 0.2)
+    server, talks = Server("127.0.0.1:0", ["treering.v1.IngestService"], CollectorRegistry()), Talks()
+    ingest_pb2_grpc.add_IngestServiceServicer_to_server(talks, server.grpc)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel, asyncio.timeout(60):
+        stream = ingest_pb2_grpc.IngestServiceStub(channel).StreamLogs()
+        await stream.read()
+        await talks.ended.wait()
+        with pytest.raises(grpc.aio.AioRpcError, match=r"nothing of the answer was taken for 0\.2 s") as ended:
+            await read_out(stream)
+        assert ended.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert talks.callers[0].startswith("ipv4:127.0.0.1:")
+    await server.stop(0)
 
 
 async def test_a_stream_keeps_what_it_said_before_its_error():

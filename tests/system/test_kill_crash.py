@@ -88,7 +88,7 @@ def test_kill_9_while_a_send_ends(up, victim):
 
 
 def test_kill_9_of_query_just_after_a_send_hides_nothing(up):
-    for turn in range(5):
+    for turn in range(3):
         service = f"after-{turn}"
         with sending(up) as send:
             send.stdin.writelines(lines(service, 0, LINES))

@@ -106,4 +106,11 @@ MUTANTS = (
         "payload = UploadLogsRequest.FromString(_leave_out(received, rejections)).SerializeToString()",
         (INGEST + "test_admission.py",),
     ),
+    Mutant(
+        "streams-are-shared-between-callers",
+        "services/ingest/treering_ingest/intake.py",
+        "if self._streams[callers.current()] >= share:",
+        "if False:",
+        ("tests/ingest/test_service.py::test_one_caller_has_half_of_the_streams_and_others_begin_beside_it",),
+    ),
 )

@@ -143,4 +143,25 @@ MUTANTS = (
         "if False:",
         ("tests/query/test_shown.py",),
     ),
+    Mutant(
+        "no-caller-holds-the-last-slot",
+        "services/query/treering_query/admission.py",
+        "return self._held.total() < self._running and self._held[caller] < share",
+        "return self._held.total() < self._running",
+        ("tests/query/test_admission.py",),
+    ),
+    Mutant(
+        "callers-that-wait-take-turns",
+        "services/query/treering_query/admission.py",
+        "            line = self._lines.pop(following)\n",
+        "            line = self._lines[following]\n",
+        ("tests/query/test_admission.py",),
+    ),
+    Mutant(
+        "a-turn-that-nobody-takes-goes-on-to-the-next",
+        "services/query/treering_query/admission.py",
+        "if place.done() and not place.cancelled() and not place.exception():",
+        "if False:",
+        ("tests/query/test_admission.py",),
+    ),
 )

@@ -152,4 +152,11 @@ MUTANTS = (
         "    open_groups: list[int] = []",
         ("tests/runtime/test_quarantine.py",),
     ),
+    Mutant(
+        "an-answer-that-nobody-takes-ends",
+        "services/runtime/treering_runtime/boundary.py",
+        "async with asyncio.timeout(MAX_UNREAD_S):",
+        "async with asyncio.timeout(None):",
+        ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
+    ),
 )

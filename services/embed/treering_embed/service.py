@@ -69,12 +69,16 @@ class EmbedServicer(EmbedServiceServicer):
         _check_texts("texts", request.texts, limits.MAX_SCORE_TEXTS)
         self._meaning.engine()
         await self._wait(request.min_positions, context)
-        seen, count = self._board.seen(), max(self._book.pattern_count, 1)
+        seen = self._board.seen()
+        # held by what is made elsewhere alone: tens of MiB are given back there, too
+        async for response in _made_elsewhere(_slices(await self._rankings(request.texts), seen)):
+            yield response
+
+    async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
+        count = max(self._book.pattern_count, 1)
         with self._meaning.using() as engine:
             searcher = Searcher(engine)
-            rankings = [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(request.texts)]
-        async for response in _made_elsewhere(_slices(rankings, seen)):
-            yield response
+            return [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(texts)]
 
     async def EmbedTexts(
         self, request: embed_pb2.EmbedTextsRequest, context: "grpc.aio.ServicerContext[object, object]"

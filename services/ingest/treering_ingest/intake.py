@@ -1,6 +1,7 @@
 """The door: decides whether a batch comes in, gives it its place, and knows when it may be acknowledged."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
@@ -11,6 +12,7 @@ from treering_ingest.disk import DiskGuard
 from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
 from treering_ingest.producers import Stored
 from treering_ingest.wal import Batch, DiskFullError, LogFailedError
+from treering_runtime import caller as callers
 from treering_runtime.errors import ServiceError
 from treering_runtime.wakeup import Notice, Wakeup
 
@@ -66,7 +68,7 @@ class Intake:
         self.draining = False
         self.changed = Wakeup()
         self.drained, self.closed = Notice(), Notice()
-        self.stream_count = 0
+        self._streams: Counter[str] = Counter()
         self._disk = disk
         self._observer = observer
         self._sink_ahead = sink_ahead
@@ -106,12 +108,21 @@ class Intake:
             raise draining()
         if self.stream_count >= self._max_streams:
             raise _overloaded("max_streams", f"{self._max_streams} streams are open already")
-        self.stream_count += 1
+        share = max(1, self._max_streams // 2)
+        if self._streams[callers.current()] >= share:
+            raise _overloaded("max_streams_of_one_caller", f"{share} streams of yours are open already; the others are for other callers")
+        self._streams[callers.current()] += 1
 
     def close_stream(self) -> None:
-        """Counts a stream out."""
-        self.stream_count -= 1
+        """Counts a stream out; called by the task that counted it in."""
+        self._streams[callers.current()] -= 1
+        self._streams += Counter()  # drops the zeros
         self.changed.fire()
+
+    @property
+    def stream_count(self) -> int:
+        """Open upload streams."""
+        return self._streams.total()
 
     def drain(self) -> None:
         """No new streams; those that never end by themselves are asked to end."""

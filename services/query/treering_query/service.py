@@ -51,7 +51,7 @@ class QueryServicer(QueryServiceServicer):
     ) -> None:
         self._store = store
         self._exports = Exports(store, bounds.exports_running, bounds.exports_waiting)
-        self._followers = Admission("follow", bounds.followers, 0, words="tails and watches")
+        self._followers = Admission("follow", bounds.followers, 0, words="tails and watches", share=max(1, bounds.followers // 2))
         self._tails = Hub(store, TailReader)
         self._watches = Hub(store, WatchReader)
         self._meaning = meaning

@@ -80,8 +80,8 @@ class QuerySettings(ServiceSettings):
     sql_memory_bytes: int = Field(512 * _MIB, ge=64 * _MIB)
     """Memory of one SQL query's process beyond what it starts with, bytes; nothing goes to disk."""
 
-    sql_max_running: int = Field(2, ge=1)
-    """SQL queries that run at a time, each in a process of its own."""
+    sql_max_running: int = Field(3, ge=1)
+    """SQL queries that run at a time, each in a process of its own; one caller runs one less, so that another one's begins at once."""
 
     sql_max_waiting: int = Field(32, ge=0)
     """SQL queries that may wait for their turn; more are refused with RESOURCE_EXHAUSTED."""

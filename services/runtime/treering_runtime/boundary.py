@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -17,8 +18,9 @@ from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
+from treering_runtime import caller
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
-from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
+from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES, MAX_UNREAD_S
 
 _LOG = structlog.get_logger()
 
@@ -199,21 +201,37 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
+            caller.serve(context.peer())
             with _Ending(self._metrics, method) as ending:
                 return await call(read(request), context)
             return await ending.refuse(context)
 
         return wrapped
 
-    def _streaming(self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str) -> Callable[..., AsyncIterator[Any]]:
-        async def wrapped(request: Any, context: _Context) -> AsyncIterator[Any]:
+    def _streaming(self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str) -> Callable[..., Awaitable[None]]:
+        async def wrapped(request: Any, context: _Context) -> None:
+            caller.serve(context.peer())
             with _Ending(self._metrics, method) as ending:
                 async with aclosing(call(read(request), context)) as responses:
                     async for response in responses:
-                        yield response
+                        await _taken(context, response)
             await ending.refuse(context)
 
         return wrapped
+
+
+async def _taken(context: _Context, response: Any) -> None:
+    """Sends one response of a stream. Whoever takes none for long loses its call: it holds a turn, and files, that others wait for.
+
+    Raises:
+        ServiceError: OVERLOADED.
+    """
+    try:
+        async with asyncio.timeout(MAX_UNREAD_S):
+            await context.write(response)
+    except TimeoutError:
+        message = f"nothing of the answer was taken for {MAX_UNREAD_S:g} s, so the call was ended; read faster, or ask for less"
+        raise ServiceError(_R.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"}) from None
 
 
 def _reading(handler: _Handler, method: str) -> _Read:

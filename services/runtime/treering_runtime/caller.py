@@ -1,0 +1,30 @@
+"""Who calls: what shares are counted by.
+
+A caller is a remote address. On loopback and on Unix sockets everybody has the same one, so there a caller is a connection.
+"""
+
+from contextvars import ContextVar
+from urllib.parse import unquote
+
+OURSELVES = ""
+"""The caller of work that nobody outside asked for: no share of it is counted."""
+
+_CALLER: ContextVar[str] = ContextVar("caller", default=OURSELVES)
+
+
+def current() -> str:
+    """The caller of the call that this task serves."""
+    return _CALLER.get()
+
+
+def serve(peer: str) -> None:
+    """The task serves a call of this peer from now on; `peer` as gRPC says it, e.g. `ipv4:127.0.0.1:41000`."""
+    _CALLER.set(of_peer(peer))
+
+
+def of_peer(peer: str) -> str:
+    """The caller behind a peer."""
+    kind, _, address = unquote(peer).partition(":")
+    host, _, _ = address.rpartition(":")
+    is_local = kind not in {"ipv4", "ipv6"} or host.startswith("127.") or host in {"[::1]", "[::ffff:127.0.0.1]"}
+    return peer if is_local else f"{kind}:{host}"
