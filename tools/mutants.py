@@ -47,7 +47,7 @@ def run_tests(tree: Path, tests: tuple[str, ...], patience_s: float = PATIENCE_S
     }
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
     ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, timeout=patience_s, check=False)
-    return ended.returncode, "\n".join((ended.stdout + ended.stderr).splitlines()[-15:])
+    return ended.returncode, "\n".join(ended.stdout.splitlines()[-15:] or ended.stderr.splitlines()[-15:])
 
 
 def applied(tree: Path, mutant: Mutant) -> str:

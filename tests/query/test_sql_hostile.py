@@ -111,6 +111,19 @@ async def test_reading_statements_run(sql):
         assert summary.row_count == table.num_rows, text
 
 
+async def test_a_fault_of_the_database_is_ours_and_shows_no_code_and_no_path(sql):
+    with pytest.raises(RuntimeError, match=r"^SQL child: INTERNAL Error$"):  # the caller gets an id for it
+        await collect(sql, "select reservoir_quantile(severity, 0.5, 100000000) from logs")
+    table, _ = await collect(sql, "select count(*) as n from logs")
+    assert table.to_pylist() == [{"n": 300}]
+
+
+async def test_what_lies_under_the_views_cannot_be_read(sql):
+    for name in ("_hot", "_patterns", "logs_hot"):
+        error = await refusal(sql, f"with {name} as (select 1) select * from (select 1), main.{name}")
+        assert error.reason == ErrorReason.ERROR_REASON_SQL_ERROR
+
+
 @pytest.mark.parametrize("number", range(len(BOMBS)))
 async def test_bombs_are_stopped_and_the_next_query_works(sql, number):
     try:

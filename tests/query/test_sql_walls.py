@@ -1,5 +1,6 @@
 """The walls behind the gate: a statement that slipped through it still reaches nothing."""
 
+import json
 import socket
 import sys
 import threading
@@ -60,6 +61,12 @@ def test_environment_of_the_child_is_not_a_function(behind_the_gate, monkeypatch
     monkeypatch.setenv("TREERING_CANARY", "secret")
     with pytest.raises(duckdb.Error):
         behind_the_gate.execute("select getenv('TREERING_CANARY')").fetchall()
+
+
+@pytest.mark.parametrize("kind", ["INTERNAL", "Internal", "FATAL", "IO", "Settings", "Serialization", "Something new"])
+def test_what_the_database_says_of_itself_is_not_passed_on(behind_the_gate, kind):
+    said = duckdb.Error(json.dumps({"exception_type": kind, "exception_message": "at /usr/lib/duckdb.so+0x4711\nstack trace"}))
+    assert child._explain(said, "select 1", behind_the_gate) == ("INTERNAL", f"{kind} Error", {})
 
 
 @pytest.mark.parametrize(

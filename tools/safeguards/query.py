@@ -164,4 +164,32 @@ MUTANTS = (
         "if False:",
         ("tests/query/test_admission.py",),
     ),
+    Mutant(
+        "a-cte-is-seen-in-its-scope-alone",
+        "services/query/treering_query/sql/gate.py",
+        '        visible |= {str(entry.get("key")).lower()}\n    for name',
+        '        visible |= {str(entry.get("key")).lower(), "pg_settings"}\n    for name',
+        ("tests/query/test_sql_scopes.py",),
+    ),
+    Mutant(
+        "a-name-with-a-schema-is-no-cte",
+        "services/query/treering_query/sql/gate.py",
+        "is_cte = path == [name] and name.lower() in visible",
+        "is_cte = name.lower() in visible",
+        ("tests/query/test_sql_scopes.py",),
+    ),
+    Mutant(
+        "a-function-that-nobody-classified-is-refused",
+        "services/query/treering_query/sql/gate.py",
+        "return functions.is_refused(name) or bool(self._connection.execute(_KNOWN, [name]).fetchall())",
+        "return functions.is_refused(name)",
+        ("tests/query/test_sql_scopes.py",),
+    ),
+    Mutant(
+        "the-databases-own-faults-are-not-passed-on",
+        "services/query/treering_query/sql/child.py",
+        "if kind.lower() not in _OF_THE_USER:",
+        'if kind in {"IO", "Internal"}:',
+        ("tests/query/test_sql_walls.py::test_what_the_database_says_of_itself_is_not_passed_on",),
+    ),
 )

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import resource
+import secrets
 import signal
 import socket
 import threading
@@ -32,8 +33,12 @@ _BATCH_ROWS = 16_384
 """Records of one Arrow batch of a result."""
 
 
-_OF_OURS = {"IO", "Internal", "Fatal", "Connection", "Network", "HTTP", "Settings", "Corruption"}
-"""Kinds of errors that are not about the user's SQL: they may name files and are not passed on."""
+_OF_THE_USER = {
+    *("binder", "catalog", "constraint", "conversion", "decimal", "divide by zero", "expression", "interrupt", "invalid", "invalid input"),
+    *("invalid type", "mismatch type", "not implemented", "object size", "out of range", "parameter not allowed"),
+    *("parameter not resolved", "parser", "sequence", "syntax", "unknown type"),
+}
+"""Kinds of errors that are about the user's SQL. What others say may name files, settings or the database's own code, and stays here."""
 
 
 _EXPLAIN = "explain "
@@ -128,12 +133,15 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
 
 
 def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table]) -> None:
+    # what lies under the views has a name that nobody knows beforehand, so that no statement can ask for it
+    token = secrets.token_hex(8)
+    patterns, hot = f"_patterns_{token}", f"_hot_{token}"
     if request.has_patterns:
-        connection.register("_patterns", tables.pop())
-        connection.execute(PATTERNS_VIEW)
-        connection.execute(TEMPLATES_VIEW)
-    connection.register("_hot", pa.concat_tables(tables))
-    connection.execute(user_logs_view(request.files))
+        connection.register(patterns, tables.pop())
+        connection.execute(PATTERNS_VIEW.format(patterns=patterns))
+        connection.execute(TEMPLATES_VIEW.format(patterns=patterns))
+    connection.register(hot, pa.concat_tables(tables))
+    connection.execute(user_logs_view(request.files, hot))
 
 
 def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:
@@ -229,7 +237,7 @@ def _explain(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnect
     kind, message, place = _parse(str(error), query)
     if kind == "Permission":
         return "SQL_NOT_ALLOWED", f"only the tables {gate.NAMED} can be read", {}
-    if kind in _OF_OURS:
+    if kind.lower() not in _OF_THE_USER:
         return "INTERNAL", f"{kind} Error", {}
     return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", place or _place_when_explained(connection, query)
 

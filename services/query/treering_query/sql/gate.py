@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import duckdb
 
 from treering_query import limits
+from treering_query.sql import functions
 from treering_query.sql.refusal import Refused, location
 from treering_query.sql.texts import text_of
 
@@ -24,13 +25,12 @@ NAMED = "logs, patterns and templates"
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 _SOURCES = {"BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "PIVOT", "SHOW_REF"}
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
-_REFUSED_FUNCTIONS = re.compile(
-    r"__.*|pg_(?!typeof$|size_pretty$).*|current_setting|getenv|sleep_ms|write_log|invoke|json_serialize_plan|json_serialize_sql"
-    r"|json_deserialize_sql|json_execute_serialized_sql|combine|finalize|to_aggregate_state|get_block_size|nextval|currval|setval"
-    r"|parse_duckdb_log_message|in_search_path|query|query_table|read_.*|glob|sniff_csv|.*_scan|duckdb_.*|pragma_.*|which_secret"
-)
+_KNOWN = "select 1 from duckdb_functions() where lower(function_name) = $1 limit 1"
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*([a-zA-Z_]+)", re.DOTALL)
 _NAME = re.compile(r"\w+")
+
+_Node = dict[str, object]
+_Names = frozenset[str]
 
 
 def check(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
@@ -48,7 +48,7 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
         raise Refused("SQL_ERROR", "the query is empty; write one SELECT")
     if len(statements) > 1:
         raise Refused("SQL_NOT_ALLOWED", f"only a single SELECT is allowed; these are {len(statements)} statements")
-    return _Walk(statements[0]).check()
+    return _Walk(statements[0], connection).check()
 
 
 def _not_select(tree: dict[str, str], statement: str) -> Refused:
@@ -61,19 +61,19 @@ def _not_select(tree: dict[str, str], statement: str) -> Refused:
 
 
 class _Walk:
-    """Visits every node of one statement's tree, without recursion."""
+    """Visits every node of one statement's tree, without recursion, each with the names of the CTEs that it can see."""
 
-    def __init__(self, tree: object) -> None:
+    def __init__(self, tree: object, connection: duckdb.DuckDBPyConnection) -> None:
         self._tree = tree
-        self._own_tables = {name.lower() for name in self._names_of_ctes()}
+        self._connection = connection
 
     def check(self) -> list[str]:
         texts: dict[str, None] = {}
-        for node in self._nodes():
+        for node, visible in self._nodes():
             _check_kind(node)
-            _check_function(node)
+            self._check_function(node)
             if node.get("type") == "BASE_TABLE":
-                self._check_table(node)
+                _check_table(node, visible)
             if (text := text_of(node)) is not None:
                 texts[text] = None
             if len(texts) > limits.MAX_SQL_TEXTS:
@@ -81,40 +81,64 @@ class _Walk:
                 raise Refused("SQL_ERROR", f"Binder Error: {message}", location(node))
         return list(texts)
 
-    def _nodes(self) -> Iterator[dict[str, object]]:
-        waiting = [self._tree]
+    def _nodes(self) -> Iterator[tuple[_Node, _Names]]:
+        waiting: list[tuple[object, _Names]] = [(self._tree, frozenset())]
         while waiting:
-            value = waiting.pop()
+            value, visible = waiting.pop()
             if isinstance(value, dict):
-                yield value
-                waiting.extend(value.values())
+                yield value, visible
+                waiting.extend(_parts(value, visible))
             elif isinstance(value, list):
-                waiting.extend(value)
+                waiting.extend((part, visible) for part in value)
 
-    def _names_of_ctes(self) -> Iterator[str]:
-        for node in self._nodes():
-            entries = node.get("map")
-            for entry in entries if isinstance(entries, list) else ():
-                if isinstance(entry, dict) and isinstance(entry.get("key"), str):
-                    yield entry["key"]
-            if isinstance(node.get("cte_name"), str):
-                yield str(node["cte_name"])
+    def _check_function(self, node: _Node) -> None:
+        if node.get("type") == "TABLE_FUNCTION":
+            function = node.get("function")
+            name = str(function.get("function_name", "")).lower() if isinstance(function, dict) else ""
+            if name not in _TABLE_FUNCTIONS:
+                message = f"the table function {name} is not allowed; allowed are {', '.join(sorted(_TABLE_FUNCTIONS))}"
+                raise Refused("SQL_NOT_ALLOWED", message, location(node))
+        name = str(node.get("function_name", "")).lower()
+        if name and name not in _TABLE_FUNCTIONS and not functions.is_allowed(name) and self._exists(name):
+            raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", location(node))
 
-    def _check_table(self, node: dict[str, object]) -> None:
-        qualified = node.get("qualified_name")
-        path = qualified.get("path") if isinstance(qualified, dict) else None
-        name = str(node.get("table_name", ""))
-        place = location(node)
-        if path not in ([name], ["main", name]) or not _NAME.fullmatch(name):
-            raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {NAMED} can be read', place)
-        if name.lower() not in TABLES and name.lower() not in self._own_tables:
-            message = f"Catalog Error: Table with name {name} does not exist! The tables are {NAMED}"
-            raise Refused("SQL_ERROR", message, place)
-        if "at_clause" in node:
-            raise Refused("SQL_NOT_ALLOWED", "AT is not allowed: the tables have one version", place)
+    def _exists(self, name: str) -> bool:
+        """Whether the database has such a function; where it has none, its own words say so best."""
+        return functions.is_refused(name) or bool(self._connection.execute(_KNOWN, [name]).fetchall())
 
 
-def _check_kind(node: dict[str, object]) -> None:
+def _parts(node: _Node, visible: _Names) -> Iterator[tuple[object, _Names]]:
+    """What is in a node, each with what it sees: a CTE those before it, and itself where it is recursive; the rest all of them."""
+    for entry in _entries(node.get("cte_map")):
+        yield entry.get("value"), visible
+        visible |= {str(entry.get("key")).lower()}
+    for name, value in node.items():
+        if name != "cte_map":
+            own = {str(node.get("cte_name")).lower()} if node.get("type") == "RECURSIVE_CTE_NODE" and name == "right" else set()
+            yield value, visible | own
+
+
+def _entries(cte_map: object) -> list[_Node]:
+    entries = cte_map.get("map") if isinstance(cte_map, dict) else None
+    return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+
+
+def _check_table(node: _Node, visible: _Names) -> None:
+    qualified = node.get("qualified_name")
+    path = qualified.get("path") if isinstance(qualified, dict) else None
+    name = str(node.get("table_name", ""))
+    place = location(node)
+    is_cte = path == [name] and name.lower() in visible  # with a schema before it, it would be a relation of the catalog
+    if path not in ([name], ["main", name]) or not _NAME.fullmatch(name):
+        raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {NAMED} can be read', place)
+    if name.lower() not in TABLES and not is_cte:
+        message = f"Catalog Error: Table with name {name} does not exist! The tables are {NAMED}"
+        raise Refused("SQL_ERROR", message, place)
+    if "at_clause" in node:
+        raise Refused("SQL_NOT_ALLOWED", "AT is not allowed: the tables have one version", place)
+
+
+def _check_kind(node: _Node) -> None:
     kind = node.get("type")
     if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
         what = kind.removesuffix("_NODE").removesuffix("_QUERY")
@@ -127,15 +151,3 @@ def _check_kind(node: dict[str, object]) -> None:
     for source in sources:
         if isinstance(source, dict) and source.get("type") not in _SOURCES:
             raise Refused("SQL_NOT_ALLOWED", f"reading from {source.get('type')} is not allowed", location(source))
-
-
-def _check_function(node: dict[str, object]) -> None:
-    if node.get("type") == "TABLE_FUNCTION":
-        function = node.get("function")
-        name = str(function.get("function_name", "")).lower() if isinstance(function, dict) else ""
-        if name not in _TABLE_FUNCTIONS:
-            message = f"the table function {name} is not allowed; allowed are {', '.join(sorted(_TABLE_FUNCTIONS))}"
-            raise Refused("SQL_NOT_ALLOWED", message, location(node))
-    name = str(node.get("function_name", "")).lower()
-    if _REFUSED_FUNCTIONS.fullmatch(name):
-        raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", location(node))

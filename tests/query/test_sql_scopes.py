@@ -1,0 +1,124 @@
+"""Names in SQL: what a CTE's name opens is that CTE, and nothing of the catalog that has the same name."""
+
+import contextlib
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from treering_query.sql import functions, gate
+from treering_query.sql.refusal import Refused
+
+HIDING = (
+    "select * from (with {n} as (select 1) select 1), {n}",
+    "select * from {n}, (with {n} as (select 1) select 1)",
+    "with {n} as (select * from {n}) select * from {n}",
+    "with a as (select * from {n}), {n} as (select 1) from a",
+    "with recursive {n} as (select 1 as x union all select 1 from {n}) select 1 from main.{n}",
+    "with {n} as (select 1) select * from main.{n}",
+    "with recursive {n} as (select * from {n} union all select 1) from {n}",
+    "with recursive a as ((with {n} as (select 1) select 1 as x) union all select 1 from a, {n}) from a",
+    "select 1 union all (with {n} as (select 1) select * from {n}) union all select 1 from {n}",
+    "(with {n} as (select 1) from {n}) except (select * from {n})",
+    "select (with {n} as (select 1) from {n}), (select count(*) from {n})",
+    "select * from logs where severity in (with {n} as (select 1) from {n}) and exists (from {n})",
+    "from logs, lateral (with {n} as (select 1) from {n}), {n}",
+    "with a as (with {n} as (select 1) from {n}) select * from a, {n}",
+    "with a as (with {n} as (select 1) from {n}), b as (from {n}) from a, b",
+)
+SHOWING = (
+    "with {n} as (select 1) from {n}",
+    "with {n} as (select 1), a as (from {n}) from a, {n}",
+    "with {n} as (select 1) select (select count(*) from {n}) from logs where severity in (from {n})",
+    "with {n} as (select 1) select 1 from {n} union all select * from {n}",
+    "with {n} as (select 1) select * from (select * from (from {n}))",
+    "with recursive {n} as (select 1 as x union all select x + 1 from {n} where x < 3) from {n}",
+    "with {n} as (select 1) select * from (with {n} as (select * from {n}) from {n})",
+    "with {n} as materialized (select 1) from logs, lateral (from {n})",
+)
+
+
+@pytest.fixture(scope="module")
+def connection():
+    with duckdb.connect(":memory:") as opened:
+        yield opened
+
+
+def passes(connection, text: str) -> bool:
+    try:
+        gate.check(connection, text)
+    except Refused:
+        return False
+    return True
+
+
+def relations(connection) -> list[str]:
+    views = connection.execute("select view_name from duckdb_views() union select table_name from duckdb_tables()").fetchall()
+    return [*(name for (name,) in views), "_hot", "_patterns", "PG_SETTINGS"]
+
+
+@pytest.mark.parametrize("form", HIDING)
+def test_a_ctes_name_opens_no_relation_of_the_catalog(connection, form):
+    names = relations(connection)
+    assert len(names) > 40
+    assert not [name for name in names if passes(connection, form.format(n=name))]
+
+
+@pytest.mark.parametrize("form", SHOWING)
+def test_a_cte_may_have_any_name(connection, form):
+    assert all(passes(connection, form.format(n=name)) for name in [*relations(connection), "logs", "Mine"])
+
+
+NAMES = st.sampled_from(["na", "nb", "nc"])
+
+
+def _select(draw, depth: int) -> str:
+    sources = [draw(_source(depth)) for _ in range(draw(st.integers(1, 2)))]
+    where = f" where x in ({draw(_query(depth - 1))})" if depth and draw(st.booleans()) else ""
+    return (
+        f"select 1 as x from {', '.join(f'{source} as s{number}' for number, source in enumerate(sources))}{where.replace('x in', '1 in')}"
+    )
+
+
+@st.composite
+def _source(draw, depth: int) -> str:
+    if depth and draw(st.booleans()):
+        return f"({draw(_query(depth - 1))})"
+    return draw(NAMES | st.just("(select 1)"))
+
+
+@st.composite
+def _query(draw, depth: int) -> str:
+    """A SELECT that reads from nothing but CTEs, of which some may be out of sight."""
+    ctes = [f"{draw(NAMES)} as ({draw(_query(depth - 1))})" for _ in range(draw(st.integers(0, 2)))] if depth else []
+    first = f"with {', '.join(ctes)} " if ctes else ""
+    others = f" union all ({draw(_query(depth - 1))})" if depth and draw(st.booleans()) else ""
+    return f"{first}{_select(draw, depth)}{others}"
+
+
+@settings(max_examples=400)
+@given(text=_query(3))
+def test_what_the_gate_lets_pass_the_database_finds_among_the_ctes(connection, text):
+    """None of the names is in the catalog: the database would say so of one that no CTE has there."""
+    if passes(connection, text):
+        with contextlib.suppress(duckdb.BinderException, duckdb.ParserException):  # one name twice
+            connection.execute(f"explain {text}")
+
+
+def test_every_function_of_the_database_is_classified(connection):
+    """A new version of the database brings new functions: each is to be looked at, and to be written into one of the two lists."""
+    kinds = "('scalar', 'aggregate', 'macro', 'window')"
+    rows = connection.execute(f"select distinct lower(function_name) from duckdb_functions() where function_type in {kinds}").fetchall()
+    unknown = sorted(name for (name,) in rows if not functions.is_allowed(name) and not functions.is_refused(name))
+    assert unknown == []
+    assert not functions.ALLOWED & functions.REFUSED
+    written = functions.ALLOWED | functions.REFUSED
+    assert sorted(written - {name for (name,) in rows}) == []
+
+
+def test_a_function_that_nobody_classified_is_refused(connection, monkeypatch):
+    monkeypatch.setattr(functions, "ALLOWED", functions.ALLOWED - {"md5"})
+    with pytest.raises(Refused, match="the function md5 is not allowed"):
+        gate.check(connection, "select MD5(message) from logs")
+    gate.check(connection, "select no_such_function(message) from logs")  # the database says what it has instead
