@@ -7,6 +7,7 @@ from treering_runtime.errors import ServiceError
 
 HOUR = 3_600_000_000_000
 BEGIN = 1_700_000_000_000_000_000  # the time of the first record
+LAST = 2**63 - 2  # the latest time that a record can have
 SERVICE = pb.FieldRef(field=pb.LOG_FIELD_SERVICE)
 PATTERN = pb.FieldRef(field=pb.LOG_FIELD_PATTERN)
 
@@ -95,6 +96,7 @@ async def test_filter_by_position_pattern_and_trace(store):
         ("filter.trace_id", {"filter": LogFilter(trace_id=b"abc")}),
         ("filter.end_time_unix_nano", {"filter": LogFilter(start_time_unix_nano=5, end_time_unix_nano=5)}),
         ("filter.start_time_unix_nano", {"filter": LogFilter(start_time_unix_nano=2**63)}),
+        ("filter.end_time_unix_nano", {"filter": LogFilter(end_time_unix_nano=2**63 - 1)}),
         ("filter.min_severity", {"filter": LogFilter(min_severity=99)}),
         ("filter.max_severity", {"filter": LogFilter(min_severity=9, max_severity=5)}),
         ("filter.attributes[0].key", {"filter": LogFilter(attributes=[AttributeFilter()])}),
@@ -110,6 +112,30 @@ def test_a_field_that_cannot_be_served_is_named(field, request_):
 async def test_too_many_buckets_are_refused(store):
     with pytest.raises(ServiceError, match="over 10000"):
         await answer(store, bucket_nanos=1_000_000)
+
+
+@pytest.mark.parametrize("since", [0, BEGIN - BEGIN % HOUR])
+async def test_a_record_of_another_century_does_not_stretch_the_histogram(store, frame, record, since):
+    far = [record(400, time_unix_nano=LAST), record(401, time_unix_nano=1), record(402, time_unix_nano=BEGIN + 20_000 * HOUR)]
+    await store.deliver(7, [frame(400, far)], 403)
+    response = await answer(store, now=BEGIN, filter=LogFilter(start_time_unix_nano=since), bucket_nanos=HOUR // 60)
+    assert sum(row.values[0].value for row in response.rows) == 400
+    assert len(response.rows) <= 30
+    outside = 2 if since else 3
+    assert response.degraded_because.startswith(f"{outside} records lie far from all others in time and are in no bucket")
+    one = LogFilter(start_time_unix_nano=LAST - HOUR)
+    asked = await answer(store, now=BEGIN, filter=one, bucket_nanos=HOUR)
+    assert (sum(row.values[0].value for row in asked.rows), asked.degraded_because) == (1, "")
+
+
+@pytest.mark.parametrize("length", [HOUR // 60, 24 * HOUR, 400 * 24 * HOUR, 10**15 * 24 * HOUR // 10**12])
+@pytest.mark.parametrize("filter_", [{}, {"start_time_unix_nano": LAST}, {"end_time_unix_nano": LAST}, {"end_time_unix_nano": 1}])
+async def test_times_at_the_ends_are_answered_or_refused_in_words(store, frame, record, length, filter_):
+    await store.deliver(7, [frame(400, [record(400, time_unix_nano=LAST), record(401, time_unix_nano=1)])], 402)
+    try:
+        await answer(store, now=LAST, filter=LogFilter(**filter_), bucket_nanos=length)
+    except ServiceError as error:
+        assert error.metadata["field"] == "bucket_nanos"  # noqa: PT017 - an answer is right too
 
 
 async def test_service_that_fell_silent_shows_as_zeros_up_to_now(store):

@@ -192,4 +192,11 @@ MUTANTS = (
         'if kind in {"IO", "Internal"}:',
         ("tests/query/test_sql_walls.py::test_what_the_database_says_of_itself_is_not_passed_on",),
     ),
+    Mutant(
+        "a-far-record-does-not-stretch-a-histogram",
+        "services/query/treering_query/aggregates.py",
+        "if usual is None or not usual.outside:",
+        "if True:",
+        ("tests/query/test_aggregates.py",),
+    ),
 )

@@ -17,6 +17,7 @@ from treering_query import buckets, filters, limits
 from treering_query.buckets import Buckets
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
+from treering_query.outliers import usual_time
 from treering_query.pattern_ids import as_ids, relation
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
@@ -86,7 +87,7 @@ class Plan:
             rows=_rows(self, table, _texts(self, table, snapshot)),
             truncated=truncated,
             seen=snapshot.seen,
-            degraded_because=self.meant.missing_in(snapshot.view.patterns),
+            degraded_because="; ".join(filter(None, [self.meant.missing_in(snapshot.view.patterns), run.left_out])),
         )
         if response.ByteSize() > MAX_MESSAGE_BYTES * 15 // 16:
             raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups")
@@ -214,6 +215,9 @@ class _Run:
         self._from_statistics = columns <= _IN_STATISTICS
         self._whole = _STATISTICS if self._from_statistics else self._records
         self._count_of_whole = "coalesce(sum(count), 0)::bigint" if self._from_statistics else "count(*)"
+        self._inside = "true"
+        self.left_out = ""
+        """Which records are in no bucket, for people."""
 
     def plain(self) -> tuple[pa.Table, bool]:
         plan = self._plan
@@ -234,6 +238,8 @@ class _Run:
         covered = self._covered()
         if covered is None:
             return pa.table({"bucket_start": pa.array([], pa.int64())}), False
+        if (covered[1] - covered[0]) // self._plan.bucket_nanos > limits.MAX_BUCKETS:
+            covered = self._without_outliers(*covered)
         cover = buckets.cover(*covered, self._plan.bucket_nanos, self._plan.zone)
         groups, truncated = self._groups()
         cells = len(cover.starts) * groups.num_rows
@@ -278,7 +284,8 @@ class _Run:
         order = self._order(bucket="b.bucket_start", group="g.")
         return f"""
             with counted as (
-                select bucket_start{keys}, {metrics} from {_placed(cover, self._records)} where {plan.predicate.sql} group by {group}
+                select bucket_start{keys}, {metrics} from {_placed(cover, self._records)}
+                where {plan.predicate.sql} and {self._inside} group by {group}
             )
             select b.bucket_start{chosen}, {values}
             from _buckets b cross join _groups g left join counted c on {same}
@@ -320,6 +327,17 @@ class _Run:
                 last = newest if first is None else max(newest or 0, self._plan.now)
             first = oldest if first is None else first
         return (first, last) if first is not None and last is not None and first <= last else None
+
+    def _without_outliers(self, first: int, last: int) -> tuple[int, int]:
+        """The same time without what a few records far from all others add to it, where the filter leaves it open."""
+        predicate = self._plan.predicate
+        usual = usual_time(lambda sql: self._query(sql, {}, {}), self._records, predicate.sql)
+        if usual is None or not usual.outside:
+            return first, last
+        self._inside = usual.condition
+        self.left_out = f"{usual.outside} records lie far from all others in time and are in no bucket; give a start and an end to see them"
+        until = usual.last if not predicate.start_time else max(usual.last, self._plan.now)
+        return predicate.start_time or usual.first, last if predicate.end_time <= limits.MAX_TIME_UNIX_NANO else until
 
     def _range(self) -> tuple[int | None, int | None]:
         bounds = "min(first_time), max(last_time)" if self._from_statistics else "min(time), max(time)"

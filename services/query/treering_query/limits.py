@@ -24,7 +24,7 @@ MAX_FILTER_TEXT_CHARACTERS = 10_000
 MAX_ATTRIBUTE_KEY_BYTES = 256
 """Length of an attribute's key in bytes where it is grouped by or computed from."""
 
-MAX_TIME_UNIX_NANO = 2**63 - 1
+MAX_TIME_UNIX_NANO = 2**63 - 2
 """Latest time a record can have, nanoseconds since 1970: 2262-04-11."""
 
 TRACE_ID_BYTES = 16
