@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from treering.channels import connect_async
 from treering.cli.problems import Refusal
 from treering.cli.supervisor.child import Child
 from treering.cli.supervisor.log_file import LogFile
@@ -133,7 +134,7 @@ async def _until_serving(address: str, service: str) -> None:
     """Returns once the service says that it serves. The channel is made anew for each try: no backoff between them."""
     request = health_pb2.HealthCheckRequest(service=service)
     while True:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with connect_async(address) as channel:
             try:
                 answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_CALL_S)
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:
