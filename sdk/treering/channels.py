@@ -61,7 +61,8 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.use_local_subchannel_pool", 1),  # a new channel is a new connection
     ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
 )
-"""Never through a proxy: who wants one makes the channel, and gives it to the client. Large messages pass; a dead peer is noticed within 40 s; a service that was restarted is found again within 2 s."""
+"""Never through a proxy: who wants one makes the channel, and gives it to the client.
+Large messages pass; a dead peer is noticed within 40 s; a service that was restarted is found again within 2 s."""
 
 
 @dataclass(frozen=True)

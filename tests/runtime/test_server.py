@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import urllib.request
@@ -238,9 +239,17 @@ def test_a_process_that_cannot_start_says_why_without_a_traceback():
             _, errors = second.communicate()
         first.terminate()
         first.communicate()
-    assert second.returncode == 1
+    assert second.returncode == 3
     assert errors.splitlines()[-1] == f"treering sample: listen={address}: the address is in use or not of this machine; choose another one"
     assert "Traceback" not in errors
+
+
+def test_files_that_a_service_makes_are_only_its_own(tmp_path):
+    service = SERVICE.replace("metrics = MetricsServer", "Path(sys.argv[2]).write_text('x'); metrics = MetricsServer")
+    with subprocess.Popen([sys.executable, "-c", service, "127.0.0.1:0", tmp_path / "made"], stdout=-1, umask=0o022) as process:
+        assert json.loads(process.stdout.readline())["serving"] == "sample"
+        process.terminate()
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o600
 
 
 def test_a_service_does_not_outlive_the_pipe_on_its_standard_input():

@@ -20,6 +20,7 @@ FORMAT_VERSION = 1
 async def serve(settings: EmbedSettings) -> None:
     """Runs the service until a signal, or until its model turns out to be unusable."""
     data_dir = DataDir(settings.data_dir, "treering-embed", FORMAT_VERSION)
+    settings = settings.model_copy(update={"data_dir": data_dir.path})
     collector = new_registry()
     LoopLag(asyncio.get_running_loop(), collector)
     metrics = MetricsServer(settings.metrics_listen, collector)

@@ -16,7 +16,8 @@ class EmbedSettings(ServiceSettings):
     service: ClassVar[str] = "embed"
 
     data_dir: Path = Path("treering-data/embed")
-    """Directory of the registry, the embedded index and what belongs to it of its model."""
+    """Directory of the registry, the embedded index and what belongs to it of its model. In one that others own or may write, embed makes
+    `embed` for itself."""
 
     listen: str = Field("127.0.0.1:4702", pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one."""

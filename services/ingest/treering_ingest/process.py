@@ -54,6 +54,7 @@ class IngestProcess:
             StopError: The disk or a task of the service failed; what was acknowledged until then is safe.
         """
         directory = DataDir(self.settings.data_dir, KIND, VERSION)
+        self.settings = self.settings.model_copy(update={"data_dir": directory.path})
         LoopLag(asyncio.get_running_loop(), self.registry)
         try:
             await self.start()

@@ -30,6 +30,7 @@ async def serve(settings: QuerySettings) -> None:
     registry = telemetry.new_registry()
     LoopLag(asyncio.get_running_loop(), registry)
     directory = DataDir(settings.data_dir, "treering-query", version=1)
+    settings = settings.model_copy(update={"data_dir": directory.path})
     engine = Engine.from_settings(settings)
     store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)
     await store.open()

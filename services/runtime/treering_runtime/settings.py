@@ -40,7 +40,8 @@ class ServiceSettings(BaseSettings):
     service: ClassVar[str]
 
     data_dir: Path
-    """Directory that the service owns; created with mode 0700. Nothing is written elsewhere."""
+    """Directory that the service owns; created with mode 0700. Nothing is written elsewhere. In one that others own or may write, the
+    service makes a directory of its own, named after itself."""
 
     listen: str = Field(pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one. Stays on loopback unless told otherwise: there is no password."""
