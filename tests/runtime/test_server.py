@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import grpc
@@ -22,7 +21,6 @@ from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering_runtime.errors import StartError
 from treering_runtime.limits import STREAM_WINDOW_BYTES
 from treering_runtime.server import Server, server_options
-from treering_runtime.telemetry import MetricsServer, new_registry
 
 INGEST = "treering.v1.IngestService"
 HEALTH = health_pb2.HealthCheckResponse
@@ -36,7 +34,8 @@ from typing import ClassVar
 from treering_runtime import server
 from treering_runtime.errors import StartError
 from treering_runtime.settings import ServiceSettings
-from treering_runtime.telemetry import MetricsServer, new_registry
+from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.telemetry import new_registry
 
 class Settings(ServiceSettings):
     service: ClassVar[str] = "sample"
@@ -201,16 +200,6 @@ async def test_a_drain_ends_calls_that_take_longer_than_the_grace():
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
     assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
-
-
-def test_metrics_answer_over_http():
-    metrics = MetricsServer("127.0.0.1:0", new_registry())
-    with urllib.request.urlopen(f"http://{metrics.address}/metrics") as answer:
-        text = answer.read().decode()
-    with pytest.raises(StartError, match="metrics_listen"):
-        MetricsServer(metrics.address, new_registry())
-    metrics.close()
-    assert "process_resident_memory_bytes" in text
 
 
 def start(listen):

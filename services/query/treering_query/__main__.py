@@ -21,7 +21,8 @@ from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.loop_lag import LoopLag
-from treering_runtime.settings import load
+from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.settings import load, names
 from treering_runtime.sink import SinkServicer
 
 
@@ -38,7 +39,7 @@ async def serve(settings: QuerySettings) -> None:
     sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings), Meaning(embed))
     await sql.open()
     StoreMetrics(store, registry)
-    metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
+    metrics = MetricsServer(settings.metrics_listen, registry, names(settings.metrics_hosts))
     keeper = Keeper.from_settings(store, settings, embed.forget)
     services = ("treering.v1.QueryService", "treering.v1.SinkService")
     front = server.Server(settings.listen, services, registry, window_bytes=SINK_WINDOW_BYTES)

@@ -18,8 +18,9 @@ from prometheus_client import CollectorRegistry
 from treering_runtime.boundary import Boundary
 from treering_runtime.errors import AddressTakenError, StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
+from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.settings import ServiceSettings
-from treering_runtime.telemetry import MetricsServer, configure_logging
+from treering_runtime.telemetry import configure_logging
 
 _LOG = structlog.get_logger()
 

@@ -49,6 +49,10 @@ class ServiceSettings(BaseSettings):
     metrics_listen: str = Field(pattern=r"^.+:\d+$")
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 
+    metrics_hosts: str = ""
+    """Names by which `/metrics` may be asked, separated by commas, besides IP addresses and localhost; for example
+    `ingest,ingest.logs.svc`. Under any other name the answer is 403: a web page must not read it by way of its own name."""
+
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     """How much the service says about itself (JSON lines on standard error): debug, info, warning or error."""
 
@@ -72,6 +76,11 @@ class ServiceSettings(BaseSettings):
         file = os.environ.get(CONFIG_VARIABLE)
         toml = (InitSettingsSource(settings_cls, _table(Path(file), cls.service)),) if file else ()
         return (init_settings, env_settings, *toml)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """What a setting lists, separated by commas."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 _S = TypeVar("_S", bound=ServiceSettings)
