@@ -143,4 +143,18 @@ MUTANTS = (
         "if False:",
         ("tests/query/test_shown.py",),
     ),
+    Mutant(
+        "a-seal-that-fails-is-told",
+        "services/query/treering_query/store/seal_task.py",
+        "self.problem = _words(error)",
+        "self.problem = ''",
+        ("tests/query/test_seal_problem.py",),
+    ),
+    Mutant(
+        "a-seal-that-succeeds-ends-what-was-told",
+        "services/query/treering_query/store/seal_task.py",
+        '                self.problem = ""\n                self._seconds',
+        "                self._seconds",
+        ("tests/query/test_seal_problem.py",),
+    ),
 )
