@@ -127,8 +127,8 @@ def test_writing_atomically_replaces_and_leaves_nothing_beside(tmp_path):
 @pytest.fixture
 def shared(tmp_path):
     """A directory that everybody may write, as a volume that is handed over, or a shared temporary directory."""
-    directory = tmp_path / "shared"
-    directory.mkdir()
+    directory = tmp_path / "every body's" / "shared"
+    directory.mkdir(parents=True)
     directory.chmod(0o777)
     return directory
 
@@ -203,6 +203,12 @@ def test_files_of_a_former_version_in_the_open_are_refused_with_the_commands_tha
 
 class TestOtherOwners:
     pytestmark = needs_root
+
+    def test_files_of_somebody_elses_service_are_refused(self, shared):
+        (shared / "FORMAT").write_text("{}")
+        os.chown(shared / "FORMAT", 12_345, 12_345)
+        with pytest.raises(StartError, match="shared holds files of a service of user 12345; run the service as that user"):
+            opened(shared)
 
     def test_where_somebody_else_owns_it_too(self, tmp_path):
         (tmp_path / "theirs").mkdir(mode=0o755)

@@ -8,6 +8,7 @@ service owns a directory of its own inside, named after the service, and takes n
 import contextlib
 import json
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -81,8 +82,7 @@ def own_directory(named: Path, name: str) -> Path:
         if _is_private(named.stat()):
             return named
         own = named / name
-        if (named / FORMAT_FILE).exists():
-            raise StartError(_MOVE.format(named=named, own=own))
+        _refuse_files_in_the_open(named, own)
         with contextlib.suppress(FileExistsError):  # a link to nowhere; it is refused below
             make_directory(own)
         if _is_private(own.lstat()):
@@ -95,10 +95,21 @@ def own_directory(named: Path, name: str) -> Path:
     )
 
 
-_MOVE = (
-    "others own {named} or may write there, and it holds a service's files; close it, or move the files into a directory of their own: "
-    "chmod go-w {named}; or mkdir -m 700 {own} && find {named} -mindepth 1 -maxdepth 1 ! -path {own} -exec mv -t {own} {{}} +"
-)
+def _refuse_files_in_the_open(named: Path, own: Path) -> None:
+    """A service of a former version kept its files in the named directory, whoever might write there: beginning anew would lose them."""
+    try:
+        owner = (named / FORMAT_FILE).lstat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        raise StartError(f"{named} holds files of a service of user {owner}; run the service as that user, or name another data directory")
+    # what others laid beside them stays where it is
+    outer, inner = shlex.quote(str(named)), shlex.quote(str(own))
+    move = f"mkdir -m 700 {inner} && find {outer} -mindepth 1 -maxdepth 1 -user {owner} ! -path {inner} -exec mv -t {inner} {{}} +"
+    raise StartError(
+        f"others own {named} or may write there, and it holds a service's files; close it, or move them into a directory of their own: "
+        f"chmod go-w {outer}; or {move}"
+    )
 
 
 def _is_private(status: os.stat_result) -> bool:
