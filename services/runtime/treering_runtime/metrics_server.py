@@ -55,12 +55,19 @@ class MetricsServer:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        async with await asyncio.start_server(self._connected, sock=self._socket, limit=MAX_METRICS_REQUEST_BYTES):
-            await self._closing.wait()
+        server = await asyncio.start_server(self._connected, sock=self._socket, limit=MAX_METRICS_REQUEST_BYTES)
+        await self._closing.wait()
+        # a connection that was accepted a moment ago has a task, and is not among the open ones yet: without its end its socket would stay
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for writer in self._open:
                 writer.transport.abort()
+            await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        server.close()  # after the last task: asyncio forgets a connection that it is accepting when its server is closed
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._closing.is_set():
+            writer.transport.abort()
+            return
         if len(self._open) >= MAX_METRICS_CONNECTIONS:
             oldest = next(iter(self._open))
             del self._open[oldest]
