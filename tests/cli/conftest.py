@@ -75,6 +75,10 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer):
 
 
 class Query(query_pb2_grpc.QueryServiceServicer):
+    problem = ""
+    exported = ()
+    """The parts of an export."""
+
     def __init__(self, ingest):
         self._ingest = ingest
         self.requests = []
@@ -88,7 +92,10 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         if self.faults:
             context.abort(self.faults.pop(0), "")
         seen = len(self._ingest.records) if self.polls > 2 else 0
-        return query_pb2.GetQueryStatusResponse(seen=[Position(log_id=LOG_ID, offset=seen)])
+        return query_pb2.GetQueryStatusResponse(seen=[Position(log_id=LOG_ID, offset=seen)], problem=self.problem)
+
+    def ExportLogs(self, request, context):
+        yield from self.exported
 
     def SearchLogs(self, request, context):
         self.requests.append(request)

@@ -7,6 +7,7 @@ import pytest
 import typer
 
 from treering.cli import app as app_module
+from treering.cli import status as status_module
 from treering.cli.instance import Instance, InstanceLock, running_instance
 from treering.cli.problems import Refusal
 from treering.v1 import query_pb2
@@ -287,6 +288,19 @@ def test_status_shows_who_does_not_answer(run, services, monkeypatch):
     result = run("status", "--json")
     assert result.exit_code == 1
     assert [each["ok"] for each in json.loads(result.stdout).values()] == [True, False, True]
+
+
+def test_status_fails_where_a_service_has_a_problem(run, services, monkeypatch):
+    monkeypatch.setattr(services, "problem", "records cannot be sealed (No space left on device)")
+    for form in ((), ("--json",)):
+        result = run("status", *form)
+        assert (result.exit_code, "records cannot be sealed (No space left on device)" in result.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("found", [{"ok": True, "problem": "x"}, {"ok": True, "refusing_because": "x"}, {"ok": False, "error": "x"}])
+def test_what_is_not_well(found):
+    assert not status_module._is_well(found)
+    assert status_module._is_well({"ok": True, "problem": "", "refusing_because": ""})
 
 
 def test_addresses_of_the_running_up_are_found(run, services, monkeypatch, tmp_path):

@@ -9,13 +9,23 @@ from treering.cli.escaping import escape, escape_lines, to_json
 from treering.cli.output import rfc3339
 from treering.cli.parse.times import any_time
 
-HOSTILE = st.text(st.characters(codec="utf-8") | st.sampled_from("\x1b\x07\x9b\x7f\u202e\u2066\u2028\r\n\t"), max_size=50)
+UNSEEN = (
+    "\u00ad\u034f\u115f\u1160\u17b4\u180b\u180e\u200b\u200c\u200d\u2060\u2062\u2065\u2800\u3164\ufe0f\ufeff\uffa0\ufff0\ufff9\ufffb"
+    "\U0001d159\U0001d173\U000e0000\U000e0001\U000e007f\U000e0100\U000e0fff"
+)
+"""Characters without ink, of each kind that Unicode has."""
+HOSTILE = st.text(st.characters(codec="utf-8") | st.sampled_from("\x1b\x07\x9b\x7f\u202e\u2066\u2028\r\n\t" + UNSEEN), max_size=50)
 BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 def is_safe(text, allowed=""):
     return all(
-        character in allowed or (unicodedata.category(character) != "Cc" and unicodedata.bidirectional(character) not in BIDIRECTIONAL)
+        character in allowed
+        or (
+            unicodedata.category(character) not in {"Cc", "Cf", "Zl", "Zp"}
+            and unicodedata.bidirectional(character) not in BIDIRECTIONAL
+            and character not in UNSEEN
+        )
         for character in text
     )
 
@@ -25,6 +35,17 @@ def test_nothing_that_is_shown_controls_a_terminal(text):
     assert is_safe(escape(text))
     assert is_safe(escape_lines(text), "\n\t")
     assert is_safe(to_json({"text": text}))
+
+
+def test_every_formatting_character_of_unicode_is_shown():
+    formatting = "".join(chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf")
+    assert is_safe(escape(formatting + UNSEEN))
+    assert is_safe(to_json(formatting + UNSEEN))
+    assert json.loads(to_json(formatting + UNSEEN)) == formatting + UNSEEN
+
+
+def test_two_names_that_look_alike_are_shown_as_different_ones():
+    assert [escape(f"pay{mark}ments") for mark in ("", "\u200b", "\U000e0041")] == ["payments", "pay\\u200bments", "pay\\U000e0041ments"]
 
 
 @given(HOSTILE)

@@ -10,10 +10,11 @@ from tests.patience import PATIENCE_S
 from treering.cli.problems import Refusal
 from treering.cli.supervisor import child as child_module
 from treering.cli.supervisor import log_file
-from treering.cli.supervisor.child import Child
+from treering.cli.supervisor.child import ADDRESS_TAKEN, DIRECTORY_IN_USE, CannotStartError, Child
 from treering.cli.supervisor.log_file import LogFile
 from treering.cli.supervisor.ports import free_ports
-from treering.cli.supervisor.stack import Options, Stack
+from treering.cli.supervisor.stack import SERVICES, Options, PortTakenError, Stack
+from treering_runtime.errors import AddressTakenError, DirectoryInUseError
 
 SERVES = """
 import signal, sys
@@ -128,3 +129,59 @@ def test_stack_tells_each_service_where_everything_is(tmp_path):
 def test_command_line_starts_without_grpc():
     code = "import sys, treering.cli.app; print([name for name in ('grpc', 'pyarrow', 'google.protobuf') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+WAITS_FOR_ITS_DIRECTORY = """
+import sys
+from pathlib import Path
+held = Path("held")
+if held.exists():
+    held.write_text(held.read_text()[1:])
+    if not held.read_text():
+        held.unlink()
+    sys.stderr.write('treering sample: data is in use by another process\\n')
+    sys.exit(4)
+print('{"serving": "sample"}', flush=True)
+sys.stdin.read()
+"""
+
+
+async def test_what_a_killed_up_left_running_is_waited_for(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "held").write_text("xxx")
+    child = make(WAITS_FOR_ITS_DIRECTORY)
+    task, serves = await running(child)
+    async with asyncio.timeout(PATIENCE_S):
+        await serves.wait()
+        await child.stop()
+        await task
+    assert ["data is in use by another process" in words for words in make.said] == [True] * 3
+
+
+async def test_a_directory_that_stays_in_use_is_the_reason_that_is_given(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(child_module, "PREDECESSOR_MAY_TAKE_S", 0.0)
+    (tmp_path / "held").write_text("x" * 1_000)
+    task, _ = await running(make(WAITS_FOR_ITS_DIRECTORY))
+    with pytest.raises(CannotStartError, match="sample cannot start: treering sample: data is in use by another process") as caught:
+        await asyncio.wait_for(task, PATIENCE_S)
+    assert caught.value.code == DIRECTORY_IN_USE
+
+
+@pytest.mark.parametrize(("code", "error"), [(ADDRESS_TAKEN, PortTakenError), (DIRECTORY_IN_USE, CannotStartError), (1, CannotStartError)])
+async def test_only_a_taken_port_is_drawn_again_whatever_the_words_are(tmp_path, code, error):
+    stack = Stack(Options(tmp_path, dict.fromkeys(SERVICES, 0)), print)
+
+    async def refuse(_):
+        raise CannotStartError("embed cannot start: it is in use", code)
+
+    stack.children["embed"].run = refuse
+    with pytest.raises(error):
+        await stack._keep("embed")
+    for log in stack._logs.values():
+        log.close()
+
+
+def test_exit_codes_are_those_of_the_services():
+    codes = AddressTakenError.exit_code, DirectoryInUseError.exit_code
+    assert codes == (ADDRESS_TAKEN, DIRECTORY_IN_USE)

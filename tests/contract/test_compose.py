@@ -53,6 +53,11 @@ def test_each_service_has_a_target_and_a_volume_of_its_own(name):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
+def test_metrics_answer_by_the_name_of_the_service(name):
+    assert COMPOSE["services"][name]["environment"][f"TREERING_{name.upper()}_METRICS_HOSTS"] == name
+
+
+@pytest.mark.parametrize("name", SETTINGS)
 def test_each_variable_is_a_setting_with_a_value_that_it_takes(name, monkeypatch):
     prefix = f"TREERING_{name.upper()}_"
     variables = dict(COMPOSE["services"][name]["environment"]) | dict(re.findall(rf"({prefix}\w+)=(\S+)", DOCKERFILE))

@@ -107,7 +107,8 @@ class NeverPrepared(WordModels):
 
 
 def settings_for(path: Path, **changes) -> EmbedSettings:
-    return EmbedSettings(data_dir=path, listen="127.0.0.1:0", metrics_listen="127.0.0.1:0", drain_seconds=0.0, **changes)
+    chosen = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "drain_seconds": 0.0, "models": "wide, narrow"} | changes
+    return EmbedSettings(data_dir=path, **chosen)
 
 
 def frame(first_offset: int, messages: Sequence[str], service: str = "shop/checkout") -> DeliveredFrame:

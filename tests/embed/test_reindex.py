@@ -129,9 +129,50 @@ async def test_a_second_one_is_refused_while_one_runs(settings, models):
         assert (await ended(service)).model == "wide"
 
 
-async def test_a_model_that_is_not_there_is_refused_and_changes_nothing(settings, models):
-    models.gone.add("/no/such/model")
+@pytest.mark.parametrize("model", ["other", "/", "/etc", "~root", "a/b", " wide", "wide,narrow", "WIDE", "\0", "x" * 5_000])
+async def test_a_model_that_the_operator_did_not_list_is_refused_and_nothing_is_told_of_it(settings, models, monkeypatch, model):
     async with running(settings, models) as service:
+        monkeypatch.setattr(models, "identify", None)  # nobody looks for it
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await service.embed.StartReindex(pb.StartReindexRequest(model=model))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason(refused.value).metadata["field"] == "model"
+        assert refused.value.details() == "model: not among the models; the setting MODELS of embed lists them"
+        assert (await status(service)).reindex.phase == pb.REINDEX_PHASE_IDLE
+
+
+async def test_a_model_that_is_taken_off_the_list_answers_until_the_one_of_the_settings_does(tmp_path, models):
+    path = tmp_path / "embed"
+    async with running(settings_for(path), models) as service:
+        await service.deliver([frame(0, MESSAGES)])
+        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await ended(service)
+    held = Held(models, DEFAULT, after=0)
+    async with running(settings_for(path, models="narrow"), models) as service:
+        await held.reached.wait()
+        assert (await status(service)).model == "wide"
+        held.let_go()
+        assert (await ended(service)).model == DEFAULT
+        assert await found(service) == ids()
+
+
+async def test_a_reindex_with_a_model_that_is_taken_off_the_list_is_not_gone_on_with(tmp_path, models):
+    path = tmp_path / "embed"
+    async with running(settings_for(path), models) as service:
+        await service.deliver([frame(0, MESSAGES)])
+        held = Held(models, "wide", after=0)
+        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await held.reached.wait()
+        asyncio.get_running_loop().call_later(0.1, held.let_go)
+    async with running(settings_for(path, models=""), models) as service:
+        after = await status(service)
+        assert (after.model, after.reindex.phase) == (DEFAULT, pb.REINDEX_PHASE_IDLE)
+        assert await found(service) == ids()
+
+
+async def test_a_listed_model_that_is_not_there_is_refused_and_changes_nothing(tmp_path, models):
+    models.gone.add("/no/such/model")
+    async with running(settings_for(tmp_path / "embed", models="/no/such/model"), models) as service:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await service.embed.StartReindex(pb.StartReindexRequest(model="/no/such/model"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -50,7 +50,8 @@ def done(status: pb.GetEmbedStatusResponse) -> bool:
     return status.reindex.phase == pb.REINDEX_PHASE_DONE
 
 
-async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once(tmp_path, start, small_model):
+async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once(tmp_path, start, small_model, monkeypatch):
+    monkeypatch.setenv("TREERING_EMBED_MODELS", str(small_model))
     data_dir = tmp_path / "embed"
     child, address = await asyncio.to_thread(start, data_dir)
     await deliver(address, [f"worker {words(number)} lost its lease" for number in range(COUNT)], "visible_end_offset", COUNT)

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
+from tests.privileges import needs_root
 from treering_runtime.data_dir import DataDir, write_atomically
-from treering_runtime.errors import StartError
+from treering_runtime.errors import DirectoryInUseError, StartError
 
 HOLD = """
 import sys
@@ -64,7 +65,7 @@ def test_a_refused_directory_is_unlocked_again(tmp_path):
 
 def test_a_second_opening_is_refused(tmp_path):
     first = DataDir(tmp_path / "d", "sample", 1)
-    with pytest.raises(StartError, match="is in use by another process"):
+    with pytest.raises(DirectoryInUseError, match="is in use by another process"):
         DataDir(tmp_path / "d", "sample", 1)
     first.close()
     DataDir(tmp_path / "d", "sample", 1).close()
@@ -121,3 +122,101 @@ def test_writing_atomically_replaces_and_leaves_nothing_beside(tmp_path):
         write_atomically(file, content)
         assert file.read_bytes() == content
     assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A directory that everybody may write, as a volume that is handed over, or a shared temporary directory."""
+    directory = tmp_path / "every body's" / "shared"
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    return directory
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A private directory of ours that is no business of the service."""
+    directory = tmp_path / "elsewhere"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+def opened(path):
+    directory = DataDir(path, "treering-sample", 1)
+    directory.close()
+    return directory.path
+
+
+def test_where_others_may_write_it_has_a_private_directory_of_its_own(shared):
+    assert opened(shared) == opened(shared) == shared / "sample"
+    assert stat.S_IMODE((shared / "sample").stat().st_mode) == 0o700
+    assert list(shared.iterdir()) == [shared / "sample"]
+
+
+def test_the_directory_that_is_named_may_be_a_link(tmp_path, shared, elsewhere):
+    (tmp_path / "to-ours").symlink_to(elsewhere)
+    (tmp_path / "to-shared").symlink_to(shared)
+    assert opened(tmp_path / "to-ours").resolve() == elsewhere
+    assert opened(tmp_path / "to-shared").resolve() == shared / "sample"
+
+
+def test_its_own_directory_may_not_be_a_link(shared, elsewhere):
+    (shared / "sample").symlink_to(elsewhere)
+    with pytest.raises(StartError, match="shared/sample is a link, or others own it or may write there; look who put it there"):
+        opened(shared)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_link_to_nowhere_is_refused_as_well(shared, tmp_path):
+    (shared / "sample").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StartError, match="shared/sample is a link"):
+        opened(shared)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_its_own_directory_may_not_be_open_to_others(shared):
+    (shared / "sample").mkdir()
+    (shared / "sample").chmod(0o770)
+    with pytest.raises(StartError, match="shared/sample is a link, or others own it or may write there"):
+        opened(shared)
+
+
+def test_files_of_a_former_version_in_the_open_are_refused_with_the_commands_that_close_them(shared):
+    shared.chmod(0o700)
+    opened(shared)
+    (shared / "data").write_text("records")
+    shared.chmod(0o777)
+    with pytest.raises(StartError, match="it holds a service's files") as caught:
+        opened(shared)
+    close, move = str(caught.value).partition("of their own: ")[2].split("; or ")
+    subprocess.run(["sh", "-c", move], check=True)
+    assert (opened(shared) / "data").read_text() == "records"
+    for file in list((shared / "sample").iterdir()):
+        file.rename(shared / file.name)
+    (shared / "sample").rmdir()
+    shared.chmod(0o777)
+    with pytest.raises(StartError, match="it holds a service's files"):
+        opened(shared)
+    subprocess.run(["sh", "-c", close], check=True)
+    assert opened(shared) == shared
+
+
+class TestOtherOwners:
+    pytestmark = needs_root
+
+    def test_files_of_somebody_elses_service_are_refused(self, shared):
+        (shared / "FORMAT").write_text("{}")
+        os.chown(shared / "FORMAT", 12_345, 12_345)
+        with pytest.raises(StartError, match="shared holds files of a service of user 12345; run the service as that user"):
+            opened(shared)
+
+    def test_where_somebody_else_owns_it_too(self, tmp_path):
+        (tmp_path / "theirs").mkdir(mode=0o755)
+        os.chown(tmp_path / "theirs", 12_345, 12_345)
+        assert opened(tmp_path / "theirs") == tmp_path / "theirs/sample"
+
+    def test_its_own_directory_may_not_be_somebody_elses(self, shared):
+        (shared / "sample").mkdir(mode=0o700)
+        os.chown(shared / "sample", 12_345, 12_345)
+        with pytest.raises(StartError, match="shared/sample is a link, or others own it or may write there"):
+            opened(shared)

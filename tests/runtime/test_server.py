@@ -3,9 +3,9 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
-import urllib.request
 from pathlib import Path
 
 import grpc
@@ -21,7 +21,6 @@ from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering_runtime.errors import StartError
 from treering_runtime.limits import STREAM_WINDOW_BYTES
 from treering_runtime.server import Server, server_options
-from treering_runtime.telemetry import MetricsServer, new_registry
 
 INGEST = "treering.v1.IngestService"
 HEALTH = health_pb2.HealthCheckResponse
@@ -35,7 +34,8 @@ from typing import ClassVar
 from treering_runtime import server
 from treering_runtime.errors import StartError
 from treering_runtime.settings import ServiceSettings
-from treering_runtime.telemetry import MetricsServer, new_registry
+from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.telemetry import new_registry
 
 class Settings(ServiceSettings):
     service: ClassVar[str] = "sample"
@@ -202,16 +202,6 @@ async def test_a_drain_ends_calls_that_take_longer_than_the_grace():
     assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
-def test_metrics_answer_over_http():
-    metrics = MetricsServer("127.0.0.1:0", new_registry())
-    with urllib.request.urlopen(f"http://{metrics.address}/metrics") as answer:
-        text = answer.read().decode()
-    with pytest.raises(StartError, match="metrics_listen"):
-        MetricsServer(metrics.address, new_registry())
-    metrics.close()
-    assert "process_resident_memory_bytes" in text
-
-
 def start(listen):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")}
     return subprocess.Popen(
@@ -238,9 +228,17 @@ def test_a_process_that_cannot_start_says_why_without_a_traceback():
             _, errors = second.communicate()
         first.terminate()
         first.communicate()
-    assert second.returncode == 1
+    assert second.returncode == 3
     assert errors.splitlines()[-1] == f"treering sample: listen={address}: the address is in use or not of this machine; choose another one"
     assert "Traceback" not in errors
+
+
+def test_files_that_a_service_makes_are_only_its_own(tmp_path):
+    service = SERVICE.replace("metrics = MetricsServer", "Path(sys.argv[2]).write_text('x'); metrics = MetricsServer")
+    with subprocess.Popen([sys.executable, "-c", service, "127.0.0.1:0", tmp_path / "made"], stdout=-1, umask=0o022) as process:
+        assert json.loads(process.stdout.readline())["serving"] == "sample"
+        process.terminate()
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o600
 
 
 def test_a_service_does_not_outlive_the_pipe_on_its_standard_input():

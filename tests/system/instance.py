@@ -55,13 +55,14 @@ class Service:
 class Instance:
     """The three services below one directory."""
 
-    def __init__(self, directory, log_directory=None, **settings):
+    def __init__(self, directory, log_directory=None, query_directory=None, query=None, **settings):
         ports = free_ports(3)
         self.endpoints = Endpoints(*(f"127.0.0.1:{port}" for port in ports))
         sinks = f"embed={self.endpoints.embed},query={self.endpoints.query}"
         self.ingest = Service("ingest", log_directory or directory / "ingest", ports[0], directory / "ingest.log", SINKS=sinks, **settings)
         self.embed = Service("embed", directory / "embed", ports[1], directory / "embed.log")
-        self.query = Service("query", directory / "query", ports[2], directory / "query.log", EMBED_ADDRESS=self.endpoints.embed)
+        place = query_directory or directory / "query"
+        self.query = Service("query", place, ports[2], directory / "query.log", EMBED_ADDRESS=self.endpoints.embed, **(query or {}))
 
     async def run(self, *arguments):
         """A command against these services."""

@@ -1,6 +1,7 @@
 """The log's disk is full: nothing comes in, everything goes on to the sinks, and when there is room all resumes."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -97,3 +98,31 @@ def go_on(endpoints, acknowledged):
                 except OverloadedError:
                     continue
     return acknowledged + 5
+
+
+LINES = 20_000
+"""With texts that do not compress, more than the small disk of query holds, and more than it keeps in memory."""
+
+
+async def test_a_full_disk_of_query_is_told_by_status_until_it_has_room(tmp_path, small_disk):
+    made = Instance(tmp_path, query_directory=small_disk / "query", query={"HOT_MAX_ROWS": "1000"})
+    try:
+        for service in (made.query, made.embed, made.ingest):
+            assert await service.start()
+        assert (await made.run("status")).returncode == 0
+        (small_disk / "ballast").write_bytes(bytes(14 << 20))
+        lines = tmp_path / "lines"
+        lines.write_text("".join(f"{random.Random(number).randbytes(400).hex()}\n" for number in range(LINES)))
+        await made.json("send", lines, "--service", "full")
+        async with asyncio.timeout(START_S):
+            while (told := await made.run("status")).returncode == 0:
+                pass
+        assert "records cannot be sealed (No space left on device)" in told.stdout
+        assert "bytes free" in told.stdout
+        (small_disk / "ballast").unlink()
+        async with asyncio.timeout(START_S):
+            while (told := await made.run("status")).returncode:
+                pass
+        assert "cannot be sealed" not in told.stdout
+    finally:
+        await made.end()

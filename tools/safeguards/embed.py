@@ -119,4 +119,25 @@ MUTANTS = (
         "(message := next(messages, None))",
         ("tests/embed/test_loop_lag.py",),
     ),
+    Mutant(
+        "models-of-the-list-only",
+        "services/embed/treering_embed/reindexing.py",
+        "if wanted not in self._settings.allowed_models:",
+        "if not wanted:",
+        ("tests/embed/test_reindex.py",),
+    ),
+    Mutant(
+        "a-model-that-is-taken-off-the-list-is-left",
+        "services/embed/treering_embed/choice.py",
+        " and latest.model in settings.allowed_models",
+        "",
+        ("tests/embed/test_reindex.py",),
+    ),
+    Mutant(
+        "no-proxy-to-the-index-server",
+        "services/embed/treering_embed/index/server.py",
+        'grpc_options={"grpc.enable_http_proxy": 0}',
+        'grpc_options={"grpc.enable_http_proxy": 1}',
+        ("tests/contract/test_proxies.py",),
+    ),
 )

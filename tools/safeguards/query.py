@@ -199,4 +199,18 @@ MUTANTS = (
         "if True:",
         ("tests/query/test_aggregates.py",),
     ),
+    Mutant(
+        "a-seal-that-fails-is-told",
+        "services/query/treering_query/store/seal_task.py",
+        "self.problem = _words(error)",
+        "self.problem = ''",
+        ("tests/query/test_seal_problem.py",),
+    ),
+    Mutant(
+        "a-seal-that-succeeds-ends-what-was-told",
+        "services/query/treering_query/store/seal_task.py",
+        '                self.problem = ""\n                self._seconds',
+        "                self._seconds",
+        ("tests/query/test_seal_problem.py",),
+    ),
 )

@@ -1,10 +1,12 @@
 """`treering export`: every record of a selection into one file."""
 
 import contextlib
+import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Any, BinaryIO, Literal
 
 import typer
 
@@ -13,6 +15,7 @@ from treering.cli.escaping import to_json
 from treering.cli.output import answer_json, note
 from treering.cli.problems import Refusal
 from treering.cli.selecting import Selecting
+from treering.cli.spreadsheet import ForSpreadsheet, check_form
 
 _SUFFIXES = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl"}
 
@@ -23,12 +26,15 @@ def export(
     connection: Connection,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the file; made when it is not there.")],
     format: Annotated[Literal["parquet", "csv", "jsonl"], typer.Option(help="Form of the file.")] = "parquet",  # noqa: A002 - the option's name
+    for_spreadsheet: ForSpreadsheet = False,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
-    """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete."""
+    """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete, and which only you may read."""
+    check_form(format, for_spreadsheet=for_spreadsheet)
     file = out / f"logs.{_SUFFIXES[format]}"
     with _writing(out), _appearing(file) as partial, connection.client() as client:
-        rows = _receive(client.export_logs(filter=selecting.filter()), partial, format)
+        form = "spreadsheet" if for_spreadsheet else format
+        rows = _receive(client.export_logs(filter=selecting.filter()), partial, form)
     if json:
         answer_json({"file": str(file), "records": rows, "size_bytes": file.stat().st_size})
     else:
@@ -51,11 +57,13 @@ def _writing(out: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _appearing(file: Path) -> Iterator[Path]:
-    """Where to write what becomes `file` at the end, and goes away if there is no good end."""
+def _appearing(file: Path) -> Iterator[BinaryIO]:
+    """A private file to write what becomes `file` at the end, and goes away if there is no good end."""
     partial = file.with_name(file.name + ".partial")
+    partial.unlink(missing_ok=True)
     try:
-        yield partial
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:  # noqa: PTH123 - a descriptor
+            yield out
         partial.replace(file)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -88,7 +96,7 @@ class _Parts:
         return whole[:end]
 
 
-def _receive(parts: Iterator[Any], partial: Path, form: str) -> int:
+def _receive(parts: Iterator[Any], partial: BinaryIO, form: str) -> int:
     import pyarrow as pa  # noqa: PLC0415 - start-up
 
     source = _Parts(parts)
@@ -111,22 +119,23 @@ def _progress(rows: int) -> None:
 
 
 @contextlib.contextmanager
-def _writer(file: Path, form: str, schema: Any) -> Iterator[Callable[[Any], None]]:
+def _writer(file: BinaryIO, form: str, schema: Any) -> Iterator[Callable[[Any], None]]:
     if form == "parquet":
         import pyarrow.parquet as pq  # noqa: PLC0415 - start-up
 
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             yield writer.write_table
         return
-    with file.open("w", encoding="utf-8", newline="") as text:
-        yield _csv(text) if form == "csv" else _json_lines(text)
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    yield _json_lines(text) if form == "jsonl" else _csv(text, for_spreadsheet=form == "spreadsheet")
+    text.detach()
 
 
-def _csv(text: IO[str]) -> Callable[[Any], None]:
+def _csv(text: IO[str], *, for_spreadsheet: bool) -> Callable[[Any], None]:
     from treering.cli.sql_values import csv_text  # noqa: PLC0415 - start-up
 
     def write(table: Any) -> None:
-        lines = csv_text(table)
+        lines = csv_text(table, for_spreadsheet=for_spreadsheet)
         text.write(lines if not text.tell() else lines.partition("\n")[2])
 
     return write

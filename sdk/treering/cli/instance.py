@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from treering.cli.private_files import open_private
 from treering.cli.problems import Refusal
 
 DEFAULT_DATA_DIR = Path("treering-data")
@@ -44,19 +45,28 @@ class InstanceLock:
         self._file = data_dir / _FILE
         try:
             data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = os.open(data_dir / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._descriptor = open_private(data_dir / _LOCK, os.O_RDWR | os.O_CREAT)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
             raise Refusal(_in_use(data_dir)) from None
         except OSError as error:
-            raise Refusal(f"{data_dir} cannot be used: {error.strerror}; give a directory that you may write: --data-dir DIR") from None
+            raise _unusable(data_dir, error) from None
 
     def publish(self, instance: Instance) -> None:
-        """Says where the services answer, atomically."""
+        """Says where the services answer, atomically.
+
+        Raises:
+            Refusal: The file cannot be written.
+        """
         temporary = self._file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(asdict(instance), indent=2) + "\n")
-        temporary.replace(self._file)
+        try:
+            temporary.unlink(missing_ok=True)  # a killed `up` leaves it, and what somebody else laid there is not written through
+            with open(open_private(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "w") as out:  # noqa: PTH123 - a descriptor
+                out.write(json.dumps(asdict(instance), indent=2) + "\n")
+            temporary.replace(self._file)
+        except OSError as error:
+            raise _unusable(self._file.parent, error) from None
 
     def release(self) -> None:
         """Takes the file away and unlocks."""
@@ -65,11 +75,16 @@ class InstanceLock:
 
 
 def running_instance(data_dir: Path) -> Instance | None:
-    """The `treering up` that runs on a data directory; None when there is none. What a killed one left behind does not count."""
+    """The `treering up` that runs on a data directory; None when there is none. What a killed one left behind does not count.
+
+    Raises:
+        Refusal: Somebody else says so: who believed it would send them every record.
+    """
     if not _is_locked(data_dir):
         return None
     try:
-        return Instance(**json.loads((data_dir / _FILE).read_text()))
+        with open(open_private(data_dir / _FILE, os.O_RDONLY)) as file:  # noqa: PTH123 - a descriptor
+            return Instance(**json.load(file))
     except (OSError, ValueError, TypeError):
         return None  # it is starting or stopping
 
@@ -87,6 +102,10 @@ def _is_locked(data_dir: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _unusable(data_dir: Path, error: OSError) -> Refusal:
+    return Refusal(f"{data_dir} cannot be used: {error.strerror}; give a directory that you may write: --data-dir DIR")
 
 
 def _in_use(data_dir: Path) -> str:

@@ -26,7 +26,7 @@ def reindex(
     connection: Connection,
     model: Annotated[
         str,
-        typer.Option(help="Another model: a path on the service's machine, or a name as the setting `model` has it.", show_default=False),
+        typer.Option(help="Another model, one of those that the setting `models` of the embed service lists.", show_default=False),
     ] = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the end, and say how far it is.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,

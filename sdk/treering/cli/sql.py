@@ -9,6 +9,7 @@ from treering.cli.connection import Connection
 from treering.cli.escaping import escape_lines, to_json
 from treering.cli.output import answer, answer_json, answer_table, note
 from treering.cli.problems import REFUSED, Refusal, error_object, explain_at_place
+from treering.cli.spreadsheet import ForSpreadsheet, check_form
 
 if TYPE_CHECKING:
     from treering.client import Client
@@ -27,6 +28,7 @@ def sql(
     max_rows: Annotated[int, typer.Option(min=1, max=10_000_000, help="Stop after this many rows.")] = 100_000,
     timeout: Annotated[float, typer.Option(min=0.001, max=600, help="Stop the query after this time, seconds.")] = 30.0,
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    for_spreadsheet: ForSpreadsheet = False,
     schema: Annotated[bool, typer.Option("--schema", help="Show tables, columns and Treering's own functions instead.")] = False,
 ) -> None:
     """Run one read-only SELECT over the tables logs, patterns and templates.
@@ -41,13 +43,14 @@ def sql(
         with connection.client() as client:
             show(client, json=json or format == "json")
         return
+    check_form("csv" if not json and format == "csv" else "", for_spreadsheet=for_spreadsheet)
     text = sys.stdin.read() if statement == "-" else statement or ""
     if not text.strip():
         raise typer.BadParameter("the query is empty; for example: treering sql 'select count(*) from logs'")
     form = "json" if json else format or "table"
     with connection.client() as client:
         result = _run(client, text, form, max_rows=max_rows, timeout_ms=max(1, round(timeout * 1000)))
-    _write(result, form)
+    _write(result, form, for_spreadsheet=for_spreadsheet)
     if result.summary.degraded_because:
         note(f"treering: {result.summary.degraded_because}")
     if result.summary.truncated:
@@ -68,7 +71,7 @@ def _run(client: "Client", text: str, form: str, *, max_rows: int, timeout_ms: i
         raise
 
 
-def _write(result: Any, form: str) -> None:
+def _write(result: Any, form: str, *, for_spreadsheet: bool) -> None:
     from treering.cli.sql_values import csv_text, json_rows, text_rows  # noqa: PLC0415 - start-up
 
     if form == "arrow":
@@ -81,7 +84,7 @@ def _write(result: Any, form: str) -> None:
     if form == "json":
         answer_json(json_rows(table))
     elif form == "csv":
-        text = csv_text(table)
+        text = csv_text(table, for_spreadsheet=for_spreadsheet)
         answer((escape_lines(text) if sys.stdout.isatty() else text).removesuffix("\n"))
     else:
         rows, numeric = text_rows(table)

@@ -15,6 +15,8 @@ from treering.cli.escaping import to_json
 from treering.cli.output import rfc3339
 
 _EXACT_IN_JSON = 2**53
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a spreadsheet takes for the beginning of a formula, or skips in front of one; the last four are the wide forms of the first."""
 
 
 def json_rows(table: pa.Table) -> list[dict[str, Any]]:
@@ -31,13 +33,33 @@ def text_rows(table: pa.Table) -> tuple[list[list[str]], list[int]]:
     return [[_text(value) for value in row] for row in zip(*columns, strict=True)], numeric
 
 
-def csv_text(table: pa.Table) -> str:
-    """The table as CSV with a header; NULL is empty."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.column_names)
-    writer.writerows(text_rows(table)[0])
+def csv_text(table: pa.Table, *, for_spreadsheet: bool = False) -> str:
+    """The table as CSV with a header; NULL is empty.
+
+    For a spreadsheet, which computes what looks like a formula, such texts begin with an apostrophe; and each cell is in quotes, because
+    some spreadsheets take a semicolon for the end of a cell.
+    """
+    out = _Lines()
+    writer = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL if for_spreadsheet else csv.QUOTE_MINIMAL)
+    rows, numeric = text_rows(table)
+    if for_spreadsheet:
+        writer.writerow(map(_inert, table.column_names))
+        rows = [[cell if index in numeric else _inert(cell) for index, cell in enumerate(row)] for row in rows]
+    else:
+        writer.writerow(table.column_names)
+    writer.writerows(rows)
     return out.getvalue()
+
+
+class _Lines(io.StringIO):
+    """Ends the lines of CSV as files here do; the writer is told another end, because it puts only what it knows as one into quotes."""
+
+    def write(self, line: str) -> int:
+        return super().write(line.removesuffix("\r\n") + "\n")
+
+
+def _inert(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 
 def _unique(names: Iterable[str]) -> list[str]:

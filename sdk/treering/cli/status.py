@@ -14,7 +14,7 @@ _TIMEOUT_S = 10.0
 
 
 def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False) -> None:
-    """Show how the three services are; exit code 1 when one of them does not answer."""
+    """Show how the three services are; exit code 1 when one of them does not answer, refuses records, or has a problem."""
     from treering.errors import TreeringError  # noqa: PLC0415 - start-up
 
     answers: dict[str, dict[str, Any]] = {}
@@ -30,8 +30,12 @@ def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json
         answer_json(answers)
     else:
         _show(answers)
-    if not all(each["ok"] for each in answers.values()):
+    if not all(_is_well(each) for each in answers.values()):
         raise typer.Exit(REFUSED)
+
+
+def _is_well(found: dict[str, Any]) -> bool:
+    return found["ok"] and not found.get("problem") and not found.get("refusing_because")
 
 
 def _as_json(message: Any) -> dict[str, Any]:

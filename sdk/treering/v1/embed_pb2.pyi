@@ -64,8 +64,8 @@ class StartReindexRequest(_message.Message):
 
     MODEL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """The model: a name as the setting `model` has it, or the path of a saved SentenceTransformer, which the service reads. Empty = the model
-    in use. It holds over restarts, until the setting `model` is changed.
+    """The model: one of those that the settings `model` and `models` name, written as there; any other is INVALID_FIELD. Empty = the model in
+    use. It holds over restarts, until the setting `model` is changed.
     """
     def __init__(
         self,

@@ -1657,6 +1657,8 @@ class GetQueryStatusResponse(_message.Message):
     MASK_VERSION_FIELD_NUMBER: _builtins.int
     START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """Records in all."""
     hot_record_count: _builtins.int
@@ -1679,6 +1681,12 @@ class GetQueryStatusResponse(_message.Message):
     """Which masking rules are in force."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
+    problem: _builtins.str
+    """What keeps records in memory from becoming segments, and what to do about it, for people; empty = nothing. Nothing is lost meanwhile: the
+    log keeps them, and only grows.
+    """
+    disk_free_bytes: _builtins.int
+    """Free bytes of the file system that holds the segments."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the store is, for each log."""
@@ -1703,10 +1711,12 @@ class GetQueryStatusResponse(_message.Message):
         mask_version: _builtins.int = ...,
         start_time_unix_nano: _builtins.int = ...,
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        problem: _builtins.str = ...,
+        disk_free_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_time_unix_nano", b"first_time_unix_nano", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

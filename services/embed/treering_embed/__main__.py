@@ -9,9 +9,10 @@ from treering_embed.settings import EmbedSettings
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 from treering_runtime.loop_lag import LoopLag
+from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.server import announce, run, until_signalled
-from treering_runtime.settings import load
-from treering_runtime.telemetry import MetricsServer, new_registry
+from treering_runtime.settings import load, names
+from treering_runtime.telemetry import new_registry
 
 FORMAT_VERSION = 1
 """Of the data directory: registry, index and prepared models."""
@@ -20,9 +21,10 @@ FORMAT_VERSION = 1
 async def serve(settings: EmbedSettings) -> None:
     """Runs the service until a signal, or until its model turns out to be unusable."""
     data_dir = DataDir(settings.data_dir, "treering-embed", FORMAT_VERSION)
+    settings = settings.model_copy(update={"data_dir": data_dir.path})
     collector = new_registry()
     LoopLag(asyncio.get_running_loop(), collector)
-    metrics = MetricsServer(settings.metrics_listen, collector)
+    metrics = MetricsServer(settings.metrics_listen, collector, names(settings.metrics_hosts))
     application = Application(settings, collector)
     await application.start()
     announce("embed", application.server, metrics)

@@ -15,6 +15,7 @@ from treering_embed.limits import LATE_DIMENSION
 from treering_embed.models import Models
 from treering_embed.notes import IndexNote
 from treering_embed.renderings import RENDERING_VERSION
+from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION
 
@@ -49,12 +50,12 @@ def complete(note: IndexNote, model: PreparedModel) -> IndexNote:
     return dataclasses.replace(note, identity=index_identity(model), model_identity=model.identity, model_sha256=model.weights.sha256)
 
 
-async def choose(models: Models, configured: str, current: IndexNote | None, successor: IndexNote | None, number: int) -> Choice:
+async def choose(models: Models, settings: EmbedSettings, current: IndexNote | None, successor: IndexNote | None, number: int) -> Choice:
     """Decides, and loads the model that serves.
 
     Args:
         models: Where models come from.
-        configured: The setting `model`.
+        settings: Name the model, and those that may be chosen; what was chosen and is not among them any more is chosen no longer.
         current: The index of the registry.
         successor: The one that was being made.
         number: For a new index.
@@ -62,8 +63,9 @@ async def choose(models: Models, configured: str, current: IndexNote | None, suc
     Raises:
         StartError: The wanted model cannot be used.
     """
-    latest = successor or current
-    wanted = latest.model if latest and latest.configured == configured else configured
+    latest, configured = successor or current, settings.model
+    stands = latest is not None and latest.configured == configured and latest.model in settings.allowed_models
+    wanted = latest.model if latest and stands else configured
     if current is None:
         return await _anew(models, wanted, configured, number, "")
     wanted_identity = await models.identify(wanted)

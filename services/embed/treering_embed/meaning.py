@@ -142,7 +142,7 @@ class Meaning:
         current = await self._on_registry(self._kept.current.note)
         successor = await self._on_registry(self._kept.successor.note)
         number = await self._on_registry(self._kept.current.next_number)
-        choice = await choose(self.models, self._settings.model, current, successor, number)
+        choice = await choose(self.models, self._settings, current, successor, number)
         if current is None or choice.note.number != current.number:
             if choice.problem:
                 _LOG.error("search is degraded", problem=choice.problem)

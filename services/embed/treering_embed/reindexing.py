@@ -77,7 +77,8 @@ class Reindexer:
         """Begins a reindex, durably; with the model in use if `model` is empty.
 
         Raises:
-            ServiceError: REINDEX_RUNNING; INVALID_FIELD, when the model cannot be used; STARTING, or PEER_UNAVAILABLE without an index.
+            ServiceError: REINDEX_RUNNING; INVALID_FIELD, when the model is not listed in the settings or cannot be used; STARTING, or
+                PEER_UNAVAILABLE without an index.
         """
         if self.progress.running:
             done = {"model": self.progress.model, "done_count": str(self.progress.done)}
@@ -85,6 +86,9 @@ class Reindexer:
             raise ServiceError(ErrorReason.ERROR_REASON_REINDEX_RUNNING, message, metadata=done)
         self._meaning.engine()
         before, wanted = self.progress, model or self._meaning.note.model
+        if wanted not in self._settings.allowed_models:
+            # not a word more: it would tell what is on this machine
+            raise invalid_field("model", "not among the models; the setting MODELS of embed lists them")
         # before anything is awaited: of two requests at the same time one is refused
         self._say(phase=Phase.PREPARING, model=wanted, done=0, problem="", started_ns=time.time_ns())
         # a caller that goes away while the order is noted leaves a reindex that runs, not one that waits for the next start

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from treering_runtime.settings import ServiceSettings
+from treering_runtime.settings import ServiceSettings, names
 
 
 class EmbedSettings(ServiceSettings):
@@ -16,7 +16,8 @@ class EmbedSettings(ServiceSettings):
     service: ClassVar[str] = "embed"
 
     data_dir: Path = Path("treering-data/embed")
-    """Directory of the registry, the embedded index and what belongs to it of its model."""
+    """Directory of the registry, the embedded index and what belongs to it of its model. In one that others own or may write, embed makes
+    `embed` for itself."""
 
     listen: str = Field("127.0.0.1:4702", pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one."""
@@ -27,6 +28,10 @@ class EmbedSettings(ServiceSettings):
     model: str = "all-MiniLM-L6-v2"
     """The SentenceTransformer: the packaged `all-MiniLM-L6-v2`; with the extra `models` the path of a saved one, or a name on the hub
     (fetched once). Changing it embeds every pattern anew while search goes on, and overrides what `treering reindex --model` chose."""
+
+    models: str = ""
+    """What `treering reindex --model` may choose besides `model`: paths, or names as in `model`, separated by commas. An index whose model
+    is not among them any more goes on answering until everything is embedded anew with `model`."""
 
     encoder: Literal["auto", "reference"] = "auto"
     """`auto` runs the packaged model by OpenVINO, any other by SentenceTransformer; `reference` runs each by SentenceTransformer, which the
@@ -52,3 +57,8 @@ class EmbedSettings(ServiceSettings):
 
     max_new_patterns_per_day: int = Field(20_000, ge=1)
     """New patterns a service and day (UTC, by this machine's clock) that get a vector: one service must not fill the index."""
+
+    @property
+    def allowed_models(self) -> frozenset[str]:
+        """The models that may be used: nobody but the operator names a directory of this machine, or what is fetched from the hub."""
+        return frozenset((self.model, *names(self.models)))

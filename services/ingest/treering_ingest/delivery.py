@@ -23,7 +23,7 @@ from treering_ingest.limits import (
 from treering_ingest.log_reader import LogReader
 from treering_ingest.sink_state import SinkAhead, SinkState
 from treering_ingest.wal import CorruptLogError, Frame
-from treering_runtime.limits import MAX_MESSAGE_BYTES
+from treering_runtime.channels import open_channel
 from treering_runtime.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -32,11 +32,8 @@ if TYPE_CHECKING:
 _LOG = structlog.get_logger()
 
 _CHANNEL_OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.use_local_subchannel_pool", 1),  # a new channel tries at once, whatever the one before met
     ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
 )
 
 
@@ -131,7 +128,7 @@ class Delivery:
         self._changed.fire()
 
     async def _deliver(self) -> None:
-        async with grpc.aio.insecure_channel(self.state.address, options=_CHANNEL_OPTIONS) as channel:
+        async with open_channel(self.state.address, *_CHANNEL_OPTIONS) as channel:
             call: _Call = SinkServiceStub(channel).DeliverLogs()
             start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
             await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))

@@ -21,8 +21,10 @@ from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, P
 from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.loop_lag import LoopLag
+from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.server import Server, announce, until_signalled
-from treering_runtime.telemetry import MetricsServer, new_registry
+from treering_runtime.settings import names
+from treering_runtime.telemetry import new_registry
 from treering_runtime.wakeup import Wakeup
 
 KIND = "treering-ingest"
@@ -54,6 +56,7 @@ class IngestProcess:
             StopError: The disk or a task of the service failed; what was acknowledged until then is safe.
         """
         directory = DataDir(self.settings.data_dir, KIND, VERSION)
+        self.settings = self.settings.model_copy(update={"data_dir": directory.path})
         LoopLag(asyncio.get_running_loop(), self.registry)
         try:
             await self.start()
@@ -98,7 +101,7 @@ class IngestProcess:
         self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns()))
         self._handlers.register(self.server.grpc)
         self.committer.start()
-        self.metrics = MetricsServer(self.settings.metrics_listen, self.registry)
+        self.metrics = MetricsServer(self.settings.metrics_listen, self.registry, names(self.settings.metrics_hosts))
         await self.server.start()
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes

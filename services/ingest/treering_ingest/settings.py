@@ -48,7 +48,8 @@ class IngestSettings(ServiceSettings):
     service: ClassVar[str] = "ingest"
 
     data_dir: Path = Path("treering-data/ingest")
-    """Directory that ingest owns; created with mode 0700. The log is in `wal` below it."""
+    """Directory that ingest owns; created with mode 0700. The log is in `wal` below it. In one that others own or may write, it makes
+    `ingest` for itself."""
 
     listen: str = Field("127.0.0.1:4701", pattern=r"^.+:\d+$")
     """Where records come in, host:port. Port 0 takes any free one. Stays on loopback unless told otherwise: there is no password."""

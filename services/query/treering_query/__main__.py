@@ -21,7 +21,8 @@ from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.loop_lag import LoopLag
-from treering_runtime.settings import load
+from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.settings import load, names
 from treering_runtime.sink import SinkServicer
 
 
@@ -30,6 +31,7 @@ async def serve(settings: QuerySettings) -> None:
     registry = telemetry.new_registry()
     LoopLag(asyncio.get_running_loop(), registry)
     directory = DataDir(settings.data_dir, "treering-query", version=1)
+    settings = settings.model_copy(update={"data_dir": directory.path})
     engine = Engine.from_settings(settings)
     store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)
     await store.open()
@@ -37,7 +39,7 @@ async def serve(settings: QuerySettings) -> None:
     sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings), Meaning(embed))
     await sql.open()
     StoreMetrics(store, registry)
-    metrics = telemetry.MetricsServer(settings.metrics_listen, registry)
+    metrics = MetricsServer(settings.metrics_listen, registry, names(settings.metrics_hosts))
     keeper = Keeper.from_settings(store, settings, embed.forget)
     services = ("treering.v1.QueryService", "treering.v1.SinkService")
     front = server.Server(settings.listen, services, registry, window_bytes=SINK_WINDOW_BYTES)

@@ -19,11 +19,9 @@ from treering.v1.embed_pb2 import (
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.pattern_ids import Ids
-from treering_runtime.limits import MAX_MESSAGE_BYTES
+from treering_runtime.channels import open_channel
 
 _OPTIONS = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),  # or a search finds an embed service that came back only after two minutes
     ("grpc.keepalive_time_ms", 20_000),
@@ -67,7 +65,7 @@ class EmbedClient:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
+        self._channel = open_channel(address, *_OPTIONS)
         self._stub = EmbedServiceStub(self._channel)
 
     async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:

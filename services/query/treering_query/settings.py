@@ -18,7 +18,8 @@ class QuerySettings(ServiceSettings):
     service: ClassVar[str] = "query"
 
     data_dir: Path = Path("treering-data/query")
-    """Directory of segments and catalog; created with mode 0700. Nothing is written elsewhere."""
+    """Directory of segments and catalog; created with mode 0700. Nothing is written elsewhere. In one that others own or may write, query
+    makes `query` for itself."""
 
     listen: str = Field("127.0.0.1:4703", pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one. Stays on loopback unless told otherwise: there is no password."""

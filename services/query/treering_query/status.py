@@ -29,6 +29,7 @@ class Status:
         view = self._store.view
         first, last = self._times()
         hot_rows = hot.total_rows(view.hot)
+        free = self._store.disk_free_bytes()
         return pb.GetQueryStatusResponse(
             seen=view.positions(),
             record_count=hot_rows + sum(segment.row_count for segment in view.segments),
@@ -43,6 +44,16 @@ class Status:
             mask_version=MASK_VERSION,
             start_time_unix_nano=self._started,
             limits=self._limits(),
+            problem=self._problem(hot_rows, free),
+            disk_free_bytes=free,
+        )
+
+    def _problem(self, hot_rows: int, free: int) -> str:
+        if not (reason := self._store.seal_problem):
+            return ""
+        return (
+            f"records cannot be sealed ({reason}): {hot_rows:,} are only in memory and in the log, and no new ones are taken once memory "
+            f"is full; look at the disk of the query service, which has {free:,} bytes free"
         )
 
     def _times(self) -> tuple[int, int]:

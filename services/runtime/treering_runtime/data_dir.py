@@ -1,12 +1,20 @@
-"""A directory that one process owns: created privately, locked, and stamped with the version of what is in it."""
+"""A directory that one process owns: created privately, locked, and stamped with the version of what is in it.
 
+The operator names a directory. It may be a link. When it belongs to this user and nobody else may write there, it is the service's own.
+When others may (a shared temporary directory, a volume that is handed over open to all), whatever stands there may be a trap: then the
+service owns a directory of its own inside, named after the service, and takes nothing but a directory that is really its own.
+"""
+
+import contextlib
 import json
 import os
+import shlex
+import stat
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from treering_runtime.errors import StartError
+from treering_runtime.errors import DirectoryInUseError, StartError
 from treering_runtime.fsync import fsync
 
 FORMAT_FILE = "FORMAT"
@@ -14,29 +22,30 @@ FORMAT_FILE = "FORMAT"
 
 
 class DataDir:
-    """An open data directory; `close` unlocks it.
+    """An open data directory; `path` is where its files are, and `close` unlocks it.
 
     Args:
-        path: The directory; created with its parents, mode 0700.
-        kind: What is kept there, for example `treering-ingest`.
+        path: The directory that was named; created with its parents, mode 0700.
+        kind: What is kept there, for example `treering-ingest`; a directory of its own is called `ingest` then.
         version: The newest format this program knows. Older ones are the caller's to migrate; newer ones are refused.
 
     Raises:
-        StartError: It is in use, not writable, of another kind, or of a newer format.
+        StartError: It is in use, not writable, of another kind, or of a newer format; or the place of its own directory is taken by a link
+            or by what others own or may write.
     """
 
     def __init__(self, path: Path, kind: str, version: int) -> None:
-        self.path = path
-        self._lock = FileLock(path / "LOCK", mode=0o600)
+        self.path = own_directory(path, kind.rpartition("-")[2])
+        self._lock = FileLock(self.path / "LOCK", mode=0o600)
+        path = self.path
         try:
-            make_directory(path)
             self._lock.acquire(timeout=0)
             self.version = _stamp(path / FORMAT_FILE, kind, version)
         except Timeout:
-            raise StartError(f"{path} is in use by another process; stop that one or give another data directory") from None
+            raise DirectoryInUseError(f"{path} is in use by another process; stop that one or give another data directory") from None
         except OSError as error:
             self._lock.release()
-            raise StartError(f"{path} cannot be used: {error.strerror}; check that this user owns it and may write there") from error
+            raise _unusable(path, error) from error
         except StartError:
             self._lock.release()
             raise
@@ -60,6 +69,56 @@ def _stamp(file: Path, kind: str, version: int) -> int:
     if found_version > version:
         raise StartError(f"{file.parent} has format {found_version}, this program knows up to {version}; use a newer Treering")
     return found_version
+
+
+def own_directory(named: Path, name: str) -> Path:
+    """The private directory of a service: the one that was named, or `name` inside, where others may write in the named one.
+
+    Raises:
+        StartError: It cannot be made, or is a link, or others own it or may write there.
+    """
+    try:
+        make_directory(named)
+        if _is_private(named.stat()):
+            return named
+        own = named / name
+        _refuse_files_in_the_open(named, own)
+        with contextlib.suppress(FileExistsError):  # a link to nowhere; it is refused below
+            make_directory(own)
+        if _is_private(own.lstat()):
+            return own
+    except OSError as error:
+        raise _unusable(named, error) from error
+    raise StartError(
+        f"{own} is a link, or others own it or may write there; look who put it there and take it away "
+        "(chmod go-w if it is yours), or name another data directory"
+    )
+
+
+def _refuse_files_in_the_open(named: Path, own: Path) -> None:
+    """A service of a former version kept its files in the named directory, whoever might write there: beginning anew would lose them."""
+    try:
+        owner = (named / FORMAT_FILE).lstat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        raise StartError(f"{named} holds files of a service of user {owner}; run the service as that user, or name another data directory")
+    # what others laid beside them stays where it is
+    outer, inner = shlex.quote(str(named)), shlex.quote(str(own))
+    move = f"mkdir -m 700 {inner} && find {outer} -mindepth 1 -maxdepth 1 -user {owner} ! -path {inner} -exec mv -t {inner} {{}} +"
+    raise StartError(
+        f"others own {named} or may write there, and it holds a service's files; close it, or move them into a directory of their own: "
+        f"chmod go-w {outer}; or {move}"
+    )
+
+
+def _is_private(status: os.stat_result) -> bool:
+    """Whether it is a directory that this user owns and where nobody else may write."""
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _unusable(path: Path, error: OSError) -> StartError:
+    return StartError(f"{path} cannot be used: {error.strerror}; check that this user owns it and may write there")
 
 
 def write_atomically(file: Path, content: bytes) -> None:

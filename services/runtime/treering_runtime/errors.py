@@ -44,7 +44,22 @@ def not_implemented(what: str) -> ServiceError:
 
 
 class StartError(Exception):
-    """A service cannot start; the message says what is wrong and what to do. Ends the process with exit code 1 and no traceback."""
+    """A service cannot start; the message says what is wrong and what to do. Ends the process with `exit_code` and no traceback."""
+
+    exit_code = 1
+    """Tells whoever started the process the reasons that it can do something about; the words are for people."""
+
+
+class AddressTakenError(StartError):
+    """Something else listens there."""
+
+    exit_code = 3
+
+
+class DirectoryInUseError(StartError):
+    """Another process has the data directory."""
+
+    exit_code = 4
 
 
 class StopError(Exception):

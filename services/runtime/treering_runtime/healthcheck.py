@@ -8,6 +8,8 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from treering_runtime.channels import INTERNAL_OPTIONS
+
 DEADLINE_S = 3.0
 """How long the answer may take, seconds: shorter than the interval at which supervisors ask."""
 
@@ -16,7 +18,7 @@ USAGE = "usage: python -m treering_runtime.healthcheck HOST:PORT [SERVICE]\n"
 
 def check(address: str, service: str = "") -> str:
     """The health of one service (full name; "" for the whole process): "SERVING", or why it is not."""
-    with grpc.insecure_channel(address) as channel:
+    with grpc.insecure_channel(address, options=INTERNAL_OPTIONS) as channel:
         request = health_pb2.HealthCheckRequest(service=service)
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=DEADLINE_S, wait_for_ready=True)

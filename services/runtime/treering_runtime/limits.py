@@ -25,6 +25,15 @@ MAX_QUERY_TEXT_CHARACTERS = 10_000
 MAX_PATTERN_TEXT_CHARACTERS = 2_048
 """How much of a message is masked into its pattern, in characters: what comes later is data, not wording, and must not fill the index."""
 
+MAX_METRICS_CONNECTIONS = 16
+"""Connections to `/metrics` at the same time: a few Prometheus servers and a person. One more ends the oldest."""
+
+MAX_METRICS_REQUEST_BYTES = 8 * 1024
+"""A request to `/metrics` with its headers, in bytes."""
+
+METRICS_TIMEOUT_S = 10.0
+"""How long a request to `/metrics` and its answer may take, seconds: as long as Prometheus waits by default."""
+
 PROGRESS_INTERVAL_S = 2.5
 """Longest silence of a sink in seconds: ingest can tell a slow sink from a hung one. Four signs of life fit into the time after which it
 counts as hung; each costs a little at rest, so there are no more."""

@@ -16,10 +16,11 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from treering_runtime.boundary import Boundary
-from treering_runtime.errors import StartError, StopError
+from treering_runtime.errors import AddressTakenError, StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
+from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.settings import ServiceSettings
-from treering_runtime.telemetry import MetricsServer, configure_logging
+from treering_runtime.telemetry import configure_logging
 
 _LOG = structlog.get_logger()
 
@@ -79,7 +80,7 @@ class Server:
         try:
             port = self.grpc.add_insecure_port(self._listen)
         except RuntimeError as error:
-            raise StartError(f"listen={self._listen}: the address is in use or not of this machine; choose another one") from error
+            raise AddressTakenError(f"listen={self._listen}: the address is in use or not of this machine; choose another one") from error
         for name in ("", *self._services):
             await self.set_ready(name, ready=ready)
         await self.grpc.start()
@@ -113,14 +114,15 @@ def announce(service: str, server: Server, metrics: MetricsServer) -> None:
 
 
 def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
-    """Runs a service to its end; the exit code is 0 after a drain and 1 when it could not start or go on."""
+    """Runs a service to its end; the exit code is 0 after a drain, that of the error when it could not start, 1 when it could not go on."""
+    os.umask(0o077)  # databases make their files themselves, and all of them hold records
     configure_logging(settings.service, settings.log_level)
     try:
         asyncio.run(_listening(settings, main))
     except (StartError, StopError) as error:
         _LOG.error("cannot start" if isinstance(error, StartError) else "cannot go on", problem=str(error))
         sys.stderr.write(f"treering {settings.service}: {error}\n")
-        return 1
+        return error.exit_code if isinstance(error, StartError) else 1
     return 0
 
 

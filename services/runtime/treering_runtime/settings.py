@@ -40,13 +40,18 @@ class ServiceSettings(BaseSettings):
     service: ClassVar[str]
 
     data_dir: Path
-    """Directory that the service owns; created with mode 0700. Nothing is written elsewhere."""
+    """Directory that the service owns; created with mode 0700. Nothing is written elsewhere. In one that others own or may write, the
+    service makes a directory of its own, named after itself."""
 
     listen: str = Field(pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one. Stays on loopback unless told otherwise: there is no password."""
 
     metrics_listen: str = Field(pattern=r"^.+:\d+$")
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
+
+    metrics_hosts: str = ""
+    """Names by which `/metrics` may be asked, separated by commas, besides IP addresses and localhost; for example
+    `ingest,ingest.logs.svc`. Under any other name the answer is 403: a web page must not read it by way of its own name."""
 
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
     """How much the service says about itself (JSON lines on standard error): debug, info, warning or error."""
@@ -71,6 +76,11 @@ class ServiceSettings(BaseSettings):
         file = os.environ.get(CONFIG_VARIABLE)
         toml = (InitSettingsSource(settings_cls, _table(Path(file), cls.service)),) if file else ()
         return (init_settings, env_settings, *toml)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """What a setting lists, separated by commas."""
+    return tuple(filter(None, (part.strip() for part in text.split(","))))
 
 
 _S = TypeVar("_S", bound=ServiceSettings)

@@ -1,15 +1,12 @@
-"""What a service says about itself: JSON lines on standard error, metrics over HTTP. Never a payload."""
+"""What a service says about itself: JSON lines on standard error, and what it counts. Never a payload."""
 
 import logging
 import sys
 import time
-from wsgiref.simple_server import WSGIServer
 
 import structlog
-from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector, start_http_server
+from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from structlog.tracebacks import ExceptionDictTransformer
-
-from treering_runtime.errors import StartError
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -56,22 +53,3 @@ class Freshness:
     def reached(self, arrival_time_unix_nano: int) -> None:
         """It is true now of what arrived then."""
         self._seconds.observe(max(0.0, (time.time_ns() - arrival_time_unix_nano) / 1e9))
-
-
-class MetricsServer:
-    """Serves `/metrics` from a thread of its own."""
-
-    def __init__(self, listen: str, registry: CollectorRegistry) -> None:
-        host, _, port = listen.rpartition(":")
-        try:
-            self._server, self._thread = start_http_server(int(port), host, registry)
-        except OSError as error:
-            raise StartError(f"metrics_listen={listen}: {error.strerror}; choose another port") from error
-        assert isinstance(self._server, WSGIServer)  # noqa: S101 - a promise of prometheus_client
-        self.address = f"{host}:{self._server.server_port}"
-
-    def close(self) -> None:
-        """Stops answering."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -14,16 +14,35 @@ from treering.cli.supervisor.log_file import LogFile
 KILL_AFTER_S = 20.0
 """How long a child may take to drain, seconds, before it is killed: longer than the services' own drain of 10."""
 
+ADDRESS_TAKEN = 3
+"""Exit code of a service: something else listens at its address."""
+
+DIRECTORY_IN_USE = 4
+"""Exit code of a service: another process has its data directory."""
+
+PREDECESSOR_MAY_TAKE_S = 15.0
+"""How long its directory may be in use before that is final, seconds: services whose `treering up` was killed drain for 10."""
+
+_REFUSALS = {1, 2, ADDRESS_TAKEN, DIRECTORY_IN_USE}
 _FIRST_DELAY_S = 0.1
 _SETTLED_S = 30.0
 _MAX_LINE_BYTES = 1024 * 1024
+
+
+class CannotStartError(Refusal):
+    """A service refuses to start; `code` is its exit code."""
+
+    def __init__(self, words: str, code: int) -> None:
+        super().__init__(words)
+        self.code = code
 
 
 class Child:
     """A process that is started again, on the same port, whenever it ends by itself.
 
     States: *starting* (until its line `{"serving": ...}`), *serving*, *waiting* (ended; the delay grows while it keeps ending soon),
-    *stopped* (told to). A process that refuses to start with a message (exit code 1 before it ever served) is not started again.
+    *stopped* (told to). A process that refuses to start with a message, before it ever served, is not started again, unless its directory
+    is in use: what is left of a killed `treering up` ends by itself soon.
 
     Args:
         name: ingest, embed or query.
@@ -50,19 +69,22 @@ class Child:
         """Keeps it running until `stop`; calls `on_serving` each time it serves.
 
         Raises:
-            Refusal: It cannot start.
+            CannotStartError: It cannot start.
         """
         delay_s = _FIRST_DELAY_S
+        begun = time.monotonic()
         while not self._stopping.is_set():
             started = time.monotonic()
             code = await self._run_once(on_serving)
             if self._stopping.is_set():
                 return
-            if code == 1 and not self._has_served:
-                raise Refusal(f"{self.name} cannot start: {self._log.reason()}")
+            predecessor = code == DIRECTORY_IN_USE and time.monotonic() - begun < PREDECESSOR_MAY_TAKE_S
+            if code in _REFUSALS and not self._has_served and not predecessor:
+                raise CannotStartError(f"{self.name} cannot start: {self._log.reason()}", code)
             settled = time.monotonic() - started > _SETTLED_S
             delay_s = min(self._longest_delay_s, _FIRST_DELAY_S if settled else delay_s * 2)
-            self._say(f"{self.name} ended ({_how(code)}); starting it again in {delay_s:g} s, its log is {self._log.path}")
+            why = self._log.reason() if predecessor else _how(code)
+            self._say(f"{self.name} ended ({why}); starting it again in {delay_s:g} s, its log is {self._log.path}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay_s):
                     await self._stopping.wait()

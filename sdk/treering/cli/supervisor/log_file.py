@@ -1,8 +1,12 @@
 """The log of a child process: a file of bounded size, and its last lines in memory."""
 
+import os
 import sys
 from collections import deque
 from pathlib import Path
+from typing import BinaryIO
+
+from treering.cli.private_files import make_private_directory, open_private
 
 MAX_LOG_BYTES = 16 * 1024 * 1024
 """A log file is set aside as `.1` at this size, in bytes, so that two of them are the most."""
@@ -22,8 +26,7 @@ class LogFile:
     def __init__(self, path: Path, *, verbose: bool) -> None:
         self.path = path
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file = None if verbose else path.open("ab")
+        self._file = None if verbose else self._open()
 
     def write(self, line: bytes) -> None:
         """Takes one line, its end included."""
@@ -35,9 +38,13 @@ class LogFile:
         if self._file.tell() + len(line) > MAX_LOG_BYTES:
             self._file.close()
             self.path.replace(self.path.with_suffix(".log.1"))
-            self._file = self.path.open("ab")
+            self._file = self._open()
         self._file.write(line)
         self._file.flush()
+
+    def _open(self) -> BinaryIO:
+        make_private_directory(self.path.parent)
+        return open(open_private(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab")  # noqa: PTH123 - a descriptor
 
     def forget(self) -> None:
         """Forgets the last lines: a new process begins."""

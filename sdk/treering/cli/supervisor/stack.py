@@ -8,8 +8,9 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from treering.cli.problems import Refusal
-from treering.cli.supervisor.child import Child
+from treering.channels import connect_async
+from treering.cli.private_files import is_private, make_private_directory
+from treering.cli.supervisor.child import ADDRESS_TAKEN, CannotStartError, Child
 from treering.cli.supervisor.log_file import LogFile
 from treering.cli.supervisor.ports import free_ports
 
@@ -39,7 +40,7 @@ class Options:
 
 
 class PortTakenError(Exception):
-    """A port that we drew was taken by somebody else before the service had it."""
+    """A port that we drew was taken by something else before the service had it."""
 
 
 class Stack:
@@ -53,7 +54,8 @@ class Stack:
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
         self._drawn = {name for name in SERVICES if not options.ports[name]}
         self.addresses, metrics = _draw(options.ports)
-        self.settings = {name: _settings(name, options.data_dir.absolute(), self.addresses, metrics[name]) for name in SERVICES}
+        directories = _directories(options.data_dir.absolute())
+        self.settings = {name: _settings(name, directories[name], self.addresses, metrics[name]) for name in SERVICES}
         logs = options.data_dir / "logs"
         self._logs = {name: LogFile(logs / f"{name}.log", verbose=options.verbose) for name in SERVICES}
         self.children = {
@@ -81,8 +83,8 @@ class Stack:
     async def _keep(self, name: str) -> None:
         try:
             await self.children[name].run(lambda: None)
-        except Refusal as refusal:
-            if name in self._drawn and "in use" in str(refusal):
+        except CannotStartError as refusal:
+            if name in self._drawn and refusal.code == ADDRESS_TAKEN:
                 raise PortTakenError(name) from refusal
             raise
 
@@ -107,12 +109,24 @@ def _draw(ports: dict[str, int]) -> tuple[dict[str, str], dict[str, str]]:
     return addresses, metrics
 
 
+def _directories(data_dir: Path) -> dict[str, Path]:
+    """What each service is told: its own directory; where others may write, the whole one, in which it makes and checks its own itself.
+
+    Raises:
+        Refusal: One of them is a link, or others own it or may write there.
+    """
+    own = {name: data_dir / name for name in SERVICES}
+    for directory in own.values():
+        make_private_directory(directory)
+    return own if is_private(data_dir.stat()) else dict.fromkeys(SERVICES, data_dir)
+
+
 def _settings(name: str, data_dir: Path, addresses: dict[str, str], metrics: str) -> dict[str, str]:
     prefix = f"TREERING_{name.upper()}_"
     settings = {
         f"{prefix}LISTEN": addresses[name],
         f"{prefix}METRICS_LISTEN": metrics,
-        f"{prefix}DATA_DIR": str(data_dir / name),
+        f"{prefix}DATA_DIR": str(data_dir),
         f"{prefix}STOP_WITH_STDIN": "true",
     }
     if name == "ingest":
@@ -133,7 +147,7 @@ async def _until_serving(address: str, service: str) -> None:
     """Returns once the service says that it serves. The channel is made anew for each try: no backoff between them."""
     request = health_pb2.HealthCheckRequest(service=service)
     while True:
-        async with grpc.aio.insecure_channel(address) as channel:
+        async with connect_async(address) as channel:
             try:
                 answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_CALL_S)
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:

@@ -33,7 +33,7 @@ _T = TypeVar("_T")
 
 
 def connect(url: str, api_key: str) -> QdrantClient:
-    """A client that speaks gRPC to `url`; opens no connection yet."""
+    """A client that speaks gRPC to `url`, never through a proxy; opens no connection yet."""
     secure = url.startswith("https://")
     host, _, port = url.partition("://")[2].rstrip("/").rpartition(":")
     return QdrantClient(
@@ -44,6 +44,8 @@ def connect(url: str, api_key: str) -> QdrantClient:
         api_key=api_key or None,
         timeout=INDEX_TIMEOUT_S,
         check_compatibility=False,
+        grpc_options={"grpc.enable_http_proxy": 0},
+        trust_env=False,  # the same for what it asks over HTTP
     )
 
 

@@ -1,6 +1,7 @@
 """The task that seals: the only one that begins a batch, and the only one that ends it."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -42,6 +43,8 @@ class SealTask:
         self._publish = publish
         self._seconds = Histogram("treering_query_seal_seconds", "Duration of seals, seconds", registry=registry)
         self._begun = self._published = self._asked = 0
+        self.problem = ""
+        """Why the last attempt failed; empty when it did not."""
         self._wake = Wakeup()
         self._ended = Wakeup()
 
@@ -92,10 +95,17 @@ class SealTask:
         while True:
             try:
                 await self._publish(batch)
-            except Exception:  # noqa: BLE001 - whatever is wrong with the disk may pass; nothing is lost meanwhile
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the disk may pass; nothing is lost meanwhile
+                self.problem = _words(error)
                 _LOG.exception("sealing failed; it is tried again", retry_in_s=pause, rows=batch.records.num_rows)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, longest)
             else:
+                self.problem = ""
                 self._seconds.observe(time.monotonic() - started)
                 return
+
+
+def _words(error: Exception) -> str:
+    """What the system has against it; of anything else no more than its kind, as its text names files."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__

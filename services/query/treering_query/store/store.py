@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -274,6 +275,15 @@ class Store:
         for log_id, end in batch.ends.items():
             self.board.update(log_id, releasable_end=end)
         _LOG.info("sealed", rows=batch.records.num_rows, size_bytes=segment.size_bytes if segment else 0)
+
+    @property
+    def seal_problem(self) -> str:
+        """Why the last attempt to seal failed; empty when it did not."""
+        return self._sealing.problem
+
+    def disk_free_bytes(self) -> int:
+        """Of the file system that holds the segments."""
+        return shutil.disk_usage(self._directory).free
 
     async def seal(self) -> None:
         """Returns when everything that is hot now is sealed. A caller that is cancelled does not stop it."""

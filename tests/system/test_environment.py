@@ -1,0 +1,134 @@
+"""A hostile environment: a proxy that listens, a directory that others may write, what is left of a killed `up`."""
+
+import contextlib
+import http.client
+import json
+import socket
+import stat
+import threading
+
+import psutil
+import pytest
+
+from .conftest import START_S, cli, start_up
+
+pytestmark = pytest.mark.system
+
+PROXIES = ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+SECRET = "the secret of the house is under the mat"
+
+
+@pytest.fixture
+def started():
+    """Starts instances, and makes sure that nothing is left of them."""
+    made = []
+
+    def start(data_dir, **settings):
+        made.append(start_up(data_dir, **settings))
+        return made[-1]
+
+    yield start
+    for up in made:
+        up.kill()
+
+
+@pytest.fixture
+def proxy():
+    """The address of a listener, and the connections that it got."""
+    connections = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                connections.append(listener.accept()[0])
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}", connections
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+    for connection in connections:
+        connection.close()
+
+
+def test_not_one_byte_goes_to_the_proxy_of_the_environment(started, tmp_path, proxy, monkeypatch):
+    address, connections = proxy
+    for name in PROXIES:
+        monkeypatch.setenv(name, address)
+    for name in ("no_proxy", "no_grpc_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    up = started(tmp_path / "data")
+    up.json("send", "-", "--service", "house", "--wait", given=f"{SECRET}\n")
+    assert up.sql("select message from logs") == [{"message": SECRET}]
+    found = up.json("search", "where is the key hidden", "--mode", "semantic", "--json")["results"]
+    assert [result["pattern"] for result in found] == [SECRET]
+    assert up.json("status", "--json")["ingest"]["sinks"][0]["connected"]
+    assert up.json("verify", "--json")
+    assert up.stop() == 0
+    assert connections == []
+
+
+def test_it_becomes_ready_with_a_proxy_that_is_not_there(started, tmp_path, monkeypatch):
+    for name in PROXIES:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert started(tmp_path / "data").stop() == 0
+
+
+def test_everything_that_is_kept_is_private_also_where_others_may_write(started, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    up = started(tmp_path / "data", TREERING_QUERY_HOT_MAX_ROWS="1000")
+    up.json("send", "-", "--service", "many", "--wait", given="".join(f"line {number}\n" for number in range(3_000)))
+    assert up.stop() == 0
+    kept = [path for path in (tmp_path / "data").rglob("*") if not path.is_symlink()]
+    assert {"wal", "registry.sqlite", "segments", "LOCK"} <= {path.name for path in kept}
+    assert {path: oct(mode) for path in kept if (mode := stat.S_IMODE(path.stat().st_mode)) & 0o077} == {}
+    up = started(tmp_path / "data")
+    assert up.sql("select count(*) n from logs") == [{"n": 3_000}]
+
+
+def test_what_others_laid_in_the_directory_is_refused(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(0o777)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data/query").symlink_to(tmp_path / "elsewhere")
+    done = cli("up", "--data-dir", tmp_path / "data", "--ingest-port", "0", "--embed-port", "0", "--query-port", "0")
+    assert (done.returncode, "data/query is not a directory of ours" in done.stderr) == (1, True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_metrics_of_every_service_are_for_its_own_names(started, tmp_path):
+    up = started(tmp_path / "data", **{f"TREERING_{name}_METRICS_HOSTS": "ours.example" for name in ("INGEST", "EMBED", "QUERY")})
+    settings = json.loads((tmp_path / "data/up.json").read_text())["settings"]
+    for name in ("INGEST", "EMBED", "QUERY"):
+        for host, status in (("localhost", 200), ("ours.example", 200), ("evil.example", 403)):
+            connection = http.client.HTTPConnection(settings[f"TREERING_{name}_METRICS_LISTEN"], timeout=START_S)
+            with contextlib.closing(connection):
+                connection.request("GET", "/metrics", headers={"Host": host})
+                answer = connection.getresponse()
+                assert (answer.status, b"process_" in answer.read()) == (status, status == 200)
+    assert up.stop() == 0
+
+
+def test_after_a_kill_while_embed_is_stopped_the_true_cause_is_named(started, tmp_path):
+    up = started(tmp_path / "data")
+    left = up.service("embed")
+    left.suspend()
+    others = [up.service("ingest"), up.service("query")]
+    up.process.kill()
+    up.process.wait()
+    psutil.wait_procs(others, START_S)
+    command = ("up", "--data-dir", tmp_path / "data", "--ingest-port", "0", "--embed-port", "0", "--query-port", "0")
+    try:
+        done = cli(*command)
+    finally:
+        left.kill()
+        psutil.wait_procs([left], START_S)
+    assert done.returncode == 1
+    last = [line for line in done.stderr.splitlines() if line][-1]
+    assert "embed cannot start" in last
+    assert "data/embed is in use by another process; stop that one" in last
+    assert "port" not in last
+    assert started(tmp_path / "data").stop() == 0
