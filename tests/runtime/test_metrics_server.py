@@ -169,3 +169,8 @@ def test_a_close_does_not_wait_for_half_a_request_wherever_its_connection_is():
             connection.sendall(HALF)
             serving.close()
             ended(connection)
+
+
+def test_a_second_close_changes_nothing(server):
+    server.close()
+    server.close()
