@@ -133,16 +133,17 @@ def test_only_metrics_are_there(server, method, path, status):
     assert asked(server, method, path)[0] == status
 
 
-def test_no_number_of_connections_costs_a_thread_or_keeps_prometheus_out(server):
+def test_no_number_of_connections_costs_a_thread_or_keeps_prometheus_out(monkeypatch, server):
+    monkeypatch.setattr(metrics_server, "METRICS_TIMEOUT_S", 1_000)
     before = threading.active_count()
     with contextlib.ExitStack() as stack:
         halves = [stack.enter_context(connected(server)) for _ in range(4 * MAX_METRICS_CONNECTIONS)]
         for half in halves:
             half.sendall(HALF)
         assert asked(server)[0] == 200
+        assert len(server._open) <= MAX_METRICS_CONNECTIONS
         for half in halves[:-MAX_METRICS_CONNECTIONS]:
             ended(half)
-        assert len(server._open) <= MAX_METRICS_CONNECTIONS
         assert threading.active_count() == before
 
 
@@ -168,3 +169,8 @@ def test_a_close_does_not_wait_for_half_a_request_wherever_its_connection_is():
             connection.sendall(HALF)
             serving.close()
             ended(connection)
+
+
+def test_a_second_close_changes_nothing(server):
+    server.close()
+    server.close()

@@ -46,8 +46,9 @@ class MetricsServer:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops answering."""
-        self._loop.call_soon_threadsafe(self._closing.set)
+        """Stops answering; a second time changes nothing."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join()
 
     def _run(self) -> None:
