@@ -75,6 +75,12 @@ MIN_BUCKET_NANOS = 1_000_000
 DAY_NANOS = 86_400_000_000_000
 """A day in nanoseconds."""
 
+MAX_TIME_ZONE_CHARACTERS = 64
+"""Name of a time zone, characters: the longest of IANA's has half as many."""
+
+MAX_TOKEN_CHARACTERS = 16_384
+"""Page token or cursor, characters: a cursor names each pattern that was shown, up to `MAX_PAGED_PATTERNS`."""
+
 MAX_SEARCH_RESULTS = 1_000
 """Results of one search: more is not read by people, and programs have SQL."""
 
