@@ -96,6 +96,13 @@ MAX_LITERAL_BUDGET_MS = 60_000
 MAX_ANSWER_RECORD_BYTES = 8 * 1024 * 1024
 """Records in one answer, bytes: half of the largest gRPC message, so that everything else fits beside them."""
 
+MAX_ANSWER_BYTES = 14 * 1024 * 1024
+"""Rows in one answer, bytes: a page that would be larger ends early, and its token leads on. The rest of a message of 16 MiB is for what
+stands beside the rows, and for one row that is large by itself."""
+
+MAX_DETAIL_BYTES = 3 * 1024 * 1024
+"""Each of the lists of one pattern in depth, bytes: its members, its variables, its records."""
+
 DEFAULT_DEADLINE_S = 30.0
 """Time of a call that comes without a deadline, seconds: nobody waits longer for a search."""
 

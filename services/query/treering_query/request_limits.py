@@ -73,6 +73,7 @@ LIMITS: Mapping[str, Limit] = {
     "ComparePatternsRequest.min_positions": _POSITIONS,
     "ComparePatternsRequest.unit": _UNIT,
     "ComparePatternsRequest.changes": Many(len(pb.PatternChange.values()), "name each change once", Known(pb.PatternChange.DESCRIPTOR)),
+    "ComparePatternsRequest.page_token": _TOKEN,
     "ComparePatternsRequest.min_log_likelihood_ratio": Free("checked to be finite and not below 0"),
     "WatchPatternsRequest.from": _POSITIONS,
     "WatchPatternsRequest.since_unix_nano": _TIME,
