@@ -31,6 +31,7 @@ async def store(open_store, frame):
         ]
         await store.open_log(LOG, 0)
         await store.deliver(LOG, [frame(0, records)], len(records))
+        await store.templates.settled()
         yield store
 
 
