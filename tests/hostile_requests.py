@@ -21,6 +21,10 @@ TEXTS = (
 )
 
 
+REPEATED_BYTES = 200_000
+"""Bytes of one list, about: the larger ones are another test's."""
+
+
 def varint(number: int) -> bytes:
     found = b""
     while number > 127:
@@ -45,7 +49,7 @@ def _field(random: Random, limits: RequestLimits, each: FieldDescriptor) -> byte
         count = random.choice((1, 1, 2, min(limit.most, 1_000), limit.most + 1 if limit.most < 20_000 else 2))
     one = limit.each if isinstance(limit, Many) else limit
     values = [_value(random, limits, each, one) for _ in range(min(count, 3))]
-    return b"".join(values) + values[0] * max(0, count - 3)
+    return b"".join(values) + values[0] * max(0, min(count - 3, REPEATED_BYTES // max(len(values[0]), 1)))
 
 
 def _value(random: Random, limits: RequestLimits, each: FieldDescriptor, limit: object) -> bytes:
