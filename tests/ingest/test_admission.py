@@ -8,6 +8,7 @@ from tests.odd_messages import batch, field, odd_record, unknown
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import RejectionReason, StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
+from treering_ingest import admission
 from treering_ingest.admission import check_batch
 from treering_ingest.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_RECORD_BYTES
 from treering_runtime.errors import ServiceError
@@ -104,3 +105,12 @@ def test_a_batch_of_records_without_content_is_refused_before_it_is_unfolded(rec
 def test_unknown_fields_are_no_records():
     received = UploadLogsRequest(records=[LogRecord(message="m")]).SerializeToString() + (b"\x92\x01\x0a" + b"\x1a" * 10) * 100_000
     assert check_batch(received).record_count == 1
+
+
+def test_a_batch_that_is_too_long_is_never_unfolded(monkeypatch):
+    class NeverUnfolded:
+        DESCRIPTOR = UploadLogsRequest.DESCRIPTOR
+
+    monkeypatch.setattr(admission, "UploadLogsRequest", NeverUnfolded)
+    with pytest.raises(ServiceError, match="records: more than 50000"):
+        check_batch(b"\x1a\x00" * (MAX_BATCH_BYTES // 2))

@@ -119,4 +119,11 @@ MUTANTS = (
         "(message := next(messages, None))",
         ("tests/embed/test_loop_lag.py",),
     ),
+    Mutant(
+        "only-what-was-last-seen-below-is-forgotten",
+        "services/embed/treering_embed/registry.py",
+        " and patterns.last_offset <= ends.value ->> 1",
+        "",
+        ("tests/embed/test_registry.py",),
+    ),
 )

@@ -106,4 +106,18 @@ MUTANTS = (
         "payload = UploadLogsRequest.FromString(_leave_out(received, rejections)).SerializeToString()",
         (INGEST + "test_admission.py",),
     ),
+    Mutant(
+        "batches-are-counted-before-they-are-unfolded",
+        "services/ingest/treering_ingest/admission.py",
+        "            _LIMITS.check_wire(received, UploadLogsRequest.DESCRIPTOR)\n",
+        "            received = bytes(received)\n",
+        ("tests/ingest/test_admission.py",),
+    ),
+    Mutant(
+        "a-batch-has-a-largest-number-of-records",
+        "services/ingest/treering_ingest/admission.py",
+        '    RECORDS.check_count("records", len(request.records))\n',
+        "",
+        ("tests/ingest/test_admission.py",),
+    ),
 )

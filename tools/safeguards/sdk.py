@@ -94,4 +94,11 @@ MUTANTS = (
         '"linger_s": math.inf}',
         ("tests/cli/test_send_endings.py",),
     ),
+    Mutant(
+        "no-batch-is-larger-than-ingest-takes",
+        "sdk/treering/upload_state.py",
+        'min(options.get("max_batch_records", MAX_BATCH_RECORDS), LARGEST_BATCH_RECORDS)',
+        'options.get("max_batch_records", MAX_BATCH_RECORDS)',
+        ("tests/sdk/test_uploader.py",),
+    ),
 )
