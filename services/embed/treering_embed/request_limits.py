@@ -7,7 +7,7 @@ from treering_runtime.limits import MAX_ASKED_NAME_BYTES, MAX_MIN_POSITIONS, MAX
 from treering_runtime.request_limits import Limit, Many, Number, Text
 
 _POSITIONS = Many(MAX_MIN_POSITIONS, "give one for each log")
-_TEXT = Text(MAX_QUERY_TEXT_CHARACTERS, "the model reads no more than its first sentences")
+_TEXT = Text(MAX_QUERY_TEXT_CHARACTERS, "the model reads no more than its first sentences", zero_bytes=True)
 
 LIMITS: Mapping[str, Limit] = {
     "SearchPatternsRequest.text": _TEXT,

@@ -47,18 +47,19 @@ class Free:
 
 @dataclass(frozen=True)
 class Text:
-    """A text of at most so many characters (or bytes of UTF-8), without a zero byte."""
+    """A text of at most so many characters (or bytes of UTF-8), without a zero byte unless it may hold any."""
 
     most: int
     remedy: str = "shorten it"
     unit: str = "characters"
+    zero_bytes: bool = False
 
     def check(self, field: str, value: str) -> None:
         """Says the length, never the text."""
         length = len(value) if self.unit == "characters" else len(value.encode())
         if length > self.most:
             raise invalid_field(field, f"{length} {self.unit}, over {self.most}; {self.remedy}", limit=self.most)
-        if "\0" in value:
+        if "\0" in value and not self.zero_bytes:
             raise invalid_field(field, "holds a zero byte; leave it out", limit=self.most)
 
     def __str__(self) -> str:
