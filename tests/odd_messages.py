@@ -201,7 +201,16 @@ def many_attributes(random: Random) -> bytes:
 
 def long_names(random: Random) -> bytes:
     letter = random.choice(("x", "é", "磁", "🔥", "\0", "e\u0301"))
-    return b"".join(field(number, letter * random.choice((511, 512, 1_023, 1_024, 1_025, 5_000))) for number in (SERVICE, ENVIRONMENT))
+    return b"".join(
+        field(number, letter * random.choice((63, 64, 85, 86, 127, 128, 255, 256, 257, 5_000))) for number in (SERVICE, ENVIRONMENT)
+    )
+
+
+def long_keys(random: Random) -> bytes:
+    letter = random.choice(("x", "é", "磁", "🔥", "e\u0301"))
+    keys = [letter * random.choice((64, 85, 86, 128, 129, 256, 257, 300)) + random.choice("ab") for _ in range(random.choice((1, 3)))]
+    own = entry("treering.attribute_key", "mine") if random.random() < 0.3 else b""
+    return own + b"".join(entry(key, random.choice(TEXTS)) for key in keys)
 
 
 def new_names(random: Random) -> bytes:
@@ -211,7 +220,7 @@ def new_names(random: Random) -> bytes:
 KINDS: tuple[Callable[[Random], bytes], ...] = (
     *(duplicates, duplicates_of_duplicates, halves_of_entries, turned_entries, strangers_in_entries, strangers, large_stranger),
     *(deep_groups, defaults, repeated_fields, wrong_kinds, long_numbers, severities, times, ids, own_names, texts_everywhere),
-    *(many_attributes, long_names, new_names),
+    *(many_attributes, long_names, long_keys, new_names),
 )
 
 

@@ -16,9 +16,13 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from treering_embed import request_limits as embed
 from treering_embed.settings import EmbedSettings
+from treering_ingest import request_limits as ingest
 from treering_ingest.settings import IngestSettings
+from treering_query import request_limits as query
 from treering_query.settings import QuerySettings
+from treering_runtime.request_limits import SHARED
 from treering_runtime.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +63,13 @@ def limits_table(module: str) -> Iterator[str]:
         ("Limit", "Value", "Unit and reason"),
         ((f"`{name}`", _quantity(name, value), _line(reason)) for name, value, reason in constants(module)),
     )
+
+
+def requests_table() -> Iterator[str]:
+    """What each field of a request may hold, rpc's own messages and those inside them."""
+    yield "**Requests**: what a field may hold; more is refused with INVALID_FIELD, which names the field and the limit\n"
+    tables = (SHARED, ingest.LIMITS, embed.LIMITS, query.LIMITS)
+    yield from _table(("Field", "At most"), ((f"`{name}`", _line(str(limit))) for rows in tables for name, limit in rows.items()))
 
 
 def constants(module: str) -> list[tuple[str, Any, str]]:
@@ -111,7 +122,7 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> Iterator[s
 def documents() -> dict[Path, str]:
     """The pages as they should be, by path."""
     settings = [line for cls in SETTINGS for line in settings_table(cls)]
-    limits = [line for module in LIMITS for line in limits_table(module)]
+    limits = [*(line for module in LIMITS for line in limits_table(module)), *requests_table()]
     return {
         ROOT / "docs" / "settings.md": "\n".join([_SETTINGS_HEAD, *settings]),
         ROOT / "docs" / "limits.md": "\n".join([_LIMITS_HEAD, *limits]),

@@ -6,6 +6,12 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_BATCH_RECORDS = 1_000
 """Records in an uploaded batch: more gains nothing, as the cost of a batch is spread well before."""
 
+LARGEST_BATCH_RECORDS = 50_000
+"""Records in the largest batch that ingest takes; what an uploader is told to gather beyond is sent in several."""
+
+LARGEST_BATCH_BYTES = 3 * 1024 * 1024
+"""The same in bytes of encoded records: with what a batch needs besides, it stays under the 4 MiB that ingest takes."""
+
 MAX_BATCH_BYTES = 1024 * 1024
 """Encoded records in an uploaded batch, in bytes: well under the 4 MiB that ingest takes, even with one record of 1 MiB more."""
 

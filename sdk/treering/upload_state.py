@@ -8,6 +8,8 @@ from typing import TypedDict
 
 from treering.errors import ProducerError
 from treering.limits import (
+    LARGEST_BATCH_BYTES,
+    LARGEST_BATCH_RECORDS,
     MAX_BATCH_BYTES,
     MAX_BATCH_RECORDS,
     MAX_IN_FLIGHT_BATCHES,
@@ -32,9 +34,9 @@ class UploaderOptions(TypedDict, total=False):
     """Send a batch that is not full after this time, seconds. Default 0.2; `math.inf` sends only full ones until `flush` or `close`,
     which makes the batches of the same records the same in every run."""
     max_batch_records: int
-    """Records in a batch."""
+    """Records in a batch; at most 50,000."""
     max_batch_bytes: int
-    """Encoded records in a batch, bytes."""
+    """Encoded records in a batch, bytes; at most 3 MiB."""
     max_pending_bytes: int
     """Records kept until they are durable, bytes; `send` waits when there are more."""
     retry_for_s: float
@@ -129,8 +131,8 @@ class UploadState:
     def __init__(self, producer_id: str, options: UploaderOptions) -> None:
         self._fresh = not producer_id
         self.producer_id = producer_id or _new_id()
-        self._max_records = options.get("max_batch_records", MAX_BATCH_RECORDS)
-        self._max_bytes = options.get("max_batch_bytes", MAX_BATCH_BYTES)
+        self._max_records = min(options.get("max_batch_records", MAX_BATCH_RECORDS), LARGEST_BATCH_RECORDS)
+        self._max_bytes = min(options.get("max_batch_bytes", MAX_BATCH_BYTES), LARGEST_BATCH_BYTES)
         self._max_pending = options.get("max_pending_bytes", MAX_PENDING_BYTES)
         self.linger_s = options.get("linger_s", 0.2)
         self.acknowledge_within_s = options.get("acknowledge_within_s", 30.0)

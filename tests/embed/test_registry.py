@@ -1,4 +1,5 @@
 import sqlite3
+import time
 
 import pytest
 
@@ -75,3 +76,13 @@ def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path):
     (tmp_path / "r.sqlite").write_bytes(b"not a database at all, but long enough to be looked at" * 50)
     with pytest.raises(StartError, match=r"r\.sqlite"):
         Registry(tmp_path / "r.sqlite")
+
+
+def test_forgetting_much_of_many_logs_is_one_short_statement(registry):
+    commit(registry, [pattern(number) for number in range(1, 2_001)])
+    registry.forget([HUGE], {})
+    below = {LOG + number: 2**64 - 1 for number in range(64)}
+    started = time.perf_counter()
+    assert sorted(registry.forget(range(1, 10_001), below)) == list(range(1, 2_001))
+    assert time.perf_counter() - started < 2.0
+    assert registry.summary(20_000).pattern_ids == set()

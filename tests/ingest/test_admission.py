@@ -1,3 +1,4 @@
+import time
 from random import Random
 
 import pytest
@@ -7,8 +8,9 @@ from tests.odd_messages import batch, field, odd_record, unknown
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import RejectionReason, StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
+from treering_ingest import admission
 from treering_ingest.admission import check_batch
-from treering_ingest.limits import MAX_BATCH_BYTES, MAX_RECORD_BYTES
+from treering_ingest.limits import MAX_BATCH_BYTES, MAX_BATCH_RECORDS, MAX_RECORD_BYTES
 from treering_runtime.errors import ServiceError
 
 EMPTY = RejectionReason.REJECTION_REASON_MESSAGE_EMPTY
@@ -86,3 +88,29 @@ def test_what_is_no_batch_is_refused(received, reason):
     with pytest.raises(ServiceError) as caught:
         check_batch(received)
     assert ErrorReason.Name(caught.value.reason) == f"ERROR_REASON_{reason}"
+
+
+@pytest.mark.parametrize("record", [b"\x1a\x00", b"\x9a\x00\x00", b"\x1a\x02\x2a\x00"])
+def test_a_batch_of_records_without_content_is_refused_before_it_is_unfolded(record):
+    allowed = check_batch(record * MAX_BATCH_RECORDS)
+    assert len(allowed.rejections) == MAX_BATCH_RECORDS
+    for count in (MAX_BATCH_RECORDS + 1, MAX_BATCH_BYTES // len(record)):
+        started = time.perf_counter()
+        with pytest.raises(ServiceError, match="records: more than 50000; send smaller batches") as caught:
+            check_batch(record * count)
+        assert time.perf_counter() - started < 1.0
+        assert caught.value.metadata == {"field": "records", "limit": "50000"}
+
+
+def test_unknown_fields_are_no_records():
+    received = UploadLogsRequest(records=[LogRecord(message="m")]).SerializeToString() + (b"\x92\x01\x0a" + b"\x1a" * 10) * 100_000
+    assert check_batch(received).record_count == 1
+
+
+def test_a_batch_that_is_too_long_is_never_unfolded(monkeypatch):
+    class NeverUnfolded:
+        DESCRIPTOR = UploadLogsRequest.DESCRIPTOR
+
+    monkeypatch.setattr(admission, "UploadLogsRequest", NeverUnfolded)
+    with pytest.raises(ServiceError, match="records: more than 50000"):
+        check_batch(b"\x1a\x00" * (MAX_BATCH_BYTES // 2))

@@ -16,6 +16,7 @@ from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.embed_client import EmbedClient, EmbedUnavailable
 from treering_query.meaning import Meaning, Scorer
+from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -30,6 +31,7 @@ from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import HotBounds, Store
 from treering_query.store.view import View
 from treering_query.templates import NO_TEMPLATES
+from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
 
 
@@ -128,7 +130,7 @@ def serving(open_store, open_sql, tmp_path):
     async def started():
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
             embed = EmbedClient("127.0.0.1:1")
-            front = Server("127.0.0.1:0", (), CollectorRegistry())
+            front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
             servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
             add_QueryServiceServicer_to_server(servicer, front.grpc)
             await front.start()

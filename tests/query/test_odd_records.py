@@ -234,9 +234,9 @@ async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
 
 
 async def test_names_count_in_the_size_of_an_answer(snapshot_of):
-    names = {"service": "🔥" * 1_024, "environment": "🔥" * 1_024}
+    names = {"service": "🔥" * 64, "environment": "🔥" * 64}
     with snapshot_of([LogRecord(message="m", **names) for _ in range(100)]) as snapshot:
-        assert within_bytes(snapshot.query("select * from logs"), 100_000).num_rows == 12
+        assert within_bytes(snapshot.query("select * from logs"), 10_000).num_rows == 15
 
 
 async def test_many_short_attributes_count_in_the_size_of_an_answer(serving):

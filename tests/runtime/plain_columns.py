@@ -91,10 +91,19 @@ def plain_attributes(pairs: Pairs) -> dict[str, str]:
     return attributes
 
 
+def plain_name(name: str) -> str:
+    """As many characters as fit into 256 bytes."""
+    while len(name.encode()) > 256:
+        name = name[:256] if len(name) > 256 else name[:-1]
+    return name
+
+
 def plain_row(log_id: int, offset: int, arrival: int, record: bytes) -> dict[str, object]:
     """A record of the log as it is stored."""
     found = list(fields(record))
-    pairs = plain_pairs(found)
+    sent = plain_pairs(found)
+    pairs = [(plain_name(key), value) for key, value in sent]
+    pairs += [("treering.attribute_key", key) for key, _ in sent if plain_name(key) != key]
     time = int.from_bytes(last(found, TIME, FIXED64, bytes(8)), "little")
     if time > 2**63 - 2:
         pairs.append(("treering.time_unix_nano", str(time)))
@@ -106,9 +115,9 @@ def plain_row(log_id: int, offset: int, arrival: int, record: bytes) -> dict[str
     names = {}
     for name, number in (("service", SERVICE), ("environment", ENVIRONMENT)):
         names[name] = text(found, number)
-        if len(names[name]) > 1_024:
+        if plain_name(names[name]) != names[name]:
             pairs.append((f"treering.{name}", names[name]))
-            names[name] = names[name][:1_024]
+            names[name] = plain_name(names[name])
     ids = {}
     for name, number, length in (("trace_id", TRACE_ID, 16), ("span_id", SPAN_ID, 8)):
         ids[name] = last(found, number, BYTES, b"")

@@ -6,16 +6,20 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 import structlog
+from google.protobuf import descriptor_pool
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
 from tests.settling import settled
-from treering.v1 import ingest_pb2, ingest_pb2_grpc
+from treering.v1 import embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc, sink_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime import boundary, caller
 from treering_runtime.boundary import DOMAIN, Boundary
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
+from treering_runtime.request_limits import Many, RequestLimits
 from treering_runtime.server import Server
 
 UPLOAD, STREAM, STATUS, DIGEST = "UploadLogs", "StreamLogs", "GetIngestStatus", "DigestLog"
@@ -298,3 +302,90 @@ async def test_a_long_message_is_cut_to_fit_the_trailers(letter):
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert error.details() == status_of(error).message
     assert error.details().endswith(letter + " ...")
+
+
+SERVICES = {
+    "treering.v1.IngestService": (ingest_pb2_grpc.IngestServiceServicer, ingest_pb2_grpc.add_IngestServiceServicer_to_server),
+    "treering.v1.QueryService": (query_pb2_grpc.QueryServiceServicer, query_pb2_grpc.add_QueryServiceServicer_to_server),
+    "treering.v1.EmbedService": (embed_pb2_grpc.EmbedServiceServicer, embed_pb2_grpc.add_EmbedServiceServicer_to_server),
+    "treering.v1.SinkService": (sink_pb2_grpc.SinkServiceServicer, sink_pb2_grpc.add_SinkServiceServicer_to_server),
+}
+
+
+def every_rpc():
+    pool = descriptor_pool.Default()
+    for service in (*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"):
+        for method in pool.FindServiceByName(service).methods:
+            yield service, method
+
+
+def called(channel, service, method, raw):
+    """Calls an rpc with bytes."""
+    kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
+    call = getattr(channel, kind)(f"/{service}/{method.name}")(iter([raw]) if method.client_streaming else raw, timeout=10)
+    return drained(call) if method.server_streaming else call
+
+
+@asynccontextmanager
+async def all_services(registry):
+    """Every service of the contract without a handler of its own, beside health and reflection."""
+    server = Server("127.0.0.1:0", list(SERVICES), registry, limits=RequestLimits({"AggregateLogsRequest.group_by": Many(8)}))
+    for servicer, add in SERVICES.values():
+        add(servicer(), server.grpc)
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        yield channel
+    await server.stop(0)
+
+
+async def test_bytes_that_are_no_message_are_refused_and_counted_on_every_rpc():
+    registry, wanted = CollectorRegistry(), {}
+    async with all_services(registry) as channel:
+        for service, method in every_rpc():
+            if method.client_streaming and service in SERVICES:
+                continue  # the base class reads no stream; the services' own handlers do
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await called(channel, service, method, b"\xff")
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, (service, method.name)
+            assert detail(status_of(caught.value), error_details_pb2.ErrorInfo).metadata["field"] == "request"
+            assert "class" not in caught.value.details()
+            wanted[f"{service}/{method.name}", "INVALID_ARGUMENT"] = 1.0
+    assert counted(registry) == wanted
+    assert len(wanted) > 20
+
+
+async def test_a_request_is_held_against_the_table_before_its_handler_runs():
+    async with all_services(CollectorRegistry()) as channel:
+        stub = query_pb2_grpc.QueryServiceStub(channel)
+        for count, code in (
+            (8, grpc.StatusCode.UNIMPLEMENTED),
+            (9, grpc.StatusCode.INVALID_ARGUMENT),
+            (100_000, grpc.StatusCode.INVALID_ARGUMENT),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await stub.AggregateLogs(query_pb2.AggregateLogsRequest(group_by=[query_pb2.FieldRef()] * count))
+            assert caught.value.code() is code
+        assert caught.value.details() == "group_by: more than 8; ask for less"
+
+
+async def test_health_and_reflection_answer_as_before_and_are_counted():
+    registry = CollectorRegistry()
+    async with all_services(registry) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        assert (await health.Check(health_pb2.HealthCheckRequest())).status == health_pb2.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health.Check(health_pb2.HealthCheckRequest(service="nobody"))
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await health.Check(health_pb2.HealthCheckRequest(service="x" * 2_000))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        watch = health.Watch(health_pb2.HealthCheckRequest())
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+        watch.cancel()
+        asked = reflection_pb2.ServerReflectionRequest(list_services="")
+        answers = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([asked]))
+        listed = {service.name async for answer in answers for service in answer.list_services_response.service}
+        assert listed >= {*SERVICES, "grpc.health.v1.Health"}
+    found = counted(registry)
+    assert found["grpc.health.v1.Health/Check", "OK"] == found["grpc.health.v1.Health/Check", "NOT_FOUND"] == 1.0
+    assert found["grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", "OK"] == 1.0

@@ -86,3 +86,49 @@ async def test_a_cancelled_waiter_leaves_the_board_usable():
         await waiting
     board.update(1, visible_end=1)
     await board.wait_visible([Position(log_id=1, offset=1)], timeout_s=0)
+
+
+async def test_a_change_looks_at_no_waiter_that_it_does_not_wake():
+    board, looked = ProgressBoard(), []
+    found = board._missing
+    board._missing = lambda positions: looked.append(len(positions)) or found(positions)
+    far = [Position(log_id=1, offset=2**63)]
+    waiters = [asyncio.create_task(board.wait_visible(far, timeout_s=None)) for _ in range(1_000)]
+    await settled()
+    looked.clear()
+    near = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=9)], timeout_s=None))
+    for offset in range(1, 10):
+        board.update(1, visible_end=offset)
+        await settled()
+    await near
+    assert len(looked) <= 3
+    for waiter in waiters:
+        waiter.cancel()
+    await asyncio.gather(*waiters, return_exceptions=True)
+
+
+async def test_waiters_who_gave_up_are_forgotten():
+    board = ProgressBoard()
+    stays = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=5)], timeout_s=None))
+    await settled()
+    for _ in range(100):
+        gone = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=7)], timeout_s=None))
+        await settled()
+        gone.cancel()
+        await settled()
+    assert len(board._waiting[1]._heap) <= 3
+    board.update(1, visible_end=5)
+    await stays
+    assert 1 not in board._waiting
+
+
+async def test_a_waiter_that_is_cancelled_when_it_is_reached_hides_no_other():
+    board = ProgressBoard()
+    waiters = [asyncio.create_task(board.wait_visible([Position(log_id=1, offset=5)], timeout_s=None)) for _ in range(3)]
+    await settled()
+    waiters[0].cancel()
+    board.update(1, visible_end=5)
+    waiters[1].cancel()
+    await waiters[2]
+    await asyncio.gather(*waiters, return_exceptions=True)
+    assert not board._waiting

@@ -5,6 +5,9 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from treering import AsyncClient, Client, LogRecord, ProducerError, UnavailableError
+from treering.limits import LARGEST_BATCH_BYTES, LARGEST_BATCH_RECORDS
+from treering.upload_state import UploadState
+from treering.v1.ingest_pb2 import StreamLogsRequest
 
 SMALL = {"linger_s": math.inf, "max_batch_records": 10}
 
@@ -218,3 +221,20 @@ def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
     for thread in waiting:
         thread.join(PATIENCE_S)
     assert len(raised) == 2
+
+
+@pytest.mark.parametrize(("text", "count"), [("m", LARGEST_BATCH_RECORDS + 1), ("m" * 1_000_000, 10)])
+def test_what_is_gathered_beyond_the_largest_batch_is_sent_in_several(text, count):
+    state = UploadState("me", {"max_batch_records": 10**9, "max_batch_bytes": 10**9, "max_pending_bytes": 10**9})
+    record = LogRecord(message=text)
+    for _ in range(count):
+        state.add(record, None, 0.0)
+    state.seal()
+    sizes = []
+    while state.sendable and len(sizes) < 5:
+        raw = state.take(0.0)
+        assert len(raw) <= 4 * 1024 * 1024
+        sizes.append(len(StreamLogsRequest.FromString(raw).records))
+    assert sum(sizes) == count
+    assert len(sizes) > 1
+    assert max(sizes) * len(record.SerializeToString()) <= LARGEST_BATCH_BYTES

@@ -140,4 +140,11 @@ MUTANTS = (
         'grpc_options={"grpc.enable_http_proxy": 1}',
         ("tests/contract/test_proxies.py",),
     ),
+    Mutant(
+        "only-what-was-last-seen-below-is-forgotten",
+        "services/embed/treering_embed/registry.py",
+        " and patterns.last_offset <= ends.value ->> 1",
+        "",
+        ("tests/embed/test_registry.py",),
+    ),
 )

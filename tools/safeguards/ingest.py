@@ -113,4 +113,18 @@ MUTANTS = (
         "if False:",
         ("tests/ingest/test_service.py::test_one_caller_has_half_of_the_streams_and_others_begin_beside_it",),
     ),
+    Mutant(
+        "batches-are-counted-before-they-are-unfolded",
+        "services/ingest/treering_ingest/admission.py",
+        "            _LIMITS.check_wire(received, UploadLogsRequest.DESCRIPTOR)\n",
+        "            received = bytes(received)\n",
+        ("tests/ingest/test_admission.py",),
+    ),
+    Mutant(
+        "a-batch-has-a-largest-number-of-records",
+        "services/ingest/treering_ingest/admission.py",
+        '    RECORDS.check_count("records", len(request.records))\n',
+        "",
+        ("tests/ingest/test_admission.py",),
+    ),
 )

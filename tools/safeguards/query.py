@@ -213,4 +213,25 @@ MUTANTS = (
         "                self._seconds",
         ("tests/query/test_seal_problem.py",),
     ),
+    Mutant(
+        "answers-end-where-they-are-full",
+        "services/query/treering_query/answers.py",
+        "    return rows[: max(count, 1)]",
+        "    return rows[: max(count, len(rows))]",
+        ("tests/query/test_answers.py",),
+    ),
+    Mutant(
+        "tokens-begin-after-what-fitted",
+        "services/query/treering_query/pattern_list.py",
+        "self._token(page.slice(0, len(patterns))) if table.num_rows > len(patterns)",
+        "self._token(page) if table.num_rows > len(patterns)",
+        ("tests/query/test_answers.py",),
+    ),
+    Mutant(
+        "pages-of-a-comparison-go-on",
+        "services/query/treering_query/compare_page.py",
+        "(same_count & (ids > np.uint64(self.pattern_id)))",
+        "(same_count & (ids >= np.uint64(self.pattern_id)))",
+        ("tests/query/test_answers.py",),
+    ),
 )

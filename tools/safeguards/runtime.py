@@ -27,17 +27,17 @@ MUTANTS = (
     Mutant(
         "bytes-that-are-no-message",
         "services/runtime/treering_runtime/boundary.py",
-        "        except DecodeError as error:\n",
+        "        except (DecodeError, ValueError, IndexError) as error:\n",
         "        except ImportError as error:\n",
         ("tests/runtime/test_boundary.py",),
     ),
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "            with _Ending(self._metrics, method) as ending:\n                return await call(read(request), context)\n",
+        "            with _Ending(self._metrics, method, context) as ending:\n                return await call(read(request), context)\n",
         "            try:\n                return await call(read(request), context)\n            except Exception as error:\n"
-        "                with _Ending(self._metrics, method) as ending:\n                    raise\n"
-        "                await ending.refuse(context)\n",
+        "                with _Ending(self._metrics, method, context) as ending:\n                    raise\n"
+        "                await ending.refuse()\n",
         ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),
     ),
     Mutant(
@@ -126,10 +126,59 @@ MUTANTS = (
     ),
     Mutant(
         "long-names-are-cut",
-        "services/runtime/treering_runtime/columns.py",
-        "    return pc.utf8_slice_codeunits(names, 0, MAX_NAME_CHARACTERS) if long.any() else names",
-        "    return names",
+        "services/runtime/treering_runtime/names.py",
+        "    if not long.any():\n        return names\n",
+        "    if len(long):\n        return names\n",
         ("tests/query/test_odd_records.py::test_many_large_records_hide_no_healthy_one",),
+    ),
+    Mutant(
+        "names-are-cut-between-characters",
+        "services/runtime/treering_runtime/names.py",
+        "        lengths -= long & (octets[at] & 0xC0 == 0x80)\n",
+        "        lengths -= long & (octets[at] & 0xC0 == 0xFF)\n",
+        ("tests/runtime/test_columns_properties.py",),
+    ),
+    Mutant(
+        "long-keys-are-cut",
+        "services/runtime/treering_runtime/attributes.py",
+        "    if not long.any():\n        return attributes, []\n",
+        "    if len(long):\n        return attributes, []\n",
+        ("tests/runtime/test_columns_properties.py",),
+    ),
+    Mutant(
+        "lists-are-counted-on-the-wire",
+        "services/runtime/treering_runtime/request_limits.py",
+        "            limit.check_count(name, counts[field.number])\n",
+        "            counts.clear()\n",
+        ("tests/contract/test_request_limits.py",),
+    ),
+    Mutant(
+        "requests-are-held-against-the-table",
+        "services/runtime/treering_runtime/boundary.py",
+        "            limits.check(request)\n",
+        "            limits.rows.get(method)\n",
+        ("tests/runtime/test_boundary.py",),
+    ),
+    Mutant(
+        "health-and-reflection-are-inside-the-boundary",
+        "services/runtime/treering_runtime/boundary.py",
+        "return handler if handler is None else self._wrap(handler, method)",
+        'return handler if handler is None or method.startswith("grpc.") else self._wrap(handler, method)',
+        ("tests/runtime/test_boundary.py",),
+    ),
+    Mutant(
+        "waiters-by-a-heap",
+        "services/runtime/treering_runtime/offset_waiters.py",
+        "        while self._heap and self._heap[0][0] <= offset:\n",
+        "        while self._heap:\n",
+        ("tests/runtime/test_progress.py",),
+    ),
+    Mutant(
+        "waiters-who-gave-up-are-swept-out",
+        "services/runtime/treering_runtime/offset_waiters.py",
+        "        if len(self._heap) > 2 * self._waiting:\n",
+        "        if self._number < 0:\n",
+        ("tests/runtime/test_progress.py",),
     ),
     Mutant(
         "zero-bytes-in-pattern-ids",

@@ -171,4 +171,11 @@ MUTANTS = (
         'return found["ok"]',
         ("tests/cli/test_commands.py",),
     ),
+    Mutant(
+        "no-batch-is-larger-than-ingest-takes",
+        "sdk/treering/upload_state.py",
+        'min(options.get("max_batch_records", MAX_BATCH_RECORDS), LARGEST_BATCH_RECORDS)',
+        'options.get("max_batch_records", MAX_BATCH_RECORDS)',
+        ("tests/sdk/test_uploader.py",),
+    ),
 )

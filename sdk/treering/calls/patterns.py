@@ -108,6 +108,7 @@ def compare_patterns(
     changes: Sequence[PatternChange] = (),
     min_log_likelihood_ratio: float = 0,
     limit: int = 0,
+    page_token: str = "",
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.ComparePatternsRequest]:
@@ -120,6 +121,7 @@ def compare_patterns(
         changes: Only these: "new", "gone", "more", "less". None is all.
         min_log_likelihood_ratio: Leave out "more" and "less" below this; 10.83 leaves out what chance alone would give one time in 1,000.
         limit: How many differences, 1 to 10,000; 0 is 50.
+        page_token: `next_page_token` of the page before, for the same question; pages also end where a message would be too large.
         min_positions: See the module.
         timeout: See the module.
 
@@ -133,6 +135,7 @@ def compare_patterns(
         changes=[choice("changes", change, _CHANGES) for change in changes],
         min_log_likelihood_ratio=min_log_likelihood_ratio,
         limit=limit,
+        page_token=page_token,
         min_positions=min_positions,
     )
     return Call(request, timeout)

@@ -552,7 +552,7 @@ class ForgetPatternsRequest(_message.Message):
 
     @_builtins.property
     def below(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
-        """Only if the pattern was last seen below these positions."""
+        """Only if the pattern was last seen below these positions: at most 64, one for each log."""
 
     def __init__(
         self,

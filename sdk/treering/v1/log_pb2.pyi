@@ -175,12 +175,12 @@ class LogRecord(_message.Message):
     severity: Global___Severity.ValueType
     """How serious it is. A number outside 0..24 is stored as SEVERITY_UNSPECIFIED and kept as the attribute `treering.severity`."""
     service: _builtins.str
-    """The program that wrote it, for example `checkout` or `nova/compute.manager`. May be empty. Part of the pattern. A longer one is stored as
-    its first 1,024 characters and kept whole as the attribute `treering.service`.
+    """The program that wrote it, for example `checkout` or `nova/compute.manager`. May be empty. Part of the pattern. One of more than
+    256 bytes is cut between two characters, and kept whole as the attribute `treering.service`.
     """
     environment: _builtins.str
-    """Where that program runs, for example `prod`. May be empty. A longer one is stored as its first 1,024 characters and kept whole as the
-    attribute `treering.environment`.
+    """Where that program runs, for example `prod`. May be empty. One of more than 256 bytes is cut between two characters, and kept
+    whole as the attribute `treering.environment`.
     """
     message: _builtins.str
     """The text. Must not be empty: a record without one is rejected with REJECTION_REASON_MESSAGE_EMPTY."""
@@ -192,6 +192,7 @@ class LogRecord(_message.Message):
     def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Anything else that is known, as strings on purpose: a number is cast where it is aggregated.
         Keys that start with `treering.` are written by Treering itself, behind those of the sender.
+        A key of more than 256 bytes is cut between two characters, and kept whole as the value of the attribute `treering.attribute_key`.
         The wire allows a key several times: the last value counts. Different earlier values of a key are kept as the attribute
         `treering.duplicate.<key>`: each once, in their order, joined by line feeds; a sender's own attribute of that name stands before them.
         """

@@ -431,7 +431,7 @@ class AggregateLogsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
-    """True when `limit` cut groups off."""
+    """True when `limit` cut groups off, or the size of a message did."""
     degraded_because: _builtins.str
     """What is missing from these numbers and why, for people; empty when nothing is. As SqlSummary.degraded_because."""
     @_builtins.property
@@ -928,7 +928,7 @@ class ListPatternsResponse(_message.Message):
     SPARKLINE_START_UNIX_NANO_FIELD_NUMBER: _builtins.int
     SPARKLINE_END_UNIX_NANO_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Give this as `page_token` for the next page; empty at the end."""
+    """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
     total_count: _builtins.int
     """How many patterns the filter selects in all."""
     sparkline_start_unix_nano: _builtins.int
@@ -1255,6 +1255,7 @@ class ComparePatternsRequest(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     MIN_LOG_LIKELIHOOD_RATIO_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
     """How many differences: 1 to 10,000. 0 = 50."""
     unit: Global___PatternUnit.ValueType
@@ -1263,6 +1264,8 @@ class ComparePatternsRequest(_message.Message):
     """Leave out MORE and LESS whose `log_likelihood_ratio` is below this: 10.83 leaves out what chance alone would give one time in 1,000.
     NEW and GONE are never left out. 0 = nothing is.
     """
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same filter, baseline, unit, changes and min_log_likelihood_ratio. Empty = the first page."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """What is looked at."""
@@ -1289,10 +1292,11 @@ class ComparePatternsRequest(_message.Message):
         unit: Global___PatternUnit.ValueType = ...,
         changes: _abc.Iterable[Global___PatternChange.ValueType] | None = ...,
         min_log_likelihood_ratio: _builtins.float = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "page_token", b"page_token", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1313,6 +1317,7 @@ class ComparePatternsResponse(_message.Message):
     GONE_COUNT_FIELD_NUMBER: _builtins.int
     MORE_COUNT_FIELD_NUMBER: _builtins.int
     LESS_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
     """Records that `filter` selects."""
     baseline_total_count: _builtins.int
@@ -1327,6 +1332,8 @@ class ComparePatternsResponse(_message.Message):
     """How many are MORE."""
     less_count: _builtins.int
     """How many are LESS."""
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
     @_builtins.property
     def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternDifference]:
         """The differences, most telling first: by `log_likelihood_ratio`, then by records in both selections together, then by id."""
@@ -1347,10 +1354,11 @@ class ComparePatternsResponse(_message.Message):
         gone_count: _builtins.int = ...,
         more_count: _builtins.int = ...,
         less_count: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "next_page_token", b"next_page_token", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,11 +15,13 @@ from treering_embed.metrics import EmbedMetrics
 from treering_embed.models import Models, StoredModels
 from treering_embed.registry import Registry
 from treering_embed.reindexing import Reindexer
+from treering_embed.request_limits import LIMITS
 from treering_embed.service import EmbedServicer
 from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.limits import SINK_WINDOW_BYTES
+from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
 
@@ -43,7 +45,9 @@ class Application:
         self.sink = EmbedSink(self._kept, summary, CrashNotes(settings.data_dir / CRASH_NOTES_FILE, summary.next_offsets))
         self.meaning = Meaning(settings, self._kept, self.sink, collector, models or StoredModels(settings))
         self.reindexer = Reindexer(settings, self._kept, self.meaning)
-        self.server = Server(settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector, window_bytes=SINK_WINDOW_BYTES)
+        self.server = Server(
+            settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector, limits=RequestLimits(LIMITS), window_bytes=SINK_WINDOW_BYTES
+        )
         servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
         sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector), self.server.grpc)

@@ -67,8 +67,8 @@ MAX_EMBED_TEXTS = 256
 MAX_FORGET = 10_000
 """Patterns of one ForgetPatterns."""
 
-MAX_MIN_POSITIONS = 64
-"""Positions that a call may wait for: one a log."""
+MAX_MODEL_NAME_CHARACTERS = 255
+"""Name of a model, characters: what a directory's name may have."""
 
 INDEX_BATCH = 256
 """Patterns that are encoded and upserted together: among as many, texts of one length are found to fill the runs of the model."""

@@ -5,6 +5,7 @@ releasable may be deleted from the log, so it must survive a power cut. SQLite k
 ids have none, and are stored as the same bits.
 """
 
+import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -194,18 +195,23 @@ class Registry:
 
     def forget(self, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
         """Deletes patterns that were last seen below the given offsets of their logs; returns those that were deleted."""
-        gone: list[int] = []
+        keys = json.dumps([signed(key) for key in pattern_ids])
+        ends = json.dumps([(signed(log_id), min(end, _LARGEST)) for log_id, end in below.items()])
         with Transaction(self.db) as write:
-            for log_id, end in below.items():
-                for key in pattern_ids:
-                    found = write.execute(
-                        "delete from patterns where pattern_id = ? and log_id = ? and last_offset <= ? returning pattern_id",
-                        (signed(key), signed(log_id), end),
-                    ).fetchall()
-                    gone += [key for _ in found]
+            # one statement: one for each pattern and log would hold the only thread of the registry for hours
+            found = write.execute(
+                "delete from patterns where pattern_id in (select value from json_each(?)) and exists (select 1 from json_each(?) as ends"
+                " where ends.value ->> 0 = patterns.log_id and patterns.last_offset <= ends.value ->> 1) returning pattern_id",
+                (keys, ends),
+            ).fetchall()
+            gone = [unsigned(key) for (key,) in found]
             for table in ("successor", "set_aside"):
                 write.executemany(f"delete from {table} where pattern_id = ?", ((signed(key),) for key in gone))  # noqa: S608
         return gone
+
+
+_LARGEST = 2**63 - 1
+"""The largest number that SQLite holds; no log gets there."""
 
 
 def _set_aside(write: sqlite3.Connection, quarantined: Sequence[Quarantined], read_again: Sequence[Quarantined]) -> None:

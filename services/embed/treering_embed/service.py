@@ -24,7 +24,6 @@ from treering_embed.renderings import RENDERING_VERSION
 from treering_embed.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import invalid_field
-from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
@@ -44,11 +43,11 @@ class EmbedServicer(EmbedServiceServicer):
         self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
     ) -> embed_pb2.SearchPatternsResponse:
         """Ranks patterns by closeness of meaning to a text."""
-        _check_texts("text", [request.text], 1)
-        _check_range("limit", request.limit, limits.MAX_SEARCH_LIMIT)
-        _check_count("services", request.services, limits.MAX_SERVICES)
-        _check_count("restrict_to", request.restrict_to.pattern_ids, limits.MAX_RESTRICT)
-        _check_count("also_score_ids", request.also_score_ids, limits.MAX_ALSO_SCORE)
+        _check_texts("text", [request.text])
+        if not request.limit:
+            raise invalid_field(
+                "limit", f"0 is not in 1..{limits.MAX_SEARCH_LIMIT}; ask for one pattern at least", limit=limits.MAX_SEARCH_LIMIT
+            )
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
         seen, pending = self._board.seen(), self._book.pending_count
@@ -66,7 +65,7 @@ class EmbedServicer(EmbedServiceServicer):
         self, request: embed_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
     ) -> AsyncIterator[embed_pb2.ScorePatternsResponse]:
         """Scores every pattern against each text, in slices."""
-        _check_texts("texts", request.texts, limits.MAX_SCORE_TEXTS)
+        _check_texts("texts", request.texts)
         self._meaning.engine()
         await self._wait(request.min_positions, context)
         seen = self._board.seen()
@@ -85,7 +84,7 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> embed_pb2.EmbedTextsResponse:
         """Vectors of texts."""
         del context
-        _check_texts("texts", request.texts, limits.MAX_EMBED_TEXTS)
+        _check_texts("texts", request.texts)
         with self._meaning.embedding() as encoder:
             encoded = await encoder.encode(request.texts, Urgency.TEXTS)
         embeddings = [embed_pb2.Embedding(values=row.tolist()) for row in encoded.dense]
@@ -96,7 +95,6 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> embed_pb2.ForgetPatternsResponse:
         """Forgets patterns that no record has any more."""
         del context
-        _check_count("pattern_ids", request.pattern_ids, limits.MAX_FORGET)
         below = {position.log_id: position.offset for position in request.below}
         return embed_pb2.ForgetPatternsResponse(forgotten_count=await self._meaning.forget(list(request.pattern_ids), below))
 
@@ -171,7 +169,6 @@ class EmbedServicer(EmbedServiceServicer):
         }
 
     async def _wait(self, positions: Sequence[Position], context: "grpc.aio.ServicerContext[object, object]") -> None:
-        _check_count("min_positions", positions, limits.MAX_MIN_POSITIONS)
         await self._board.wait_visible(positions, context.time_remaining())
 
 
@@ -225,23 +222,8 @@ def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], star
     return embed_pb2.ScorePatternsResponse(pattern_ids=ids.tolist(), texts=texts)
 
 
-def _check_texts(field: str, texts: Sequence[str], limit: int) -> None:
+def _check_texts(field: str, texts: Sequence[str]) -> None:
     if not texts:
         raise invalid_field(field, "is empty; give at least one text")
-    _check_count(field, texts, limit)
-    for text in texts:
-        if not text.strip():
-            raise invalid_field(field, "holds an empty text; say what is looked for")
-        if len(text) > MAX_QUERY_TEXT_CHARACTERS:
-            problem = f"holds a text of {len(text)} characters; give at most {MAX_QUERY_TEXT_CHARACTERS}"
-            raise invalid_field(field, problem, limit=MAX_QUERY_TEXT_CHARACTERS)
-
-
-def _check_count(field: str, values: Sequence[object], limit: int) -> None:
-    if len(values) > limit:
-        raise invalid_field(field, f"{len(values)} values are over {limit}; ask for less", limit=limit)
-
-
-def _check_range(field: str, value: int, limit: int) -> None:
-    if not 1 <= value <= limit:
-        raise invalid_field(field, f"{value} is not in 1..{limit}; ask for that many at most", limit=limit)
+    if not all(text.strip() for text in texts):
+        raise invalid_field(field, "holds an empty text; say what is looked for")

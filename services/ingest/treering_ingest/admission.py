@@ -9,9 +9,11 @@ from google.protobuf.message import DecodeError
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import RejectionReason, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES, MAX_RECORD_BYTES
+from treering_ingest.limits import COUNTED_BATCH_BYTES, MAX_BATCH_BYTES, MAX_RECORD_BYTES
+from treering_ingest.request_limits import LIMITS, PRODUCER_ID, RECORDS
 from treering_runtime import wire
-from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.errors import ServiceError
+from treering_runtime.request_limits import RequestLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +48,32 @@ def check_batch(received: bytes) -> CheckedBatch:
     """Checks the bytes of one UploadLogsRequest or StreamLogsRequest.
 
     Raises:
-        ServiceError: BATCH_TOO_LARGE, MALFORMED_BATCH, or INVALID_FIELD for the producer's id.
+        ServiceError: BATCH_TOO_LARGE, MALFORMED_BATCH, or INVALID_FIELD for the producer's id or too many records.
     """
     if len(received) > MAX_BATCH_BYTES:
         raise _too_large(len(received))
-    try:
-        request = UploadLogsRequest.FromString(received)
-    except DecodeError as error:
-        message = "batch: not a valid UploadLogsRequest; check that every string is UTF-8"
-        raise ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message) from error
-    producer_id = request.producer_id.encode()
-    if len(producer_id) > MAX_PRODUCER_ID_BYTES:
-        problem = f"{len(producer_id)} bytes are over {MAX_PRODUCER_ID_BYTES}; a random UUID is a good choice"
-        raise invalid_field("producer_id", problem, limit=MAX_PRODUCER_ID_BYTES)
+    request = _parsed(received)
+    RECORDS.check_count("records", len(request.records))
+    PRODUCER_ID.check("producer_id", request.producer_id)
     payload, rejections = received, _rejections(request, len(received))
     if rejections:
         payload = _leave_out(received, rejections)
     digest = xxhash.xxh3_64_intdigest(received)
-    return CheckedBatch(producer_id, request.sequence, digest, payload, len(request.records) - len(rejections), rejections)
+    return CheckedBatch(request.producer_id.encode(), request.sequence, digest, payload, len(request.records) - len(rejections), rejections)
+
+
+_LIMITS = RequestLimits(LIMITS)
+
+
+def _parsed(received: bytes) -> UploadLogsRequest:
+    """The batch, unfolded only when it is known not to become many times as large."""
+    try:
+        if len(received) > COUNTED_BATCH_BYTES:
+            _LIMITS.check_wire(received, UploadLogsRequest.DESCRIPTOR)
+        return UploadLogsRequest.FromString(received)
+    except (DecodeError, ValueError, IndexError) as error:
+        message = "batch: not a valid UploadLogsRequest; check that every string is UTF-8"
+        raise ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message) from error
 
 
 def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:
@@ -72,12 +82,13 @@ def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection,
     if good and (size_bytes <= MAX_RECORD_BYTES or max(map(LogRecord.ByteSize, records)) <= MAX_RECORD_BYTES):
         return ()
     return tuple(
-        Rejection(index, RejectionReason.REJECTION_REASON_MESSAGE_EMPTY if not record.message else _TOO_LARGE)
+        Rejection(index, _EMPTY if not record.message else _TOO_LARGE)
         for index, record in enumerate(records)
         if not record.message or record.ByteSize() > MAX_RECORD_BYTES
     )
 
 
+_EMPTY = RejectionReason.REJECTION_REASON_MESSAGE_EMPTY
 _TOO_LARGE = RejectionReason.REJECTION_REASON_RECORD_TOO_LARGE
 
 

@@ -10,7 +10,7 @@ from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, M
 from treering_ingest.raw_records import RawRecord, raw_records
 from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
 from treering_runtime.errors import invalid_field
-from treering_runtime.limits import MAX_NAME_CHARACTERS
+from treering_runtime.limits import MAX_NAME_BYTES
 
 _MODULUS = 1 << 64
 _MAX_TIME = (1 << 63) - 2
@@ -104,7 +104,8 @@ def _add(runs: list[RangeDigest], frame: Frame, step: int) -> None:
 def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     """The number of one record, normalised as the store does it."""
     time, severity = record.time_unix_nano, int(record.severity)
-    pairs = [(entry.key, entry.value) for entry in record.attributes]
+    pairs = [(_cut(entry.key), entry.value) for entry in record.attributes]
+    pairs += [("treering.attribute_key", entry.key) for entry in record.attributes if _cut(entry.key) != entry.key]
     if not 0 < time <= _MAX_TIME:
         time = arrival_time
         if record.time_unix_nano:
@@ -137,9 +138,15 @@ def _unique(pairs: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _name(value: str, key: str, pairs: list[tuple[str, str]]) -> str:
-    if len(value) > MAX_NAME_CHARACTERS:
+    name = _cut(value)
+    if name != value:
         pairs.append((key, value))
-    return value[:MAX_NAME_CHARACTERS]
+    return name
+
+
+def _cut(name: str) -> str:
+    """As many whole characters as a name may have bytes."""
+    return name.encode()[:MAX_NAME_BYTES].decode(errors="ignore") if len(name) * 4 > MAX_NAME_BYTES else name
 
 
 def _id(value: bytes, length: int, key: str, pairs: list[tuple[str, str]]) -> str:

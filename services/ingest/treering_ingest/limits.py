@@ -3,6 +3,12 @@
 MAX_BATCH_BYTES = 4 * 1024 * 1024
 """One batch in bytes, encoded: bounds what one call can make the service hold, and how much a frame can lose."""
 
+MAX_BATCH_RECORDS = 50_000
+"""Records of one batch: unfolding and looking at more would hold everybody else up for too long, and larger batches gain nothing."""
+
+COUNTED_BATCH_BYTES = 1024 * 1024
+"""Batches over so many bytes are counted on the wire before they are unfolded: a smaller one unfolds to 30 MiB at most, in 30 ms."""
+
 MAX_RECORD_BYTES = 1024 * 1024
 """One record in bytes, encoded: a larger one is a file, not a log line, and would starve its neighbours in every later step."""
 

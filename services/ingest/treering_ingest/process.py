@@ -13,6 +13,7 @@ from treering_ingest.disk import DiskGuard, free_bytes
 from treering_ingest.intake import Intake
 from treering_ingest.limits import COMPANY_S
 from treering_ingest.metrics import IngestMetrics, StateCollector
+from treering_ingest.request_limits import LIMITS
 from treering_ingest.retention import Retention
 from treering_ingest.service import SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
@@ -22,6 +23,7 @@ from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.loop_lag import LoopLag
 from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server, announce, until_signalled
 from treering_runtime.settings import names
 from treering_runtime.telemetry import new_registry
@@ -45,7 +47,7 @@ class IngestProcess:
     def __init__(self, settings: IngestSettings) -> None:
         self.settings = settings
         self.registry: CollectorRegistry = new_registry()
-        self.server = Server(settings.listen, [SERVICE_NAME], self.registry)
+        self.server = Server(settings.listen, [SERVICE_NAME], self.registry, limits=RequestLimits(LIMITS))
         self._background = Background()
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
 from treering_query.admission import StreamBounds
 from treering_query.embed_client import EmbedClient
 from treering_query.meaning import Meaning
+from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -22,6 +23,7 @@ from treering_runtime.errors import StartError
 from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.loop_lag import LoopLag
 from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.request_limits import RequestLimits
 from treering_runtime.settings import load, names
 from treering_runtime.sink import SinkServicer
 
@@ -42,7 +44,7 @@ async def serve(settings: QuerySettings) -> None:
     metrics = MetricsServer(settings.metrics_listen, registry, names(settings.metrics_hosts))
     keeper = Keeper.from_settings(store, settings, embed.forget)
     services = ("treering.v1.QueryService", "treering.v1.SinkService")
-    front = server.Server(settings.listen, services, registry, window_bytes=SINK_WINDOW_BYTES)
+    front = server.Server(settings.listen, services, registry, limits=RequestLimits(LIMITS), window_bytes=SINK_WINDOW_BYTES)
     bounds = StreamBounds.from_settings(settings)
     servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed), bounds=bounds)
     add_QueryServiceServicer_to_server(servicer, front.grpc)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
 from treering_query import buckets, filters, limits
+from treering_query.answers import fitting
 from treering_query.buckets import Buckets
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
@@ -21,7 +22,6 @@ from treering_query.outliers import usual_time
 from treering_query.pattern_ids import as_ids, relation
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
-from treering_runtime.limits import MAX_MESSAGE_BYTES
 
 _FIELDS = {
     pb.LOG_FIELD_SERVICE: "service",
@@ -83,15 +83,16 @@ class Plan:
         """Runs it. Blocks."""
         run = _Run(self, snapshot)
         table, truncated = run.bucketed() if self.bucket_nanos else run.plain()
-        response = pb.AggregateLogsResponse(
-            rows=_rows(self, table, _texts(self, table, snapshot)),
-            truncated=truncated,
+        rows = _rows(self, table, _texts(self, table, snapshot))
+        kept = fitting(rows)
+        if len(kept) < len(rows) and self.bucket_nanos:  # a bucket that is not there would look empty
+            raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups", limit=limits.MAX_ANSWER_BYTES)
+        return pb.AggregateLogsResponse(
+            rows=kept,
+            truncated=truncated or len(kept) < len(rows),
             seen=snapshot.seen,
             degraded_because="; ".join(filter(None, [self.meant.missing_in(snapshot.view.patterns), run.left_out])),
         )
-        if response.ByteSize() > MAX_MESSAGE_BYTES * 15 // 16:
-            raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups")
-        return response
 
 
 def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0) -> Plan:

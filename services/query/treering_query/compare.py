@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter
-from treering_query import filters, limits
+from treering_query import compare_page, filters, limits
+from treering_query.answers import fitting
+from treering_query.compare_page import Place
 from treering_query.compare_ranking import changes, log_likelihood_ratio
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
@@ -67,20 +69,28 @@ class Plan:
     wanted: frozenset[int]
     min_ratio: float
     limit: int
+    after: Place | None
+    fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.ComparePatternsResponse:
         """The differences. Blocks: runs on a thread of the store."""
         found = _Sides(self._counted(snapshot, self.looked_at), self._counted(snapshot, self.baseline))
         ranked = found.ranked(self.min_ratio)
         chosen = ranked.order[np.isin(ranked.changes[ranked.order], list(self.wanted))]
+        left = chosen[self.after.comes_before(ranked.ratios[chosen], found.together[chosen], found.ids[chosen])] if self.after else chosen
+        differences = fitting(self._differences(snapshot, found, ranked, left[: self.limit].tolist()))
         return pb.ComparePatternsResponse(
-            differences=self._differences(snapshot, found, ranked, chosen[: self.limit].tolist()),
+            differences=differences,
+            next_page_token=self._token(found, ranked, left[len(differences) - 1]) if len(differences) < len(left) else "",
             seen=snapshot.seen,
             total_count=found.total,
             baseline_total_count=found.baseline_total,
             difference_count=len(chosen),
             **{f"{name}_count": ranked.count(change) for name, change in zip(("new", "gone", "more", "less"), _CHANGES, strict=True)},
         )
+
+    def _token(self, found: "_Sides", ranked: "_Ranked", last: int) -> str:
+        return Place(float(ranked.ratios[last]), int(found.together[last]), int(found.ids[last])).token(self.fingerprint)
 
     def _counted(self, snapshot: Snapshot, predicate: Predicate) -> pa.Table:
         """Selected records: pattern_id (or the template's), service, severity, count, first_time, last_time."""
@@ -121,6 +131,7 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
     unit = request.unit or pb.PATTERN_UNIT_PATTERN
     if unit not in _COUNTS:
         raise invalid_field("unit", f"{unit} is no unit; they are 1 (pattern) and 2 (template)")
+    fingerprint = compare_page.fingerprint(request)
     return Plan(
         filters.where(request.filter, meant),
         _baseline(request.baseline, meant),
@@ -128,6 +139,8 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
         frozenset(request.changes) or frozenset(_CHANGES),
         request.min_log_likelihood_ratio,
         request.limit or _DEFAULT_LIMIT,
+        compare_page.place(request.page_token, fingerprint),
+        fingerprint,
     )
 
 
@@ -165,6 +178,7 @@ class _Sides:
         self.ids = both.column("pattern_id").to_numpy()
         self.counts = both.column("count_sum").to_numpy()
         self.baseline_counts = both.column("baseline_count_sum").to_numpy()
+        self.together = self.counts + self.baseline_counts
         self.total = int(self.counts.sum())
         self.baseline_total = int(self.baseline_counts.sum())
 
@@ -173,8 +187,7 @@ class _Sides:
         sides = (self.counts, self.baseline_counts, self.total, self.baseline_total)
         kinds, ratios = changes(*sides), log_likelihood_ratio(*sides)
         telling = np.flatnonzero((kinds != 0) & ((ratios >= min_ratio) | ~np.isin(kinds, _BY_CHANCE)))
-        together = self.counts + self.baseline_counts
-        order = telling[np.lexsort((self.ids[telling], -together[telling], -ratios[telling]))]
+        order = telling[np.lexsort((self.ids[telling], -self.together[telling], -ratios[telling]))]
         return _Ranked(order, kinds, ratios)
 
 

@@ -75,6 +75,12 @@ MIN_BUCKET_NANOS = 1_000_000
 DAY_NANOS = 86_400_000_000_000
 """A day in nanoseconds."""
 
+MAX_TIME_ZONE_CHARACTERS = 64
+"""Name of a time zone, characters: the longest of IANA's has half as many."""
+
+MAX_TOKEN_CHARACTERS = 16_384
+"""Page token or cursor, characters: a cursor names each pattern that was shown, up to `MAX_PAGED_PATTERNS`."""
+
 MAX_SEARCH_RESULTS = 1_000
 """Results of one search: more is not read by people, and programs have SQL."""
 
@@ -89,6 +95,13 @@ MAX_LITERAL_BUDGET_MS = 60_000
 
 MAX_ANSWER_RECORD_BYTES = 8 * 1024 * 1024
 """Records in one answer, bytes: half of the largest gRPC message, so that everything else fits beside them."""
+
+MAX_ANSWER_BYTES = 14 * 1024 * 1024
+"""Rows in one answer, bytes: a page that would be larger ends early, and its token leads on. The rest of a message of 16 MiB is for what
+stands beside the rows, and for one row that is large by itself."""
+
+MAX_DETAIL_BYTES = 3 * 1024 * 1024
+"""Each of the lists of one pattern in depth, bytes: its members, its variables, its records."""
 
 DEFAULT_DEADLINE_S = 30.0
 """Time of a call that comes without a deadline, seconds: nobody waits longer for a search."""

@@ -14,6 +14,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import filters, limits
+from treering_query.answers import fitting
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
@@ -73,10 +74,10 @@ class Plan:
         variables, read = read_variables(entry.pattern.text, _newest_messages(snapshot, within), self.values)
         return pb.GetPatternResponse(
             pattern=entry.pattern,
-            members=[member.pattern for member in self._largest(snapshot, counted, seconds)],
+            members=fitting([member.pattern for member in self._largest(snapshot, counted, seconds)], limits.MAX_DETAIL_BYTES),
             sparkline_start_unix_nano=span.start,
             sparkline_end_unix_nano=span.end,
-            variables=variables,
+            variables=[_shortened(variable, limits.MAX_DETAIL_BYTES // len(variables)) for variable in variables],
             variables_read_count=read,
             records=_samples(snapshot, within, counted, self.samples),
             seen=snapshot.seen,
@@ -176,4 +177,11 @@ def _samples(snapshot: Snapshot, within: Predicate, counted: pa.Table, wanted: i
         return []
     latest = counted.sort_by([("last_time", "descending"), ("pattern_id", "ascending")]).slice(0, wanted)
     table = newest(snapshot, latest.column("pattern_id").to_pylist(), wanted, within).select(LOGS_SCHEMA.names).slice(0, wanted)
-    return stored_records(within_bytes(table, limits.MAX_ANSWER_RECORD_BYTES))
+    return stored_records(within_bytes(table, limits.MAX_DETAIL_BYTES))
+
+
+def _shortened(variable: pb.PatternVariable, budget: int) -> pb.PatternVariable:
+    """A variable with as many of its values as fit, the most frequent ones."""
+    values = fitting(variable.values, budget)
+    del variable.values[len(values) :]
+    return variable

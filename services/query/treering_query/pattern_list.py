@@ -19,6 +19,7 @@ import xxhash
 
 from treering.v1 import query_pb2 as pb
 from treering_query import filters, limits
+from treering_query.answers import fitting
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
@@ -87,9 +88,10 @@ class Plan:
         ids = page.column("id").to_pylist()
         entries = describe(snapshot, self.unit, ids, (last - first) / 1e9)
         self._add_times(snapshot, span, entries, page)
+        patterns = fitting([entry.pattern for entry in entries])
         return pb.ListPatternsResponse(
-            patterns=[entry.pattern for entry in entries],
-            next_page_token=self._token(page) if table.num_rows > self.page_size else "",
+            patterns=patterns,
+            next_page_token=self._token(page.slice(0, len(patterns))) if table.num_rows > len(patterns) else "",
             total_count=page.column("total_count")[0].as_py(),
             seen=snapshot.seen,
             sparkline_start_unix_nano=span.start if self.sparkline_parts else 0,

@@ -3,6 +3,9 @@
 The wire allows a key several times in one map, and databases do not: DuckDB fails on the whole batch that holds such a map. As Protocol
 Buffers say, the last value of a key counts. A different value before it stays as the attribute `treering.duplicate.<key>`; several are
 joined by line feeds, in their order, each once. A sender's own attribute of that name comes first among them.
+
+A key that is too long is cut, and kept whole as the value of the attribute `treering.attribute_key`; of several, the last one is there and
+the others are beside it as duplicates.
 """
 
 from collections.abc import Iterable
@@ -13,8 +16,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from treering_runtime.names import cut, too_long
+
 DUPLICATE_PREFIX = "treering.duplicate."
 """What stands before the key under which a value is kept that another value of the same key replaced."""
+
+LONG_KEY = "treering.attribute_key"
+"""Under which key a key is kept that was too long."""
 
 _TABLE_BYTES_PER_ENTRY = 32
 """How large the table of keys by rows may be: up to here it is faster than a hash table."""
@@ -39,6 +47,17 @@ class Entries:
 def named(key: str, rows: _Numbers, values: pa.StringArray) -> Entries:
     """Entries of one key, a value for each of the rows."""
     return Entries(rows, pa.repeat(_text(key), len(rows)), values)
+
+
+def with_short_keys(attributes: pa.MapArray) -> tuple[pa.MapArray, list[Entries]]:
+    """The attributes with long keys cut, and entries that keep these whole. Without a copy where none is long."""
+    entries = _entries(attributes)
+    long = too_long(entries.keys)
+    if not long.any():
+        return attributes, []
+    short = Entries(entries.rows, cut(entries.keys, long), entries.values)
+    places = np.flatnonzero(long)
+    return _as_maps(short, len(attributes)), [named(LONG_KEY, entries.rows[places], entries.keys.take(pa.array(places)))]
 
 
 def with_unique_keys(attributes: pa.MapArray, additions: Iterable[Entries]) -> pa.MapArray:

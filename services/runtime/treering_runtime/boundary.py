@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import grpc
 import structlog
+from google.protobuf import descriptor_pool
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
@@ -21,6 +24,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering_runtime import caller
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES, MAX_UNREAD_S
+from treering_runtime.request_limits import RequestLimits
 
 _LOG = structlog.get_logger()
 
@@ -62,6 +66,9 @@ STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
     _R.ERROR_REASON_REINDEX_RUNNING: grpc.StatusCode.FAILED_PRECONDITION,
 }
 """Which status code a reason has."""
+
+_CODE_NAMES: dict[object, str] = {key: code.name for code in grpc.StatusCode for key in (code, code.value[0])}
+"""How a status code is called, by itself and by its number."""
 
 _WAITED_ALREADY = frozenset({_R.ERROR_REASON_PEER_UNAVAILABLE})
 """Reasons that have the code on which clients retry by themselves, although the service has waited in their place."""
@@ -147,9 +154,10 @@ class _Ending:
     payloads in the frames that it went through. So ours is gone before the abort.
     """
 
-    def __init__(self, metrics: CallMetrics, method: str) -> None:
+    def __init__(self, metrics: CallMetrics, method: str, context: _Context) -> None:
         self._metrics = metrics
         self._method = method
+        self._context = context
         self._started = time.perf_counter()
         self._refusal: _Refusal | None = None
 
@@ -158,23 +166,33 @@ class _Ending:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool:
         code = "OK" if error is None else "CANCELLED"
-        if isinstance(error, Exception):
+        if isinstance(error, grpc.aio.AbortError):  # of a handler that is not ours: health
+            code = _CODE_NAMES.get(self._context.code(), "UNKNOWN")
+        elif isinstance(error, Exception):
             self._refusal = _refusal(_known(error, self._method))
             code = self._refusal.code.name
         self._metrics.record(self._method, code, self._started)
         return self._refusal is not None
 
-    async def refuse(self, context: _Context) -> None:
+    async def refuse(self) -> None:
         """Ends the call with its error, if it had one; then this returns never."""
         if self._refusal:
-            await context.abort(*self._refusal)
+            await self._context.abort(*self._refusal)
 
 
 class Boundary(grpc.aio.ServerInterceptor):
-    """Wraps every handler: domain errors become statuses, surprises become INTERNAL with an id, all are counted."""
+    """Wraps every handler: domain errors become statuses, surprises become INTERNAL with an id, all are counted.
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    Requests are parsed and held against the table of limits before a handler sees them. Health and reflection are inside, too.
+
+    Args:
+        registry: Where calls are counted.
+        limits: What requests may hold; by default what is shared by all services.
+    """
+
+    def __init__(self, registry: CollectorRegistry, limits: RequestLimits | None = None) -> None:
         self._metrics = CallMetrics(registry)
+        self._limits = limits or RequestLimits()
 
     async def intercept_service(
         self,
@@ -184,9 +202,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         """Wraps the handler of one call."""
         handler = await continuation(details)
         method: str = details.method.removeprefix("/")
-        if handler is None or method.startswith("grpc."):
-            return handler
-        return self._wrap(handler, method)
+        return handler if handler is None else self._wrap(handler, method)
 
     def _wrap(self, handler: _Handler, method: str) -> _Handler:
         kinds = {
@@ -196,26 +212,28 @@ class Boundary(grpc.aio.ServerInterceptor):
             (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
         }
         name, make = kinds[handler.request_streaming, handler.response_streaming]
-        wrap = self._streaming if handler.response_streaming else self._unary
-        return make(wrap(getattr(handler, name), _reading(handler, method), method), None, handler.response_serializer)
+        call = getattr(handler, name)
+        # a coroutine that answers with a stream writes its responses by itself, and returns nothing
+        wrap = self._streaming if handler.response_streaming and not inspect.iscoroutinefunction(call) else self._unary
+        return make(wrap(call, _reading(handler, method, self._limits), method), None, handler.response_serializer)
 
     def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
             caller.serve(context.peer())
-            with _Ending(self._metrics, method) as ending:
+            with _Ending(self._metrics, method, context) as ending:
                 return await call(read(request), context)
-            return await ending.refuse(context)
+            return await ending.refuse()
 
         return wrapped
 
     def _streaming(self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str) -> Callable[..., Awaitable[None]]:
         async def wrapped(request: Any, context: _Context) -> None:
             caller.serve(context.peer())
-            with _Ending(self._metrics, method) as ending:
+            with _Ending(self._metrics, method, context) as ending:
                 async with aclosing(call(read(request), context)) as responses:
                     async for response in responses:
                         await _taken(context, response)
-            await ending.refuse(context)
+            await ending.refuse()
 
         return wrapped
 
@@ -234,23 +252,40 @@ async def _taken(context: _Context, response: Any) -> None:
         raise ServiceError(_R.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"}) from None
 
 
-def _reading(handler: _Handler, method: str) -> _Read:
-    """Turns what gRPC has received into what the handler takes: bytes that are no message are the caller's error as any other."""
-    decode = handler.request_deserializer
-    if decode is None:
+def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
+    """Turns what gRPC has received into what the handler takes: bytes that are no message are the caller's error as any other.
+
+    The order is what keeps a request small: counted on the wire, then unfolded, then held against the limits, then seen by a handler.
+    """
+    decode, kind = handler.request_deserializer, _request_kind(method)
+    if decode is None:  # the handler stores the bytes as they came, and checks them itself
         return lambda request: request
 
     def read(raw: bytes) -> Any:
         try:
-            return decode(raw)
-        except DecodeError as error:
+            if kind:
+                limits.check_wire(raw, kind)
+            request = decode(raw)
+        except (DecodeError, ValueError, IndexError) as error:
             raise invalid_field("request", f"not a valid request of {method}; check that every string is UTF-8") from error
+        if kind:
+            limits.check(request)
+        return request
 
     async def read_all(raws: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         async for raw in raws:
             yield read(raw)
 
     return read_all if handler.request_streaming else read
+
+
+def _request_kind(method: str) -> Descriptor | None:
+    """The message that an rpc takes; None for one that no contract names."""
+    service, _, name = method.partition("/")
+    try:
+        return descriptor_pool.Default().FindServiceByName(service).methods_by_name[name].input_type
+    except KeyError:
+        return None
 
 
 def _known(error: Exception, method: str) -> ServiceError:

@@ -16,8 +16,8 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from treering.v1 import ingest_pb2, log_pb2
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_runtime.attributes import named, with_unique_keys
-from treering_runtime.limits import MAX_NAME_CHARACTERS
+from treering_runtime.attributes import named, with_short_keys, with_unique_keys
+from treering_runtime.names import cut, too_long
 
 TIME = pa.timestamp("ns")
 """Nanoseconds since 1970, UTC, without a zone (a zone would need pytz to be fetched from DuckDB)."""
@@ -80,7 +80,7 @@ class FrameDecoder:
             batch = _normalise(log_id, records, offsets, np.repeat(arrivals.astype(np.int64), counts))
         else:
             texts = _fields(records)
-            service = _cut(texts["service"], _too_long(texts["service"]))
+            service = cut(texts["service"], too_long(texts["service"]))
             batch = pa.RecordBatch.from_arrays([offsets, service, texts["message"]], schema=self._schema)
         skipped = int(np.searchsorted(batch.column("offset").to_numpy(), skip_below)) if skip_below else 0
         return batch.slice(skipped)
@@ -113,11 +113,12 @@ def _normalise(
     bad = {
         "time_unix_nano": times > _MAX_TIME,
         "severity": (severities < 0) | (severities > _MAX_SEVERITY),
-        "service": _too_long(fields["service"]),
-        "environment": _too_long(fields["environment"]),
+        "service": too_long(fields["service"]),
+        "environment": too_long(fields["environment"]),
         "trace_id": _bad_length(fields["trace_id"], _TRACE_ID_BYTES),
         "span_id": _bad_length(fields["span_id"], _SPAN_ID_BYTES),
     }
+    attributes, long_keys = with_short_keys(fields["attributes"])
     originals = (named(f"treering.{name}", rows, _as_text(fields[name], rows)) for name, rows in _rows(bad))
     columns = [
         pa.repeat(pa.scalar(log_id, pa.uint64()), len(records)),
@@ -125,10 +126,10 @@ def _normalise(
         pa.array(np.where((times == 0) | bad["time_unix_nano"], arrivals, times.view(np.int64))).cast(TIME),
         pa.array(arrivals).cast(TIME),
         pa.array(np.where(bad["severity"], 0, severities).astype(np.uint8)),
-        _cut(fields["service"], bad["service"]),
-        _cut(fields["environment"], bad["environment"]),
+        cut(fields["service"], bad["service"]),
+        cut(fields["environment"], bad["environment"]),
         fields["message"],
-        with_unique_keys(fields["attributes"], originals),
+        with_unique_keys(attributes, [*long_keys, *originals]),
         _emptied(fields["trace_id"], bad["trace_id"]),
         _emptied(fields["span_id"], bad["span_id"]),
     ]
@@ -137,15 +138,6 @@ def _normalise(
 
 def _fields(records: pa.StructArray) -> dict[str, pa.Array]:
     return {field.name: column for field, column in zip(records.type, records.flatten(), strict=True)}
-
-
-def _too_long(names: pa.StringArray) -> npt.NDArray[np.bool_]:
-    long: npt.NDArray[np.bool_] = pc.binary_length(names).to_numpy() > MAX_NAME_CHARACTERS  # fast, and nearly always all there is to do
-    return long & (pc.utf8_length(names).to_numpy() > MAX_NAME_CHARACTERS) if long.any() else long
-
-
-def _cut(names: pa.StringArray, long: npt.NDArray[np.bool_]) -> pa.StringArray:
-    return pc.utf8_slice_codeunits(names, 0, MAX_NAME_CHARACTERS) if long.any() else names
 
 
 def _bad_length(ids: pa.BinaryArray, wanted: int) -> npt.NDArray[np.bool_]:

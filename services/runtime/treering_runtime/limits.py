@@ -41,9 +41,27 @@ counts as hung; each costs a little at rest, so there are no more."""
 QUARANTINE_PAGE_BYTES = 1024 * 1024
 """Bytes of set-aside records that are listed or read again together; a single larger one comes alone. Far below the largest message."""
 
-MAX_NAME_CHARACTERS = 1_024
-"""Characters of a service or environment that are stored: names stand in every answer that groups, and few long ones would make it larger
-than a message may be. A longer one is cut, and kept whole as an attribute."""
+MAX_NAME_BYTES = 256
+"""Bytes (UTF-8) of a service, an environment or an attribute's key that are stored: names stand in every answer that groups, and few long
+ones would make it larger than a message may be. A longer one is cut, and kept whole as an attribute."""
+
+MAX_ASKED_NAME_BYTES = 4_096
+"""Bytes of a service or environment that is asked for: records that earlier versions stored have names of up to 1,024 characters."""
+
+MAX_MIN_POSITIONS = 64
+"""Positions that a call may wait for: one a log."""
+
+COUNTED_REQUEST_BYTES = 64 * 1024
+"""Requests over so many bytes are counted on the wire before they are unfolded: a smaller one cannot hold enough to matter, 2 MiB."""
+
+MAX_REQUEST_FIELDS = 131_072
+"""Fields of one request: more than two filters hold whose lists are all full, and 0.1 s of counting."""
+
+MAX_DELIVERED_FRAMES = 65_536
+"""Frames of one delivery: ingest sends fewer, so that the sink's loop is not held by frames of a single short record each."""
+
+MAX_REFLECTION_NAME_BYTES = 1_024
+"""A name that health or reflection is asked for, in bytes: ours are shorter than 100."""
 
 MAX_UNREAD_S = 60.0
 """How long a caller may take nothing of an answer, seconds, before its call is ended: it holds a turn, and files, that others wait for."""

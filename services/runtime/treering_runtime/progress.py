@@ -2,12 +2,14 @@
 
 import asyncio
 import dataclasses
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_runtime.errors import ServiceError
+from treering_runtime.offset_waiters import OffsetWaiters
 from treering_runtime.wakeup import Wakeup
 
 
@@ -26,6 +28,7 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._by_log: dict[int, Progress] = {}
+        self._waiting: defaultdict[int, OffsetWaiters] = defaultdict(OffsetWaiters)
         self._changed = Wakeup()
         self.version = 0
         self.draining = False
@@ -41,7 +44,9 @@ class ProgressBoard:
 
     def update(self, log_id: int, **changes: int) -> None:
         """Sets some fields of `Progress` and wakes who waits. Not a coroutine: whoever reads and then updates does it in one step."""
-        self._by_log[log_id] = dataclasses.replace(self.get(log_id), **changes)
+        self._by_log[log_id] = progress = dataclasses.replace(self.get(log_id), **changes)
+        if waiters := self._waiting.get(log_id):
+            waiters.reached(progress.visible_end)
         self._notify()
 
     def drain(self) -> None:
@@ -76,10 +81,19 @@ class ProgressBoard:
             return
         try:
             async with asyncio.timeout(timeout_s):
-                while self._missing(positions):
-                    await self._changed.wait()
+                while missing := self._missing(positions):
+                    await self._reached(missing[0])
         except TimeoutError:
             raise self._timed_out(positions) from None
+
+    async def _reached(self, position: Position) -> None:
+        """Waits for one position: the work of a change is that of the waiters it wakes, however many others there are."""
+        waiters = self._waiting[position.log_id]
+        try:
+            await waiters.wait(position.offset)
+        finally:
+            if not waiters and self._waiting.get(position.log_id) is waiters:
+                del self._waiting[position.log_id]
 
     def _timed_out(self, positions: Sequence[Position]) -> ServiceError:
         wanted = self._missing(positions)[0]

@@ -19,6 +19,7 @@ from treering_runtime.boundary import Boundary
 from treering_runtime.errors import AddressTakenError, StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
 from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.request_limits import RequestLimits
 from treering_runtime.settings import ServiceSettings
 from treering_runtime.telemetry import configure_logging
 
@@ -57,16 +58,23 @@ class Server:
         listen: host:port; port 0 takes a free one, `address` has it after `start`.
         services: Full names of the services, for health and reflection.
         registry: Where the calls are counted.
+        limits: What requests may hold; by default only what all services share is looked at.
         window_bytes: How much of one stream is taken from the wire before its handler asks for it.
     """
 
     def __init__(
-        self, listen: str, services: Sequence[str], registry: CollectorRegistry, *, window_bytes: int = STREAM_WINDOW_BYTES
+        self,
+        listen: str,
+        services: Sequence[str],
+        registry: CollectorRegistry,
+        *,
+        limits: RequestLimits | None = None,
+        window_bytes: int = STREAM_WINDOW_BYTES,
     ) -> None:
         self._listen = listen
         self._services = tuple(services)
         self._health = health.HealthServicer()
-        self.grpc = grpc.aio.server(interceptors=[Boundary(registry)], options=server_options(window_bytes))
+        self.grpc = grpc.aio.server(interceptors=[Boundary(registry, limits)], options=server_options(window_bytes))
         self.address = ""
 
     async def start(self, *, ready: bool = True) -> None:

@@ -7,6 +7,7 @@ from treering_ingest.wal.frame import Frame
 from treering_ingest.wal.log import Log
 from treering_ingest.wal.recovery import SegmentInfo
 from treering_ingest.wal.segment import SegmentName, SegmentReader, read_footer, read_segment_header
+from treering_runtime.limits import MAX_DELIVERED_FRAMES
 
 
 class LogCursor:
@@ -35,12 +36,14 @@ class LogCursor:
     def read(self, max_bytes: int) -> list[Frame]:
         """The next frames with records, at most `max_bytes` of payload but at least one frame; empty at the durable end.
 
+        No more frames than one delivery may hold.
+
         Raises:
             CorruptLogError: The log is damaged here; nothing is skipped.
         """
         frames: list[Frame] = []
         room = max_bytes
-        while room > 0 and (frame := self._next()) is not None:
+        while room > 0 and len(frames) < MAX_DELIVERED_FRAMES and (frame := self._next()) is not None:
             if frame.end_offset <= self._wanted or not frame.record_count:
                 continue
             frames.append(frame)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
+from treering_query.answers import fitting
 from treering_query.pattern_counts import total_counts
 from treering_query.records import stored_records, within_bytes
 from treering_query.search.cursor import LastRecord, Shown
@@ -32,7 +33,7 @@ _KIND = ("pattern_id", "service", "text", "template_id")
 class Page:
     """What one answer shows, what is shown with it (None at the end), and whether records were left out for want of room."""
 
-    results: list[pb.SearchResult]
+    results: Sequence[pb.SearchResult]
     next: Shown | None
     cut: bool
 
@@ -73,7 +74,10 @@ class Answer:
         records: dict[int, list[StoredRecord]] = {}
         for record in stored_records(table):
             records.setdefault(record.pattern_id, []).append(record)
-        results = [self._result(place, kinds, counts, records.get(place.pattern_id, [])) for place in shown if place.pattern_id in counts]
+        counted = [place for place in shown if place.pattern_id in counts]
+        results = fitting([self._result(place, kinds, counts, records.get(place.pattern_id, [])) for place in counted])
+        if len(results) < len(counted):
+            return Page(results, self.search.shown.and_also(result.pattern_id for result in results), cut=True)
         more = self.search.shown.and_also(place.pattern_id for place in shown) if len(self.ranking) > len(shown) else None
         return Page(results, more, cut=table.num_rows < whole.num_rows)
 
@@ -91,9 +95,10 @@ class Answer:
         table = within_bytes(whole.slice(0, self.search.limit), limits.MAX_ANSWER_RECORD_BYTES)
         shown = [places[pattern_id] for pattern_id in dict.fromkeys(table.column("pattern_id").to_pylist())]
         counts, kinds = self._counts(snapshot, shown), self._kinds(shown)
-        results = [self._result(places[record.pattern_id], kinds, counts, [record]) for record in stored_records(table)]
-        more = self._after(results[-1], shown) if table.num_rows < whole.num_rows else None
-        return Page(results, more, cut=table.num_rows < min(whole.num_rows, self.search.limit))
+        results = fitting([self._result(places[record.pattern_id], kinds, counts, [record]) for record in stored_records(table)])
+        shown = [places[pattern_id] for pattern_id in dict.fromkeys(result.pattern_id for result in results)]
+        more = self._after(results[-1], shown) if len(results) < whole.num_rows else None
+        return Page(results, more, cut=len(results) < min(whole.num_rows, self.search.limit))
 
     def _runs(self, snapshot: Snapshot, count: int) -> Iterator[tuple[list[Ranked], pa.Table]]:
         """Records in their order: of the pattern in whose midst the last page ended, then of the others, some patterns at a time."""

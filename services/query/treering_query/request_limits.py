@@ -1,0 +1,90 @@
+"""The limits of what query is asked: one row for each text, list and number. See `treering_runtime.request_limits`."""
+
+from collections.abc import Mapping
+
+from treering.v1 import log_pb2
+from treering.v1 import query_pb2 as pb
+from treering_query import limits
+from treering_runtime.limits import MAX_ASKED_NAME_BYTES, MAX_MIN_POSITIONS, MAX_QUERY_TEXT_CHARACTERS
+from treering_runtime.request_limits import LOG_ID, OFFSET, Free, Known, Limit, Many, Number, Sizes, Text
+
+_TIME = Number(limits.MAX_TIME_UNIX_NANO, "times are nanoseconds since 1970, until 2262-04-11")
+_POSITIONS = Many(MAX_MIN_POSITIONS, "give one for each log")
+_NAME = Text(MAX_ASKED_NAME_BYTES, "no record has one that is longer", "bytes")
+_ABOUT = Text(limits.MAX_ABOUT_CHARACTERS)
+_ATTRIBUTE = Text(limits.MAX_ATTRIBUTE_KEY_BYTES, f"an attribute's key has 1 to {limits.MAX_ATTRIBUTE_KEY_BYTES} bytes", "bytes")
+_SEVERITY = Known(log_pb2.Severity.DESCRIPTOR)
+_PATTERN = Free("a pattern that nobody knows has no records")
+_UNIT = Known(pb.PatternUnit.DESCRIPTOR)
+_TOKEN = Text(limits.MAX_TOKEN_CHARACTERS, "begin again without one")
+
+LIMITS: Mapping[str, Limit] = {
+    "LogFilter.start_time_unix_nano": _TIME,
+    "LogFilter.end_time_unix_nano": _TIME,
+    "LogFilter.min_severity": _SEVERITY,
+    "LogFilter.max_severity": _SEVERITY,
+    "LogFilter.services": Many(limits.MAX_FILTER_SERVICES, each=_NAME),
+    "LogFilter.environments": Many(limits.MAX_FILTER_ENVIRONMENTS, each=_NAME),
+    "LogFilter.attributes": Many(limits.MAX_FILTER_ATTRIBUTES),
+    "LogFilter.message_contains": Text(limits.MAX_FILTER_TEXT_CHARACTERS),
+    "LogFilter.trace_id": Sizes((0, limits.TRACE_ID_BYTES), f"a trace id has {limits.TRACE_ID_BYTES}"),
+    "LogFilter.positions": Many(limits.MAX_FILTER_POSITIONS),
+    "LogFilter.pattern_ids": Many(limits.MAX_FILTER_PATTERNS),
+    "LogFilter.about": _ABOUT,
+    "AttributeFilter.key": _ATTRIBUTE,
+    "AttributeFilter.values": Many(limits.MAX_FILTER_ATTRIBUTE_VALUES, each=Text(limits.MAX_FILTER_TEXT_CHARACTERS)),
+    "FieldRef.field": Known(pb.LogField.DESCRIPTOR),
+    "FieldRef.attribute": _ATTRIBUTE,
+    "FieldRef.about": _ABOUT,
+    "Metric.function": Known(pb.AggregateFunction.DESCRIPTOR),
+    "Metric.quantile": Number(1.0, "the 95th percentile is 0.95"),
+    "AggregateLogsRequest.group_by": Many(limits.MAX_GROUP_BY, "group by less"),
+    "AggregateLogsRequest.metrics": Many(limits.MAX_METRICS, "ask in several calls"),
+    "AggregateLogsRequest.bucket_nanos": Free("the number of buckets is limited"),
+    "AggregateLogsRequest.time_zone": Text(limits.MAX_TIME_ZONE_CHARACTERS, "write for example Europe/Warsaw"),
+    "AggregateLogsRequest.order": Known(pb.AggregateOrder.DESCRIPTOR),
+    "AggregateLogsRequest.limit": Number(limits.MAX_AGGREGATE_LIMIT, "ask for less or narrow the filter"),
+    "AggregateLogsRequest.min_positions": _POSITIONS,
+    "ExecuteSqlRequest.query": Text(limits.MAX_SQL_CHARACTERS),
+    "ExecuteSqlRequest.max_rows": Number(limits.MAX_SQL_ROWS),
+    "ExecuteSqlRequest.timeout_ms": Number(limits.MAX_SQL_TIMEOUT_MS),
+    "ExecuteSqlRequest.min_positions": _POSITIONS,
+    "SearchLogsRequest.text": Text(MAX_QUERY_TEXT_CHARACTERS, "search for its most telling part"),
+    "SearchLogsRequest.mode": Known(pb.SearchMode.DESCRIPTOR),
+    "SearchLogsRequest.limit": Number(limits.MAX_SEARCH_RESULTS),
+    "SearchLogsRequest.samples_per_pattern": Number(limits.MAX_SAMPLES_PER_PATTERN),
+    "SearchLogsRequest.min_score": Number(1.0, "0.5 keeps what is about the text"),
+    "SearchLogsRequest.literal_budget_ms": Number(limits.MAX_LITERAL_BUDGET_MS),
+    "SearchLogsRequest.min_positions": _POSITIONS,
+    "SearchLogsRequest.cursor": _TOKEN,
+    "ListPatternsRequest.order": Known(pb.PatternOrder.DESCRIPTOR),
+    "ListPatternsRequest.page_size": Number(limits.MAX_PAGE_PATTERNS, "page"),
+    "ListPatternsRequest.page_token": _TOKEN,
+    "ListPatternsRequest.min_positions": _POSITIONS,
+    "ListPatternsRequest.unit": _UNIT,
+    "ListPatternsRequest.sparkline_buckets": Number(limits.MAX_SPARKLINE_PARTS),
+    "GetPatternRequest.pattern_id": _PATTERN,
+    "GetPatternRequest.template_id": _PATTERN,
+    "GetPatternRequest.buckets": Number(limits.MAX_DETAIL_PARTS),
+    "GetPatternRequest.values_per_variable": Number(limits.MAX_VARIABLE_VALUES),
+    "GetPatternRequest.samples": Number(limits.MAX_SAMPLES_PER_PATTERN),
+    "GetPatternRequest.min_positions": _POSITIONS,
+    "ComparePatternsRequest.limit": Number(limits.MAX_PAGE_PATTERNS),
+    "ComparePatternsRequest.min_positions": _POSITIONS,
+    "ComparePatternsRequest.unit": _UNIT,
+    "ComparePatternsRequest.changes": Many(len(pb.PatternChange.values()), "name each change once", Known(pb.PatternChange.DESCRIPTOR)),
+    "ComparePatternsRequest.page_token": _TOKEN,
+    "ComparePatternsRequest.min_log_likelihood_ratio": Free("checked to be finite and not below 0"),
+    "WatchPatternsRequest.from": _POSITIONS,
+    "WatchPatternsRequest.since_unix_nano": _TIME,
+    "TailLogsRequest.backlog": Number(limits.MAX_BACKLOG_RECORDS, "ask for less, or begin `from` a position"),
+    "TailLogsRequest.from": _POSITIONS,
+    "GetLogContextRequest.before": Number(limits.MAX_CONTEXT_RECORDS),
+    "GetLogContextRequest.after": Number(limits.MAX_CONTEXT_RECORDS),
+    "ExportLogsRequest.min_positions": _POSITIONS,
+    "DigestStoreRequest.log_id": LOG_ID,
+    "DigestStoreRequest.first_offset": OFFSET,
+    "DigestStoreRequest.end_offset_exclusive": Free("checked against first_offset"),
+    "DigestStoreRequest.step": Free("checked against the range"),
+    "DigestStoreRequest.min_positions": _POSITIONS,
+}

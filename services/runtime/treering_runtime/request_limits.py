@@ -1,0 +1,308 @@
+"""What a request may hold: a limit for each text, list and number of each rpc, checked before a handler runs.
+
+The rows of a service stand in its own module `request_limits`, by message and field; what several services share stands here. A contract
+test walks all rpcs and fails for a field without a row, so that nothing new is served without a decision.
+
+A list costs most while it is unfolded: two bytes on the wire become sixty in memory. So large requests are counted on the wire first.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import UnionType
+from typing import Any, Protocol
+
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from treering_runtime import wire
+from treering_runtime.errors import invalid_field
+from treering_runtime.limits import (
+    COUNTED_REQUEST_BYTES,
+    MAX_DELIVERED_FRAMES,
+    MAX_MESSAGE_BYTES,
+    MAX_REFLECTION_NAME_BYTES,
+    MAX_REQUEST_FIELDS,
+)
+
+
+class Limit(Protocol):
+    """What the value of one field may be."""
+
+    def check(self, field: str, value: Any) -> None:
+        """Raises INVALID_FIELD, naming the field and the limit, when a value cannot be served."""
+
+
+@dataclass(frozen=True)
+class Free:
+    """Any value of its type is served; `why` says what bounds it."""
+
+    why: str
+
+    def check(self, field: str, value: Any) -> None:
+        """Accepts everything."""
+
+    def __str__(self) -> str:
+        return f"any: {self.why}"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text of at most so many characters (or bytes of UTF-8), without a zero byte unless it may hold any."""
+
+    most: int
+    remedy: str = "shorten it"
+    unit: str = "characters"
+    zero_bytes: bool = False
+
+    def check(self, field: str, value: str) -> None:
+        """Says the length, never the text."""
+        length = len(value) if self.unit == "characters" else len(value.encode())
+        if length > self.most:
+            raise invalid_field(field, f"{length} {self.unit}, over {self.most}; {self.remedy}", limit=self.most)
+        if "\0" in value and not self.zero_bytes:
+            raise invalid_field(field, "holds a zero byte; leave it out", limit=self.most)
+
+    def __str__(self) -> str:
+        return f"{self.most:,} {self.unit}"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of one of these lengths."""
+
+    allowed: tuple[int, ...]
+    remedy: str
+
+    def check(self, field: str, value: bytes) -> None:
+        """Says the length."""
+        if len(value) not in self.allowed:
+            raise invalid_field(field, f"{len(value)} bytes; {self.remedy}", limit=max(self.allowed))
+
+    def __str__(self) -> str:
+        return f"{' or '.join(map(str, self.allowed))} bytes"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number from 0 to `most`; NaN is none of these."""
+
+    most: float
+    remedy: str = "ask for less"
+
+    def check(self, field: str, value: float) -> None:
+        """Says the number and the bound that it passes."""
+        if 0 <= value <= self.most:
+            return
+        if isinstance(self.most, int):
+            raise invalid_field(field, f"{value} is over {self.most}; {self.remedy}", limit=self.most)
+        raise invalid_field(field, f"{value:g} is outside 0 to {self.most:g}; {self.remedy}")
+
+    def __str__(self) -> str:
+        return f"up to {self.most:,}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A value that an enum of the contract has; they are numbered without a gap."""
+
+    enum: EnumDescriptor
+
+    def check(self, field: str, value: int) -> None:
+        """Says which there are."""
+        if value in self.enum.values_by_number:
+            return
+        prefix = self.enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
+        listed = [f"{number} ({self.enum.values_by_number[number].name.removeprefix(prefix)})" for number in (1, self._last)]
+        raise invalid_field(field, f"{value} is none of the contract's; they are {' to '.join(listed).lower()}", limit=self._last)
+
+    @property
+    def _last(self) -> int:
+        return len(self.enum.values) - 1
+
+    def __str__(self) -> str:
+        return f"up to {self._last}"
+
+
+@dataclass(frozen=True)
+class Many:
+    """A list of at most so many elements, each within `each`."""
+
+    most: int
+    remedy: str = "ask for less"
+    each: Limit = Free("bounded by its own message")
+
+    def check(self, field: str, value: "Iterable[Any]") -> None:
+        """Counts first."""
+        self.check_count(field, len(value))  # type: ignore[arg-type]  # a repeated field has a length
+        if not isinstance(self.each, Free):
+            for index, element in enumerate(value):
+                self.each.check(f"{field}[{index}]", element)
+
+    def check_count(self, field: str, count: int) -> None:
+        """Raises INVALID_FIELD for too many elements."""
+        if count > self.most:
+            raise invalid_field(field, f"more than {self.most}; {self.remedy}", limit=self.most)
+
+    def __str__(self) -> str:
+        return f"{self.most:,} values" if isinstance(self.each, Free) else f"{self.most:,} values, each {self.each}"
+
+
+OFFSET = Free("an offset that no log has is found nowhere")
+LOG_ID = Free("a log that nobody knows holds nothing")
+BYTES_OF_MESSAGE = Free(f"the largest message has {MAX_MESSAGE_BYTES // 1024**2} MiB")
+_NAME = Text(MAX_REFLECTION_NAME_BYTES, "no name is longer", "bytes")
+
+SHARED: Mapping[str, Limit] = {
+    "Position.log_id": LOG_ID,
+    "Position.offset": OFFSET,
+    "DeliverLogsRequest.frames": Many(MAX_DELIVERED_FRAMES, "deliver less at once"),
+    "DeliverLogsRequest.log_end_offset": OFFSET,
+    "DeliveryStart.log_id": LOG_ID,
+    "DeliveryStart.log_start_offset": OFFSET,
+    "DeliveredFrame.first_offset": OFFSET,
+    "DeliveredFrame.record_count": Free("compared with the payload"),
+    "DeliveredFrame.arrival_time_unix_nano": Free("put right where no record may have it"),
+    "DeliveredFrame.payload": BYTES_OF_MESSAGE,
+    "ListQuarantineRequest.log_id": LOG_ID,
+    "ListQuarantineRequest.first_offset": OFFSET,
+    "ListQuarantineRequest.end_offset_exclusive": OFFSET,
+    "RetryQuarantinedRequest.log_id": LOG_ID,
+    "RetryQuarantinedRequest.first_offset": OFFSET,
+    "RetryQuarantinedRequest.end_offset_exclusive": OFFSET,
+    "HealthCheckRequest.service": _NAME,
+    "ServerReflectionRequest.host": _NAME,
+    "ServerReflectionRequest.file_by_filename": _NAME,
+    "ServerReflectionRequest.file_containing_symbol": _NAME,
+    "ServerReflectionRequest.all_extension_numbers_of_type": _NAME,
+    "ServerReflectionRequest.list_services": _NAME,
+    "ExtensionRequest.containing_type": _NAME,
+    "ExtensionRequest.extension_number": Free("a number that nobody knows is found nowhere"),
+}
+"""The rows of what several services serve: positions, sinks, health, reflection."""
+
+
+def row_name(field: FieldDescriptor) -> str:
+    """Under which name a field stands in a table: its message and itself."""
+    return f"{field.full_name.split('.')[-2]}.{field.name}"
+
+
+def needs_row(field: FieldDescriptor) -> bool:
+    """Whether a field must have a row: all but single messages, whose own fields have theirs, and booleans."""
+    return field.is_repeated or field.type not in {FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_BOOL}
+
+
+class RequestLimits:
+    """Checks requests against a table of limits.
+
+    Args:
+        rows: The limits of a service's own messages, by `row_name`; `SHARED` is added.
+    """
+
+    def __init__(self, rows: Mapping[str, Limit] | None = None) -> None:
+        self.rows: Mapping[str, Limit] = {**SHARED, **(rows or {})}
+        self._limited: dict[str, bool] = {}
+        self._listing: dict[str, bool] = {}
+
+    def check(self, request: Message, path: str = "") -> None:
+        """Checks a parsed request; costs nothing for lists whose elements may be anything.
+
+        Raises:
+            ServiceError: INVALID_FIELD; the field is named by its path, for example `filter.attributes[2].key`.
+        """
+        for field, value in request.ListFields():
+            name = f"{path}{field.name}"
+            if limit := self.rows.get(row_name(field)):
+                limit.check(name, value)
+            if not self._is_looked_into(field):
+                continue
+            if field.is_repeated:
+                for index, element in enumerate(value):
+                    self.check(element, f"{name}[{index}].")
+            else:
+                self.check(value, f"{name}.")
+
+    def check_wire(self, raw: bytes, kind: Descriptor) -> None:
+        """Counts what a large request would unfold to, before it does. Stops at the first list that is too long.
+
+        Raises:
+            ServiceError: INVALID_FIELD.
+            ValueError, IndexError: It is no message.
+        """
+        if len(raw) > COUNTED_REQUEST_BYTES and self.has_lists(kind) and not self._is_surely_short(raw, kind):
+            _Count(self).add(raw, (0, len(raw)), kind, "", {})
+
+    def _is_surely_short(self, raw: bytes, kind: Descriptor) -> bool:
+        """Whether no list can be too long, because its tag does not stand in the bytes so often: known in a thousandth of the time."""
+        rows = ((field, self.rows.get(row_name(field))) for field in kind.fields)
+        lists = [(field, row) for field, row in rows if isinstance(row, Many)]
+        if len(lists) != 1 or any(field.message_type and self.has_lists(field.message_type) for field in kind.fields):
+            return False
+        field, limit = lists[0]
+        tag = field.number << 3 | wire.BYTES
+        if field.is_packed or tag >= _CONTINUED[0]:
+            return False
+        # a tag may be written in more bytes than it needs: then its first one says that it goes on
+        return raw.count(tag) + raw.count(tag | _CONTINUED[0]) <= limit.most
+
+    def has_lists(self, kind: Descriptor) -> bool:
+        """Whether a message, or one inside it, has a list that is counted."""
+        return self._any(kind, self._listing, Many)
+
+    def _is_looked_into(self, field: FieldDescriptor) -> bool:
+        """Whether the elements of a field have fields with limits."""
+        kind = field.message_type
+        return kind is not None and self._any(kind, self._limited, Text | Sizes | Number | Known | Many)
+
+    def _any(self, kind: Descriptor, known: dict[str, bool], wanted: "type | UnionType") -> bool:
+        if kind.full_name not in known:
+            rows = (self.rows.get(row_name(field)) for field in kind.fields)
+            inner = (self._any(field.message_type, known, wanted) for field in kind.fields if field.message_type)
+            known[kind.full_name] = any(isinstance(row, wanted) for row in rows) or any(inner)
+        return known[kind.full_name]
+
+
+_Counts = dict[int, Any]
+"""By field number: how many elements a list has so far, or the counts of a single message, which may come in several parts."""
+
+
+class _Count:
+    """The count of one request."""
+
+    def __init__(self, limits: RequestLimits) -> None:
+        self._limits = limits
+        self._room = MAX_REQUEST_FIELDS
+
+    def add(self, raw: bytes, place: tuple[int, int], kind: Descriptor, path: str, counts: _Counts) -> None:
+        """Counts the fields of one message, which stands at a place of `raw`."""
+        for tag, start, end in wire.flat_fields(raw, *place):
+            self._room -= 1
+            if self._room < 0:
+                problem = f"more than {MAX_REQUEST_FIELDS} fields; ask for less, and give lists of numbers packed, as every library does"
+                raise invalid_field("request", problem, limit=MAX_REQUEST_FIELDS)
+            if field := kind.fields_by_number.get(tag >> 3):
+                self._add_field(raw, (tag, start, end), field, path, counts)
+
+    def _add_field(self, raw: bytes, found: tuple[int, int, int], field: FieldDescriptor, path: str, counts: _Counts) -> None:
+        tag, start, end = found
+        limit = self._limits.rows.get(row_name(field))
+        name = f"{path}{field.name}"
+        if isinstance(limit, Many):
+            counts[field.number] = counts.get(field.number, 0) + _elements(field, tag, raw[start:end])
+            limit.check_count(name, counts[field.number])
+        if field.message_type is not None and tag & 7 == wire.BYTES and self._limits.has_lists(field.message_type):
+            inner = {} if field.is_repeated else counts.setdefault(field.number, {})
+            self.add(raw, (start, end), field.message_type, f"{name}.", inner)
+
+
+_CONTINUED = bytes(range(0x80, 0x100))
+"""Bytes after which a varint goes on."""
+
+_WIDTHS = {FieldDescriptor.TYPE_FIXED64: 8, FieldDescriptor.TYPE_DOUBLE: 8, FieldDescriptor.TYPE_FIXED32: 4, FieldDescriptor.TYPE_FLOAT: 4}
+"""Bytes of a number, where each has as many."""
+
+
+def _elements(field: FieldDescriptor, tag: int, value: bytes) -> int:
+    """How many elements of a list one field on the wire holds: more than one where numbers are packed."""
+    if tag & 7 != wire.BYTES or field.type in {FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES}:
+        return 1
+    return len(value) // _WIDTHS[field.type] if field.type in _WIDTHS else len(value.translate(None, _CONTINUED))

@@ -1,0 +1,222 @@
+"""Each text, list and number of each rpc has a limit, and the largest legal request and one more of everything are answered at once."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha import reflection_pb2
+
+from treering.v1 import embed_pb2, ingest_pb2, query_pb2, sink_pb2
+from treering.v1.error_pb2 import ErrorReason
+from treering_embed import request_limits as embed
+from treering_ingest import request_limits as ingest
+from treering_query import request_limits as query
+from treering_runtime.errors import ServiceError
+from treering_runtime.limits import COUNTED_REQUEST_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_FIELDS
+from treering_runtime.request_limits import SHARED, Free, Known, Many, Number, RequestLimits, Sizes, Text, needs_row, row_name
+
+TABLES = {ingest_pb2: ingest.LIMITS, query_pb2: query.LIMITS, embed_pb2: embed.LIMITS}
+FILES = (ingest_pb2, query_pb2, embed_pb2, sink_pb2, health_pb2, reflection_pb2)
+
+PATIENCE_S = 1.0
+"""How long the boundary may take for any request, seconds: the loop of the service stands still meanwhile."""
+
+
+def fields_of(kind: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
+    if kind.full_name in seen:
+        return
+    seen.add(kind.full_name)
+    for field in kind.fields:
+        yield field
+        if field.message_type:
+            yield from fields_of(field.message_type, seen)
+
+
+def requests(file) -> list[Descriptor]:
+    return [method.input_type for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods]
+
+
+CASES = [
+    pytest.param(RequestLimits(TABLES.get(file, {})), request, id=request.name)
+    for file in FILES
+    for request in dict.fromkeys(requests(file))
+]
+
+
+def test_every_service_of_the_contract_is_looked_at():
+    pool = descriptor_pool.Default()
+    ours = [f"treering/v1/{name}.proto" for name in ("ingest", "query", "embed", "sink", "log", "error")]
+    assert {file.DESCRIPTOR.name for file in FILES} >= {name for name in ours if pool.FindFileByName(name).services_by_name}
+
+
+@pytest.mark.parametrize(("limits", "request_kind"), CASES)
+def test_each_field_of_each_request_has_a_limit(limits, request_kind):
+    without = [row_name(field) for field in fields_of(request_kind, set()) if needs_row(field) and row_name(field) not in limits.rows]
+    assert without == []
+
+
+@pytest.mark.parametrize(("limits", "request_kind"), CASES)
+def test_each_limit_fits_its_field(limits, request_kind):
+    for field in fields_of(request_kind, set()):
+        limit = limits.rows.get(row_name(field))
+        if limit is None or isinstance(limit, Free):
+            continue
+        one = limit.each if isinstance(limit, Many) else limit
+        assert isinstance(limit, Many) == field.is_repeated, field.full_name
+        wanted = {FieldDescriptor.CPPTYPE_STRING: Text | Sizes, FieldDescriptor.CPPTYPE_ENUM: Known, FieldDescriptor.CPPTYPE_MESSAGE: Free}
+        assert isinstance(one, Free | wanted.get(field.cpp_type, Number)), field.full_name
+
+
+def test_no_row_is_for_a_field_that_no_request_has():
+    used = {row_name(field) for file in FILES for request in requests(file) for field in fields_of(request, set())}
+    assert {name for rows in (SHARED, *TABLES.values()) for name in rows} - used == set()
+
+
+def with_value(kind: Descriptor, path: list[FieldDescriptor], value: object) -> bytes:
+    """A request in which one field, at a path of single and repeated messages, has a value."""
+    message = whole = GetMessageClass(kind)()
+    for field in path[:-1]:
+        message = getattr(message, field.name).add() if field.is_repeated else getattr(message, field.name)
+        message.SetInParent()
+    field = path[-1]
+    if field.is_repeated and field.message_type:
+        for _ in value:
+            getattr(message, field.name).add()
+    elif field.is_repeated:
+        getattr(message, field.name).extend(value)
+    else:
+        setattr(message, field.name, value)
+    return whole.SerializeToString()
+
+
+def paths(kind: Descriptor, before: tuple[FieldDescriptor, ...] = ()) -> Iterator[list[FieldDescriptor]]:
+    for field in kind.fields:
+        yield [*before, field]
+        if field.message_type:
+            yield from paths(field.message_type, (*before, field))
+
+
+def passes(limits: RequestLimits, kind: Descriptor, raw: bytes) -> ServiceError | None:
+    """What the boundary says to some bytes; fails when it takes too long."""
+    started = time.perf_counter()
+    try:
+        limits.check_wire(raw, kind)
+        limits.check(GetMessageClass(kind).FromString(raw))
+    except ServiceError as error:
+        return error
+    finally:
+        assert time.perf_counter() - started < PATIENCE_S
+    return None
+
+
+def edges(limits: RequestLimits, kind: Descriptor) -> Iterator[tuple[list[FieldDescriptor], object, object, int | None]]:
+    """Each field with a limit: its path, a value at the limit, one above, and the limit."""
+    for path in paths(kind):
+        limit = limits.rows.get(row_name(path[-1]))
+        if isinstance(limit, Many):
+            one = {FieldDescriptor.CPPTYPE_STRING: "x", FieldDescriptor.CPPTYPE_MESSAGE: None}.get(path[-1].cpp_type, 1)
+            yield path, [one] * limit.most, [one] * (limit.most + 1), limit.most
+            if isinstance(limit.each, Text):
+                yield path, ["x" * limit.each.most], ["x" * (limit.each.most + 1)], limit.each.most
+        elif isinstance(limit, Text):
+            yield path, "x" * limit.most, "x" * (limit.most + 1), limit.most
+        elif isinstance(limit, Number):
+            yield path, limit.most, limit.most + 1, limit.most if isinstance(limit.most, int) else None
+        elif isinstance(limit, Known):
+            last = len(limit.enum.values) - 1
+            yield path, last, last + 1, last
+        elif isinstance(limit, Sizes):
+            yield path, b"x" * max(limit.allowed), b"x" * (max(limit.allowed) + 1), max(limit.allowed)
+
+
+@pytest.mark.parametrize(("limits", "request_kind"), CASES)
+def test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name(limits, request_kind):
+    for path, largest, above, most in edges(limits, request_kind):
+        name = path[-1].name
+        assert passes(limits, request_kind, with_value(request_kind, path, largest)) is None, name
+        error = passes(limits, request_kind, with_value(request_kind, path, above))
+        assert error is not None, name
+        assert error.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
+        assert name in error.metadata["field"]
+        assert error.metadata.get("limit") == (None if most is None else str(most))
+        assert name in error.message
+
+
+@pytest.mark.parametrize(("limits", "request_kind"), CASES)
+def test_a_text_with_a_zero_byte_is_refused_by_name(limits, request_kind):
+    for path in paths(request_kind):
+        limit = limits.rows.get(row_name(path[-1]))
+        text = limit.each if isinstance(limit, Many) else limit
+        if isinstance(text, Text) and not text.zero_bytes:
+            value = "a\0b" if isinstance(limit, Text) else ["a\0b"]
+            error = passes(limits, request_kind, with_value(request_kind, path, value))
+            assert error is not None
+            assert path[-1].name in error.metadata["field"]
+            assert "zero byte" in error.message
+
+
+def varint(number: int) -> bytes:
+    found = b""
+    while number > 127:
+        found, number = found + bytes([number & 127 | 128]), number >> 7
+    return found + bytes([number])
+
+
+def nested(path: list[FieldDescriptor], content: bytes) -> bytes:
+    for field in reversed(path):
+        content = varint(field.number << 3 | 2) + varint(len(content)) + content
+    return content
+
+
+@pytest.mark.parametrize("overlong", [False, True])
+@pytest.mark.parametrize(("limits", "request_kind"), CASES)
+def test_the_largest_message_of_nothing_but_one_list_is_refused_before_it_is_unfolded(limits, request_kind, overlong):
+    for path in paths(request_kind):
+        limit, field = limits.rows.get(row_name(path[-1])), path[-1]
+        if not isinstance(limit, Many):
+            continue
+        kind = 2 if field.cpp_type in {FieldDescriptor.CPPTYPE_STRING, FieldDescriptor.CPPTYPE_MESSAGE} else 1
+        kind = 0 if field.type == FieldDescriptor.TYPE_ENUM else kind
+        tag = field.number << 3 | kind
+        element = (bytes([tag | 128, 0]) if overlong else bytes([tag])) + (bytes(8) if kind == 1 else b"\0")
+        raw = nested(path[:-1], element * ((MAX_MESSAGE_BYTES - 100) // len(element)))
+        started = time.perf_counter()
+        with pytest.raises(ServiceError) as caught:
+            limits.check_wire(raw, request_kind)
+        assert time.perf_counter() - started < PATIENCE_S
+        assert int(caught.value.metadata["limit"]) in {limit.most, MAX_REQUEST_FIELDS}
+
+
+@pytest.mark.parametrize(("limits", "request_kind"), [case for case in CASES if case.id != "UploadLogsRequest"])
+def test_packed_numbers_are_counted_on_the_wire(limits, request_kind):
+    for path in paths(request_kind):
+        limit, field = limits.rows.get(row_name(path[-1])), path[-1]
+        if not isinstance(limit, Many) or not field.is_packed:
+            continue
+        size = 1 if field.type == FieldDescriptor.TYPE_ENUM else 8
+        for count in (limit.most, limit.most + 1):
+            filler = bytes(max(0, COUNTED_REQUEST_BYTES))
+            content = varint(field.number << 3 | 2) + varint(count * size) + b"\1" * (count * size)
+            raw = nested(path[:-1], content + varint(1_000 << 3 | 2) + varint(len(filler)) + filler)
+            if count > limit.most:
+                with pytest.raises(ServiceError, match=field.name):
+                    limits.check_wire(raw, request_kind)
+            else:
+                limits.check_wire(raw, request_kind)
+
+
+@pytest.mark.parametrize("start", [b"\x0b", b"\x0c", b"\x07", b"\x0a\xff\xff\xff\xff\x07"])
+def test_large_bytes_that_are_no_message_of_ours_are_refused_at_once(start):
+    raw = start + bytes(MAX_MESSAGE_BYTES - len(start))
+    with pytest.raises((ValueError, IndexError)):
+        RequestLimits(query.LIMITS).check_wire(raw, query_pb2.AggregateLogsRequest.DESCRIPTOR)
+
+
+def test_a_list_in_several_parts_of_one_message_is_counted_whole():
+    part = query_pb2.AggregateLogsRequest(filter={"services": ["x" * 130] * 501}).SerializeToString()
+    with pytest.raises(ServiceError, match=r"filter\.services: more than 1000"):
+        RequestLimits(query.LIMITS).check_wire(part + part, query_pb2.AggregateLogsRequest.DESCRIPTOR)
