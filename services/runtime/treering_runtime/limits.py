@@ -35,3 +35,6 @@ QUARANTINE_PAGE_BYTES = 1024 * 1024
 MAX_NAME_CHARACTERS = 1_024
 """Characters of a service or environment that are stored: names stand in every answer that groups, and few long ones would make it larger
 than a message may be. A longer one is cut, and kept whole as an attribute."""
+
+MAX_LOGS = 64
+"""Logs that a sink follows in its life: each makes every answer longer. An ingest has one; a replaced data directory brings a new one."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
+from treering_runtime.chain import Chain
 from treering_runtime.errors import ServiceError
 from treering_runtime.wakeup import Wakeup
 
@@ -27,6 +28,8 @@ class ProgressBoard:
     def __init__(self) -> None:
         self._by_log: dict[int, Progress] = {}
         self._changed = Wakeup()
+        self.chain = Chain()
+        """The links of the logs where the sink stands."""
         self.version = 0
         self.draining = False
         """True once the service is stopping: endless answers end."""
