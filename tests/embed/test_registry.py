@@ -1,3 +1,4 @@
+import contextlib
 import sqlite3
 
 import pytest
@@ -75,3 +76,24 @@ def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path):
     (tmp_path / "r.sqlite").write_bytes(b"not a database at all, but long enough to be looked at" * 50)
     with pytest.raises(StartError, match=r"r\.sqlite"):
         Registry(tmp_path / "r.sqlite")
+
+
+def test_the_link_of_the_progress_is_kept_with_it_and_goes_when_it_is_unknown(tmp_path):
+    with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
+        registry.commit({LOG: 9, 1: 4}, [], {}, [], day=1, mask_version=1, links={LOG: HUGE})
+        assert registry.summary(1).links == {LOG: HUGE}
+    with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
+        assert registry.summary(1).links == {LOG: HUGE}
+        registry.commit({LOG: 10}, [], {}, [], day=1, mask_version=1)
+        assert registry.summary(1).links == {}
+
+
+def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "r.sqlite")) as old:
+        old.execute("create table progress (log_id integer primary key, next_offset integer not null)")
+        old.execute("insert into progress values (7, 30)")
+        old.commit()
+    with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
+        assert (registry.summary(1).next_offsets, registry.summary(1).links) == ({7: 30}, {})
+        registry.commit({7: 31}, [], {}, [], day=1, mask_version=1, links={7: 5})
+        assert registry.summary(1).links == {7: 5}

@@ -119,4 +119,11 @@ MUTANTS = (
         "(message := next(messages, None))",
         ("tests/embed/test_loop_lag.py",),
     ),
+    Mutant(
+        "the-link-is-committed-with-the-progress",
+        "services/embed/treering_embed/registry.py",
+        "(signed(key), end, known.get(key))",
+        "(signed(key), end, None)",
+        ("tests/embed/test_registry.py",),
+    ),
 )

@@ -143,4 +143,11 @@ MUTANTS = (
         "if False:",
         ("tests/query/test_shown.py",),
     ),
+    Mutant(
+        "the-link-is-sealed-with-the-progress",
+        "services/query/treering_query/store/store.py",
+        "secrets.token_hex(8), self.board.chain.of(ends))",
+        "secrets.token_hex(8))",
+        ("tests/query/test_chain.py",),
+    ),
 )
