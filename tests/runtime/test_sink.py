@@ -278,7 +278,8 @@ class Stands(Collects):
 
 async def refusal(call):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await until(call, next_offset=-1)
+        async with asyncio.timeout(5):
+            await until(call, next_offset=-1)
     return caught.value
 
 
@@ -403,3 +404,15 @@ async def test_the_number_of_logs_is_bounded():
         call, progress = await opened(stub)
         assert progress.next_offset == 10
         call.cancel()
+
+
+async def test_a_start_that_is_refused_does_not_end_the_delivery_that_runs():
+    sink = Stands()
+    async with delivering(sink) as stub:
+        honest, _ = await opened(stub)
+        other = stub.DeliverLogs()
+        await other.write(start(log_start=40))
+        assert "would be missing" in (await refusal(other)).details()
+        await honest.write(frames((10, 2)))
+        await until(honest, next_offset=12)
+        honest.cancel()

@@ -86,8 +86,9 @@ class SinkServicer(SinkServiceServicer):
         if not first.HasField("start"):
             raise invalid_field("start", "the first message of a delivery must hold it")
         log_id = first.start.log_id
-        await self._end_older(log_id)
+        # first: a start that is refused does not end the delivery that runs
         self._check_start(log_id, first.start.log_start_offset)
+        await self._end_older(log_id)
         await self._sink.open_log(log_id, first.start.log_start_offset)
         taking = asyncio.create_task(self._take(log_id, request_iterator))
         self._deliveries[log_id] = taking
