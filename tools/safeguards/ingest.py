@@ -56,7 +56,7 @@ MUTANTS = (
         "services/ingest/treering_ingest/delivery.py",
         "            if _furthest(progress) > window.end_offset:\n",
         "            if progress.next_offset > window.end_offset:\n",
-        (INGEST + "test_delivery.py",),
+        (INGEST + "test_delivery.py::test_a_sink_that_claims_what_it_never_got_is_cut_off_while_uploads_go_on",),
     ),
     Mutant(
         "the-link-of-a-place-is-that-of-the-record-before",

@@ -81,7 +81,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
     """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
     ERROR_REASON_SINK_AHEAD: _ErrorReason.ValueType  # 19
-    """Between ingest and sinks: a sink claims what was never delivered to it. It is cut off; `treering status` says so, uploads go on."""
+    """FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
+    and uploads go on. No call is answered with it any more.
+    """
     ERROR_REASON_LOG_FAILED: _ErrorReason.ValueType  # 20
     """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
     `last_durable_sequence`.
@@ -152,7 +154,9 @@ ERROR_REASON_SQL_LIMIT: ErrorReason.ValueType  # 17
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
 ERROR_REASON_SINK_AHEAD: ErrorReason.ValueType  # 19
-"""Between ingest and sinks: a sink claims what was never delivered to it. It is cut off; `treering status` says so, uploads go on."""
+"""FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
+and uploads go on. No call is answered with it any more.
+"""
 ERROR_REASON_LOG_FAILED: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
 `last_durable_sequence`.
