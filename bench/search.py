@@ -31,7 +31,7 @@ from treering import Client
 from treering.channels import Endpoints
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
+from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_embed.encoder import Encoder
 from treering_embed.encoder.prepare import prepare
@@ -79,7 +79,10 @@ def deliver_until_indexed(address: str, records: Sequence[LogRecord]) -> float:
 
     def requests() -> Iterator[DeliverLogsRequest]:
         yield DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID))
-        yield from (DeliverLogsRequest(frames=[frame], log_end_offset=len(records)) for frame in frames)
+        for frame in frames:
+            end = frame.first_offset + frame.record_count
+            links = ChainLinks(before=frame.first_offset, after=end)
+            yield DeliverLogsRequest(frames=[frame], log_end_offset=len(records), links=links)
         indexed.wait()  # the delivery ends with its requests
 
     began = time.perf_counter()

@@ -108,6 +108,7 @@ _BY_REASON: dict[str, type[TreeringError]] = {
     "SEQUENCE_REUSED": ProducerError,
     "PRODUCER_UNKNOWN": ProducerError,
     "SINK_AHEAD": InternalError,
+    "CHAIN_BROKEN": InternalError,
     "STORE_DAMAGED": DamagedError,
     "REINDEX_RUNNING": RunningError,
 }

@@ -13,6 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
 
+from tests.links import links_of
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -137,7 +138,8 @@ class Running:
         end = max((item.first_offset + item.record_count for item in frames), default=0)
         call = self.sink.DeliverLogs()
         await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=log_id)))
-        await call.write(DeliverLogsRequest(frames=frames, log_end_offset=end))
+        for each in frames:
+            await call.write(DeliverLogsRequest(frames=[each], log_end_offset=end, links=links_of([each])))
         async for response in call:
             if getattr(response.progress, reached) >= end:
                 call.cancel()

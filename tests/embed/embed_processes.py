@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 from embed_doubles import LOG_ID, frame
 
+from tests.links import links_of
 from tests.patience import PATIENCE_S
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
@@ -56,7 +57,8 @@ async def deliver(address: str, messages: list[str], field: str, until: int) -> 
         await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=LOG_ID)))
         stands = (await call.read()).progress.next_offset
         if stands < len(messages):
-            await call.write(DeliverLogsRequest(frames=[frame(stands, messages[stands:])]))
+            rest = [frame(stands, messages[stands:])]
+            await call.write(DeliverLogsRequest(frames=rest, links=links_of(rest)))
         while (reached := getattr((await call.read()).progress, field)) < until:
             pass
         call.cancel()

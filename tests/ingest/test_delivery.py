@@ -1,6 +1,7 @@
 """Delivery against real sinks: the servicer that embed and query use, over real sockets."""
 
 import asyncio
+import itertools
 import json
 import os
 import threading
@@ -11,12 +12,12 @@ from prometheus_client import CollectorRegistry
 
 from tests.settling import settled
 from treering.v1 import sink_pb2_grpc
-from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import DigestLogRequest, GetIngestStatusRequest, UploadLogsRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module
 from treering_ingest.digest import LogDigester
+from treering_ingest.wal import LogCursor
 from treering_runtime.errors import StartError
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
@@ -158,7 +159,7 @@ async def test_a_slow_sink_slows_neither_the_door_nor_the_other_sink(running, re
 
 
 async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monkeypatch):
-    window = delivery_module._Window(100)
+    window = delivery_module._Window(100, 0)
     window.sent(10, 60)
     await window.wait_for_room()
     window.sent(20, 60)
@@ -173,8 +174,9 @@ async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monk
 class Scripted(sink_pb2_grpc.SinkServiceServicer):
     """A sink that says given offsets and then keeps silent."""
 
-    def __init__(self, *offsets, log_id=None):
+    def __init__(self, *offsets, log_id=None, claim="next_offset"):
         self.offsets = offsets
+        self.claim = claim
         self.log_id = log_id
         self.calls = 0
 
@@ -182,27 +184,73 @@ class Scripted(sink_pb2_grpc.SinkServiceServicer):
         first = await anext(request_iterator)
         self.calls += 1
         for offset in self.offsets:
-            yield DeliverLogsResponse(progress=SinkProgress(log_id=self.log_id or first.start.log_id, next_offset=offset))
+            yield DeliverLogsResponse(progress=SinkProgress(log_id=self.log_id or first.start.log_id, **{self.claim: offset}))
         await asyncio.Event().wait()
 
 
-async def test_a_sink_ahead_of_the_log_is_refused_loudly_and_no_offset_is_given_out(running, request_of, impatient, capsys):
-    sink = Scripted(7)
+@pytest.mark.parametrize("offsets", [(7,), (0, 7)], ids=["at the start", "in the middle"])
+@pytest.mark.parametrize("claim", ["next_offset", "releasable_end_offset"])
+async def test_a_sink_that_claims_what_it_never_got_is_cut_off_while_uploads_go_on(running, request_of, impatient, capsys, offsets, claim):
+    sink = Scripted(*offsets, claim=claim)
     async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, stub):
-        await until(lambda: process.deliveries[0].state.ahead, process)
-        refusal = process.intake.refusal()
-        assert refusal.reason == ErrorReason.ERROR_REASON_SINK_AHEAD
-        assert refusal.metadata == {"log_end_offset": "0", "next_offset": "7"}
-        with pytest.raises(Exception, match="up to offset 7, but the log ends at 0"):
-            await stub.UploadLogs(iter([request_of("a")]))
-        status = await stub.GetIngestStatus(GetIngestStatusRequest())
-        assert status.refusing_because == refusal.message
-        assert status.sinks[0].last_error == refusal.message
-        assert status.sinks[0].next_offset == 7
-        assert process.log.end_offset == 0
-        sink.offsets = (0,)
-        await until(lambda: process.deliveries[0].state.connected, process)
+        state = process.deliveries[0].state
+        await until(lambda: state.ahead and "claims" in state.last_error, process)
+        assert process.intake.refusal() is None
         assert (await stub.UploadLogs(iter([request_of("a")]))).accepted_count == 1
+        # what it claims to have safe deletes nothing
+        assert (state.progress.next_offset, state.progress.releasable_end_offset) == (0, 0)
+        if len(offsets) == 1:
+            status = await stub.GetIngestStatus(GetIngestStatusRequest())
+            assert (status.refusing_because, status.sinks[0].is_ahead) == ("", True)
+            assert "up to offset 7, but it was delivered up to" in status.sinks[0].last_error
+            assert "move" not in status.sinks[0].last_error
+            assert process.registry.get_sample_value("treering_ingest_sink_ahead", {"sink": "sink"}) == 1
+        sink.offsets = (0,)
+        await until(lambda: state.connected and not state.ahead, process)
+    assert "claims log" in capsys.readouterr().out
+
+
+class KeepsLink(Keeps):
+    """A sink that has part of the log, with its link."""
+
+    def __init__(self, log_id, messages, link):
+        super().__init__()
+        self.messages = messages
+        self.board.update(log_id, next_offset=len(messages))
+        self.board.chain.restore(log_id, len(messages), link)
+
+
+async def link_in(process, offset):
+    reader = LogCursor(process.log, offset)
+    try:
+        return reader.read_range(1).link_before
+    finally:
+        reader.close()
+
+
+@pytest.mark.parametrize("segment_bytes", [5_000, 64 * 2**20], ids=["many segments", "one segment"])
+async def test_the_link_is_the_same_wherever_a_delivery_begins(running, request_of, impatient, segment_bytes):
+    async with running(segment_bytes=segment_bytes) as (process, stub):
+        for batch in range(40):
+            await upload(stub, request_of, batch * 10, 1, 10, first_sequence=2 * batch + 1)
+            await stub.UploadLogs(iter([request_of("", producer_id="me", sequence=2 * batch + 2)]))  # a frame without records
+        whole = LogCursor(process.log, 0).read(2**30)
+        assert len(whole) == 40
+        for before, frame in itertools.pairwise(whole):
+            assert await link_in(process, frame.first_offset) == before.link
+
+
+async def test_a_sink_with_another_history_takes_nothing_and_one_with_this_history_goes_on(running, request_of, impatient):
+    async with running() as (process, stub):
+        await upload(stub, request_of, 0, 3, 10)
+        log_id, link = process.log.log_id, await link_in(process, 20)
+    held = [f"record {number}" for number in range(20)]
+    honest, other = KeepsLink(log_id, list(held), link), KeepsLink(log_id, list(held), link ^ 1)
+    async with serving(honest) as first, serving(other) as second, running(sinks=f"honest={first},other={second}") as (process, stub):
+        await honest.holds(log_id, 30)
+        await until(lambda: "another history" in process.deliveries[1].state.last_error, process)
+        assert other.messages == held
+        assert (await stub.UploadLogs(iter([numbered(request_of, 30, 1, 4)]))).accepted_count == 1
 
 
 async def test_a_log_that_lost_what_was_delivered_is_refused_at_the_start(running, request_of, impatient, tmp_path):

@@ -1,6 +1,5 @@
 """Refused calls leave nothing behind: no memory, and no word of one producer for another."""
 
-import asyncio
 import gc
 import tracemalloc
 
@@ -11,36 +10,18 @@ from grpc_status import rpc_status
 
 from tests.cancelling import drained
 from treering.v1.ingest_pb2 import StreamLogsRequest
-from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
-from treering.v1.sink_pb2_grpc import SinkServiceServicer, add_SinkServiceServicer_to_server
-from treering_runtime.server import Server
-from treering_runtime.telemetry import new_registry
+from treering_ingest import process as process_module
 
 REFUSED = 200
 LARGE = "x" * 1_000_000
 
 
-class Ahead(SinkServiceServicer):
-    """A sink that holds more than the log."""
-
-    async def DeliverLogs(self, request_iterator, context):
-        first = await anext(request_iterator)
-        yield DeliverLogsResponse(progress=SinkProgress(log_id=first.start.log_id, next_offset=7))
-        await asyncio.Event().wait()
-
-
 @pytest.fixture
-async def ahead(running):
-    """An ingest whose sink is ahead of the log."""
-    server = Server("127.0.0.1:0", [], new_registry())
-    add_SinkServiceServicer_to_server(Ahead(), server.grpc)
-    await server.start()
-    async with running(sinks=f"sink={server.address}") as (process, stub):
-        async with asyncio.timeout(20):
-            while not process.deliveries[0].state.ahead:
-                await process.sinks_changed.wait()
+async def refusing(running, monkeypatch):
+    """An ingest whose disk is nearly full."""
+    monkeypatch.setattr(process_module, "free_bytes", lambda _: 7)
+    async with running(disk_reserve_bytes=1_000) as (process, stub):
         yield process, stub
-    await server.stop(0)
 
 
 @pytest.fixture
@@ -58,14 +39,14 @@ async def refused(stub, request, how="UploadLogs"):
         await (stub.UploadLogs(iter([request])) if how == "UploadLogs" else drained(stub.StreamLogs(iter([streamed]))))
     info = error_details_pb2.ErrorInfo()
     assert any(detail.Unpack(info) for detail in rpc_status.from_call(caught.value).details)
-    assert info.reason == "SINK_AHEAD"
+    assert info.reason == "DISK_LOW"
     return dict(info.metadata)
 
 
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("how", ["UploadLogs", "StreamLogs"])
-async def test_refused_uploads_do_not_grow_the_service(ahead, request_of, how):
-    _, stub = ahead
+async def test_refused_uploads_do_not_grow_the_service(refusing, request_of, how):
+    _, stub = refusing
     request = request_of(LARGE, producer_id="me", sequence=1)
     for _ in range(3):
         await refused(stub, request, how)
@@ -79,16 +60,16 @@ async def test_refused_uploads_do_not_grow_the_service(ahead, request_of, how):
     assert grown < 5 * len(LARGE)
 
 
-async def test_each_who_is_refused_gets_an_error_of_its_own(ahead):
-    process, _ = ahead
+async def test_each_who_is_refused_gets_an_error_of_its_own(refusing):
+    process, _ = refusing
     one, other = process.intake.refusal(), process.intake.refusal()
     assert one is not other
     assert one.metadata is not other.metadata
     assert (one.message, one.metadata) == (other.message, other.metadata)
 
 
-async def test_what_one_producer_is_told_does_not_reach_another(ahead, request_of):
-    _, stub = ahead
+async def test_what_one_producer_is_told_does_not_reach_another(refusing, request_of):
+    _, stub = refusing
     told = await refused(stub, request_of("a", producer_id="me", sequence=1))
     assert told.pop("last_durable_sequence") == "0"
-    assert await refused(stub, request_of("a")) == told == {"log_end_offset": "0", "next_offset": "7"}
+    assert await refused(stub, request_of("a")) == told == {"free_bytes": "7", "reserve_bytes": "1000"}

@@ -6,10 +6,14 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.links import link_at, links_of
 from treering.v1 import sink_pb2, sink_pb2_grpc
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering_runtime import sink as sink_module
+from treering_runtime.chain import Chain
 from treering_runtime.errors import ServiceError
+from treering_runtime.holes import Hole, add_hole, read_holes
+from treering_runtime.limits import MAX_LOGS
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer, fresh_frames
@@ -42,9 +46,9 @@ class Collects:
 
 
 @asynccontextmanager
-async def delivering(sink, registry=None):
+async def delivering(sink, registry=None, directory=None):
     server = Server("127.0.0.1:0", ["treering.v1.SinkService"], CollectorRegistry())
-    sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(sink, registry or CollectorRegistry()), server.grpc)
+    sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(sink, registry or CollectorRegistry(), directory), server.grpc)
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
         yield sink_pb2_grpc.SinkServiceStub(channel)
@@ -57,7 +61,9 @@ def start(log_id=LOG, log_start=0):
 
 def frames(*spans):
     listed = [DeliveredFrame(first_offset=first, record_count=count) for first, count in spans]
-    return DeliverLogsRequest(frames=listed, log_end_offset=100)
+    if not listed:
+        return DeliverLogsRequest()
+    return DeliverLogsRequest(frames=listed, log_end_offset=100, links=links_of(listed))
 
 
 async def opened(stub, log_id=LOG):
@@ -104,7 +110,8 @@ async def test_a_resumed_delivery_repeats_nothing():
         call.cancel()
         call, progress = await opened(stub)
         assert progress.next_offset == 3
-        await call.write(frames((0, 3), (3, 4)))
+        await call.write(frames((0, 3)))
+        await call.write(frames((3, 4)))
         await until(call, next_offset=7)
         call.cancel()
     assert sink.taken == [(0, 3), (3, 4)]
@@ -254,3 +261,158 @@ async def test_a_frame_from_a_clock_that_is_ahead_is_fresh():
         await call.write(delivered)
         await until(call, next_offset=1)
     assert registry.get_sample_value("treering_sink_freshness_seconds_sum") == 0
+
+
+class Stands(Collects):
+    """A sink that holds records 0 to 9 of the log, with their link."""
+
+    def __init__(self, history=0):
+        super().__init__()
+        self.board.update(LOG, next_offset=10, releasable_end=10)
+        self.board.chain.restore(LOG, 10, link_at(10, history))
+
+    async def open_log(self, log_id, log_start_offset):
+        held = self.board.get(log_id).next_offset
+        self.board.update(log_id, next_offset=max(held, log_start_offset))
+
+
+async def refusal(call):
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with asyncio.timeout(5):
+            await until(call, next_offset=-1)
+    return caught.value
+
+
+async def test_another_history_of_the_log_is_refused():
+    sink = Stands(history=1)
+    async with delivering(sink) as stub:
+        call, _ = await opened(stub)
+        await call.write(frames((10, 2)))
+        error = await refusal(call)
+    assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert "does not continue what is held below offset 10: another history" in error.details()
+    assert (sink.taken, sink.board.get(LOG).next_offset) == ([], 10)
+
+
+async def test_each_range_must_continue_the_one_before():
+    sink = Stands()
+    async with delivering(sink) as stub:
+        call, _ = await opened(stub)
+        await call.write(frames((10, 2)))
+        await until(call, next_offset=12)
+        forged = frames((12, 1))
+        forged.links.before += 1
+        await call.write(forged)
+        assert "another history" in (await refusal(call)).details()
+    assert sink.taken == [(10, 2)]
+
+
+async def test_a_range_that_begins_before_the_sink_s_place_and_ends_behind_it_is_refused():
+    sink = Stands()
+    async with delivering(sink) as stub:
+        call, _ = await opened(stub)
+        await call.write(frames((8, 2), (10, 2)))
+        assert "frames begin at offset 8, expected 10" in (await refusal(call)).details()
+    assert sink.taken == []
+
+
+async def test_frames_without_links_are_refused():
+    sink = Stands()
+    async with delivering(sink) as stub:
+        call, _ = await opened(stub)
+        bare = frames((10, 2))
+        bare.ClearField("links")
+        await call.write(bare)
+        assert "links" in (await refusal(call)).details()
+    assert sink.taken == []
+
+
+async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(capsys):
+    sink = Stands()
+    sink.board.chain = Chain()  # as a directory of an earlier version has it
+    async with delivering(sink) as stub:
+        call, _ = await opened(stub)
+        await call.write(frames((10, 2)))
+        await until(call, next_offset=12)
+        forged = frames((12, 1))
+        forged.links.before += 1
+        await call.write(forged)
+        assert "another history" in (await refusal(call)).details()
+    assert "on trust" in capsys.readouterr().out
+
+
+async def test_a_sink_never_jumps_over_a_gap():
+    sink = Stands()
+    async with delivering(sink) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start(log_start=40))
+        error = await refusal(call)
+    assert "30 records would be missing" in error.details()
+    assert "treering store skip DIR 00000000000000a1 10 40" in error.details()
+    assert (sink.opened, sink.board.get(LOG).next_offset) == ([], 10)
+
+
+async def test_a_sink_that_is_new_begins_where_the_log_begins():
+    sink = Collects()
+    async with delivering(sink) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start(log_start=40))
+        await call.read()
+        call.cancel()
+    assert sink.opened == [(LOG, 40)]
+
+
+async def test_behind_an_operator_s_hole_a_sink_goes_on_and_counts_it(tmp_path):
+    sink = Stands()
+    async with delivering(sink, directory=tmp_path) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start(log_start=40))
+        assert "would be missing" in (await refusal(call)).details()
+        add_hole(tmp_path, Hole(LOG, 10, 40))
+        add_hole(tmp_path, Hole(LOG, 10, 40))
+        call = stub.DeliverLogs()
+        await call.write(start(log_start=40))
+        progress = (await call.read()).progress
+        assert (progress.next_offset, progress.skipped_count) == (40, 30)
+        await call.write(frames((40, 2)))
+        await until(call, next_offset=42)
+        call.cancel()
+    assert read_holes(tmp_path) == [Hole(LOG, 10, 40)]
+
+
+async def test_a_hole_is_for_its_own_gap_only(tmp_path):
+    sink = Stands()
+    for hole in (Hole(LOG, 10, 39), Hole(LOG, 9, 40), Hole(LOG + 1, 10, 40)):
+        add_hole(tmp_path, hole)
+    async with delivering(sink, directory=tmp_path) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start(log_start=40))
+        assert "would be missing" in (await refusal(call)).details()
+    assert sink.board.get(LOG).next_offset == 10
+
+
+async def test_the_number_of_logs_is_bounded():
+    sink = Stands()
+    for number in range(MAX_LOGS - 1):
+        sink.board.update(1_000 + number, next_offset=1)
+    async with delivering(sink) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start(log_id=0xB2))
+        error = await refusal(call)
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "has followed 64 logs already" in error.details()
+        call, progress = await opened(stub)
+        assert progress.next_offset == 10
+        call.cancel()
+
+
+async def test_a_start_that_is_refused_does_not_end_the_delivery_that_runs():
+    sink = Stands()
+    async with delivering(sink) as stub:
+        honest, _ = await opened(stub)
+        other = stub.DeliverLogs()
+        await other.write(start(log_start=40))
+        assert "would be missing" in (await refusal(other)).details()
+        await honest.write(frames((10, 2)))
+        await until(honest, next_offset=12)
+        honest.cancel()

@@ -5,6 +5,7 @@ import asyncio
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import at_each_await, drained
+from tests.links import links_of
 from treering.v1.sink_pb2 import (
     DeliveredFrame,
     DeliverLogsRequest,
@@ -64,7 +65,8 @@ async def frames_of(sink):
     yield DeliverLogsRequest(start=DeliveryStart(log_id=LOG))
     for offset in range(FRAMES):
         await asyncio.sleep(0)
-        yield DeliverLogsRequest(frames=[DeliveredFrame(first_offset=offset, record_count=1)], log_end_offset=FRAMES)
+        frames = [DeliveredFrame(first_offset=offset, record_count=1)]
+        yield DeliverLogsRequest(frames=frames, log_end_offset=FRAMES, links=links_of(frames))
 
 
 async def test_a_delivery_that_is_cut_at_each_await_brings_every_frame_once():

@@ -147,4 +147,11 @@ MUTANTS = (
         "",
         ("tests/embed/test_registry.py",),
     ),
+    Mutant(
+        "the-link-is-committed-with-the-progress",
+        "services/embed/treering_embed/registry.py",
+        "(signed(key), end, known.get(key))",
+        "(signed(key), end, None)",
+        ("tests/embed/test_registry.py",),
+    ),
 )

@@ -42,13 +42,28 @@ MUTANTS = (
     ),
     Mutant(
         "an-error-for-each-who-is-refused",
-        "services/ingest/treering_ingest/process.py",
-        "return next((ahead.error() for delivery in self.deliveries if (ahead := delivery.state.ahead)), None)",
-        """self._one = getattr(self, "_one", None) or next(
-            (ahead.error() for delivery in self.deliveries if (ahead := delivery.state.ahead)), None
-        )
-        return self._one""",
+        "services/ingest/treering_ingest/intake.py",
+        "        return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None\n",
+        """        if not self._disk.is_low:
+            return None
+        self._one = getattr(self, "_one", None) or _disk_low(self._disk)
+        return self._one
+""",
         (INGEST + "test_refusals.py",),
+    ),
+    Mutant(
+        "a-claim-of-what-was-never-sent-is-no-progress",
+        "services/ingest/treering_ingest/delivery.py",
+        "            if _furthest(progress) > window.end_offset:\n",
+        "            if progress.next_offset > window.end_offset:\n",
+        (INGEST + "test_delivery.py::test_a_sink_that_claims_what_it_never_got_is_cut_off_while_uploads_go_on",),
+    ),
+    Mutant(
+        "the-link-of-a-place-is-that-of-the-record-before",
+        "services/ingest/treering_ingest/wal/reader.py",
+        "if info.name.first_offset < offset]",
+        "if info.name.first_offset <= offset]",
+        (INGEST + "test_delivery.py",),
     ),
     Mutant(
         "an-error-for-each-who-waits-for-the-disk",

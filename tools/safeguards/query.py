@@ -234,4 +234,11 @@ MUTANTS = (
         "(same_count & (ids >= np.uint64(self.pattern_id)))",
         ("tests/query/test_answers.py",),
     ),
+    Mutant(
+        "the-link-is-sealed-with-the-progress",
+        "services/query/treering_query/store/store.py",
+        "secrets.token_hex(8), self.board.chain.of(ends))",
+        "secrets.token_hex(8))",
+        ("tests/query/test_chain.py",),
+    ),
 )

@@ -264,4 +264,18 @@ MUTANTS = (
         "asyncio.timeout(None)",
         ("tests/runtime/test_metrics_server.py::test_a_request_that_never_ends_is_given_up",),
     ),
+    Mutant(
+        "a-range-continues-the-chain",
+        "services/runtime/treering_runtime/chain.py",
+        "        elif known != request.links.before:\n            raise _broken(log_id, next_offset)\n",
+        "",
+        ("tests/runtime/test_sink.py",),
+    ),
+    Mutant(
+        "no-jump-over-a-gap",
+        "services/runtime/treering_runtime/sink.py",
+        "            raise _gap(log_id, held, log_start_offset)\n",
+        "            pass\n",
+        ("tests/runtime/test_sink.py",),
+    ),
 )

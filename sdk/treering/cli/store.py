@@ -14,12 +14,7 @@ from treering.cli.option_groups import with_groups
 from treering.cli.output import answer, answer_json, note
 from treering.cli.problems import REFUSED, Refusal
 
-store = typer.Typer(help="Look at the sealed store. No file is ever changed.", no_args_is_help=True, rich_markup_mode=None)
-
-
-@store.callback()
-def _store() -> None:
-    """A group even while it has a single command."""
+store = typer.Typer(help="Look at the sealed store; `skip` alone changes a file.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @dataclass(frozen=True)
@@ -75,6 +70,44 @@ def verify(
 
 
 store.command("verify")(with_groups(verify))
+
+
+@store.command("skip")
+def skip(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory of the sink: <data>/query or <data>/embed.")],
+    log_id: Annotated[str, typer.Argument(help="The log, 16 hexadecimal digits, as the sink's error names it.")],
+    first_offset: Annotated[int, typer.Argument(min=0, help="The first record that is missing: where the sink stands.")],
+    end_offset: Annotated[int, typer.Argument(min=1, help="One past the last record that is missing: where the log begins.")],
+) -> None:
+    """Let a sink go on without records that its log has lost, for good. The hole is kept and counted in the status.
+
+    A sink refuses to jump over a gap by itself, and names this command with its arguments. A running service needs no restart.
+    """
+    try:
+        from treering_runtime.errors import StartError  # noqa: PLC0415 - only where a service is installed
+        from treering_runtime.holes import Hole, add_hole  # noqa: PLC0415
+    except ImportError as missing:
+        raise Refusal(f'{missing.name} is not installed here: pip install "treering[query]"') from missing
+    if not _is_log_id(log_id):
+        raise Refusal(f"invalid log id '{escape(log_id)}'; use the 16 hexadecimal digits that the sink's error names")
+    if end_offset <= first_offset:
+        raise Refusal(f"END_OFFSET {end_offset} must be above FIRST_OFFSET {first_offset}; both are in the sink's error")
+    if not any((directory / file).is_file() for file in _SINK_FILES):
+        raise Refusal(f"{directory} is no data directory of query or embed; name <data>/query or <data>/embed")
+    try:
+        add_hole(directory, Hole(int(log_id, 16), first_offset, end_offset))
+    except StartError as error:
+        raise Refusal(str(error)) from error
+    except OSError as error:
+        raise Refusal(f"{error.filename}: {error.strerror}; run this as the user that the service runs as") from error
+    answer(f"log {log_id}: offsets {first_offset} to {end_offset} are a hole, {end_offset - first_offset:,} records; delivery goes on")
+
+
+_SINK_FILES = ("logs.duckdb", "registry.sqlite")
+
+
+def _is_log_id(text: str) -> bool:
+    return len(text) == 16 and all(digit in "0123456789abcdef" for digit in text)
 
 
 def _served(connection: Connection, report: Report) -> Iterator[Problem]:

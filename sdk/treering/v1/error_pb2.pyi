@@ -81,7 +81,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
     """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
     ERROR_REASON_SINK_AHEAD: _ErrorReason.ValueType  # 19
-    """FAILED_PRECONDITION: a sink is further than the log it is fed from, or holds another log. Metadata: `log_end_offset`, `next_offset`."""
+    """FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
+    and uploads go on. No call is answered with it any more.
+    """
     ERROR_REASON_LOG_FAILED: _ErrorReason.ValueType  # 20
     """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
     `last_durable_sequence`.
@@ -93,6 +95,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_REINDEX_RUNNING: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
+    ERROR_REASON_CHAIN_BROKEN: _ErrorReason.ValueType  # 23
+    """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of ErrorInfo."""
@@ -150,7 +154,9 @@ ERROR_REASON_SQL_LIMIT: ErrorReason.ValueType  # 17
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
 ERROR_REASON_SINK_AHEAD: ErrorReason.ValueType  # 19
-"""FAILED_PRECONDITION: a sink is further than the log it is fed from, or holds another log. Metadata: `log_end_offset`, `next_offset`."""
+"""FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
+and uploads go on. No call is answered with it any more.
+"""
 ERROR_REASON_LOG_FAILED: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
 `last_durable_sequence`.
@@ -162,4 +168,6 @@ Example: "segments/0000000003.parquet is damaged: its bytes are not those that w
 """
 ERROR_REASON_REINDEX_RUNNING: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
+ERROR_REASON_CHAIN_BROKEN: ErrorReason.ValueType  # 23
+"""FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

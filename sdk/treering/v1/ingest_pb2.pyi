@@ -458,6 +458,8 @@ class SinkStatus(_message.Message):
     RELEASABLE_END_OFFSET_FIELD_NUMBER: _builtins.int
     LAG_RECORDS_FIELD_NUMBER: _builtins.int
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
+    IS_AHEAD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the settings, for example `query`."""
     address: _builtins.str
@@ -476,6 +478,10 @@ class SinkStatus(_message.Message):
     """Records of the log that the sink does not answer for yet."""
     quarantined_count: _builtins.int
     """Records that the sink set aside because it could not read them."""
+    skipped_count: _builtins.int
+    """Records that the sink does without, because an operator made a hole (`treering store skip`)."""
+    is_ahead: _builtins.bool
+    """Whether the sink claims what was never delivered to it. It is cut off then; the log keeps everything for it, and uploads go on."""
     def __init__(
         self,
         *,
@@ -488,10 +494,12 @@ class SinkStatus(_message.Message):
         releasable_end_offset: _builtins.int = ...,
         lag_records: _builtins.int = ...,
         quarantined_count: _builtins.int = ...,
+        skipped_count: _builtins.int = ...,
+        is_ahead: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16treering/v1/sink.proto\x12\x0btreering.v1\"q\n\x15ListQuarantineRequest\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\x12\x14\n\x0cwith_payload\x18\x04 \x01(\x08\"J\n\x16ListQuarantineResponse\x12\x30\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.treering.v1.QuarantinedRecords\"\xa8\x01\n\x12QuarantinedRecords\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x14\n\x0crecord_count\x18\x03 \x01(\r\x12\x1e\n\x16\x61rrival_time_unix_nano\x18\x04 \x01(\x06\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x15\n\rpayload_bytes\x18\x06 \x01(\r\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\"]\n\x17RetryQuarantinedRequest\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\"`\n\x18RetryQuarantinedResponse\x12\x13\n\x0btried_count\x18\x01 \x01(\x04\x12\x14\n\x0cstored_count\x18\x02 \x01(\x04\x12\x19\n\x11quarantined_count\x18\x03 \x01(\x04\"\x84\x01\n\x12\x44\x65liverLogsRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.treering.v1.DeliveryStart\x12+\n\x06\x66rames\x18\x02 \x03(\x0b\x32\x1b.treering.v1.DeliveredFrame\x12\x16\n\x0elog_end_offset\x18\x03 \x01(\x04\"9\n\rDeliveryStart\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x18\n\x10log_start_offset\x18\x02 \x01(\x04\"m\n\x0e\x44\x65liveredFrame\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\x14\n\x0crecord_count\x18\x02 \x01(\r\x12\x1e\n\x16\x61rrival_time_unix_nano\x18\x03 \x01(\x06\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"B\n\x13\x44\x65liverLogsResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x19.treering.v1.SinkProgress\"\x89\x01\n\x0cSinkProgress\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x1a\n\x12visible_end_offset\x18\x03 \x01(\x04\x12\x1d\n\x15releasable_end_offset\x18\x04 \x01(\x04\x12\x19\n\x11quarantined_count\x18\x05 \x01(\x04\x32\xa3\x02\n\x0bSinkService\x12T\n\x0b\x44\x65liverLogs\x12\x1f.treering.v1.DeliverLogsRequest\x1a .treering.v1.DeliverLogsResponse(\x01\x30\x01\x12[\n\x0eListQuarantine\x12\".treering.v1.ListQuarantineRequest\x1a#.treering.v1.ListQuarantineResponse0\x01\x12\x61\n\x10RetryQuarantined\x12$.treering.v1.RetryQuarantinedRequest\x1a%.treering.v1.RetryQuarantinedResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16treering/v1/sink.proto\x12\x0btreering.v1\"q\n\x15ListQuarantineRequest\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\x12\x14\n\x0cwith_payload\x18\x04 \x01(\x08\"J\n\x16ListQuarantineResponse\x12\x30\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1f.treering.v1.QuarantinedRecords\"\xa8\x01\n\x12QuarantinedRecords\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x14\n\x0crecord_count\x18\x03 \x01(\r\x12\x1e\n\x16\x61rrival_time_unix_nano\x18\x04 \x01(\x06\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x15\n\rpayload_bytes\x18\x06 \x01(\r\x12\x0f\n\x07payload\x18\x07 \x01(\x0c\"]\n\x17RetryQuarantinedRequest\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\"`\n\x18RetryQuarantinedResponse\x12\x13\n\x0btried_count\x18\x01 \x01(\x04\x12\x14\n\x0cstored_count\x18\x02 \x01(\x04\x12\x19\n\x11quarantined_count\x18\x03 \x01(\x04\"\xac\x01\n\x12\x44\x65liverLogsRequest\x12)\n\x05start\x18\x01 \x01(\x0b\x32\x1a.treering.v1.DeliveryStart\x12+\n\x06\x66rames\x18\x02 \x03(\x0b\x32\x1b.treering.v1.DeliveredFrame\x12\x16\n\x0elog_end_offset\x18\x03 \x01(\x04\x12&\n\x05links\x18\x04 \x01(\x0b\x32\x17.treering.v1.ChainLinks\"+\n\nChainLinks\x12\x0e\n\x06\x62\x65\x66ore\x18\x01 \x01(\x06\x12\r\n\x05\x61\x66ter\x18\x02 \x01(\x06\"9\n\rDeliveryStart\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x18\n\x10log_start_offset\x18\x02 \x01(\x04\"m\n\x0e\x44\x65liveredFrame\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\x14\n\x0crecord_count\x18\x02 \x01(\r\x12\x1e\n\x16\x61rrival_time_unix_nano\x18\x03 \x01(\x06\x12\x0f\n\x07payload\x18\x04 \x01(\x0c\"B\n\x13\x44\x65liverLogsResponse\x12+\n\x08progress\x18\x01 \x01(\x0b\x32\x19.treering.v1.SinkProgress\"\xa0\x01\n\x0cSinkProgress\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x13\n\x0bnext_offset\x18\x02 \x01(\x04\x12\x1a\n\x12visible_end_offset\x18\x03 \x01(\x04\x12\x1d\n\x15releasable_end_offset\x18\x04 \x01(\x04\x12\x19\n\x11quarantined_count\x18\x05 \x01(\x04\x12\x15\n\rskipped_count\x18\x06 \x01(\x04\x32\xa3\x02\n\x0bSinkService\x12T\n\x0b\x44\x65liverLogs\x12\x1f.treering.v1.DeliverLogsRequest\x1a .treering.v1.DeliverLogsResponse(\x01\x30\x01\x12[\n\x0eListQuarantine\x12\".treering.v1.ListQuarantineRequest\x1a#.treering.v1.ListQuarantineResponse0\x01\x12\x61\n\x10RetryQuarantined\x12$.treering.v1.RetryQuarantinedRequest\x1a%.treering.v1.RetryQuarantinedResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,15 +42,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETRYQUARANTINEDRESPONSE']._serialized_start=496
   _globals['_RETRYQUARANTINEDRESPONSE']._serialized_end=592
   _globals['_DELIVERLOGSREQUEST']._serialized_start=595
-  _globals['_DELIVERLOGSREQUEST']._serialized_end=727
-  _globals['_DELIVERYSTART']._serialized_start=729
-  _globals['_DELIVERYSTART']._serialized_end=786
-  _globals['_DELIVEREDFRAME']._serialized_start=788
-  _globals['_DELIVEREDFRAME']._serialized_end=897
-  _globals['_DELIVERLOGSRESPONSE']._serialized_start=899
-  _globals['_DELIVERLOGSRESPONSE']._serialized_end=965
-  _globals['_SINKPROGRESS']._serialized_start=968
-  _globals['_SINKPROGRESS']._serialized_end=1105
-  _globals['_SINKSERVICE']._serialized_start=1108
-  _globals['_SINKSERVICE']._serialized_end=1399
+  _globals['_DELIVERLOGSREQUEST']._serialized_end=767
+  _globals['_CHAINLINKS']._serialized_start=769
+  _globals['_CHAINLINKS']._serialized_end=812
+  _globals['_DELIVERYSTART']._serialized_start=814
+  _globals['_DELIVERYSTART']._serialized_end=871
+  _globals['_DELIVEREDFRAME']._serialized_start=873
+  _globals['_DELIVEREDFRAME']._serialized_end=982
+  _globals['_DELIVERLOGSRESPONSE']._serialized_start=984
+  _globals['_DELIVERLOGSRESPONSE']._serialized_end=1050
+  _globals['_SINKPROGRESS']._serialized_start=1053
+  _globals['_SINKPROGRESS']._serialized_end=1213
+  _globals['_SINKSERVICE']._serialized_start=1216
+  _globals['_SINKSERVICE']._serialized_end=1507
 # @@protoc_insertion_point(module_scope)

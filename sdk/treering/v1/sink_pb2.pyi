@@ -191,6 +191,7 @@ class DeliverLogsRequest(_message.Message):
     START_FIELD_NUMBER: _builtins.int
     FRAMES_FIELD_NUMBER: _builtins.int
     LOG_END_OFFSET_FIELD_NUMBER: _builtins.int
+    LINKS_FIELD_NUMBER: _builtins.int
     log_end_offset: _builtins.int
     """One past the newest durable offset when this was sent: lag is the distance from here."""
     @_builtins.property
@@ -201,20 +202,54 @@ class DeliverLogsRequest(_message.Message):
     def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveredFrame]:
         """Frames in the order of the log. About 2 MiB together; a single larger frame comes alone."""
 
+    @_builtins.property
+    def links(self) -> Global___ChainLinks:
+        """How the range of `frames` joins what was delivered before it. Required with frames."""
+
     def __init__(
         self,
         *,
         start: Global___DeliveryStart | None = ...,
         frames: _abc.Iterable[Global___DeliveredFrame] | None = ...,
         log_end_offset: _builtins.int = ...,
+        links: Global___ChainLinks | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["start", b"start"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "start", b"start"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "log_end_offset", b"log_end_offset", "start", b"start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["frames", b"frames", "links", b"links", "log_end_offset", b"log_end_offset", "start", b"start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeliverLogsRequest: _TypeAlias = DeliverLogsRequest  # noqa: Y015
+
+@_typing.final
+class ChainLinks(_message.Message):
+    """The chain of the log's checksums at the two ends of a delivered range. A link stands for everything before it in the log, so that a sink
+    recognises a range that does not continue what it holds: another history under the same log id, or a mix-up of offsets. It is no secret
+    and no signature: it proves nothing about who delivers.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    before: _builtins.int
+    """Of the last record before the range. Compared with what the sink kept; not compared by a sink that has no link for its place yet."""
+    after: _builtins.int
+    """Of the last record of the range. The sink keeps it together with its progress."""
+    def __init__(
+        self,
+        *,
+        before: _builtins.int = ...,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChainLinks: _TypeAlias = ChainLinks  # noqa: Y015
 
 @_typing.final
 class DeliveryStart(_message.Message):
@@ -313,6 +348,7 @@ class SinkProgress(_message.Message):
     VISIBLE_END_OFFSET_FIELD_NUMBER: _builtins.int
     RELEASABLE_END_OFFSET_FIELD_NUMBER: _builtins.int
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     log_id: _builtins.int
     """The log that is meant."""
     next_offset: _builtins.int
@@ -323,6 +359,8 @@ class SinkProgress(_message.Message):
     """Everything below survives a crash of the sink; the log may forget it."""
     quarantined_count: _builtins.int
     """Records that the sink set aside because they could not be read. Stored + quarantined = acknowledged."""
+    skipped_count: _builtins.int
+    """Records below `next_offset` that the sink does without, because an operator made a hole (`treering store skip`)."""
     def __init__(
         self,
         *,
@@ -331,10 +369,11 @@ class SinkProgress(_message.Message):
         visible_end_offset: _builtins.int = ...,
         releasable_end_offset: _builtins.int = ...,
         quarantined_count: _builtins.int = ...,
+        skipped_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,9 @@ class SinkServiceServicer:
 
         The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
         server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
-        changes nothing. A frame may begin below and end above `next_offset`: the part below is ignored. A gap is FAILED_PRECONDITION.
+        changes nothing. Frames that do not continue what the sink holds are refused with FAILED_PRECONDITION: SEQUENCE_GAP when they begin at
+        another offset, CHAIN_BROKEN when `links.before` is not the link that the sink kept. A sink never jumps over a gap by itself: one that
+        has part of a log refuses a `start` above its `next_offset` unless an operator made a hole of the gap (`treering store skip`).
         A new stream for a log ends the older one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

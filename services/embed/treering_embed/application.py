@@ -50,7 +50,7 @@ class Application:
         )
         servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
-        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector), self.server.grpc)
+        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector, settings.data_dir), self.server.grpc)
 
     async def start(self) -> None:
         """Takes records from here on."""

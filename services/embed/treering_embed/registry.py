@@ -8,7 +8,7 @@ ids have none, and are stored as the same bits.
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from treering_runtime.quarantine import Quarantined, Selection
 
 _SCHEMA = """
 create table if not exists meta (key text primary key, value blob not null) without rowid;
-create table if not exists progress (log_id integer primary key, next_offset integer not null);
+create table if not exists progress (log_id integer primary key, next_offset integer not null, link integer);
 create table if not exists patterns (
     number integer primary key,          -- order of registration
     pattern_id integer not null unique,
@@ -85,6 +85,8 @@ class Summary:
     quarantined: dict[int, int]
     registered_today: dict[str, int]
     """New patterns of the given day, by service."""
+    links: dict[int, int] = field(default_factory=dict)
+    """The log's chain at the next offset, by log_id; not of progress that an earlier version wrote."""
 
 
 class Registry:
@@ -101,14 +103,15 @@ class Registry:
             self.db.execute("pragma synchronous=full")
             self.db.execute("pragma fullfsync=on")  # as `treering_runtime.fsync`; SQLite ignores it outside of macOS
             self.db.executescript(_SCHEMA)
-            self._add_arrival_time()
+            self._add_columns()
         except sqlite3.DatabaseError as error:
             raise StartError(f"{path}: {error}; restore the file, or move it away and let it be rebuilt from the log") from error
 
-    def _add_arrival_time(self) -> None:
-        """A registry of an earlier version has its quarantine without it."""
-        if "arrival_time" not in {row[1] for row in self.db.execute("pragma table_info(quarantine)")}:
-            self.db.execute("alter table quarantine add column arrival_time integer not null default 0")
+    def _add_columns(self) -> None:
+        """A registry of an earlier version is without them."""
+        for table, column, kind in (("quarantine", "arrival_time", "integer not null default 0"), ("progress", "link", "integer")):
+            if column not in {row[1] for row in self.db.execute(f"pragma table_info({table})")}:
+                self.db.execute(f"alter table {table} add column {column} {kind}")
 
     def close(self) -> None:
         """Closes the file."""
@@ -124,6 +127,7 @@ class Registry:
             next_offsets={unsigned(row[0]): row[1] for row in rows("select log_id, next_offset from progress")},
             quarantined={unsigned(row[0]): row[1] for row in rows("select log_id, sum(record_count) from quarantine group by log_id")},
             registered_today=dict(rows("select service, count(*) from patterns where day = ? group by service", (day,))),
+            links={unsigned(row[0]): unsigned(row[1]) for row in rows("select log_id, link from progress where link is not null")},
         )
 
     def pattern_ids(self) -> frozenset[int]:
@@ -140,6 +144,7 @@ class Registry:
         day: int,
         mask_version: int,
         read_again: Sequence[Quarantined] = (),
+        links: Mapping[int, int] | None = None,
     ) -> None:
         """Stores progress, new patterns, where known ones were seen, and what could not be read: all or nothing, durable on return.
 
@@ -169,7 +174,9 @@ class Registry:
                 ((end, signed(key)) for key, end in last_seen.items()),
             )
             _set_aside(write, quarantined, read_again)
-            write.executemany("insert or replace into progress values (?, ?)", ((signed(key), end) for key, end in next_offsets.items()))
+            known = {key: signed(link) for key, link in (links or {}).items()}
+            rows = ((signed(key), end, known.get(key)) for key, end in next_offsets.items())
+            write.executemany("insert or replace into progress (log_id, next_offset, link) values (?, ?, ?)", rows)
 
     def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside above `after`, in the order of (signed) log and offset."""

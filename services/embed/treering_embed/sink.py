@@ -27,6 +27,8 @@ class Uncommitted:
 
     def __init__(self) -> None:
         self.next_offsets: dict[int, int] = {}
+        self.links: dict[int, int] = {}
+        """The log's chain at `next_offsets`, as far as it is known."""
         self.patterns: list[Pattern] = []
         self.last_seen: dict[int, int] = {}
         self.quarantined: list[Quarantined] = []
@@ -53,6 +55,7 @@ class Uncommitted:
     def join(self, newer: "Uncommitted") -> None:
         """Adds what was taken after it."""
         self.next_offsets.update(newer.next_offsets)
+        self.links.update(newer.links)
         self.patterns += newer.patterns
         self.last_seen.update(newer.last_seen)
         self.quarantined += newer.quarantined
@@ -95,6 +98,8 @@ class EmbedSink:
         """Puts the logs that are known from before on the board."""
         for log_id, next_offset in self._summary.next_offsets.items():
             await self._report(log_id, next_offset, next_offset, self._summary.quarantined.get(log_id, 0))
+        for log_id, link in self._summary.links.items():
+            self.board.chain.restore(log_id, self._summary.next_offsets[log_id], link)
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
         """A delivery of this log begins, where this sink stands, or where the log begins if that is later."""
@@ -115,6 +120,7 @@ class EmbedSink:
             end_offset = frames[-1].first_offset + frames[-1].record_count
             admitted = self._admit(parts)
             self._uncommitted.add(log_id, end_offset, parts, admitted, bad)
+            self._uncommitted.links.update(self.board.chain.of({log_id: end_offset}))
             self._dirty.set()
             self.lag.note(log_end_offset - end_offset)
             self._kept.metrics.admitted((pattern.pattern_id for pattern in admitted), frames[0].arrival_time_unix_nano)
@@ -228,6 +234,7 @@ class EmbedSink:
             day=self._book.today(),
             mask_version=MASK_VERSION,
             read_again=batch.read_again,
+            links=batch.links,
         )
 
     async def settled(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
-from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
+from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_ingest.committer import Committer
 from treering_ingest.limits import (
@@ -22,7 +22,7 @@ from treering_ingest.limits import (
 )
 from treering_ingest.log_reader import LogReader
 from treering_ingest.sink_state import SinkAhead, SinkState
-from treering_ingest.wal import CorruptLogError, Frame
+from treering_ingest.wal import CorruptLogError, Range
 from treering_runtime.channels import open_channel
 from treering_runtime.wakeup import Wakeup
 
@@ -48,13 +48,16 @@ class SinkAheadError(SinkFault):
 class _Window:
     """Bytes that were sent and that the sink does not hold yet."""
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, end_offset: int) -> None:
+        self.end_offset = end_offset
+        """Everything below was sent, now or before."""
         self._limit_bytes = limit_bytes
         self._sent: deque[tuple[int, int]] = deque()
         self._bytes = 0
         self._room = Wakeup()
 
     def sent(self, end_offset: int, size_bytes: int) -> None:
+        self.end_offset = end_offset
         self._sent.append((end_offset, size_bytes))
         self._bytes += size_bytes
 
@@ -72,7 +75,8 @@ class Delivery:
     """Feeds one sink.
 
     States, by `state`: *not connected* (`last_error` says why; tried again after a pause that doubles up to RECONNECT_MAX_S, with jitter);
-    *connected* (the sink has said how far it is and gets what follows); *ahead* (`state.ahead`: refused until the sink says otherwise).
+    *connected* (the sink has said how far it is and gets what follows); *ahead* (`state.ahead`: cut off, because it claims what
+    was never delivered to it; tried again, and uploads go on meanwhile).
 
     Args:
         name: The sink's name in the settings.
@@ -135,21 +139,24 @@ class Delivery:
             first = await self._read_progress(call)
             self._check_not_ahead(first)
             self._connected(first)
-            window, reader = _Window(self._window_bytes), LogReader(self._log, first.next_offset)
+            window, reader = _Window(self._window_bytes, first.next_offset), LogReader(self._log, first.next_offset)
             try:
-                await _first_to_fail(self._send(call, reader, window, first.next_offset), self._receive(call, window))
+                await _first_to_fail(self._send(call, reader, window), self._receive(call, window))
             finally:
                 call.cancel()
                 reader.close()
 
     def _check_not_ahead(self, progress: SinkProgress) -> None:
-        end, have = self._log.synced.offset, progress.next_offset
+        end, have = self._log.synced.offset, _furthest(progress)
         if have <= end:
             self.state.ahead = None
             return
-        ahead = SinkAhead(self.state.name, self._log.log_id, end, have)
-        self.state.progress, self.state.ahead = progress, ahead
-        raise SinkAheadError(ahead.message)
+        raise self._ahead(end, have)
+
+    def _ahead(self, end: int, have: int) -> SinkAheadError:
+        """Keeps the last progress that can be true: what a sink claims of records that it never got must not delete any from the log."""
+        self.state.ahead = SinkAhead(self.state.name, self._log.log_id, end, have)
+        return SinkAheadError(self.state.ahead.message)
 
     def _connected(self, progress: SinkProgress) -> None:
         self.state.connected, self.state.last_error, self.state.progress = True, "", progress
@@ -171,20 +178,23 @@ class Delivery:
     async def _receive(self, call: "_Call", window: _Window) -> None:
         while True:
             progress = await self._read_progress(call)
+            if _furthest(progress) > window.end_offset:
+                raise self._ahead(window.end_offset, _furthest(progress))
             window.held(progress.next_offset)
             self.state.progress = progress
             self._changed.fire()
 
-    async def _send(self, call: "_Call", reader: LogReader, window: _Window, sent: int) -> None:
+    async def _send(self, call: "_Call", reader: LogReader, window: _Window) -> None:
         while True:
-            while self._log.synced.offset <= sent:
+            while self._log.synced.offset <= window.end_offset:
                 await self._committer.advanced.wait()
             await window.wait_for_room()
-            if frames := await reader.read(DELIVERY_REQUEST_BYTES):
-                sent, size = frames[-1].end_offset, sum(len(frame.payload) for frame in frames)
-                window.sent(sent, size)
-                self._sending(sent)
-                await _write(call, _request(frames, self._log.synced.offset))
+            part = await reader.read_range(DELIVERY_REQUEST_BYTES)
+            if part.frames:
+                size = sum(len(frame.payload) for frame in part.frames)
+                window.sent(part.frames[-1].end_offset, size)
+                self._sending(window.end_offset)
+                await _write(call, _request(part, self._log.synced.offset))
                 if size < DELIVERY_REQUEST_BYTES:
                     await asyncio.sleep(DELIVERY_PAUSE_S)
 
@@ -197,7 +207,11 @@ async def _write(call: "_Call", request: DeliverLogsRequest) -> None:
         raise SinkFault("the sink ended the delivery") from None
 
 
-def _request(frames: list[Frame], log_end_offset: int) -> DeliverLogsRequest:
+def _furthest(progress: SinkProgress) -> int:
+    return max(progress.next_offset, progress.visible_end_offset, progress.releasable_end_offset)
+
+
+def _request(part: Range, log_end_offset: int) -> DeliverLogsRequest:
     delivered = [
         DeliveredFrame(
             first_offset=frame.first_offset,
@@ -205,9 +219,10 @@ def _request(frames: list[Frame], log_end_offset: int) -> DeliverLogsRequest:
             arrival_time_unix_nano=frame.arrival_time_unix_nano,
             payload=frame.payload,
         )
-        for frame in frames
+        for frame in part.frames
     ]
-    return DeliverLogsRequest(frames=delivered, log_end_offset=log_end_offset)
+    links = ChainLinks(before=part.link_before, after=part.frames[-1].link)
+    return DeliverLogsRequest(frames=delivered, log_end_offset=log_end_offset, links=links)
 
 
 async def _first_to_fail(*parts: Coroutine[None, None, None]) -> None:

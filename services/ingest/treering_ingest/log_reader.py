@@ -3,7 +3,7 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from treering_ingest.wal import Frame, Log, LogCursor
+from treering_ingest.wal import Frame, Log, LogCursor, Range
 
 
 class LogReader:
@@ -25,6 +25,10 @@ class LogReader:
     async def read(self, max_bytes: int) -> list[Frame]:
         """As `LogCursor.read`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._cursor.read, max_bytes)
+
+    async def read_range(self, max_bytes: int) -> Range:
+        """As `LogCursor.read_range`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._cursor.read_range, max_bytes)
 
     def close(self) -> None:
         """Closes the file once nothing reads it any more, and ends the thread; does not wait for that. No read may follow."""

@@ -83,6 +83,11 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("treering_ingest_accepting", "1 while records are accepted", float(self._intake.refusal() is None))
         yield CounterMetricFamily("treering_ingest_fsyncs", "Syncs of the log", log.sync_count)
         yield self._by_sink("sink_connected", "1 while the delivery stream is up", lambda sink: float(sink.connected))
+        yield self._by_sink(
+            "sink_ahead",
+            "1 while the sink claims what was never delivered to it and is cut off",
+            lambda sink: float(sink.ahead is not None),
+        )
         yield self._by_sink("sink_lag_records", "Durable records that the sink does not answer for yet", self._lag)
         yield self._by_sink(
             "sink_releasable_offset", "Everything below is safe in the sink", lambda sink: sink.progress.releasable_end_offset

@@ -49,6 +49,7 @@ class Retention:
         log, low = self._committer.log, self._disk.check()
         below = min((sink.progress.releasable_end_offset for sink in self._sinks), default=0)
         oldest = log.segments[0]
+        below -= 1  # the record before a sink's place stays: its link is what the next delivery to that sink begins with
         if not oldest.sealed_unix_nano or oldest.end_offset > below:
             return
         min_age_s, min_bytes = (0.0, 0) if low else (self._min_age_s, self._min_bytes)

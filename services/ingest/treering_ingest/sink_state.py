@@ -3,18 +3,16 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from treering.v1.error_pb2 import ErrorReason
 from treering.v1.sink_pb2 import SinkProgress
-from treering_runtime.errors import ServiceError
 
 
 class SinkAhead(NamedTuple):
-    """A sink holds records of a log that the log does not have: durable records were lost, and their offsets must not be reused.
+    """A sink claims records that were never delivered to it. It is cut off; the log is the one to believe, and uploads go on.
 
     Args:
         sink: Name of the sink.
         log_id: The log.
-        log_end_offset: Where the log ends.
+        log_end_offset: Where the log, or what was sent of it, ends.
         next_offset: How far the sink is.
     """
 
@@ -27,15 +25,10 @@ class SinkAhead(NamedTuple):
     def message(self) -> str:
         """What is wrong and what to do."""
         return (
-            f"sink {self.sink} holds log {self.log_id:016x} up to offset {self.next_offset}, but the log ends at {self.log_end_offset}: "
-            "durable records were lost. Restore the log's files; or, to go on without those records, move the log's directory away, "
-            "and a new log begins"
+            f"SINK_AHEAD: sink {self.sink} claims log {self.log_id:016x} up to offset {self.next_offset}, but it was delivered up to "
+            f"{self.log_end_offset} only. It gets nothing more; the log keeps everything for it, and uploads go on. Restore the sink's "
+            "data directory from before, or give the sink an empty one: the log delivers what it has"
         )
-
-    def error(self) -> ServiceError:
-        """A new error for one who is refused because of it."""
-        metadata = {"log_end_offset": str(self.log_end_offset), "next_offset": str(self.next_offset)}
-        return ServiceError(ErrorReason.ERROR_REASON_SINK_AHEAD, self.message, metadata=metadata)
 
 
 @dataclass(slots=True)

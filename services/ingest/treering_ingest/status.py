@@ -55,6 +55,8 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
         releasable_end_offset=progress.releasable_end_offset,
         lag_records=lag_records(sink, end_offset),
         quarantined_count=progress.quarantined_count,
+        skipped_count=progress.skipped_count,
+        is_ahead=sink.ahead is not None,
     )
 
 

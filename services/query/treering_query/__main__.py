@@ -48,7 +48,7 @@ async def serve(settings: QuerySettings) -> None:
     bounds = StreamBounds.from_settings(settings)
     servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed), bounds=bounds)
     add_QueryServiceServicer_to_server(servicer, front.grpc)
-    add_SinkServiceServicer_to_server(SinkServicer(store, registry), front.grpc)
+    add_SinkServiceServicer_to_server(SinkServicer(store, registry, settings.data_dir), front.grpc)
     await front.start()
     server.announce("query", front, metrics)
     await server.until_signalled()

@@ -63,6 +63,7 @@ STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
     _R.ERROR_REASON_SINK_AHEAD: grpc.StatusCode.FAILED_PRECONDITION,
     _R.ERROR_REASON_LOG_FAILED: grpc.StatusCode.UNAVAILABLE,
     _R.ERROR_REASON_STORE_DAMAGED: grpc.StatusCode.DATA_LOSS,
+    _R.ERROR_REASON_CHAIN_BROKEN: grpc.StatusCode.FAILED_PRECONDITION,
     _R.ERROR_REASON_REINDEX_RUNNING: grpc.StatusCode.FAILED_PRECONDITION,
 }
 """Which status code a reason has."""

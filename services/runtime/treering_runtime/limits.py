@@ -65,3 +65,6 @@ MAX_REFLECTION_NAME_BYTES = 1_024
 
 MAX_UNREAD_S = 60.0
 """How long a caller may take nothing of an answer, seconds, before its call is ended: it holds a turn, and files, that others wait for."""
+
+MAX_LOGS = 64
+"""Logs that a sink follows in its life: each makes every answer longer. An ingest has one; a replaced data directory brings a new one."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
+from treering_runtime.chain import Chain
 from treering_runtime.errors import ServiceError
 from treering_runtime.offset_waiters import OffsetWaiters
 from treering_runtime.wakeup import Wakeup
@@ -30,6 +31,8 @@ class ProgressBoard:
         self._by_log: dict[int, Progress] = {}
         self._waiting: defaultdict[int, OffsetWaiters] = defaultdict(OffsetWaiters)
         self._changed = Wakeup()
+        self.chain = Chain()
+        """The links of the logs where the sink stands."""
         self.version = 0
         self.draining = False
         """True once the service is stopping: endless answers end."""

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import grpc
@@ -22,9 +23,11 @@ from treering.v1.sink_pb2 import (
     SinkProgress,
 )
 from treering.v1.sink_pb2_grpc import SinkServiceServicer
+from treering_runtime.chain import sequence_gap
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.exclusive import Exclusive
-from treering_runtime.limits import PROGRESS_INTERVAL_S
+from treering_runtime.holes import Hole, read_holes, skipped_count
+from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
 from treering_runtime.telemetry import Freshness
@@ -60,10 +63,13 @@ class SinkServicer(SinkServiceServicer):
     Args:
         sink: Takes what is delivered.
         registry: Where the freshness of what it took is shown; the oldest frame of each delivery counts.
+        directory: The sink's data directory, where an operator's holes are; None for a sink that has no holes.
     """
 
-    def __init__(self, sink: Sink, registry: CollectorRegistry) -> None:
+    def __init__(self, sink: Sink, registry: CollectorRegistry, directory: Path | None = None) -> None:
         self._sink = sink
+        self._directory = directory
+        self._holes = self._read_holes()
         meaning = "this sink has a batch: SQL shows its records; a search by meaning finds those whose pattern is known"
         self._freshness = Freshness("treering_sink_freshness_seconds", meaning, registry)
         self._deliveries: dict[int, asyncio.Task[None]] = {}
@@ -80,6 +86,8 @@ class SinkServicer(SinkServiceServicer):
         if not first.HasField("start"):
             raise invalid_field("start", "the first message of a delivery must hold it")
         log_id = first.start.log_id
+        # first: a start that is refused does not end the delivery that runs
+        self._check_start(log_id, first.start.log_start_offset)
         await self._end_older(log_id)
         await self._sink.open_log(log_id, first.start.log_start_offset)
         taking = asyncio.create_task(self._take(log_id, request_iterator))
@@ -92,6 +100,24 @@ class SinkServicer(SinkServiceServicer):
             if self._deliveries.get(log_id) is taking:
                 del self._deliveries[log_id]
 
+    def _read_holes(self) -> list[Hole]:
+        return read_holes(self._directory) if self._directory else []
+
+    def _check_start(self, log_id: int, log_start_offset: int) -> None:
+        """A log that is new here may begin anywhere; one that is known goes on where the sink stands, or behind an operator's hole."""
+        board = self._sink.board
+        if log_id not in board.log_ids():
+            if len(board.log_ids()) >= MAX_LOGS:
+                raise _too_many_logs()
+            return
+        held = board.get(log_id).next_offset
+        if log_start_offset <= held:
+            return
+        self._holes = self._read_holes()
+        if Hole(log_id, held, log_start_offset) not in self._holes:
+            raise _gap(log_id, held, log_start_offset)
+        _LOG.warning("goes on behind a hole", log_id=f"{log_id:016x}", first_offset=held, end_offset=log_start_offset)
+
     async def _end_older(self, log_id: int) -> None:
         if older := self._deliveries.get(log_id):
             _LOG.info("a newer delivery takes over", log_id=f"{log_id:016x}")
@@ -101,13 +127,14 @@ class SinkServicer(SinkServiceServicer):
         async for request in requests:
             next_offset = self._sink.board.get(log_id).next_offset
             if frames := fresh_frames(request.frames, next_offset):
+                self._sink.board.chain.join(log_id, next_offset, request)
                 await self._sink.deliver(log_id, frames, request.log_end_offset)
                 self._freshness.reached(frames[0].arrival_time_unix_nano)
 
     async def _progress(self, log_id: int, taking: asyncio.Task[None]) -> AsyncIterator[DeliverLogsResponse]:
         board = self._sink.board
         version = board.version
-        yield _response(log_id, board)
+        yield _response(log_id, board, self._holes)
         while not taking.done():
             change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
             try:
@@ -115,7 +142,7 @@ class SinkServicer(SinkServiceServicer):
             finally:
                 await _cancelled(change)
             version = board.version
-            yield _response(log_id, board)
+            yield _response(log_id, board, self._holes)
         if not taking.cancelled() and (error := taking.exception()):
             raise error
 
@@ -185,12 +212,25 @@ def fresh_frames(frames: Sequence[DeliveredFrame], next_offset: int) -> list[Del
     fresh, expected = [], next_offset
     for frame in frames:
         if frame.first_offset > expected:
-            message = f"frames begin at offset {frame.first_offset}, expected {expected}; deliver from next_offset"
-            raise ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, message, metadata={"expected_sequence": str(expected)})
+            raise sequence_gap(frame.first_offset, expected)
         if frame.first_offset + frame.record_count > expected:
             fresh.append(frame)
             expected = frame.first_offset + frame.record_count
     return fresh
+
+
+def _gap(log_id: int, held: int, log_start: int) -> ServiceError:
+    message = (
+        f"log {log_id:016x} begins at offset {log_start}, but this sink holds it below {held} only: {log_start - held} records "
+        "would be missing. Nothing is skipped by itself. Restore the log's files; or, to go on without those records, run "
+        f"`treering store skip DIR {log_id:016x} {held} {log_start}` with this sink's data directory"
+    )
+    return ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, message, metadata={"expected_sequence": str(held)})
+
+
+def _too_many_logs() -> ServiceError:
+    message = f"this sink has followed {MAX_LOGS} logs already and takes no further one; let ingest go on with one of them"
+    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_logs"}, retry_after_s=60.0)
 
 
 async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:
@@ -198,7 +238,7 @@ async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:
     await asyncio.wait({task})
 
 
-def _response(log_id: int, board: ProgressBoard) -> DeliverLogsResponse:
+def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> DeliverLogsResponse:
     progress = board.get(log_id)
     return DeliverLogsResponse(
         progress=SinkProgress(
@@ -207,5 +247,6 @@ def _response(log_id: int, board: ProgressBoard) -> DeliverLogsResponse:
             visible_end_offset=progress.visible_end,
             releasable_end_offset=progress.releasable_end,
             quarantined_count=progress.quarantined,
+            skipped_count=skipped_count(holes, log_id, progress.next_offset),
         )
     )

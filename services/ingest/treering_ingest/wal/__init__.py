@@ -13,7 +13,7 @@ from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailed
 from treering_ingest.wal.filesystem import PosixFileSystem
 from treering_ingest.wal.frame import Batch, Frame
 from treering_ingest.wal.log import Log, LogConfig, Mark, open_log
-from treering_ingest.wal.reader import LogCursor
+from treering_ingest.wal.reader import LogCursor, Range
 
 __all__ = [
     "Batch",
@@ -26,5 +26,6 @@ __all__ = [
     "LogFailedError",
     "Mark",
     "PosixFileSystem",
+    "Range",
     "open_log",
 ]

@@ -69,6 +69,11 @@ class Frame(NamedTuple):
         """One past its last record."""
         return self.first_offset + self.record_count
 
+    @property
+    def link(self) -> int:
+        """The chain here, for sinks, 64 bits: the header's CRC, which covers all frames before, and half of the batch's hash."""
+        return self.crc << 32 | self.batch_hash & 0xFFFFFFFF
+
 
 def encode_header(batch: Batch, first_offset: int, synced_position: int, previous_crc: int, seed: int) -> tuple[bytes, int]:
     """The header of a frame and its CRC, which is the link for the next one. `seed` binds it to its segment."""

@@ -1,6 +1,7 @@
 """Reading the log in order while it is written."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from treering_ingest.wal.errors import BadFrameError, CorruptLogError
 from treering_ingest.wal.frame import Frame
@@ -8,6 +9,13 @@ from treering_ingest.wal.log import Log
 from treering_ingest.wal.recovery import SegmentInfo
 from treering_ingest.wal.segment import SegmentName, SegmentReader, read_footer, read_segment_header
 from treering_runtime.limits import MAX_DELIVERED_FRAMES
+
+
+class Range(NamedTuple):
+    """Frames that follow one another, and the link of the record before them."""
+
+    frames: list[Frame]
+    link_before: int
 
 
 class LogCursor:
@@ -26,6 +34,7 @@ class LogCursor:
         self._reader: SegmentReader | None = None
         self._name = SegmentName(0, 0)
         self._frames_end: int | None = None
+        self._link: int | None = None
 
     def close(self) -> None:
         """Closes the file that it reads."""
@@ -41,14 +50,22 @@ class LogCursor:
         Raises:
             CorruptLogError: The log is damaged here; nothing is skipped.
         """
+        return self.read_range(max_bytes).frames
+
+    def read_range(self, max_bytes: int) -> Range:
+        """As `read`, with the link before."""
         frames: list[Frame] = []
-        room = max_bytes
+        room, before = max_bytes, self._link
         while room > 0 and len(frames) < MAX_DELIVERED_FRAMES and (frame := self._next()) is not None:
-            if frame.end_offset <= self._wanted or not frame.record_count:
+            if not frame.record_count:
+                continue
+            if frame.end_offset <= self._wanted:
+                self._link = before = frame.link
                 continue
             frames.append(frame)
+            self._link = frame.link
             room -= len(frame.payload)
-        return frames
+        return Range(frames, before or 0)
 
     def _next(self) -> Frame | None:
         while True:
@@ -99,6 +116,6 @@ class LogCursor:
 
 
 def _containing(segments: Sequence[SegmentInfo], offset: int) -> SegmentName | None:
-    """The newest segment that begins at or below an offset, else the oldest there is."""
-    below = [info.name for info in segments if info.name.first_offset <= offset]
+    """The newest segment that begins below an offset, else the oldest there is: it holds the record before, which gives the link."""
+    below = [info.name for info in segments if info.name.first_offset < offset]
     return below[-1] if below else next((info.name for info in segments), None)

@@ -43,6 +43,7 @@ create table if not exists patterns (
 alter table patterns add column if not exists first_log_id ubigint;
 alter table patterns add column if not exists first_offset ubigint;
 create table if not exists progress (log_id ubigint, releasable_end ubigint);
+alter table progress add column if not exists link ubigint;
 create table if not exists quarantine (log_id ubigint, first_offset ubigint, record_count bigint, reason varchar, payload blob);
 alter table quarantine add column if not exists arrival_time ubigint default 0;
 create table if not exists expired (log_id ubigint, first_offset ubigint, end_offset ubigint, row_count bigint);
@@ -91,6 +92,8 @@ class Sealed:
     """Releasable end by log_id."""
     quarantined: dict[int, int]
     """Records set aside by log_id."""
+    links: dict[int, int]
+    """The log's chain at the releasable end, by log_id; not of progress that an earlier version wrote."""
 
 
 class Catalog:
@@ -150,12 +153,14 @@ class Catalog:
     def load(self, directory: Path) -> Sealed:
         """Everything that is sealed; the segments' files are in `directory`."""
         run = self.connection
+        progress = run.execute("select * from progress").fetchall()  # of an earlier version, when it is only read: without links
         return Sealed(
             tuple(self._segments(directory)),
             self.totals(),
             run.sql(f"select {_PATTERN_COLUMNS} from patterns order by rowid").to_arrow_table().cast(PATTERNS_SCHEMA),
-            dict(run.execute("select log_id, releasable_end from progress").fetchall()),
+            {row[0]: row[1] for row in progress},
             self.quarantine_counts(),
+            {row[0]: row[2] for row in progress if row[2:] and row[2] is not None},
         )
 
     def quarantine_counts(self) -> dict[int, int]:
@@ -210,6 +215,7 @@ class Catalog:
         self,
         batch_id: str,
         ends: Mapping[int, int],
+        links: Mapping[int, int],
         quarantine: Change,
         segment: Segment | None,
         *,
@@ -226,7 +232,7 @@ class Catalog:
                 self._insert_table("patterns", "*", patterns, where="pattern_id not in (select pattern_id from patterns)")
             for log_id, end in ends.items():
                 run.execute("delete from progress where log_id = ?::ubigint", [log_id])
-                run.execute("insert into progress values (?::ubigint, ?::ubigint)", [log_id, end])
+                run.execute("insert into progress values (?::ubigint, ?::ubigint, ?::ubigint)", [log_id, end, links.get(log_id)])
             for left in quarantine.read_again:
                 run.execute("delete from quarantine where log_id = ?::ubigint and first_offset = ?::ubigint", list(left.key))
             for bad in quarantine.set_aside:

@@ -1,7 +1,7 @@
 """What is sealed together, and what is sealed: the values that sealing takes and gives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 
@@ -21,6 +21,8 @@ class SealBatch:
     quarantine: Change
     batch_id: str = ""
     """Tells a repeated attempt whether an earlier one was committed; empty for what is never repeated as it is."""
+    links: Mapping[int, int] = field(default_factory=dict)
+    """The log's chain at `ends`, as far as it is known."""
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,8 @@ class Sealer:
                 segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION)
                 counts = _merged(run, counts, statistics)
         # the file and its directory are synced before the commit: a segment that counts is on disk
-        ends, quarantine = batch.ends, batch.quarantine
-        self._catalog.commit(batch.batch_id, ends, quarantine, segment, statistics=statistics, patterns=batch.patterns)
+        ends, links, quarantine = batch.ends, batch.links, batch.quarantine
+        self._catalog.commit(batch.batch_id, ends, links, quarantine, segment, statistics=statistics, patterns=batch.patterns)
         quarantined = quarantine.applied_to(self.state.quarantined)
         segments = (*self.state.segments, *((segment,) if segment else ()))
         last = batch.batch_id or self.state.last_batch

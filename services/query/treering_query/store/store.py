@@ -114,6 +114,8 @@ class Store:
         for log_id, end in seen:
             self.board.update(log_id, releasable_end=end)
             self._report(log_id)
+        for log_id, link in sealed.links.items():
+            self.board.chain.restore(log_id, sealed.ends[log_id], link)
         self._intake = Intake(self._directory / "reading", sealed.ends)
         self._shown = Shown(self._directory / "shown", self.board)
         self._tasks = [asyncio.create_task(work) for work in (self._sealing.run(), self.templates.run(), self._shown.watch())]
@@ -264,7 +266,8 @@ class Store:
         async with self._hot:
             records = hot.as_table(self.view.active)
             patterns, quarantine = self._unsealed.take()
-            batch = SealBatch(records, patterns, dict(self.view.seen), quarantine, secrets.token_hex(8))
+            ends = dict(self.view.seen)
+            batch = SealBatch(records, patterns, ends, quarantine, secrets.token_hex(8), self.board.chain.of(ends))
             self._published.begin_sealing(batch)
             self._hot.notify_all()
         return batch
