@@ -106,7 +106,7 @@ def test_it_says_where_it_serves_and_stops_cleanly(start, tmp_path):
 def test_a_second_process_on_the_directory_is_refused(start):
     with start() as first:
         with start() as second:
-            assert second.wait(PATIENCE_S) == 1
+            assert second.wait(PATIENCE_S) == 4
             assert "is in use by another process" in second.stderr.read()
         first.send_signal(signal.SIGTERM)
         assert first.wait(PATIENCE_S) == 0

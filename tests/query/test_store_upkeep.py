@@ -130,6 +130,16 @@ async def test_small_segments_become_one_and_a_query_that_runs_keeps_its_files(o
         assert counted(store) == before
 
 
+async def test_a_store_that_is_closed_leaves_no_file_that_belongs_to_no_segment(open_store, filled, tmp_path):
+    async with open_store() as store:
+        await filled(store, 5)
+        assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 1
+        files = tmp_path / "store" / "segments"
+        assert len(list(files.iterdir())) == 6  # the merged one, and those that a question might still read
+        [segment] = store.view.segments
+    assert [file.name for file in files.iterdir()] == [segment.path.name]
+
+
 async def test_pattern_that_embed_was_not_told_of_stays_due(open_store, filled):
     told = Told()
     async with open_store() as store:

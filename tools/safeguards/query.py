@@ -241,4 +241,11 @@ MUTANTS = (
         "secrets.token_hex(8))",
         ("tests/query/test_chain.py",),
     ),
+    Mutant(
+        "a-stop-leaves-no-file-that-belongs-to-nothing",
+        "services/query/treering_query/store/store.py",
+        "        await self._maintenance.close()\n",
+        "",
+        ("tests/query/test_store_upkeep.py",),
+    ),
 )

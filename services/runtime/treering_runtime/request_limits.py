@@ -163,6 +163,8 @@ SHARED: Mapping[str, Limit] = {
     "DeliveredFrame.record_count": Free("compared with the payload"),
     "DeliveredFrame.arrival_time_unix_nano": Free("put right where no record may have it"),
     "DeliveredFrame.payload": BYTES_OF_MESSAGE,
+    "ChainLinks.before": Free("compared with the link that the sink has"),
+    "ChainLinks.after": Free("compared with what the next delivery says"),
     "ListQuarantineRequest.log_id": LOG_ID,
     "ListQuarantineRequest.first_offset": OFFSET,
     "ListQuarantineRequest.end_offset_exclusive": OFFSET,

@@ -1,5 +1,6 @@
 """The process of one query: limits first, then the gate, then the tables, then nothing outside can be reached, then the query."""
 
+import contextlib
 import json
 import os
 import queue
@@ -104,8 +105,9 @@ def _leash(sock: socket.socket) -> queue.Queue[int]:
     sent: queue.Queue[int] = queue.Queue()
 
     def watch() -> None:
-        while (descriptor := wire.receive_scores(sock)) is not None:
-            sent.put(descriptor)
+        with contextlib.suppress(OSError):  # the parent's end was closed with something unread in it
+            while (descriptor := wire.receive_scores(sock)) is not None:
+                sent.put(descriptor)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -69,6 +69,10 @@ class Maintenance:
         rows = sum(each.row_count for each in change.segments)
         _LOG.info("segments rewritten", segments=len(change.segments), rows=rows, rows_kept=segment.row_count if segment else 0)
 
+    async def close(self) -> None:
+        """Removes what no question can read any more, so that a service that stops leaves no file that belongs to nothing."""
+        await self._remove_retired()
+
     async def _remove_retired(self) -> None:
         for segment in self._published.unread():
             await self._remove(segment)

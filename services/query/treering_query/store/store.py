@@ -127,6 +127,7 @@ class Store:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.templates.close()
+        await self._maintenance.close()
         await self._files.close()  # a change that runs may need the other thread
         self._intake_thread.shutdown()
         self._intake.close()
