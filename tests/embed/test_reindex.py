@@ -129,7 +129,7 @@ async def test_a_second_one_is_refused_while_one_runs(settings, models):
         assert (await ended(service)).model == "wide"
 
 
-@pytest.mark.parametrize("model", ["other", "/", "/etc", "~root", "a/b", " wide", "wide,narrow", "WIDE", "\0", "x" * 5_000])
+@pytest.mark.parametrize("model", ["other", "/", "/etc", "~root", "a/b", " wide", "wide,narrow", "WIDE", "x" * 255])
 async def test_a_model_that_the_operator_did_not_list_is_refused_and_nothing_is_told_of_it(settings, models, monkeypatch, model):
     async with running(settings, models) as service:
         monkeypatch.setattr(models, "identify", None)  # nobody looks for it

@@ -78,6 +78,8 @@ def skip(
     log_id: Annotated[str, typer.Argument(help="The log, 16 hexadecimal digits, as the sink's error names it.")],
     first_offset: Annotated[int, typer.Argument(min=0, help="The first record that is missing: where the sink stands.")],
     end_offset: Annotated[int, typer.Argument(min=1, help="One past the last record that is missing: where the log begins.")],
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Let a sink go on without records that its log has lost, for good. The hole is kept and counted in the status.
 
@@ -100,6 +102,10 @@ def skip(
         raise Refusal(str(error)) from error
     except OSError as error:
         raise Refusal(f"{error.filename}: {error.strerror}; run this as the user that the service runs as") from error
+    if json:
+        hole = {"log_id": log_id, "first_offset": first_offset, "end_offset": end_offset, "record_count": end_offset - first_offset}
+        answer_json(hole)
+        return
     answer(f"log {log_id}: offsets {first_offset} to {end_offset} are a hole, {end_offset - first_offset:,} records; delivery goes on")
 
 
