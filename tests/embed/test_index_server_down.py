@@ -49,7 +49,7 @@ async def test_a_server_that_comes_back_is_used(tmp_path, port, local_qdrant, mo
     refusing = server.connect(f"http://127.0.0.1:{port}", "")
     monkeypatch.setattr(server, "connect", lambda url, key: local_qdrant if up.is_set() else refusing)
     monkeypatch.setattr(QdrantClient, "close", lambda self: None)
-    settings = settings_for(tmp_path / "embed", index="server", qdrant_url=f"http://127.0.0.1:{port}")
+    settings = settings_for(tmp_path / "embed", index="server", qdrant_url=f"http://127.0.0.1:{port}", models="another")
     async with running(settings) as service:
         await service.deliver([frame(0, ["one", "two"])], "releasable_end_offset")
         assert (await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())).problem

