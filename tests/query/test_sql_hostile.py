@@ -135,6 +135,13 @@ async def test_bombs_are_stopped_and_the_next_query_works(sql, number):
     assert table.to_pylist() == [{"n": 300}]
 
 
+@pytest.mark.parametrize("function", ["reservoir_quantile(x, 0.5, 100000000)", "list_aggregate([x], 'reservoir_quantile', 0.5, 100000000)"])
+async def test_a_fault_of_the_database_is_ours_and_says_nothing_of_it(sql, function):
+    with pytest.raises(RuntimeError, match=r"^SQL child: INTERNAL Error$"):
+        await collect(sql, f"select {function} from range(10) t(x)")
+    await collect(sql, "select 1")
+
+
 async def test_result_is_cut_at_its_rows_and_says_so(sql):
     table, summary = await collect(sql, "select * from range(100000000)", max_rows=50_000)
     assert (table.num_rows, summary.truncated) == (50_000, True)

@@ -186,6 +186,13 @@ MUTANTS = (
         ("tests/query/test_sql_scopes.py",),
     ),
     Mutant(
+        "an-aggregate-named-in-a-text-is-looked-at",
+        "services/query/treering_query/sql/gate.py",
+        "if name in functions.BY_NAME:",
+        "if False:",
+        ("tests/query/test_sql_scopes.py",),
+    ),
+    Mutant(
         "the-databases-own-faults-are-not-passed-on",
         "services/query/treering_query/sql/child.py",
         "if kind.lower() not in _OF_THE_USER:",
@@ -198,6 +205,13 @@ MUTANTS = (
         "if usual is None or not usual.outside:",
         "if True:",
         ("tests/query/test_aggregates.py",),
+    ),
+    Mutant(
+        "the-usual-time-is-found-day-by-day",
+        "services/query/treering_query/outliers.py",
+        "group by day order by day",
+        "group by time, day order by day",
+        ("tests/query/test_outliers.py::test_it_is_found_in_less_memory_than_the_times_need",),
     ),
     Mutant(
         "a-seal-that-fails-is-told",

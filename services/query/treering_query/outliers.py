@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 
 from treering_query import limits
 
 Query = Callable[[str], pa.Table]
+
+_DAYS = """
+select epoch_ns(time) // {day} as day, count(*) as n, epoch_ns(min(time)) as first, epoch_ns(max(time)) as last
+from {records} where {condition} group by day order by day
+"""
 
 
 @dataclass(frozen=True)
@@ -27,21 +33,21 @@ class Usual:
 def usual_time(query: Query, records: str, condition: str) -> Usual | None:
     """Without what lies far from most: beyond three times the distance of the quartiles, a day at least, from these. None without a record.
 
-    The outer fences of Tukey, Exploratory Data Analysis (1977).
+    The outer fences of Tukey, Exploratory Data Analysis (1977), in whole days of UTC. Quartiles of single times would need the times of all
+    records in memory, 8 bytes each; there are at most 106,752 days.
 
     Args:
         query: Runs a SELECT.
         records: A relation with the column `time`.
         condition: Which of its records, as SQL.
     """
-    quartiles = query(f"select quantile_disc(epoch_ns(time), [0.25, 0.75]) as q from {records} where {condition}").column(0)[0].as_py()
-    if quartiles is None:
+    table = query(_DAYS.format(day=limits.DAY_NANOS, records=records, condition=condition))
+    if not table.num_rows:
         return None
-    low, high = quartiles
-    reach = 3 * max(high - low, limits.DAY_NANOS)
-    inside = f"epoch_ns(time) between {max(low - reach, 0)} and {min(high + reach, limits.MAX_TIME_UNIX_NANO)}"
-    sql = f"""select epoch_ns(min(time) filter ({inside})), epoch_ns(max(time) filter ({inside})), count(*) filter (not ({inside}))
-        from {records} where {condition}"""
-    row = query(sql)
-    first, last, outside = (column[0].as_py() for column in row.columns)
-    return Usual(first, last, outside)
+    days, counts = (table.column(name).to_numpy() for name in ("day", "n"))
+    below = np.cumsum(counts)
+    low, high = (int(days[np.searchsorted(below * 4, below[-1] * quarter)]) for quarter in (1, 3))
+    reach = 3 * max(high - low, 1)
+    inside = np.flatnonzero((days >= low - reach) & (days <= high + reach))
+    first, last = table.column("first")[inside[0]].as_py(), table.column("last")[inside[-1]].as_py()
+    return Usual(first, last, int(below[-1] - counts[inside].sum()))

@@ -91,6 +91,9 @@ REFUSED = frozenset(_REFUSED.split())
 """Reach the process, its settings, its catalog or its transactions, or are parts of the database, whose arguments nobody checks. So are all
 that begin with two underscores."""
 
+BY_NAME = frozenset({"aggregate", "array_aggr", "array_aggregate", "list_aggr", "list_aggregate"})
+"""Call an aggregate whose name is their second argument."""
+
 _COLLATION = re.compile(r"(icu_)?collate_\w+")
 
 

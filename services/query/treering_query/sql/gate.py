@@ -14,7 +14,7 @@ import duckdb
 from treering_query import limits
 from treering_query.sql import functions
 from treering_query.sql.refusal import Refused, location
-from treering_query.sql.texts import text_of
+from treering_query.sql.texts import arguments, text_of
 
 TABLES = ("logs", "patterns", "templates")
 """What can be read."""
@@ -99,12 +99,29 @@ class _Walk:
                 message = f"the table function {name} is not allowed; allowed are {', '.join(sorted(_TABLE_FUNCTIONS))}"
                 raise Refused("SQL_NOT_ALLOWED", message, location(node))
         name = str(node.get("function_name", "")).lower()
+        self._check_name(name, node)
+        if name in functions.BY_NAME:
+            self._check_name(_aggregate(name, node), node)
+
+    def _check_name(self, name: str, node: _Node) -> None:
         if name and name not in _TABLE_FUNCTIONS and not functions.is_allowed(name) and self._exists(name):
             raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", location(node))
 
     def _exists(self, name: str) -> bool:
         """Whether the database has such a function; where it has none, its own words say so best."""
         return functions.is_refused(name) or bool(self._connection.execute(_KNOWN, [name]).fetchall())
+
+
+def _aggregate(name: str, node: _Node) -> str:
+    """The aggregate that a function such as `list_aggregate(list, 'sum')` calls; empty where it has too few arguments."""
+    given = arguments(node)
+    if len(given) < 2:
+        return ""
+    literal = given[1]["expression"].get("literal", {})
+    if literal.get("kind") != "STRING":
+        message = f"the second argument of {name} must be the name of an aggregate in single quotes, for example {name}(list, 'sum')"
+        raise Refused("SQL_NOT_ALLOWED", message, location(node))
+    return str(literal.get("text", "")).lower()
 
 
 def _parts(node: _Node, visible: _Names) -> Iterator[tuple[object, _Names]]:

@@ -28,16 +28,17 @@ def text_of(node: Mapping[str, Any]) -> str | None:
         return None
     if node.get("type") != "FUNCTION" or node.get("distinct") or "filter" in node or "orders" in node.get("order_bys", {}):
         raise _misused(node, f"{name} is no aggregate: DISTINCT, FILTER, ORDER BY and OVER do not apply to it")
-    given = [*_receiver(node), *node.get("arguments", [])]
+    given = arguments(node)
     if len(given) != 2 or any("name" in argument for argument in given):
         raise _misused(node, f"{name} takes a pattern's id and a text in quotes, for example {name}(pattern_id, 'the disk is full')")
     return _text(name, given[1]["expression"])
 
 
-def _receiver(node: Mapping[str, Any]) -> list[dict[str, object]]:
-    """`pattern_id` of `pattern_id.meaning('text')`, which the parser takes for a schema."""
+def arguments(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A function's arguments; an empty one for the `pattern_id` of `pattern_id.meaning('text')`, which the parser takes for a schema."""
     home = node["qualified_name"]["path"][:-1]
-    return [] if home in _HOMES else [{"expression": {}}]
+    receiver: list[Mapping[str, Any]] = [] if home in _HOMES else [{"expression": {}}]
+    return [*receiver, *node.get("arguments", [])]
 
 
 def _text(name: str, expression: Mapping[str, Any]) -> str:
