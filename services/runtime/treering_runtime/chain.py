@@ -44,7 +44,9 @@ class Chain:
             raise invalid_field("links", "a delivery of frames must hold it")
         first, last = request.frames[0], request.frames[-1]
         known = self.at(log_id, next_offset)
-        if known is None:
+        if known is None and not next_offset:
+            pass  # a log begins here: there is nothing before it
+        elif known is None:
             _LOG.warning("no link is known here; a delivery is taken on trust, once", log_id=f"{log_id:016x}", offset=next_offset)
         elif first.first_offset != next_offset:
             raise sequence_gap(first.first_offset, next_offset)
