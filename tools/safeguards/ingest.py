@@ -56,7 +56,7 @@ MUTANTS = (
         "services/ingest/treering_ingest/delivery.py",
         "            if _furthest(progress) > window.end_offset:\n",
         "            if progress.next_offset > window.end_offset:\n",
-        (INGEST + "test_delivery.py::test_a_sink_that_claims_what_it_never_got_is_cut_off_while_uploads_go_on",),
+        (INGEST + "test_delivery.py::test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_no_offset_is_given_out",),
     ),
     Mutant(
         "the-link-of-a-place-is-that-of-the-record-before",
@@ -141,5 +141,12 @@ MUTANTS = (
         '    RECORDS.check_count("records", len(request.records))\n',
         "",
         ("tests/ingest/test_admission.py",),
+    ),
+    Mutant(
+        "no-offset-is-given-out-while-a-sink-is-ahead",
+        "services/ingest/treering_ingest/intake.py",
+        "if ahead := self._sink_ahead():",
+        "if (ahead := self._sink_ahead()) and False:",
+        (INGEST + "test_delivery.py",),
     ),
 )

@@ -82,7 +82,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
     ERROR_REASON_SINK_AHEAD: _ErrorReason.ValueType  # 19
     """FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
-    and uploads go on. No call is answered with it any more.
+    and the log keeps everything for it. Claimed at the start of a delivery it may be true: uploads are refused with this reason until that is over.
     """
     ERROR_REASON_LOG_FAILED: _ErrorReason.ValueType  # 20
     """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
@@ -155,7 +155,7 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
 ERROR_REASON_SINK_AHEAD: ErrorReason.ValueType  # 19
 """FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
-and uploads go on. No call is answered with it any more.
+and the log keeps everything for it. Claimed at the start of a delivery it may be true: uploads are refused with this reason until that is over.
 """
 ERROR_REASON_LOG_FAILED: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:

@@ -481,7 +481,9 @@ class SinkStatus(_message.Message):
     skipped_count: _builtins.int
     """Records that the sink does without, because an operator made a hole (`treering store skip`)."""
     is_ahead: _builtins.bool
-    """Whether the sink claims what was never delivered to it. It is cut off then; the log keeps everything for it, and uploads go on."""
+    """Whether the sink claims what was never delivered to it. It is cut off then, and the log keeps everything for it. Claimed
+    at the start of a delivery it may be true, and uploads are refused until that is over.
+    """
     def __init__(
         self,
         *,

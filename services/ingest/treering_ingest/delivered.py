@@ -53,7 +53,7 @@ class DeliveredNote:
             raise StartError(
                 f"log {self._log.log_id:016x} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
                 f"durable records were lost. Restore the files of {self._log.files.path}; or, to go on without those records, "
-                f"delete {self._path}: sinks that hold more are then cut off and named"
+                "move that directory away, and a new log begins"
             )
 
     def _read(self) -> int:

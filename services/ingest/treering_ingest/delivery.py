@@ -76,7 +76,7 @@ class Delivery:
 
     States, by `state`: *not connected* (`last_error` says why; tried again after a pause that doubles up to RECONNECT_MAX_S, with jitter);
     *connected* (the sink has said how far it is and gets what follows); *ahead* (`state.ahead`: cut off, because it claims what
-    was never delivered to it; tried again, and uploads go on meanwhile).
+    was never delivered to it; tried again).
 
     Args:
         name: The sink's name in the settings.
@@ -151,11 +151,11 @@ class Delivery:
         if have <= end:
             self.state.ahead = None
             return
-        raise self._ahead(end, have)
+        raise self._ahead(end, have, at_start=True)
 
-    def _ahead(self, end: int, have: int) -> SinkAheadError:
+    def _ahead(self, end: int, have: int, *, at_start: bool) -> SinkAheadError:
         """Keeps the last progress that can be true: what a sink claims of records that it never got must not delete any from the log."""
-        self.state.ahead = SinkAhead(self.state.name, self._log.log_id, end, have)
+        self.state.ahead = SinkAhead(self.state.name, self._log.log_id, end, have, at_start)
         return SinkAheadError(self.state.ahead.message)
 
     def _connected(self, progress: SinkProgress) -> None:
@@ -179,7 +179,7 @@ class Delivery:
         while True:
             progress = await self._read_progress(call)
             if _furthest(progress) > window.end_offset:
-                raise self._ahead(window.end_offset, _furthest(progress))
+                raise self._ahead(window.end_offset, _furthest(progress), at_start=False)
             window.held(progress.next_offset)
             self.state.progress = progress
             self._changed.fire()

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from treering.v1.error_pb2 import ErrorReason
@@ -40,12 +41,13 @@ class Intake:
     """Takes batches into the log, each once.
 
     States: *open*; *draining* (no new streams); *closed* (no batch comes in any more). Apart from that, `refusal` says why nothing is
-    accepted at the moment: a disk that is low. That passes by itself.
+    accepted at the moment: a disk that is low, a sink that is ahead of the log.
 
     Args:
         committer: Makes batches durable.
         disk: Knows the free space.
         observer: Is told what comes in.
+        sink_ahead: Returns why no offset may be given out, a new error each time, or None.
         max_waiting_bytes: Bytes that may wait for the disk before streams are held.
         max_wait_s: How long a stream is held before it is refused, seconds.
     """
@@ -56,6 +58,7 @@ class Intake:
         disk: DiskGuard,
         observer: IntakeObserver,
         *,
+        sink_ahead: Callable[[], ServiceError | None] = lambda: None,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         max_wait_s: float = MAX_WAIT_FOR_ROOM_S,
         max_streams: int = MAX_STREAMS,
@@ -68,6 +71,7 @@ class Intake:
         self._streams: Counter[str] = Counter()
         self._disk = disk
         self._observer = observer
+        self._sink_ahead = sink_ahead
         self._max_waiting_bytes = max_waiting_bytes
         self._max_wait_s = max_wait_s
         self._max_streams = max_streams
@@ -86,6 +90,8 @@ class Intake:
             return _log_failed(self.committer.failure)
         if self._closed:
             return draining()
+        if ahead := self._sink_ahead():
+            return ahead
         return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None
 
     def explain(self, error: LogFailedError | DiskFullError) -> ServiceError:

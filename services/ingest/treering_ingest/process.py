@@ -20,7 +20,7 @@ from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
 from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
 from treering_runtime.data_dir import DataDir, make_directory
-from treering_runtime.errors import StartError, StopError
+from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.loop_lag import LoopLag
 from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.request_limits import RequestLimits
@@ -98,7 +98,7 @@ class IngestProcess:
             Delivery(name, address, self.committer, self.sinks_changed, sending=self._note.sending) for name, address in addresses.items()
         ]
         sinks = [delivery.state for delivery in self.deliveries]
-        self.intake = Intake(self.committer, disk, metrics)
+        self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
         self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns()))
         self._handlers.register(self.server.grpc)
@@ -138,6 +138,9 @@ class IngestProcess:
                     await self.intake.changed.wait()
         except TimeoutError:
             return
+
+    def _sink_ahead(self) -> ServiceError | None:
+        return next((ahead.error() for each in self.deliveries if (ahead := each.state.ahead) and ahead.at_start), None)
 
     def _open_log(self) -> Log:
         path = self.settings.data_dir / "wal"
