@@ -39,12 +39,15 @@ class Asking:
         self._counts: Counter[str] = Counter()
 
     async def ask(self, name: str, timeout_s: float | None = None) -> "asyncio.Task[None]":
+        task = self.begin(name, timeout_s)
+        await settled()
+        return task
+
+    def begin(self, name: str, timeout_s: float | None = None) -> "asyncio.Task[None]":
         number = self._counts[name]
         self._counts[name] += 1
         self._ends[name, number] = asyncio.Event()
-        task = asyncio.create_task(self._query(name, number, timeout_s))
-        await settled()
-        return task
+        return asyncio.create_task(self._query(name, number, timeout_s))
 
     async def _query(self, name: str, number: int, timeout_s: float | None) -> None:
         caller.serve(f"unix:{name}")
@@ -134,6 +137,30 @@ async def test_whoever_gives_up_in_the_moment_of_its_turn_leaves_the_slot_to_the
     assert asking.began == [("b", 0)]
     await asking.end_all()
     assert admission.present == 0
+
+
+async def test_whoever_gave_up_just_before_its_turn_takes_none_and_holds_nobody_up():
+    admission = Admission("sql", 1, 8)
+    asking = Asking(admission)
+    held = admission.slot(None)
+    await held.__aenter__()
+    gives_up, _ = await asking.ask("a"), await asking.ask("b")
+    gives_up.cancel()  # its task has not run since, so its place is in the line still
+    await held.__aexit__(None, None, None)
+    await settled()
+    assert asking.began == [("b", 0)]
+    await asking.end_all()
+    assert admission.present == 0
+
+
+async def test_whoever_gave_up_is_not_the_one_that_makes_room():
+    asking = Asking(Admission("sql", 1, 3))
+    greedy = [await asking.ask("greedy") for _ in range(4)]
+    other = asking.begin("other")  # comes when the newest of the line has given up, and its task has not run since
+    greedy[-1].cancel()
+    await settled()
+    assert [task.done() for task in [*greedy, other]] == [False, False, False, True, False]
+    await asking.end_all()
 
 
 async def test_a_line_that_does_not_move_ends_by_patience_or_deadline():

@@ -165,6 +165,13 @@ MUTANTS = (
         ("tests/query/test_admission.py",),
     ),
     Mutant(
+        "who-gave-up-takes-no-turn",
+        "services/query/treering_query/admission.py",
+        "for place in line if not place.done()",
+        "for place in line",
+        ("tests/query/test_admission.py",),
+    ),
+    Mutant(
         "a-cte-is-seen-in-its-scope-alone",
         "services/query/treering_query/sql/gate.py",
         '        visible |= {str(entry.get("key")).lower()}\n    for name',

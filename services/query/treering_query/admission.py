@@ -82,6 +82,7 @@ class Admission:
             self._leave(caller)
 
     async def _turn(self, caller: str, timeout_s: float | None) -> None:
+        self._forget_those_who_gave_up()
         if caller not in self._lines and self._may_run(caller):
             self._held[caller] += 1
             return
@@ -130,12 +131,18 @@ class Admission:
     def _leave(self, caller: str) -> None:
         self._held[caller] -= 1
         self._held += Counter()  # drops the zeros
+        self._forget_those_who_gave_up()
         while (following := next(filter(self._may_run, self._lines), None)) is not None:
             line = self._lines.pop(following)
             self._held[following] += 1
             line.popleft().set_result(None)
             if line:
                 self._lines[following] = line  # at the end: its next turn comes after everybody else's
+
+    def _forget_those_who_gave_up(self) -> None:
+        """Drops the places that are cancelled already, but whose tasks have not run since: nobody takes a turn there."""
+        alive = ((caller, deque(place for place in line if not place.done())) for caller, line in self._lines.items())
+        self._lines = {caller: line for caller, line in alive if line}
 
     def _overloaded(self, message: str) -> ServiceError:
         metadata = {"limit": self._kind}
