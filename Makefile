@@ -9,7 +9,6 @@ READY_TO_RUN := .venv/.ready-to-run
 DATA_DIR ?= treering-data
 PYTEST_ARGS ?=
 CYCLES ?= 200
-SEED ?= 1
 
 export HF_HUB_OFFLINE := 1
 
@@ -33,7 +32,7 @@ test: $(READY) ## All tests, in two processes; PYTEST_ARGS=...
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 crash: $(READY) ## kill -9 of services and of all, 200 times (CYCLES=20 SEED=7): nothing lost, nothing repeated
-	@$(BIN)/python -m tests.crash --cycles $(CYCLES) --seed $(SEED)
+	@$(BIN)/python -m tests.crash --cycles $(CYCLES) --seed $(or $(SEED),1)
 
 up: $(READY_TO_RUN) ## The three services on this machine, until Ctrl-C; DATA_DIR=... elsewhere
 	@$(BIN)/treering up --data-dir '$(DATA_DIR)'
@@ -78,8 +77,8 @@ bench-ingest: $(READY) ## The door: records/s, latency, streams, memory, beside 
 bench-pipeline: $(READY) ## From the door to SQL and index: rate, freshness, memory; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/pipeline.py --records $(or $(RECORDS),2000000) $(BENCH_ARGS)
 
-hostile: $(READY) ## Every form of every hostile SQL statement through the whole service, and hostile requests to every rpc
-	@TREERING_ALL_HOSTILE=1 $(BIN)/python -m pytest -q tests/query/test_sql_hostile.py tests/query/test_sql_walls.py tests/query/test_sql_scopes.py tests/query/test_requests_hostile.py tests/contract/test_request_limits.py
+hostile: $(READY) ## Attack the services as a stranger would, part by part; MINUTES=30 goes on with other random values, SEED=... repeats a round
+	@$(BIN)/python tools/hostile.py --minutes $(or $(MINUTES),0) $(if $(SEED),--seed $(SEED))
 
 bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)

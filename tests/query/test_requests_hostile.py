@@ -19,7 +19,7 @@ SERVICE = "treering.v1.QueryService"
 METHODS = list(descriptor_pool.Default().FindServiceByName(SERVICE).methods)
 SEEDS = 200 if os.environ.get("TREERING_ALL_HOSTILE") else 12
 """Requests for each rpc; `make hostile` sends more, other ones each time."""
-FIRST = Random().getrandbits(32) if os.environ.get("TREERING_ALL_HOSTILE") else 0
+FIRST = int(os.environ.get("TREERING_HOSTILE_SEED", "0"))
 
 PATIENCE_S = 1.0
 """How long an answer, and anybody else's, may take, seconds."""
