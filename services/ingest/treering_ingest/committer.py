@@ -131,10 +131,14 @@ class Committer:
 
     def stage(self, batch: Batch) -> int:
         """Adds a batch to the log's order and returns its ticket. Call only after a look at `waiting_bytes` and `failure`."""
+        # A batch's ticket is its number in this order, and the log is written in this order. So one comparison with the number of
+        # durable batches tells for any batch whether it may be acknowledged.
         self._pending.append((batch, time.monotonic()))
         self._senders.add(batch.producer_id)
+        # Counted until the batch is durable, not until it is written: this is the memory that the intake bounds.
         self.waiting_bytes += len(batch.payload)
         self._staged_count += 1
+        # Further batches wake nobody: the group is in its group wait already, and ends that early only when it is large enough.
         if len(self._pending) == 1:
             self._staged.fire()
         elif self.waiting_bytes >= self._policy.linger_bytes:
@@ -148,9 +152,11 @@ class Committer:
             LogFailedError: It never will be.
             DiskFullError: It may be later, when there is space; nobody knows when.
         """
+        # After a failure nothing is acknowledged any more, durable or not: what this process believes of its files is not proven.
         if self.failure:
             raise LogFailedError(self.failure)
         if not self.is_durable(ticket):
+            # Without this, the caller would wait until somebody makes space on the disk.
             if self.disk_full:
                 raise DiskFullError("there is no space for what waits")
             if fault := await self._wait(ticket):
@@ -166,6 +172,7 @@ class Committer:
 
     def first_unacknowledged(self, producer_id: bytes) -> int | None:
         """The lowest sequence of a producer that is staged and not durable, or never will be; None when there is none."""
+        # Both lists: `_commit` moves batches from one to the other before they are durable.
         staged = (batch for batch, _ in (*self._in_flight, *self._pending))
         return min((batch.sequence for batch in staged if batch.producer_id == producer_id), default=None)
 
@@ -183,12 +190,16 @@ class Committer:
         if self._stopping:
             return
         self._stopping = True
+        # The three places where the task or a caller may wait. A missing one would make the stop wait for the next batch.
         self._staged.fire()
         self._urgent.fire()
         self.room.fire()
+        # The task ends by itself once everything staged is durable. It is never cancelled: a cancelled write could be half done
+        # while `stop` already closes the file.
         if self._task:
             await self._task
         try:
+            # After the last group only: the footer that this writes says that all frames before it are durable.
             await self.on_log_thread(self.log.close)
         except (DiskFullError, LogFailedError) as error:
             _LOG.warning("the newest segment stays unsealed", problem=str(error))
@@ -198,11 +209,14 @@ class Committer:
         try:
             while await self._wait_for_work():
                 await self._commit(self._take_group())
+        # The group stays in `_in_flight` and its callers are told by `_fail`. It is not tried again: after a failed sync nobody
+        # knows which of its bytes are on the disk.
         except LogFailedError as error:
             self._fail(str(error))
         except Exception as error:  # noqa: BLE001 - whatever it is: who waits is told, and the process ends, as for a disk that failed
             _LOG.exception("the log cannot be written")
             self._fail(f"the log cannot be written: {type(error).__name__}")
+        # Only a full disk leaves batches here: `_wait_for_work` ends the loop in that case alone before everything is written.
         if not self.failure and self._pending:
             self._fail("the disk is full and the service is stopping; these batches are not stored")
 
@@ -210,23 +224,29 @@ class Committer:
         """True when there is a group to write or something to sync; False when it is time to end."""
         while not self._pending:
             if self._stopping:
+                # Durability `interval`: what was written without a sync must still be durable when the process has ended.
                 await self._sync_now()
                 return False
+            # The timeout of this wait is the next due sync, so an idle log does not keep unsynced frames longer than promised.
             if not await self._staged.wait(self._time_to_sync()):
                 await self._sync_now()
         await self._linger()
+        # A stop with a full disk gives up here: waiting for space could last for ever, and nothing of it was acknowledged.
         return not (self._stopping and self.disk_full)
 
     async def _linger(self) -> None:
         """Keeps a group back for what may join it: as long as nobody waits for it, and a little longer where several senders do."""
         while not (self._stopping or self.waiting_bytes >= self._policy.linger_bytes):
+            # Somebody waits and nobody else is expected: every further millisecond would be added to that caller's latency.
             if self._waiters and not self._expects_company:
                 return
+            # The deadlines are computed anew after each wake-up: a waiter that came meanwhile shortens them.
             if (left := self._lingers_until() - time.monotonic()) <= 0:
                 return
             await self._urgent.wait(left)
 
     def _lingers_until(self) -> float:
+        # The oldest decides, so that no later arrival can extend the wait of one that waits already.
         until = self._pending[0][1] + self._policy.linger_s
         return min(until, self._waiters[0].since + self._policy.company_s) if self._waiters else until
 
@@ -243,17 +263,21 @@ class Committer:
     def _take_group(self) -> list[tuple[Batch, float]]:
         group: list[tuple[Batch, float]] = []
         size = 0
+        # One batch always goes, also one that alone is above the limit: it would wait for ever.
         while self._pending and (not group or size + len(self._pending[0][0].payload) <= self._policy.max_group_bytes):
             group.append(self._pending.popleft())
             size += len(group[-1][0].payload)
+        # Senders are counted from one group to the next: each of them is expected to wait for the next sync.
         self._senders.clear()
         return group
 
     async def _commit(self, group: list[tuple[Batch, float]]) -> None:
+        # Set before the first await: `first_unacknowledged` must find these batches while they are written.
         self._in_flight = group
         batches = [batch for batch, _ in group]
         sync = self._policy.durability is Durability.ALWAYS or self._time_to_sync() == 0
         try:
+            # Nothing is acknowledged between append and sync: `_finish` runs after both, on the event loop.
             await self.on_log_thread(lambda: self._write(batches, sync=sync))
         except DiskFullError as error:
             await self._wait_for_space(group, error)
@@ -264,6 +288,7 @@ class Committer:
         self._finish(group)
 
     def _write(self, batches: list[Batch], *, sync: bool) -> None:
+        # Append before sync, in one call on the log's thread: no other write can come between and be synced by accident only.
         self.log.append(batches)
         if sync:
             self._sync()
@@ -282,11 +307,14 @@ class Committer:
         if not self.disk_full:
             _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
         self.disk_full = True
+        # Callers are told now and not when there is space: they have deadlines and may send elsewhere.
         self._tell_waiters(_Fault(DiskFullError, str(error)), self._waiters)
         self.advanced.fire()
+        # Back to the front, in the old order. Later batches of the same producers are behind them, and would be out of sequence.
         self._pending.extendleft(reversed(group))
         self._in_flight = []
         deadline = time.monotonic() + DISK_RETRY_S
+        # `_urgent` is fired by senders, too: without the loop, a busy sender would turn the retry interval into a busy loop.
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
             await self._urgent.wait(left)
 
@@ -294,8 +322,11 @@ class Committer:
         size = sum(len(batch.payload) for batch, _ in group)
         self._in_flight = []
         self.waiting_bytes -= size
+        # The count is raised before anybody is woken: a caller that runs first looks at it again.
         self._durable_count += len(group)
+        # How many shared this commit is the estimate of how many will wait for the next.
         self._company = max(1, len(self._waiters))
+        # Tickets are sorted, so everybody up to this index waited for a batch that is durable now.
         done = bisect.bisect_right(self._waiters, self._durable_count, key=_ticket)
         self._tell_waiters(None, self._waiters[:done])
         self.room.fire()
@@ -303,6 +334,7 @@ class Committer:
         self._observer.committed(sum(batch.record_count for batch, _ in group), size, time.monotonic() - group[0][1])
 
     def _fail(self, problem: str) -> None:
+        # Before the wake-ups: whoever asks from now on is refused and does not start to wait.
         self.failure = problem
         self._tell_waiters(_Fault(LogFailedError, problem), self._waiters)
         self.room.fire()
@@ -311,6 +343,7 @@ class Committer:
     def _tell_waiters(self, fault: _Fault | None, first: list[_Waiter]) -> None:
         """Tells the first of those who wait, up to all; they wait no more."""
         for waiter in first:
+            # A caller that was cancelled has a future that is done; to set it again would end this task and with it the log.
             if not waiter.future.done():
                 waiter.future.set_result(fault)
         del self._waiters[: len(first)]

@@ -79,15 +79,18 @@ class PosixFile:
 
     def _append(self, buffers: Sequence[bytes]) -> None:
         wanted = sum(map(len, buffers))
+        # One system call for all buffers of a group: header and payload of each batch are never joined in memory.
         written = os.writev(self._descriptor, buffers)
         if written == wanted:
             return
+        # The system may write less than was asked, for example when a disk is nearly full. The next call then names the reason.
         rest = memoryview(b"".join(buffers))[written:]
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def read(self, position: int, length: int) -> bytes:
         """As the protocol says."""
+        # `pread` and `fstat`, not `lseek`: a reader on another thread must not move the writer's position.
         return os.pread(self._descriptor, length, position)
 
     def size(self) -> int:
@@ -100,6 +103,7 @@ class PosixFile:
 
     def sync(self) -> None:
         """As the protocol says."""
+        # Times of access and change may stay behind; the size is written with the content where it has changed.
         fdatasync(self._descriptor)
 
     def close(self) -> None:
@@ -119,10 +123,12 @@ class PosixFileSystem:
 
     def create(self, name: str) -> File:
         """As the protocol says."""
+        # O_APPEND: every write goes to the end, also after a `truncate` took a partial write back.
         return PosixFile(os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
 
     def open(self, name: str, *, writable: bool = False) -> File:
         """As the protocol says."""
+        # O_CLOEXEC here and everywhere: a child process that inherits a descriptor would keep a deleted segment's space.
         mode = os.O_RDWR | os.O_APPEND if writable else os.O_RDONLY
         return PosixFile(os.open(self.path / name, mode | os.O_CLOEXEC))
 
@@ -131,6 +137,7 @@ class PosixFileSystem:
         # not O_APPEND: with it, Linux appends whatever position is given
         descriptor = os.open(self.path / name, os.O_RDWR | os.O_CLOEXEC)
         try:
+            # The same bytes in the same places: this changes nothing that can be read, and makes the system write the pages again.
             while content := os.pread(descriptor, _COPY_BYTES, position):
                 position += os.pwrite(descriptor, content, position)
             fdatasync(descriptor)
@@ -139,6 +146,7 @@ class PosixFileSystem:
 
     def rename(self, old: str, new: str) -> None:
         """As the protocol says."""
+        # rename(2) replaces the target atomically; whether it survives a power cut is decided by `sync_directory` alone.
         (self.path / old).replace(self.path / new)
 
     def remove(self, name: str) -> None:
@@ -147,6 +155,7 @@ class PosixFileSystem:
 
     def sync_directory(self) -> None:
         """As the protocol says."""
+        # A name is durable only when its directory is: without this, a synced file may be gone after a power cut.
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fsync(descriptor)

@@ -77,6 +77,8 @@ class Frame(NamedTuple):
 
 def encode_header(batch: Batch, first_offset: int, synced_position: int, previous_crc: int, seed: int) -> tuple[bytes, int]:
     """The header of a frame and its CRC, which is the link for the next one. `seed` binds it to its segment."""
+    # The header's checksum covers the one of the frame before and the one of the payload. So a single checksum, carried on
+    # from frame to frame, covers the history of the segment, and by `previous_crc` of the segment's header that of the log.
     fixed = _FIXED.pack(
         MAGIC,
         len(batch.payload),
@@ -92,6 +94,8 @@ def encode_header(batch: Batch, first_offset: int, synced_position: int, previou
         _VALUE(batch.payload),
     )
     covered = fixed + batch.producer_id
+    # The seed is the checksum of the segment's header, with the random salt in it: a payload that contains the bytes of a
+    # frame, sent on purpose, does not pass for a frame of this segment.
     crc = _EXTEND(seed, covered)
     return covered + _CRC.pack(crc), crc
 
@@ -132,9 +136,11 @@ def decode_header(buffer: bytes, at: int, position: int, seed: int) -> Header:
     magic, length, offset, count, producer_length, zero, arrival, sequence, digest, synced, previous, payload_crc = _FIXED.unpack_from(
         buffer, at
     )
+    # Cheap comparisons first; `length` is bounded here so that a damaged one cannot ask for gigabytes below.
     if magic != MAGIC or zero or producer_length > MAX_PRODUCER_ID_BYTES or length > MAX_BATCH_BYTES:
         raise BadFrameError(position, "no frame begins here")
     covered_end = at + _FIXED.size + producer_length
+    # The fixed part fitted; the producer's name and the checksum may still be cut off.
     if len(buffer) < covered_end + _CRC.size:
         raise BadFrameError(position, "the file ends inside a frame header")
     (crc,) = _CRC.unpack_from(buffer, covered_end)
@@ -151,12 +157,15 @@ def join(header: Header, payload: bytes, link: Link) -> Frame:
     Raises:
         BadFrameError: The payload is short or changed, or the frame does not follow the one before it.
     """
+    # Before the payload's checksum: a short payload is the usual torn end, and deserves its own words.
     if len(payload) < header.payload_length:
         raise BadFrameError(link.position, "the file ends inside a payload")
     if _VALUE(payload) != header.payload_crc:
         raise BadFrameError(link.position, "the payload's checksum does not fit")
+    # The chain: catches a frame that is whole, but is not the one that was written after its predecessor.
     if header.previous_crc != link.crc:
         raise BadFrameError(link.position, "the frame does not follow the one before it")
+    # Follows from the chain, unless the writer itself was wrong. Cheap, and the one check that finds such an error.
     if header.first_offset != link.offset:
         raise BadFrameError(link.position, f"the frame begins at offset {header.first_offset}, expected {link.offset}")
     return Frame(

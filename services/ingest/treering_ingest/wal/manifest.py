@@ -30,14 +30,18 @@ class Manifest:
 def write_manifest(files: FileSystem, manifest: Manifest) -> None:
     """Replaces the manifest so that a crash leaves the old one or the new one."""
     line = json.dumps({"format": FORMAT_VERSION, **asdict(manifest), "log_id": f"{manifest.log_id:016x}"}).encode()
+    # Written beside, synced, then renamed. In another order a crash could leave an empty or half-written manifest under the
+    # name, and a log without a valid manifest is not opened.
     temporary = MANIFEST + ".tmp"
     file = files.create(temporary)
     try:
         file.append([line, b"\n%08x\n" % google_crc32c.value(line)])
+        # Content before name: a rename that becomes durable before the content would show an empty file after a power cut.
         file.sync()
     finally:
         file.close()
     files.rename(temporary, MANIFEST)
+    # The rename itself is durable from here on. `trim` deletes segments only after this line.
     files.sync_directory()
 
 
@@ -47,6 +51,7 @@ def read_manifest(files: FileSystem) -> Manifest | None:
     Raises:
         CorruptLogError: It is damaged or of a newer format.
     """
+    # No manifest is a new log, or one whose manifest is lost; `open_log` tells them apart by the segments.
     if MANIFEST not in files.names():
         return None
     file = files.open(MANIFEST)
@@ -54,6 +59,7 @@ def read_manifest(files: FileSystem) -> Manifest | None:
         line, _, rest = file.read(0, file.size()).partition(b"\n")
     finally:
         file.close()
+    # The second line is the checksum of the first. A manifest that was cut off has none.
     if rest != b"%08x\n" % google_crc32c.value(line):
         raise CorruptLogError(MANIFEST, 0, "the checksum of the manifest does not fit")
     content = json.loads(line)

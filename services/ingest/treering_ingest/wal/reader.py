@@ -55,10 +55,13 @@ class LogCursor:
     def read_range(self, max_bytes: int) -> Range:
         """As `read`, with the link before."""
         frames: list[Frame] = []
+        # The link of the record before is carried along: a sink compares it with the link that it keeps itself.
         room, before = max_bytes, self._link
         while room > 0 and len(frames) < MAX_DELIVERED_FRAMES and (frame := self._next()) is not None:
+            # Frames without records keep a producer's place; sinks have no use for them, and the chain of links skips them alike.
             if not frame.record_count:
                 continue
+            # Below the wanted offset: read all the same, because its link is the one before the first wanted record.
             if frame.end_offset <= self._wanted:
                 self._link = before = frame.link
                 continue
@@ -69,19 +72,24 @@ class LogCursor:
 
     def _next(self) -> Frame | None:
         while True:
+            # `synced` before `segments`: in the other order a segment could be begun between the two, and `synced` would lie in one
+            # that the list does not name. Each of the two is one value, replaced as a whole by the log's thread.
             synced, segments = self._log.synced, self._log.segments
             try:
                 reader = self._reader or self._open(_containing(segments, self._wanted))
                 if reader is None:
                     return None
+                # In the segment that is written only what is synced may be read: a sink must never hold what a power cut takes back.
                 newest = self._name.index >= synced.segment
                 frame = self._next_of(reader, synced.position if newest else self._frames_end)
+                # None in the newest segment is its durable end for now; in an older one it is the end of the segment.
                 if frame is not None or newest:
                     return frame
                 following = next((info.name for info in segments if info.name.index > self._name.index), None)
                 if self._open(following) is None:
                     return None
             except FileNotFoundError:
+                # The same list of segments: nothing was trimmed, so the file is missing for another reason, and that is an error.
                 if self._log.segments == segments:
                     raise
                 # trimmed since its name was looked up: the oldest one that is there now is the next
@@ -89,6 +97,7 @@ class LogCursor:
     def _next_of(self, reader: SegmentReader, end: int | None) -> Frame | None:
         try:
             return reader.next(self._find_end(reader) if end is None else end)
+        # Valid bytes end before the durable end: the log is damaged. The delivery stops here rather than leave records out.
         except BadFrameError as bad:
             raise CorruptLogError(self._name.file, bad.position, bad.problem) from bad
 
@@ -104,11 +113,13 @@ class LogCursor:
     def _open(self, name: SegmentName | None) -> SegmentReader | None:
         if name is None:
             return None
+        # The file of the segment before is closed first, so that at most one is open for each delivery.
         self.close()
         file = self._log.files.open(name.file)
         try:
             self._reader = SegmentReader(file, read_segment_header(file, name))
         except BaseException:
+            # `_reader` is not set yet, so nobody else would close the file.
             file.close()
             raise
         self._name, self._frames_end = name, None

@@ -55,10 +55,14 @@ def check_complete(names: Sequence[SegmentName], manifest: Manifest) -> list[Seg
     Raises:
         CorruptLogError: One that must be there is missing, or one is there twice.
     """
+    # Those below were named for deletion in a manifest that is durable. Whether their files are gone yet does not matter.
     live = [name for name in names if name.index >= manifest.first_segment]
+    # A crash between the creation of a segment and the manifest that names it leaves one more file than the manifest knows.
+    # That is no damage; every other difference is.
     last = max(manifest.last_segment, live[-1].index if live else 0)
     present = [name.index for name in live]
     for index in range(manifest.first_segment, last + 1):
+        # Exactly one of each number: a gap in the middle would silently lose records, a double would repeat them.
         if present.count(index) != 1:
             what = "is missing" if index not in present else "is there twice"
             raise CorruptLogError(MANIFEST, 0, f"segment {index} of {manifest.first_segment} to {last} {what}")
@@ -77,6 +81,7 @@ def check_sealed(
     try:
         header, size = _checked_header(file, name, manifest, previous), file.size()
         footer = read_footer(file, size, header.crc)
+        # Every segment but the newest was sealed before its successor was created. A missing footer is therefore damage.
         if footer is None:
             raise CorruptLogError(name.file, size, "the segment has no valid footer although a newer one exists")
         if read_frames:
@@ -96,14 +101,17 @@ def check_frames(reader: SegmentReader, name: SegmentName, footer: Footer) -> No
         count = sum(1 for _ in reader.frames(footer.length))
     except BadFrameError as bad:
         raise CorruptLogError(name.file, bad.position, bad.problem) from bad
+    # The whole of the footer is compared, not only the number of frames: a sealed segment was complete to its last byte.
     if (count, reader.link) != (footer.frame_count, Link(footer.length, footer.end_offset, footer.last_crc)):
         raise CorruptLogError(name.file, footer.length, "the footer does not fit the frames")
 
 
 def _checked_header(file: File, name: SegmentName, manifest: Manifest, previous: Footer | None) -> SegmentHeader:
     header = read_segment_header(file, name)
+    # Files of another log pass all checksums of their own; they come from a copy into the wrong directory.
     if header.log_id != manifest.log_id:
         raise CorruptLogError(name.file, 0, f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}")
+    # Joins the segments: a segment of an older copy of this log has the right name and does not fit its predecessor.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
         raise CorruptLogError(name.file, 0, "the segment does not follow the one before it")
     return header
@@ -121,20 +129,26 @@ def recover_newest(
     try:
         header, size = _checked_header(file, name, manifest, previous), file.size()
         footer = read_footer(file, size, header.crc)
+        # The header and the snapshot were synced before the file had its name, so a file that is shorter is damaged, not torn.
         if size < header.start.position:
             raise CorruptLogError(name.file, size, "the file ends inside the producers")
         reader, producers, torn = SegmentReader(file, header), decode_snapshot(header.snapshot, capacity), None
         count, durable = 0, header.start.position
         try:
             for frame in reader.frames(footer.length if footer else size):
+                # Producers are rebuilt from the snapshot and the frames: only so is a batch that is sent again after the crash recognised.
                 replay(producers, frame)
+                # What this frame calls synced was durable before it was written. Everything after that may exist in the page cache only.
                 count, durable = count + 1, frame.synced_position
         except BadFrameError as bad:
+            # The order matters: first the proof of damage, then the cut. Bytes that were once durable are never cut off.
             if proof := proof_of_damage(reader, bad, size):
                 raise CorruptLogError(name.file, bad.position, f"{bad.problem}, and {proof}") from bad
             torn = _cut(files, file, name, bad)
     finally:
         file.close()
+    # Before anything is appended or acknowledged: after a failed sync of the process before, the page cache may show bytes that
+    # never reached the disk. They are written again from the last position that is known to be durable.
     files.rewrite(name.file, durable)
     return Newest(name, header, producers, count, reader.link, footer), torn
 
@@ -147,6 +161,7 @@ def replay(producers: ProducerTable, frame: Frame) -> None:
 def _cut(files: FileSystem, file: File, name: SegmentName, bad: BadFrameError) -> TornTail:
     tail = file.read(bad.position, file.size() - bad.position)
     kept_as = f"{name.file}.{bad.position}.torn"
+    # The tail is kept beside the segment, durable, before it is cut: it may help a person, and the cut cannot be undone.
     copy = files.create(kept_as)
     try:
         copy.append([tail])
@@ -154,5 +169,6 @@ def _cut(files: FileSystem, file: File, name: SegmentName, bad: BadFrameError) -
     finally:
         copy.close()
     files.sync_directory()
+    # Only now, when the copy has its name on the disk.
     file.truncate(bad.position)
     return TornTail(name.file, bad.position, len(tail), bad.problem, kept_as)

@@ -37,6 +37,7 @@ class SegmentName:
     @property
     def file(self) -> str:
         """The name in the directory; sorts like the log."""
+        # Zero-padded, so that the order of names is the order of the log and `names()` needs no parsing to sort.
         return f"{self.index:010d}-{self.first_offset:020d}.wal"
 
     @classmethod
@@ -93,6 +94,7 @@ def encode_segment_header(header: SegmentHeader) -> tuple[bytes, int]:
         len(header.snapshot),
         google_crc32c.value(header.snapshot),
     )
+    # The fixed part has a checksum of its own, so that the snapshot's length can be trusted before the snapshot is read.
     crc = google_crc32c.value(fixed)
     return fixed + _CRC.pack(crc) + header.snapshot, crc
 
@@ -103,15 +105,18 @@ def read_segment_header(file: File, name: SegmentName) -> SegmentHeader:
     Raises:
         CorruptLogError: It is short, changed, of a newer format, or not what its name says.
     """
+    # Only the fixed part is read first: the length of the snapshot is not proven yet.
     raw = file.read(0, HEADER_BYTES)
     if len(raw) < HEADER_BYTES:
         raise CorruptLogError(name.file, 0, "the file is shorter than a segment's header")
     magic, version, _, log_id, index, first, created, salt, previous, snapshot_length, snapshot_crc = _HEADER.unpack_from(raw)
     (crc,) = _CRC.unpack_from(raw, _HEADER.size)
+    # The checksum is looked at before the version: a damaged version number must not send people to look for a newer release.
     if magic != MAGIC or google_crc32c.value(raw[: _HEADER.size]) != crc:
         raise CorruptLogError(name.file, 0, "the segment header's checksum does not fit")
     if version > FORMAT_VERSION:
         raise CorruptLogError(name.file, 8, f"format {version} is newer than {FORMAT_VERSION}", "use a newer Treering")
+    # Renamed or swapped files pass every checksum inside them. Only the comparison with the name finds them.
     if SegmentName(index, first) != name:
         raise CorruptLogError(name.file, 0, f"the header is that of {SegmentName(index, first).file}: files were renamed or swapped")
     snapshot = file.read(HEADER_BYTES, snapshot_length)
@@ -123,16 +128,19 @@ def read_segment_header(file: File, name: SegmentName) -> SegmentHeader:
 def encode_footer(footer: Footer, seed: int) -> bytes:
     """The footer's bytes; `seed` is the CRC of the segment's header."""
     fixed = _FOOTER.pack(FOOTER_MAGIC, footer.frame_count, footer.end_offset, footer.length, footer.sealed_unix_nano, footer.last_crc)
+    # Seeded with the header's checksum: a footer that belongs to another segment, or that somebody sent as a payload, does not fit.
     return fixed + _CRC.pack(google_crc32c.extend(seed, fixed))
 
 
 def read_footer(file: File, size: int, seed: int) -> Footer | None:
     """The footer at the end of a segment of `size` bytes; None when there is no valid one."""
+    # Read from the end of the file: where a footer is valid, everything before it was durable when it was written.
     raw = file.read(max(size - FOOTER_BYTES, 0), FOOTER_BYTES)
     if len(raw) < FOOTER_BYTES:
         return None
     magic, frames, end_offset, length, sealed, last_crc = _FOOTER.unpack_from(raw)
     (crc,) = _CRC.unpack_from(raw, _FOOTER.size)
+    # `length` is compared as well: a whole footer that was copied to another place of the file is none.
     if magic != FOOTER_MAGIC or google_crc32c.extend(seed, raw[: _FOOTER.size]) != crc or length != size - FOOTER_BYTES:
         return None
     return Footer(frames, end_offset, length, sealed, last_crc)
@@ -157,14 +165,18 @@ class SegmentReader:
         Raises:
             BadFrameError: The bytes there are no valid frame.
         """
+        # The frame before says where this one begins, which offset it has and which checksum it names. Nothing is searched for.
         position = self.link.position
         if position >= end:
             return None
+        # The header first, of the largest size that it may have: only its own checksum makes the payload's length trustworthy.
         at = self._load(position, LARGEST_HEADER_BYTES, end)
         header = decode_header(self._buffer, at, position, self.header.crc)
+        # May read the file again and move the buffer, so the header's place in it is looked up anew.
         at = self._load(position, header.length + header.payload_length, end)
         begin = at + header.length
         frame = join(header, self._buffer[begin : begin + header.payload_length], self.link)
+        # Only after `join` has accepted the frame: after an error the link stands at the bad bytes, which is where a cut begins.
         self.link = Link(frame.end, frame.end_offset, frame.crc)
         return frame
 
@@ -175,9 +187,11 @@ class SegmentReader:
 
     def _load(self, position: int, length: int, end: int) -> int:
         """Makes `length` bytes from `position` (as far as `end` allows) part of the buffer; returns where they begin in it."""
+        # `end` is the end of what is durable. Bytes after it may be in the file already and may never become durable.
         length = min(length, end - position)
         at = position - self._buffer_start
         if at < 0 or at + length > len(self._buffer):
+            # Read ahead: frames of small batches would otherwise cost two reads of the file each.
             self._buffer = self.file.read(position, min(max(length, _READ_AHEAD_BYTES), end - position))
             self._buffer_start, at = position, 0
         return at
@@ -189,15 +203,20 @@ def proof_of_damage(reader: SegmentReader, bad: BadFrameError, size: int) -> str
     A power cut may tear only what was not synced yet, but any part of that: a later frame of the same write can be whole. Each frame says
     how much of the segment was durable when it was written, so a valid frame further on that calls the bad bytes durable proves damage.
     """
+    # A footer is written after a sync of all frames. With a valid one, nothing before it can be torn.
     if read_footer(reader.file, size, reader.header.crc) is not None:
         return "the segment was sealed after it"
     tail = reader.file.read(bad.position, size - bad.position)
+    # From 1 on: the bad bytes themselves may begin with the magic.
     at = tail.find(FRAME_MAGIC, 1)
     while at >= 0:
         try:
+            # The magic may stand in a payload by chance or by intent. The header's checksum is seeded with that of the segment's header,
+            # which covers the secret salt, so no sender can make bytes that pass here.
             header = decode_header(tail, at, bad.position + at, reader.header.crc)
         except BadFrameError:
             header = None
+        # Synced beyond the bad bytes when that frame was written: the disk had them, and they changed since.
         if header is not None and header.synced_position > bad.position:
             return f"a frame at byte {bad.position + at} was written when these bytes were already durable"
         at = tail.find(FRAME_MAGIC, at + 1)
