@@ -71,6 +71,7 @@ def with_unique_keys(attributes: pa.MapArray, additions: Iterable[Entries]) -> p
 
 def _entries(attributes: pa.MapArray) -> Entries:
     offsets = attributes.offsets.to_numpy()
+    # A slice of a batch shares the entries of the whole: only those from the first offset on belong to it.
     first, end = int(offsets[0]), int(offsets[-1])
     rows = np.repeat(np.arange(len(attributes)), np.diff(offsets))
     return Entries(rows, attributes.keys[first:end], attributes.items[first:end])
@@ -87,17 +88,20 @@ def _by_row(parts: Iterable[Entries]) -> Entries:
     columns = [(part.rows, part.keys, part.values) for part in parts]
     rows, keys, values = zip(*columns, strict=True)
     joined = Entries(np.concatenate(rows), pa.concat_arrays(keys), pa.concat_arrays(values))
+    # Stable, so that within a row the record's own entries stay before what is added: the last value of a key counts.
     return joined.take(np.argsort(joined.rows, kind="stable"))
 
 
 def _places(entries: Entries) -> tuple[_Numbers, int]:
     """A number for each entry, the same for the same key of the same row; and how many keys there are."""
+    # One number for row and key: the dictionary is of this batch, so the product stays far below 64 bits.
     encoded = entries.keys.dictionary_encode()
     return entries.rows * len(encoded.dictionary) + encoded.indices.to_numpy(), len(encoded.dictionary)
 
 
 def _has_repeated_keys(entries: Entries, row_count: int) -> bool:
     places, key_count = _places(entries)
+    # A table of booleans is faster than a hash table, until there are many more combinations than entries.
     if row_count * key_count > len(places) * _TABLE_BYTES_PER_ENTRY:
         return int(pc.count_distinct(pa.array(places)).as_py()) < len(places)
     table = np.zeros(row_count * key_count, np.bool_)
@@ -109,6 +113,7 @@ def _unique(entries: Entries) -> Entries:
     """Each key of a row once: the last value under the key itself, the others under the key of duplicates."""
     places, _ = _places(entries)
     order = np.argsort(places, kind="stable")
+    # Sorted by place, the last of each run of equal places is the last value on the wire, which is the one that counts.
     is_last = np.append(np.diff(places[order]) != 0, True)[: len(order)]
     groups = np.cumsum(is_last) - is_last
     winners, replaced = order[is_last], order[~is_last]
@@ -135,6 +140,7 @@ def _joined(entries: Entries) -> Entries:
     starts = np.flatnonzero(np.diff(places[order], prepend=-1))
     lists = pa.ListArray.from_arrays(pa.array(np.append(starts, len(order)), pa.int32()), entries.values.take(pa.array(order)))
     firsts = order[starts]
+    # Back into the order of the wire, so that a map reads as it was sent.
     in_order = np.argsort(firsts)
     one = entries.take(firsts[in_order])
     return Entries(one.rows, one.keys, pc.binary_join(lists, _text("\n")).take(pa.array(in_order)))

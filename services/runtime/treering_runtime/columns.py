@@ -69,8 +69,10 @@ class FrameDecoder:
         Raises:
             ValueError: A payload is not a valid message, or holds another number of records than its frame says.
         """
+        # One call into native code for all frames: the payloads are never parsed by Python's protobuf.
         lists = self._handler.list_to_record_batch([frame.payload for frame in frames]).column("records")
         counts = np.fromiter((frame.record_count for frame in frames), np.int64, len(frames))
+        # Compared frame by frame, not in sum: two frames that are off by one each way would give records wrong offsets.
         if not np.array_equal(np.diff(lists.offsets.to_numpy()), counts):
             raise ValueError("a frame holds another number of records than it says")
         firsts = np.fromiter((frame.first_offset for frame in frames), np.uint64, len(frames))
@@ -82,6 +84,7 @@ class FrameDecoder:
             texts = _fields(records)
             service = cut(texts["service"], too_long(texts["service"]))
             batch = pa.RecordBatch.from_arrays([offsets, service, texts["message"]], schema=self._schema)
+        # Offsets ascend, so what is skipped is always a prefix, and a slice copies nothing.
         skipped = int(np.searchsorted(batch.column("offset").to_numpy(), skip_below)) if skip_below else 0
         return batch.slice(skipped)
 
@@ -94,6 +97,7 @@ def _narrowed(schema: pa.Schema) -> Descriptor:
         descriptor.CopyToProto(message)
         kept = [field for field in message.field if field.name in wanted]
         file.message_type.add(name=descriptor.name, field=kept)
+    # A pool of its own: the default pool knows the full message under this name already.
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
     return pool.FindMessageTypeByName(ingest_pb2.UploadLogsRequest.DESCRIPTOR.full_name)
@@ -110,6 +114,7 @@ def _normalise(
 ) -> pa.RecordBatch:
     fields = _fields(records)
     times, severities = fields["time_unix_nano"].to_numpy(), fields["severity"].to_numpy()
+    # Bad values are found first and mended below, so that the usual batch, which has none, pays for the comparisons only.
     bad = {
         "time_unix_nano": times > _MAX_TIME,
         "severity": (severities < 0) | (severities > _MAX_SEVERITY),
@@ -118,11 +123,13 @@ def _normalise(
         "trace_id": _bad_length(fields["trace_id"], _TRACE_ID_BYTES),
         "span_id": _bad_length(fields["span_id"], _SPAN_ID_BYTES),
     }
+    # Long keys before the originals: an original is added under a short key of ours and must not be cut again.
     attributes, long_keys = with_short_keys(fields["attributes"])
     originals = (named(f"treering.{name}", rows, _as_text(fields[name], rows)) for name, rows in _rows(bad))
     columns = [
         pa.repeat(pa.scalar(log_id, pa.uint64()), len(records)),
         offsets,
+        # A record without a time has the time of its arrival; one with an impossible time, too, and keeps the original beside it.
         pa.array(np.where((times == 0) | bad["time_unix_nano"], arrivals, times.view(np.int64))).cast(TIME),
         pa.array(arrivals).cast(TIME),
         pa.array(np.where(bad["severity"], 0, severities).astype(np.uint8)),
@@ -141,6 +148,7 @@ def _fields(records: pa.StructArray) -> dict[str, pa.Array]:
 
 
 def _bad_length(ids: pa.BinaryArray, wanted: int) -> npt.NDArray[np.bool_]:
+    # An id of the wrong length matches nothing in other systems. It is emptied, and the original stays as an attribute.
     lengths = pc.binary_length(ids).to_numpy()
     bad: npt.NDArray[np.bool_] = (lengths != 0) & (lengths != wanted)
     return bad

@@ -39,6 +39,7 @@ class DataDir:
         self._lock = FileLock(self.path / "LOCK", mode=0o600)
         path = self.path
         try:
+            # The lock before the stamp: two processes that start at once must not both find no stamp and both write one.
             self._lock.acquire(timeout=0)
             self.version = _stamp(path / FORMAT_FILE, kind, version)
         except Timeout:
@@ -62,8 +63,10 @@ def _stamp(file: Path, kind: str, version: int) -> int:
     try:
         found = json.loads(file.read_text())
         found_kind, found_version = str(found["kind"]), int(found["version"])
+    # Damaged is not empty: a directory whose stamp cannot be read may hold a store, and beginning anew would hide it.
     except (ValueError, KeyError, TypeError):
         raise StartError(f"{file} is damaged; restore it, or move the directory away to start afresh") from None
+    # The kind before the version: versions of different services are different numbers.
     if found_kind != kind:
         raise StartError(f"{file.parent} holds {found_kind}, not {kind}; give each service a directory of its own")
     if found_version > version:
@@ -79,6 +82,8 @@ def own_directory(named: Path, name: str) -> Path:
     """
     try:
         make_directory(named)
+        # Named directories may be links; `stat` follows them. What we make inside is looked at with `lstat` below, because there
+        # a link is somebody else's work.
         if _is_private(named.stat()):
             return named
         own = named / name
@@ -123,6 +128,7 @@ def _unusable(path: Path, error: OSError) -> StartError:
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Replaces a small file so that a crash leaves the old or the new one, both on disk: data, rename, directory."""
+    # Content, then name, then directory: in another order a power cut could leave an empty file under the name.
     temporary = file.with_name(file.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as out:
@@ -139,6 +145,7 @@ def make_directory(path: Path) -> None:
     """Creates a private directory with its parents, each name on disk: what is synced inside a directory is lost with its name."""
     if path.is_dir():
         return
+    # Parents first, each synced: a directory whose own name is lost takes with it what was synced inside.
     make_directory(path.parent)
     path.mkdir(mode=0o700, exist_ok=True)
     sync_directory(path.parent)

@@ -57,6 +57,7 @@ class LoopLag:
         self._wait()
 
     def _wait(self) -> None:
+        # Noted before the timer is set: setting it takes time as well, and that time is lag.
         self._due = self._clock() + _INTERVAL_S
         self._loop.call_later(_INTERVAL_S, self._sample)
 

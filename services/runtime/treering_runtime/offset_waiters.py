@@ -35,10 +35,12 @@ class OffsetWaiters:
         """Wakes all who wait for an offset up to this one; looks at no others."""
         while self._heap and self._heap[0][0] <= offset:
             future = heapq.heappop(self._heap)[2]
+            # A caller that was cancelled left its future behind, done; `set_result` would fail and leave the others asleep.
             if not future.done():
                 future.set_result(None)
 
     def _sweep(self) -> None:
+        # Only when most entries are dead: then the cost of the sweep is paid for by the callers that left them.
         if len(self._heap) > 2 * self._waiting:
             self._heap = [entry for entry in self._heap if not entry[2].done()]
             heapq.heapify(self._heap)

@@ -39,6 +39,7 @@ class OwnedTasks:
         task.add_done_callback(self._running.discard)
         task.add_done_callback(lambda _: ended())
         try:
+            # `shield` lets the caller be cancelled alone; the task does not notice.
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             task.add_done_callback(self._log_error)
@@ -47,6 +48,7 @@ class OwnedTasks:
     async def ended(self) -> None:
         """Returns when nothing runs any more."""
         while self._running:
+            # `asyncio.wait` raises none of their errors: each belongs to its caller, or was logged.
             await asyncio.wait(self._running)
 
     def _log_error(self, task: "asyncio.Task[Any]") -> None:

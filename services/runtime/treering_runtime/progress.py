@@ -47,6 +47,7 @@ class ProgressBoard:
 
     def update(self, log_id: int, **changes: int) -> None:
         """Sets some fields of `Progress` and wakes who waits. Not a coroutine: whoever reads and then updates does it in one step."""
+        # No await between reading and replacing: two deliveries that update different fields cannot lose each other's change.
         self._by_log[log_id] = progress = dataclasses.replace(self.get(log_id), **changes)
         if waiters := self._waiting.get(log_id):
             waiters.reached(progress.visible_end)
@@ -58,6 +59,7 @@ class ProgressBoard:
         self._notify()
 
     def _notify(self) -> None:
+        # The version first: a caller that is woken compares it with the one it has seen.
         self.version += 1
         self._changed.fire()
 
@@ -84,6 +86,7 @@ class ProgressBoard:
             return
         try:
             async with asyncio.timeout(timeout_s):
+                # Checked anew after each wait: the first missing position may be there while another one is not yet.
                 while missing := self._missing(positions):
                     await self._reached(missing[0])
         except TimeoutError:
@@ -95,6 +98,7 @@ class ProgressBoard:
         try:
             await waiters.wait(position.offset)
         finally:
+            # Waiters of a log that nobody waits for are dropped: positions may name logs that do not exist.
             if not waiters and self._waiting.get(position.log_id) is waiters:
                 del self._waiting[position.log_id]
 

@@ -31,11 +31,13 @@ class Slots:
     def load(self) -> list[Slot | None]:
         """All slots; None for an empty one."""
         size = self._slot_bytes
+        # A file that is shorter, for example after a power cut, has empty slots at its end.
         raw = os.pread(self._descriptor, size * self._count, 0).ljust(size * self._count, b"\0")
         return [self._unpacked(raw[start : start + size]) for start in range(0, len(raw), size)]
 
     def write(self, first: int, slots: Sequence[Slot | None]) -> None:
         """Writes slots from number `first` on, in one step."""
+        # One system call: a process that is killed has written all of the slots or none of them.
         os.pwrite(self._descriptor, b"".join(map(self._packed, slots)), first * self._slot_bytes)
 
     def close(self) -> None:
@@ -50,4 +52,5 @@ class Slots:
 
     def _unpacked(self, raw: bytes) -> Slot | None:
         content, checksum = raw[: self._layout.size], int.from_bytes(raw[self._layout.size :], "little")
+        # A slot of zeros was never written: it must not count as a note of zeros.
         return self._layout.unpack(content) if checksum and zlib.crc32(content) == checksum else None

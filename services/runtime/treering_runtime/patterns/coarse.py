@@ -38,16 +38,19 @@ CUT_TOKEN_RULE = rf"([{SEPARATORS}{UNSPACED}])[^{SEPARATORS}{UNSPACED}]+$"
 
 def mask_coarse(messages: pa.StringArray) -> pa.DictionaryArray:
     """The coarsely masked messages, cut at `MAX_PATTERN_TEXT_CHARACTERS` first, as a dictionary of the distinct ones."""
+    # Cut before masking: the regular expression is linear, but a message of megabytes would still hold everybody up.
     if (pc.max(pc.binary_length(messages)).as_py() or 0) > MAX_PATTERN_TEXT_CHARACTERS:
         messages = _cut(messages)
     if pc.all(pc.ascii_is_printable(messages)).as_py():
         return _masked(messages, ASCII_RULE)
+    # Colours first: in `\x1b[31m5` the control sequence would otherwise become part of the token with the digit.
     messages = without_colours(messages)
     return _masked(messages, ASCII_RULE if pc.all(pc.string_is_ascii(messages)).as_py() else COARSE_RULE)
 
 
 def without_colours(messages: _Messages) -> _Messages:
     """The messages without the control sequences of terminals, as masking reads them."""
+    # A search for the first bytes of a sequence costs far less than the replacement, and most batches have none.
     if not pc.any(pc.match_substring(messages, "\x1b[")).as_py():
         return messages
     return pc.replace_substring_regex(messages, pattern=COLOUR_RULE, replacement="")
@@ -60,4 +63,5 @@ def _masked(messages: pa.StringArray, rule: str) -> pa.DictionaryArray:
 def _cut(messages: pa.StringArray) -> pa.StringArray:
     heads = pc.utf8_slice_codeunits(messages, 0, MAX_PATTERN_TEXT_CHARACTERS)
     whole = pc.replace_substring_regex(heads, pattern=CUT_TOKEN_RULE, replacement=r"\1")
+    # Only messages that were really cut lose their last token: at the limit itself the last token is whole.
     return pc.if_else(pc.greater(pc.utf8_length(messages), MAX_PATTERN_TEXT_CHARACTERS), whole, heads)

@@ -51,6 +51,7 @@ WORDING_KEYS = frozenset(
 _NO_WORDING_ENDINGS = frozenset({"code", "kind", "log", "op", "title", "type"})
 """Words of `WORDING_KEYS` that name data at the end of a longer key (`country_code`), unlike `error_message` or `newState`."""
 
+# Possessive quantifiers throughout: a quote that is never closed must not make the match take quadratic time.
 _JSON_MEMBER = re.compile(r'"([^"\\]*+)"[ \t]*+:[ \t]*+("(?:[^"\\]|\\.?)*+"?|[^ \t\n\r",:\[\]{}]++)', re.DOTALL)
 _PYTHON_MEMBER = re.compile(
     r"(?<=[{,])([ \t]*+)'([^'\\]*+)':([ \t]++)('(?:[^'\\]|\\.)*+'|[^ \t\n\r',:\[\]{}]++)(?=[ \t]*+(?:[,}\n]|$))", re.DOTALL
@@ -61,6 +62,7 @@ _PAIR = re.compile(r"(?<![^\"'(){}\[\]<,;|&?])([A-Za-z_@][\w.:/-]*+)=(?![=~>\"'(
 
 def mask_members(text: str) -> str:
     """Masks values of members (of JSON, of Python's dict) and of `key="quoted value"`; only a text that holds a quote is worth the call."""
+    # The cheapest test first: most texts hold none of these, and a search for a character costs less than a regular expression.
     if '"' in text:
         text = _JSON_MEMBER.sub(_member, text)
     if "':" in text:
@@ -74,6 +76,7 @@ def mask_pairs(token: str) -> str:
 
 
 def _is_wording(key: str) -> bool:
+    # `http.status` is judged by `status`: a prefix says where a field comes from, not what it is.
     name = key.rpartition(".")[2]
     if name.lower() in WORDING_KEYS:
         return True
@@ -111,6 +114,8 @@ def _quoted_pair(match: re.Match[str]) -> str:
 
 def _pair(match: re.Match[str]) -> str:
     key, value = match.groups()
+    # A mask in a value of wording means that the first pass found a digit there: then the value is data after all.
     if _is_wording(key) and MASK not in value:
         return match[0]
+    # A full stop or comma that ends the sentence belongs to the sentence; without this there were two patterns for one wording.
     return f"{key}={MASK}{value[len(value.rstrip(END_OF_CLAUSE)) :]}"
