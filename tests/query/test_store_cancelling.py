@@ -101,6 +101,8 @@ async def test_cancelled_at_each_await_every_record_stays_once(open_store, frame
         await store.open_log(7, 0)
         feed = Feed(store, frame, record)
         await feed.deliver()
+        await settle(store)  # a segment that a snapshot can hold
+        await feed.deliver()
 
         async def look(_):
             assert state_of(store) == expected(feed)

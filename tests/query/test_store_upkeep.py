@@ -1,11 +1,15 @@
 import asyncio
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.patience import PATIENCE_S
+from tests.settling import settled
 from treering_query.settings import QuerySettings
+from treering_query.store import segment_file
 from treering_query.store.keeper import Keeper
 from treering_query.store.upkeep import Policy, changes
 from treering_query.store.view import Segment
@@ -138,6 +142,35 @@ async def test_a_store_that_is_closed_leaves_no_file_that_belongs_to_no_segment(
         assert len(list(files.iterdir())) == 6  # the merged one, and those that a question might still read
         [segment] = store.view.segments
     assert [file.name for file in files.iterdir()] == [segment.path.name]
+
+
+async def test_a_store_that_is_closed_during_a_merge_leaves_no_file_either(open_store, filled, tmp_path, monkeypatch):
+    merging, released = threading.Event(), threading.Event()
+    write = segment_file.write
+
+    def slow(*arguments):
+        merging.set()
+        assert released.wait(PATIENCE_S)
+        return write(*arguments)
+
+    async with open_store() as store:
+        await filled(store, 5)
+        monkeypatch.setattr(segment_file, "write", slow)
+        upkeep = asyncio.create_task(store.keep_up(Policy(), ARRIVAL, Told().forget))
+        assert await asyncio.to_thread(merging.wait, PATIENCE_S)
+        upkeep.cancel()
+        await asyncio.wait({upkeep})
+        closed = store._maintenance.close
+
+        async def close():
+            closing = asyncio.create_task(closed())
+            await settled()
+            released.set()  # the merge ends when the store is already closing
+            await closing
+
+        monkeypatch.setattr(store._maintenance, "close", close)
+    [segment] = store.view.segments
+    assert [file.name for file in (tmp_path / "store" / "segments").iterdir()] == [segment.path.name]
 
 
 async def test_pattern_that_embed_was_not_told_of_stays_due(open_store, filled):

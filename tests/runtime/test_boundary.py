@@ -212,6 +212,34 @@ async def test_a_stream_that_is_given_up_is_closed_at_once():
     assert closed == ["asked"]
 
 
+async def test_a_caller_that_is_gone_when_its_answer_is_written_is_no_fault_of_ours():
+    closed = []
+
+    async def answers(request, context):
+        try:
+            yield 1
+        finally:
+            closed.append(request)
+
+    registry = CollectorRegistry()
+    handler = grpc.unary_stream_rpc_method_handler(answers)
+    with structlog.testing.capture_logs() as said, pytest.raises(asyncio.CancelledError):
+        await Boundary(registry)._wrap(handler, "a/b").unary_stream("asked", Gone())
+    assert closed == ["asked"]
+    assert said == []
+    assert counted(registry)["a/b", "CANCELLED"] == 1.0
+
+
+class Gone:
+    """What a handler sees of a call whose caller went away before gRPC told so."""
+
+    def peer(self):
+        return "ipv4:10.0.0.7:41000"
+
+    async def write(self, response):
+        raise grpc.aio.InternalError("the call is closed")
+
+
 class Unread:
     """What a handler sees of a call whose responses nobody takes."""
 

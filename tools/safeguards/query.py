@@ -165,6 +165,20 @@ MUTANTS = (
         ("tests/query/test_admission.py",),
     ),
     Mutant(
+        "a-check-that-nobody-waits-for-holds-no-files",
+        "services/query/treering_query/store/store.py",
+        "            if is_wanted:\n",
+        "            if True:\n",
+        ("tests/query/test_store_cancelling.py",),
+    ),
+    Mutant(
+        "a-stop-waits-for-the-merge-before-it-looks-for-files",
+        "services/query/treering_query/store/maintenance.py",
+        "        await self._files.finish()",
+        "        await asyncio.sleep(0)",
+        ("tests/query/test_store_upkeep.py",),
+    ),
+    Mutant(
         "who-gave-up-takes-no-turn",
         "services/query/treering_query/admission.py",
         "for place in line if not place.done()",

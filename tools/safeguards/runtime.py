@@ -4,6 +4,13 @@ from safeguards.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "a-caller-that-went-away-is-no-fault",
+        "services/runtime/treering_runtime/boundary.py",
+        "    except grpc.aio.BaseError as error:\n",
+        "    except KeyError as error:\n",
+        ("tests/runtime/test_boundary.py",),
+    ),
+    Mutant(
         "work-outlives-its-caller",
         "services/runtime/treering_runtime/owned_tasks.py",
         "return await asyncio.shield(task)",

@@ -244,10 +244,13 @@ async def _taken(context: _Context, response: Any) -> None:
 
     Raises:
         ServiceError: OVERLOADED.
+        asyncio.CancelledError: The caller has gone; gRPC found out while it wrote, before it cancelled the handler.
     """
     try:
         async with asyncio.timeout(MAX_UNREAD_S):
             await context.write(response)
+    except grpc.aio.BaseError as error:
+        raise asyncio.CancelledError from error
     except TimeoutError:
         message = f"nothing of the answer was taken for {MAX_UNREAD_S:g} s, so the call was ended; read faster, or ask for less"
         raise ServiceError(_R.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"}) from None

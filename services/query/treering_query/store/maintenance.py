@@ -71,6 +71,7 @@ class Maintenance:
 
     async def close(self) -> None:
         """Removes what no question can read any more, so that a service that stops leaves no file that belongs to nothing."""
+        await self._files.finish()  # a merge whose caller has gone retires its segments only when it ends
         await self._remove_retired()
 
     async def _remove_retired(self) -> None:

@@ -57,9 +57,13 @@ class SealedFiles:
         finally:
             self._published.show_sealed(self.sealer.state)
 
+    async def finish(self) -> None:
+        """Returns when no change runs any more, also none whose caller has gone."""
+        await self._changes.finish()
+
     async def close(self) -> None:
         """Ends; a change that runs is finished."""
-        await self._changes.finish()
+        await self.finish()
         await self._on_thread(self.sealer.close)
         self._thread.shutdown()
 

@@ -179,15 +179,22 @@ class Store:
     @contextlib.asynccontextmanager
     async def inventory(self) -> AsyncIterator[Inventory]:
         """What is sealed at this moment, to be checked; its files stay meanwhile."""
-        with contextlib.ExitStack() as held:
+        held = contextlib.ExitStack()
+        is_wanted = True
 
-            async def take() -> Inventory:
-                found = await self._files.within(lambda sealer: sealer.inventory())
-                # before the next change can begin: the files that the inventory names are those that the snapshot holds
+        async def take() -> Inventory:
+            found = await self._files.within(lambda sealer: sealer.inventory())
+            # A caller that is cancelled does not stop this work, and then nobody would let the snapshot go.
+            if is_wanted:
+                # Before the next change can begin: the files that the inventory names are those that the snapshot holds.
                 held.enter_context(self.snapshot())
-                return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
+            return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
 
+        try:
             yield await self._files.exclusively(take)
+        finally:
+            is_wanted = False
+            held.close()
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
         """Begins where this store stands in the log, or at the log's first offset when that is later."""
