@@ -248,5 +248,6 @@ def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> Deliv
             releasable_end_offset=progress.releasable_end,
             quarantined_count=progress.quarantined,
             skipped_count=skipped_count(holes, log_id, progress.next_offset),
+            link=board.chain.at(log_id, progress.next_offset),
         )
     )
