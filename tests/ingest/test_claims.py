@@ -130,6 +130,19 @@ async def test_a_sink_that_claims_too_much_again_and_again_does_not_end_the_alar
         await until(lambda: state.connected and state.ahead is None, process)
 
 
+async def test_uploads_stay_stopped_while_a_sink_that_was_beyond_the_log_claims_something_else(filled, request_of):
+    sink = Claiming({"next_offset": 4_000})
+    async with serving(None, servicer=sink) as address, filled(f"sink={address}") as (process, stub, state):
+        await until(lambda: state.ahead is not None, process)
+        sink.claims = ({"next_offset": 400},)
+        await until(lambda: "without the link" in state.last_error, process)
+        with pytest.raises(grpc.aio.AioRpcError, match="SINK_AHEAD"):
+            await stub.UploadLogs(iter([request_of("more")]))
+        sink.claims = ({},)
+        await until(lambda: state.ahead is None, process)
+        assert (await stub.UploadLogs(iter([request_of("more")]))).accepted_count == 1
+
+
 async def test_a_log_that_fell_back_and_grew_past_a_sink_deletes_nothing_on_its_word(running, filled, request_of, tmp_path):
     async with running(segment_bytes=2_000) as (process, stub):
         await upload(stub, request_of, 0, 4, 10)

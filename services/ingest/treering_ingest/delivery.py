@@ -109,7 +109,7 @@ class Delivery:
             try:
                 await self._deliver()
             except SinkAheadError as error:
-                self.state.ahead = error.ahead
+                self.state.cut_off(error.ahead)
                 self._note(error)
             except (grpc.aio.AioRpcError, SinkFault, CorruptLogError, OSError) as error:
                 self._note(error)

@@ -70,3 +70,8 @@ class SinkState:
     def releasable_end(self) -> int:
         """Everything below is safe in the sink, as far as it proved that; nothing while it is cut off, whatever it proved before."""
         return 0 if self.ahead else self.progress.releasable_end_offset
+
+    def cut_off(self, ahead: SinkAhead) -> None:
+        """Notes why the sink is cut off. A claim that stops uploads is not made undone by another false one."""
+        if ahead.stops_uploads or not (self.ahead and self.ahead.stops_uploads):
+            self.ahead = ahead
