@@ -14,7 +14,7 @@ _TIMEOUT_S = 10.0
 
 
 def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False) -> None:
-    """Show how the three services are; exit code 1 when one of them does not answer, refuses records, or has a problem."""
+    """Show how the three services are; exit code 1 when one of them does not answer, refuses records, has a problem, or cuts a sink off."""
     from treering.errors import TreeringError  # noqa: PLC0415 - start-up
 
     answers: dict[str, dict[str, Any]] = {}
@@ -35,7 +35,8 @@ def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json
 
 
 def _is_well(found: dict[str, Any]) -> bool:
-    return found["ok"] and not found.get("problem") and not found.get("refusing_because")
+    is_cut_off = any(sink["is_ahead"] for sink in found.get("sinks", ()))
+    return found["ok"] and not found.get("problem") and not found.get("refusing_because") and not is_cut_off
 
 
 def _as_json(message: Any) -> dict[str, Any]:

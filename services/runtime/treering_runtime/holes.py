@@ -13,11 +13,14 @@ from typing import NamedTuple
 
 import structlog
 
+from treering.v1 import log_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import ServiceError, StartError
 
 HOLES_FILE = "holes.json"
+_NAMED = 3
+"""Holes that are named one by one in an answer; of further ones only the number is."""
 
 _LOG = structlog.get_logger()
 
@@ -62,6 +65,23 @@ class Holes:
         self._look()
         if self._damage:
             raise StartError(str(self._damage))
+
+    @property
+    def messages(self) -> list[pb.Hole]:
+        """Those behind which the sink has gone on, by log and offset."""
+        return [
+            pb.Hole(log_id=each.log_id, first_offset=each.first_offset, end_offset_exclusive=each.end_offset)
+            for each in joined(self.gone_behind)
+        ]
+
+    @property
+    def words(self) -> str:
+        """What answers lack because of them, for people; empty without holes."""
+        if not (holes := joined(self.gone_behind)):
+            return ""
+        count = sum(hole.end_offset - hole.first_offset for hole in holes)
+        named = ", ".join(map(str, holes[:_NAMED])) + (f" and {len(holes) - _NAMED} more holes" if len(holes) > _NAMED else "")
+        return f"{count:,} records are missing for good: {named}; an operator let the service go on without them (treering store skip)"
 
     @property
     def gone_behind(self) -> list[Hole]:
