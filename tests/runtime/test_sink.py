@@ -6,7 +6,9 @@ import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.cancelling import drained
 from tests.links import link_at, links_of
+from tests.settling import settled
 from treering.v1 import sink_pb2, sink_pb2_grpc
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering_runtime import sink as sink_module
@@ -455,18 +457,41 @@ async def test_logs_of_which_nothing_arrived_do_not_count():
         call.cancel()
 
 
+class OpensSlowly(Stands):
+    """A sink whose `open_log` waits."""
+
+    def __init__(self):
+        super().__init__()
+        self.opening = asyncio.Event()
+        self.may_open = asyncio.Event()
+
+    async def open_log(self, log_id, log_start_offset):
+        self.opening.set()
+        await self.may_open.wait()
+
+
 async def test_of_deliveries_that_begin_at_once_one_is_left():
-    sink = Stands()
-    async with delivering(sink) as stub:
-        calls = [stub.DeliverLogs() for _ in range(5)]
-        await asyncio.gather(*(call.write(start()) for call in calls))
-        answers = await asyncio.gather(*(call.read() for call in calls))
-        assert [answer.progress.next_offset for answer in answers] == [10] * 5
-        await asyncio.gather(*(call.write(frames((10, 2))) for call in calls), return_exceptions=True)
-        async with asyncio.timeout(20):
-            while sink.board.get(LOG).next_offset < 12:
-                await sink.board.wait_change(sink.board.version, 20)
-    assert sink.taken == [(10, 2)]
+    sink = OpensSlowly()
+    servicer = SinkServicer(sink, CollectorRegistry())
+    calls = [asyncio.create_task(drained(servicer.DeliverLogs(asking(start()), None))) for _ in range(3)]
+    await sink.opening.wait()
+    await settled()
+    sink.may_open.set()
+    async with asyncio.timeout(10):
+        while sum(call.done() for call in calls) < 2:
+            await asyncio.wait([call for call in calls if not call.done()], return_when=asyncio.FIRST_COMPLETED)
+    await settled()
+    assert [call.done() for call in calls].count(False) == 1
+    for call in calls:
+        call.cancel()
+    await asyncio.wait(calls)
+
+
+async def asking(*requests):
+    """A peer that sends some requests and stays."""
+    for request in requests:
+        yield request
+    await asyncio.Event().wait()
 
 
 async def test_progress_carries_the_link_of_its_place():

@@ -184,4 +184,11 @@ MUTANTS = (
         "if (ahead := self._sink_ahead()) and False:",
         (INGEST + "test_delivery.py",),
     ),
+    Mutant(
+        "uploads-stay-stopped-whatever-else-a-sink-claims",
+        "services/ingest/treering_ingest/sink_state.py",
+        "if ahead.stops_uploads or not (self.ahead and self.ahead.stops_uploads):",
+        "if ahead:",
+        (INGEST + "test_claims.py",),
+    ),
 )
