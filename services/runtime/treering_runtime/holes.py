@@ -59,12 +59,12 @@ class Holes:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
-        self._found: dict[Hole, bool] = {}
-        self._stamp: object = None
+        self._stamp = _stamp(directory)
         self._damage: _Damaged | None = None
-        self._look()
-        if self._damage:
-            raise StartError(str(self._damage))
+        try:
+            self._found = _read(directory) if directory else {}
+        except _Damaged as damage:
+            raise StartError(str(damage)) from None
 
     @property
     def messages(self) -> list[pb.Hole]:
