@@ -429,7 +429,7 @@ class Begins(Collects):
 
 async def test_a_sink_that_holds_nothing_of_a_log_begins_where_it_is_told_whatever_it_was_told_before():
     async with delivering(Begins()) as stub:
-        for told in (40, 60, 0, 2**63, 20):
+        for told in (40, 60, 0, 2**62, 20):
             call = stub.DeliverLogs()
             await call.write(start(log_start=told))
             assert (await call.read()).progress.next_offset == told
@@ -559,3 +559,14 @@ async def test_a_hole_counts_once_the_sink_has_gone_on_behind_it_and_no_offset_t
 def test_holes_of_an_earlier_version_count(tmp_path):
     (tmp_path / "holes.json").write_text('[{"log_id": "00000000000000a1", "first_offset": 10, "end_offset": 40}]')
     assert Holes(tmp_path).gone_behind == [Hole(LOG, 10, 40)]
+
+
+@pytest.mark.parametrize(("field", "asked"), [("start.log_id", start(log_id=0)), ("start.log_start_offset", start(log_start=2**62 + 1))])
+async def test_a_start_that_no_log_has_is_refused(field, asked):
+    sink = Begins()
+    async with delivering(sink) as stub:
+        call = stub.DeliverLogs()
+        await call.write(asked)
+        error = await refusal(call)
+    assert (error.code(), sink.board.log_ids()) == (grpc.StatusCode.INVALID_ARGUMENT, [])
+    assert error.details().startswith(f"{field}: ")
