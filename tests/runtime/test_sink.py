@@ -505,11 +505,12 @@ async def test_progress_carries_the_link_of_its_place():
         assert not progress.HasField("link")
 
 
-async def test_frames_out_of_order_do_not_make_the_link_unknown():
+@pytest.mark.parametrize("stray", [(5, 0), (10, 0), (11, 0), (10, 1)])
+async def test_frames_out_of_order_do_not_make_the_link_unknown(stray):
     sink = Stands()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
-        await call.write(frames((10, 2), (5, 0)))
+        await call.write(frames((10, 2), stray))
         assert "not in the order of the log" in (await refusal(call)).details()
     assert (sink.taken, sink.board.chain.at(LOG, 10)) == ([], link_at(10))
 

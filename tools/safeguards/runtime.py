@@ -295,7 +295,7 @@ MUTANTS = (
     Mutant(
         "the-link-of-a-range-is-that-of-its-end",
         "services/runtime/treering_runtime/chain.py",
-        "if any(frame.first_offset > last.first_offset for frame in request.frames):",
+        "if any(frame.first_offset + frame.record_count > end for frame in request.frames):",
         "if False:",
         ("tests/runtime/test_sink.py",),
     ),

@@ -48,7 +48,8 @@ class Chain:
         if not request.HasField("links"):
             raise invalid_field("links", "a delivery of frames must hold it")
         first, last = request.frames[0], request.frames[-1]
-        if any(frame.first_offset > last.first_offset for frame in request.frames):
+        end = last.first_offset + last.record_count
+        if any(frame.first_offset + frame.record_count > end for frame in request.frames):
             # the link would be noted of a place that is not the range's end, and the next range would be taken on trust
             raise invalid_field("frames", "are not in the order of the log; deliver them in order")
         known = self.at(log_id, next_offset)
@@ -62,7 +63,7 @@ class Chain:
             raise _broken(log_id, next_offset)
         # before the sink takes the range: whatever it commits of it finds the link of its end here
         held = {} if known is None else {next_offset: known}
-        self._links[log_id] = held | {last.first_offset + last.record_count: request.links.after}
+        self._links[log_id] = held | {end: request.links.after}
 
 
 def sequence_gap(begin: int, expected: int) -> ServiceError:
