@@ -58,7 +58,8 @@ async def test_holes_are_named_by_status_verify_and_answers(instance, tmp_path):
     shutil.rmtree(tmp_path / "query")
     (tmp_path / "copy").rename(tmp_path / "query")
     assert await instance.query.start()
-    _, found = await until(instance, lambda found: "would be missing" in found["ingest"]["sinks"][1]["last_error"])
+    done, found = await until(instance, lambda found: "would be missing" in found["ingest"]["sinks"][1]["last_error"])
+    assert done.returncode == 1
     assert "treering store skip" in found["ingest"]["sinks"][1]["last_error"]
 
     begin = found["ingest"]["start_offset"]

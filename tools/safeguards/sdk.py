@@ -181,7 +181,7 @@ MUTANTS = (
     Mutant(
         "status-fails-where-a-sink-is-cut-off",
         "sdk/treering/cli/status.py",
-        " and not is_cut_off\n",
+        " and not is_parted\n",
         "\n",
         ("tests/cli/test_status_command.py",),
     ),

@@ -83,7 +83,7 @@ def skip(
     *,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
-    """Let a sink go on without records that its log has lost, for good. The hole is kept and counted in the status.
+    """Let a sink go on without records that its log has lost, for good. From then on status, verify and answers name the hole.
 
     A sink refuses to jump over a gap by itself, and names this command with its arguments. A running service needs no restart.
     """
