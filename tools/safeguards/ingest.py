@@ -29,7 +29,7 @@ MUTANTS = (
     Mutant(
         "note-before-sending",
         "services/ingest/treering_ingest/delivery.py",
-        "                self._sending(window.end_offset)\n",
+        "                self._note_sent.sending(window.end_offset)\n",
         "",
         (INGEST + "test_delivery.py",),
     ),
