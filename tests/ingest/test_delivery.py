@@ -133,11 +133,10 @@ async def test_a_sink_that_restarts_and_forgot_its_memory_is_fed_again(running, 
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 5, 10)
         await sink.holds(process.log.log_id, 50)
-        again = Keeps()
-        again.messages = sink.messages[:17]
         await upload(stub, request_of, 50, 1, 10, 6)
         await sink.holds(process.log.log_id, 60)
         log_id = process.log.log_id
+        again = KeepsLink(log_id, sink.messages[:20], await link_in(process, 20))
     async with serving(again, address), running(sinks=f"sink={address}") as (process, _):
         assert process.log.log_id == log_id
         await again.holds(log_id, 60)
@@ -173,7 +172,7 @@ async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monk
 
 
 class Scripted(sink_pb2_grpc.SinkServiceServicer):
-    """A sink that says given offsets and then keeps silent."""
+    """A sink that says given offsets and then keeps silent; with one offset it says that one twice."""
 
     def __init__(self, *offsets, log_id=None, claim="next_offset"):
         self.offsets = offsets
@@ -184,7 +183,7 @@ class Scripted(sink_pb2_grpc.SinkServiceServicer):
     async def DeliverLogs(self, request_iterator, context):
         first = await anext(request_iterator)
         self.calls += 1
-        for offset in self.offsets:
+        for offset in self.offsets * 2 if len(self.offsets) == 1 else self.offsets:
             yield DeliverLogsResponse(progress=SinkProgress(log_id=self.log_id or first.start.log_id, **{self.claim: offset}))
         await asyncio.Event().wait()
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -106,7 +107,7 @@ async def sink():
 async def test_a_delivery_that_is_cancelled_while_it_reads_closes_the_file_after_it(disk, log, sink, held_bytes):
     disk.held_bytes, before = held_bytes, open_segments()
     committer = Committer(log, CommitPolicy(), IngestMetrics(CollectorRegistry()))
-    delivery = Delivery("sink", sink, committer, Wakeup(), sending=lambda _: None)
+    delivery = Delivery("sink", sink, committer, Wakeup(), note=SimpleNamespace(sending=lambda _: None, unlinked_below=0))
     for _ in range(10):
         disk.let.clear()
         disk.entered.clear()

@@ -84,11 +84,29 @@ async def test_two_logs_do_not_mix(open_store, frame, record):
 
 async def test_log_that_begins_later_is_taken_from_its_start(open_store, frame, record):
     async with open_store() as store:
+        store.board.begin(7, 500)  # as the servicer does it
         await store.open_log(7, 500)
         assert store.board.get(7).next_offset == 500
         await store.deliver(7, [frame(500, [record(1)])], 501)
         with store.snapshot() as snapshot:
             assert offsets(snapshot) == [500]
+
+
+async def test_of_a_log_of_which_nothing_arrived_no_place_is_kept(open_store, frame, record):
+    async with open_store() as store:
+        await store.open_log(8, 0)
+        await store.deliver(8, [frame(0, [record(1)])], 1)
+        for told in (500, 700):
+            store.board.begin(7, told)
+            await store.open_log(7, told)
+        assert [position.log_id for position in store.view.positions()] == [8]
+        await store.seal()
+    async with open_store() as store:
+        assert store.board.held_logs() == [8]
+        store.board.begin(7, 0)
+        await store.open_log(7, 0)
+        await store.deliver(7, [frame(0, [record(1)])], 1)
+        assert store.board.get(7).next_offset == 1
 
 
 async def test_one_record_deliveries_stay_few_chunks(open_store, fill):

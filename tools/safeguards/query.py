@@ -283,4 +283,18 @@ MUTANTS = (
         "",
         ("tests/query/test_store_upkeep.py",),
     ),
+    Mutant(
+        "answers-name-holes",
+        "services/query/treering_query/sql/runner.py",
+        "return self._store.board.holes.words if reads else",
+        "return self._store.board.holes.words if False else",
+        ("tests/query/test_holes.py",),
+    ),
+    Mutant(
+        "of-a-log-that-only-began-no-place-is-sealed",
+        "services/query/treering_query/store/store.py",
+        "        if (held := dict(self.view.seen).get(log_id)) is None:\n            return\n",
+        "        held = dict(self.view.seen).get(log_id, 0)\n",
+        ("tests/query/test_store.py::test_of_a_log_of_which_nothing_arrived_no_place_is_kept",),
+    ),
 )

@@ -178,4 +178,11 @@ MUTANTS = (
         'options.get("max_batch_records", MAX_BATCH_RECORDS)',
         ("tests/sdk/test_uploader.py",),
     ),
+    Mutant(
+        "status-fails-where-a-sink-is-cut-off",
+        "sdk/treering/cli/status.py",
+        " and not is_parted\n",
+        "\n",
+        ("tests/cli/test_status_command.py",),
+    ),
 )

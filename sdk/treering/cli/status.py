@@ -14,7 +14,7 @@ _TIMEOUT_S = 10.0
 
 
 def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False) -> None:
-    """Show how the three services are; exit code 1 when one of them does not answer, refuses records, or has a problem."""
+    """Show how the three services are; exit code 1 when one does not answer, refuses records, has a problem, or parts with a sink."""
     from treering.errors import TreeringError  # noqa: PLC0415 - start-up
 
     answers: dict[str, dict[str, Any]] = {}
@@ -35,7 +35,13 @@ def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json
 
 
 def _is_well(found: dict[str, Any]) -> bool:
-    return found["ok"] and not found.get("problem") and not found.get("refusing_because")
+    is_parted = any(_is_parted(sink) for sink in found.get("sinks", ()))
+    return found["ok"] and not found.get("problem") and not found.get("refusing_because") and not is_parted
+
+
+def _is_parted(sink: dict[str, Any]) -> bool:
+    """Whether ingest has cut a sink off, or the sink refuses the log: neither ends by itself. One that is only away is seen by itself."""
+    return sink["is_ahead"] or (not sink["connected"] and sink["last_error"].startswith("FAILED_PRECONDITION"))
 
 
 def _as_json(message: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +35,8 @@ class Report:
     size_bytes: int = 0
     complete: bool = False
     """False when the check ended before everything was read."""
+    holes: list[str] = field(default_factory=list)
+    """What the store does without for good, because an operator decided so."""
 
     def progress(self, checked: int) -> str:
         """How far the check is, in words."""
@@ -81,7 +83,7 @@ def skip(
     *,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
-    """Let a sink go on without records that its log has lost, for good. The hole is kept and counted in the status.
+    """Let a sink go on without records that its log has lost, for good. From then on status, verify and answers name the hole.
 
     A sink refuses to jump over a gap by itself, and names this command with its arguments. A running service needs no restart.
     """
@@ -124,6 +126,12 @@ def _served(connection: Connection, report: Report) -> Iterator[Problem]:
             report.record_count, report.size_bytes, report.complete = step.checked_record_count, step.checked_bytes, step.complete
             yield from (Problem(each.file, each.problem, each.is_damage) for each in step.problems)
             _show_progress(report.progress(step.checked_segment_count))
+        found = client.get_query_status().holes
+        report.holes = [_hole_in_words(each.log_id, each.first_offset, each.end_offset_exclusive) for each in found]
+
+
+def _hole_in_words(log_id: int, first: int, end: int) -> str:
+    return f"log {log_id:016x}, offsets {first} to {end - 1}: {end - first:,} records"
 
 
 def _at_rest(given: Path, report: Report) -> Iterator[Problem]:
@@ -132,11 +140,13 @@ def _at_rest(given: Path, report: Report) -> Iterator[Problem]:
         from treering_query.store.check import check  # noqa: PLC0415 - only where query is installed
         from treering_query.store.inventory import CATALOG_FILE, inventory_at_rest  # noqa: PLC0415
         from treering_runtime.errors import StartError  # noqa: PLC0415
+        from treering_runtime.holes import Holes, joined  # noqa: PLC0415
     except ImportError as missing:
         raise Refusal(f'{missing.name} is not installed here, which reads the store: pip install "treering[query]"') from missing
     directory = next((path for path in (given, given / "query") if (path / CATALOG_FILE).exists()), given)
     try:
         inventory = inventory_at_rest(directory)
+        report.holes = [_hole_in_words(*hole) for hole in joined(Holes(directory).gone_behind)]
         report.segment_count = len(inventory.sealed.segments)
         for step in check(inventory):
             report.record_count, report.size_bytes = step.records, step.size_bytes
@@ -151,6 +161,8 @@ def _at_rest(given: Path, report: Report) -> Iterator[Problem]:
 
 def _conclude(report: Report, problems: list[Problem]) -> None:
     answer(f"{report.segment_count:,} segments, {report.record_count:,} records, {report.size_bytes:,} bytes checked")
+    for hole in report.holes:
+        answer(f"  note      {escape(hole)} are missing for good: an operator let the store go on without them (treering store skip)")
     damaged = sum(each.is_damage for each in problems)
     if damaged:
         answer(f"{damaged:,} {'thing is' if damaged == 1 else 'things are'} damaged; questions that do not reach into it are answered")

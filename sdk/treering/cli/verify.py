@@ -5,23 +5,21 @@ there, and in all no more than that; what is still there must be what the log ho
 """
 
 import functools
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from treering.cli.absent import Expired, SetAside
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
 from treering.cli.output import answer, answer_json
 from treering.cli.problems import REFUSED
 
 if TYPE_CHECKING:
-    from treering.channels import Endpoints
     from treering.client import Client
     from treering.v1.log_pb2 import RangeDigest
-    from treering.v1.query_pb2 import ExpiredRange
 
 _WINDOW = 262_144
 """Offsets in one question: the most that the services digest at a time."""
@@ -76,6 +74,8 @@ class Report:
     """Records of the log that the store set aside: stored + set aside + expired = acknowledged."""
     expired_count: int = 0
     """Records that are missing in the store because retention removed them."""
+    skipped_count: int = 0
+    """Records that the store does without because an operator made a hole."""
     differences: list[Difference] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """What is wrong besides."""
@@ -105,61 +105,6 @@ def verify(
         raise typer.Exit(REFUSED)
 
 
-class _SetAside:
-    """Runs of offsets of one log that a sink set aside."""
-
-    def __init__(self, runs: Iterable[tuple[int, int]]) -> None:
-        self.runs = sorted(runs)
-        self._ends = [end for _, end in self.runs]
-        self.count = self.between(0, self._ends[-1] if self._ends else 0)
-
-    @classmethod
-    def of(cls, endpoints: "Endpoints", sink: str, log_id: int, end: int, timeout: float) -> "_SetAside":
-        """What is set aside below `end`."""
-        from treering.quarantine import SinkQuarantine  # noqa: PLC0415 - start-up
-
-        with SinkQuarantine(getattr(endpoints, sink), log_id=log_id, end_offset_exclusive=end) as opened:
-            found = opened.entries(timeout=timeout) if end else ()
-            return cls((each.first_offset, each.first_offset + each.record_count) for each in found)
-
-    def between(self, first: int, end: int) -> int:
-        """How many of the offsets from `first` to below `end` are set aside."""
-        count, at = 0, bisect_right(self._ends, first)
-        while at < len(self.runs) and self.runs[at][0] < end:
-            count += min(self.runs[at][1], end) - max(self.runs[at][0], first)
-            at += 1
-        return count
-
-
-class _Expired:
-    """Runs of offsets of which retention removed records, and how many were found missing there."""
-
-    def __init__(self) -> None:
-        self._counts: dict[tuple[int, int], int] = {}
-        self._here: dict[tuple[int, int], int] = {}
-        self.found = 0
-
-    @property
-    def removed(self) -> int:
-        """As many as retention removed."""
-        return sum(self._counts.values())
-
-    def learn(self, ranges: Iterable["ExpiredRange"]) -> None:
-        """Takes what the store says beside a part of it; it says the same run of several parts, and several times when it removed twice."""
-        self._here = {}
-        for each in ranges:
-            run = each.first_offset, each.end_offset_exclusive
-            self._here[run] = self._here.get(run, 0) + each.record_count
-        self._counts |= self._here
-
-    def between(self, first: int, end: int) -> int:
-        """The most that may be missing from `first` to below `end`, within the part that was learnt last."""
-        found = sum(
-            min(count, min(run[1], end) - max(run[0], first)) for run, count in self._here.items() if run[0] < end and run[1] > first
-        )
-        return min(found, end - first)
-
-
 class _Verification:
     """One comparison of everything below the log's end at its beginning. Records never change, so it may go on while others come."""
 
@@ -170,7 +115,7 @@ class _Verification:
         status = client.get_ingest_status()
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
-        self._expired = _Expired()
+        self._expired = Expired()
         self.report = Report(f"{status.log_id:016x}", status.start_offset, self._end)
 
     def run(self) -> Report:
@@ -184,9 +129,23 @@ class _Verification:
         return self.report
 
     @functools.cached_property
-    def _set_aside(self) -> _SetAside:
+    def _holes(self) -> "dict[str, list[tuple[int, int]]]":
+        """Of query and embed, in this log and below the end: their records are in no store."""
+        found = {"query": self._client.get_query_status().holes, "embed": self._client.get_embed_status().holes}
+        return {
+            sink: [(each.first_offset, min(each.end_offset_exclusive, self._end)) for each in holes if each.log_id == self._log_id]
+            for sink, holes in found.items()
+        }
+
+    @functools.cached_property
+    def _absent(self) -> SetAside:
+        """What the store need not have: set aside, or in a hole."""
+        return SetAside([*self._set_aside.runs, *self._holes["query"]])
+
+    @functools.cached_property
+    def _set_aside(self) -> SetAside:
         """Of the store; looked up once the store has all that is compared."""
-        return _SetAside.of(self._client.endpoints, "query", self._log_id, self._end, self._timeout)
+        return SetAside.of(self._client.endpoints, "query", self._log_id, self._end, self._timeout)
 
     def _compare(self, first: int, end: int, step: int, report: Report) -> None:
         log = self._client.digest_log(first, end, step=step)
@@ -195,7 +154,7 @@ class _Verification:
         problems = [*([f"the log is damaged: {log.problem}"] if log.problem else []), *(f"store: {each}" for each in store.problems)]
         report.problems += [problem for problem in problems if problem not in report.problems]
         self._expired.learn(store.expired)
-        report.differences += _differences(log.ranges, store.ranges, log.start_offset, self._set_aside, self._expired)
+        report.differences += _differences(log.ranges, store.ranges, log.start_offset, self._absent, self._expired)
 
     def _narrow(self) -> None:
         """Looks at runs that differ offset by offset."""
@@ -233,7 +192,8 @@ class _Verification:
 
     def _not_excused(self, absent: list[int]) -> list[int]:
         """The patterns that have a record which embed did not set aside."""
-        runs = _SetAside.of(self._client.endpoints, "embed", self._log_id, self._end, self._timeout).runs if absent else []
+        runs = SetAside.of(self._client.endpoints, "embed", self._log_id, self._end, self._timeout).runs if absent else []
+        runs += self._holes["embed"]
         if not runs or len(runs) > _ASKED_AT_ONCE:
             return absent
         aside = " or ".join(f'"offset" between {first} and {end - 1}' for first, end in runs)
@@ -279,14 +239,24 @@ class _Verification:
             self.report.notes.append(
                 f"{self._set_aside.count:,} records could not be read and are set aside: treering quarantine list --sink query"
             )
+        self._note_holes()
         status = self._client.get_query_status()
         others = [f"{position.log_id:016x}" for position in status.seen if position.log_id != self._log_id]
         if others:
             self.report.notes.append(f"the store also holds records of logs that ingest no longer has: {', '.join(others)}; not compared")
 
+    def _note_holes(self) -> None:
+        self.report.skipped_count = sum(end - first for first, end in self._holes["query"])
+        for sink, runs in self._holes.items():
+            for first, end in runs:
+                self.report.notes.append(
+                    f"{sink} does without offsets {first} to {end - 1}, {end - first:,} records, for good: a hole that an operator made "
+                    "(treering store skip)"
+                )
+
 
 def _differences(
-    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: _SetAside, expired: _Expired
+    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: SetAside, expired: Expired
 ) -> Iterator[Difference]:
     """The runs that differ. Where the log has deleted its part, offsets without gaps and repeats are what can be checked."""
     for logged, stored in zip(log, store, strict=True):

@@ -652,6 +652,7 @@ class GetEmbedStatusResponse(_message.Message):
     INDEX_READY_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     REINDEX_FIELD_NUMBER: _builtins.int
+    HOLES_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The name or path of the model in use: it made the index that answers."""
     model_sha256: _builtins.str
@@ -696,6 +697,10 @@ class GetEmbedStatusResponse(_message.Message):
     def reindex(self) -> Global___ReindexStatus:
         """Embedding everything anew."""
 
+    @_builtins.property
+    def holes(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Hole]:
+        """What the registry does without for good, by log and offset; none overlap. Patterns that came there alone are not known."""
+
     def __init__(
         self,
         *,
@@ -718,10 +723,11 @@ class GetEmbedStatusResponse(_message.Message):
         index_ready: _builtins.bool = ...,
         problem: _builtins.str = ...,
         reindex: Global___ReindexStatus | None = ...,
+        holes: _abc.Iterable[_log_pb2.Hole] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -81,8 +81,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 18
     """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
     ERROR_REASON_SINK_AHEAD: _ErrorReason.ValueType  # 19
-    """FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
-    and the log keeps everything for it. Claimed at the start of a delivery it may be true: uploads are refused with this reason until that is over.
+    """FAILED_PRECONDITION: between ingest and sinks, a sink claims records beyond the log, or beyond what was sent to it. It is cut off;
+    `treering status` says so, and the log keeps everything. Claimed at the start of a delivery it may be true, and the log may have lost
+    them: uploads are refused with this reason until a delivery from a place within the log has begun.
     """
     ERROR_REASON_LOG_FAILED: _ErrorReason.ValueType  # 20
     """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
@@ -96,7 +97,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REINDEX_RUNNING: _ErrorReason.ValueType  # 22
     """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
     ERROR_REASON_CHAIN_BROKEN: _ErrorReason.ValueType  # 23
-    """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`."""
+    """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
+    word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reasons of ErrorInfo."""
@@ -154,8 +157,9 @@ ERROR_REASON_SQL_LIMIT: ErrorReason.ValueType  # 17
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 18
 """INTERNAL: a fault of the service. The message holds an id that finds the whole story in the service's own log. Metadata: `error_id`."""
 ERROR_REASON_SINK_AHEAD: ErrorReason.ValueType  # 19
-"""FAILED_PRECONDITION: between ingest and sinks, a sink claims what was never delivered to it. It is cut off; `treering status` says so,
-and the log keeps everything for it. Claimed at the start of a delivery it may be true: uploads are refused with this reason until that is over.
+"""FAILED_PRECONDITION: between ingest and sinks, a sink claims records beyond the log, or beyond what was sent to it. It is cut off;
+`treering status` says so, and the log keeps everything. Claimed at the start of a delivery it may be true, and the log may have lost
+them: uploads are refused with this reason until a delivery from a place within the log has begun.
 """
 ERROR_REASON_LOG_FAILED: ErrorReason.ValueType  # 20
 """UNAVAILABLE: the log stopped after a failed fsync; nothing more is acknowledged by this process. Metadata on uploads:
@@ -169,5 +173,7 @@ Example: "segments/0000000003.parquet is damaged: its bytes are not those that w
 ERROR_REASON_REINDEX_RUNNING: ErrorReason.ValueType  # 22
 """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
 ERROR_REASON_CHAIN_BROKEN: ErrorReason.ValueType  # 23
-"""FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`."""
+"""FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
+word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

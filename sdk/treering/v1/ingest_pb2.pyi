@@ -481,8 +481,9 @@ class SinkStatus(_message.Message):
     skipped_count: _builtins.int
     """Records that the sink does without, because an operator made a hole (`treering store skip`)."""
     is_ahead: _builtins.bool
-    """Whether the sink claims what was never delivered to it. It is cut off then, and the log keeps everything for it. Claimed
-    at the start of a delivery it may be true, and uploads are refused until that is over.
+    """Whether the sink claims what was never delivered to it: records beyond the log, or within it without the link of the log's chain at its
+    place. It is cut off then, and the log keeps everything. Claimed beyond the log at the start of a delivery it may be true, and uploads
+    are refused until that is over. Over = a delivery has begun from a place that fits, and the sink has reported once more.
     """
     def __init__(
         self,

@@ -437,3 +437,35 @@ class AttributeFilter(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttributeFilter: _TypeAlias = AttributeFilter  # noqa: Y015
+
+@_typing.final
+class Hole(_message.Message):
+    """Offsets of a log that a sink does without for good, because an operator decided so (`treering store skip`): what it answers lacks these
+    records, whenever they were written.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.int
+    """The log."""
+    first_offset: _builtins.int
+    """The first record that is missing."""
+    end_offset_exclusive: _builtins.int
+    """One past the last."""
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.int = ...,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "log_id", b"log_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Hole: _TypeAlias = Hole  # noqa: Y015

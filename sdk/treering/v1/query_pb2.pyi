@@ -630,8 +630,8 @@ class SqlSummary(_message.Message):
     elapsed_ms: _builtins.int
     """Time the query took, milliseconds."""
     degraded_because: _builtins.str
-    """What is missing from this result and why, for people; empty when nothing is. Example: "3 of 480 patterns have no vector yet:
-    they score 0 for every text".
+    """What is missing from this result and why, for people; empty when nothing is. Holes of the store are named in every result that may
+    concern records. Example: "3 of 480 patterns have no vector yet: they score 0 for every text".
     """
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
@@ -1667,6 +1667,7 @@ class GetQueryStatusResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    HOLES_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """Records in all."""
     hot_record_count: _builtins.int
@@ -1703,6 +1704,10 @@ class GetQueryStatusResponse(_message.Message):
     def limits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Limits in force, by the name they have in the table of limits."""
 
+    @_builtins.property
+    def holes(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Hole]:
+        """What the store does without for good, by log and offset; none overlap."""
+
     def __init__(
         self,
         *,
@@ -1721,10 +1726,11 @@ class GetQueryStatusResponse(_message.Message):
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         problem: _builtins.str = ...,
         disk_free_bytes: _builtins.int = ...,
+        holes: _abc.Iterable[_log_pb2.Hole] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "holes", b"holes", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -349,6 +349,7 @@ class SinkProgress(_message.Message):
     RELEASABLE_END_OFFSET_FIELD_NUMBER: _builtins.int
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
     log_id: _builtins.int
     """The log that is meant."""
     next_offset: _builtins.int
@@ -361,6 +362,11 @@ class SinkProgress(_message.Message):
     """Records that the sink set aside because they could not be read. Stored + quarantined = acknowledged."""
     skipped_count: _builtins.int
     """Records below `next_offset` that the sink does without, because an operator made a hole (`treering store skip`)."""
+    link: _builtins.int
+    """The link of the log's chain at `next_offset`, as the sink kept it from `ChainLinks.after`. ingest believes a progress where this is its
+    own log's link at that offset: with another one the sink is cut off, and without one no record is deleted on the sink's word. Unset
+    where the sink has none: it holds nothing of the log, stands behind a hole, or kept its progress before there were links.
+    """
     def __init__(
         self,
         *,
@@ -370,11 +376,14 @@ class SinkProgress(_message.Message):
         releasable_end_offset: _builtins.int = ...,
         quarantined_count: _builtins.int = ...,
         skipped_count: _builtins.int = ...,
+        link: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_link", b"_link", "link", b"link"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link", b"_link", "link", b"link", "log_id", b"log_id", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__link: _TypeAlias = _typing.Literal["link"]  # noqa: Y015
+    _WhichOneofArgType__link: _TypeAlias = _typing.Literal["_link", b"_link"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__link) -> _WhichOneofReturnType__link | None: ...
 
 Global___SinkProgress: _TypeAlias = SinkProgress  # noqa: Y015

@@ -124,6 +124,7 @@ class EmbedServicer(EmbedServiceServicer):
             start_time_unix_nano=self._started_ns,
             limits=self._limits(),
             quarantined_count=sum(self._board.get(log_id).quarantined for log_id in self._board.log_ids()),
+            holes=self._board.holes.messages,
         )
 
     async def StartReindex(

@@ -102,12 +102,11 @@ class EmbedSink:
             self.board.chain.restore(log_id, self._summary.next_offsets[log_id], link)
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
-        """A delivery of this log begins, where this sink stands, or where the log begins if that is later."""
+        """A delivery of this log begins, where this sink stands, or behind an operator's hole."""
         progress = self.board.get(log_id)
         if progress.next_offset >= log_start_offset:
             return
-        if progress.next_offset:
-            _LOG.warning("records were deleted from the log before they arrived here", missing=log_start_offset - progress.next_offset)
+        _LOG.warning("records were deleted from the log before they arrived here", missing=log_start_offset - progress.next_offset)
         await self._report(log_id, log_start_offset, progress.releasable_end, progress.quarantined)
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:

@@ -17,7 +17,7 @@ from treering_runtime.fsync import fdatasync
 _LOG = structlog.get_logger()
 _SYNC_INTERVAL_S = 1.0
 """How often the note is synced while it changes, seconds."""
-_BYTES = 96
+_BYTES = 128
 """Size of the file: one sector, replaced by one write."""
 
 
@@ -38,7 +38,7 @@ class DeliveredNote:
     def __init__(self, path: Path, log: Log) -> None:
         self._path = path
         self._log = log
-        self._offset = self._read()
+        self._offset, self._unlinked_below = self._read()
         self._check()
         try:
             write_atomically(path, self._content())
@@ -56,17 +56,28 @@ class DeliveredNote:
                 "move that directory away, and a new log begins"
             )
 
-    def _read(self) -> int:
+    def _read(self) -> tuple[int, int]:
         if not self._path.exists():
-            return 0
+            return 0, self._log.end_offset
         try:
             found = json.loads(self._path.read_text())
-            return int(found["offset"]) if found["log_id"] == f"{self._log.log_id:016x}" else 0
+            if found["log_id"] != f"{self._log.log_id:016x}":
+                return 0, self._log.end_offset
+            return int(found["offset"]), int(found.get("unlinked_below", self._log.end_offset))
         except (ValueError, KeyError, TypeError):
             raise StartError(f"{self._path} is damaged; delete it, if no sink complains of SINK_AHEAD afterwards all is well") from None
 
     def _content(self) -> bytes:
-        return json.dumps({"log_id": f"{self._log.log_id:016x}", "offset": self._offset}).encode().ljust(_BYTES - 1) + b"\n"
+        content = {"log_id": f"{self._log.log_id:016x}", "offset": self._offset, "unlinked_below": self._unlinked_below}
+        return json.dumps(content).encode().ljust(_BYTES - 1) + b"\n"
+
+    @property
+    def unlinked_below(self) -> int:
+        """How far a sink may be that has no link of the log's chain: where the log ended when a version that knows links first opened it.
+
+        0 for a log that began with such a version. So the disk of ingest says which sinks are from before, and not a sink itself.
+        """
+        return self._unlinked_below
 
     def sending(self, end_offset: int) -> None:
         """Notes that everything below an offset may be with a sink from now on. Costs a write without a sync."""

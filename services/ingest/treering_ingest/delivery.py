@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING
 
 import grpc
@@ -11,7 +11,9 @@ import structlog
 
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
+from treering_ingest.claims import Claims, SinkAheadError, SinkFault
 from treering_ingest.committer import Committer
+from treering_ingest.delivered import DeliveredNote
 from treering_ingest.limits import (
     DELIVERY_PAUSE_S,
     DELIVERY_REQUEST_BYTES,
@@ -21,7 +23,7 @@ from treering_ingest.limits import (
     SINK_SILENCE_S,
 )
 from treering_ingest.log_reader import LogReader
-from treering_ingest.sink_state import SinkAhead, SinkState
+from treering_ingest.sink_state import SinkState
 from treering_ingest.wal import CorruptLogError, Range
 from treering_runtime.channels import open_channel
 from treering_runtime.wakeup import Wakeup
@@ -35,14 +37,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),  # a new channel tries at once, whatever the one before met
     ("grpc.keepalive_time_ms", 30_000),
 )
-
-
-class SinkFault(Exception):  # noqa: N818 - it is the sink's fault, whatever its form
-    """The delivery to a sink cannot go on as it is; it is tried again."""
-
-
-class SinkAheadError(SinkFault):
-    """See SinkAhead."""
 
 
 class _Window:
@@ -76,14 +70,14 @@ class Delivery:
 
     States, by `state`: *not connected* (`last_error` says why; tried again after a pause that doubles up to RECONNECT_MAX_S, with jitter);
     *connected* (the sink has said how far it is and gets what follows); *ahead* (`state.ahead`: cut off, because it claims what
-    was never delivered to it; tried again).
+    was never delivered to it; tried again, and over with the second progress of a delivery that fits).
 
     Args:
         name: The sink's name in the settings.
         address: host:port.
         committer: Whose log is delivered; its `advanced` tells of new frames.
         changed: Fires whenever `state` changes.
-        sending: Is told the end of what is about to be sent, before it is.
+        note: Is told the end of what is about to be sent, before it is.
         silence_s: Seconds without progress after which the sink counts as hung.
         window_bytes: Bytes in flight.
     """
@@ -95,7 +89,7 @@ class Delivery:
         committer: Committer,
         changed: Wakeup,
         *,
-        sending: Callable[[int], None],
+        note: DeliveredNote,
         silence_s: float = SINK_SILENCE_S,
         window_bytes: int = DELIVERY_WINDOW_BYTES,
     ) -> None:
@@ -103,7 +97,7 @@ class Delivery:
         self._committer = committer
         self._log = committer.log
         self._changed = changed
-        self._sending = sending
+        self._note_sent = note
         self._silence_s = silence_s
         self._window_bytes = window_bytes
 
@@ -114,6 +108,9 @@ class Delivery:
             self.state.connected = False
             try:
                 await self._deliver()
+            except SinkAheadError as error:
+                self.state.cut_off(error.ahead)
+                self._note(error)
             except (grpc.aio.AioRpcError, SinkFault, CorruptLogError, OSError) as error:
                 self._note(error)
             except Exception as error:  # noqa: BLE001 - a delivery that ends unseen is never tried again, and the log grows for ever
@@ -137,26 +134,15 @@ class Delivery:
             start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
             await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))
             first = await self._read_progress(call)
-            self._check_not_ahead(first)
-            self._connected(first)
+            claims = Claims(self.state.name, self._log, self._note_sent.unlinked_below)
+            claims.check_within(first)
             window, reader = _Window(self._window_bytes, first.next_offset), LogReader(self._log, first.next_offset)
             try:
-                await _first_to_fail(self._send(call, reader, window), self._receive(call, window))
+                self._connected(claims.begin(first, await reader.link_before()))
+                await _first_to_fail(self._send(call, reader, window, claims), self._receive(call, window, claims))
             finally:
                 call.cancel()
                 reader.close()
-
-    def _check_not_ahead(self, progress: SinkProgress) -> None:
-        end, have = self._log.synced.offset, _furthest(progress)
-        if have <= end:
-            self.state.ahead = None
-            return
-        raise self._ahead(end, have, at_start=True)
-
-    def _ahead(self, end: int, have: int, *, at_start: bool) -> SinkAheadError:
-        """Keeps the last progress that can be true: what a sink claims of records that it never got must not delete any from the log."""
-        self.state.ahead = SinkAhead(self.state.name, self._log.log_id, end, have, at_start)
-        return SinkAheadError(self.state.ahead.message)
 
     def _connected(self, progress: SinkProgress) -> None:
         self.state.connected, self.state.last_error, self.state.progress = True, "", progress
@@ -175,16 +161,16 @@ class Delivery:
             raise SinkFault(f"the sink speaks of log {response.progress.log_id:016x} instead of {self._log.log_id:016x}")
         return response.progress
 
-    async def _receive(self, call: "_Call", window: _Window) -> None:
+    async def _receive(self, call: "_Call", window: _Window, claims: Claims) -> None:
         while True:
             progress = await self._read_progress(call)
-            if _furthest(progress) > window.end_offset:
-                raise self._ahead(window.end_offset, _furthest(progress), at_start=False)
+            self.state.progress = claims.believed(progress)
+            # not with the first progress: a sink that claims too much again and again would end the alarm for a moment each time
+            self.state.ahead = None
             window.held(progress.next_offset)
-            self.state.progress = progress
             self._changed.fire()
 
-    async def _send(self, call: "_Call", reader: LogReader, window: _Window) -> None:
+    async def _send(self, call: "_Call", reader: LogReader, window: _Window, claims: Claims) -> None:
         while True:
             while self._log.synced.offset <= window.end_offset:
                 await self._committer.advanced.wait()
@@ -193,7 +179,9 @@ class Delivery:
             if part.frames:
                 size = sum(len(frame.payload) for frame in part.frames)
                 window.sent(part.frames[-1].end_offset, size)
-                self._sending(window.end_offset)
+                # before it is sent: what the sink reports of it may be here before the write returns
+                claims.sending(window.end_offset, part.frames[-1].link)
+                self._note_sent.sending(window.end_offset)
                 await _write(call, _request(part, self._log.synced.offset))
                 if size < DELIVERY_REQUEST_BYTES:
                     await asyncio.sleep(DELIVERY_PAUSE_S)
@@ -205,10 +193,6 @@ async def _write(call: "_Call", request: DeliverLogsRequest) -> None:
         await call.write(request)
     except asyncio.InvalidStateError:
         raise SinkFault("the sink ended the delivery") from None
-
-
-def _furthest(progress: SinkProgress) -> int:
-    return max(progress.next_offset, progress.visible_end_offset, progress.releasable_end_offset)
 
 
 def _request(part: Range, log_end_offset: int) -> DeliverLogsRequest:

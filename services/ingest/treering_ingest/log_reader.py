@@ -30,6 +30,10 @@ class LogReader:
         """As `LogCursor.read_range`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._cursor.read_range, max_bytes)
 
+    async def link_before(self) -> int | None:
+        """As `LogCursor.link_before`."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._cursor.link_before)
+
     def close(self) -> None:
         """Closes the file once nothing reads it any more, and ends the thread; does not wait for that. No read may follow."""
         self._thread.submit(self._cursor.close)  # not as a future of the event loop: a cancelled one would never run

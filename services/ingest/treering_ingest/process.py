@@ -95,7 +95,7 @@ class IngestProcess:
         addresses = parse_sinks(self.settings.sinks)
         self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log)
         self.deliveries = [
-            Delivery(name, address, self.committer, self.sinks_changed, sending=self._note.sending) for name, address in addresses.items()
+            Delivery(name, address, self.committer, self.sinks_changed, note=self._note) for name, address in addresses.items()
         ]
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
@@ -140,7 +140,7 @@ class IngestProcess:
             return
 
     def _sink_ahead(self) -> ServiceError | None:
-        return next((ahead.error() for each in self.deliveries if (ahead := each.state.ahead) and ahead.at_start), None)
+        return next((ahead.error() for each in self.deliveries if (ahead := each.state.ahead) and ahead.stops_uploads), None)
 
     def _open_log(self) -> Log:
         path = self.settings.data_dir / "wal"

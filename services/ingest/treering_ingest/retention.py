@@ -47,7 +47,7 @@ class Retention:
     async def trim(self) -> None:
         """Deletes what may be deleted now."""
         log, low = self._committer.log, self._disk.check()
-        below = min((sink.progress.releasable_end_offset for sink in self._sinks), default=0)
+        below = min((sink.releasable_end for sink in self._sinks), default=0)
         oldest = log.segments[0]
         below -= 1  # the record before a sink's place stays: its link is what the next delivery to that sink begins with
         if not oldest.sealed_unix_nano or oldest.end_offset > below:

@@ -29,7 +29,7 @@ def parse_sinks(text: str) -> dict[str, str]:
     """`name=host:port` pairs, separated by commas, as a mapping from name to address.
 
     Raises:
-        ValueError: A pair is malformed or a name is there twice.
+        ValueError: A pair is malformed, or a name or an address is there twice.
     """
     sinks: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
@@ -37,6 +37,8 @@ def parse_sinks(text: str) -> dict[str, str]:
         host, _, port = address.rpartition(":")
         if not (name and host and port.isdigit()) or name in sinks:
             raise ValueError(f"{pair!r} is not name=host:port, or the name is there twice; write for example query=127.0.0.1:4703")
+        if address in sinks.values():  # one sink under two names would end its own delivery, again and again
+            raise ValueError(f"{pair!r}: the address is there twice; name each sink once")
         sinks[name] = address
     return sinks
 

@@ -66,7 +66,9 @@ class QueryServicer(QueryServiceServicer):
         plan = aggregates.plan(request, meant, time.time_ns())
         await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
-            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+            answer = await self._store.run(snapshot, plan.answer, context.time_remaining())
+        answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
+        return answer
 
     async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
         """One SELECT of the caller's."""

@@ -46,6 +46,7 @@ class Status:
             limits=self._limits(),
             problem=self._problem(hot_rows, free),
             disk_free_bytes=free,
+            holes=self._store.board.holes.messages,
         )
 
     def _problem(self, hot_rows: int, free: int) -> str:

@@ -34,15 +34,24 @@ class Chain:
         """Sets what was kept with the progress."""
         self._links[log_id] = {offset: link}
 
+    def forget(self, log_id: int) -> None:
+        """Forgets a log of which nothing is held."""
+        self._links.pop(log_id, None)
+
     def join(self, log_id: int, next_offset: int, request: DeliverLogsRequest) -> None:
         """Checks that a range continues what is held at `next_offset`, and notes its link. Frames must be there.
 
         Raises:
-            ServiceError: INVALID_ARGUMENT without links; SEQUENCE_GAP where it begins elsewhere; CHAIN_BROKEN where it is another history.
+            ServiceError: INVALID_ARGUMENT without links, or where the last frame is not the end of the range; SEQUENCE_GAP where it begins
+                elsewhere; CHAIN_BROKEN where it is another history.
         """
         if not request.HasField("links"):
             raise invalid_field("links", "a delivery of frames must hold it")
         first, last = request.frames[0], request.frames[-1]
+        end = last.first_offset + last.record_count
+        if any(frame.first_offset + frame.record_count > end for frame in request.frames):
+            # the link would be noted of a place that is not the range's end, and the next range would be taken on trust
+            raise invalid_field("frames", "are not in the order of the log; deliver them in order")
         known = self.at(log_id, next_offset)
         if known is None and not next_offset:
             pass  # a log begins here: there is nothing before it
@@ -54,7 +63,7 @@ class Chain:
             raise _broken(log_id, next_offset)
         # before the sink takes the range: whatever it commits of it finds the link of its end here
         held = {} if known is None else {next_offset: known}
-        self._links[log_id] = held | {last.first_offset + last.record_count: request.links.after}
+        self._links[log_id] = held | {end: request.links.after}
 
 
 def sequence_gap(begin: int, expected: int) -> ServiceError:

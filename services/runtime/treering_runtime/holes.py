@@ -1,19 +1,28 @@
 """Holes: ranges of a log that a sink does without, because an operator decided so.
 
 A sink that has part of a log never goes on behind records that the log does not have any more. `treering store skip` writes the hole into
-the file `holes.json` of the sink's data directory: whoever may write there may decide that. The file is the order and the record of it:
-the sink reads it whenever a delivery begins with a gap, and counts the holes in its progress.
+the file `holes.json` of the sink's data directory: whoever may write there may decide that. The file is the order and the record of it: the
+sink looks at it whenever a delivery begins with a gap, and marks the hole there once it has gone on behind it. From then on progress,
+status, `treering verify` and answers name it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
+
+from treering.v1 import log_pb2 as pb
+from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.data_dir import write_atomically
-from treering_runtime.errors import StartError
+from treering_runtime.errors import ServiceError, StartError
 
 HOLES_FILE = "holes.json"
+_NAMED = 3
+"""Holes that are named one by one in an answer; of further ones only the number is."""
+
+_LOG = structlog.get_logger()
 
 
 class Hole(NamedTuple):
@@ -23,6 +32,103 @@ class Hole(NamedTuple):
     first_offset: int
     end_offset: int
 
+    def __str__(self) -> str:
+        """In words."""
+        return f"offsets {self.first_offset} to {self.end_offset - 1} of log {self.log_id:016x}"
+
+
+class _Damaged(Exception):  # noqa: N818 - becomes one of two errors
+    """The file of holes cannot be used; the message names it, the problem and the remedy."""
+
+    def __init__(self, file: Path, problem: object) -> None:
+        super().__init__(
+            f"{file} cannot be used: {problem}. It says which records were left out on purpose: restore it; or delete it and repeat "
+            "`treering store skip` where a delivery asks for it"
+        )
+
+
+class Holes:
+    """The holes of one sink, read when the file has changed. Belongs to one event loop.
+
+    Args:
+        directory: The sink's data directory; None for a sink without holes.
+
+    Raises:
+        StartError: The file is damaged.
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self._directory = directory
+        self._stamp = _stamp(directory)
+        self._damage: _Damaged | None = None
+        try:
+            self._found = _read(directory) if directory else {}
+        except _Damaged as damage:
+            raise StartError(str(damage)) from None
+
+    @property
+    def messages(self) -> list[pb.Hole]:
+        """Those behind which the sink has gone on, by log and offset."""
+        return [
+            pb.Hole(log_id=each.log_id, first_offset=each.first_offset, end_offset_exclusive=each.end_offset)
+            for each in joined(self.gone_behind)
+        ]
+
+    @property
+    def words(self) -> str:
+        """What answers lack because of them, for people; empty without holes."""
+        if not (holes := joined(self.gone_behind)):
+            return ""
+        count = sum(hole.end_offset - hole.first_offset for hole in holes)
+        named = ", ".join(map(str, holes[:_NAMED])) + (f" and {len(holes) - _NAMED} more holes" if len(holes) > _NAMED else "")
+        return f"{count:,} records are missing for good: {named}; an operator let the service go on without them (treering store skip)"
+
+    @property
+    def gone_behind(self) -> list[Hole]:
+        """Those behind which the sink has gone on, as they were read last."""
+        return [hole for hole, is_used in self._found.items() if is_used]
+
+    def go_behind(self, hole: Hole) -> bool:
+        """Whether an operator has made this hole; it is marked then, durably, before the sink goes on behind it.
+
+        Raises:
+            ServiceError: SEQUENCE_GAP: the file is damaged or cannot be written.
+        """
+        self._look()
+        if self._damage:
+            raise _gap(self._damage)
+        if self._directory and self._found.get(hole) is False:
+            try:
+                _write(self._directory, self._found | {hole: True})
+            except OSError as error:
+                raise _gap(_Damaged(self._directory / HOLES_FILE, error.strerror)) from error
+            self._look()
+        return hole in self._found
+
+    def _look(self) -> None:
+        """Reads the file if it is another one than before; damage is told once."""
+        stamp = _stamp(self._directory)
+        if stamp == self._stamp:
+            return
+        self._stamp, self._damage = stamp, None
+        try:
+            self._found = _read(self._directory) if self._directory else {}
+        except _Damaged as damage:
+            self._damage = damage
+            _LOG.error("the file of holes is damaged", problem=str(damage))
+
+
+def _gap(damage: _Damaged) -> ServiceError:
+    return ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, f"records are missing, and {damage}")
+
+
+def _stamp(directory: Path | None) -> object:
+    try:
+        found = (directory / HOLES_FILE).stat() if directory else None
+    except OSError:
+        return None
+    return found and (found.st_ino, found.st_mtime_ns, found.st_size)
+
 
 def read_holes(directory: Path) -> list[Hole]:
     """All holes of a sink's data directory, in the order in which they were made.
@@ -30,24 +136,64 @@ def read_holes(directory: Path) -> list[Hole]:
     Raises:
         StartError: The file is damaged.
     """
-    file = directory / HOLES_FILE
-    if not file.exists():
-        return []
     try:
-        return [Hole(int(each["log_id"], 16), int(each["first_offset"]), int(each["end_offset"])) for each in json.loads(file.read_text())]
-    except (ValueError, KeyError, TypeError):
-        raise StartError(f"{file} is damaged; restore it: it says which records were left out on purpose") from None
+        return list(_read(directory))
+    except _Damaged as damage:
+        raise StartError(str(damage)) from None
 
 
-def add_hole(directory: Path, hole: Hole) -> None:
-    """Makes a hole, durably. One that is there already changes nothing."""
-    holes = read_holes(directory)
-    if hole in holes:
-        return
-    listed = [{"log_id": f"{log_id:016x}", "first_offset": first, "end_offset": end} for log_id, first, end in (*holes, hole)]
+def _read(directory: Path) -> dict[Hole, bool]:
+    """Holes, and whether the sink has gone on behind them; those of an earlier version have."""
+    file = directory / HOLES_FILE
+    try:
+        listed = json.loads(file.read_text())
+        found = {_hole(each): bool(each.get("gone_behind", True)) for each in listed}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _Damaged(file, error.strerror) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _Damaged(file, f"it is no list of holes ({type(error).__name__})") from None
+    return found
+
+
+def _hole(listed: dict[str, str | int]) -> Hole:
+    hole = Hole(int(str(listed["log_id"]), 16), int(listed["first_offset"]), int(listed["end_offset"]))
+    if not 0 <= hole.first_offset < hole.end_offset:
+        raise ValueError("a hole that holds nothing")
+    return hole
+
+
+def _write(directory: Path, holes: dict[Hole, bool]) -> None:
+    listed = [
+        {"log_id": f"{hole.log_id:016x}", "first_offset": hole.first_offset, "end_offset": hole.end_offset, "gone_behind": is_used}
+        for hole, is_used in holes.items()
+    ]
     write_atomically(directory / HOLES_FILE, json.dumps(listed, indent=1).encode() + b"\n")
 
 
-def skipped_count(holes: Iterable[Hole], log_id: int, below: int) -> int:
+def add_hole(directory: Path, hole: Hole) -> None:
+    """Makes a hole, durably. One that is there already changes nothing.
+
+    Raises:
+        StartError: The file is damaged.
+    """
+    if hole not in read_holes(directory):
+        _write(directory, _read(directory) | {hole: False})
+
+
+def joined(holes: Iterable[Hole]) -> list[Hole]:
+    """The same offsets in holes that do not overlap, by log and offset: a gap that grew before it was skipped is there twice."""
+    whole: list[Hole] = []
+    for hole in sorted(holes):
+        if whole and whole[-1].log_id == hole.log_id and hole.first_offset <= whole[-1].end_offset:
+            whole[-1] = whole[-1]._replace(end_offset=max(whole[-1].end_offset, hole.end_offset))
+        else:
+            whole.append(hole)
+    return whole
+
+
+def skipped_count(holes: Sequence[Hole], log_id: int, below: int) -> int:
     """How many records of a log below an offset are in holes."""
-    return sum(min(hole.end_offset, below) - hole.first_offset for hole in holes if hole.log_id == log_id and hole.first_offset < below)
+    own = [hole for hole in joined(holes) if hole.log_id == log_id and hole.first_offset < below]
+    return sum(min(hole.end_offset, below) - hole.first_offset for hole in own)

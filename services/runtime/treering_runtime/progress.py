@@ -10,6 +10,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_runtime.chain import Chain
 from treering_runtime.errors import ServiceError
+from treering_runtime.holes import Holes
 from treering_runtime.offset_waiters import OffsetWaiters
 from treering_runtime.wakeup import Wakeup
 
@@ -29,10 +30,13 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._by_log: dict[int, Progress] = {}
+        self._begun: dict[int, int] = {}
         self._waiting: defaultdict[int, OffsetWaiters] = defaultdict(OffsetWaiters)
         self._changed = Wakeup()
         self.chain = Chain()
         """The links of the logs where the sink stands."""
+        self.holes = Holes()
+        """What the sink does without; put here by the servicer that reads the file."""
         self.version = 0
         self.draining = False
         """True once the service is stopping: endless answers end."""
@@ -45,10 +49,32 @@ class ProgressBoard:
         """The logs that the sink has seen."""
         return list(self._by_log)
 
+    def holds(self, log_id: int) -> bool:
+        """Whether something of a log was taken, now or before a restart. Where it begins is the log's word until then, and may change."""
+        return log_id in self._by_log and log_id not in self._begun
+
+    def held_logs(self) -> list[int]:
+        """The logs of which something was taken."""
+        return [log_id for log_id in self._by_log if log_id not in self._begun]
+
+    def begin(self, log_id: int, offset: int) -> None:
+        """A delivery of a log of which nothing was taken begins at an offset: the sink does not hold what is below."""
+        self._begun[log_id] = offset
+        self.update(log_id, next_offset=offset)
+
+    def leave(self, log_id: int) -> None:
+        """A delivery is over. A log of which nothing was taken is forgotten."""
+        if self._begun.pop(log_id, None) is not None:
+            del self._by_log[log_id]
+            self.chain.forget(log_id)
+            self._notify()
+
     def update(self, log_id: int, **changes: int) -> None:
         """Sets some fields of `Progress` and wakes who waits. Not a coroutine: whoever reads and then updates does it in one step."""
         # No await between reading and replacing: two deliveries that update different fields cannot lose each other's change.
         self._by_log[log_id] = progress = dataclasses.replace(self.get(log_id), **changes)
+        if progress.next_offset > self._begun.get(log_id, progress.next_offset):
+            del self._begun[log_id]
         if waiters := self._waiting.get(log_id):
             waiters.reached(progress.visible_end)
         self._notify()

@@ -26,7 +26,7 @@ from treering.v1.sink_pb2_grpc import SinkServiceServicer
 from treering_runtime.chain import sequence_gap
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.exclusive import Exclusive
-from treering_runtime.holes import Hole, read_holes, skipped_count
+from treering_runtime.holes import Hole, Holes, skipped_count
 from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
@@ -42,7 +42,7 @@ class Sink(Protocol):
     """Its progress; `deliver` and later work (sealing, indexing) update it."""
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
-        """A delivery of this log begins; afterwards `board` knows how far the sink is in it."""
+        """A delivery of this log begins. Where `board` holds less than `log_start_offset`, a hole begins that an operator made."""
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
         """Takes frames that begin at `board.get(log_id).next_offset` and have no gap; raises that offset.
@@ -68,11 +68,11 @@ class SinkServicer(SinkServiceServicer):
 
     def __init__(self, sink: Sink, registry: CollectorRegistry, directory: Path | None = None) -> None:
         self._sink = sink
-        self._directory = directory
-        self._holes = self._read_holes()
+        self._holes = sink.board.holes = Holes(directory)
         meaning = "this sink has a batch: SQL shows its records; a search by meaning finds those whose pattern is known"
         self._freshness = Freshness("treering_sink_freshness_seconds", meaning, registry)
         self._deliveries: dict[int, asyncio.Task[None]] = {}
+        self._beginning = asyncio.Lock()
         self._retries = Exclusive("retry of quarantined records")
 
     async def DeliverLogs(
@@ -86,12 +86,8 @@ class SinkServicer(SinkServiceServicer):
         if not first.HasField("start"):
             raise invalid_field("start", "the first message of a delivery must hold it")
         log_id = first.start.log_id
-        # first: a start that is refused does not end the delivery that runs
-        self._check_start(log_id, first.start.log_start_offset)
-        await self._end_older(log_id)
-        await self._sink.open_log(log_id, first.start.log_start_offset)
-        taking = asyncio.create_task(self._take(log_id, request_iterator))
-        self._deliveries[log_id] = taking
+        async with self._beginning:  # of several that begin at once each ends the one before it, or two would take the same
+            taking = await self._begin(log_id, first.start.log_start_offset, request_iterator)
         try:
             async for progress in self._progress(log_id, taking):
                 yield progress
@@ -99,22 +95,33 @@ class SinkServicer(SinkServiceServicer):
             await _cancelled(taking)
             if self._deliveries.get(log_id) is taking:
                 del self._deliveries[log_id]
+                self._sink.board.leave(log_id)
 
-    def _read_holes(self) -> list[Hole]:
-        return read_holes(self._directory) if self._directory else []
+    async def _begin(self, log_id: int, log_start_offset: int, requests: AsyncIterator[DeliverLogsRequest]) -> "asyncio.Task[None]":
+        # first: a start that is refused does not end the delivery that runs
+        self._check_start(log_id, log_start_offset)
+        await self._end_older(log_id)
+        if not self._sink.board.holds(log_id):
+            self._sink.board.begin(log_id, log_start_offset)
+        await self._sink.open_log(log_id, log_start_offset)
+        taking = self._deliveries[log_id] = asyncio.create_task(self._take(log_id, requests))
+        return taking
 
     def _check_start(self, log_id: int, log_start_offset: int) -> None:
-        """A log that is new here may begin anywhere; one that is known goes on where the sink stands, or behind an operator's hole."""
+        """A log of which nothing is held may begin anywhere; another one goes on where the sink stands, or behind an operator's hole."""
+        if not log_id:
+            raise invalid_field("start.log_id", "is 0, which names no log; give the log's id")
+        if log_start_offset > _MAX_START:
+            raise invalid_field("start.log_start_offset", f"is over {_MAX_START}; no log gets there", limit=_MAX_START)
         board = self._sink.board
-        if log_id not in board.log_ids():
-            if len(board.log_ids()) >= MAX_LOGS:
+        if not board.holds(log_id):
+            if len(board.held_logs()) >= MAX_LOGS:
                 raise _too_many_logs()
             return
         held = board.get(log_id).next_offset
         if log_start_offset <= held:
             return
-        self._holes = self._read_holes()
-        if Hole(log_id, held, log_start_offset) not in self._holes:
+        if not self._holes.go_behind(Hole(log_id, held, log_start_offset)):
             raise _gap(log_id, held, log_start_offset)
         _LOG.warning("goes on behind a hole", log_id=f"{log_id:016x}", first_offset=held, end_offset=log_start_offset)
 
@@ -134,7 +141,7 @@ class SinkServicer(SinkServiceServicer):
     async def _progress(self, log_id: int, taking: asyncio.Task[None]) -> AsyncIterator[DeliverLogsResponse]:
         board = self._sink.board
         version = board.version
-        yield _response(log_id, board, self._holes)
+        yield _response(log_id, board, self._holes.gone_behind)
         while not taking.done():
             change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
             try:
@@ -142,7 +149,7 @@ class SinkServicer(SinkServiceServicer):
             finally:
                 await _cancelled(change)
             version = board.version
-            yield _response(log_id, board, self._holes)
+            yield _response(log_id, board, self._holes.gone_behind)
         if not taking.cancelled() and (error := taking.exception()):
             raise error
 
@@ -186,6 +193,9 @@ def _selection(request: ListQuarantineRequest | RetryQuarantinedRequest) -> Sele
         raise invalid_field("end_offset_exclusive", f"must be above first_offset, {request.first_offset}, or 0 for no end")
     return Selection(request.log_id, min(request.first_offset, _MAX_OFFSET), min(request.end_offset_exclusive, _MAX_OFFSET))
 
+
+_MAX_START = 2**62
+"""A log that began further on would end where databases cannot count, and a sink that cannot write its progress ends."""
 
 _MAX_OFFSET = 2**63 - 1
 """Larger ones than databases hold; no log gets there."""
@@ -248,5 +258,6 @@ def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> Deliv
             releasable_end_offset=progress.releasable_end,
             quarantined_count=progress.quarantined,
             skipped_count=skipped_count(holes, log_id, progress.next_offset),
+            link=board.chain.at(log_id, progress.next_offset),
         )
     )

@@ -35,6 +35,8 @@ class LogCursor:
         self._name = SegmentName(0, 0)
         self._frames_end: int | None = None
         self._link: int | None = None
+        self._link_offset = -1
+        self._peeked: Frame | None = None
 
     def close(self) -> None:
         """Closes the file that it reads."""
@@ -55,20 +57,36 @@ class LogCursor:
     def read_range(self, max_bytes: int) -> Range:
         """As `read`, with the link before."""
         frames: list[Frame] = []
-        # The link of the record before is carried along: a sink compares it with the link that it keeps itself.
-        room, before = max_bytes, self._link
-        while room > 0 and len(frames) < MAX_DELIVERED_FRAMES and (frame := self._next()) is not None:
-            # Frames without records keep a producer's place; sinks have no use for them, and the chain of links skips them alike.
-            if not frame.record_count:
-                continue
-            # Below the wanted offset: read all the same, because its link is the one before the first wanted record.
-            if frame.end_offset <= self._wanted:
-                self._link = before = frame.link
-                continue
+        room, frame = max_bytes, self._next_wanted()
+        # The link of the record before: a sink compares it with the link that it keeps itself.
+        before = self._link
+        while frame is not None:
             frames.append(frame)
-            self._link = frame.link
+            self._link, self._link_offset = frame.link, frame.end_offset
             room -= len(frame.payload)
+            frame = self._next_wanted() if room > 0 and len(frames) < MAX_DELIVERED_FRAMES else None
         return Range(frames, before or 0)
+
+    def link_before(self) -> int | None:
+        """The link of the record before the wanted offset; None where no frame ends there, or it is gone. Asked before the first read.
+
+        Raises:
+            CorruptLogError: The log is damaged before that offset.
+        """
+        self._peeked = self._next_wanted()
+        return self._link if self._link_offset == self._wanted else None
+
+    def _next_wanted(self) -> Frame | None:
+        """The next frame with records from the wanted offset on; of those below, the link of the last one is kept."""
+        frame, self._peeked = self._peeked, None
+        while frame is None and (read := self._next()) is not None:
+            if read.record_count and read.end_offset > self._wanted:
+                frame = read
+            # Frames without records keep a producer's place only: sinks and their links know nothing of them. Records below the
+            # wanted offset are read for their link alone.
+            elif read.record_count:
+                self._link, self._link_offset = read.link, read.end_offset
+        return frame
 
     def _next(self) -> Frame | None:
         while True:

@@ -190,10 +190,15 @@ class SqlRunner:
                 child.give(scores)
             else:
                 summary = await self._summary(kind, body, snapshot)
-                summary.degraded_because = missing
+                summary.degraded_because = "; ".join(filter(None, (missing, self._holes(query))))
                 yield pb.ExecuteSqlResponse(summary=summary)
                 return
         raise end.reason()
+
+    def _holes(self, query: SqlQuery) -> str:
+        """A hole may concern whatever reads records, or what is counted of them: when its records were written, nobody knows."""
+        reads = _LOGS.search(query.text) or _PATTERNS.search(query.text)
+        return self._store.board.holes.words if reads else ""
 
     async def _summary(self, kind: bytes, body: bytes, snapshot: Snapshot) -> pb.SqlSummary:
         try:

@@ -197,11 +197,15 @@ class Store:
             held.close()
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
-        """Begins where this store stands in the log, or at the log's first offset when that is later."""
-        held = dict(self.view.seen).get(log_id, 0)
+        """Begins where this store stands in the log, or behind an operator's hole.
+
+        Of a log that is new here nothing is shown before something of it arrives: what begins it is its own word.
+        """
+        if (held := dict(self.view.seen).get(log_id)) is None:
+            return
         if held < log_start_offset:
             _LOG.warning("the log begins after what is stored", log_id=f"{log_id:016x}", stored_end=held, log_start=log_start_offset)
-        self._show(log_id, max(held, log_start_offset), self.view.active)
+            self._show(log_id, log_start_offset, self.view.active)
         self._report(log_id)
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
@@ -213,7 +217,7 @@ class Store:
         del log_end_offset
         async with self._hot:
             await self._hot.wait_for(lambda: not self._full())
-            held = dict(self.view.seen).get(log_id, 0)
+            held = dict(self.view.seen).get(log_id, self.board.get(log_id).next_offset)
             fresh = [frame for frame in frames if frame.first_offset + frame.record_count > held]
             if fresh:
                 delivered = await self._on_intake_thread(lambda: self._read(log_id, fresh, held))
