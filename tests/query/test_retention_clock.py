@@ -288,6 +288,16 @@ async def test_an_order_is_carried_out_once_and_accepts_no_other_leap(opened, ma
         assert store.clock.leapt
 
 
+async def test_an_order_that_was_carried_out_does_not_accept_a_leap_back_to_its_time(opened, machine):
+    async with opened() as store:
+        order(store)
+        await turn(store)
+        machine.runs(3 * HOUR // 2)
+        machine.leaps(-2 * HOUR)
+        await turn(store)
+        assert store.clock.leapt
+
+
 async def test_an_order_from_before_the_leap_is_not_carried_out(opened, machine):
     async with opened() as store:
         await take(store, 0, machine.wall)
