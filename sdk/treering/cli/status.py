@@ -35,7 +35,7 @@ def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json
 
 
 def _is_well(found: dict[str, Any]) -> bool:
-    return found["ok"] and not found.get("problem") and not found.get("refusing_because")
+    return found["ok"] and not found.get("problem") and not found.get("retention_problem") and not found.get("refusing_because")
 
 
 def _as_json(message: Any) -> dict[str, Any]:

@@ -1667,6 +1667,8 @@ class GetQueryStatusResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
+    RETENTION_PROBLEM_FIELD_NUMBER: _builtins.int
+    RETENTION_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """Records in all."""
     hot_record_count: _builtins.int
@@ -1695,6 +1697,15 @@ class GetQueryStatusResponse(_message.Message):
     """
     disk_free_bytes: _builtins.int
     """Free bytes of the file system that holds the segments."""
+    retention_problem: _builtins.str
+    """Why nothing is deleted by age and what to do about it, for people: the clock of the machine leapt by more than an hour, or the service
+    started before the last known time. Deletion waits until an operator accepts the clock, over restarts too; deletion by size goes on.
+    Empty = nothing waits, or no age is set.
+    """
+    retention_time_unix_nano: _builtins.int
+    """The time against which ages of records count, nanoseconds since 1970. It cannot leap: it begins at the last known time and stands still
+    while the service or the machine does, so that it lags behind the clock of the machine by that much; records stay longer.
+    """
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the store is, for each log."""
@@ -1721,10 +1732,12 @@ class GetQueryStatusResponse(_message.Message):
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
         problem: _builtins.str = ...,
         disk_free_bytes: _builtins.int = ...,
+        retention_problem: _builtins.str = ...,
+        retention_time_unix_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "retention_problem", b"retention_problem", "retention_time_unix_nano", b"retention_time_unix_nano", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

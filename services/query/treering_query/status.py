@@ -23,6 +23,7 @@ class Status:
         self._store = store
         self._settings = settings
         self._started = time.time_ns()
+        self._deletes_by_age = bool(settings.retention_age_s or any(settings.retention_service_age_s.values()))
 
     def answer(self) -> pb.GetQueryStatusResponse:
         """The contract's answer."""
@@ -46,6 +47,8 @@ class Status:
             limits=self._limits(),
             problem=self._problem(hot_rows, free),
             disk_free_bytes=free,
+            retention_problem=self._store.clock.problem if self._deletes_by_age else "",
+            retention_time_unix_nano=self._store.clock.now(),
         )
 
     def _problem(self, hot_rows: int, free: int) -> str:

@@ -4,7 +4,7 @@ Plans only: everything here is a pure function of the segments and the clock. `s
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from treering_query.store.view import Segment
 
@@ -27,6 +27,10 @@ class Policy:
     merge_up_to_bytes: int = 128 * 1024 * 1024
     """Of records in memory: few records may be large ones, and the database sorts them all."""
 
+    def without_ages(self) -> "Policy":
+        """The same, but nothing is too old."""
+        return replace(self, age_s=0, service_age_s={})
+
 
 @dataclass(frozen=True)
 class Change:
@@ -42,9 +46,9 @@ class Change:
 
 
 def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Collection[int] = ()) -> Iterator[Change]:
-    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time; no segment is in two of them.
+    """What is due at `now` (ns since 1970, by the retention clock), least work first: drops, then one rewrite at a time.
 
-    Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
+    No segment is in two changes. Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
     """
     drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
     drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
@@ -60,15 +64,24 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
     ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
-    gone = frozenset(service for service, age in ages.items() if age and segment.last_arrival_time < now - age * _SECOND)
+    gone = frozenset(service for service, age in ages.items() if age and _newest(segment, now) < now - age * _SECOND)
     return Change((segment,), gone) if gone else None
 
 
+def _newest(segment: Segment, now: int) -> int:
+    """When its newest record came, in doubt later.
+
+    A record arrives before it is sealed. It was the clock of ingest that said when: one that was behind would make it old at once, and one
+    that was ahead would keep it for years.
+    """
+    return max(segment.held_since, segment.last_arrival_time) if segment.last_arrival_time <= now else segment.held_since
+
+
 def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
-    """The segments that arrived first, as many as are too many."""
+    """The segments that came first by the retention clock, whatever the clocks of machines said; as many as are too many."""
     found: list[Change] = []
     total = sum(segment.size_bytes for segment in segments)
-    for segment in sorted(segments, key=lambda each: each.last_arrival_time):
+    for segment in sorted(segments, key=lambda each: (each.held_since, each.last_arrival_time)):
         if not most or total <= most:
             break
         found.append(Change((segment,), segment.services))
