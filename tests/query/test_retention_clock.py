@@ -1,5 +1,6 @@
 """A wrong clock deletes nothing: what becomes of records when the clocks of machines leap."""
 
+import asyncio
 import os
 
 import duckdb
@@ -15,6 +16,7 @@ from treering_query.store import keeper
 from treering_query.store.clock_order import CLOCK_ORDER_FILE, write_clock_order
 from treering_query.store.retention_clock import Clocks, KeptTime, RetentionClock
 from treering_query.store.upkeep import Policy
+from treering_runtime.limits import MAX_TIME_UNIX_NANO
 
 SECOND = 10**9
 HOUR = 3600 * SECOND
@@ -29,7 +31,7 @@ class Machine:
 
     def __init__(self) -> None:
         self.wall, self.monotonic, self.boottime = START, 5 * DAY, 6 * DAY
-        self.clocks = Clocks(lambda: self.wall, lambda: self.monotonic, lambda: self.boottime)
+        self.clocks = Clocks(lambda: max(1, min(self.wall, MAX_TIME_UNIX_NANO)), lambda: self.monotonic, lambda: self.boottime)
 
     def runs(self, nanoseconds: int) -> None:
         self.monotonic += nanoseconds
@@ -181,15 +183,78 @@ async def test_a_machine_that_resumes_or_starts_with_a_clock_years_ahead_deletes
         assert offsets(store) == [0]
 
 
-async def test_an_accepted_clock_ends_the_lag(opened, machine):
+async def test_an_accepted_clock_ends_the_lag_and_deletes_nothing_by_itself(opened, machine):
     async with opened() as store:
         await take(store, 0, machine.wall)
+        machine.runs(6 * DAY)
         machine.sleeps(30 * DAY)
         await take(store, 1, machine.wall)
         order(store)
         await turn(store)
         assert store.clock.now() == machine.wall
-        assert offsets(store) == [1]
+        for day, left in ((0, [0, 1]), (2, [1]), (4, [1]), (2, [])):
+            machine.runs(day * DAY)
+            await turn(store)
+            assert offsets(store) == left
+
+
+@pytest.mark.parametrize("starts_anew", [False, True])
+@pytest.mark.parametrize("wrong_by", [-55 * YEAR, 10 * YEAR, 240 * YEAR])
+async def test_records_of_a_first_start_with_a_wrong_clock_keep_their_age_when_it_is_set_right(opened, machine, wrong_by, starts_anew):
+    """A machine without a battery starts in 1970, and the network sets its clock right: before the next turn, or before the next start."""
+    machine.leaps(wrong_by)
+    async with opened() as store:
+        await take(store, 0, machine.clocks.wall())
+        machine.runs(HOUR)
+        if not starts_anew:
+            machine.leaps(-wrong_by)
+            await turn(store)
+            order(store)
+            await turn(store)
+            await still_a_week(store, machine)
+    if starts_anew:
+        machine.leaps(-wrong_by)
+        async with opened() as store:
+            await turn(store)
+            order(store)
+            await turn(store)
+            await still_a_week(store, machine)
+
+
+async def still_a_week(store, machine) -> None:
+    assert (store.clock.leapt, store.clock.now(), offsets(store)) == (False, machine.wall, [0])
+    machine.runs(6 * DAY)
+    await turn(store)
+    assert offsets(store) == [0]
+    machine.runs(DAY + HOUR)
+    await turn(store)
+    assert offsets(store) == []
+
+
+@pytest.mark.parametrize("wrong_by", [-55 * YEAR, 10 * YEAR])
+async def test_what_is_sealed_while_an_order_is_carried_out_moves_with_the_clock(opened, machine, wrong_by):
+    machine.leaps(wrong_by)
+    async with opened() as store:
+        machine.leaps(-wrong_by)
+        order(store)
+        await asyncio.gather(turn(store), take(store, 0, machine.wall))
+        await asyncio.gather(take(store, 1, machine.wall), turn(store))
+        assert [segment.sealed_time for segment in store.view.segments] == [machine.wall] * 2
+
+
+async def test_ages_move_once_also_when_the_commit_of_an_order_seems_to_fail(opened, machine, monkeypatch):
+    machine.leaps(10 * YEAR)
+    async with opened() as store:
+        await take(store, 0, machine.wall)
+        machine.leaps(-10 * YEAR)
+        order(store)
+        with monkeypatch.context() as patch:
+            patch.setattr("treering_query.store.retention_clock.RetentionClock.restart", full)
+            await turn(store)
+            assert (store.clock.leapt, offsets(store)) == (True, [0])
+        await turn(store)
+        assert not store.clock.leapt
+        assert [segment.sealed_time for segment in store.view.segments] == [machine.wall]
 
 
 @pytest.mark.parametrize("wrong_by", [-55 * YEAR, -8 * DAY, 10 * YEAR])
@@ -243,6 +308,21 @@ def made_by_an_earlier_version(tmp_path) -> None:
     with duckdb.connect(str(tmp_path / "store" / "logs.duckdb")) as old:
         old.execute("alter table segments drop column sealed_time")
         old.execute("drop table retention_clock")
+
+
+@pytest.mark.parametrize("wrong_by", [-55 * YEAR, 0, 10 * YEAR, 230 * YEAR])
+async def test_records_of_an_earlier_version_were_sealed_when_they_arrived_but_not_later_than_now(opened, machine, tmp_path, wrong_by):
+    async with opened() as store:
+        await take(store, 0, machine.wall)
+        await take(store, 1, machine.wall + wrong_by)
+    made_by_an_earlier_version(tmp_path)
+    async with opened() as store:
+        assert [segment.sealed_time for segment in store.view.segments] == [START, START + min(wrong_by, 0)]
+        order(store)
+        await turn(store, Policy())
+        machine.runs(8 * DAY)
+        await turn(store)
+        assert offsets(store) == []
 
 
 @pytest.mark.parametrize(("wrong_by", "leapt"), [(10 * YEAR, False), (-2 * DAY, True)])
@@ -361,7 +441,7 @@ async def test_a_time_that_cannot_be_kept_keeps_nothing_from_deletion_nor_a_leap
             assert (offsets(store), store.clock.leapt) == ([0], True)
         order(store)
         with monkeypatch.context() as patch:
-            patch.setattr("treering_query.store.clock_row.ClockRow.accept", full)
+            patch.setattr("treering_query.store.clock_row.ClockRow.set", full)
             await turn(store)
             assert (offsets(store), store.clock.leapt) == ([0], True)
     async with opened() as store:
@@ -401,3 +481,26 @@ def test_many_small_steps_of_a_clock_are_a_leap_in_the_end(machine):
         machine.leaps(HOUR // 2)
         clock.look()
     assert clock.leap_s == 5400
+
+
+@pytest.mark.parametrize("step", [SECOND, -SECOND])
+def test_a_second_each_day_is_no_leap_after_twenty_years(machine, step):
+    """Neither of a process that runs on nor of one that starts each month: the clock follows what drift explains."""
+    clock = RetentionClock(machine.clocks, None)
+    for day in range(20 * 365):
+        machine.runs(DAY)
+        machine.leaps(step)
+        clock.look()
+        if day % 30 == 0:
+            assert RetentionClock(machine.clocks, clock.kept).leap_s == 0
+    assert clock.leap_s == 0
+    assert abs(clock.now() - machine.wall) < 2 * SECOND
+
+
+def test_a_clock_that_leapt_is_not_followed(machine):
+    clock = RetentionClock(machine.clocks, None)
+    machine.leaps(10 * YEAR)
+    for day in range(1, 100):
+        clock.look()
+        machine.runs(DAY)
+        assert clock.now() == START + day * DAY

@@ -233,7 +233,7 @@ async def test_bytes_of_a_segment_are_those_of_its_records_and_outlive_a_restart
 
 
 def segment(number: int, rows: int, arrival: int = 4 * SECOND) -> Segment:
-    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}), data_bytes=rows)
+    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}), data_bytes=rows, sealed_time=arrival)
 
 
 def _stop(*_: object) -> None:

@@ -199,9 +199,10 @@ class Catalog:
         return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
 
     def _sealed_time(self) -> str:
-        """What stands for the column; a catalog of an earlier version does not have it, as long as it is only read."""
+        """What to read for it; a catalog of an earlier version does not have the column, as long as it is only read."""
         statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', 'sealed_time')"
-        return "sealed_time" if self.connection.execute(statement).fetchall()[0][0] else "null"
+        arrival = "epoch_ns(last_arrival_time)"
+        return f"coalesce(sealed_time, {arrival})" if self.connection.execute(statement).fetchall()[0][0] else arrival
 
     def _segments(self, directory: Path) -> Iterable[Segment]:
         run = self.connection
@@ -214,8 +215,8 @@ class Catalog:
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
             rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed = numbers
             held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
-            facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data, sealed)
-            yield Segment(segment_id, directory / file, *facts)
+            facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
+            yield Segment(segment_id, directory / file, *facts, sealed_time=sealed)
 
     def commit(
         self,

@@ -4,6 +4,9 @@ from treering_query.store.catalog import Catalog
 from treering_query.store.retention_clock import KeptTime
 
 _TABLE = "create table if not exists retention_clock (last_time bigint, leap_s bigint, accepted varchar)"
+_MOVED = """
+update segments set sealed_time = least(coalesce(sealed_time, epoch_ns(last_arrival_time)) + $shift::bigint, $now::bigint)
+"""
 
 
 class ClockRow:
@@ -22,13 +25,19 @@ class ClockRow:
         """Keeps the time."""
         self._catalog.atomically(lambda: self._set(kept))
 
-    def accept(self, kept: KeptTime) -> None:
-        """Keeps a time that an operator set. Segments that a clock ahead of it sealed later have that age from now on."""
+    def set(self, kept: KeptTime, shift: int) -> None:
+        """Keeps a time that begins or that an operator set; segments keep their ages, as the clock moves by `shift`.
+
+        Segments of a version that had no such clock were sealed when their newest record arrived, by the clock that dated it, but not later
+        than now.
+        """
 
         def change() -> None:
             self._set(kept)
-            self._catalog.connection.execute("update segments set sealed_time = $1 where sealed_time > $1", [kept.last_time])
+            self._catalog.connection.execute(_MOVED, {"shift": shift, "now": kept.last_time})
 
+        if kept.accepted and (found := self.load()) and found.accepted == kept.accepted:
+            return  # an attempt that seemed to fail was committed: ages would move twice
         self._catalog.atomically(change)
 
     def _set(self, kept: KeptTime) -> None:

@@ -8,6 +8,7 @@ import structlog
 from treering_query.store.clock_order import read_clock_order
 from treering_query.store.retention_clock import SYSTEM_CLOCKS, Clocks, KeptTime, RetentionClock
 from treering_query.store.sealed_files import SealedFiles
+from treering_query.store.sealing import Sealer
 from treering_query.store.view import Segment
 from treering_runtime.errors import StartError
 
@@ -37,6 +38,8 @@ class KeptClock:
         kept = await self._files.change(lambda sealer: sealer.load_clock())
         newest = max((segment.last_arrival_time for segment in segments), default=None)
         self._clock = RetentionClock(self._clocks, kept, newest)
+        if not kept:
+            await self._files.change(lambda sealer: sealer.set_clock(self._clock.kept))
         if self.leapt:
             _LOG.error("nothing is deleted by age", problem=self.problem)
 
@@ -65,17 +68,21 @@ class KeptClock:
         Raises:
             Exception: The catalog cannot be changed now; the next turn does it. A leap is noted all the same.
         """
+        # on the thread of the seals: a segment is of before the order, and its time moves with the clock, or of after it
+        await self._files.change(self._turn)
+
+    def _turn(self, sealer: Sealer) -> None:
         before = self.leapt
         self._clock.look()
         if self.leapt and not before:
             _LOG.error("nothing is deleted by age", problem=self.problem)
-        if accepted := self._accepted():
-            await self._files.change(lambda sealer: sealer.accept_clock(accepted))
-            # after the commit: a clock that runs on before it would delete what a restart does not know to be accepted
-            self._clock.restart(accepted)
-            _LOG.warning("the operator accepted the clock; deletion by age goes on", time_unix_nano=accepted.last_time)
-        else:
-            await self.keep()
+        if not (accepted := self._accepted()):
+            sealer.keep_clock(self._clock.kept)
+            return
+        sealer.set_clock(accepted, accepted.last_time - self.now())
+        # after the commit: a clock that runs on before it would delete what a restart does not know to be accepted
+        self._clock.restart(accepted)
+        _LOG.warning("the operator accepted the clock; deletion by age goes on", time_unix_nano=accepted.last_time)
 
     async def keep(self) -> None:
         """Makes the time last."""

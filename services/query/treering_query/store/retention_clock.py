@@ -4,17 +4,21 @@ It begins at the last known time, which the catalog keeps, and runs with the mon
 the machine stands still does not count: the retention clock only lags, and records stay longer.
 """
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from treering_query.limits import MAX_TIME_UNIX_NANO
+from treering_runtime.clocks import boottime_ns, wall_ns
+from treering_runtime.limits import MAX_TIME_UNIX_NANO
 
 _SECOND = 1_000_000_000
 
 LEAP_NS = 3600 * _SECOND
 """What the wall clock may be off before it counts as a leap: NTP steps by seconds, a dead battery or a wrong hand by days and years."""
+
+DRIFT = 1000
+"""One part in so many is what a clock of the machine may run wrong, and be put right by small steps, without a leap in the end: 86 s a day.
+Quartz is ten times as good."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +34,7 @@ class Clocks:
     boottime: Callable[[], int]
 
 
-def _boottime() -> int:
-    # macOS has no clock of this name; its monotonic clock counts as the closest
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic_ns()
-
-
-SYSTEM_CLOCKS = Clocks(time.time_ns, time.monotonic_ns, _boottime)
+SYSTEM_CLOCKS = Clocks(wall_ns, time.monotonic_ns, boottime_ns)
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class RetentionClock:
 
     def __init__(self, clocks: Clocks, kept: KeptTime | None, newest_arrival: int | None = None) -> None:
         self._clocks = clocks
-        wall = self._wall()
+        wall = clocks.wall()
         last = kept.last_time if kept else newest_arrival
         self._leap_s, self._accepted = (kept.leap_s, kept.accepted) if kept else (0, "")
         if last is None:
@@ -94,6 +93,17 @@ class RetentionClock:
         parted = self._parted() - self._parting
         if abs(parted) > LEAP_NS:
             self._note_leap(parted)
+        if not self._leap_s:
+            self._follow(parted)
+
+    def _follow(self, parted: int) -> None:
+        """Goes as far towards the wall clock as drift explains: what is put right by a second each day is no leap after ten years."""
+        begin, monotonic = self._base
+        now = self._clocks.monotonic()
+        most = (now - monotonic) // DRIFT
+        passed = begin + now - monotonic
+        self._base = (passed + _within(most, self._clocks.wall() - passed), now)
+        self._parting += _within(most, parted)
 
     @property
     def accepted(self) -> str:
@@ -105,7 +115,7 @@ class RetentionClock:
 
         None when the wall clock no longer shows about the time that the operator saw: the order is old, or the clock leapt again.
         """
-        wall = self._wall()
+        wall = self._clocks.wall()
         return None if abs(wall - time_unix_nano) > LEAP_NS else KeptTime(wall, 0, order_id)
 
     def restart(self, kept: KeptTime) -> None:
@@ -118,8 +128,9 @@ class RetentionClock:
         # of several leaps the first one stays, until an operator has looked; one that is undone stays too: records came meanwhile
         self._leap_s = self._leap_s or int(nanoseconds / _SECOND)
 
-    def _wall(self) -> int:
-        return min(self._clocks.wall(), MAX_TIME_UNIX_NANO)
-
     def _parted(self) -> int:
         return self._clocks.wall() - self._clocks.boottime()
+
+
+def _within(most: int, value: int) -> int:
+    return max(-most, min(value, most))

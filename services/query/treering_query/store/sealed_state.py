@@ -23,8 +23,6 @@ class SealBatch:
     """Tells a repeated attempt whether an earlier one was committed; empty for what is never repeated as it is."""
     links: Mapping[int, int] = field(default_factory=dict)
     """The log's chain at `ends`, as far as it is known."""
-    sealed_time: int | None = None
-    """By the retention clock, nanoseconds since 1970."""
 
 
 @dataclass(frozen=True)

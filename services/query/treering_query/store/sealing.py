@@ -144,19 +144,22 @@ class Sealer:
                 file.with_suffix(_TEMPORARY).unlink(missing_ok=True)
             self._uncommitted.pop()
 
-    def seal(self, batch: SealBatch) -> Segment | None:
-        """Seals a batch and returns the new segment; None where no record was readable, or an earlier attempt had sealed it."""
+    def seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
+        """Seals a batch and returns the new segment; None where no record was readable, or an earlier attempt had sealed it.
+
+        `sealed_time` is what the retention clock shows, read on this thread: when an operator sets that clock, times of before are moved.
+        """
         with self._changing():
             is_sealed = batch.batch_id and batch.batch_id == self.state.last_batch
-            return None if is_sealed else self._seal(batch)
+            return None if is_sealed else self._seal(batch, sealed_time)
 
-    def _seal(self, batch: SealBatch) -> Segment | None:
+    def _seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
         segment, statistics, counts = None, COUNTS_SCHEMA.empty_table(), self.state.counts
         if batch.records.num_rows:
             with contextlib.closing(self._catalog.connection.cursor()) as run:
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, batch.sealed_time)
+                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, sealed_time)
                 counts = _merged(run, counts, statistics)
         # the file and its directory are synced before the commit: a segment that counts is on disk
         ends, links, quarantine = batch.ends, batch.links, batch.quarantine
@@ -193,12 +196,12 @@ class Sealer:
                 raise DamagedSegmentError(each, problem)
         group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
         versions = {each.mask_version for each in old}
-        held_since = max(each.held_since for each in old)
+        sealed_time = max(each.sealed_time for each in old)
         version = versions.pop() if len(versions) == 1 else 0
         with contextlib.closing(self._catalog.connection.cursor()) as run:
             run.execute(_kept(old, without))
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            return self._write(run, _in_order(run, group_rows), statistics, version, held_since), statistics
+            return self._write(run, _in_order(run, group_rows), statistics, version, sealed_time), statistics
 
     def _committed(self, state: SealedState) -> None:
         """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
@@ -229,10 +232,10 @@ class Sealer:
         with self._changing():
             self._clock.keep(kept)
 
-    def accept_clock(self, kept: KeptTime) -> None:
-        """Keeps a time that an operator set; segments that were sealed later have that age from now on."""
+    def set_clock(self, kept: KeptTime, shift: int = 0) -> None:
+        """Keeps a time that begins or that an operator set, `shift` nanoseconds after what the clock showed: ages of segments stay."""
         with self._changing():
-            self._clock.accept(kept)
+            self._clock.set(kept, shift)
             self._take_state(self._catalog.load(self._files))
 
     def save_templates(self, change: TemplatesChange) -> None:
@@ -250,7 +253,7 @@ class Sealer:
             return take_inventory(self._directory, self._catalog)
 
     def _write(
-        self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int, sealed_time: int | None
+        self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int, sealed_time: int
     ) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
         path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"

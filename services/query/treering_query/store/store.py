@@ -277,13 +277,13 @@ class Store:
             records = hot.as_table(self.view.active)
             patterns, quarantine = self._unsealed.take()
             ends = dict(self.view.seen)
-            batch = SealBatch(records, patterns, ends, quarantine, secrets.token_hex(8), self.board.chain.of(ends), self.clock.now())
+            batch = SealBatch(records, patterns, ends, quarantine, secrets.token_hex(8), self.board.chain.of(ends))
             self._published.begin_sealing(batch)
             self._hot.notify_all()
         return batch
 
     async def _seal_batch(self, batch: SealBatch) -> None:
-        segment = await self._files.change(lambda sealer: sealer.seal(batch))
+        segment = await self._files.change(lambda sealer: sealer.seal(batch, self.clock.now()))
         # after the commit only: below this offset the log may delete
         for log_id, end in batch.ends.items():
             self.board.update(log_id, releasable_end=end)
@@ -322,8 +322,8 @@ class Store:
             return taken, bad, self._patterns.new_in(taken.patterns)
 
         taken, bad, new = await self._on_intake_thread(read)
-        batch = SealBatch(taken.records, taken.patterns, {}, Change(bad, items), sealed_time=self.clock.now())
-        await self._files.within(lambda sealer: sealer.seal(batch))
+        batch = SealBatch(taken.records, taken.patterns, {}, Change(bad, items))
+        await self._files.within(lambda sealer: sealer.seal(batch, self.clock.now()))
         if self._patterns.add(new):
             self.templates.wake()
         for log_id in records_by_log(items):

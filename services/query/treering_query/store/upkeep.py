@@ -16,7 +16,10 @@ MIN_TOGETHER = 4
 
 @dataclass(frozen=True)
 class Policy:
-    """How long records are kept and how large segments become. Ages count from arrival; 0 keeps for ever, or without bound."""
+    """How long records are kept and how large segments become; 0 keeps for ever, or without bound.
+
+    Ages count from sealing, by the retention clock.
+    """
 
     age_s: float = 0
     service_age_s: Mapping[str, float] = field(default_factory=dict)
@@ -64,24 +67,15 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
     ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
-    gone = frozenset(service for service, age in ages.items() if age and _newest(segment, now) < now - age * _SECOND)
+    gone = frozenset(service for service, age in ages.items() if age and segment.sealed_time < now - age * _SECOND)
     return Change((segment,), gone) if gone else None
 
 
-def _newest(segment: Segment, now: int) -> int:
-    """When its newest record came, in doubt later.
-
-    A record arrives before it is sealed. It was the clock of ingest that said when: one that was behind would make it old at once, and one
-    that was ahead would keep it for years.
-    """
-    return max(segment.held_since, segment.last_arrival_time) if segment.last_arrival_time <= now else segment.held_since
-
-
 def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
-    """The segments that came first by the retention clock, whatever the clocks of machines said; as many as are too many."""
+    """The segments that were sealed first by the retention clock, whatever the clocks of machines said; as many as are too many."""
     found: list[Change] = []
     total = sum(segment.size_bytes for segment in segments)
-    for segment in sorted(segments, key=lambda each: (each.held_since, each.last_arrival_time)):
+    for segment in sorted(segments, key=lambda each: (each.sealed_time, each.segment_id)):
         if not most or total <= most:
             break
         found.append(Change((segment,), segment.services))
