@@ -367,4 +367,11 @@ MUTANTS = (
         "passed",
         ("tests/query/test_retention_clock.py",),
     ),
+    Mutant(
+        "a-far-record-stretches-no-sparkline",
+        "services/query/treering_query/pattern_series.py",
+        "if last - first <= _NARROW_NANOS:",
+        "if True:",
+        ("tests/query/test_pattern_list.py",),
+    ),
 )

@@ -167,7 +167,7 @@ MUTANTS = (
     Mutant(
         "status-fails-where-there-is-a-problem",
         "sdk/treering/cli/status.py",
-        'return found["ok"] and not found.get("problem") and not found.get("refusing_because")',
+        'return found["ok"] and not found.get("problem") and not found.get("retention_problem") and not found.get("refusing_because")',
         'return found["ok"]',
         ("tests/cli/test_commands.py",),
     ),

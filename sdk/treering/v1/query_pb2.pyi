@@ -932,7 +932,9 @@ class ListPatternsResponse(_message.Message):
     total_count: _builtins.int
     """How many patterns the filter selects in all."""
     sparkline_start_unix_nano: _builtins.int
-    """Where the time that `Pattern.sparkline` divides begins: at the filter's start, else at the first selected record. Nanoseconds since 1970."""
+    """Where the time that `Pattern.sparkline` divides begins: at the filter's start, else at the first selected record, but
+    for a few that lie far from all others: those are in no part. Nanoseconds since 1970.
+    """
     sparkline_end_unix_nano: _builtins.int
     """Where it ends."""
     @_builtins.property
@@ -1020,7 +1022,7 @@ class Pattern(_message.Message):
     pattern_count: _builtins.int
     """Of a template: how many patterns with a selected record it joins. 0 for a pattern."""
     rate_per_second: _builtins.float
-    """Selected records a second, over the time from the first to the last selected record of all patterns."""
+    """Selected records a second, over the time from the first to the last selected record of all patterns, but for a few that lie far from all others."""
     growth: _builtins.float
     """How the second half of the selected time compares with the first: (late - early) / (late + early), -1 (only early) to 1 (only late).
     0 in a list that is neither ordered by growth nor asked for sparklines. Of an odd number of parts the middle one counts for neither half.
@@ -1035,7 +1037,9 @@ class Pattern(_message.Message):
 
     @_builtins.property
     def sparkline(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Selected records in equal parts of time, oldest first; empty unless the request asks."""
+        """Selected records in equal parts of time, oldest first; empty unless the request asks. Their sum is `count`, but for records outside of
+        the time that is divided.
+        """
 
     def __init__(
         self,
