@@ -178,4 +178,11 @@ MUTANTS = (
         'options.get("max_batch_records", MAX_BATCH_RECORDS)',
         ("tests/sdk/test_uploader.py",),
     ),
+    Mutant(
+        "no-time-that-a-record-cannot-have-is-asked-for",
+        "sdk/treering/selection.py",
+        "_MAX_TIME_NANOS = 2**63 - 2",
+        "_MAX_TIME_NANOS = 2**63 - 1",
+        ("tests/sdk/test_selection.py",),
+    ),
 )
