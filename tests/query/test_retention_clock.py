@@ -384,6 +384,7 @@ async def test_an_order_from_before_the_leap_is_not_carried_out(opened, machine)
         order(store)
         machine.leaps(10 * YEAR)
         await turn(store)
+        assert (store.clock.leapt, store.clock.now()) == (True, START)
         machine.leaps(-10 * YEAR)
         await turn(store)
         assert store.clock.leapt

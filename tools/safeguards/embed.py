@@ -159,6 +159,6 @@ MUTANTS = (
         "services/embed/treering_embed/application.py",
         "clock = SteadyClock()",
         "clock = __import__('time').time_ns",
-        ("tests/embed/test_service.py",),
+        ("tests/embed/test_sink.py",),
     ),
 )
