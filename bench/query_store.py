@@ -87,7 +87,7 @@ def fill(directory: Path, drawn: Pool, records: int, lot_records: int) -> Filled
     try:
         for first in range(0, records, lot_records):
             end = min(first + lot_records, records)
-            segment = sealer.seal(SealBatch(_lot(drawn.taken.records, first, end, records), patterns, {LOG_ID: end}, Change()))
+            segment = sealer.seal(SealBatch(_lot(drawn.taken.records, first, end, records), patterns, {LOG_ID: end}, Change()), FIRST_TIME)
             patterns = PATTERNS_SCHEMA.empty_table()
             assert segment is not None
             sealed_bytes, segments = sealed_bytes + segment.size_bytes, segments + 1

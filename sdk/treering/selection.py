@@ -50,7 +50,8 @@ SEVERITY_WORDS: Mapping[str, int] = {
 
 _NUMBERED = re.compile(r"(trace|debug|info|warn|error|fatal)([2-4])")
 _MAX_SEVERITY = 24
-_MAX_TIME_NANOS = 2**63 - 1
+_MAX_TIME_NANOS = 2**63 - 2
+"""The latest time that a record can have."""
 _NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 
 
@@ -84,21 +85,21 @@ def severity_name(number: int) -> str:
     return _NAMES[(number - 1) // 4] + (str(step + 1) if step else "")
 
 
-def time_nanos(value: TimeLike) -> int:
-    """Nanoseconds since 1970 of a time; exact for datetimes and integers.
+def time_nanos(value: TimeLike, name: str = "time") -> int:
+    """Nanoseconds since 1970 of a time; exact for datetimes and integers. Errors call it `name`.
 
     Raises:
         ValueError: The time is before 1970, after 2262-04-11, or a datetime without a zone.
     """
     if isinstance(value, dt.datetime):
         if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone; give it one, for example datetime.UTC")
+            raise ValueError(f"{name} {value!r} has no time zone; give it one, for example datetime.UTC")
         since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
         nanos = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
     else:
         nanos = value if isinstance(value, int) else int(value * 1e9)
     if not 0 <= nanos <= _MAX_TIME_NANOS:
-        raise ValueError(f"time {value!r} is outside 1970-01-01 to 2262-04-11")
+        raise ValueError(f"{name} {value!r} is outside 1970-01-01 to 2262-04-11; give a time that a record can have")
     return nanos
 
 
@@ -140,8 +141,8 @@ def log_filter(
         AttributeFilter(key=key, values=[values] if isinstance(values, str) else list(values)) for key, values in (where or {}).items()
     ]
     return LogFilter(
-        start_time_unix_nano=0 if since is None else time_nanos(since),
-        end_time_unix_nano=0 if until is None else time_nanos(until),
+        start_time_unix_nano=0 if since is None else time_nanos(since, "since"),
+        end_time_unix_nano=0 if until is None else time_nanos(until, "until"),
         min_severity=Severity.ValueType(severity_number(min_severity)),
         max_severity=Severity.ValueType(severity_number(max_severity)),
         services=list(services),

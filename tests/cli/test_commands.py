@@ -175,6 +175,24 @@ def test_wrong_use_exits_with_2_and_says_why(run, services, command):
     assert not services.requests
 
 
+@pytest.mark.parametrize("time", ["9223372036854775807", "2262-04-11T23:47:16.854775807Z", "2300-01-01", "yesterday"])
+@pytest.mark.parametrize("option", ["--since", "--until"])
+def test_a_time_that_no_record_can_have_is_refused_by_its_option(run, services, option, time):
+    result = run("search", "x", option, time)
+    assert (result.exit_code, services.requests) == (2, [])
+    assert f"{option} {time!r}" in " ".join(result.stderr.split())
+    assert "2262-04-11" in result.stderr
+
+
+def test_a_machine_whose_clock_python_cannot_read_says_so(monkeypatch, capsys):
+    def beyond(*_, **__):
+        raise OverflowError("timestamp too large to convert to C _PyTime_t")
+
+    monkeypatch.setattr(app_module, "app", beyond)
+    assert app_module.run() == 1
+    assert "set it right" in capsys.readouterr().err
+
+
 def test_sql_formats(run):
     row = {"t": "2017-07-14T02:40:00.123456789Z", "id": "9223372036854775809", "b": "01ff", "m": {"k": "v\x9b"}, "n": None}
     assert json.loads(run("sql", "select 1", "--format", "json").stdout) == [row]

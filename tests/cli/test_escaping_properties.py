@@ -58,7 +58,7 @@ def test_plain_text_stays_as_it_is():
     assert escape("\x1b[31m\r\n") == "\\x1b[31m\\r\\n"
 
 
-@given(st.integers(1, 2**63 - 1))
+@given(st.integers(1, 2**63 - 2))
 def test_times_read_back(nanos):
     assert any_time(rfc3339(nanos)) == nanos
 

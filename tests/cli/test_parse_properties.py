@@ -79,7 +79,7 @@ def test_any_object_gives_one_record_a_line(objects):
     assert lines.unparsed == 0
 
 
-@given(st.integers(1, 2**63 - 1))
+@given(st.integers(1, 2**63 - 2))
 def test_times_agree_with_datetime(nanos):
     moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=nanos // 10**9)
     text = f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos % 10**9:09d}Z"

@@ -1,9 +1,12 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from treering_embed.book import PatternBook
 from treering_embed.registry import Pattern, Summary
+from treering_runtime.clocks import SteadyClock
 
+DAY = 86_400 * 10**9
 EMPTY = Summary(frozenset(), [], {}, {}, {})
 
 
@@ -28,12 +31,24 @@ def test_over_the_cap_a_pattern_is_counted_once_and_holds_nothing_up():
 
 
 def test_the_daily_cap_is_a_service_s_own_and_ends_with_the_day():
-    now = [86_400.0 * 100]
+    now = [DAY * 100]
     book = PatternBook(EMPTY, 100, 1, clock=lambda: now[0])
     assert len(book.admit([pattern(1, "a"), pattern(2, "a"), pattern(3, "b")])) == 2
-    now[0] += 86_400
+    now[0] += DAY
     assert book.admit([pattern(2, "a")]) == [pattern(2, "a")]
     assert book.keyword_only_count == 0
+
+
+@pytest.mark.parametrize("leap", [10 * 365 * DAY, -10 * 365 * DAY, DAY, -DAY])
+def test_a_clock_that_leaps_neither_opens_the_daily_cap_nor_keeps_it_closed(leap):
+    wall, boot = [100 * DAY], [0]
+    book = PatternBook(EMPTY, 100, 1, clock=SteadyClock(lambda: wall[0], lambda: boot[0]))
+    book.admit([pattern(1)])
+    for number in range(2, 5):
+        wall[0] += leap
+        assert book.admit([pattern(number)]) == []
+    boot[0] += DAY
+    assert book.admit([pattern(2)]) == [pattern(2)]
 
 
 def test_today_s_patterns_count_after_a_restart():

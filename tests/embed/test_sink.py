@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 from embed_doubles import LOG_ID, NeverPrepared, OneModel, frame, rows, running, settings_for, word_model
@@ -76,6 +77,17 @@ async def test_over_the_cap_patterns_are_counted_and_hold_nothing_up(tmp_path):
         await service.deliver([frame(0, ["one", "two", "three", "four"])])
         found = await status(service)
         assert (found.pattern_count, found.keyword_only_count, found.pending_count) == (2, 2, 0)
+
+
+async def test_a_clock_that_leaps_does_not_open_the_cap_of_a_day(tmp_path, monkeypatch):
+    async with running(settings_for(tmp_path / "embed", max_new_patterns_per_day=2)) as service:
+        await service.deliver([frame(0, ["one", "two"])])
+        now = time.time_ns()
+        for offset, days in ((2, 1), (3, 3650), (4, -3650)):
+            monkeypatch.setattr("time.time_ns", lambda days=days: now + days * 86_400 * 10**9)
+            await service.deliver([frame(offset, [f"{'abc'[offset - 2]} more"])])
+        found = await status(service)
+        assert (found.pattern_count, found.keyword_only_count) == (2, 3)
 
 
 async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_removed(settings):

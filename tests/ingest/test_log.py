@@ -1,11 +1,15 @@
 import json
+from contextlib import closing
 
 import google_crc32c
 import pytest
 
 from treering_ingest.producers import Stored
-from treering_ingest.wal import CorruptLogError, DiskFullError, LogCursor, LogFailedError, PosixFileSystem
+from treering_ingest.wal import CorruptLogError, DiskFullError, LogConfig, LogCursor, LogFailedError, PosixFileSystem, open_log
 from treering_ingest.wal.manifest import MANIFEST, read_manifest
+from treering_runtime.clocks import SteadyClock
+
+YEAR = 365 * 86_400 * 10**9
 
 
 def write(log, batches):
@@ -133,6 +137,27 @@ def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened,
         assert spans(read_all(log))[0][0] == second
     with opened() as log:
         assert log.start_offset == second
+
+
+@pytest.mark.parametrize("leap", [10 * YEAR, -10 * YEAR, -2 * 10**9])
+def test_a_clock_that_leaps_trims_nothing_that_is_young_or_that_a_sink_needs(tmp_path, batch, leap):
+    wall, boot = [30 * YEAR], [0]
+    log = open_log(PosixFileSystem(tmp_path), LogConfig(segment_bytes=300), SteadyClock(lambda: wall[0], lambda: boot[0]))
+    with closing(log):
+        write(log, [batch() for _ in range(6)])
+        wall[0] += leap
+        assert log.trim(log.end_offset, min_age_s=900) == []
+        write(log, [batch() for _ in range(6)])
+        wall[0] -= leap
+        assert log.trim(log.end_offset, min_age_s=900) == []
+        boot[0] += 900 * 10**9
+        assert log.trim(0, min_age_s=900) == []
+        assert log.trim(log.end_offset, min_age_s=900)
+
+
+def test_the_clock_of_a_log_does_not_leap_by_itself(tmp_path):
+    with closing(open_log(PosixFileSystem(tmp_path))) as log:
+        assert isinstance(log._clock, SteadyClock)
 
 
 @pytest.mark.parametrize("turn", range(4))

@@ -35,6 +35,21 @@ async def test_an_upload_is_on_disk_when_it_is_answered(running, request_of, tmp
         assert [frame.payload for frame in cat(tmp_path / "wal")] == [batch.SerializeToString() for batch in batches]
 
 
+@pytest.mark.parametrize("shown", [-(10**18), 0, 2**63 - 1, 2**63 + 10**18, None])
+async def test_an_upload_is_taken_whatever_the_clock_shows(running, request_of, tmp_path, monkeypatch, shown):
+    def clock():
+        if shown is None:
+            raise OverflowError("timestamp too large to convert to C _PyTime_t")
+        return shown
+
+    async with running() as (_, stub):
+        monkeypatch.setattr("time.time_ns", clock)
+        assert (await stub.UploadLogs(iter([request_of("a")]))).end_offset_exclusive == 1
+        monkeypatch.undo()
+        [frame] = cat(tmp_path / "wal")
+        assert frame.arrival_time_unix_nano == (1 if shown in {-(10**18), 0} else 2**63 - 2)
+
+
 async def test_an_empty_upload_is_answered_with_nothing(running):
     async with running() as (_, stub):
         answer = await stub.UploadLogs(iter([]))

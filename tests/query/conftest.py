@@ -27,6 +27,7 @@ from treering_query.store.engine import Engine
 from treering_query.store.hot import Chunk
 from treering_query.store.intake import Intake, unknown
 from treering_query.store.listing import listed
+from treering_query.store.retention_clock import Clocks
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import HotBounds, Store
 from treering_query.store.view import View
@@ -45,6 +46,8 @@ class Away:
 AWAY = Away()
 ARRIVAL = 1_800_000_000_000_000_000
 MIB = 1024 * 1024
+STOPPED = Clocks(wall=lambda: ARRIVAL, monotonic=lambda: 0, boottime=lambda: 0)
+"""Clocks of a machine on which it is always the time at which the first record arrives."""
 
 
 def _frame(first_offset: int, records: Sequence[LogRecord]) -> DeliveredFrame:
@@ -76,9 +79,9 @@ def record() -> Callable[..., LogRecord]:
 
 
 @asynccontextmanager
-async def _opened(directory: Path, rows: int) -> AsyncIterator[Store]:
+async def _opened(directory: Path, rows: int, clocks: Clocks) -> AsyncIterator[Store]:
     engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
-    store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry())
+    store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry(), clocks)
     await store.open()
     try:
         yield store
@@ -89,9 +92,9 @@ async def _opened(directory: Path, rows: int) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def open_store(tmp_path):
-    def opened(rows: int = 1_000_000, directory: Path = tmp_path / "store"):
+    def opened(rows: int = 1_000_000, directory: Path = tmp_path / "store", clocks: Clocks = STOPPED):
         directory.mkdir(exist_ok=True)
-        return _opened(directory, rows)
+        return _opened(directory, rows, clocks)
 
     return opened
 

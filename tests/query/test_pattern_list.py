@@ -7,7 +7,7 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
-from treering_query import pattern_list
+from treering_query import pattern_detail, pattern_list
 from treering_runtime.errors import ServiceError
 
 LOG = 7
@@ -119,6 +119,31 @@ async def test_sparklines_count_each_record_in_its_part(store, parts, selection)
         expected = Counter((START + number * SECOND - start) // width for number in numbers if pattern.text.startswith(WORDS[number % 6]))
         assert list(pattern.sparkline) == [expected[part] for part in range(parts)]
         assert sum(pattern.sparkline) == pattern.count
+
+
+@pytest.mark.parametrize("far", [1, 9_223_372_036_854_775_806])
+async def test_one_record_far_from_all_others_stretches_no_sparkline(store, frame, record, far):
+    usual = {pattern.text: pattern for pattern in (await _list(store, sparkline_buckets=10)).patterns}
+    far_one = record(0, message="alpha is here", service="one", time_unix_nano=far)
+    await store.deliver(LOG, [frame(100, [far_one]), frame(101, [record(0, message="far", time_unix_nano=far)])], 102)
+    for order in (pb.PATTERN_ORDER_COUNT, pb.PATTERN_ORDER_GROWTH):
+        found = {pattern.text: pattern for pattern in (await _list(store, sparkline_buckets=10, order=order)).patterns}
+        assert (found["alpha is here"].count, found["far"].count) == (18, 1)
+        assert list(found.pop("far").sparkline) == [0] * 10
+        assert {text: list(pattern.sparkline) for text, pattern in found.items()} == {
+            text: list(pattern.sparkline) for text, pattern in usual.items()
+        }
+        assert found["beta is here"].rate_per_second == usual["beta is here"].rate_per_second
+        detail = pattern_detail.plan(pb.GetPatternRequest(pattern_id=found["alpha is here"].pattern_id, buckets=10))
+        with store.snapshot() as snapshot:
+            assert sum((await store.run(snapshot, detail.answer)).pattern.sparkline) == 17
+
+
+async def test_the_ends_of_the_filter_hold_a_record_far_from_all_others(store, frame, record):
+    await store.deliver(LOG, [frame(100, [record(0, message="alpha is here", service="one", time_unix_nano=1)])], 101)
+    found = await _list(store, sparkline_buckets=10, filter=LogFilter(start_time_unix_nano=1, end_time_unix_nano=2**63 - 2))
+    assert [pattern.sparkline[0] for pattern in found.patterns] == [1, 0, 0, 0, 0, 0]
+    assert sum(sum(pattern.sparkline) for pattern in found.patterns) == 101
 
 
 async def test_rate_is_over_the_time_of_all_patterns(store):

@@ -239,9 +239,9 @@ async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, mo
         loop = asyncio.get_running_loop()
         real = store._files.sealer.seal
 
-        def held(batch):
+        def held(batch, sealed_time):
             asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
-            return real(batch)
+            return real(batch, sealed_time)
 
         monkeypatch.setattr(store._files.sealer, "seal", held)
         task = asyncio.create_task(fill(store, 0, 1000, size=50))

@@ -246,7 +246,7 @@ async def test_a_batch_that_cannot_be_sealed_stays_visible_while_others_change(o
         await fill(store, 400, 500)
         tried, loop = asyncio.Event(), asyncio.get_running_loop()
 
-        def refused(sealer, batch):
+        def refused(sealer, batch, sealed_time):
             loop.call_soon_threadsafe(tried.set)
             raise OSError(28, "No space left on device")
 

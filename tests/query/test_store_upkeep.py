@@ -11,6 +11,7 @@ from tests.settling import settled
 from treering_query.settings import QuerySettings
 from treering_query.store import segment_file
 from treering_query.store.keeper import Keeper
+from treering_query.store.retention_clock import Clocks
 from treering_query.store.upkeep import Policy, changes
 from treering_query.store.view import Segment
 from treering_runtime.errors import StartError
@@ -265,7 +266,7 @@ async def test_bytes_of_a_segment_are_those_of_its_records_and_outlive_a_restart
 
 
 def segment(number: int, rows: int, arrival: int = 4 * SECOND) -> Segment:
-    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}), data_bytes=rows)
+    return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}), data_bytes=rows, sealed_time=arrival)
 
 
 def _stop(*_: object) -> None:
@@ -273,16 +274,17 @@ def _stop(*_: object) -> None:
 
 
 async def test_keeper_goes_on_after_a_failure(open_store, filled):
-    told, turns = Told(), []
+    told, passed = Told(), [0]
+    clocks = Clocks(wall=lambda: ARRIVAL + passed[0], monotonic=lambda: passed[0], boottime=lambda: passed[0])
 
-    def clock() -> int:
-        turns.append(1)
-        told.away = len(turns) == 1
-        return ARRIVAL + DAY * SECOND
+    async def away_at_first(pattern_ids, below) -> None:
+        told.away = not told.away
+        await told.forget(pattern_ids, below)
 
-    async with open_store() as store:
+    async with open_store(clocks=clocks) as store:
         await filled(store, 1)
-        keeper = Keeper(store, Policy(age_s=1), told.forget, 0.0, clock)
+        passed[0] = DAY * SECOND
+        keeper = Keeper(store, Policy(age_s=1), away_at_first, 0.0)
         while len(told.forgotten) < 5:  # noqa: ASYNC110 - the keeper has no event to wait for
             await asyncio.sleep(0)
         await keeper.close()

@@ -31,10 +31,17 @@ def test_times_are_exact():
     assert time_nanos(1.5) == 1_500_000_000
 
 
-@pytest.mark.parametrize("value", [dt.datetime(2026, 1, 1), -1, 2**63, dt.datetime(1969, 1, 1, tzinfo=dt.UTC)])  # noqa: DTZ001
+@pytest.mark.parametrize("value", [dt.datetime(2026, 1, 1), -1, 2**63 - 1, 2**63, dt.datetime(1969, 1, 1, tzinfo=dt.UTC)])  # noqa: DTZ001
 def test_no_time(value):
     with pytest.raises(ValueError, match="time"):
         time_nanos(value)
+
+
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_a_time_that_no_record_can_have_is_refused_by_its_name(name):
+    assert log_filter(**{name: 2**63 - 2})
+    with pytest.raises(ValueError, match=f"{name} 9223372036854775807 is outside 1970-01-01 to 2262-04-11"):
+        log_filter(**{name: 2**63 - 1})
 
 
 @pytest.mark.parametrize("trace", ["xyz", "abcd", b"1"])

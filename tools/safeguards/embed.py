@@ -154,4 +154,11 @@ MUTANTS = (
         "(signed(key), end, None)",
         ("tests/embed/test_registry.py",),
     ),
+    Mutant(
+        "a-day-of-the-caps-is-turned-by-a-clock-that-cannot-leap",
+        "services/embed/treering_embed/application.py",
+        "clock = SteadyClock()",
+        "clock = lambda: __import__('time').time_ns()",
+        ("tests/embed/test_sink.py",),
+    ),
 )

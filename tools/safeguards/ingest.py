@@ -191,4 +191,18 @@ MUTANTS = (
         "if ahead:",
         (INGEST + "test_claims.py",),
     ),
+    Mutant(
+        "ages-in-the-log-count-by-a-clock-that-cannot-leap",
+        "services/ingest/treering_ingest/wal/log.py",
+        "clock or SteadyClock()",
+        "clock or __import__('time').time_ns",
+        ("tests/ingest/test_log.py",),
+    ),
+    Mutant(
+        "arrivals-are-times-that-a-record-can-have",
+        "services/ingest/treering_ingest/intake.py",
+        "now, count = wall_ns(), batch.record_count",
+        "now, count = time.time_ns(), batch.record_count",
+        (INGEST + "test_service.py",),
+    ),
 )

@@ -327,4 +327,18 @@ MUTANTS = (
         "",
         ("tests/runtime/test_sink_claims.py",),
     ),
+    Mutant(
+        "a-steady-clock-does-not-follow-the-wall-clock",
+        "services/runtime/treering_runtime/clocks.py",
+        "self._behind + self._boottime()",
+        "wall_ns()",
+        ("tests/runtime/test_clocks.py",),
+    ),
+    Mutant(
+        "no-clock-raises-after-2262",
+        "services/runtime/treering_runtime/clocks.py",
+        "    except OverflowError:  # after 2262-04-11 Python has no number for it\n        return MAX_TIME_UNIX_NANO\n",
+        "    finally:\n        pass\n",
+        ("tests/runtime/test_clocks.py",),
+    ),
 )

@@ -167,8 +167,8 @@ MUTANTS = (
     Mutant(
         "status-fails-where-there-is-a-problem",
         "sdk/treering/cli/status.py",
-        'return found["ok"] and not found.get("problem") and not found.get("refusing_because")',
-        'return found["ok"]',
+        " and not any(found.get(name) for name in problems)\n",
+        "\n",
         ("tests/cli/test_commands.py",),
     ),
     Mutant(
@@ -181,8 +181,15 @@ MUTANTS = (
     Mutant(
         "status-fails-where-a-sink-is-cut-off",
         "sdk/treering/cli/status.py",
-        " and not is_parted\n",
-        "\n",
+        'return found["ok"] and not is_parted and',
+        'return found["ok"] and',
         ("tests/cli/test_status_command.py",),
+    ),
+    Mutant(
+        "no-time-that-a-record-cannot-have-is-asked-for",
+        "sdk/treering/selection.py",
+        "_MAX_TIME_NANOS = 2**63 - 2",
+        "_MAX_TIME_NANOS = 2**63 - 1",
+        ("tests/sdk/test_selection.py",),
     ),
 )

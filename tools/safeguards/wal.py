@@ -30,8 +30,8 @@ MUTANTS = (
     Mutant(
         "directory-fsync-of-the-manifest",
         WAL + "manifest.py",
-        "    files.rename(temporary, MANIFEST)\n    files.sync_directory()\n",
-        "    files.rename(temporary, MANIFEST)\n",
+        "deletes segments only after this line.\n    files.sync_directory()\n",
+        "deletes segments only after this line.\n",
         (INGEST + "test_power_cut.py",),
     ),
     Mutant(

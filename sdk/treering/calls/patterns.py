@@ -156,6 +156,6 @@ def watch_patterns(
         since: Announce what has arrived since this time; None is from now on. Ignored with `start`.
         timeout: None is no deadline.
     """
-    request = query_pb2.WatchPatternsRequest(filter=filter, since_unix_nano=time_nanos(since) if since is not None else 0)
+    request = query_pb2.WatchPatternsRequest(filter=filter, since_unix_nano=time_nanos(since, "since") if since is not None else 0)
     getattr(request, "from").extend(start)
     return Call(request, timeout)

@@ -89,6 +89,8 @@ def _words(error: Exception) -> str | None:
 
     if isinstance(error, UnicodeEncodeError):  # Python's stand-ins for bytes of the command line that are no text
         return f"{error.object[error.start : error.end]!a} is no text in UTF-8; leave it out"
+    if isinstance(error, OverflowError) and "_PyTime_t" in str(error):
+        return "the clock of this machine shows a time after 2262-04-11, which no record can have; set it right"
     return explain(error) if isinstance(error, TreeringError) else None
 
 

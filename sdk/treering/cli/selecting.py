@@ -29,11 +29,11 @@ def duration_s(text: str) -> float:
     return int(match[1]) * _SECONDS[match[2]]
 
 
-def time_of(text: str, now: dt.datetime) -> int:
-    """Nanoseconds since 1970 of a time, or of a duration before now.
+def time_of(option: str, text: str, now: dt.datetime) -> int:
+    """Nanoseconds since 1970 of a time, or of a duration before now, as an option has it.
 
     Raises:
-        typer.BadParameter: It is neither.
+        typer.BadParameter: It is neither, or not from 1970 to 2262.
     """
     from treering.cli.parse.times import any_time  # noqa: PLC0415 - start-up
     from treering.selection import time_nanos  # noqa: PLC0415
@@ -45,7 +45,10 @@ def time_of(text: str, now: dt.datetime) -> int:
     date_only = re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip())
     nanos = any_time(f"{text.strip()}T00:00:00Z" if date_only else text)
     if nanos is None:
-        raise typer.BadParameter(f"{text!r} is no time; write a duration back from now (15m, 2h, 7d) or RFC 3339 (2026-11-23T19:00:00Z)")
+        raise typer.BadParameter(
+            f"{option} {text!r} is no time from 1970-01-01 to 2262-04-11; write a duration back from now (15m, 2h, 7d) or RFC 3339 "
+            "(2026-11-23T19:00:00Z)"
+        )
     return nanos
 
 
@@ -83,8 +86,8 @@ class Selecting:
         named = {name: where.pop(name, []) for name in NOT_ATTRIBUTES}
         try:
             return log_filter(
-                since=time_of(self.since, now) if self.since else None,
-                until=time_of(self.until, now) if self.until else None,
+                since=time_of("--since", self.since, now) if self.since else None,
+                until=time_of("--until", self.until, now) if self.until else None,
                 min_severity=self.min_severity or 0,
                 services=[*(self.service or ()), *named["service"]],
                 environments=[*(self.environment or ()), *named["environment"]],

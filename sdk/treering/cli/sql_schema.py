@@ -40,7 +40,7 @@ TABLES = (
             "log_id": "The log that the record came from, with `offset` its identity.",
             "offset": 'Its number in that log, from 0; a reserved word, so write "offset".',
             "time": f"When it happened, {_TIMES}.",
-            "arrival_time": f"When it was accepted, {_TIMES}; retention counts from here.",
+            "arrival_time": f"When it was accepted, {_TIMES}.",
             "severity": "How serious it is, OpenTelemetry's number: 9 is INFO, 13 WARN, 17 ERROR, 0 unspecified.",
             "severity_text": "The same as a word: 'ERROR', 'ERROR2', 'UNSPECIFIED'.",
             "service": _SERVICE,

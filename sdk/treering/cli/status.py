@@ -36,7 +36,8 @@ def status(*, connection: Connection, json: Annotated[bool, typer.Option("--json
 
 def _is_well(found: dict[str, Any]) -> bool:
     is_parted = any(_is_parted(sink) for sink in found.get("sinks", ()))
-    return found["ok"] and not found.get("problem") and not found.get("refusing_because") and not is_parted
+    problems = ("problem", "retention_problem", "refusing_because")
+    return found["ok"] and not is_parted and not any(found.get(name) for name in problems)
 
 
 def _is_parted(sink: dict[str, Any]) -> bool:

@@ -1,6 +1,7 @@
 """`treering store`: looks at the sealed store, through its service or in a directory that no service uses."""
 
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,11 +11,14 @@ import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
+from treering.cli.instance import DEFAULT_DATA_DIR
 from treering.cli.option_groups import with_groups
-from treering.cli.output import answer, answer_json, note
+from treering.cli.output import answer, answer_json, note, rfc3339
 from treering.cli.problems import REFUSED, Refusal
 
-store = typer.Typer(help="Look at the sealed store; `skip` alone changes a file.", no_args_is_help=True, rich_markup_mode=None)
+store = typer.Typer(
+    help="Look at the sealed store; only `skip` and `accept-clock` change a file.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,42 @@ def skip(
         answer_json(hole)
         return
     answer(f"log {log_id}: offsets {first_offset} to {end_offset} are a hole, {end_offset - first_offset:,} records; delivery goes on")
+
+
+@store.command("accept-clock")
+def accept_clock(
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", envvar="TREERING_DATA_DIR", help="The data directory, or query's own: <data>/query.")
+    ] = DEFAULT_DATA_DIR,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Say that the clock of this machine is right, so that deletion by age goes on after a leap.
+
+    Set the clock right first: from then on ages count against the time it shows, and what is too old by it is deleted. It also ends a lag
+    of the retention clock after the service stood still. A running service needs no restart.
+    """
+    try:
+        from treering_query.limits import MAX_TIME_UNIX_NANO  # noqa: PLC0415 - only where query is installed
+        from treering_query.store.clock_order import write_clock_order  # noqa: PLC0415
+        from treering_query.store.inventory import CATALOG_FILE  # noqa: PLC0415
+    except ImportError as missing:
+        raise Refusal(f'{missing.name} is not installed here: pip install "treering[query]"') from missing
+    found = next(
+        (path for path in (directory, directory / "query", directory / "query" / "query") if (path / CATALOG_FILE).is_file()), None
+    )
+    if not found:
+        raise Refusal(f"{directory} holds no store; give the data directory of `treering up`, or query's own: <data>/query")
+    if not 0 < (now := time.time_ns()) <= MAX_TIME_UNIX_NANO:
+        raise Refusal("the clock of this machine shows a time before 1970 or after 2262-04-11, which no record can have; set it right")
+    try:
+        order = write_clock_order(found, now)
+    except OSError as error:
+        raise Refusal(f"{error.filename}: {error.strerror}; run this as the user that the service runs as") from error
+    if json:
+        answer_json({"directory": str(found), "time": rfc3339(order.time_unix_nano)})
+        return
+    answer(f"{rfc3339(order.time_unix_nano)} is right; deletion by age goes on at the next turn of upkeep, see `treering status`")
 
 
 _SINK_FILES = ("logs.duckdb", "registry.sqlite")

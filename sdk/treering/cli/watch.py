@@ -30,7 +30,7 @@ def watch(
     --since 2h begins with what has arrived in the last two hours; without it, in the last ten seconds, so that nothing falls between this
     command's start and its first look. A pattern is announced when the options select its first record.
     """
-    since = time_of(selecting.since or _DEFAULT_SINCE, dt.datetime.now(dt.UTC))
+    since = time_of("--since", selecting.since or _DEFAULT_SINCE, dt.datetime.now(dt.UTC))
     chosen = dataclasses.replace(selecting, since=None).filter()
     with connection.client() as client:
         responses = resuming(

@@ -932,7 +932,9 @@ class ListPatternsResponse(_message.Message):
     total_count: _builtins.int
     """How many patterns the filter selects in all."""
     sparkline_start_unix_nano: _builtins.int
-    """Where the time that `Pattern.sparkline` divides begins: at the filter's start, else at the first selected record. Nanoseconds since 1970."""
+    """Where the time that `Pattern.sparkline` divides begins: at the filter's start, else at the first selected record, but
+    for a few that lie far from all others: those are in no part. Nanoseconds since 1970.
+    """
     sparkline_end_unix_nano: _builtins.int
     """Where it ends."""
     @_builtins.property
@@ -1020,7 +1022,7 @@ class Pattern(_message.Message):
     pattern_count: _builtins.int
     """Of a template: how many patterns with a selected record it joins. 0 for a pattern."""
     rate_per_second: _builtins.float
-    """Selected records a second, over the time from the first to the last selected record of all patterns."""
+    """Selected records a second, over the time from the first to the last selected record of all patterns, but for a few that lie far from all others."""
     growth: _builtins.float
     """How the second half of the selected time compares with the first: (late - early) / (late + early), -1 (only early) to 1 (only late).
     0 in a list that is neither ordered by growth nor asked for sparklines. Of an odd number of parts the middle one counts for neither half.
@@ -1035,7 +1037,9 @@ class Pattern(_message.Message):
 
     @_builtins.property
     def sparkline(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Selected records in equal parts of time, oldest first; empty unless the request asks."""
+        """Selected records in equal parts of time, oldest first; empty unless the request asks. Their sum is `count`, but for records outside of
+        the time that is divided.
+        """
 
     def __init__(
         self,
@@ -1668,6 +1672,8 @@ class GetQueryStatusResponse(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     DISK_FREE_BYTES_FIELD_NUMBER: _builtins.int
     HOLES_FIELD_NUMBER: _builtins.int
+    RETENTION_PROBLEM_FIELD_NUMBER: _builtins.int
+    RETENTION_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """Records in all."""
     hot_record_count: _builtins.int
@@ -1696,6 +1702,15 @@ class GetQueryStatusResponse(_message.Message):
     """
     disk_free_bytes: _builtins.int
     """Free bytes of the file system that holds the segments."""
+    retention_problem: _builtins.str
+    """Why nothing is deleted by age and what to do about it, for people: the clock of the machine leapt by more than an hour, or the service
+    started before the last known time. Deletion waits until an operator accepts the clock, over restarts too; deletion by size goes on.
+    Empty = nothing waits, or no age is set.
+    """
+    retention_time_unix_nano: _builtins.int
+    """The time against which ages of records count, nanoseconds since 1970. It cannot leap: it begins at the last known time and stands still
+    while the service or the machine does, so that it lags behind the clock of the machine by that much; records stay longer.
+    """
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the store is, for each log."""
@@ -1727,10 +1742,12 @@ class GetQueryStatusResponse(_message.Message):
         problem: _builtins.str = ...,
         disk_free_bytes: _builtins.int = ...,
         holes: _abc.Iterable[_log_pb2.Hole] | None = ...,
+        retention_problem: _builtins.str = ...,
+        retention_time_unix_nano: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "holes", b"holes", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "holes", b"holes", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "retention_problem", b"retention_problem", "retention_time_unix_nano", b"retention_time_unix_nano", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

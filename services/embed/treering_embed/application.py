@@ -1,7 +1,6 @@
 """The service put together: registry, sink, meaning and server, and the tasks that run beside calls."""
 
 import asyncio
-import time
 from collections.abc import Coroutine
 
 from prometheus_client import CollectorRegistry
@@ -19,6 +18,7 @@ from treering_embed.request_limits import LIMITS
 from treering_embed.service import EmbedServicer
 from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
+from treering_runtime.clocks import SteadyClock
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.request_limits import RequestLimits
@@ -37,8 +37,9 @@ class Application:
     def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, models: Models | None = None) -> None:
         self._settings = settings
         registry = Registry(settings.data_dir / REGISTRY_FILE)
-        summary = registry.summary(today(time.time()))
-        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
+        clock = SteadyClock()
+        summary = registry.summary(today(clock()))
+        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day, clock)
         self._kept = Kept(
             registry, CurrentLedger(registry.db), SuccessorLedger(registry.db), Background("registry"), book, EmbedMetrics(collector)
         )

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED
 from treering_embed.registry import Pattern, Summary
+from treering_runtime.clocks import SteadyClock
 
-_SECONDS_A_DAY = 86_400
+_DAY_NS = 86_400 * 10**9
 
 
-def today(now: float) -> int:
-    """Days since 1970; `now` in seconds."""
-    return int(now // _SECONDS_A_DAY)
+def today(now: int) -> int:
+    """Days since 1970; `now` in nanoseconds."""
+    return now // _DAY_NS
 
 
 class PatternBook:
@@ -23,7 +24,7 @@ class PatternBook:
         summary: Of the registry, at start.
         max_patterns: Patterns that may be registered.
         max_new_per_day: New patterns a service and day.
-        clock: Seconds since 1970.
+        clock: Nanoseconds since 1970. One that leapt would open the caps of a day again, or turn no day for years.
         monotonic: Seconds that never jump.
     """
 
@@ -32,7 +33,7 @@ class PatternBook:
         summary: Summary,
         max_patterns: int,
         max_new_per_day: int,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], int] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._known = set(summary.pattern_ids)
@@ -41,7 +42,7 @@ class PatternBook:
         self._monotonic = monotonic
         self._max_patterns = max_patterns
         self._max_new_per_day = max_new_per_day
-        self._clock = clock
+        self._clock = clock or SteadyClock()
         self._day = self.today()
         self._new_today = dict(summary.registered_today)
         self._refused: set[int] = set()

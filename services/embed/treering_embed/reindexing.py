@@ -7,7 +7,6 @@ The registry says what is being made, so a crash anywhere is followed by going o
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from treering_embed.notes import IndexNote
 from treering_embed.registry import RegistryFault
 from treering_embed.settings import EmbedSettings
 from treering_embed.verification import verify
+from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import ServiceError, StartError, invalid_field
 
 _LOG = structlog.get_logger()
@@ -90,7 +90,7 @@ class Reindexer:
             # not a word more: it would tell what is on this machine
             raise invalid_field("model", "not among the models; the setting MODELS of embed lists them")
         # before anything is awaited: of two requests at the same time one is refused
-        self._say(phase=Phase.PREPARING, model=wanted, done=0, problem="", started_ns=time.time_ns())
+        self._say(phase=Phase.PREPARING, model=wanted, done=0, problem="", started_ns=wall_ns())
         # a caller that goes away while the order is noted leaves a reindex that runs, not one that waits for the next start
         await self._kept.tasks.run(self._begin_checked(wanted, before))
 
@@ -106,7 +106,7 @@ class Reindexer:
 
     async def begin(self, model: str) -> None:
         """Notes that everything is to be embedded with a model; goes on with what was done of it before."""
-        self._say(phase=Phase.PREPARING, model=model, started_ns=self.progress.started_ns or time.time_ns())
+        self._say(phase=Phase.PREPARING, model=model, started_ns=self.progress.started_ns or wall_ns())
         found = await self._on_registry(self._kept.successor.note)
         if found is not None and found.model == model:
             await self._on_registry(self._kept.successor.rename, dataclasses.replace(found, configured=self._settings.model))

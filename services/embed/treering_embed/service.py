@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TypeVar
 
@@ -23,6 +22,7 @@ from treering_embed.reindexing import Phase, Reindexer
 from treering_embed.renderings import RENDERING_VERSION
 from treering_embed.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
+from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import invalid_field
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
@@ -37,7 +37,7 @@ class EmbedServicer(EmbedServiceServicer):
     def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
-        self._started_ns = time.time_ns()
+        self._started_ns = wall_ns()
 
     async def SearchPatterns(
         self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"

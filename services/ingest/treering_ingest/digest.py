@@ -10,10 +10,9 @@ from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, M
 from treering_ingest.raw_records import RawRecord, raw_records
 from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
 from treering_runtime.errors import invalid_field
-from treering_runtime.limits import MAX_NAME_BYTES
+from treering_runtime.limits import MAX_NAME_BYTES, MAX_TIME_UNIX_NANO
 
 _MODULUS = 1 << 64
-_MAX_TIME = (1 << 63) - 2
 _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
@@ -106,7 +105,7 @@ def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     time, severity = record.time_unix_nano, int(record.severity)
     pairs = [(_cut(entry.key), entry.value) for entry in record.attributes]
     pairs += [("treering.attribute_key", entry.key) for entry in record.attributes if _cut(entry.key) != entry.key]
-    if not 0 < time <= _MAX_TIME:
+    if not 0 < time <= MAX_TIME_UNIX_NANO:
         time = arrival_time
         if record.time_unix_nano:
             pairs.append(("treering.time_unix_nano", str(record.time_unix_nano)))

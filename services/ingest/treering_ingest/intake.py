@@ -13,6 +13,7 @@ from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING
 from treering_ingest.producers import Stored
 from treering_ingest.wal import Batch, DiskFullError, LogFailedError
 from treering_runtime import caller as callers
+from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import ServiceError
 from treering_runtime.wakeup import Notice, Wakeup
 
@@ -183,7 +184,7 @@ class Intake:
         return Receipt(batch.producer_id, batch.sequence, ticket, received, 0, stored.record_count, batch.rejections, stored.end_offset)
 
     def _stage(self, batch: CheckedBatch) -> Receipt:
-        now, count = time.time_ns(), batch.record_count
+        now, count = wall_ns(), batch.record_count
         ticket = self.committer.stage(Batch(batch.payload, count, batch.producer_id, batch.sequence, batch.batch_hash, now))
         self._disk.spend(len(batch.payload))
         self._end_offset += count

@@ -19,6 +19,7 @@ from treering_ingest.service import SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
 from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
+from treering_runtime.clocks import wall_ns
 from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.loop_lag import LoopLag
@@ -100,7 +101,7 @@ class IngestProcess:
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
-        self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns()))
+        self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, wall_ns()))
         self._handlers.register(self.server.grpc)
         self.committer.start()
         self.metrics = MetricsServer(self.settings.metrics_listen, self.registry, names(self.settings.metrics_hosts))

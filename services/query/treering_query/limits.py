@@ -1,5 +1,7 @@
 """Limits of the query service, each with its unit and its reason. What an operator may want to change is in `settings`."""
 
+from treering_runtime.limits import MAX_TIME_UNIX_NANO as _LATEST
+
 MAX_FILTER_SERVICES = 1_000
 """Services in one filter: more is a job for an attribute."""
 
@@ -24,7 +26,7 @@ MAX_FILTER_TEXT_CHARACTERS = 10_000
 MAX_ATTRIBUTE_KEY_BYTES = 256
 """Length of an attribute's key in bytes where it is grouped by or computed from."""
 
-MAX_TIME_UNIX_NANO = 2**63 - 2
+MAX_TIME_UNIX_NANO = _LATEST
 """Latest time a record can have, nanoseconds since 1970: 2262-04-11."""
 
 TRACE_ID_BYTES = 16

@@ -19,7 +19,7 @@ from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
 from treering_query.pattern_ids import Ids, among, as_ids, relation
-from treering_query.pattern_series import Span, growth
+from treering_query.pattern_series import Span, growth, usual_bounds
 from treering_query.pattern_variables import read_variables
 from treering_query.records import nanoseconds, stored_records, within_bytes
 from treering_query.search.samples import newest
@@ -65,7 +65,8 @@ class Plan:
         counted = by_pattern(snapshot)
         if not counted.num_rows:
             return pb.GetPatternResponse(pattern=_unselected(snapshot, self.unit, identity), seen=snapshot.seen)
-        first, last = min(nanoseconds(counted.column("first_time"))), max(nanoseconds(counted.column("last_time")))
+        bounds = min(nanoseconds(counted.column("first_time"))), max(nanoseconds(counted.column("last_time")))
+        first, last = usual_bounds(snapshot, within, *bounds)
         seconds, span = (last - first) / 1e9, Span.of(within, first, last, self.parts)
         (entry,) = describe(snapshot, self.unit, [identity], seconds)
         (counts,) = over_time(snapshot, within, span, [entry])

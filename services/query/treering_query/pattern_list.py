@@ -23,7 +23,7 @@ from treering_query.answers import fitting
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
-from treering_query.pattern_series import Span, growth, series
+from treering_query.pattern_series import Span, growth, series, usual_bounds
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
@@ -83,7 +83,7 @@ class Plan:
         page = table.slice(0, self.page_size)
         if not page.num_rows:
             return pb.ListPatternsResponse(seen=snapshot.seen)
-        first, last = (nanoseconds(page.column(name))[0] for name in ("first", "last"))
+        first, last = usual_bounds(snapshot, self.predicate, *(nanoseconds(page.column(name))[0] for name in ("first", "last")))
         span = Span.of(self.predicate, first, last, self.sparkline_parts or _HALVES)
         ids = page.column("id").to_pylist()
         entries = describe(snapshot, self.unit, ids, (last - first) / 1e9)
@@ -121,7 +121,8 @@ class Plan:
         """Records of each pattern in the first and in the second half of the selected time."""
         counted = by_pattern(snapshot)
         times = [nanoseconds(counted.column(name)) for name in ("first_time", "last_time")]
-        span = Span.of(self.predicate, min(times[0], default=0), max(times[1], default=0), _HALVES)
+        bounds = usual_bounds(snapshot, self.predicate, min(times[0], default=0), max(times[1], default=0))
+        span = Span.of(self.predicate, *bounds, _HALVES)
         found = series(snapshot, self.predicate, span, counted)
         halves = np.array(list(found.values()), np.int64).reshape(-1, _HALVES)
         return pa.table({"pattern_id": pa.array(list(found), pa.uint64()), "early": halves[:, 0], "late": halves[:, 1]})

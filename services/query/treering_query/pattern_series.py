@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from treering_query import limits
 from treering_query.filters import Predicate
+from treering_query.outliers import usual_time
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
 
@@ -16,10 +17,22 @@ Counts = npt.NDArray[np.int64]
 
 _SCAN = """
 select pattern_id, ((epoch_ns(time) - $start::bigint) // $width::bigint)::integer as part, count(*) as n
-from logs where {condition} and {chosen} group by all
+from logs where {condition} and {chosen} and epoch_ns(time) between $start::bigint and $last::bigint group by all
 """
 _SPELLED = 1_000
 """Up to so many patterns are looked for; of more, everything that the filter selects is counted."""
+
+
+_NARROW_NANOS = 30 * limits.DAY_NANOS
+"""Up to such a time nobody looks for records far from all others: that is another scan of their times."""
+
+
+def usual_bounds(snapshot: Snapshot, predicate: Predicate, first: int, last: int) -> tuple[int, int]:
+    """The first and the last selected record, but for a few that lie far from all others in time: one would make a sparkline one spike."""
+    if last - first <= _NARROW_NANOS:
+        return first, last
+    usual = usual_time(lambda sql: snapshot.query(sql, predicate.parameters, within=predicate), "logs", predicate.sql)
+    return (usual.first, usual.last) if usual else (first, last)
 
 
 @dataclass(frozen=True)
@@ -48,12 +61,12 @@ class Span:
 
 
 def series(snapshot: Snapshot, predicate: Predicate, span: Span, counted: pa.Table) -> dict[int, Counts]:
-    """Records in each part of the span, by pattern.
+    """Records in each part of the span, by pattern; those outside of it are in none.
 
     Args:
         snapshot: What is asked.
         predicate: Which records.
-        span: Holds all of them.
+        span: Into what they are sorted.
         counted: The patterns that are wanted, one row each: pattern_id, count, first_time, last_time of the selected records. Those whose
             records all fall into one part are not looked for again.
     """
@@ -61,8 +74,9 @@ def series(snapshot: Snapshot, predicate: Predicate, span: Span, counted: pa.Tab
     wide = []
     times = zip(nanoseconds(counted.column("first_time")), nanoseconds(counted.column("last_time")), strict=True)
     for pattern_id, count, (first, last) in zip(found, counted.column("count").to_pylist(), times, strict=True):
-        if span.part(first) == span.part(last):
-            found[pattern_id][span.part(first)] = count
+        part = span.part(first)
+        if part == span.part(last) and 0 <= part < span.parts:
+            found[pattern_id][part] = count
         else:
             wide.append(pattern_id)
     if wide:
@@ -73,7 +87,7 @@ def series(snapshot: Snapshot, predicate: Predicate, span: Span, counted: pa.Tab
 def _scan(snapshot: Snapshot, predicate: Predicate, span: Span, wide: Collection[int], found: Mapping[int, Counts]) -> None:
     spelled = len(wide) <= _SPELLED
     sql = _SCAN.format(condition=predicate.sql, chosen=f"pattern_id in ({', '.join(map(str, wide))})" if spelled else "true")
-    parameters = {**predicate.parameters, "start": span.start, "width": span.width}
+    parameters = {**predicate.parameters, "start": span.start, "width": span.width, "last": min(span.end - 1, limits.MAX_TIME_UNIX_NANO)}
     table = snapshot.query(sql, parameters, within=predicate)
     wanted = set(wide)
     for pattern_id, part, count in zip(*(column.to_pylist() for column in table.columns), strict=True):

@@ -1,6 +1,5 @@
 """The servicer: translates, delegates, translates."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from treering_query.tail_news import TailReader
 from treering_query.verifying import Verifying
 from treering_query.watch import Watch
 from treering_query.watch_news import WatchReader
+from treering_runtime.clocks import wall_ns
 
 Filtered = pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest
 """Requests with a filter that may ask for meaning."""
@@ -63,7 +63,7 @@ class QueryServicer(QueryServiceServicer):
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
         meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
-        plan = aggregates.plan(request, meant, time.time_ns())
+        plan = aggregates.plan(request, meant, wall_ns())
         await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             answer = await self._store.run(snapshot, plan.answer, context.time_remaining())

@@ -40,7 +40,7 @@ class QuerySettings(ServiceSettings):
     """Age of the oldest record in memory before all are sealed, seconds: the log keeps what is not sealed."""
 
     retention_age_s: float = Field(0.0, ge=0)
-    """How long records are kept from their arrival, seconds; whole segments go once their newest record is older. 0 keeps them for ever."""
+    """How long records are kept, seconds of a clock that cannot leap; a segment goes so long after it was sealed. 0 keeps them for ever."""
 
     retention_service_age_s: dict[str, Annotated[float, Field(ge=0)]] = Field({})
     """The same for single services, as JSON: {"checkout": 604800, "debug-proxy": 86400}. A segment is rewritten without their records."""

@@ -1,6 +1,5 @@
 """What the service says about itself to people (`GetQueryStatus`) and to Prometheus."""
 
-import time
 from collections.abc import Iterable
 
 import pyarrow.compute as pc
@@ -13,6 +12,7 @@ from treering_query import limits
 from treering_query.settings import QuerySettings
 from treering_query.store import hot
 from treering_query.store.store import Store
+from treering_runtime.clocks import wall_ns
 from treering_runtime.patterns import MASK_VERSION
 
 
@@ -22,7 +22,8 @@ class Status:
     def __init__(self, store: Store, settings: QuerySettings) -> None:
         self._store = store
         self._settings = settings
-        self._started = time.time_ns()
+        self._started = wall_ns()
+        self._deletes_by_age = bool(settings.retention_age_s or any(settings.retention_service_age_s.values()))
 
     def answer(self) -> pb.GetQueryStatusResponse:
         """The contract's answer."""
@@ -47,6 +48,8 @@ class Status:
             problem=self._problem(hot_rows, free),
             disk_free_bytes=free,
             holes=self._store.board.holes.messages,
+            retention_problem=self._store.clock.problem if self._deletes_by_age else "",
+            retention_time_unix_nano=self._store.clock.now(),
         )
 
     def _problem(self, hot_rows: int, free: int) -> str:

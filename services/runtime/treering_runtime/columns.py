@@ -17,6 +17,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from treering.v1 import ingest_pb2, log_pb2
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.attributes import named, with_short_keys, with_unique_keys
+from treering_runtime.limits import MAX_TIME_UNIX_NANO
 from treering_runtime.names import cut, too_long
 
 TIME = pa.timestamp("ns")
@@ -47,8 +48,6 @@ TEXTS = pa.schema([SCHEMA.field(name) for name in ("offset", "service", "message
 _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
-_MAX_TIME = 2**63 - 2
-"""One below the largest that 63 bits hold: that one means infinity in DuckDB, and a segment with it would have no last time."""
 
 
 class FrameDecoder:
@@ -116,7 +115,7 @@ def _normalise(
     times, severities = fields["time_unix_nano"].to_numpy(), fields["severity"].to_numpy()
     # Bad values are found first and mended below, so that the usual batch, which has none, pays for the comparisons only.
     bad = {
-        "time_unix_nano": times > _MAX_TIME,
+        "time_unix_nano": times > MAX_TIME_UNIX_NANO,
         "severity": (severities < 0) | (severities > _MAX_SEVERITY),
         "service": too_long(fields["service"]),
         "environment": too_long(fields["environment"]),

@@ -3,6 +3,10 @@
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest gRPC message in bytes: a 4 MiB batch with room, and a large answer; the library's default of 4 MiB would cut answers off."""
 
+MAX_TIME_UNIX_NANO = 2**63 - 2
+"""Latest time a record can have, nanoseconds since 1970: 2262-04-11. One below the largest that 63 bits hold: that one means infinity in
+DuckDB, and a segment with it would have no last time."""
+
 MAX_PENDING_CALLS = 8_192
 """Calls that have arrived and that no handler has taken yet: a whole fleet that reconnects at once must fit."""
 

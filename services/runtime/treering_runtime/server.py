@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
 from treering_runtime.boundary import Boundary
+from treering_runtime.clocks import outlast_python_time
 from treering_runtime.errors import AddressTakenError, StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
 from treering_runtime.metrics_server import MetricsServer
@@ -125,6 +126,7 @@ def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     """Runs a service to its end; the exit code is 0 after a drain, that of the error when it could not start, 1 when it could not go on."""
     os.umask(0o077)  # databases make their files themselves, and all of them hold records
     configure_logging(settings.service, settings.log_level)
+    outlast_python_time()
     try:
         asyncio.run(_listening(settings, main))
     except (StartError, StopError) as error:

@@ -2,11 +2,12 @@
 
 import logging
 import sys
-import time
 
 import structlog
 from prometheus_client import CollectorRegistry, GCCollector, Histogram, PlatformCollector, ProcessCollector
 from structlog.tracebacks import ExceptionDictTransformer
+
+from treering_runtime.clocks import wall_ns
 
 
 def configure_logging(service: str, level: str) -> None:
@@ -52,4 +53,4 @@ class Freshness:
 
     def reached(self, arrival_time_unix_nano: int) -> None:
         """It is true now of what arrived then."""
-        self._seconds.observe(max(0.0, (time.time_ns() - arrival_time_unix_nano) / 1e9))
+        self._seconds.observe(max(0.0, (wall_ns() - arrival_time_unix_nano) / 1e9))

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from treering.selection import time_nanos
 
-_MAX_NANOS = 2**63 - 1
+_MAX_NANOS = 2**63 - 2
 _NANOS = 1_000_000_000
 _DATE_TIME = re.compile(
     r"(\d{4})[-/](\d\d)[-/](\d\d)[Tt ]\s?(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?\s?(Z|z|UTC|GMT|[+-]\d\d:?\d\d|[+-]\d\d)?", re.ASCII

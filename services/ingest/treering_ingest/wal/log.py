@@ -4,7 +4,6 @@ import dataclasses
 import errno
 import os
 import secrets
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,6 +16,7 @@ from treering_ingest.wal.frame import Batch, Link, encode_header
 from treering_ingest.wal.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from treering_ingest.wal.recovery import SegmentInfo, TornTail, check_complete, check_sealed, recover_newest, segment_names
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
+from treering_runtime.clocks import SteadyClock
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _NO_PREVIOUS_CRC = 0
@@ -347,8 +347,10 @@ def _size(files: FileSystem, name: SegmentName) -> int:
         file.close()
 
 
-def open_log(files: FileSystem, config: LogConfig | None = None, clock: Callable[[], int] = time.time_ns) -> Log:
+def open_log(files: FileSystem, config: LogConfig | None = None, clock: Callable[[], int] | None = None) -> Log:
     """Opens the log in a directory for writing, or creates it. Nobody else may have it open for writing.
+
+    Ages of segments count by `clock` (nanoseconds since 1970), by default one that does not leap with the clock of the machine.
 
     Raises:
         CorruptLogError: It is damaged: file, position, and what to do.
@@ -359,6 +361,6 @@ def open_log(files: FileSystem, config: LogConfig | None = None, clock: Callable
             raise CorruptLogError(MANIFEST, 0, "the manifest is missing, but there are segments")
         manifest = Manifest(int.from_bytes(os.urandom(8), "little") or 1, 1, 0)
         write_manifest(files, manifest)
-    log = Log(files, config or LogConfig(), manifest, clock)
+    log = Log(files, config or LogConfig(), manifest, clock or SteadyClock())
     log.recover()
     return log

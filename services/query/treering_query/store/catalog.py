@@ -32,6 +32,7 @@ create table if not exists segments (
 alter table segments add column if not exists checksum ubigint;
 alter table segments add column if not exists mask_version utinyint;
 alter table segments add column if not exists data_bytes ubigint;
+alter table segments add column if not exists sealed_time bigint;
 create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
 create table if not exists statistics (
     segment_id ubigint, pattern_id ubigint, environment varchar, severity utinyint, count bigint, first_time timestamp_ns,
@@ -52,7 +53,7 @@ create table if not exists sealing (next_segment_id ubigint, last_batch varchar)
 
 _SEGMENTS = """
 select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
-       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes
+       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}
 from segments order by segment_id
 """
 
@@ -197,19 +198,25 @@ class Catalog:
         """Statistics of all segments together."""
         return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
 
+    def _sealed_time(self) -> str:
+        """What to read for it; a catalog of an earlier version does not have the column, as long as it is only read."""
+        statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', 'sealed_time')"
+        arrival = "epoch_ns(last_arrival_time)"
+        return f"coalesce(sealed_time, {arrival})" if self.connection.execute(statement).fetchall()[0][0] else arrival
+
     def _segments(self, directory: Path) -> Iterable[Segment]:
         run = self.connection
         ranges: dict[int, list[LogRange]] = {}
         for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
             ranges.setdefault(segment_id, []).append(LogRange(*bounds))
         services = dict(run.execute(_SERVICES).fetchall())
-        for segment_id, file, *numbers in run.execute(_SEGMENTS).fetchall():
+        for segment_id, file, *numbers in run.execute(_SEGMENTS.format(sealed_time=self._sealed_time())).fetchall():
             found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-            rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data = numbers
+            rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed = numbers
             held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
             facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
-            yield Segment(segment_id, directory / file, *facts)
+            yield Segment(segment_id, directory / file, *facts, sealed_time=sealed)
 
     def commit(
         self,
@@ -309,8 +316,10 @@ class Catalog:
         times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
         row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
         row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
-        row += [segment.checksum, segment.mask_version, segment.data_bytes]
-        self.connection.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint)", row)
+        row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time]
+        self.connection.execute(
+            f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint)", row
+        )
         # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
         self.connection.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
         for part in segment.ranges:

@@ -1,8 +1,6 @@
 """The task that keeps the store up: retention, compaction, forgetting; now and then, in the background."""
 
 import asyncio
-import time
-from collections.abc import Callable
 
 import structlog
 
@@ -22,15 +20,13 @@ class Keeper:
         policy: What is due when.
         forget: Tells the embed service of patterns without a record.
         interval_s: Pause between two turns, seconds.
-        clock: Nanoseconds since 1970.
     """
 
-    def __init__(self, store: Store, policy: Policy, forget: Forget, interval_s: float, clock: Callable[[], int] = time.time_ns) -> None:
+    def __init__(self, store: Store, policy: Policy, forget: Forget, interval_s: float) -> None:
         self._store = store
         self._policy = policy
         self._forget = forget
         self._interval_s = interval_s
-        self._clock = clock
         self._task = asyncio.create_task(self._run())
 
     @classmethod
@@ -48,7 +44,7 @@ class Keeper:
     async def _run(self) -> None:
         while True:
             try:
-                await self._store.keep_up(self._policy, self._clock(), self._forget)
+                await turn(self._store, self._policy, self._forget)
             except Exception as error:  # noqa: BLE001 - a disk may have room again, embed may answer again; nothing is lost meanwhile
                 _LOG.warning("upkeep of the store failed; it is tried again", retry_in_s=self._interval_s, problem=str(error))
             await asyncio.sleep(self._interval_s)
@@ -57,3 +53,18 @@ class Keeper:
         """Stops; a change that runs is finished by the store's own thread."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+
+async def turn(store: Store, policy: Policy, forget: Forget) -> None:
+    """One turn of upkeep, against the retention clock.
+
+    Raises:
+        Exception: Some of it failed; nothing is lost, and the next turn tries again.
+    """
+    try:
+        await store.clock.turn()
+    except Exception as error:  # noqa: BLE001 - a full disk must not keep from deletion what makes room on it
+        _LOG.warning("the last known time is not kept; the next turn tries again", problem=str(error))
+    # after the look at the clocks: what a leap makes old is never deleted
+    due = policy.without_ages() if store.clock.leapt else policy
+    await store.keep_up(due, store.clock.now(), forget)

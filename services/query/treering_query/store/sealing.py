@@ -36,10 +36,12 @@ import structlog
 from treering_query.store import segment_file
 from treering_query.store.catalog import Catalog, Sealed
 from treering_query.store.checksums import checksum_of
+from treering_query.store.clock_row import ClockRow
 from treering_query.store.damage import DamagedSegmentError, contents, problem_of
 from treering_query.store.expired import joined, left_out
 from treering_query.store.hot import COUNTS_SCHEMA
 from treering_query.store.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
+from treering_query.store.retention_clock import KeptTime
 from treering_query.store.sealed_state import SealBatch, SealedState
 from treering_query.store.template_rows import TemplateRows
 from treering_query.store.view import LogRange, Segment
@@ -84,6 +86,7 @@ class Sealer:
         self._files.mkdir(mode=0o700, exist_ok=True)
         self._catalog = Catalog(directory / CATALOG_FILE)
         self._templates = TemplateRows(self._catalog)
+        self._clock = ClockRow(self._catalog)
         self._next_id = 1
         self._uncommitted: list[Path] = []
         """Files of changes that failed; after `_recover` only those that the catalog does not know are left."""
@@ -141,19 +144,22 @@ class Sealer:
                 file.with_suffix(_TEMPORARY).unlink(missing_ok=True)
             self._uncommitted.pop()
 
-    def seal(self, batch: SealBatch) -> Segment | None:
-        """Seals a batch and returns the new segment; None where no record was readable, or an earlier attempt had sealed it."""
+    def seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
+        """Seals a batch and returns the new segment; None where no record was readable, or an earlier attempt had sealed it.
+
+        `sealed_time` is what the retention clock shows, read on this thread: when an operator sets that clock, times of before are moved.
+        """
         with self._changing():
             is_sealed = batch.batch_id and batch.batch_id == self.state.last_batch
-            return None if is_sealed else self._seal(batch)
+            return None if is_sealed else self._seal(batch, sealed_time)
 
-    def _seal(self, batch: SealBatch) -> Segment | None:
+    def _seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
         segment, statistics, counts = None, COUNTS_SCHEMA.empty_table(), self.state.counts
         if batch.records.num_rows:
             with contextlib.closing(self._catalog.connection.cursor()) as run:
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION)
+                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, sealed_time)
                 counts = _merged(run, counts, statistics)
         # the file and its directory are synced before the commit: a segment that counts is on disk
         ends, links, quarantine = batch.ends, batch.links, batch.quarantine
@@ -190,10 +196,12 @@ class Sealer:
                 raise DamagedSegmentError(each, problem)
         group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
         versions = {each.mask_version for each in old}
+        sealed_time = max(each.sealed_time for each in old)
+        version = versions.pop() if len(versions) == 1 else 0
         with contextlib.closing(self._catalog.connection.cursor()) as run:
             run.execute(_kept(old, without))
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            return self._write(run, _in_order(run, group_rows), statistics, versions.pop() if len(versions) == 1 else 0), statistics
+            return self._write(run, _in_order(run, group_rows), statistics, version, sealed_time), statistics
 
     def _committed(self, state: SealedState) -> None:
         """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
@@ -215,6 +223,21 @@ class Sealer:
         with self._changing():
             self._catalog.forget(pattern_ids)
 
+    def load_clock(self) -> KeptTime | None:
+        """The last known time; None in a store that never kept it."""
+        return self._clock.load()
+
+    def keep_clock(self, kept: KeptTime) -> None:
+        """Keeps the last known time."""
+        with self._changing():
+            self._clock.keep(kept)
+
+    def set_clock(self, kept: KeptTime, shift: int = 0) -> None:
+        """Keeps a time that begins or that an operator set, `shift` nanoseconds after what the clock showed: ages of segments stay."""
+        with self._changing():
+            self._clock.set(kept, shift)
+            self._take_state(self._catalog.load(self._files))
+
     def save_templates(self, change: TemplatesChange) -> None:
         """Makes a change of the templates last."""
         with self._changing():
@@ -229,7 +252,9 @@ class Sealer:
         with self._changing():
             return take_inventory(self._directory, self._catalog)
 
-    def _write(self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int) -> Segment:
+    def _write(
+        self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int, sealed_time: int
+    ) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
         path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
         temporary = path.with_suffix(_TEMPORARY)
@@ -259,6 +284,7 @@ class Sealer:
             checksum=checksum,
             mask_version=mask_version,
             data_bytes=data_bytes,
+            sealed_time=sealed_time,
         )
 
     def _publish_manifest(self) -> None:

@@ -24,9 +24,11 @@ from treering_query.store.damage import Damage, DamagedSegmentError
 from treering_query.store.engine import Engine
 from treering_query.store.intake import Intake, Taken
 from treering_query.store.inventory import Inventory
+from treering_query.store.kept_clock import KeptClock
 from treering_query.store.maintenance import Forget, Maintenance
 from treering_query.store.pattern_table import Ids, NewPatterns, PatternTable
 from treering_query.store.published import Published
+from treering_query.store.retention_clock import SYSTEM_CLOCKS, Clocks
 from treering_query.store.seal_task import SealTask
 from treering_query.store.sealed_files import SealedFiles
 from treering_query.store.sealed_state import SealBatch
@@ -79,9 +81,12 @@ class Store:
         engine: Runs the questions.
         bounds: When hot records are sealed.
         registry: Where seals are timed.
+        clocks: Of the machine.
     """
 
-    def __init__(self, directory: Path, engine: Engine, bounds: HotBounds, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, directory: Path, engine: Engine, bounds: HotBounds, registry: CollectorRegistry, clocks: Clocks = SYSTEM_CLOCKS
+    ) -> None:
         self.board = ProgressBoard()
         self.damage = Damage()
         self._directory = directory
@@ -91,6 +96,7 @@ class Store:
         self._unsealed = Unsealed()
         self._patterns = PatternTable(self._published, self._unsealed)
         self._files = SealedFiles(directory, self._published)
+        self.clock = KeptClock(directory, self._files, clocks)
         self._sealing = SealTask(self._due_in, self._begin_batch, self._seal_batch, registry)
         drop = self._drop_patterns
         self._maintenance = Maintenance(self._published, self._files, self.damage, self._patterns.without_record, drop)
@@ -107,6 +113,7 @@ class Store:
             StartError: The catalog or a segment is damaged or missing.
         """
         sealed = await self._files.open()
+        await self.clock.open(sealed.segments)
         templates = await self._files.change(lambda sealer: sealer.load_templates())
         self._patterns.open(sealed.patterns, templates)
         seen = tuple(sorted(sealed.ends.items()))
@@ -128,6 +135,8 @@ class Store:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.templates.close()
         await self._maintenance.close()
+        with contextlib.suppress(duckdb.Error, OSError):  # without it the clock lags by the time since the last turn
+            await self.clock.keep()
         await self._files.close()  # a change that runs may need the other thread
         self._intake_thread.shutdown()
         self._intake.close()
@@ -285,7 +294,7 @@ class Store:
         return batch
 
     async def _seal_batch(self, batch: SealBatch) -> None:
-        segment = await self._files.change(lambda sealer: sealer.seal(batch))
+        segment = await self._files.change(lambda sealer: sealer.seal(batch, self.clock.now()))
         # after the commit only: below this offset the log may delete
         for log_id, end in batch.ends.items():
             self.board.update(log_id, releasable_end=end)
@@ -325,7 +334,7 @@ class Store:
 
         taken, bad, new = await self._on_intake_thread(read)
         batch = SealBatch(taken.records, taken.patterns, {}, Change(bad, items))
-        await self._files.within(lambda sealer: sealer.seal(batch))
+        await self._files.within(lambda sealer: sealer.seal(batch, self.clock.now()))
         if self._patterns.add(new):
             self.templates.wake()
         for log_id in records_by_log(items):

@@ -4,7 +4,7 @@ Plans only: everything here is a pure function of the segments and the clock. `s
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from treering_query.store.view import Segment
 
@@ -16,7 +16,10 @@ MIN_TOGETHER = 4
 
 @dataclass(frozen=True)
 class Policy:
-    """How long records are kept and how large segments become. Ages count from arrival; 0 keeps for ever, or without bound."""
+    """How long records are kept and how large segments become; 0 keeps for ever, or without bound.
+
+    Ages count from sealing, by the retention clock.
+    """
 
     age_s: float = 0
     service_age_s: Mapping[str, float] = field(default_factory=dict)
@@ -26,6 +29,10 @@ class Policy:
     merge_up_to_rows: int = 500_000
     merge_up_to_bytes: int = 128 * 1024 * 1024
     """Of records in memory: few records may be large ones, and the database sorts them all."""
+
+    def without_ages(self) -> "Policy":
+        """The same, but nothing is too old."""
+        return replace(self, age_s=0, service_age_s={})
 
 
 @dataclass(frozen=True)
@@ -42,9 +49,9 @@ class Change:
 
 
 def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Collection[int] = ()) -> Iterator[Change]:
-    """What is due at `now` (nanoseconds since 1970), least work first: drops, then one rewrite at a time; no segment is in two of them.
+    """What is due at `now` (ns since 1970, by the retention clock), least work first: drops, then one rewrite at a time.
 
-    Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
+    No segment is in two changes. Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
     """
     drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
     drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
@@ -60,15 +67,15 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
     ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
-    gone = frozenset(service for service, age in ages.items() if age and segment.last_arrival_time < now - age * _SECOND)
+    gone = frozenset(service for service, age in ages.items() if age and segment.sealed_time < now - age * _SECOND)
     return Change((segment,), gone) if gone else None
 
 
 def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
-    """The segments that arrived first, as many as are too many."""
+    """The segments that were sealed first by the retention clock, whatever the clocks of machines said; as many as are too many."""
     found: list[Change] = []
     total = sum(segment.size_bytes for segment in segments)
-    for segment in sorted(segments, key=lambda each: each.last_arrival_time):
+    for segment in sorted(segments, key=lambda each: (each.sealed_time, each.segment_id)):
         if not most or total <= most:
             break
         found.append(Change((segment,), segment.services))

@@ -79,6 +79,9 @@ class Segment:
     """The masking rules that the pattern ids follow; 0 when they differ from record to record."""
     data_bytes: int | None = None
     """What its records take in memory; None when it was sealed by a version that did not keep it."""
+    sealed_time: int = field(kw_only=True)
+    """When its newest record was sealed, by the retention clock: its age counts from here. The times of arrival are those of the clock of
+    another machine, which may be wrong."""
 
     def may_match(self, predicate: Predicate) -> bool:
         """False when no record of it can fulfil the predicate."""
