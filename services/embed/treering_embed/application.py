@@ -21,6 +21,7 @@ from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.limits import SINK_WINDOW_BYTES
+from treering_runtime.patterns import PatternIds
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
@@ -38,7 +39,7 @@ class Application:
         self._settings = settings
         registry = Registry(settings.data_dir / REGISTRY_FILE)
         summary = registry.summary(today(time.time()))
-        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day)
+        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day, ids=PatternIds(registry.kinds()))
         self._kept = Kept(
             registry, CurrentLedger(registry.db), SuccessorLedger(registry.db), Background("registry"), book, EmbedMetrics(collector)
         )
