@@ -10,10 +10,11 @@ from prometheus_client.registry import Collector
 
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
+from treering_query.pattern_counts import total_counts
 from treering_query.settings import QuerySettings
 from treering_query.store import hot
 from treering_query.store.store import Store
-from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.patterns import MASK_VERSION, NO_PATTERN
 
 
 class Status:
@@ -46,7 +47,14 @@ class Status:
             limits=self._limits(),
             problem=self._problem(hot_rows, free),
             disk_free_bytes=free,
+            without_pattern_count=self._without_pattern(),
         )
+
+    def _without_pattern(self) -> int:
+        if not self._store.view.has_records_without_pattern:
+            return 0
+        with self._store.snapshot() as snapshot:
+            return total_counts(snapshot, [NO_PATTERN]).get(NO_PATTERN, 0)
 
     def _problem(self, hot_rows: int, free: int) -> str:
         if not (reason := self._store.seal_problem):

@@ -111,6 +111,11 @@ class PatternIds:
             (held, found & _ID_BITS if self._holders[found & _ID_BITS] == found else NO_PATTERN) for found, held in self._former.items()
         ]
 
+    @property
+    def translates(self) -> bool:
+        """Whether any kind is stored under another id than other services know it by."""
+        return bool(self._former)
+
     def to_wire(self, pattern_ids: Ids) -> Ids:
         """Stored ids as other services know them; `NO_PATTERN` for what they cannot know."""
         return self._translation.to_wire(pattern_ids)
