@@ -1,4 +1,4 @@
-"""Records that belong to no pattern because another one has their id: somebody searched for such a text, and whoever runs this must know."""
+"""Records that belong to no pattern because another one has their id: somebody searched for such a text, and operators must know."""
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
