@@ -1,20 +1,26 @@
 """Ids of patterns that another one has, and ids from before: what the store keeps, counts, finds and lets go."""
 
+from contextlib import asynccontextmanager
+
 import duckdb
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.colliding import ONE_ID, collide, former
+from treering.v1 import embed_pb2
 from treering.v1 import query_pb2 as pb
+from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering_query import aggregates, compare, pattern_detail, pattern_list
-from treering_query.embed_client import EmbedUnavailable
+from treering_query.embed_client import EmbedClient, EmbedUnavailable
 from treering_query.search.searcher import Searcher
 from treering_query.settings import QuerySettings
 from treering_query.status import Status
 from treering_query.store.check import check
 from treering_query.store.inventory import inventory_at_rest
 from treering_query.store.upkeep import Policy
-from treering_runtime.patterns import NO_PATTERN, former_pattern_id, pattern_id
+from treering_runtime.patterns import MASK_VERSION, NO_PATTERN, former_pattern_id, pattern_id
+from treering_runtime.server import Server
 
 AUTH, EVIL = "failed password for admin", "qzxv brrm"
 BEGIN = 1_700_000_000_000_000_000
@@ -262,3 +268,64 @@ async def test_a_pattern_from_before_that_was_forgotten_comes_back_under_its_new
         await deliver(store, OLD, 6)
         assert await listed(store) == {(pattern_id(*kind), "shop"): 1 for kind in OLD}
         assert not store.ids.translates
+
+
+class Embed(EmbedServiceServicer):
+    """Knows patterns by the ids that services use between them, and none by another."""
+
+    def __init__(self, scores):
+        self.scores = scores
+        self.forgotten = []
+
+    async def SearchPatterns(self, request, context):
+        allowed = set(request.restrict_to.pattern_ids) if request.HasField("restrict_to") else set(self.scores)
+        chosen = [*sorted(allowed & self.scores.keys(), key=self.scores.get)[-1:], *(set(request.also_score_ids) & self.scores.keys())]
+        scores = [embed_pb2.PatternScore(pattern_id=number, score=self.scores[number]) for number in dict.fromkeys(chosen)]
+        return embed_pb2.SearchPatternsResponse(scores=scores, mask_version=MASK_VERSION)
+
+    async def ScorePatterns(self, request, context):
+        texts = [embed_pb2.TextScores(scores=self.scores.values())] * len(request.texts)
+        yield embed_pb2.ScorePatternsResponse(pattern_ids=self.scores, texts=texts, mask_version=MASK_VERSION)
+
+    async def ForgetPatterns(self, request, context):
+        self.forgotten += request.pattern_ids
+        return embed_pb2.ForgetPatternsResponse()
+
+
+@asynccontextmanager
+async def asking(store, scores):
+    """A client of an embed service that knows these kinds."""
+    embed = Embed({pattern_id(*kind): score for kind, score in scores.items()})
+    server = Server("127.0.0.1:0", (), CollectorRegistry())
+    add_EmbedServiceServicer_to_server(embed, server.grpc)
+    await server.start()
+    client = EmbedClient(server.address, store.ids)
+    try:
+        yield embed, client
+    finally:
+        await client.close()
+        await server.stop(0)
+
+
+async def test_embed_is_asked_and_understood_by_the_ids_that_both_know(open_store, deliver, from_before):
+    """It may hold a kind under whatever id: what goes over the wire depends on the kind alone."""
+    scores = {OLD[0]: 0.25, OLD[1]: 0.5, NEW: 0.75, ("shop", "never seen here"): 1.0}
+    stored = {former_pattern_id(*OLD[0]): 0.25, former_pattern_id(*OLD[1]): 0.5, pattern_id(*NEW): 0.75}
+    async with open_store() as store:
+        await deliver(store, [NEW], 6)
+        async with asking(store, scores) as (embed, client):
+            request = embed_pb2.SearchPatternsRequest(text="x", limit=1, also_score_ids=[former_pattern_id(*OLD[0]), NO_PATTERN])
+            found = await client.search(request, 10)
+            assert dict(zip(found.pattern_ids.tolist(), found.scores.tolist(), strict=True)).keys() >= {former_pattern_id(*OLD[0])}
+            request.restrict_to.pattern_ids.extend([former_pattern_id(*OLD[1]), former_pattern_id(*OLD[0])])
+            found = await client.search(request, 10)
+            assert found.pattern_ids.tolist() == [former_pattern_id(*OLD[1]), former_pattern_id(*OLD[0])]
+            request.restrict_to.Clear()
+            request.restrict_to.SetInParent()
+            request.also_score_ids.clear()
+            assert (await client.search(request, 10)).pattern_ids.tolist() == []
+            found = await client.score(["x"], (), 10)
+            by_id = dict(zip(found.pattern_ids.tolist(), found.scores[0].tolist(), strict=True))
+            assert by_id == stored | {pattern_id("shop", "never seen here"): 1.0}
+            await store.keep_up(Policy(age_s=1), 2_000_000_000_000_000_000, client.forget)
+            assert sorted(embed.forgotten) == sorted(pattern_id(*kind) for kind in OLD)
