@@ -178,9 +178,10 @@ async def test_questions_about_records_without_a_pattern_look_at_the_records(ope
                 (NO_PATTERN, 2, 0),
                 (ONE_ID, 0, 1),
             }
+        await deliver(store, [("four", f"{EVIL} too")], 4)
         like = pb.SearchLogsRequest(like=Position(log_id=7, offset=1), mode=pb.SEARCH_MODE_KEYWORD)
         answer = await Searcher(store, Away()).search_logs(like, 10)
-        assert AUTH not in {record.record.message for result in answer.results for record in result.records}
+        assert [record.record.message for result in answer.results for record in result.records] == [f"{EVIL} too"]
         await store.templates.settled()
         assert NO_PATTERN not in store.view.templates.template_ids
 

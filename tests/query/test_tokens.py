@@ -153,3 +153,10 @@ def test_a_cursor_says_what_it_was_made_of():
     last = cursor.LastRecord(2**64 - 1, 5, 7, 2**64 - 1, Tier.REST, 1.0)
     for shown in (cursor.Shown(), cursor.Shown((1, 2**64 - 1)), cursor.Shown((3,), last), cursor.Shown(tuple(range(1_000)))):
         assert cursor.shown(shown.token(b"q"), b"q") == shown
+
+
+def test_a_cursor_of_more_patterns_than_pages_show_is_refused():
+    packed = struct.pack("<QqQQBd1001Q", 0, 0, 0, 0, 0, 0.0, *range(1_001))
+    forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
+    with pytest.raises(ServiceError, match="cursor"):
+        cursor.shown(forged, b"q")

@@ -178,4 +178,11 @@ MUTANTS = (
         'options.get("max_batch_records", MAX_BATCH_RECORDS)',
         ("tests/sdk/test_uploader.py",),
     ),
+    Mutant(
+        "verify-knows-a-pattern-by-its-new-id",
+        "sdk/treering/cli/verify.py",
+        'if pattern_id(row["service"], row["text"]) not in registered',
+        "if True",
+        ("tests/cli/test_verify_patterns.py",),
+    ),
 )
