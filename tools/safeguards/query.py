@@ -354,13 +354,6 @@ MUTANTS = (
         ("tests/query/test_tokens.py",),
     ),
     Mutant(
-        "a-cursor-names-no-more-patterns-than-pages-show",
-        "services/query/treering_query/search/cursor.py",
-        " or len(ids) > limits.MAX_PAGED_PATTERNS",
-        "",
-        ("tests/query/test_tokens.py",),
-    ),
-    Mutant(
         "a-page-token-is-of-one-question",
         "services/query/treering_query/pattern_list.py",
         "if found != fingerprint:",

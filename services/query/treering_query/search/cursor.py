@@ -111,7 +111,7 @@ def shown(token: str, fingerprint: bytes) -> Shown:
         last = LastRecord(pattern_id, time, log_id, offset, Tier(tier), fit)
     except (binascii.Error, struct.error, ValueError):
         raise _refused() from None
-    if digest != xxhash.xxh3_64_intdigest(fingerprint + body) or len(ids) > limits.MAX_PAGED_PATTERNS or not last.is_possible:
+    if digest != xxhash.xxh3_64_intdigest(fingerprint + body) or not last.is_possible:
         raise _refused()
     return Shown(ids, last if last.log_id else None)
 
