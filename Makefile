@@ -79,7 +79,7 @@ bench-pipeline: $(READY) ## From the door to SQL and index: rate, freshness, mem
 	@$(BIN)/python bench/pipeline.py --records $(or $(RECORDS),2000000) $(BENCH_ARGS)
 
 hostile: $(READY) ## Every form of every hostile SQL statement through the whole service, and hostile requests to every rpc
-	@TREERING_ALL_HOSTILE=1 $(BIN)/python -m pytest -q tests/query/test_sql_hostile.py tests/query/test_sql_walls.py tests/query/test_sql_scopes.py tests/query/test_requests_hostile.py tests/contract/test_request_limits.py
+	@TREERING_ALL_HOSTILE=1 $(BIN)/python -m pytest -q tests/query/test_sql_hostile.py tests/query/test_sql_walls.py tests/query/test_sql_scopes.py tests/query/test_requests_hostile.py tests/query/test_tokens.py tests/contract/test_request_limits.py
 
 bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)
