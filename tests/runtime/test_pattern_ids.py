@@ -19,7 +19,6 @@ def test_a_kind_whose_id_another_one_holds_has_none(monkeypatch):
     collide(monkeypatch, AUTH[1], EVIL[1])
     for first, second in ((AUTH, EVIL), (EVIL, AUTH)):
         ids = PatternIds()
-        assert ids.id_of(*second) == ONE_ID  # it was free
         assert [ids.claim(*first), ids.claim(*second), ids.claim(*first)] == [ONE_ID, NO_PATTERN, ONE_ID]
         restarted = PatternIds([(ONE_ID, *first), (NO_PATTERN, "", "none")])
         assert (restarted.claim(*second), restarted.claim(*first)) == (NO_PATTERN, ONE_ID)
@@ -77,7 +76,7 @@ def test_two_sides_that_keep_different_kinds_mean_the_same(old_here, old_there, 
     """Whatever each side held from before, forgot, and met again."""
     here = PatternIds([(former_pattern_id(*kind), *kind) for kind in old_here])
     there = PatternIds([(former_pattern_id(*kind), *kind) for kind in old_there])
-    here.release([here.id_of(*kind) for kind in gone_here & old_here])
+    here.release([here.claim(*kind) for kind in gone_here & old_here])
     for kind in seen:
         sent = here.to_wire(as_ids(here.claim(*kind)))
         assert sent.tolist() == [pattern_id(*kind)]

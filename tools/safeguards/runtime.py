@@ -190,7 +190,7 @@ MUTANTS = (
     Mutant(
         "who-holds-an-id-is-compared",
         "services/runtime/treering_runtime/patterns/ids.py",
-        "return new if self._holders.get(new, found) == found else NO_PATTERN",
+        "return new if holder == found else NO_PATTERN",
         "return new",
         ("tests/runtime/test_pattern_ids.py",),
     ),

@@ -73,25 +73,18 @@ class PatternIds:
             self._holders.setdefault(found & _ID_BITS, found)
         self._translation = _Translation(self._pairs())
 
-    def id_of(self, service: str, text: str) -> int:
-        """The id that a kind holds or would get; `NO_PATTERN` where another one holds it."""
-        return self._id_of(fingerprint(service, text))
-
     def claim(self, service: str, text: str) -> int:
         """The id that a kind holds from now on; `NO_PATTERN` where another one holds it."""
         found = fingerprint(service, text)
-        held = self._id_of(found)
-        if held != NO_PATTERN:
-            self._holders[held] = found
-        return held
-
-    def _id_of(self, found: int) -> int:
-        former = self._former.get(found)
-        if former is not None:
+        if self._former and (former := self._former.get(found)) is not None:
             return former
         new = found & _ID_BITS
         # the whole fingerprint, not the id alone: two texts of one id can be made, two of one fingerprint cannot
-        return new if self._holders.get(new, found) == found else NO_PATTERN
+        if (holder := self._holders.get(new)) is not None:
+            return new if holder == found else NO_PATTERN
+        if new != NO_PATTERN:
+            self._holders[new] = found
+        return new
 
     def release(self, pattern_ids: Iterable[int]) -> None:
         """Nobody holds these ids any more; a former kind that comes again gets its new id."""
