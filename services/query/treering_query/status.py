@@ -38,7 +38,7 @@ class Status:
             hot_bytes=hot.total_bytes(view.hot),
             segment_count=len(view.segments),
             segment_bytes=sum(segment.size_bytes for segment in view.segments),
-            pattern_count=sum(table.num_rows for table in view.patterns),
+            pattern_count=view.pattern_count,
             first_time_unix_nano=first,
             last_time_unix_nano=last,
             quarantined_count=sum(self._store.board.get(log_id).quarantined for log_id, _ in view.seen),
@@ -94,5 +94,4 @@ class StoreMetrics(Collector):
         yield GaugeMetricFamily("treering_query_segments", "Sealed segments", len(view.segments))
         size = sum(segment.size_bytes for segment in view.segments)
         yield GaugeMetricFamily("treering_query_segment_bytes", "Bytes of sealed segments", size)
-        patterns = sum(table.num_rows for table in view.patterns)
-        yield GaugeMetricFamily("treering_query_patterns", "Known patterns", patterns)
+        yield GaugeMetricFamily("treering_query_patterns", "Known patterns", view.pattern_count)

@@ -136,6 +136,11 @@ class View:
         return any(pc.index(table.column("pattern_id"), NO_PATTERN).as_py() >= 0 for table in self.patterns)
 
     @property
+    def pattern_count(self) -> int:
+        """Known patterns."""
+        return sum(table.num_rows for table in self.patterns) - self.has_records_without_pattern
+
+    @property
     def hot(self) -> tuple[Chunk, ...]:
         """All hot chunks."""
         return (*self.sealing, *self.active)
