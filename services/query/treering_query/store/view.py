@@ -138,7 +138,8 @@ class View:
     @property
     def pattern_count(self) -> int:
         """Known patterns."""
-        return sum(table.num_rows for table in self.patterns) - self.has_records_without_pattern
+        rows: int = sum(table.num_rows for table in self.patterns)
+        return rows - self.has_records_without_pattern
 
     @property
     def hot(self) -> tuple[Chunk, ...]:
