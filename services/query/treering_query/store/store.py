@@ -87,8 +87,7 @@ class Store:
     def __init__(self, directory: Path, engine: Engine, bounds: HotBounds, registry: CollectorRegistry) -> None:
         self.board = ProgressBoard()
         self.damage = Damage()
-        self.ids = PatternIds()
-        """Who holds which id of a pattern. Claimed on the intake thread only, so that of two that come together one is the first."""
+        self.ids = PatternIds()  # claimed on the intake thread only, so that of two patterns that come together one is the first
         self._without_pattern = WithoutPattern(registry)
         self._directory = directory
         self._engine = engine
