@@ -20,13 +20,17 @@ ROOT = Path(__file__).resolve().parent.parent
 PARTS = {
     "chain": (
         "tests/ingest/test_delivery.py",
+        "tests/ingest/test_claims.py",
         "tests/query/test_chain.py",
         "tests/runtime/test_sink.py",
+        "tests/runtime/test_sink_properties.py",
         "tests/cli/test_store_skip.py",
     ),
+    "ids": ("tests/query/test_pattern_ids.py", "tests/embed/test_pattern_ids.py", "tests/runtime/test_pattern_ids.py"),
     "limits": (
         "tests/contract/test_request_limits.py",
         "tests/query/test_requests_hostile.py",
+        "tests/query/test_tokens.py",
         "tests/query/test_answers.py",
         "tests/runtime/test_boundary.py",
         "tests/system/test_bad_input.py",
@@ -45,6 +49,7 @@ PARTS = {
         "tests/cli/test_spreadsheet.py",
         "tests/system/test_environment.py",
     ),
+    "clock": ("tests/query/test_retention_clock.py", "tests/runtime/test_clocks.py", "tests/system/test_wrong_clock.py"),
     "records": ("tests/system/test_odd_records.py", "tests/system/test_odd_texts.py"),
 }
 """What is attacked: the tests that do it."""

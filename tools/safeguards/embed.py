@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "forgetting-goes-on-without-its-caller",
         f"{_EMBED}/meaning.py",
-        "return await self._kept.tasks.run(self._forget(pattern_ids, below))",
-        "return await self._forget(pattern_ids, below)",
+        "return await self._kept.tasks.run(self._forget(stored, below))",
+        "return await self._forget(stored, below)",
         ("tests/embed/test_cancelled.py",),
     ),
     Mutant(
@@ -157,8 +157,43 @@ MUTANTS = (
     Mutant(
         "a-day-of-the-caps-is-turned-by-a-clock-that-cannot-leap",
         "services/embed/treering_embed/application.py",
-        "clock = SteadyClock()",
-        "clock = lambda: __import__('time').time_ns()",
+        "clock, ids = SteadyClock(), ",
+        "clock, ids = lambda: __import__('time').time_ns(), ",
         ("tests/embed/test_sink.py",),
+    ),
+    Mutant(
+        "a-pattern-over-a-cap-leaves-its-id",
+        "services/embed/treering_embed/book.py",
+        "        self.ids.release(pattern.pattern_id for pattern in candidates if pattern.pattern_id not in self._known)\n",
+        "",
+        ("tests/embed/test_pattern_ids.py",),
+    ),
+    Mutant(
+        "no-pattern-is-registered-under-the-id-of-none",
+        "services/embed/treering_embed/intake.py",
+        "if pattern_id != NO_PATTERN and not book.is_known(pattern_id)",
+        "if not book.is_known(pattern_id)",
+        ("tests/embed/test_pattern_ids.py",),
+    ),
+    Mutant(
+        "embed-forgets-by-the-ids-that-both-know",
+        "services/embed/treering_embed/meaning.py",
+        "self._kept.book.ids.to_stored(np.array(pattern_ids, np.uint64)).tolist()",
+        "list(pattern_ids)",
+        ("tests/embed/test_pattern_ids.py",),
+    ),
+    Mutant(
+        "embed-answers-by-the-ids-that-both-know",
+        "services/embed/treering_embed/search.py",
+        "ids = self._ids.to_wire(found.pattern_ids)",
+        "ids = found.pattern_ids",
+        ("tests/embed/test_pattern_ids.py",),
+    ),
+    Mutant(
+        "other-ids-are-no-other-index",
+        "services/embed/treering_embed/choice.py",
+        "RENDERING_VERSION, RULES_VERSION, LATE_DIMENSION)",
+        "RENDERING_VERSION, RULES_VERSION + 1, LATE_DIMENSION)",
+        ("tests/embed/test_prepare.py",),
     ),
 )

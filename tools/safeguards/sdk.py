@@ -192,4 +192,11 @@ MUTANTS = (
         "_MAX_TIME_NANOS = 2**63 - 1",
         ("tests/sdk/test_selection.py",),
     ),
+    Mutant(
+        "verify-knows-a-pattern-by-its-new-id",
+        "sdk/treering/cli/verify.py",
+        'if pattern_id(row["service"], row["text"]) not in registered',
+        "if True",
+        ("tests/cli/test_verify_patterns.py",),
+    ),
 )

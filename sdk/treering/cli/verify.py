@@ -7,7 +7,7 @@ there, and in all no more than that; what is still there must be what the log ho
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from treering.cli.absent import Expired, SetAside
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
 from treering.cli.output import answer, answer_json
+from treering.cli.pattern_ids import NO_PATTERN, pattern_id
 from treering.cli.problems import REFUSED
 
 if TYPE_CHECKING:
@@ -184,11 +185,22 @@ class _Verification:
             self._count("wait for their vectors", len(part.pending_ids))
             self._count("have no vector: the model gives no finite one", len(part.unreadable_ids))
             keyword_only += part.keyword_only_count
-        absent = sorted(stored - registered)
+        absent = self._unregistered(sorted(stored - registered), registered)
         if keyword_only:
             self._count("are found by their words only: a cap of embed was reached", len(absent))
         else:
             self._say("of the store are not known to embed", self._not_excused(absent))
+
+    def _unregistered(self, unknown: Sequence[int], registered: set[int]) -> list[int]:
+        """The patterns that embed knows by no id: it may know one by a newer id than the store keeps."""
+        rows = self._asked_of("select pattern_id, service, text from patterns where pattern_id in ({ids}) order by pattern_id", unknown)
+        return [row["pattern_id"] for row in rows if pattern_id(row["service"], row["text"]) not in registered]
+
+    def _asked_of(self, query: str, ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+        """The rows of a query that is asked of some patterns at a time."""
+        for start in range(0, len(ids), _ASKED_AT_ONCE):
+            some = query.format(ids=", ".join(map(str, ids[start : start + _ASKED_AT_ONCE])))
+            yield from self._client.sql(some, max_rows=_ASKED_AT_ONCE, timeout_ms=_SQL_MS).table().to_pylist()
 
     def _not_excused(self, absent: list[int]) -> list[int]:
         """The patterns that have a record which embed did not set aside."""
@@ -197,11 +209,8 @@ class _Verification:
         if not runs or len(runs) > _ASKED_AT_ONCE:
             return absent
         aside = " or ".join(f'"offset" between {first} and {end - 1}' for first, end in runs)
-        found: set[int] = set()
-        for start in range(0, len(absent), _ASKED_AT_ONCE):
-            ids = ", ".join(map(str, absent[start : start + _ASKED_AT_ONCE]))
-            query = f"select distinct pattern_id from logs where pattern_id in ({ids}) and not (log_id = {self._log_id} and ({aside}))"  # noqa: S608 - numbers
-            found.update(self._client.sql(query, max_rows=_ASKED_AT_ONCE, timeout_ms=_SQL_MS).table().column("pattern_id").to_pylist())
+        query = f"select distinct pattern_id from logs where pattern_id in ({{ids}}) and not (log_id = {self._log_id} and ({aside}))"  # noqa: S608 - numbers
+        found = {row["pattern_id"] for row in self._asked_of(query, absent)}
         excused = len(absent) - len(found)
         self._count("are not known to embed, because it set their records aside: treering quarantine list --sink embed", excused)
         return sorted(found)
@@ -215,7 +224,7 @@ class _Verification:
         except InternalError as error:  # a file that cannot be read: verify is for just that, and goes on
             self.report.problems.append(f"the patterns of the store cannot be read: {error.message}")
             return set()
-        return set(found.table().column("pattern_id").to_pylist())
+        return set(found.table().column("pattern_id").to_pylist()) - {NO_PATTERN}
 
     def _say(self, what: str, ids: Sequence[int]) -> None:
         if ids:

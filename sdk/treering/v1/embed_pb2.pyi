@@ -309,7 +309,9 @@ class SearchPatternsResponse(_message.Message):
     pending_count: _builtins.int
     """Patterns that are known but not indexed yet: they cannot be found by meaning at the moment."""
     mask_version: _builtins.int
-    """The masking rules that the pattern ids follow. Ids of different versions do not mix."""
+    """How the pattern ids are made. Ids of different versions do not mix; a pattern that is stored under the id of an earlier version has the
+    id of this one here.
+    """
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternScore]:
         """Best first by `score`."""
@@ -653,6 +655,7 @@ class GetEmbedStatusResponse(_message.Message):
     PROBLEM_FIELD_NUMBER: _builtins.int
     REINDEX_FIELD_NUMBER: _builtins.int
     HOLES_FIELD_NUMBER: _builtins.int
+    WITHOUT_PATTERN_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The name or path of the model in use: it made the index that answers."""
     model_sha256: _builtins.str
@@ -664,7 +667,7 @@ class GetEmbedStatusResponse(_message.Message):
     rendering_version: _builtins.int
     """Which texts are made from a pattern; part of the index's identity."""
     mask_version: _builtins.int
-    """Which masking rules are in force; part of the index's identity."""
+    """Which masking rules are in force, and how ids of patterns are made of what they leave."""
     pattern_count: _builtins.int
     """Patterns in the registry."""
     pending_count: _builtins.int
@@ -685,6 +688,8 @@ class GetEmbedStatusResponse(_message.Message):
     """False while the index cannot be opened: then searches fail at once with PEER_UNAVAILABLE, and everything else goes on."""
     problem: _builtins.str
     """What is missing in the answers, and why; empty = nothing."""
+    without_pattern_count: _builtins.int
+    """Records since the start of this process whose pattern has no id of its own, as another one has it: they are not found by meaning."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the index is, for each log."""
@@ -724,10 +729,11 @@ class GetEmbedStatusResponse(_message.Message):
         problem: _builtins.str = ...,
         reindex: Global___ReindexStatus | None = ...,
         holes: _abc.Iterable[_log_pb2.Hole] | None = ...,
+        without_pattern_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano", "without_pattern_count", b"without_pattern_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -258,8 +258,10 @@ class StoredRecord(_message.Message):
     arrival_time_unix_nano: _builtins.int
     """When ingest accepted it, nanoseconds since 1970-01-01T00:00:00Z. Retention counts from here."""
     pattern_id: _builtins.int
-    """The pattern it belongs to: xxh3_64 of its service, a zero byte and its masked message; the seed is 0, or the service's length in bytes
-    if the service holds a zero byte.
+    """The pattern it belongs to: the first 64 bits, little-endian, of BLAKE2b with a digest of 128 bits over the length of its service in
+    bytes (8 bytes, little-endian), its service and its masked message. A pattern that was stored when ids were made otherwise keeps the
+    id it had. 0 = another pattern has the id that this one would get, which happens to nobody by chance: such a record belongs to no
+    pattern, and is found by its words and by SQL.
     """
     @_builtins.property
     def position(self) -> Global___Position:

@@ -744,7 +744,7 @@ class SearchLogsResponse(_message.Message):
     degraded_because: _builtins.str
     """What is missing from this answer and why, for people; empty when nothing is. Example: "embed does not answer: literal hits only"."""
     mask_version: _builtins.int
-    """The masking rules that the pattern ids follow."""
+    """How pattern ids are made, and by which masking rules."""
     next_cursor: _builtins.str
     """Give this as `cursor` to go on; empty at the end, and after 1,000 patterns."""
     @_builtins.property
@@ -1004,9 +1004,12 @@ class Pattern(_message.Message):
     GROWTH_FIELD_NUMBER: _builtins.int
     SPARKLINE_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.int
-    """xxh3_64 of service, a zero byte and text, see StoredRecord. Of a template: its id, which is that of its oldest pattern."""
+    """The hash of service and text, see StoredRecord. Of a template: its id, which is that of its oldest pattern. 0 = not a pattern, but the
+    records that belong to none because another pattern has their id, of whatever service, together: `service` and `example` are empty,
+    and `text` says so. They are counted as any other pattern, and WatchPatterns never announces them.
+    """
     service: _builtins.str
-    """The service. Of a template: that of its oldest pattern; `services` has all."""
+    """The service. Of a template: that of its oldest pattern; `services` has all. A filter by services looks at the records' own."""
     text: _builtins.str
     """The masked message; `<*>` stands for a variable part."""
     example: _builtins.str
@@ -1674,6 +1677,7 @@ class GetQueryStatusResponse(_message.Message):
     HOLES_FIELD_NUMBER: _builtins.int
     RETENTION_PROBLEM_FIELD_NUMBER: _builtins.int
     RETENTION_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    WITHOUT_PATTERN_COUNT_FIELD_NUMBER: _builtins.int
     record_count: _builtins.int
     """Records in all."""
     hot_record_count: _builtins.int
@@ -1693,7 +1697,7 @@ class GetQueryStatusResponse(_message.Message):
     quarantined_count: _builtins.int
     """Records that were set aside because they could not be read."""
     mask_version: _builtins.int
-    """Which masking rules are in force."""
+    """Which masking rules are in force, and how ids of patterns are made of what they leave."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
     problem: _builtins.str
@@ -1711,6 +1715,8 @@ class GetQueryStatusResponse(_message.Message):
     """The time against which ages of records count, nanoseconds since 1970. It cannot leap: it begins at the last known time and stands still
     while the service or the machine does, so that it lags behind the clock of the machine by that much; records stay longer.
     """
+    without_pattern_count: _builtins.int
+    """Records that belong to no pattern because another one has their id: `where pattern_id = 0` shows them."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the store is, for each log."""
@@ -1744,10 +1750,11 @@ class GetQueryStatusResponse(_message.Message):
         holes: _abc.Iterable[_log_pb2.Hole] | None = ...,
         retention_problem: _builtins.str = ...,
         retention_time_unix_nano: _builtins.int = ...,
+        without_pattern_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "holes", b"holes", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "retention_problem", b"retention_problem", "retention_time_unix_nano", b"retention_time_unix_nano", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disk_free_bytes", b"disk_free_bytes", "first_time_unix_nano", b"first_time_unix_nano", "holes", b"holes", "hot_bytes", b"hot_bytes", "hot_record_count", b"hot_record_count", "last_time_unix_nano", b"last_time_unix_nano", "limits", b"limits", "mask_version", b"mask_version", "pattern_count", b"pattern_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "record_count", b"record_count", "retention_problem", b"retention_problem", "retention_time_unix_nano", b"retention_time_unix_nano", "seen", b"seen", "segment_bytes", b"segment_bytes", "segment_count", b"segment_count", "start_time_unix_nano", b"start_time_unix_nano", "without_pattern_count", b"without_pattern_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

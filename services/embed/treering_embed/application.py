@@ -21,6 +21,7 @@ from treering_embed.sink import EmbedSink
 from treering_runtime.clocks import SteadyClock
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.limits import SINK_WINDOW_BYTES
+from treering_runtime.patterns import PatternIds
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
@@ -37,9 +38,9 @@ class Application:
     def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, models: Models | None = None) -> None:
         self._settings = settings
         registry = Registry(settings.data_dir / REGISTRY_FILE)
-        clock = SteadyClock()
+        clock, ids = SteadyClock(), PatternIds(registry.kinds())
         summary = registry.summary(today(clock()))
-        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day, clock)
+        book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day, clock, ids=ids)
         self._kept = Kept(
             registry, CurrentLedger(registry.db), SuccessorLedger(registry.db), Background("registry"), book, EmbedMetrics(collector)
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED
 from treering_embed.registry import Pattern, Summary
 from treering_runtime.clocks import SteadyClock
+from treering_runtime.patterns import PatternIds
 
 _DAY_NS = 86_400 * 10**9
 
@@ -18,7 +19,8 @@ def today(now: int) -> int:
 class PatternBook:
     """The registry's summary, kept up to date in memory, so that a known pattern costs one look into a set.
 
-    A pattern over a cap is *keyword-only*: not registered, counted, and considered again the next day. Belongs to one event loop.
+    A pattern over a cap is *keyword-only*: not registered, counted, and considered again the next day; the id that it claimed
+    is free again. Belongs to one event loop.
 
     Args:
         summary: Of the registry, at start.
@@ -26,6 +28,7 @@ class PatternBook:
         max_new_per_day: New patterns a service and day.
         clock: Nanoseconds since 1970. One that leapt would open the caps of a day again, or turn no day for years.
         monotonic: Seconds that never jump.
+        ids: Who holds which id; the thread that reads deliveries claims them.
     """
 
     def __init__(
@@ -35,7 +38,12 @@ class PatternBook:
         max_new_per_day: int,
         clock: Callable[[], int] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        ids: PatternIds | None = None,
     ) -> None:
+        self.ids = ids or PatternIds()
+        self.without_pattern_count = 0
+        """Records since the start whose pattern has no id of its own."""
         self._known = set(summary.pattern_ids)
         self._pending: dict[int, dict[int, int]] = {}
         self._waits_since: dict[int, float] = {}
@@ -79,6 +87,7 @@ class PatternBook:
         """
         self._turn_day()
         admitted = [pattern for pattern in candidates if self._has_room(pattern)]
+        self.ids.release(pattern.pattern_id for pattern in candidates if pattern.pattern_id not in self._known)
         now = self._monotonic()
         for pattern in admitted:
             self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = max(pattern.first_offset, not_before)
@@ -125,6 +134,7 @@ class PatternBook:
         """These patterns are not known any more."""
         gone = set(pattern_ids)
         self._known -= gone
+        self.ids.release(gone)
         self.settle(gone)
 
     def give_way_until(self, pattern_ids: Iterable[int]) -> float:

@@ -17,7 +17,7 @@ from treering_embed.notes import IndexNote
 from treering_embed.renderings import RENDERING_VERSION
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import StartError
-from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.patterns import RULES_VERSION
 
 _LOG = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Choice:
 
 def index_identity(model: PreparedModel) -> str:
     """Names everything that vectors depend on: model and its preparation, renderings, masking rules, the reduced dimension."""
-    parts = (model.identity, model.encoder.dimension, RENDERING_VERSION, MASK_VERSION, LATE_DIMENSION)
+    parts = (model.identity, model.encoder.dimension, RENDERING_VERSION, RULES_VERSION, LATE_DIMENSION)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 

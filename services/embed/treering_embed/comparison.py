@@ -1,9 +1,13 @@
 """Registry against index: what DigestIndex says."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
 
 from treering_embed.registry import State
+from treering_runtime.patterns import NO_PATTERN
+from treering_runtime.patterns.ids import Ids
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,16 @@ class Comparison:
     """Registered as indexed, and not in the index."""
     unknown: list[int]
     """In the index, and not registered."""
+
+    def translated(self, to_wire: Callable[[Ids], Ids]) -> "Comparison":
+        """The same by other ids; a pattern without one keeps its own, so that none is missing in any list."""
+
+        def ids(stored: list[int]) -> list[int]:
+            given = np.array(stored, np.uint64)
+            found = to_wire(given)
+            return sorted(np.where(found == NO_PATTERN, given, found).tolist())
+
+        return Comparison(**{name: ids(stored) for name, stored in asdict(self).items()})
 
 
 def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int, State]) -> Comparison:

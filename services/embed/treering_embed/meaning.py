@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import TypeVar
 
+import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -195,13 +196,16 @@ class Meaning:
         return before
 
     async def forget(self, pattern_ids: Sequence[int], below: dict[int, int]) -> int:
-        """Forgets patterns that were last seen below the given ends; returns how many. A caller that goes away does not stop it.
+        """Forgets patterns, by the ids that other services know, that were last seen below the given ends; returns how many.
+
+        A caller that goes away does not stop it.
 
         Raises:
             ServiceError: As `using`.
         """
         self.engine()
-        return await self._kept.tasks.run(self._forget(pattern_ids, below))
+        stored = self._kept.book.ids.to_stored(np.array(pattern_ids, np.uint64)).tolist()
+        return await self._kept.tasks.run(self._forget(stored, below))
 
     async def _forget(self, pattern_ids: Sequence[int], below: dict[int, int]) -> int:
         async with AsyncExitStack() as held:
@@ -221,7 +225,7 @@ class Meaning:
         return len(gone)
 
     async def compare(self) -> Comparison:
-        """Compares the registry with the index.
+        """Compares the registry with the index, by the ids that other services know.
 
         Raises:
             ServiceError: STARTING, while the model is prepared; PEER_UNAVAILABLE, when the index does not answer.
@@ -230,7 +234,7 @@ class Meaning:
             before = await self._on_registry(self._kept.registry.states)
             held = await engine.index_threads.run(engine.index.all_ids)
             after = await self._on_registry(self._kept.registry.states)
-            return await asyncio.to_thread(lambda: compare(before, held.tolist(), after))
+            return await asyncio.to_thread(lambda: compare(before, held.tolist(), after).translated(self._kept.book.ids.to_wire))
 
     async def _on_registry(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await self._kept.registry_thread.run(function, *arguments)

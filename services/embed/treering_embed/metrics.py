@@ -14,6 +14,9 @@ class EmbedMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.records = Counter("treering_embed_records", "Records taken from the log", registry=registry)
+        self.without_pattern = Counter(
+            "treering_embed_records_without_pattern", "Records whose pattern has no id of its own, as another one has it", registry=registry
+        )
         self.indexed = Counter("treering_embed_indexed_patterns", "Patterns that got their vector", registry=registry)
         self.index_batches = Counter("treering_embed_index_batches", "Batches of patterns written to the index", registry=registry)
         self.faults = Counter("treering_embed_index_faults", "Failed attempts to write the index, tried again", registry=registry)

@@ -7,7 +7,7 @@ ids have none, and are stored as the same bits.
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -133,6 +133,10 @@ class Registry:
     def pattern_ids(self) -> frozenset[int]:
         """Every registered pattern."""
         return frozenset(unsigned(row[0]) for row in self.db.execute("select pattern_id from patterns"))
+
+    def kinds(self) -> Iterator[tuple[int, str, str]]:
+        """Id, service and text of every registered pattern."""
+        return ((unsigned(key), service, text) for key, service, text in self.db.execute("select pattern_id, service, text from patterns"))
 
     def commit(
         self,

@@ -1,5 +1,6 @@
 """Ranking of patterns by meaning: dense first, late interaction over the best of these, one calibrated score."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from treering_embed.engine import Engine
 from treering_embed.index import Hits, Selection
 from treering_embed.late import query_tokens
 from treering_embed.limits import RERANK_DEPTH
+from treering_runtime.patterns import NO_PATTERN, PatternIds
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,15 @@ class Query:
 
 
 class Searcher:
-    """Answers questions to the index. Lives as long as the engine."""
+    """Answers questions to the index, by the ids that other services know. Lives as long as the engine.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Args:
+        engine: What answers.
+        ids: Translate.
+    """
+
+    def __init__(self, engine: Engine, ids: PatternIds) -> None:
+        self._engine, self._ids = engine, ids
 
     async def encode(self, texts: Sequence[str]) -> list[Query]:
         """Texts as queries, ahead of everything else that waits for the model."""
@@ -53,7 +60,19 @@ class Searcher:
         Raises:
             IndexFaultError: The index does not answer.
         """
-        return await self._engine.index_threads.run(self._rank, query, limit, selection, also)
+        return await self._engine.index_threads.run(self._translated, query, limit, selection, also)
+
+    def _translated(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
+        found = self._rank(query, limit, self._stored(selection), self._ids.to_stored(np.array(also, np.uint64)).tolist())
+        ids = self._ids.to_wire(found.pattern_ids)
+        known = ids != NO_PATTERN
+        return Ranking(ids[known], found.scores[known], found.dense[known], found.late[known])
+
+    def _stored(self, selection: Selection) -> Selection:
+        if selection.pattern_ids is None:
+            return selection
+        ids = np.fromiter(selection.pattern_ids, np.uint64, len(selection.pattern_ids))
+        return dataclasses.replace(selection, pattern_ids=frozenset(self._ids.to_stored(ids).tolist()))
 
     def _rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
         index, wanted = self._engine.index, np.array(also, np.uint64)

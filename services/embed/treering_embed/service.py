@@ -54,7 +54,7 @@ class EmbedServicer(EmbedServiceServicer):
         # what grows with the patterns is made on other threads: the event loop serves everybody
         selection = await asyncio.to_thread(_selection, request)
         with self._meaning.using() as engine:
-            searcher = Searcher(engine)
+            searcher = Searcher(engine, self._book.ids)
             query = (await searcher.encode([request.text]))[0]
             with self._metrics.search_seconds.time():
                 ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
@@ -76,7 +76,7 @@ class EmbedServicer(EmbedServiceServicer):
     async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
         count = max(self._book.pattern_count, 1)
         with self._meaning.using() as engine:
-            searcher = Searcher(engine)
+            searcher = Searcher(engine, self._book.ids)
             return [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(texts)]
 
     async def EmbedTexts(
@@ -125,6 +125,7 @@ class EmbedServicer(EmbedServiceServicer):
             limits=self._limits(),
             quarantined_count=sum(self._board.get(log_id).quarantined for log_id in self._board.log_ids()),
             holes=self._board.holes.messages,
+            without_pattern_count=self._book.without_pattern_count,
         )
 
     async def StartReindex(

@@ -83,7 +83,7 @@ class EmbedSink:
         """Set whenever patterns wait for their vectors."""
         self._kept, self._book, self._summary = kept, kept.book, summary
         self._notes = notes
-        self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(TEXTS), kept.book.is_known), notes)
+        self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(TEXTS), kept.book), notes)
         self._decoding = Background("decode")
         # what is known and registered changes only under `_taking`, the registry's progress only under `_committing`
         self._taking = asyncio.Lock()
@@ -131,6 +131,10 @@ class EmbedSink:
             await self._report(log_id, end_offset, progress.releasable_end, set_aside)
 
     def _admit(self, parts: Sequence[Intake], not_before: int = 0) -> list[Pattern]:
+        if without := sum(taken.without_pattern for taken in parts):
+            self._book.without_pattern_count += without
+            self._kept.metrics.without_pattern.inc(without)
+            _LOG.error("another pattern has the id of records; they are not found by meaning", records=without)
         return [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
 
     async def _wait_room(self) -> None:

@@ -37,7 +37,7 @@ async def serve(settings: QuerySettings) -> None:
     engine = Engine.from_settings(settings)
     store = Store(directory.path, engine, HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s), registry)
     await store.open()
-    embed = EmbedClient(settings.embed_address)
+    embed = EmbedClient(settings.embed_address, store.ids)
     sql = SqlRunner(store, directory.path / "segments", SqlBounds.from_settings(settings), Meaning(embed))
     await sql.open()
     StoreMetrics(store, registry)

@@ -19,6 +19,7 @@ from treering_query.buckets import Buckets
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.outliers import usual_time
+from treering_query.pattern_counts import in_statistics
 from treering_query.pattern_ids import as_ids, relation
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
@@ -32,7 +33,6 @@ _FIELDS = {
     pb.LOG_FIELD_MESSAGE: "message",
     pb.LOG_FIELD_TRACE_ID: "lower(hex(trace_id))",
 }
-_IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id", "template_id"})
 _TEXT_COLUMNS = {"pattern_id": "text", "template_id": "template_text"}
 """Columns of `_patterns` that say in words what an id stands for."""
 _NUMERIC = {
@@ -213,7 +213,7 @@ class _Run:
         columns = plan.columns | plan.predicate.columns
         self._records = _WITH_TEMPLATES if "template_id" in columns else "logs"
         # Statistics may answer for all of the time together: the range, the groups. Only what is in each bucket needs the records.
-        self._from_statistics = columns <= _IN_STATISTICS
+        self._from_statistics = in_statistics(snapshot.view, columns)
         self._whole = _STATISTICS if self._from_statistics else self._records
         self._count_of_whole = "coalesce(sum(count), 0)::bigint" if self._from_statistics else "count(*)"
         self._inside = "true"

@@ -94,7 +94,9 @@ class Plan:
 
     def _counted(self, snapshot: Snapshot, predicate: Predicate) -> pa.Table:
         """Selected records: pattern_id (or the template's), service, severity, count, first_time, last_time."""
-        return snapshot.query(_COUNTS[self.unit].format(counts=counts_sql(predicate)), predicate.parameters, within=predicate)
+        return snapshot.query(
+            _COUNTS[self.unit].format(counts=counts_sql(snapshot.view, predicate)), predicate.parameters, within=predicate
+        )
 
     def _differences(self, snapshot: Snapshot, found: "_Sides", ranked: "_Ranked", places: list[int]) -> list[pb.PatternDifference]:
         """The messages of some differences, in their order."""

@@ -1,7 +1,5 @@
 """Where a page of a comparison ends, as a token: the place of its last difference in the order, not a number of rows."""
 
-import base64
-import binascii
 import math
 import struct
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import numpy.typing as npt
 import xxhash
 
 from treering.v1 import query_pb2 as pb
+from treering_query.page_tokens import packed, refused, unpacked
 from treering_query.pattern_ids import Ids
 from treering_runtime.errors import invalid_field
 
@@ -36,7 +35,7 @@ class Place:
 
     def token(self, fingerprint: int) -> str:
         """The token for the next page of the same question."""
-        return base64.urlsafe_b64encode(_TOKEN.pack(fingerprint, self.ratio, self.together, self.pattern_id)).decode()
+        return packed(_TOKEN, fingerprint, self.ratio, self.together, self.pattern_id)
 
 
 def fingerprint(request: pb.ComparePatternsRequest) -> int:
@@ -56,12 +55,9 @@ def place(token: str, wanted: int) -> Place | None:
     """
     if not token:
         return None
-    try:
-        found, ratio, together, pattern_id = _TOKEN.unpack(base64.b64decode(token, b"-_", validate=True))
-    except (binascii.Error, struct.error, ValueError):
-        raise invalid_field("page_token", "not a token of this server; begin again without one") from None
+    found, ratio, together, pattern_id = unpacked(_TOKEN, token)
     if found != wanted:
         raise invalid_field("page_token", "made for another question; repeat that, or begin again without one")
     if not 0 <= ratio < math.inf or together >= 1 << 63:
-        raise invalid_field("page_token", "not a token of this server; begin again without one")
-    return Place(ratio, together, pattern_id)
+        raise refused()
+    return Place(ratio, int(together), int(pattern_id))

@@ -20,6 +20,7 @@ from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.pattern_ids import Ids
 from treering_runtime.channels import open_channel
+from treering_runtime.patterns import NO_PATTERN, PatternIds
 
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -61,10 +62,16 @@ class PatternScores:
 
 
 class EmbedClient:
-    """A client of the embed service at one address, host:port. Connects when it is first asked, and again whenever it must."""
+    """A client of the embed service at one address, host:port. Connects when it is first asked, and again whenever it must.
 
-    def __init__(self, address: str) -> None:
+    Args:
+        address: Of the service.
+        ids: Of our store, which may have patterns under other ids than services use between them; ours stay on this side.
+    """
+
+    def __init__(self, address: str, ids: PatternIds | None = None) -> None:
         self.address = address
+        self._ids = ids or PatternIds()
         self._channel = open_channel(address, *_OPTIONS)
         self._stub = EmbedServiceStub(self._channel)
 
@@ -74,13 +81,31 @@ class EmbedClient:
         Raises:
             EmbedUnavailable: It does not answer in time, is starting, overloaded, or failed.
         """
+        if self._ids.translates:  # on a thread: a request may name every pattern
+            request = await asyncio.to_thread(self._sent, request)
         try:
             response: SearchPatternsResponse = await self._stub.SearchPatterns(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
-        ids = np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores))
+        ids = self._ids.to_stored(np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores)))
         scores = np.fromiter((score.score for score in response.scores), np.float64, len(response.scores))
-        return MeaningAnswer(ids, scores, response.pending_count, response.mask_version)
+        known = ids != NO_PATTERN
+        return MeaningAnswer(ids[known], scores[known], response.pending_count, response.mask_version)
+
+    def _sent(self, request: SearchPatternsRequest) -> SearchPatternsRequest:
+        """The request by the ids that embed knows."""
+        sent = SearchPatternsRequest()
+        sent.CopyFrom(request)
+        sent.also_score_ids[:] = self._wire_ids(request.also_score_ids)
+        sent.restrict_to.pattern_ids[:] = self._wire_ids(request.restrict_to.pattern_ids)
+        if not request.HasField("restrict_to"):
+            sent.ClearField("restrict_to")
+        return sent
+
+    def _wire_ids(self, pattern_ids: Sequence[int]) -> list[int]:
+        found = self._ids.to_wire(np.array(pattern_ids, np.uint64))
+        known: list[int] = found[found != NO_PATTERN].tolist()
+        return known
 
     async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> PatternScores:
         """Scores of every pattern against each text.
@@ -93,7 +118,7 @@ class EmbedClient:
             slices = [part async for part in self._stub.ScorePatterns(request, timeout=timeout_s)]
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
-        return await asyncio.to_thread(_put_together, slices, len(texts))
+        return await asyncio.to_thread(_put_together, slices, len(texts), self._ids)
 
     async def forget(self, pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         """Forgets patterns that have no record below some positions any more.
@@ -101,8 +126,9 @@ class EmbedClient:
         Raises:
             EmbedUnavailable: It did not; ask again later.
         """
+        request = ForgetPatternsRequest(pattern_ids=self._wire_ids(pattern_ids), below=below)
         try:
-            await self._stub.ForgetPatterns(ForgetPatternsRequest(pattern_ids=pattern_ids, below=below), timeout=_FORGET_TIMEOUT_S)
+            await self._stub.ForgetPatterns(request, timeout=_FORGET_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise _explained(error, _FORGET_TIMEOUT_S) from error
 
@@ -111,10 +137,11 @@ class EmbedClient:
         await self._channel.close()
 
 
-def _put_together(slices: Sequence[ScorePatternsResponse], texts: int) -> PatternScores:
-    ids = np.concatenate([np.array(part.pattern_ids, np.uint64) for part in slices])
+def _put_together(slices: Sequence[ScorePatternsResponse], texts: int, translated: PatternIds) -> PatternScores:
+    ids = translated.to_stored(np.concatenate([np.array(part.pattern_ids, np.uint64) for part in slices]))
     scores = [np.concatenate([np.array(part.texts[number].scores, np.float32) for part in slices]) for number in range(texts)]
-    return PatternScores(ids, tuple(scores), slices[0].mask_version)
+    known = ids != NO_PATTERN
+    return PatternScores(ids[known], tuple(column[known] for column in scores), slices[0].mask_version)
 
 
 _WORDS = {

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from treering_query.pattern_ids import Ids, among
+from treering_runtime.patterns import NO_PATTERN
 
 ABOUT = 0.5
 """The least score of a pattern that is about a text."""
@@ -34,6 +35,7 @@ class Meant:
         if not self.texts:
             return ""
         known = np.concatenate([np.empty(0, np.uint64), *(table.column("pattern_id").to_numpy() for table in patterns)])
+        known = known[known != NO_PATTERN]
         missing = len(known) - int(np.count_nonzero(among(known, self.pattern_ids)))
         return f"{missing:,} of {len(known):,} patterns have no vector yet: they score 0 for every text" if missing else ""
 

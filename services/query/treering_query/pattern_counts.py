@@ -8,8 +8,9 @@ import pyarrow.compute as pc
 
 from treering_query.filters import Predicate
 from treering_query.store.snapshot import Snapshot
+from treering_query.store.view import View
 
-_IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id"})
+_IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id", "template_id"})
 
 _STATISTICS = """
 select pattern_id, severity, count, first_time, last_time
@@ -23,16 +24,21 @@ from logs where {condition} group by pattern_id, severity
 """
 
 
-def counts_sql(predicate: Predicate) -> str:
+def in_statistics(view: View, columns: frozenset[str]) -> bool:
+    """Whether statistics answer for some columns. They have a record's service from its pattern, so all records must have one."""
+    return columns <= _IN_STATISTICS and not ("service" in columns and view.has_records_without_pattern)
+
+
+def counts_sql(view: View, predicate: Predicate) -> str:
     """A SELECT of (pattern_id, severity, count, first_time, last_time), perhaps several rows a pattern and severity."""
-    template = _STATISTICS if predicate.columns <= _IN_STATISTICS else _COUNTED
+    template = _STATISTICS if in_statistics(view, predicate.columns) else _COUNTED
     return template.format(condition=predicate.sql)
 
 
 def selected_counts(snapshot: Snapshot, predicate: Predicate) -> pa.Table:
     """Records by pattern: pattern_id, n; patterns without any are left out."""
-    if predicate.columns <= _IN_STATISTICS:
-        sql = f"select pattern_id, sum(count)::bigint as n from ({counts_sql(predicate)}) group by pattern_id"
+    if in_statistics(snapshot.view, predicate.columns):
+        sql = f"select pattern_id, sum(count)::bigint as n from ({counts_sql(snapshot.view, predicate)}) group by pattern_id"
     else:
         sql = f"select pattern_id, count(*) as n from logs where {predicate.sql} group by pattern_id"
     return snapshot.query(sql, predicate.parameters, within=predicate)

@@ -28,6 +28,7 @@ from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
+from treering_runtime.patterns import NO_PATTERN
 
 _DEFAULT_PARTS = 60
 _DEFAULT_VALUES = 10
@@ -123,19 +124,20 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     )
 
 
-def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> tuple[Ids, frozenset[str]]:
-    """The patterns that are meant, and their services."""
+def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> tuple[Ids, frozenset[str] | None]:
+    """The patterns that are meant, and their services; None where records of any service may be meant."""
     found = snapshot.query(f"select pattern_id, service from _patterns where {UNITS[unit]} = $id::ubigint", {"id": identity})
     if not found.num_rows:
         unit_name = UNITS[unit].removesuffix("_id")
         message = f"no {unit_name} has the id {identity}: it never had a record, or they all have expired; ListPatterns shows what there is"
         raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": UNITS[unit]})
-    return as_ids(found.column("pattern_id").to_numpy()), frozenset(found.column("service").unique().to_pylist())
+    services = None if identity == NO_PATTERN else frozenset(found.column("service").unique().to_pylist())
+    return as_ids(found.column("pattern_id").to_numpy()), services
 
 
-def _of_patterns(predicate: Predicate, members: Ids, services: frozenset[str]) -> Predicate:
+def _of_patterns(predicate: Predicate, members: Ids, services: frozenset[str] | None) -> Predicate:
     """The same, of some patterns only. Few are spelled out, with their services: segments are sorted by these, so that little is read."""
-    if len(members) <= _FEW:
+    if len(members) <= _FEW and services is not None:
         own = {f"own{number}": service for number, service in enumerate(sorted(services))}
         sql = f"pattern_id in ({', '.join(map(str, members.tolist()))}) and service in ({', '.join(f'${name}::varchar' for name in own)})"
         parameters: dict[str, object] = dict(own)
@@ -146,9 +148,14 @@ def _of_patterns(predicate: Predicate, members: Ids, services: frozenset[str]) -
         sql=f"{predicate.sql} and {sql}",
         parameters={**predicate.parameters, **parameters},
         columns=predicate.columns | {"pattern_id", "service"},
-        services=services if predicate.services is None else predicate.services & services,
+        services=_both(predicate.services, services),
         patterns=members if predicate.patterns is None else members[among(members, predicate.patterns)],
     )
+
+
+def _both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """The services of both; None = all."""
+    return one & other if one is not None and other is not None else other if one is None else one
 
 
 def _unselected(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) -> pb.Pattern:

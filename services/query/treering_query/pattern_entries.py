@@ -71,7 +71,7 @@ def check_parts(field: str, parts: int, most: int) -> None:
 
 def count(snapshot: Snapshot, predicate: Predicate) -> pa.Table:
     """What a filter selects, by pattern and severity: pattern_id, severity, count, first_time, last_time."""
-    return snapshot.query(_COUNTED.format(counts=counts_sql(predicate)), predicate.parameters, within=predicate)
+    return snapshot.query(_COUNTED.format(counts=counts_sql(snapshot.view, predicate)), predicate.parameters, within=predicate)
 
 
 def by_pattern(snapshot: Snapshot, pattern_ids: Sequence[int] | None = None) -> pa.Table:

@@ -5,6 +5,10 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treering_runtime.patterns import NO_PATTERN
 
 Ids: TypeAlias = npt.NDArray[np.uint64]
 
@@ -27,3 +31,8 @@ def relation(name: str) -> str:
     Bound as a list, 200,000 ids would keep Python's lock for 0.3 s of each statement; a relation is given to the database as it is.
     """
     return f"_given_{name}"
+
+
+def has_pattern(pattern_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """For each id of a column whether it is that of a pattern, rather than of all records that have none."""
+    return pc.not_equal(pattern_ids, pa.scalar(NO_PATTERN, pa.uint64()))

@@ -7,9 +7,7 @@ A page token is the place of the last entry that was given, not a number of rows
 repeat nor hide others. It fits the question that it was made for, and is refused with another.
 """
 
-import base64
-import binascii
-import json
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +20,7 @@ from treering_query import filters, limits
 from treering_query.answers import fitting
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
+from treering_query.page_tokens import packed, unpacked
 from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
 from treering_query.pattern_series import Span, growth, series, usual_bounds
 from treering_query.records import nanoseconds
@@ -29,6 +28,9 @@ from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
 
 _DEFAULT_PAGE = 50
+
+_TOKEN = struct.Struct("<QqQ")
+"""Fingerprint of the question, key of the order, id."""
 
 _HALVES = 2
 """Parts of the span that growth compares."""
@@ -72,7 +74,7 @@ class Plan:
     page_size: int
     sparkline_parts: int
     after: Place | None
-    fingerprint: str
+    fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.ListPatternsResponse:
         """The page. Blocks: runs on a thread of the store."""
@@ -137,19 +139,14 @@ class Plan:
                 entry.pattern.growth = -key / 1e9
 
     def _token(self, page: pa.Table) -> str:
-        place = [page.column(name)[-1].as_py() for name in ("key", "id")]
-        return base64.urlsafe_b64encode(json.dumps([self.fingerprint, *place]).encode()).decode()
+        return packed(_TOKEN, self.fingerprint, *(page.column(name)[-1].as_py() for name in ("key", "id")))
 
 
-def _place(token: str, fingerprint: str) -> Place:
-    try:
-        found, key, pattern_id = json.loads(base64.urlsafe_b64decode(token))
-        place = Place(int(key), int(pattern_id))
-    except (binascii.Error, ValueError, TypeError):
-        raise invalid_field("page_token", "not a token of this server; begin again without one") from None
+def _place(token: str, fingerprint: int) -> Place:
+    found, key, pattern_id = unpacked(_TOKEN, token)
     if found != fingerprint:
         raise invalid_field("page_token", "made for another filter, order or unit; repeat those, or begin again without one")
-    return place
+    return Place(int(key), int(pattern_id))
 
 
 def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
@@ -167,6 +164,6 @@ def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
         raise invalid_field("page_size", f"{request.page_size} is over {limits.MAX_PAGE_PATTERNS}; page", limit=limits.MAX_PAGE_PATTERNS)
     check_parts("sparkline_buckets", request.sparkline_buckets, limits.MAX_SPARKLINE_PARTS)
     predicate = filters.where(request.filter, meant)
-    fingerprint = xxhash.xxh3_64_hexdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
+    fingerprint = xxhash.xxh3_64_intdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None
     return Plan(predicate, order, unit, request.page_size or _DEFAULT_PAGE, request.sparkline_buckets, after, fingerprint)

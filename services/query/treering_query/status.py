@@ -9,11 +9,12 @@ from prometheus_client.registry import Collector
 
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
+from treering_query.pattern_counts import total_counts
 from treering_query.settings import QuerySettings
 from treering_query.store import hot
 from treering_query.store.store import Store
 from treering_runtime.clocks import wall_ns
-from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.patterns import MASK_VERSION, NO_PATTERN
 
 
 class Status:
@@ -38,7 +39,7 @@ class Status:
             hot_bytes=hot.total_bytes(view.hot),
             segment_count=len(view.segments),
             segment_bytes=sum(segment.size_bytes for segment in view.segments),
-            pattern_count=sum(table.num_rows for table in view.patterns),
+            pattern_count=view.pattern_count,
             first_time_unix_nano=first,
             last_time_unix_nano=last,
             quarantined_count=sum(self._store.board.get(log_id).quarantined for log_id, _ in view.seen),
@@ -50,7 +51,14 @@ class Status:
             holes=self._store.board.holes.messages,
             retention_problem=self._store.clock.problem if self._deletes_by_age else "",
             retention_time_unix_nano=self._store.clock.now(),
+            without_pattern_count=self._without_pattern(),
         )
+
+    def _without_pattern(self) -> int:
+        if not self._store.view.has_records_without_pattern:
+            return 0
+        with self._store.snapshot() as snapshot:
+            return total_counts(snapshot, [NO_PATTERN]).get(NO_PATTERN, 0)
 
     def _problem(self, hot_rows: int, free: int) -> str:
         if not (reason := self._store.seal_problem):
@@ -90,5 +98,4 @@ class StoreMetrics(Collector):
         yield GaugeMetricFamily("treering_query_segments", "Sealed segments", len(view.segments))
         size = sum(segment.size_bytes for segment in view.segments)
         yield GaugeMetricFamily("treering_query_segment_bytes", "Bytes of sealed segments", size)
-        patterns = sum(table.num_rows for table in view.patterns)
-        yield GaugeMetricFamily("treering_query_patterns", "Known patterns", patterns)
+        yield GaugeMetricFamily("treering_query_patterns", "Known patterns", view.pattern_count)

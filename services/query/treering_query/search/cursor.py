@@ -41,6 +41,11 @@ class LastRecord:
     fit: float
 
     @property
+    def is_possible(self) -> bool:
+        """Whether a record may have this time, and a pattern this fit; the database would stumble over others. NaN is in no range."""
+        return 0 <= self.time <= limits.MAX_TIME_UNIX_NANO and 0 <= self.fit <= 1
+
+    @property
     def place(self) -> Ranked:
         """Its pattern's place, as the page before had it."""
         return placed(self.pattern_id, self.tier, self.fit)
@@ -106,7 +111,7 @@ def shown(token: str, fingerprint: bytes) -> Shown:
         last = LastRecord(pattern_id, time, log_id, offset, Tier(tier), fit)
     except (binascii.Error, struct.error, ValueError):
         raise _refused() from None
-    if digest != xxhash.xxh3_64_intdigest(fingerprint + body):
+    if digest != xxhash.xxh3_64_intdigest(fingerprint + body) or not last.is_possible:
         raise _refused()
     return Shown(ids, last if last.log_id else None)
 

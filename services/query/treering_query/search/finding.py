@@ -63,7 +63,7 @@ class Found:
 
 def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Found:
     """Resolves the filter and looks the literals up: in pattern texts, then in messages where the query is worth it."""
-    counts = None if search.predicate.services_only else selected_counts(snapshot, search.predicate)
+    counts = None if _by_service_of_pattern(snapshot, search) else selected_counts(snapshot, search.predicate)
     allowed = texts.of_services(search.predicate.services) if counts is None else texts.flagged(counts.column("pattern_id").to_numpy())
     if search.mode == pb.SEARCH_MODE_SEMANTIC or search.like is not None or not allowed.any():
         return Found(texts, allowed, counts, Hits.none(len(allowed)), Scan())
@@ -73,6 +73,12 @@ def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Found:
     return Found(texts, allowed, counts, _hits(snapshot, texts, search, allowed, scan), scan)
 
 
+def _by_service_of_pattern(snapshot: Snapshot, search: Search) -> bool:
+    """Whether the filter selects whole patterns."""
+    all_services = search.predicate.services is None
+    return search.predicate.services_only and (all_services or not snapshot.view.has_records_without_pattern)
+
+
 def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flags, scan: Scan) -> Hits:
     """Hits in messages, and hits in pattern texts that hold for a record which the filter selects."""
     listed = texts.find(search.literals)
@@ -80,7 +86,7 @@ def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flag
     unsure = texts.find_in_examples_only(search.literals, listed) & allowed & ~read.any
     if scan.complete:
         refuted = unsure
-    elif search.predicate.services_only:
+    elif _by_service_of_pattern(snapshot, search):
         refuted = np.zeros_like(unsure)
     else:
         refuted = unsure & ~_confirmed(snapshot, texts, search, listed, unsure)

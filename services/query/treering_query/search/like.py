@@ -17,7 +17,7 @@ from treering_query.slices import between
 from treering_query.store.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
-from treering_runtime.patterns import MASK
+from treering_runtime.patterns import MASK, NO_PATTERN
 
 
 def resolved(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Search:
@@ -30,10 +30,16 @@ def resolved(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Search:
         return search
     found = _record(snapshot, search.like)
     pattern_id, message = found.column("pattern_id")[0].as_py(), found.column("message")[0].as_py()
+    if pattern_id == NO_PATTERN:  # its text is of no record, and the others of this id are not like this one
+        return replace(search, text=_searchable(message))
     masked = " ".join(text.replace(MASK, " ") for text in texts.described([pattern_id]).column("text").to_pylist())
     masked = " ".join(masked.split())
     told = masked if any(character.isalpha() for character in masked) else message
-    return replace(search, text=told[:MAX_QUERY_TEXT_CHARACTERS].replace("\0", " ").strip() or MASK, own_pattern=pattern_id)
+    return replace(search, text=_searchable(told), own_pattern=pattern_id)
+
+
+def _searchable(text: str) -> str:
+    return text[:MAX_QUERY_TEXT_CHARACTERS].replace("\0", " ").strip() or MASK
 
 
 def _record(snapshot: Snapshot, position: Position) -> pa.Table:

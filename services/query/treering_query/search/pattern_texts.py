@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from treering_query.pattern_ids import Ids
+from treering_query.pattern_ids import Ids, has_pattern
 from treering_query.search.bm25 import Bm25
 from treering_query.search.literals import Literals
 from treering_query.search.ranking import Fits, Flags, Hits, Rows
@@ -25,6 +25,8 @@ class PatternTexts:
     def __init__(self, tables: Iterable[pa.Table]) -> None:
         self._table = pa.concat_tables([LISTED_SCHEMA.empty_table(), *tables]).combine_chunks()
         self._columns = {name: _whole(self._table.column(name)) for name in ("service", "text", "example")}
+        patterns = _whole(has_pattern(self._table.column("pattern_id")))  # the other row says what it is, which nobody looks for
+        self._columns["text"] = pc.if_else(patterns, self._columns["text"], "")
         self.ids: Ids = self._table.column("pattern_id").to_numpy()
 
     @cached_property

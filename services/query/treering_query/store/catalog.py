@@ -33,6 +33,7 @@ alter table segments add column if not exists checksum ubigint;
 alter table segments add column if not exists mask_version utinyint;
 alter table segments add column if not exists data_bytes ubigint;
 alter table segments add column if not exists sealed_time bigint;
+create table if not exists segment_services (segment_id ubigint, service varchar);
 create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
 create table if not exists statistics (
     segment_id ubigint, pattern_id ubigint, environment varchar, severity utinyint, count bigint, first_time timestamp_ns,
@@ -68,6 +69,9 @@ where rowid in (select id from chosen where before < $size) order by log_id, fir
 """
 
 _SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
+"""Of segments that a version sealed which did not keep their services; all of their records have a pattern."""
+
+_KEPT_SERVICES = "select segment_id, list(service) from segment_services group by all"
 
 _PATTERN_COLUMNS = ", ".join(PATTERNS_SCHEMA.names)
 
@@ -209,7 +213,7 @@ class Catalog:
         ranges: dict[int, list[LogRange]] = {}
         for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
             ranges.setdefault(segment_id, []).append(LogRange(*bounds))
-        services = dict(run.execute(_SERVICES).fetchall())
+        services = dict(run.execute(_SERVICES).fetchall()) | self._kept_services()
         for segment_id, file, *numbers in run.execute(_SEGMENTS.format(sealed_time=self._sealed_time())).fetchall():
             found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
             ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
@@ -217,6 +221,11 @@ class Catalog:
             held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
             facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
             yield Segment(segment_id, directory / file, *facts, sealed_time=sealed)
+
+    def _kept_services(self) -> dict[int, list[str]]:
+        """The services of segments, by id. Patterns do not tell them: a record may have none of its own."""
+        known = self.connection.execute("from duckdb_tables() where table_name = 'segment_services'").fetchall()
+        return dict(self.connection.execute(_KEPT_SERVICES).fetchall()) if known else {}  # only read, of an earlier version
 
     def commit(
         self,
@@ -263,7 +272,7 @@ class Catalog:
 
         def change() -> None:
             nonlocal totals
-            for table in ("segments", "segment_ranges", "statistics"):
+            for table in ("segments", "segment_ranges", "segment_services", "statistics"):
                 self.connection.execute(f"delete from {table} where segment_id in (select unnest($1::ubigint[]))", [list(old)])
             if segment is not None:
                 self._insert_segment(segment)
@@ -322,6 +331,8 @@ class Catalog:
         )
         # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
         self.connection.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
+        held = [segment.segment_id, sorted(segment.services)]
+        self.connection.execute("insert into segment_services select ?::ubigint, unnest(?::varchar[])", held)
         for part in segment.ranges:
             bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
             self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)

@@ -18,8 +18,8 @@ from treering_query.store.catalog import Sealed
 from treering_query.store.damage import contents, problem_of
 from treering_query.store.hot import COUNTS_SCHEMA, LOGS_SCHEMA
 from treering_query.store.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry
-from treering_query.store.view import LogRange, Segment
-from treering_runtime.patterns import MASK_VERSION, find_patterns, pattern_id
+from treering_query.store.view import LogRange, Segment, kinds
+from treering_runtime.patterns import NO_PATTERN, SAME_RULES, PatternIds, find_patterns, former_pattern_id, pattern_id
 
 _BATCH_ROWS = 65_536
 """Records that are looked at together: a tenth of a second, so that a check can be stopped."""
@@ -57,9 +57,10 @@ def check(inventory: Inventory) -> Iterator[Progress]:
     """Checks everything, a step at a time. Blocks; memory for one batch of records."""
     progress = Progress(problems=tuple(_catalog_problems(inventory)))
     yield progress
+    ids = PatternIds(kinds(inventory.sealed.patterns))
     for segment in inventory.sealed.segments:
         records = 0
-        reading = _SegmentCheck(segment, _statistics_of(inventory, segment))
+        reading = _SegmentCheck(segment, _statistics_of(inventory, segment), ids)
         for rows in reading.read():
             records += rows
             yield replace(progress, records=progress.records + records, problems=())
@@ -90,10 +91,12 @@ def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
 
 
 def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
-    known = inventory.sealed.patterns
-    ids = known.column("pattern_id").to_pylist()
-    texts = zip(known.column("service").to_pylist(), known.column("text").to_pylist(), strict=True)
-    wrong = [number for number, (service, text) in zip(ids, texts, strict=True) if pattern_id(service, text) != number]
+    ids = inventory.sealed.patterns.column("pattern_id").to_pylist()
+    wrong = [
+        number
+        for number, *kind in kinds(inventory.sealed.patterns)
+        if number not in {NO_PATTERN, pattern_id(*kind), former_pattern_id(*kind)}
+    ]
     if wrong:
         yield Problem(
             CATALOG_FILE, f"{len(wrong):,} patterns have a text that is not theirs: {_named(map(str, wrong))}; restore it from a copy"
@@ -143,8 +146,9 @@ def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table:
 class _SegmentCheck:
     """One segment: `read` it to the end, then ask for its `problems`."""
 
-    def __init__(self, segment: Segment, statistics: pa.Table) -> None:
+    def __init__(self, segment: Segment, statistics: pa.Table, ids: PatternIds) -> None:
         self._segment = segment
+        self._ids = ids
         self._statistics = statistics
         self._counts = [COUNTS_SCHEMA.empty_table()]
         self._arrivals: list[int] = []
@@ -173,9 +177,11 @@ class _SegmentCheck:
         for log_id, first, last in zip(*(grouped.column(name).to_pylist() for name in ("log_id", "offset_min", "offset_max")), strict=True):
             before = self._ranges.get(log_id, LogRange(log_id, first, last + 1))
             self._ranges[log_id] = LogRange(log_id, min(first, before.first_offset), max(last + 1, before.end_offset))
-        if self._segment.mask_version == MASK_VERSION:
-            found = find_patterns(records.column("service").chunk(0), records.column("message").chunk(0))
-            self._misplaced += int(np.count_nonzero(found.pattern_ids.to_numpy() != records.column("pattern_id").to_numpy()))
+        if self._segment.mask_version in SAME_RULES:
+            found = find_patterns(records.column("service").chunk(0), records.column("message").chunk(0)).pattern_ids.to_numpy()
+            stored = records.column("pattern_id").to_numpy()
+            # a pattern that is stored under a former id is compared by its new one; a record without a pattern says nothing to compare
+            self._misplaced += int(np.count_nonzero((self._ids.to_wire(stored) != found) & (stored != NO_PATTERN)))
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong with it."""

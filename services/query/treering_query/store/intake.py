@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query.pattern_ids import has_pattern
 from treering_query.store.hot import LOGS_SCHEMA
-from treering_query.store.view import PATTERNS_SCHEMA
+from treering_query.store.view import NO_PATTERN_TEXT, PATTERNS_SCHEMA
 from treering_runtime.columns import SCHEMA, FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
-from treering_runtime.patterns import find_patterns
+from treering_runtime.patterns import NO_PATTERN, PatternIds, find_patterns
 from treering_runtime.quarantine import FrameReader, Quarantined
 
 
@@ -23,6 +24,8 @@ class Taken:
     records: pa.Table
     patterns: pa.Table
     """The distinct patterns of the records."""
+    without_pattern: int = 0
+    """Records whose pattern has no id of its own."""
 
 
 class Intake:
@@ -31,9 +34,11 @@ class Intake:
     Args:
         notes: The file that tells what a dead process was reading.
         settled: By log_id, the offset below which everything is sealed.
+        ids: Who holds which id; every record's pattern claims its own here.
     """
 
-    def __init__(self, notes: Path, settled: Mapping[int, int]) -> None:
+    def __init__(self, notes: Path, settled: Mapping[int, int], ids: PatternIds | None = None) -> None:
+        self._ids = ids or PatternIds()
         self._decoder = FrameDecoder()
         self._notes = CrashNotes(notes, settled)
         self._reader = FrameReader(self._read, self._notes)
@@ -55,11 +60,20 @@ class Intake:
     def _read(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> Taken:
         batch = pa.Table.from_batches([self._decoder.decode(log_id, frames, skip_below)], SCHEMA)
         services, messages = _column(batch, "service"), _column(batch, "message")
-        found = find_patterns(services, messages)
+        found = find_patterns(services, messages, self._ids.claim)
         records = batch.append_column(LOGS_SCHEMA.field("pattern_id"), found.pattern_ids)
         log_ids, offsets = (records.column(name).combine_chunks().take(found.first_rows) for name in ("log_id", "offset"))
         columns = [found.distinct_ids, found.services, found.texts, messages.take(found.first_rows), log_ids, offsets]
-        return Taken(records, pa.table(columns, schema=PATTERNS_SCHEMA))
+        patterns = pa.table(columns, schema=PATTERNS_SCHEMA)
+        without = int(np.count_nonzero(found.pattern_ids.to_numpy() == NO_PATTERN))
+        return Taken(records, _with_own_ids(patterns) if without else patterns, without)
+
+
+def _with_own_ids(patterns: pa.Table) -> pa.Table:
+    """The patterns that have an id, and one row for all others together: it is no pattern, so it is of no service and begins nowhere."""
+    own = patterns.filter(has_pattern(patterns.column("pattern_id")))
+    together = {"pattern_id": NO_PATTERN, "service": "", "text": NO_PATTERN_TEXT, "example": "", "first_log_id": None, "first_offset": None}
+    return pa.concat_tables([own, pa.Table.from_pylist([together], PATTERNS_SCHEMA)]).combine_chunks()
 
 
 def _joined(parts: Sequence[Taken]) -> Taken:
@@ -69,7 +83,7 @@ def _joined(parts: Sequence[Taken]) -> Taken:
     records = pa.concat_tables([LOGS_SCHEMA.empty_table(), *(part.records for part in parts)]).combine_chunks()
     patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *(part.patterns for part in parts)])
     _, first_rows = np.unique(patterns.column("pattern_id").to_numpy(), return_index=True)
-    return Taken(records, patterns.take(first_rows))
+    return Taken(records, patterns.take(first_rows), sum(part.without_pattern for part in parts))
 
 
 def _column(table: pa.Table, name: str) -> pa.StringArray:

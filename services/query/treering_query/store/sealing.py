@@ -49,7 +49,7 @@ from treering_query.templates import Templates, TemplatesChange
 from treering_runtime.data_dir import sync_directory, write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.fsync import fsync
-from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.patterns import MASK_VERSION, SAME_RULES
 from treering_runtime.quarantine import Quarantined, Selection
 
 _LOG = structlog.get_logger()
@@ -195,9 +195,9 @@ class Sealer:
             if problem := problem_of(each):
                 raise DamagedSegmentError(each, problem)
         group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
-        versions = {each.mask_version for each in old}
-        sealed_time = max(each.sealed_time for each in old)
+        versions = {MASK_VERSION if each.mask_version in SAME_RULES else each.mask_version for each in old}
         version = versions.pop() if len(versions) == 1 else 0
+        sealed_time = max(each.sealed_time for each in old)
         with contextlib.closing(self._catalog.connection.cursor()) as run:
             run.execute(_kept(old, without))
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)

@@ -36,9 +36,11 @@ from treering_query.store.shown import Shown
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.unsealed import Unsealed
 from treering_query.store.upkeep import Policy
-from treering_query.store.view import Segment, View
+from treering_query.store.view import Segment, View, kinds
+from treering_query.store.without_pattern import WithoutPattern
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.templates.keeper import TemplateKeeper
+from treering_runtime.patterns import PatternIds
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Change, Quarantined, Selection, records_by_log
 
@@ -63,6 +65,7 @@ class _Delivered:
     active: tuple[hot.Chunk, ...]
     patterns: NewPatterns | None
     quarantined: list[Quarantined]
+    without_pattern: int
 
 
 class Store:
@@ -89,6 +92,8 @@ class Store:
     ) -> None:
         self.board = ProgressBoard()
         self.damage = Damage()
+        self.ids = PatternIds()  # claimed on the intake thread only, so that of two patterns that come together one is the first
+        self._without_pattern = WithoutPattern(registry)
         self._directory = directory
         self._engine = engine
         self._bounds = bounds
@@ -116,6 +121,7 @@ class Store:
         await self.clock.open(sealed.segments)
         templates = await self._files.change(lambda sealer: sealer.load_templates())
         self._patterns.open(sealed.patterns, templates)
+        await asyncio.to_thread(self.ids.restore, kinds(sealed.patterns))
         seen = tuple(sorted(sealed.ends.items()))
         self._published.view = replace(self.view, seen=seen)
         for log_id, end in seen:
@@ -123,7 +129,7 @@ class Store:
             self._report(log_id)
         for log_id, link in sealed.links.items():
             self.board.chain.restore(log_id, sealed.ends[log_id], link)
-        self._intake = Intake(self._directory / "reading", sealed.ends)
+        self._intake = Intake(self._directory / "reading", sealed.ends, self.ids)
         self._shown = Shown(self._directory / "shown", self.board)
         self._tasks = [asyncio.create_task(work) for work in (self._sealing.run(), self.templates.run(), self._shown.watch())]
         self.templates.wake()
@@ -237,7 +243,7 @@ class Store:
         active = self.view.active
         taken, bad = self._intake.take(log_id, frames, next_offset)
         chunks = hot.appended(active, taken.records) if taken.records.num_rows else active
-        return _Delivered(chunks, self._patterns.new_in(taken.patterns), bad)
+        return _Delivered(chunks, self._patterns.new_in(taken.patterns), bad, taken.without_pattern)
 
     def _take_over(self, log_id: int, end: int, delivered: _Delivered) -> None:
         # no await from the first of these lines to the last: records, patterns and position become visible together
@@ -246,6 +252,7 @@ class Store:
             self.templates.wake()
         self._show(log_id, end, delivered.active)
         self._sealing.hot_changed()
+        self._without_pattern.add(delivered.without_pattern)
         for item in delivered.quarantined:
             _LOG.error("records cannot be read; quarantined", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
 
@@ -337,6 +344,7 @@ class Store:
         await self._files.within(lambda sealer: sealer.seal(batch, self.clock.now()))
         if self._patterns.add(new):
             self.templates.wake()
+        self._without_pattern.add(taken.without_pattern)
         for log_id in records_by_log(items):
             self._report(log_id)
         _LOG.info("quarantined records were read again", stored=taken.records.num_rows, still=sum(item.record_count for item in bad))
@@ -355,6 +363,8 @@ class Store:
             leaving = await self._on_intake_thread(lambda: self._patterns.left_by(dead))
             while not self._patterns.forget(leaving):
                 leaving = await self._on_intake_thread(lambda: self._patterns.left_by(dead))
+            # with no delivery being read: one that claims an id from here on finds its pattern unknown, and stores it again
+            await self._on_intake_thread(lambda: self.ids.release(leaving.gone.tolist()))
         if len(leaving.gone):
             self.templates.wake(forgotten=True)
             await self._files.within(lambda sealer: sealer.forget(leaving.gone.tolist()))

@@ -1,20 +1,23 @@
 """What the store holds at one moment, as one immutable value that is replaced whole."""
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from treering.v1.log_pb2 import Position
 from treering_query.filters import Predicate
 from treering_query.pattern_ids import Ids, among
 from treering_query.store.hot import COUNTS_SCHEMA, Chunk
 from treering_query.templates.joining import NO_TEMPLATES, Templates
-from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.patterns import MASK_VERSION, NO_PATTERN
 
 if TYPE_CHECKING:
     from treering_query.store.session import Session
@@ -29,7 +32,13 @@ PATTERNS_SCHEMA = pa.schema(
         pa.field("first_offset", pa.uint64()),
     ]
 )
-"""A row for each known pattern, with the position of its first record; null where that was not kept, by stores of older versions."""
+"""A row for each known pattern, with the position of its first record; null where that was not kept, by stores of older versions.
+
+Records whose pattern has no id of its own (`NO_PATTERN`) share a row, while there are any, so that whatever joins patterns counts them.
+"""
+
+NO_PATTERN_TEXT = "(records that belong to no pattern, because another one has their id)"
+"""What the row says that these share."""
 
 LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), nullable=False)).append(
     pa.field("template_text", pa.string(), nullable=False)
@@ -39,6 +48,11 @@ LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), null
 
 _AT_ONCE = 256
 """Patterns that are looked for together."""
+
+
+def kinds(patterns: pa.Table) -> Iterator[tuple[int, str, str]]:
+    """Id, service and text of each row of `PATTERNS_SCHEMA`."""
+    return zip(*(patterns.column(name).to_pylist() for name in ("pattern_id", "service", "text")), strict=True)
 
 
 @dataclass(frozen=True)
@@ -118,6 +132,17 @@ class View:
     """What retention has removed since the store was made: a check can tell it from what was lost."""
     idle: "deque[Session]" = field(default_factory=deque, init=False, repr=False, compare=False)
     """Sessions that have this view's relations and wait for the next question; they go with the view."""
+
+    @cached_property
+    def has_records_without_pattern(self) -> bool:
+        """Whether the service of some records is not that of their pattern, because they have none."""
+        return any(pc.index(table.column("pattern_id"), NO_PATTERN).as_py() >= 0 for table in self.patterns)
+
+    @property
+    def pattern_count(self) -> int:
+        """Known patterns."""
+        rows: int = sum(table.num_rows for table in self.patterns)
+        return rows - self.has_records_without_pattern
 
     @property
     def hot(self) -> tuple[Chunk, ...]:

@@ -12,6 +12,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Histogram
 
 from treering_query import limits
+from treering_query.pattern_ids import has_pattern
 from treering_query.store.intake import unknown
 from treering_query.store.listing import listed, whole
 from treering_query.store.view import View
@@ -121,7 +122,8 @@ class TemplateKeeper:
 
 
 def _regroup(view: View, forgotten: bool) -> tuple[Templates, TemplatesChange]:  # noqa: FBT001 - an executor passes no names
-    patterns = whole(view.patterns).select(["pattern_id", "text"])
+    listed_now = whole(view.patterns).select(["pattern_id", "text"])
+    patterns = listed_now.filter(has_pattern(listed_now.column("pattern_id")))
     former = alive(view.templates, patterns.column("pattern_id").to_pylist()) if forgotten else view.templates
     room = max(limits.MAX_TEMPLATE_PATTERNS - len(former.template_ids), 0)
     arrived = unknown(patterns, former.template_ids).slice(0, room)

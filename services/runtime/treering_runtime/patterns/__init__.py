@@ -11,12 +11,24 @@ The rules say what is true of logs in general, not of some system: digits, paths
 a quoted single word, a boolean are data; the words between them are the wording that people and the model read. Words are masked only
 where the form says that they are data: what else varies is found later, by comparing patterns.
 
-`pattern_id` = xxh3_64(service, a zero byte, masked message), unsigned. A service that holds a zero byte
-itself seeds the hash with its length in bytes: no other pattern has the same input.
+Each kind, that is service and masked message, has an id (`ids`): a hash of both that nobody can aim at, compared where it is held.
 """
 
-from treering_runtime.patterns.batch import PatternColumns, find_patterns, pattern_id
+from treering_runtime.patterns.batch import PatternColumns, find_patterns
 from treering_runtime.patterns.coarse import without_colours
-from treering_runtime.patterns.mask import MASK, MASK_VERSION
+from treering_runtime.patterns.ids import NO_PATTERN, PatternIds, former_pattern_id, pattern_id
+from treering_runtime.patterns.mask import MASK, MASK_VERSION, RULES_VERSION, SAME_RULES
 
-__all__ = ["MASK", "MASK_VERSION", "PatternColumns", "find_patterns", "pattern_id", "without_colours"]
+__all__ = [
+    "MASK",
+    "MASK_VERSION",
+    "NO_PATTERN",
+    "RULES_VERSION",
+    "SAME_RULES",
+    "PatternColumns",
+    "PatternIds",
+    "find_patterns",
+    "former_pattern_id",
+    "pattern_id",
+    "without_colours",
+]

@@ -1,7 +1,13 @@
-"""The mask itself and the version of the rules that place it."""
+"""The mask itself, the version of the rules that place it, and that of the ids that follow from them."""
 
-MASK_VERSION = 2
-"""Number of the masking rules. Ids of different versions do not mix; it changes whenever any rule does."""
+RULES_VERSION = 2
+"""Number of the masking rules, of which vectors depend: it changes whenever any rule does, and `MASK_VERSION` with it."""
+
+MASK_VERSION = 3
+"""Number of the rules and of how an id is made of what they leave. Ids of different versions do not mix."""
+
+SAME_RULES = frozenset({2, MASK_VERSION})
+"""Versions of one set of rules, whose ids differ. 2 made them by xxh3; what was stored then keeps its id."""
 
 MASK = "<*>"
 """Stands for a variable part."""

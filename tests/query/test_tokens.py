@@ -1,0 +1,169 @@
+"""Page tokens and cursors of every rpc: whatever stands in one, it is served or refused by its name."""
+
+import base64
+import itertools
+import json
+import math
+import os
+import struct
+from random import Random
+
+import grpc
+import pytest
+import xxhash
+from google.protobuf import descriptor_pool
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.log_pb2 import LogFilter
+from treering_query import compare_page
+from treering_query.search import cursor
+from treering_query.search.ranking import Tier
+from treering_runtime.errors import ServiceError
+
+pytestmark = pytest.mark.time_limit(3_600 if os.environ.get("TREERING_ALL_HOSTILE") else 120)
+
+ALL = os.environ.get("TREERING_ALL_HOSTILE")
+SEED, STRANGE = (Random().getrandbits(32), 5_000) if ALL else (0, 200)
+"""Where chance begins, and how many tokens it makes of each kind; `make hostile` makes more, other ones each time."""
+
+U64, I64 = (0, 1, 2**63 - 1, 2**63, 2**64 - 1), (0, 1, -1, 2**63 - 1, -(2**63))
+DOUBLES = (0.0, -0.0, 0.5, 1.0, 1.0000001, -1.0, 5e-324, 1e308, math.inf, -math.inf, math.nan)
+"""Each kind of number at its ends."""
+
+LIST = pb.ListPatternsRequest(page_size=1, order=pb.PATTERN_ORDER_COUNT, unit=pb.PATTERN_UNIT_PATTERN)
+COMPARE = pb.ComparePatternsRequest(limit=1, baseline=LogFilter(services=["svc1"]))
+SEARCH = pb.SearchLogsRequest(text="user 5 logged in", limit=1, mode=pb.SEARCH_MODE_KEYWORD)
+QUESTIONS = {"ListPatterns": (LIST, "page_token"), "ComparePatterns": (COMPARE, "page_token"), "SearchLogs": (SEARCH, "cursor")}
+
+
+def encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode()
+
+
+def list_fields():
+    found = xxhash.xxh3_64_intdigest(LIST.filter.SerializeToString(deterministic=True) + bytes([LIST.order, LIST.unit]))
+    return [encoded(struct.pack("<QqQ", found, *rest)) for rest in itertools.product(I64, U64)]
+
+
+def compare_fields():
+    found = compare_page.fingerprint(COMPARE)
+    return [encoded(struct.pack("<QdQQ", found, *rest)) for rest in itertools.product(DOUBLES, U64, U64)]
+
+
+def search_fields():
+    def body(last, *ids):
+        packed = struct.pack("<QqQQBd", *last) + struct.pack(f"<{len(ids)}Q", *ids)
+        return encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(cursor.fingerprint(SEARCH) + packed)) + packed)
+
+    usual = (1, 1, 7, 1, 0, 0.5)
+    ends = (U64, I64, U64, U64, range(0, 256, 15), DOUBLES)
+    found = [body((*usual[:place], value, *usual[place + 1 :])) for place, values in enumerate(ends) for value in values]
+    return [*found, *(body(usual, *range(count)) for count in (0, 1, 1_000, 1_001, 1_002))]
+
+
+FIELDS = {"ListPatterns": list_fields, "ComparePatterns": compare_fields, "SearchLogs": search_fields}
+
+
+def strange(genuine: str, chance: Random):
+    """Texts that are no token, from far away to next to one."""
+    raw = base64.urlsafe_b64decode(genuine)
+    yield from (
+        "x",
+        "é",
+        "\0",
+        "=",
+        "====",
+        "_" * 10_000,
+        "+/+/",
+        genuine + "=",
+        genuine + "AAAA",
+        genuine[:-1],
+        genuine.upper(),
+        " " + genuine,
+    )
+    yield from map(encoded, (raw[:cut] for cut in range(1, len(raw))))
+    yield from map(encoded, (raw + bytes(more) for more in range(1, 10)))
+    for content in ('["f", 1e999, 1]', '["f", "1", 1]', "[" * 100_000, '{"a": 1}', "[1, 2, 3]", json.dumps(["f", 10**400, 1])):
+        yield encoded(content.encode())
+    for _ in range(STRANGE):
+        yield encoded(chance.randbytes(chance.choice([len(raw), chance.randrange(1, 200)])))
+        flipped = bytearray(raw)
+        flipped[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+        yield encoded(flipped)
+
+
+def test_every_token_of_the_contract_is_here():
+    methods = descriptor_pool.Default().FindServiceByName("treering.v1.QueryService").methods
+    found = {
+        (method.name, field.name)
+        for method in methods
+        for field in method.input_type.fields
+        if field.name == "cursor" or field.name.endswith("token")
+    }
+    assert found == {(name, field) for name, (_, field) in QUESTIONS.items()}
+
+
+async def asked(channel, name, **changes):
+    question, _ = QUESTIONS[name]
+    request = type(question)()
+    request.CopyFrom(question)
+    for field, value in changes.items():
+        setattr(request, field, value)
+    kind = getattr(pb, f"{name}Response")
+    return await channel.unary_unary(
+        f"/treering.v1.QueryService/{name}",
+        request_serializer=lambda message: message.SerializeToString(),
+        response_deserializer=kind.FromString,
+    )(request, timeout=10)
+
+
+async def outcome(channel, name, **changes):
+    try:
+        await asked(channel, name, **changes)
+    except grpc.aio.AioRpcError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_whatever_stands_in_a_token_is_served_or_refused_by_its_name(serving, fill, name):
+    field = QUESTIONS[name][1]
+    async with serving() as (store, client):
+        await fill(store, 0, 60)
+        await store.seal()
+        await fill(store, 60, 100)
+        async with grpc.aio.insecure_channel(client.endpoints.query) as channel:
+            genuine = getattr(await asked(channel, name), f"next_{field}")
+            assert (await asked(channel, name, **{field: genuine})).seen
+            refused = 0
+            for token in (*strange(genuine, Random(f"{name} {SEED}")), *FIELDS[name]()):
+                error = await outcome(channel, name, **{field: token})
+                assert error is None or error.code() is grpc.StatusCode.INVALID_ARGUMENT, (SEED, token[:80], error.details())
+                assert error is None or error.details().startswith(field), error.details()
+                refused += error is not None
+            assert refused > 200
+
+
+IMPOSSIBLE = [(-1, 0, 0.5), (2**63 - 1, 0, 0.5), (1, 0, math.nan), (1, 0, math.inf), (1, 0, 1.5), (1, 9, 0.5)]
+"""Time, tier and fit."""
+
+
+@pytest.mark.parametrize(("time", "tier", "fit"), IMPOSSIBLE)
+def test_a_cursor_of_an_impossible_record_is_refused(time, tier, fit):
+    packed = struct.pack("<QqQQBd", 1, time, 7, 1, tier, fit)
+    forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
+    with pytest.raises(ServiceError, match="cursor"):
+        cursor.shown(forged, b"q")
+
+
+def test_a_cursor_says_what_it_was_made_of():
+    last = cursor.LastRecord(2**64 - 1, 5, 7, 2**64 - 1, Tier.REST, 1.0)
+    for shown in (cursor.Shown(), cursor.Shown((1, 2**64 - 1)), cursor.Shown((3,), last), cursor.Shown(tuple(range(1_000)))):
+        assert cursor.shown(shown.token(b"q"), b"q") == shown
+
+
+def test_a_cursor_of_more_patterns_than_pages_show_is_refused():
+    packed = struct.pack("<QqQQBd1001Q", 0, 0, 0, 0, 0, 0.0, *range(1_001))
+    forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
+    with pytest.raises(ServiceError, match="cursor"):
+        cursor.shown(forged, b"q")
