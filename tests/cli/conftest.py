@@ -9,7 +9,7 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner
 
 from treering.cli.app import app
-from treering.v1 import embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
+from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
 from treering_runtime.boundary import to_status
@@ -49,7 +49,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
             )
 
 
-class Embed(embed_pb2_grpc.EmbedServiceServicer):
+class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServiceServicer):
     def __init__(self, ingest):
         self._ingest = ingest
         self.asked = []
@@ -69,7 +69,7 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer):
             _refuse(context, ErrorReason.ERROR_REASON_INVALID_FIELD, "model: there is no model nonsense", field="model")
         if request.model == "late":
             _refuse(context, ErrorReason.ERROR_REASON_REINDEX_RUNNING, "a reindex runs: 3 of 10 patterns")
-        return embed_pb2.StartReindexResponse(
+        return admin_pb2.StartReindexResponse(
             reindex=embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_PREPARING, model=request.model or "in use", total_count=10)
         )
 
@@ -173,6 +173,7 @@ def services():
     server = grpc.server(futures.ThreadPoolExecutor(8))
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server)
     embed_pb2_grpc.add_EmbedServiceServicer_to_server(query.embed, server)
+    admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(query.embed, server)
     query_pb2_grpc.add_QueryServiceServicer_to_server(query, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()

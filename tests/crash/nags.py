@@ -6,12 +6,14 @@ Nobody looks at their answers. They are here because a call that goes away in th
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
+from tests.stubs import together
 from treering import Endpoints
-from treering.v1 import query_pb2, sink_pb2
+from treering.v1 import admin_pb2, query_pb2, sink_pb2
+from treering.v1.admin_pb2_grpc import QueryAdminServiceStub
 from treering.v1.query_pb2_grpc import QueryServiceStub
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
@@ -35,7 +37,7 @@ class Nag(threading.Thread):
         self._stopped = threading.Event()
         self._channels = [grpc.insecure_channel(address) for address in (endpoints.query, endpoints.embed)]
         query, embed = self._channels
-        self._calls = _calls(QueryServiceStub(query), SinkServiceStub(query), SinkServiceStub(embed))
+        self._calls = _calls(together(query, QueryServiceStub, QueryAdminServiceStub), SinkServiceStub(query), SinkServiceStub(embed))
 
     def run(self) -> None:
         """Calls until `stop`."""
@@ -64,7 +66,7 @@ class Nag(threading.Thread):
             channel.close()
 
 
-def _calls(query: QueryServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
+def _calls(query: Any, *sinks: SinkServiceStub) -> list[Callable]:
     def lists(sink: SinkServiceStub) -> Callable:
         return lambda timeout: sink.ListQuarantine(sink_pb2.ListQuarantineRequest(), timeout=timeout)
 
@@ -73,7 +75,7 @@ def _calls(query: QueryServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
 
     return [
         *(made(sink) for sink in sinks for made in (lists, lists, retries)),
-        lambda timeout: query.VerifyStore(query_pb2.VerifyStoreRequest(), timeout=timeout),
+        lambda timeout: query.VerifyStore(admin_pb2.VerifyStoreRequest(), timeout=timeout),
         lambda timeout: query.ExportLogs(query_pb2.ExportLogsRequest(), timeout=timeout),
         lambda timeout: query.ExecuteSql(query_pb2.ExecuteSqlRequest(query="select * from logs"), timeout=timeout),
     ]

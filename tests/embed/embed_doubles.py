@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
 
 from tests.links import links_of
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -124,6 +125,7 @@ class Running:
     def __init__(self, application: Application, channel: grpc.aio.Channel) -> None:
         self.application = application
         self.embed = EmbedServiceStub(channel)
+        self.admin = EmbedAdminServiceStub(channel)
         self.sink = SinkServiceStub(channel)
         self.health = HealthStub(channel)
 

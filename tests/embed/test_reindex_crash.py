@@ -10,7 +10,10 @@ import pytest
 from embed_processes import deliver, end, words
 from real_models import make_small_model
 
+from tests.stubs import together
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 
 pytestmark = pytest.mark.model
@@ -25,7 +28,7 @@ def small_model(tmp_path_factory):
 @asynccontextmanager
 async def asking(address: str):
     async with grpc.aio.insecure_channel(address) as channel:
-        yield EmbedServiceStub(channel)
+        yield together(channel, EmbedServiceStub, EmbedAdminServiceStub)
 
 
 async def search_until(embed: EmbedServiceStub, reached: Callable[[pb.GetEmbedStatusResponse], bool]) -> pb.GetEmbedStatusResponse:
@@ -57,7 +60,7 @@ async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once
     await deliver(address, [f"worker {words(number)} lost its lease" for number in range(COUNT)], "visible_end_offset", COUNT)
     for model, killed_when in (("", embedding), (str(small_model), lambda status: status.reindex.phase == pb.REINDEX_PHASE_PREPARING)):
         async with asking(address) as embed:
-            await embed.StartReindex(pb.StartReindexRequest(model=model))
+            await embed.StartReindex(admin_pb2.StartReindexRequest(model=model))
             before = await search_until(embed, killed_when)
             assert before.dimension == 384
         assert await asyncio.to_thread(end, child, signal.SIGKILL) == -signal.SIGKILL
@@ -65,7 +68,7 @@ async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once
         async with asking(address) as embed:
             await ready(embed)
             after = await search_until(embed, done)
-            digest = [part async for part in embed.DigestIndex(pb.DigestIndexRequest())]
+            digest = [part async for part in embed.DigestIndex(admin_pb2.DigestIndexRequest())]
         assert sum(len(part.indexed_ids) for part in digest) == COUNT
         assert not any(part.missing_ids or part.unknown_ids or part.pending_ids for part in digest)
     assert (after.model, after.dimension, after.configured_model) == (str(small_model), 64, "all-MiniLM-L6-v2")

@@ -14,7 +14,10 @@ from embed_doubles import reason
 from embed_processes import deliver, end, environment_for
 
 import treering_embed
+from tests.stubs import together
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering_embed.encoder.weights import WEIGHTS_PACKAGE
 
@@ -34,11 +37,11 @@ async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with
     child, address = await asyncio.to_thread(start, tmp_path / "embed", WITHOUT)
     await deliver(address, ["the card was declined", "no space left on device"], "visible_end_offset", 2)
     async with grpc.aio.insecure_channel(address) as channel:
-        embed = EmbedServiceStub(channel)
+        embed = together(channel, EmbedServiceStub, EmbedAdminServiceStub)
         found = await embed.SearchPatterns(pb.SearchPatternsRequest(text="a customer could not pay", limit=2))
         assert [score.dense > 0.3 for score in found.scores] == [True, False]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await embed.StartReindex(pb.StartReindexRequest(model="/some/model"))
+            await embed.StartReindex(admin_pb2.StartReindexRequest(model="/some/model"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert reason(refused.value).metadata["field"] == "model"
         assert REMEDY in (refused.value.details() or "")

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.settling import settled
 from treering.v1 import sink_pb2_grpc
-from treering.v1.ingest_pb2 import DigestLogRequest, GetIngestStatusRequest, UploadLogsRequest
+from treering.v1.admin_pb2 import DigestLogRequest
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module

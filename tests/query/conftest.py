@@ -8,11 +8,15 @@ import duckdb
 import pytest
 from prometheus_client import CollectorRegistry
 
-from treering import AsyncClient
+from tests.stubs import together
+from treering import AsyncClient, calls
 from treering.channels import Endpoints
+from treering.rpc import AsyncStreaming, AsyncUnary
+from treering.v1 import admin_pb2
+from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
+from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.embed_client import EmbedClient, EmbedUnavailable
 from treering_query.meaning import Meaning, Scorer
@@ -124,6 +128,17 @@ def fill(frame, record):
     return deliver
 
 
+class Asking(AsyncClient):
+    """Asks both planes of the query service, which answer on one server here."""
+
+    digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", admin_pb2.DigestStoreResponse)
+    verify_store = AsyncStreaming(calls.verify_store, "query", "VerifyStore", admin_pb2.VerifyStoreResponse, endless=True)
+
+    def __init__(self, endpoints: Endpoints) -> None:
+        super().__init__(endpoints)
+        self._stubs["query"] = together(self._own[2], QueryServiceStub, QueryAdminServiceStub)
+
+
 @pytest.fixture
 def serving(open_store, open_sql, tmp_path):
     @asynccontextmanager
@@ -133,8 +148,9 @@ def serving(open_store, open_sql, tmp_path):
             front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
             servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
             add_QueryServiceServicer_to_server(servicer, front.grpc)
+            add_QueryAdminServiceServicer_to_server(servicer, front.grpc)
             await front.start()
-            client = AsyncClient(Endpoints(query=front.address))
+            client = Asking(Endpoints(query=front.address))
             try:
                 yield store, client
             finally:

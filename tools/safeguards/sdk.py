@@ -62,8 +62,8 @@ MUTANTS = (
     Mutant(
         "changes-are-not-repeated-behind-the-caller",
         "sdk/treering/channels.py",
-        '"GetEmbedStatus", "ScorePatterns"',
-        '"GetEmbedStatus", "StartReindex", "ScorePatterns"',
+        '("DigestIndex", "ScorePatterns")',
+        '("DigestIndex", "StartReindex", "ScorePatterns")',
         ("tests/sdk/test_channels.py::test_a_change_is_never_repeated_behind_its_caller",),
     ),
     Mutant(

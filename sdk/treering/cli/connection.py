@@ -12,6 +12,7 @@ from treering.cli.instance import DEFAULT_DATA_DIR, Instance, running_instance
 from treering.cli.problems import Refusal
 
 if TYPE_CHECKING:
+    from treering.admin import AdminClient
     from treering.channels import Endpoints
     from treering.client import Client
 
@@ -65,6 +66,12 @@ class Connection:
         from treering.client import Client  # noqa: PLC0415 - start-up
 
         return Client(self.endpoints(), timeout=timeout)
+
+    def admin(self, timeout: float = 30.0) -> "AdminClient":
+        """A client for the inner planes; `timeout` is the deadline of its calls, seconds."""
+        from treering.admin import AdminClient  # noqa: PLC0415 - start-up
+
+        return AdminClient(self.endpoints(), timeout=timeout)
 
 
 def _endpoints_of(instance: Instance) -> "Endpoints":

@@ -36,8 +36,8 @@ def reindex(
     Searches go on with the old index until the new one is complete; a restart goes on where it was. The model holds from then on, until the
     setting `model` of the embed service is changed. Ctrl-C ends the waiting, not the work.
     """
-    with connection.client() as client:
-        begun = client.start_reindex(_named(model))
+    with connection.admin() as admin, connection.client() as client:
+        begun = admin.start_reindex(_named(model))
         if not wait:
             _answer(_as_dict(begun.reindex), json=json)
             return

@@ -118,8 +118,8 @@ def _is_log_id(text: str) -> bool:
 
 def _served(connection: Connection, report: Report) -> Iterator[Problem]:
     """The problems that the service finds; keeps the report up to date."""
-    with connection.client() as client:
-        for step in client.verify_store():
+    with connection.admin() as admin:
+        for step in admin.verify_store():
             report.segment_count = step.segment_count
             report.record_count, report.size_bytes, report.complete = step.checked_record_count, step.checked_bytes, step.complete
             yield from (Problem(each.file, each.problem, each.is_damage) for each in step.problems)

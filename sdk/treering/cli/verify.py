@@ -18,10 +18,11 @@ from treering.cli.output import answer, answer_json
 from treering.cli.problems import REFUSED
 
 if TYPE_CHECKING:
-    from treering.channels import Endpoints
+    from treering.admin import AdminClient
     from treering.client import Client
+    from treering.quarantine import SinkName
+    from treering.v1.admin_pb2 import ExpiredRange
     from treering.v1.log_pb2 import RangeDigest
-    from treering.v1.query_pb2 import ExpiredRange
 
 _WINDOW = 262_144
 """Offsets in one question: the most that the services digest at a time."""
@@ -95,8 +96,8 @@ def verify(
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Compare log, store and index; exit code 1 when they differ. Reads everything: some seconds for each million records."""
-    with connection.client(timeout=timeout) as client:
-        report = _Verification(client, timeout).run()
+    with connection.client(timeout=timeout) as client, connection.admin(timeout=timeout) as admin:
+        report = _Verification(client, admin).run()
     if json:
         answer_json({"ok": report.good, **_as_json(report)})
     else:
@@ -114,13 +115,10 @@ class _SetAside:
         self.count = self.between(0, self._ends[-1] if self._ends else 0)
 
     @classmethod
-    def of(cls, endpoints: "Endpoints", sink: str, log_id: int, end: int, timeout: float) -> "_SetAside":
+    def of(cls, admin: "AdminClient", sink: "SinkName", log_id: int, end: int) -> "_SetAside":
         """What is set aside below `end`."""
-        from treering.quarantine import SinkQuarantine  # noqa: PLC0415 - start-up
-
-        with SinkQuarantine(getattr(endpoints, sink), log_id=log_id, end_offset_exclusive=end) as opened:
-            found = opened.entries(timeout=timeout) if end else ()
-            return cls((each.first_offset, each.first_offset + each.record_count) for each in found)
+        found = admin.quarantine(sink, log_id=log_id, end_offset_exclusive=end).entries(timeout=admin.timeout) if end else ()
+        return cls((each.first_offset, each.first_offset + each.record_count) for each in found)
 
     def between(self, first: int, end: int) -> int:
         """How many of the offsets from `first` to below `end` are set aside."""
@@ -163,10 +161,10 @@ class _Expired:
 class _Verification:
     """One comparison of everything below the log's end at its beginning. Records never change, so it may go on while others come."""
 
-    def __init__(self, client: "Client", timeout: float) -> None:
+    def __init__(self, client: "Client", admin: "AdminClient") -> None:
         from treering.v1.log_pb2 import Position  # noqa: PLC0415 - start-up
 
-        self._client, self._timeout = client, timeout
+        self._client, self._admin = client, admin
         status = client.get_ingest_status()
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
@@ -186,11 +184,11 @@ class _Verification:
     @functools.cached_property
     def _set_aside(self) -> _SetAside:
         """Of the store; looked up once the store has all that is compared."""
-        return _SetAside.of(self._client.endpoints, "query", self._log_id, self._end, self._timeout)
+        return _SetAside.of(self._admin, "query", self._log_id, self._end)
 
     def _compare(self, first: int, end: int, step: int, report: Report) -> None:
-        log = self._client.digest_log(first, end, step=step)
-        store = self._client.digest_store(self._log_id, first, end, step=step, min_positions=self._upto)
+        log = self._admin.digest_log(first, end, step=step)
+        store = self._admin.digest_store(self._log_id, first, end, step=step, min_positions=self._upto)
         report.start_offset = max(report.start_offset, log.start_offset)
         problems = [*([f"the log is damaged: {log.problem}"] if log.problem else []), *(f"store: {each}" for each in store.problems)]
         report.problems += [problem for problem in problems if problem not in report.problems]
@@ -218,7 +216,7 @@ class _Verification:
         self.report.pattern_count = len(stored)
         registered: set[int] = set()
         keyword_only = 0
-        for part in self._client.digest_index(min_positions=self._upto):
+        for part in self._admin.digest_index(min_positions=self._upto):
             registered.update(part.indexed_ids, part.pending_ids, part.unreadable_ids, part.missing_ids)
             self._say("of the registry are missing in the index; restart embed, which encodes them again", part.missing_ids)
             self._say("are in the index and in no registry; restart embed, which deletes them", part.unknown_ids)
@@ -233,7 +231,7 @@ class _Verification:
 
     def _not_excused(self, absent: list[int]) -> list[int]:
         """The patterns that have a record which embed did not set aside."""
-        runs = _SetAside.of(self._client.endpoints, "embed", self._log_id, self._end, self._timeout).runs if absent else []
+        runs = _SetAside.of(self._admin, "embed", self._log_id, self._end).runs if absent else []
         if not runs or len(runs) > _ASKED_AT_ONCE:
             return absent
         aside = " or ".join(f'"offset" between {first} and {end - 1}' for first, end in runs)

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 
 from prometheus_client import CollectorRegistry
 
-from treering.v1 import embed_pb2_grpc, sink_pb2_grpc
+from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, sink_pb2_grpc
 from treering_embed.book import PatternBook, today
 from treering_embed.kept import Background, Kept
 from treering_embed.ledgers import CurrentLedger, SuccessorLedger
@@ -50,6 +50,7 @@ class Application:
         )
         servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
+        admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(servicer, self.server.grpc)
         sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector, settings.data_dir), self.server.grpc)
 
     async def start(self) -> None:

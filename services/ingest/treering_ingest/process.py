@@ -102,6 +102,7 @@ class IngestProcess:
         self.registry.register(StateCollector(self.intake, disk, sinks))
         self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, time.time_ns()))
         self._handlers.register(self.server.grpc)
+        self._handlers.register_admin(self.server.grpc)
         self.committer.start()
         self.metrics = MetricsServer(self.settings.metrics_listen, self.registry, names(self.settings.metrics_hosts))
         await self.server.start()

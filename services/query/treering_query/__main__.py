@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from treering.v1.admin_pb2_grpc import add_QueryAdminServiceServicer_to_server
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
 from treering_query.admission import StreamBounds
@@ -48,6 +49,7 @@ async def serve(settings: QuerySettings) -> None:
     bounds = StreamBounds.from_settings(settings)
     servicer = QueryServicer(store, sql, Status(store, settings), Searcher(store, embed), Meaning(embed), bounds=bounds)
     add_QueryServiceServicer_to_server(servicer, front.grpc)
+    add_QueryAdminServiceServicer_to_server(servicer, front.grpc)
     add_SinkServiceServicer_to_server(SinkServicer(store, registry, settings.data_dir), front.grpc)
     await front.start()
     server.announce("query", front, metrics)

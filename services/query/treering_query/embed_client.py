@@ -9,13 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
-from treering.v1.embed_pb2 import (
-    ForgetPatternsRequest,
-    ScorePatternsRequest,
-    ScorePatternsResponse,
-    SearchPatternsRequest,
-    SearchPatternsResponse,
-)
+from treering.v1.admin_pb2 import ForgetPatternsRequest, ScorePatternsRequest, ScorePatternsResponse
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
+from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.pattern_ids import Ids
@@ -66,7 +62,7 @@ class EmbedClient:
     def __init__(self, address: str) -> None:
         self.address = address
         self._channel = open_channel(address, *_OPTIONS)
-        self._stub = EmbedServiceStub(self._channel)
+        self._stub, self._admin = EmbedServiceStub(self._channel), EmbedAdminServiceStub(self._channel)
 
     async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:
         """Scores of the patterns that are closest in meaning.
@@ -90,7 +86,7 @@ class EmbedClient:
         """
         request = ScorePatternsRequest(texts=texts, min_positions=min_positions)
         try:
-            slices = [part async for part in self._stub.ScorePatterns(request, timeout=timeout_s)]
+            slices = [part async for part in self._admin.ScorePatterns(request, timeout=timeout_s)]
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
         return await asyncio.to_thread(_put_together, slices, len(texts))
@@ -102,7 +98,7 @@ class EmbedClient:
             EmbedUnavailable: It did not; ask again later.
         """
         try:
-            await self._stub.ForgetPatterns(ForgetPatternsRequest(pattern_ids=pattern_ids, below=below), timeout=_FORGET_TIMEOUT_S)
+            await self._admin.ForgetPatterns(ForgetPatternsRequest(pattern_ids=pattern_ids, below=below), timeout=_FORGET_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise _explained(error, _FORGET_TIMEOUT_S) from error
 

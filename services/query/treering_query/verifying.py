@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
-from treering.v1 import query_pb2 as pb
+from treering.v1 import admin_pb2 as pb
 from treering_query.admission import Admission
 from treering_query.store.check import Problem, Progress, check
 from treering_query.store.store import Store
