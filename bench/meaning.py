@@ -14,10 +14,10 @@ from statistics import median
 import numpy as np
 import pyarrow as pa
 import search_store
-from processes import embed_running, query_running
+from processes import embed_running, inner_of, query_running
 from report import Figure, finish
 
-from treering import AdminClient, Client
+from treering import AdminClient, Client, InnerEndpoints
 from treering.channels import Endpoints
 from treering.selection import log_filter
 from treering.v1.log_pb2 import LogRecord
@@ -100,9 +100,9 @@ def ask_all(options: argparse.Namespace, directory: Path) -> list[Figure]:
     query = {"query_threads": threads, "sql_threads": threads}
     with (
         embed_running(directory / "embed") as (embed, _),
-        query_running(directory / "query", **query, embed_address=embed) as (address, _),
+        query_running(directory / "query", **query, embed_address=inner_of(directory / "embed")) as (address, _),
         Client(Endpoints(query=address, embed=embed), timeout=600) as client,
-        AdminClient(Endpoints(query=address, embed=embed), timeout=600) as admin,
+        AdminClient(InnerEndpoints(embed=inner_of(directory / "embed")), timeout=600) as admin,
     ):
         found = client.sql(f"select count(*) filter (about(pattern_id, '{TEXT}')) / count(*) as share from logs").rows()[0]
         figures = [Figure("records that are about the text", 100 * found["share"], "%")]

@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from treering.admin import AdminClient
+    from treering.admin import AdminClient, InnerEndpoints
     from treering.aio import AsyncClient
     from treering.channels import Endpoints
     from treering.client import Client
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         InternalError,
         InvalidArgumentError,
         NameResolutionError,
+        NoAccessError,
         NotFoundError,
         OverloadedError,
         ProducerError,
@@ -48,11 +49,13 @@ _HOMES = {
     "Client": "client",
     "DamagedError": "errors",
     "Endpoints": "channels",
+    "InnerEndpoints": "admin",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
     "LogFilter": "v1.log_pb2",
     "LogRecord": "v1.log_pb2",
     "NameResolutionError": "errors",
+    "NoAccessError": "errors",
     "NotFoundError": "errors",
     "OverloadedError": "errors",
     "Position": "v1.log_pb2",
@@ -80,11 +83,13 @@ __all__ = [
     "Client",
     "DamagedError",
     "Endpoints",
+    "InnerEndpoints",
     "InternalError",
     "InvalidArgumentError",
     "LogFilter",
     "LogRecord",
     "NameResolutionError",
+    "NoAccessError",
     "NotFoundError",
     "OverloadedError",
     "Position",

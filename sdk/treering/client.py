@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import grpc
 
@@ -11,7 +11,7 @@ from treering.blocking import BlockingCaller
 from treering.channels import Endpoints, connect
 from treering.limits import DEFAULT_TIMEOUT_S
 from treering.results import SqlResult
-from treering.rpc import Streaming, Unary
+from treering.rpc import Service, Streaming, Unary
 from treering.upload_state import UploaderOptions
 from treering.uploader import Uploader
 from treering.v1 import embed_pb2, ingest_pb2, query_pb2
@@ -62,12 +62,19 @@ class Client(BlockingCaller):
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.Channel | None = None
     ) -> None:
         self.endpoints = endpoints or Endpoints.from_environment()
+        self.timeout = timeout
         self._own = [] if channel else [connect(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
         self._reconnect = None if channel else lambda: connect(self.endpoints.ingest)
-        stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
-        super().__init__(stubs, dict(zip(stubs, self.endpoints.all(), strict=True)), timeout)
+        self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
+
+    def _stub(self, service: Service) -> Any:
+        return self._stubs[service]
+
+    def _address(self, service: Service) -> str:
+        address: str = getattr(self.endpoints, service)
+        return address
 
     def uploader(self, producer_id: str = "", **options: Unpack[UploaderOptions]) -> Uploader:
         """A batching uploader that resumes; see `Uploader` for its options. Use it as a context manager."""

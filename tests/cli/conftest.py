@@ -9,6 +9,7 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner
 
 from treering.cli.app import app
+from treering.inner import SocketPlace, socket_address
 from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
@@ -166,7 +167,7 @@ def _refuse(context, reason, message, **metadata):
 
 
 @pytest.fixture
-def services():
+def services(tmp_path):
     ingest = Ingest()
     query = Query(ingest)
     query.embed = Embed(ingest)
@@ -176,8 +177,10 @@ def services():
     admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(query.embed, server)
     query_pb2_grpc.add_QueryServiceServicer_to_server(query, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    place = SocketPlace.made(tmp_path / "inner" / "s")
+    server.add_insecure_port(place.target)
     server.start()
-    query.address = address
+    query.address, query.inner = address, socket_address(place.path)
     yield query
     server.stop(0).wait()
 
@@ -186,6 +189,7 @@ def services():
 def run(services, monkeypatch, tmp_path):
     for name in ("INGEST", "EMBED", "QUERY"):
         monkeypatch.setenv(f"TREERING_{name}", services.address)
+        monkeypatch.setenv(f"TREERING_INNER_{name}", services.inner)
     monkeypatch.chdir(tmp_path)
 
     def invoke(*args, stdin=None):

@@ -11,6 +11,7 @@ from embed_doubles import LOG_ID, WORDS, WordModels, running, settings_for
 
 from tests.loop_watch import LoopThread, watched
 from tests.stubs import together
+from treering.inner import connect
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
@@ -84,7 +85,7 @@ def crowded(tmp_path_factory):
         service = thread.run(life.enter_async_context(running(settings, WordModels())))
         # A full collection takes as long as all objects of the test process together, and falls into any callback.
         gc.disable()
-        with grpc.insecure_channel(service.application.server.address, options=_OPTIONS) as channel:
+        with connect(service.application.planes.inner.address, options=_OPTIONS) as channel:
             yield together(channel, EmbedServiceStub, EmbedAdminServiceStub), watch
         gc.enable()
         thread.run(life.aclose())

@@ -38,13 +38,13 @@ ADDED = {
 
 
 @pytest.fixture
-def serving(calls):
+def serving(calls, tmp_path):
     def add(server):
         for (module, name), add_to in ADDED.items():
             rpcs = [method.name for method in module.DESCRIPTOR.services_by_name[name].methods]
             add_to(SimpleNamespace(**{rpc: away(calls, rpc) for rpc in rpcs}), server)
 
-    started = Serving(add)
+    started = Serving(add, tmp_path / "inner" / "s")
     yield started
     started.stop()
 
@@ -57,7 +57,7 @@ def client(serving):
 
 @pytest.fixture
 def admin(serving):
-    with AdminClient(serving.endpoints) as made:
+    with AdminClient(serving.inner_endpoints) as made:
         yield made
 
 

@@ -57,7 +57,7 @@ def taken(endpoints, end, service):
     with Client(endpoints) as client:
         while service.process.returncode is None:
             for sink in client.get_ingest_status().sinks:
-                if sink.address == service.address and sink.connected and sink.next_offset >= end.offset:
+                if sink.name == service.name and sink.connected and sink.next_offset >= end.offset:
                     return True
     return False
 

@@ -12,7 +12,6 @@ from treering.cli.instance import DEFAULT_DATA_DIR, Instance, running_instance
 from treering.cli.problems import Refusal
 
 if TYPE_CHECKING:
-    from treering.admin import AdminClient
     from treering.channels import Endpoints
     from treering.client import Client
 
@@ -56,22 +55,28 @@ class Connection:
         from treering.channels import Endpoints  # noqa: PLC0415 - start-up
 
         given = {name: value for name in ("ingest", "embed", "query") if (value := getattr(self, name))}
-        running = running_instance(self.data_dir or DEFAULT_DATA_DIR)
-        if self.data_dir and not running and not given:
-            raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
+        running = self.instance(is_enough=bool(given))
         return dataclasses.replace(_endpoints_of(running) if running else Endpoints(), **given)
+
+    def instance(self, *, is_enough: bool) -> Instance | None:
+        """The `treering up` that runs on the data directory.
+
+        Args:
+            is_enough: Whether other options say where to go, so that nothing need run there.
+
+        Raises:
+            Refusal: A data directory is named, and no `treering up` runs on it.
+        """
+        running = running_instance(self.data_dir or DEFAULT_DATA_DIR)
+        if self.data_dir and not running and not is_enough:
+            raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
+        return running
 
     def client(self, timeout: float = 30.0) -> "Client":
         """A client for the addresses in force; `timeout` is the deadline of its calls, seconds."""
         from treering.client import Client  # noqa: PLC0415 - start-up
 
         return Client(self.endpoints(), timeout=timeout)
-
-    def admin(self, timeout: float = 30.0) -> "AdminClient":
-        """A client for the inner planes; `timeout` is the deadline of its calls, seconds."""
-        from treering.admin import AdminClient  # noqa: PLC0415 - start-up
-
-        return AdminClient(self.endpoints(), timeout=timeout)
 
 
 def _endpoints_of(instance: Instance) -> "Endpoints":

@@ -10,6 +10,7 @@ import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import to_json
+from treering.cli.inner import Inner
 from treering.cli.option_groups import with_groups
 from treering.cli.output import answer, answer_json, answer_table, note, rfc3339
 from treering.cli.problems import REFUSED, Refusal
@@ -60,6 +61,7 @@ def _list(
     *,
     choosing: Choosing,
     connection: Connection,
+    inner: Inner,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many entries of each sink; 0 = all.")] = 0,
     payload: Annotated[bool, typer.Option("--payload", help="With the records' bytes (base64); needs --json.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON, an object a line.")] = False,
@@ -68,7 +70,7 @@ def _list(
     if payload and not json:
         raise Refusal("--payload prints bytes that a terminal cannot show; add --json")
     rows = []
-    with connection.admin() as admin:
+    with inner.admin(connection) as admin:
         for sink in choosing.sinks():
             for entry in itertools.islice(choosing.of(admin, sink).entries(with_payload=payload, timeout=_LIST_S), limit or None):
                 if json:
@@ -102,10 +104,14 @@ def _as_json(sink: str, entry: "QuarantinedRecords") -> dict[str, Any]:
 
 
 def _retry(
-    *, choosing: Choosing, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False
+    *,
+    choosing: Choosing,
+    connection: Connection,
+    inner: Inner,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Have what is set aside read again; what can be read now is stored. Exit code 1 when some of it still cannot be read."""
-    with connection.admin() as admin:
+    with inner.admin(connection) as admin:
         results = {sink: _retried(choosing, admin, sink) for sink in choosing.sinks()}
     if json:
         answer_json({sink: _counts(result) for sink, result in results.items()})

@@ -4,15 +4,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
+from treering.cli.inner import Inner
 from treering.cli.option_groups import with_groups
 from treering.cli.output import answer, answer_json, note
 from treering.cli.problems import REFUSED, Refusal
+
+if TYPE_CHECKING:
+    from treering.admin import AdminClient
 
 store = typer.Typer(help="Look at the sealed store; `skip` alone changes a file.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -47,6 +51,7 @@ def verify(
         Path | None, typer.Argument(metavar="[DIR]", help="A store that no service uses: <data>/query, or one above it, or a copy.")
     ] = None,
     connection: Connection,
+    inner: Inner,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Read every sealed segment and compare it with what was sealed. Exit code 1 when something is wrong.
@@ -54,7 +59,7 @@ def verify(
     Asks the running query service; with DIR the files are read here, and no service may run on them.
     """
     report, problems = Report(), []
-    steps = _at_rest(directory, report) if directory else _served(connection, report)
+    steps = _at_rest(directory, report) if directory else _served(inner.admin(connection), report)
     for found in steps:
         if not json:
             _clear()
@@ -116,9 +121,9 @@ def _is_log_id(text: str) -> bool:
     return len(text) == 16 and all(digit in "0123456789abcdef" for digit in text)
 
 
-def _served(connection: Connection, report: Report) -> Iterator[Problem]:
+def _served(admin: "AdminClient", report: Report) -> Iterator[Problem]:
     """The problems that the service finds; keeps the report up to date."""
-    with connection.admin() as admin:
+    with admin:
         for step in admin.verify_store():
             report.segment_count = step.segment_count
             report.record_count, report.size_bytes, report.complete = step.checked_record_count, step.checked_bytes, step.complete

@@ -14,6 +14,7 @@ import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
+from treering.cli.inner import Inner
 from treering.cli.output import answer, answer_json
 from treering.cli.problems import REFUSED
 
@@ -92,11 +93,12 @@ class Report:
 def verify(
     *,
     connection: Connection,
+    inner: Inner,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Longest time of one question.")] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Compare log, store and index; exit code 1 when they differ. Reads everything: some seconds for each million records."""
-    with connection.client(timeout=timeout) as client, connection.admin(timeout=timeout) as admin:
+    with connection.client(timeout=timeout) as client, inner.admin(connection, timeout) as admin:
         report = _Verification(client, admin).run()
     if json:
         answer_json({"ok": report.good, **_as_json(report)})

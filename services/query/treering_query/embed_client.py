@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
@@ -15,7 +16,11 @@ from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.pattern_ids import Ids
-from treering_runtime.channels import open_channel
+from treering_runtime.channels import Connection, Peer, PeerAway
+
+if TYPE_CHECKING:
+    from treering.v1.admin_pb2_grpc import EmbedAdminServiceAsyncStub
+    from treering.v1.embed_pb2_grpc import EmbedServiceAsyncStub
 
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -57,12 +62,24 @@ class PatternScores:
 
 
 class EmbedClient:
-    """A client of the embed service at one address, host:port. Connects when it is first asked, and again whenever it must."""
+    """A client of the embed service. Connects when it is first asked, and again whenever it must."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self._channel = open_channel(address, *_OPTIONS)
-        self._stub, self._admin = EmbedServiceStub(self._channel), EmbedAdminServiceStub(self._channel)
+    def __init__(self, peer: Peer) -> None:
+        self._connection = Connection(peer, *_OPTIONS)
+
+    @property
+    def _stub(self) -> "EmbedServiceAsyncStub":
+        return EmbedServiceStub(self._channel())
+
+    @property
+    def _admin(self) -> "EmbedAdminServiceAsyncStub":
+        return EmbedAdminServiceStub(self._channel())
+
+    def _channel(self) -> grpc.aio.Channel:
+        try:
+            return self._connection.channel()
+        except PeerAway as error:
+            raise EmbedUnavailable(f"embed cannot be reached: {error}") from error
 
     async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:
         """Scores of the patterns that are closest in meaning.
@@ -104,7 +121,7 @@ class EmbedClient:
 
     async def close(self) -> None:
         """Ends the connection; calls that run fail."""
-        await self._channel.close()
+        await self._connection.close()
 
 
 def _put_together(slices: Sequence[ScorePatternsResponse], texts: int) -> PatternScores:
