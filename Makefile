@@ -78,8 +78,8 @@ bench-ingest: $(READY) ## The door: records/s, latency, streams, memory, beside 
 bench-pipeline: $(READY) ## From the door to SQL and index: rate, freshness, memory; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/pipeline.py --records $(or $(RECORDS),2000000) $(BENCH_ARGS)
 
-hostile: $(READY) ## Every form of every hostile SQL statement through the whole service, and hostile requests to every rpc
-	@TREERING_ALL_HOSTILE=1 $(BIN)/python -m pytest -q tests/query/test_sql_hostile.py tests/query/test_sql_walls.py tests/query/test_sql_scopes.py tests/query/test_requests_hostile.py tests/contract/test_request_limits.py
+hostile: $(READY) ## Every form of every hostile SQL statement through the whole service, hostile requests to every rpc and to the inner plane
+	@TREERING_ALL_HOSTILE=1 $(BIN)/python -m pytest -q tests/query/test_sql_hostile.py tests/query/test_sql_walls.py tests/query/test_sql_scopes.py tests/query/test_requests_hostile.py tests/contract/test_request_limits.py tests/inner
 
 bench-query: $(READY) ## Questions to 10 million records, beside bare DuckDB on the same files; RECORDS=... BENCH_ARGS=...
 	@$(BIN)/python bench/query.py --records $(or $(RECORDS),10000000) $(BENCH_ARGS)

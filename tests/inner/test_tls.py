@@ -1,17 +1,22 @@
 """Mutual TLS between hosts: both ends look, and files that would not do are refused at the start."""
 
+import asyncio
 import os
+import re
+import shutil
 import subprocess
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import ClassVar
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives import serialization
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from tests.certificates import Authority
-from tests.privileges import needs_root
+from tests.privileges import EVERYTHING, needs_root
 from treering.inner import InnerPlaneError, TlsFiles, connect_async
 from treering_runtime.doors import Port
 from treering_runtime.errors import StartError
@@ -20,6 +25,7 @@ from treering_runtime.server import Server
 from treering_runtime.settings import ServiceSettings
 
 NAMES = ("CA", "CERT", "KEY")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -194,9 +200,9 @@ def test_the_key_of_another_certificate_is_refused(tmp_path, authority):
 
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(tmp_path, authority):
     files = authority.files("a")
-    command = ["openssl", "pkey", "-in", files.key, "-aes256", "-passout", "pass:secret"]
-    locked = subprocess.run(command, capture_output=True, check=True, stdin=subprocess.DEVNULL).stdout
-    files.key.write_bytes(locked)
+    key = serialization.load_pem_private_key(files.key.read_bytes(), None)
+    locked = serialization.BestAvailableEncryption(b"secret")
+    files.key.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, locked))
     refused(tmp_path, files, "CERT", "the key has a passphrase")
 
 
@@ -209,6 +215,22 @@ def test_a_certificate_of_another_authority_is_refused(tmp_path, authority, stra
 
 def test_an_expired_certificate_is_refused(tmp_path, authority):
     refused(tmp_path, authority.files("a", days=-1), "CERT", "certificate has expired; have it signed anew")
+
+
+@pytest.mark.skipif(not (shutil.which("openssl") or EVERYTHING), reason="needs openssl, whose commands a document has")
+async def test_the_certificates_of_the_document_do(tmp_path):
+    [script] = re.findall(r"```sh\n(.*?)```", (ROOT / "docs/operations.md").read_text(), re.DOTALL)
+    await asyncio.to_thread(subprocess.run, ["sh", "-euc", script], cwd=tmp_path, check=True, capture_output=True)
+    embed, person = (
+        TlsFiles(tmp_path / "ca.pem", tmp_path / f"{name}.pem", tmp_path / f"{name}.key") for name in ("embed.example.org", "operator")
+    )
+    server = Server(Port("127.0.0.1:0", embed.for_server()), [], CollectorRegistry())
+    await server.start()
+    options = (("grpc.ssl_target_name_override", "embed.example.org"),)
+    async with connect_async(server.address, person.for_client(), options) as channel:
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    await server.stop(0)
 
 
 def test_a_persons_files_are_looked_at_likewise(authority, stranger):
