@@ -279,8 +279,8 @@ MUTANTS = (
     Mutant(
         "no-inner-plane-in-clear-over-the-network",
         "sdk/treering/inner/channels.py",
-        '        if not credentials:\n            raise InnerPlaneError(f"{text}: the inner plane is reached over the network by mutual TLS alone; give its three files")\n        return secure(text, credentials, options=options)\n',
-        "        if not credentials:\n            return insecure(text, options=options)\n        return secure(text, credentials, options=options)\n",
+        "            raise InnerPlaneError(",
+        "            return insecure(text, options=options)\n            raise InnerPlaneError(",
         ("tests/system/test_inner_plane.py::test_without_access_a_command_says_what_to_give",),
     ),
 )

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EmbedServiceStub:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records.
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
     """
 
     def __init__(self, channel):
@@ -53,7 +54,8 @@ class EmbedServiceStub:
 
 
 class EmbedServiceServicer:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records.
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
     """
 
     def SearchPatterns(self, request, context):
@@ -104,7 +106,8 @@ def add_EmbedServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EmbedService:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records.
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
     """
 
     @staticmethod

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EmbedServiceStub:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +44,9 @@ class EmbedServiceStub:
 
 @_typing.type_check_only
 class EmbedServiceAsyncStub(EmbedServiceStub):
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchPatterns: _aio.UnaryUnaryMultiCallable[_embed_pb2.SearchPatternsRequest, _embed_pb2.SearchPatternsResponse]  # type: ignore[assignment]
@@ -53,7 +57,9 @@ class EmbedServiceAsyncStub(EmbedServiceStub):
     """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
 
 class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
+    """
 
     @_abc_1.abstractmethod
     def SearchPatterns(

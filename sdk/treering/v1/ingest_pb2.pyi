@@ -397,7 +397,7 @@ class SinkStatus(_message.Message):
     name: _builtins.str
     """Its name in the settings, for example `query`."""
     address: _builtins.str
-    """Its address, host:port."""
+    """Its address, host:port; `unix` for a Unix socket of this host."""
     connected: _builtins.bool
     """Whether the delivery stream is up."""
     last_error: _builtins.str
