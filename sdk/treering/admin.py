@@ -22,6 +22,9 @@ from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub, IngestAdminService
 TLS_VARIABLES = ("TREERING_INNER_CA_FILE", "TREERING_INNER_CERT_FILE", "TREERING_INNER_KEY_FILE")
 """Of the environment: the three files of `TlsFiles`."""
 
+_OPTIONS = dict(CHANNEL_OPTIONS) | {"grpc.min_reconnect_backoff_ms": 5_000}
+"""A service that has just started may be busy for longer than the usual 100 ms, and nobody repeats a command that changes something."""
+
 _STUBS: Mapping[Service, type] = {"ingest": IngestAdminServiceStub, "embed": EmbedAdminServiceStub, "query": QueryAdminServiceStub}
 
 
@@ -105,7 +108,7 @@ class AdminClient(BlockingCaller):
         try:
             if self.endpoints.tls and not self._credentials:
                 self._credentials = self.endpoints.tls.for_client()
-            return connect(address, self._credentials, CHANNEL_OPTIONS)
+            return connect(address, self._credentials, tuple(_OPTIONS.items()))
         except InnerPlaneError as error:
             raise NoAccessError(str(error)) from error
         except FileNotFoundError as error:

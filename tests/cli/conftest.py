@@ -167,7 +167,7 @@ def _refuse(context, reason, message, **metadata):
 
 
 @pytest.fixture
-def services(tmp_path):
+def services(tmp_path_factory):
     ingest = Ingest()
     query = Query(ingest)
     query.embed = Embed(ingest)
@@ -177,7 +177,7 @@ def services(tmp_path):
     admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(query.embed, server)
     query_pb2_grpc.add_QueryServiceServicer_to_server(query, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
-    place = SocketPlace.made(tmp_path / "inner" / "s")
+    place = SocketPlace.made(tmp_path_factory.mktemp("services") / "inner" / "s")
     server.add_insecure_port(place.target)
     server.start()
     query.address, query.inner = address, socket_address(place.path)

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
@@ -15,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from tests.privileges import needs_root
+from treering import AdminClient, InnerEndpoints
 from treering.inner import InnerAddress, InnerPlaneError, SocketPlace, connect, connect_async, socket_address
 from treering_runtime.channels import Connection, Peer, PeerAway
 from treering_runtime.doors import Socket
@@ -224,6 +226,21 @@ def test_channels_give_their_descriptors_back(tmp_path):
     for _ in range(20):
         connect(socket_address(path)).close()
     assert len(list(Path("/proc/self/fd").iterdir())) - before < 5
+
+
+def test_a_command_waits_for_a_service_that_is_busy(tmp_path):
+    """Nobody repeats what changes something, so a connection that is slow to be taken is waited for."""
+    place = SocketPlace.made(tmp_path / "i" / "s")
+    with socket.socket(socket.AF_UNIX) as busy, ThreadPoolExecutor(1) as caller:
+        busy.bind(str(place.path))
+        busy.listen()
+        with AdminClient(InnerEndpoints(embed=socket_address(place.path))) as admin:
+            asking = caller.submit(admin.start_reindex)
+            with pytest.raises(TimeoutError):
+                asking.result(timeout=1)
+            busy.close()
+        assert asking.exception()
+    place.close()
 
 
 @pytest.mark.parametrize("name", ["a b", "a,b", "a=b,c=d", "50%", "%2C", "\n", "ö", "\udcff", "a:1"])

@@ -283,4 +283,11 @@ MUTANTS = (
         "            return insecure(text, options=options)\n            raise InnerPlaneError(",
         ("tests/system/test_inner_plane.py::test_without_access_a_command_says_what_to_give",),
     ),
+    Mutant(
+        "commands-wait-for-a-busy-service",
+        "sdk/treering/admin.py",
+        '"grpc.min_reconnect_backoff_ms": 5_000',
+        '"grpc.min_reconnect_backoff_ms": 100',
+        ("tests/inner/test_places.py::test_a_command_waits_for_a_service_that_is_busy",),
+    ),
 )
