@@ -28,7 +28,7 @@ from report import Figure, finish, of_runs
 
 from treering import Client
 from treering.channels import Endpoints
-from treering.inner import connect
+from treering.inner.channels import connect
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliveryStart

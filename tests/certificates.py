@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trustme
 
-from treering.inner import TlsFiles
+from treering.inner.tls import TlsFiles
 
 
 @dataclass(frozen=True)

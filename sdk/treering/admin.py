@@ -12,7 +12,9 @@ from treering import calls
 from treering.blocking import BlockingCaller
 from treering.channels import CHANNEL_OPTIONS
 from treering.errors import NoAccessError
-from treering.inner import SOCKET, InnerPlaneError, TlsFiles, connect
+from treering.inner import SOCKET, InnerPlaneError
+from treering.inner.channels import connect
+from treering.inner.tls import TlsFiles
 from treering.limits import DEFAULT_TIMEOUT_S
 from treering.quarantine import SinkName, SinkQuarantine
 from treering.rpc import Service, Streaming, Unary

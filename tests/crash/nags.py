@@ -11,7 +11,7 @@ from typing import Self
 import grpc
 
 from tests.crash.services import Services
-from treering.inner import connect
+from treering.inner.channels import connect
 from treering.v1 import admin_pb2, query_pb2, sink_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub
 from treering.v1.query_pb2_grpc import QueryServiceStub

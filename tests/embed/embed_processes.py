@@ -11,7 +11,8 @@ from embed_doubles import LOG_ID, frame
 
 from tests.links import links_of
 from tests.patience import PATIENCE_S
-from treering.inner import SOCKET, connect_async, socket_address
+from treering.inner import SOCKET, socket_address
+from treering.inner.channels import connect_async
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 

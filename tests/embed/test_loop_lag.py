@@ -11,7 +11,7 @@ from embed_doubles import LOG_ID, WORDS, WordModels, running, settings_for
 
 from tests.loop_watch import LoopThread, watched
 from tests.stubs import together
-from treering.inner import connect
+from treering.inner.channels import connect
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub

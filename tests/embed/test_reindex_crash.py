@@ -11,7 +11,7 @@ from embed_processes import deliver, end, inner_of, words
 from real_models import make_small_model
 
 from tests.stubs import together
-from treering.inner import connect_async
+from treering.inner.channels import connect_async
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub

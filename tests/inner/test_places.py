@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.privileges import needs_root
 from treering import AdminClient, InnerEndpoints
-from treering.inner import InnerAddress, InnerPlaneError, SocketPlace, connect, connect_async, socket_address
+from treering.inner import InnerAddress, InnerPlaneError, SocketPlace, socket_address
+from treering.inner.channels import connect, connect_async
 from treering_runtime.channels import Connection, Peer, PeerAway
 from treering_runtime.doors import Socket
 from treering_runtime.errors import StartError

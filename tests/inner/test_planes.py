@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
 from tests.hostile_requests import hostile_request
-from treering.inner import connect_async
+from treering.inner.channels import connect_async
 from treering.v1 import admin_pb2, sink_pb2
 from treering_embed.application import Application
 from treering_embed.settings import EmbedSettings

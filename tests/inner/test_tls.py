@@ -17,7 +17,9 @@ from prometheus_client import CollectorRegistry
 
 from tests.certificates import Authority
 from tests.privileges import EVERYTHING, needs_root
-from treering.inner import InnerPlaneError, TlsFiles, connect_async
+from treering.inner import InnerPlaneError
+from treering.inner.channels import connect_async
+from treering.inner.tls import TlsFiles
 from treering_runtime.doors import Port
 from treering_runtime.errors import StartError
 from treering_runtime.planes import InnerPlane

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from treering import AsyncClient, calls
 from treering.channels import Endpoints
-from treering.inner import connect_async as inner_channel
+from treering.inner.channels import connect_async as inner_channel
 from treering.rpc import AsyncStreaming, AsyncUnary
 from treering.v1 import admin_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server

@@ -70,7 +70,8 @@ class Inner:
             Refusal: Nothing says where they are, or not all that TLS needs is given.
         """
         from treering.admin import AdminClient  # noqa: PLC0415 - start-up
-        from treering.inner import InnerPlaneError, TlsFiles  # noqa: PLC0415
+        from treering.inner import InnerPlaneError  # noqa: PLC0415
+        from treering.inner.tls import TlsFiles  # noqa: PLC0415
 
         names = ("--inner-ca-file", "--inner-cert-file", "--inner-key-file")
         try:

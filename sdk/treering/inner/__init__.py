@@ -9,14 +9,14 @@ It is served apart from what people and programs ask, in one of two ways:
   and the certificate's key. Each side refuses a peer without such a certificate, and the client one whose name is not that of the address.
 
 A service's data directory is the usual place for its socket. Paths of sockets hold 107 bytes; `SocketPlace` goes around that.
+
+What needs gRPC is in `treering.inner.channels` and `treering.inner.tls`.
 """
 
 from treering.inner.addresses import InnerAddress, InnerPlaneError, socket_address
-from treering.inner.channels import connect, connect_async
 from treering.inner.places import SocketPlace
-from treering.inner.tls import TlsFiles
 
 SOCKET = "inner/s"
 """Where a service has its socket, below its data directory."""
 
-__all__ = ["SOCKET", "InnerAddress", "InnerPlaneError", "SocketPlace", "TlsFiles", "connect", "connect_async", "socket_address"]
+__all__ = ["SOCKET", "InnerAddress", "InnerPlaneError", "SocketPlace", "socket_address"]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import grpc
 
-from treering.inner import InnerAddress, InnerPlaneError, connect_async
+from treering.inner import InnerAddress, InnerPlaneError
+from treering.inner.channels import connect_async
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 
 INTERNAL_OPTIONS: tuple[tuple[str, int], ...] = (

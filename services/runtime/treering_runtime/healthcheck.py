@@ -8,7 +8,8 @@ import sys
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from treering.inner import InnerPlaneError, connect
+from treering.inner import InnerPlaneError
+from treering.inner.channels import connect
 from treering_runtime.channels import INTERNAL_OPTIONS
 
 DEADLINE_S = 3.0

@@ -7,7 +7,8 @@ from typing import Literal
 
 from prometheus_client import CollectorRegistry
 
-from treering.inner import SOCKET, InnerAddress, InnerPlaneError, TlsFiles
+from treering.inner import SOCKET, InnerAddress, InnerPlaneError
+from treering.inner.tls import TlsFiles
 from treering_runtime.boundary import CallMetrics
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Door, Port, Socket
