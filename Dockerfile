@@ -26,14 +26,18 @@ RUN pip install -c /constraints.txt --index-url https://download.pytorch.org/whl
 FROM install AS install-query
 RUN pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[query]"
 
+# The command line alone, for whoever looks after the services.
+FROM install AS install-admin
+RUN pip install -c /constraints.txt "$(ls /wheels/treering-*.whl)[cli]"
+
 # A DuckDB CLI to look at the store's files; it has nothing of Treering but where they are listed.
 FROM base AS install-duckdb
 RUN python -m venv /opt/duckdb && /opt/duckdb/bin/pip install duckdb-cli==1.5.6
 
-# What all three have when they run: a user without rights, and one directory that is theirs.
+# What all of them have when they run: a user without rights, a directory that is its own, and one for the sockets between them.
 FROM base AS run
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin treering \
-    && install --directory --owner treering --group treering --mode 0700 /data
+    && install --directory --owner treering --group treering --mode 0700 /data /run/treering
 USER 10001:10001
 ENV HOME=/tmp
 VOLUME /data
@@ -56,6 +60,10 @@ COPY --from=install-query /opt/treering /opt/treering
 ENV TREERING_QUERY_DATA_DIR=/data TREERING_QUERY_LISTEN=0.0.0.0:4703 TREERING_QUERY_METRICS_LISTEN=0.0.0.0:4713
 EXPOSE 4703 4713
 ENTRYPOINT ["python", "-m", "treering_query"]
+
+FROM run AS admin
+COPY --from=install-admin /opt/treering /opt/treering
+ENTRYPOINT ["treering"]
 
 FROM run AS duckdb
 COPY --from=install-duckdb /opt/duckdb /opt/duckdb

@@ -7,16 +7,17 @@ asked about, so that `about` selects these. Each question goes through its rpc; 
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pyarrow as pa
 import search_store
-from processes import embed_running, query_running
+from processes import embed_running, inner_of, query_running
 from report import Figure, finish
 
-from treering import Client
+from treering import AdminClient, Client, InnerEndpoints
 from treering.channels import Endpoints
 from treering.selection import log_filter
 from treering.v1.log_pb2 import LogRecord
@@ -53,8 +54,15 @@ def questions() -> dict[str, tuple[Ask, float | None]]:
         "sql: patterns by meaning": (sql(f"select text, {meaning} m from patterns order by m desc limit 20"), None),
         "aggregate: about, by service": (lambda client: client.aggregate_logs(by=["service"], filter=log_filter(about=TEXT)), None),
         "aggregate: by about and service": (lambda client: client.aggregate_logs(by=["service", f"about:{TEXT}"]), None),
-        "scores of one text": (lambda client: list(client.score_patterns([TEXT])), None),
-        "scores of sixteen texts": (lambda client: list(client.score_patterns([f"{TEXT} {number}" for number in range(16)])), None),
+    }
+
+
+def scores(admin: AdminClient) -> dict[str, Callable[[], object]]:
+    """What query asks embed for, by name."""
+    texts = [f"{TEXT} {number}" for number in range(16)]
+    return {
+        "scores of one text": lambda: list(admin.score_patterns([TEXT])),
+        "scores of sixteen texts": lambda: list(admin.score_patterns(texts)),
     }
 
 
@@ -76,12 +84,12 @@ def plant(store: Path, distinct: Sequence[LogRecord]) -> None:
     registry.close()
 
 
-def measure(name: str, ask: Ask, at_most: float | None, client: Client, rounds: int) -> Figure:
+def measure(name: str, ask: Callable[[], object], at_most: float | None, rounds: int) -> Figure:
     """Asks; milliseconds."""
     runs = []
     for _ in range(rounds + 1):
         started = time.perf_counter()
-        ask(client)
+        ask()
         runs.append((time.perf_counter() - started) * 1000)
     return Figure(name, median(runs[1:]), "ms", at_most=at_most, runs=tuple(runs[1:]))
 
@@ -92,12 +100,14 @@ def ask_all(options: argparse.Namespace, directory: Path) -> list[Figure]:
     query = {"query_threads": threads, "sql_threads": threads}
     with (
         embed_running(directory / "embed") as (embed, _),
-        query_running(directory / "query", **query, embed_address=embed) as (address, _),
+        query_running(directory / "query", **query, embed_address=inner_of(directory / "embed")) as (address, _),
         Client(Endpoints(query=address, embed=embed), timeout=600) as client,
+        AdminClient(InnerEndpoints(embed=inner_of(directory / "embed")), timeout=600) as admin,
     ):
         found = client.sql(f"select count(*) filter (about(pattern_id, '{TEXT}')) / count(*) as share from logs").rows()[0]
         figures = [Figure("records that are about the text", 100 * found["share"], "%")]
-        return figures + [measure(name, ask, at_most, client, options.rounds) for name, (ask, at_most) in questions().items()]
+        figures += [measure(name, partial(ask, client), at_most, options.rounds) for name, (ask, at_most) in questions().items()]
+        return figures + [measure(name, ask, None, options.rounds) for name, ask in scores(admin).items()]
 
 
 def main() -> None:

@@ -17,6 +17,8 @@ import psutil
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
+from treering.inner import SOCKET, socket_address
+
 _BENCH = Path(__file__).parent
 _MIB = 1024 * 1024
 
@@ -66,6 +68,11 @@ def idle_streams_open(address: str, count: int) -> Iterator[None]:
         yield
 
 
+def inner_of(data_dir: Path) -> str:
+    """Where the inner plane of the service on a directory is."""
+    return socket_address(data_dir / SOCKET)
+
+
 @contextmanager
 def query_running(data_dir: Path, **settings: str) -> Iterator[tuple[str, psutil.Process]]:
     """The query service alone, on a free port; gives its address and its process."""
@@ -97,12 +104,12 @@ def _until_serving(address: str, service: str) -> None:
 
 @contextmanager
 def stopped_sink(data_dir: Path) -> Iterator[str]:
-    """A query service that was stopped in the middle of its work (SIGSTOP); gives its address."""
+    """A query service that was stopped in the middle of its work (SIGSTOP); gives the address of its inner plane."""
     own = {"data_dir": str(data_dir), "listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0"}
     environment = {f"TREERING_QUERY_{name.upper()}": value for name, value in own.items()}
     with _child([sys.executable, "-m", "treering_query"], environment) as process:
         assert process.stdout is not None
-        address = json.loads(process.stdout.readline())["address"]
+        address = json.loads(process.stdout.readline())["inner"]
         process.send_signal(signal.SIGSTOP)
         try:
             yield address

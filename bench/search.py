@@ -17,18 +17,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import numpy as np
 import psutil
 import pyarrow as pa
 from load.patterns import distinct_records
 from load.words import DOMAINS
 from prefilled import fill
-from processes import embed_running
+from processes import embed_running, inner_of
 from report import Figure, finish, of_runs
 
 from treering import Client
 from treering.channels import Endpoints
+from treering.inner.channels import connect
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliveryStart
@@ -64,7 +64,7 @@ def queries(count: int) -> list[str]:
     return [kinds[number % len(kinds)].format(*words[number * 7 % len(words)]) + f" {number}" for number in range(count)]
 
 
-def deliver_until_indexed(address: str, records: Sequence[LogRecord]) -> float:
+def deliver_until_indexed(data_dir: Path, records: Sequence[LogRecord]) -> float:
     """Hands records to the service as ingest does; seconds until the last is found by meaning."""
     frames = [
         DeliveredFrame(
@@ -86,7 +86,7 @@ def deliver_until_indexed(address: str, records: Sequence[LogRecord]) -> float:
         indexed.wait()  # the delivery ends with its requests
 
     began = time.perf_counter()
-    with grpc.insecure_channel(address) as channel:
+    with connect(inner_of(data_dir)) as channel:
         call = SinkServiceStub(channel).DeliverLogs(requests())
         for response in call:
             if response.progress.visible_end_offset >= len(records):
@@ -164,8 +164,8 @@ def main() -> None:
             pass  # derives the basis, which is no part of any figure
         encoder = asyncio.run(prepare(DEFAULT_MODEL, real / "encoder", _THREADS)).encoder
         rate_floor = bare_patterns_per_s(encoder, records[: min(2_000, options.patterns)])
-        with embed_running(real) as (address, process):
-            seconds = deliver_until_indexed(address, records[: options.patterns])
+        with embed_running(real) as (_, process):
+            seconds = deliver_until_indexed(real, records[: options.patterns])
             peak = _resident(process)
         floor = bare_query_ms(encoder, queries(options.searches))
         figures = [

@@ -14,7 +14,7 @@ import duckdb
 import numpy as np
 import query_store as store
 import search_store
-from processes import embed_running, query_running
+from processes import embed_running, inner_of, query_running
 from report import Figure, finish, of_runs
 
 from treering import Client
@@ -121,8 +121,8 @@ def ask(options: argparse.Namespace, directory: Path) -> list[Figure]:
     rare = rare_identifiers(directory, options.rounds + _WARM)
     threads = str(options.threads)
     with (
-        embed_running(directory / "embed") as (embed, _),
-        query_running(directory / "query", query_threads=threads, embed_address=embed) as (query, _),
+        embed_running(directory / "embed"),
+        query_running(directory / "query", query_threads=threads, embed_address=inner_of(directory / "embed")) as (query, _),
         Client(Endpoints(query=query), timeout=600) as client,
     ):
         asked = [question for question in questions(service, rare) if options.only in question.name]

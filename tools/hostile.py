@@ -18,6 +18,7 @@ from random import SystemRandom
 ROOT = Path(__file__).resolve().parent.parent
 
 PARTS = {
+    "inner": ("tests/inner", "tests/system/test_inner_plane.py"),
     "chain": (
         "tests/ingest/test_delivery.py",
         "tests/ingest/test_claims.py",

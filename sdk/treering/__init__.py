@@ -9,14 +9,15 @@
         found = client.search_logs("customers cannot pay", min_positions=done.positions)
         rows = client.sql("select service, count(*) n from logs group by all").rows()
 
-`AsyncClient` is the same for asyncio. Answers are messages of the contract, `treering.v1`. What is imported here is loaded with its first
-use, so that services, which need the contract only, load no more than that.
+`AsyncClient` is the same for asyncio, `AdminClient` is for whoever runs the services. Answers are messages of the contract, `treering.v1`.
+What is imported here is loaded with its first use, so that services, which need the contract only, load no more than that.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from treering.admin import AdminClient, InnerEndpoints
     from treering.aio import AsyncClient
     from treering.channels import Endpoints
     from treering.client import Client
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         InternalError,
         InvalidArgumentError,
         NameResolutionError,
+        NoAccessError,
         NotFoundError,
         OverloadedError,
         ProducerError,
@@ -42,15 +44,18 @@ if TYPE_CHECKING:
     from treering.v1.log_pb2 import LogFilter, LogRecord, Position, Severity, StoredRecord
 
 _HOMES = {
+    "AdminClient": "admin",
     "AsyncClient": "aio",
     "Client": "client",
     "DamagedError": "errors",
     "Endpoints": "channels",
+    "InnerEndpoints": "admin",
     "InternalError": "errors",
     "InvalidArgumentError": "errors",
     "LogFilter": "v1.log_pb2",
     "LogRecord": "v1.log_pb2",
     "NameResolutionError": "errors",
+    "NoAccessError": "errors",
     "NotFoundError": "errors",
     "OverloadedError": "errors",
     "Position": "v1.log_pb2",
@@ -73,15 +78,18 @@ _HOMES = {
 }
 
 __all__ = [
+    "AdminClient",
     "AsyncClient",
     "Client",
     "DamagedError",
     "Endpoints",
+    "InnerEndpoints",
     "InternalError",
     "InvalidArgumentError",
     "LogFilter",
     "LogRecord",
     "NameResolutionError",
+    "NoAccessError",
     "NotFoundError",
     "OverloadedError",
     "Position",

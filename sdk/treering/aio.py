@@ -38,15 +38,10 @@ class AsyncClient:
     upload_logs = AsyncUnary(calls.upload_logs, "ingest", "UploadLogs", ingest_pb2.UploadLogsResponse, endless=True)
     stream_logs = AsyncStreaming(calls.stream_logs, "ingest", "StreamLogs", ingest_pb2.StreamLogsResponse, endless=True)
     get_ingest_status = AsyncUnary(calls.get_ingest_status, "ingest", "GetIngestStatus", ingest_pb2.GetIngestStatusResponse)
-    digest_log = AsyncUnary(calls.digest_log, "ingest", "DigestLog", ingest_pb2.DigestLogResponse)
 
     search_patterns = AsyncUnary(calls.search_patterns, "embed", "SearchPatterns", embed_pb2.SearchPatternsResponse)
-    score_patterns = AsyncStreaming(calls.score_patterns, "embed", "ScorePatterns", embed_pb2.ScorePatternsResponse)
     embed_texts = AsyncUnary(calls.embed_texts, "embed", "EmbedTexts", embed_pb2.EmbedTextsResponse)
-    forget_patterns = AsyncUnary(calls.forget_patterns, "embed", "ForgetPatterns", embed_pb2.ForgetPatternsResponse)
     get_embed_status = AsyncUnary(calls.get_embed_status, "embed", "GetEmbedStatus", embed_pb2.GetEmbedStatusResponse)
-    start_reindex = AsyncUnary(calls.start_reindex, "embed", "StartReindex", embed_pb2.StartReindexResponse)
-    digest_index = AsyncStreaming(calls.digest_index, "embed", "DigestIndex", embed_pb2.DigestIndexResponse)
 
     aggregate_logs = AsyncUnary(calls.aggregate_logs, "query", "AggregateLogs", query_pb2.AggregateLogsResponse)
     execute_sql = AsyncStreaming(calls.execute_sql, "query", "ExecuteSql", query_pb2.ExecuteSqlResponse)
@@ -59,8 +54,6 @@ class AsyncClient:
     get_log_context = AsyncUnary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = AsyncUnary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
     export_logs = AsyncStreaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
-    digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
-    verify_store = AsyncStreaming(calls.verify_store, "query", "VerifyStore", query_pb2.VerifyStoreResponse, endless=True)
 
     def __init__(
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.aio.Channel | None = None

@@ -15,7 +15,6 @@ READS = {
     "treering.v1.QueryService": (
         "AggregateLogs",
         "ComparePatterns",
-        "DigestStore",
         "ExecuteSql",
         "ExportLogs",
         "GetLogContext",
@@ -24,10 +23,11 @@ READS = {
         "ListPatterns",
         "SearchLogs",
         "TailLogs",
-        "VerifyStore",
         "WatchPatterns",
     ),
-    "treering.v1.EmbedService": ("DigestIndex", "EmbedTexts", "GetEmbedStatus", "ScorePatterns", "SearchPatterns"),
+    "treering.v1.EmbedService": ("EmbedTexts", "GetEmbedStatus", "SearchPatterns"),
+    "treering.v1.EmbedAdminService": ("DigestIndex", "ScorePatterns"),
+    "treering.v1.QueryAdminService": ("DigestStore", "VerifyStore"),
 }
 """Rpcs that change nothing, by service: gRPC asks again by itself when nobody answers. Whether a change was made before its answer was lost
 cannot be known here, so changes are repeated by whoever asked for them, and uploads resume by sequence."""

@@ -7,11 +7,11 @@ from typing import Any, Self, Unpack
 import grpc
 
 from treering import calls
+from treering.blocking import BlockingCaller
 from treering.channels import Endpoints, connect
-from treering.errors import from_call
 from treering.limits import DEFAULT_TIMEOUT_S
 from treering.results import SqlResult
-from treering.rpc import Rpc, Streaming, Unary
+from treering.rpc import Service, Streaming, Unary
 from treering.upload_state import UploaderOptions
 from treering.uploader import Uploader
 from treering.v1 import embed_pb2, ingest_pb2, query_pb2
@@ -21,7 +21,7 @@ from treering.v1.log_pb2 import LogFilter, Position, StoredRecord
 from treering.v1.query_pb2_grpc import QueryServiceStub
 
 
-class Client:
+class Client(BlockingCaller):
     """Talks to Treering, blocking. Safe to share between threads.
 
     Connections are made with the first call of each service, so a program that only uploads needs no more than `ingest`.
@@ -41,15 +41,10 @@ class Client:
     upload_logs = Unary(calls.upload_logs, "ingest", "UploadLogs", ingest_pb2.UploadLogsResponse, endless=True)
     stream_logs = Streaming(calls.stream_logs, "ingest", "StreamLogs", ingest_pb2.StreamLogsResponse, endless=True)
     get_ingest_status = Unary(calls.get_ingest_status, "ingest", "GetIngestStatus", ingest_pb2.GetIngestStatusResponse)
-    digest_log = Unary(calls.digest_log, "ingest", "DigestLog", ingest_pb2.DigestLogResponse)
 
     search_patterns = Unary(calls.search_patterns, "embed", "SearchPatterns", embed_pb2.SearchPatternsResponse)
-    score_patterns = Streaming(calls.score_patterns, "embed", "ScorePatterns", embed_pb2.ScorePatternsResponse)
     embed_texts = Unary(calls.embed_texts, "embed", "EmbedTexts", embed_pb2.EmbedTextsResponse)
-    forget_patterns = Unary(calls.forget_patterns, "embed", "ForgetPatterns", embed_pb2.ForgetPatternsResponse)
     get_embed_status = Unary(calls.get_embed_status, "embed", "GetEmbedStatus", embed_pb2.GetEmbedStatusResponse)
-    start_reindex = Unary(calls.start_reindex, "embed", "StartReindex", embed_pb2.StartReindexResponse)
-    digest_index = Streaming(calls.digest_index, "embed", "DigestIndex", embed_pb2.DigestIndexResponse)
 
     aggregate_logs = Unary(calls.aggregate_logs, "query", "AggregateLogs", query_pb2.AggregateLogsResponse)
     execute_sql = Streaming(calls.execute_sql, "query", "ExecuteSql", query_pb2.ExecuteSqlResponse)
@@ -62,8 +57,6 @@ class Client:
     get_log_context = Unary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = Unary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
     export_logs = Streaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
-    digest_store = Unary(calls.digest_store, "query", "DigestStore", query_pb2.DigestStoreResponse)
-    verify_store = Streaming(calls.verify_store, "query", "VerifyStore", query_pb2.VerifyStoreResponse, endless=True)
 
     def __init__(
         self, endpoints: Endpoints | None = None, *, timeout: float = DEFAULT_TIMEOUT_S, channel: grpc.Channel | None = None
@@ -76,30 +69,12 @@ class Client:
         self._reconnect = None if channel else lambda: connect(self.endpoints.ingest)
         self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
 
-    def call(self, rpc: Rpc, request: Any, timeout: float | None) -> Any:
-        """Sends one request and waits for its response; the methods above are the typed way.
+    def _stub(self, service: Service) -> Any:
+        return self._stubs[service]
 
-        Raises:
-            TreeringError: The call failed.
-        """
-        try:
-            return getattr(self._stubs[rpc.service], rpc.name)(request, timeout=rpc.deadline(timeout, self.timeout))
-        except grpc.RpcError as error:
-            raise from_call(error, getattr(self.endpoints, rpc.service)) from error
-
-    def stream(self, rpc: Rpc, request: Any, timeout: float | None) -> Iterator[Any]:
-        """Sends one request and iterates over its responses; leaving the iteration cancels the call.
-
-        Raises:
-            TreeringError: The call failed.
-        """
-        call = getattr(self._stubs[rpc.service], rpc.name)(request, timeout=rpc.deadline(timeout, self.timeout))
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise from_call(error, getattr(self.endpoints, rpc.service)) from error
-        finally:
-            call.cancel()
+    def _address(self, service: Service) -> str:
+        address: str = getattr(self.endpoints, service)
+        return address
 
     def uploader(self, producer_id: str = "", **options: Unpack[UploaderOptions]) -> Uploader:
         """A batching uploader that resumes; see `Uploader` for its options. Use it as a context manager."""

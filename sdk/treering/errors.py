@@ -85,6 +85,10 @@ class RunningError(TreeringError):
     """The same work is being done already; `metadata` says how far it is."""
 
 
+class NoAccessError(TreeringError):
+    """The inner plane is closed to this user, or what would open it is missing or wrong; the message says what to give."""
+
+
 class InternalError(TreeringError):
     """A fault of the service; its own log has the story, under the id in the message where there is one."""
 

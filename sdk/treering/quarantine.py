@@ -1,32 +1,30 @@
-"""Records that a sink set aside because it could not read them: the sinks' own door, for people who look after the system."""
+"""Records that a sink set aside because it could not read them, for people who look after the system."""
 
-from collections.abc import Iterator
-from types import TracebackType
-from typing import Self
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import grpc
 
-from treering.channels import connect
 from treering.errors import from_call
 from treering.v1 import sink_pb2
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
+SinkName = Literal["embed", "query"]
+
 
 class SinkQuarantine:
-    """The quarantine of one sink, `embed` or `query`. A context manager.
+    """The quarantine of one sink; `AdminClient.quarantine` makes it.
 
     Args:
-        address: Where the sink answers, host:port.
-        log_id: Only records of this log; 0 = of every log.
-        first_offset: Only from this offset on.
-        end_offset_exclusive: Only below this offset; 0 = to the end.
+        channel: A connection to the sink's inner plane.
+        address: What errors call it.
+        selection: Which records: log_id, first_offset, end_offset_exclusive.
     """
 
-    def __init__(self, address: str, *, log_id: int = 0, first_offset: int = 0, end_offset_exclusive: int = 0) -> None:
+    def __init__(self, channel: grpc.Channel, address: str, selection: Mapping[str, int]) -> None:
         self._address = address
-        self._channel = connect(address)
-        self._sink = SinkServiceStub(self._channel)
-        self._selection = {"log_id": log_id, "first_offset": first_offset, "end_offset_exclusive": end_offset_exclusive}
+        self._sink = SinkServiceStub(channel)
+        self._selection = selection
 
     def entries(self, *, with_payload: bool = False, timeout: float | None = None) -> Iterator[sink_pb2.QuarantinedRecords]:
         """What is set aside, by log and offset; `timeout` in seconds is for all of it.
@@ -57,13 +55,3 @@ class SinkQuarantine:
             yield from call
         except grpc.RpcError as error:
             raise from_call(error, self._address) from error
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._channel.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

@@ -9,7 +9,8 @@ from grpc_status import rpc_status
 from typer.testing import CliRunner
 
 from treering.cli.app import app
-from treering.v1 import embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
+from treering.inner import SocketPlace, socket_address
+from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
 from treering_runtime.boundary import to_status
@@ -49,7 +50,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
             )
 
 
-class Embed(embed_pb2_grpc.EmbedServiceServicer):
+class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServiceServicer):
     def __init__(self, ingest):
         self._ingest = ingest
         self.asked = []
@@ -69,7 +70,7 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer):
             _refuse(context, ErrorReason.ERROR_REASON_INVALID_FIELD, "model: there is no model nonsense", field="model")
         if request.model == "late":
             _refuse(context, ErrorReason.ERROR_REASON_REINDEX_RUNNING, "a reindex runs: 3 of 10 patterns")
-        return embed_pb2.StartReindexResponse(
+        return admin_pb2.StartReindexResponse(
             reindex=embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_PREPARING, model=request.model or "in use", total_count=10)
         )
 
@@ -166,17 +167,20 @@ def _refuse(context, reason, message, **metadata):
 
 
 @pytest.fixture
-def services():
+def services(tmp_path_factory):
     ingest = Ingest()
     query = Query(ingest)
     query.embed = Embed(ingest)
     server = grpc.server(futures.ThreadPoolExecutor(8))
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, server)
     embed_pb2_grpc.add_EmbedServiceServicer_to_server(query.embed, server)
+    admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(query.embed, server)
     query_pb2_grpc.add_QueryServiceServicer_to_server(query, server)
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    place = SocketPlace.made(tmp_path_factory.mktemp("services") / "inner" / "s")
+    server.add_insecure_port(place.target)
     server.start()
-    query.address = address
+    query.address, query.inner = address, socket_address(place.path)
     yield query
     server.stop(0).wait()
 
@@ -185,6 +189,7 @@ def services():
 def run(services, monkeypatch, tmp_path):
     for name in ("INGEST", "EMBED", "QUERY"):
         monkeypatch.setenv(f"TREERING_{name}", services.address)
+        monkeypatch.setenv(f"TREERING_INNER_{name}", services.inner)
     monkeypatch.chdir(tmp_path)
 
     def invoke(*args, stdin=None):

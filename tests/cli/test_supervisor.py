@@ -118,9 +118,9 @@ def test_stack_tells_each_service_where_everything_is(tmp_path):
     stack = Stack(Options(tmp_path, {"ingest": 0, "embed": 4702, "query": 0}), print)
     assert stack.addresses["embed"] == "127.0.0.1:4702"
     assert stack.settings["embed"]["TREERING_EMBED_METRICS_LISTEN"] == "127.0.0.1:4712"
-    sinks = f"embed={stack.addresses['embed']},query={stack.addresses['query']}"
+    sinks = f"embed=unix:{tmp_path}/embed/inner/s,query=unix:{tmp_path}/query/inner/s"
     assert stack.settings["ingest"]["TREERING_INGEST_SINKS"] == sinks
-    assert stack.settings["query"]["TREERING_QUERY_EMBED_ADDRESS"] == stack.addresses["embed"]
+    assert stack.settings["query"]["TREERING_QUERY_EMBED_ADDRESS"] == stack.inner["embed"] == f"unix:{tmp_path}/embed/inner/s"
     assert stack.settings["query"]["TREERING_QUERY_DATA_DIR"] == str(tmp_path / "query")
     for log in stack._logs.values():
         log.close()

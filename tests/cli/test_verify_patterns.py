@@ -35,7 +35,8 @@ class Client:
 
 
 def verified(registered, monkeypatch):
-    verification = _Verification(Client(registered), 1.0)
+    client = Client(registered)
+    verification = _Verification(client, client)
     monkeypatch.setattr(verification, "_not_excused", lambda absent: absent)
     verification._compare_patterns()
     return verification.report.pattern_count, verification.report.problems

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from treering_embed.settings import EmbedSettings
-from treering_ingest.settings import IngestSettings
+from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_query.settings import QuerySettings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -48,7 +48,7 @@ def test_each_service_has_a_target_and_a_volume_of_its_own(name):
     service = COMPOSE["services"][name]
     assert service["build"]["target"] == name
     assert f"FROM run AS {name}\n" in DOCKERFILE
-    assert service["volumes"] == [f"{name}:/data"]
+    assert service["volumes"] == [f"{name}:/data", "sockets:/run/treering"]
     assert name in COMPOSE["volumes"]
 
 
@@ -66,13 +66,27 @@ def test_each_variable_is_a_setting_with_a_value_that_it_takes(name, monkeypatch
     assert {field: str(getattr(settings, field)) for field in fields} == fields
 
 
-def test_addresses_name_services_and_their_ports():
-    sinks = COMPOSE["services"]["ingest"]["environment"]["TREERING_INGEST_SINKS"]
-    embed_address = COMPOSE["services"]["query"]["environment"]["TREERING_QUERY_EMBED_ADDRESS"]
-    addresses = [pair.split("=")[1] for pair in sinks.split(",")] + [embed_address]
-    for address in addresses:
-        name, port = address.split(":")
-        assert f"127.0.0.1:{port}:{port}" in COMPOSE["services"][name]["ports"]
+def environment_of(name):
+    return COMPOSE["services"][name]["environment"]
+
+
+def test_each_service_is_reached_where_it_listens_on_the_volume_of_the_sockets():
+    places = {name: environment_of(name)[f"TREERING_{name.upper()}_INNER_LISTEN"] for name in SETTINGS}
+    assert places == {name: f"unix:/run/treering/{name}/s" for name in SETTINGS}
+    assert parse_sinks(environment_of("ingest")["TREERING_INGEST_SINKS"]) == {name: places[name] for name in ("embed", "query")}
+    assert environment_of("query")["TREERING_QUERY_EMBED_ADDRESS"] == places["embed"]
+    assert {name: environment_of("admin")[f"TREERING_INNER_{name.upper()}"] for name in SETTINGS} == places
+
+
+def test_whoever_looks_after_the_services_is_their_user_and_reaches_both_planes():
+    admin = COMPOSE["services"]["admin"]
+    assert (admin["profiles"], admin["volumes"], "ports" in admin) == (["admin"], ["sockets:/run/treering"], False)
+    assert {COMPOSE["services"][name]["user"] for name in (*SETTINGS, "admin")} == {"10001:10001"}
+    for name in SETTINGS:
+        host, port = admin["environment"][f"TREERING_{name.upper()}"].split(":")
+        assert f"127.0.0.1:{port}:{port}" in COMPOSE["services"][host]["ports"]
+    assert "FROM run AS admin\n" in DOCKERFILE
+    assert re.search(r"install .*--mode 0700 .*/run/treering\n", DOCKERFILE)
 
 
 @pytest.mark.parametrize(("name", "extras"), [("ingest", "ingest"), ("embed", "embed,models"), ("query", "query")])

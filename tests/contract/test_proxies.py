@@ -13,10 +13,10 @@ import pytest
 from treering.channels import connect, connect_async
 from treering_embed.index.server import connect as connect_index
 from treering_runtime import healthcheck
-from treering_runtime.channels import open_channel
+from treering_runtime.channels import Peer
 
 ROOT = Path(__file__).resolve().parents[2]
-MAKERS = {"sdk/treering/channels.py", "services/runtime/treering_runtime/channels.py", "services/runtime/treering_runtime/healthcheck.py"}
+MAKERS = {"sdk/treering/channels.py", "sdk/treering/inner/channels.py", "services/runtime/treering_runtime/healthcheck.py"}
 """The files that make channels; the tests below use each of them."""
 
 
@@ -87,7 +87,7 @@ def ask_async(make):
     [
         pytest.param(lambda address: ask(connect(address)), id="sdk"),
         pytest.param(lambda address: ask_async(lambda: connect_async(address)), id="sdk-asyncio"),
-        pytest.param(lambda address: ask_async(lambda: open_channel(address)), id="services"),
+        pytest.param(lambda address: ask_async(lambda: Peer(address, grpc.ssl_channel_credentials()).connect()), id="services"),
     ],
 )
 def test_no_channel_asks_the_proxy_of_the_environment(proxy, closed_port, call):

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from treering.v1 import embed_pb2, ingest_pb2, query_pb2, sink_pb2
+from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2, sink_pb2
 from treering.v1.error_pb2 import ErrorReason
 from treering_embed import request_limits as embed
 from treering_ingest import request_limits as ingest
@@ -19,8 +19,10 @@ from treering_runtime.errors import ServiceError
 from treering_runtime.limits import COUNTED_REQUEST_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_FIELDS
 from treering_runtime.request_limits import SHARED, Free, Known, Many, Number, RequestLimits, Sizes, Text, needs_row, row_name
 
-TABLES = {ingest_pb2: ingest.LIMITS, query_pb2: query.LIMITS, embed_pb2: embed.LIMITS}
-FILES = (ingest_pb2, query_pb2, embed_pb2, sink_pb2, health_pb2, reflection_pb2)
+TABLES = {"Ingest": ingest.LIMITS, "Query": query.LIMITS, "Embed": embed.LIMITS}
+"""By what the names of the services that have them begin with; the others have what is shared."""
+FILES = (admin_pb2, ingest_pb2, query_pb2, embed_pb2, sink_pb2, health_pb2, reflection_pb2)
+SERVICES = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
 
 PATIENCE_S = 1.0
 """How long the boundary may take for any request, seconds: the loop of the service stands still meanwhile."""
@@ -36,20 +38,20 @@ def fields_of(kind: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
             yield from fields_of(field.message_type, seen)
 
 
-def requests(file) -> list[Descriptor]:
-    return [method.input_type for service in file.DESCRIPTOR.services_by_name.values() for method in service.methods]
+def table_of(service: ServiceDescriptor) -> RequestLimits:
+    return RequestLimits(next((rows for name, rows in TABLES.items() if service.name.startswith(name)), {}))
 
 
 CASES = [
-    pytest.param(RequestLimits(TABLES.get(file, {})), request, id=request.name)
-    for file in FILES
-    for request in dict.fromkeys(requests(file))
+    pytest.param(table_of(service), request, id=request.name)
+    for service in SERVICES
+    for request in dict.fromkeys(method.input_type for method in service.methods)
 ]
 
 
 def test_every_service_of_the_contract_is_looked_at():
     pool = descriptor_pool.Default()
-    ours = [f"treering/v1/{name}.proto" for name in ("ingest", "query", "embed", "sink", "log", "error")]
+    ours = [f"treering/v1/{name}.proto" for name in ("admin", "ingest", "query", "embed", "sink", "log", "error")]
     assert {file.DESCRIPTOR.name for file in FILES} >= {name for name in ours if pool.FindFileByName(name).services_by_name}
 
 
@@ -72,7 +74,8 @@ def test_each_limit_fits_its_field(limits, request_kind):
 
 
 def test_no_row_is_for_a_field_that_no_request_has():
-    used = {row_name(field) for file in FILES for request in requests(file) for field in fields_of(request, set())}
+    requests = [method.input_type for service in SERVICES for method in service.methods]
+    used = {row_name(field) for request in requests for field in fields_of(request, set())}
     assert {name for rows in (SHARED, *TABLES.values()) for name in rows} - used == set()
 
 

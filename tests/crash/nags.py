@@ -10,8 +10,10 @@ from typing import Self
 
 import grpc
 
-from treering import Endpoints
-from treering.v1 import query_pb2, sink_pb2
+from tests.crash.services import Services
+from treering.inner.channels import connect
+from treering.v1 import admin_pb2, query_pb2, sink_pb2
+from treering.v1.admin_pb2_grpc import QueryAdminServiceStub
 from treering.v1.query_pb2_grpc import QueryServiceStub
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
@@ -24,18 +26,19 @@ class Nag(threading.Thread):
     """One caller: calls with a short deadline, or cancels, again and again until it is stopped.
 
     Args:
-        endpoints: Where the services are.
+        services: Whom it calls.
         seed: Decides what is called, and when it is broken off.
     """
 
-    def __init__(self, endpoints: Endpoints, seed: str) -> None:
+    def __init__(self, services: Services, seed: str) -> None:
         super().__init__(name=f"nag-{seed}", daemon=True)
         self.broken_off = self.ended = 0
         self._draw = random.Random(seed)
         self._stopped = threading.Event()
-        self._channels = [grpc.insecure_channel(address) for address in (endpoints.query, endpoints.embed)]
-        query, embed = self._channels
-        self._calls = _calls(QueryServiceStub(query), SinkServiceStub(query), SinkServiceStub(embed))
+        public = grpc.insecure_channel(services.endpoints.query)
+        query, embed = (connect(services.inner(name)) for name in ("query", "embed"))
+        self._channels = [public, query, embed]
+        self._calls = _calls(QueryServiceStub(public), QueryAdminServiceStub(query), SinkServiceStub(query), SinkServiceStub(embed))
 
     def run(self) -> None:
         """Calls until `stop`."""
@@ -64,7 +67,7 @@ class Nag(threading.Thread):
             channel.close()
 
 
-def _calls(query: QueryServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
+def _calls(query: QueryServiceStub, admin: QueryAdminServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
     def lists(sink: SinkServiceStub) -> Callable:
         return lambda timeout: sink.ListQuarantine(sink_pb2.ListQuarantineRequest(), timeout=timeout)
 
@@ -73,7 +76,7 @@ def _calls(query: QueryServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
 
     return [
         *(made(sink) for sink in sinks for made in (lists, lists, retries)),
-        lambda timeout: query.VerifyStore(query_pb2.VerifyStoreRequest(), timeout=timeout),
+        lambda timeout: admin.VerifyStore(admin_pb2.VerifyStoreRequest(), timeout=timeout),
         lambda timeout: query.ExportLogs(query_pb2.ExportLogsRequest(), timeout=timeout),
         lambda timeout: query.ExecuteSql(query_pb2.ExecuteSqlRequest(query="select * from logs"), timeout=timeout),
     ]
@@ -82,8 +85,8 @@ def _calls(query: QueryServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
 class Nags:
     """Some of them, from the first cycle to the last; a context manager."""
 
-    def __init__(self, endpoints: Endpoints, seed: int, count: int) -> None:
-        self._nags = [Nag(endpoints, f"{seed}.{number}") for number in range(count)]
+    def __init__(self, services: Services, seed: int, count: int) -> None:
+        self._nags = [Nag(services, f"{seed}.{number}") for number in range(count)]
 
     def __enter__(self) -> Self:
         for nag in self._nags:

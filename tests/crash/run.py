@@ -37,7 +37,7 @@ def run(directory: Path, cycles: int, seed: int, say: Callable[[str], None]) -> 
     try:
         with services.client() as client:
             checker, positions = Checker(client, journal), []
-            with Nags(services.endpoints, seed, NAGS) as nags:
+            with Nags(services, seed, NAGS) as nags:
                 for number in range(1, cycles + 1):
                     cycle = plan.cycle(seed, number)
                     positions = _cycle(services, client, cycle, journal, checker)
@@ -78,8 +78,9 @@ def _cycle(services: Services, client: Client, cycle: Cycle, journal: Journal, c
 
 def _verify(services: Services, findings: Findings) -> None:
     """Log, store and index hold the same, by their digests."""
-    ingest, embed, query = services.endpoints.ingest, services.endpoints.embed, services.endpoints.query
-    findings.verified("verify", services.treering("verify", "--ingest", ingest, "--embed", embed, "--query", query))
+    public = [word for name in plan.SERVICES for word in (f"--{name}", getattr(services.endpoints, name))]
+    inner = [word for name in plan.SERVICES for word in (f"--inner-{name}", services.inner(name))]
+    findings.verified("verify", services.treering("verify", *public, *inner))
 
 
 def _kill(services: Services, cycle: Cycle, senders: list[clients.Sender]) -> None:

@@ -14,6 +14,7 @@ import psutil
 
 from tests.crash.plan import FLEETING, SERVICES
 from treering import Client, Endpoints
+from treering.inner import SOCKET, socket_address
 
 START_S = 180
 """How long a start may take before it counts as hung, seconds."""
@@ -42,6 +43,10 @@ class Services:
         self._process: subprocess.Popen[bytes] | None = None
         self.endpoints = Endpoints(*(f"127.0.0.1:{port}" for port in self._ports))
         self.start()
+
+    def inner(self, name: str) -> str:
+        """Where the inner plane of a service is."""
+        return socket_address(self._data_dir / name / SOCKET)
 
     def client(self) -> Client:
         """A connection to all three."""

@@ -14,6 +14,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
 
 from tests.links import links_of
+from treering.inner.channels import connect_async
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -121,10 +123,11 @@ def frame(first_offset: int, messages: Sequence[str], service: str = "shop/check
 class Running:
     """A running application, spoken to over gRPC only."""
 
-    def __init__(self, application: Application, channel: grpc.aio.Channel) -> None:
+    def __init__(self, application: Application, channel: grpc.aio.Channel, inner: grpc.aio.Channel) -> None:
         self.application = application
         self.embed = EmbedServiceStub(channel)
-        self.sink = SinkServiceStub(channel)
+        self.admin = EmbedAdminServiceStub(inner)
+        self.sink = SinkServiceStub(inner)
         self.health = HealthStub(channel)
 
     async def ready(self) -> None:
@@ -164,8 +167,11 @@ async def running(
     ended = asyncio.Event()
     work = asyncio.create_task(application.run_until(_wait(ended)))
     try:
-        async with grpc.aio.insecure_channel(application.server.address) as channel:
-            started = Running(application, channel)
+        async with (
+            grpc.aio.insecure_channel(application.server.address) as channel,
+            connect_async(application.planes.inner.address) as inner,
+        ):
+            started = Running(application, channel, inner)
             if until_ready and not isinstance(models, NeverPrepared):
                 await started.ready()
             yield started

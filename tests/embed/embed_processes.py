@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import grpc
 from embed_doubles import LOG_ID, frame
 
 from tests.links import links_of
 from tests.patience import PATIENCE_S
+from treering.inner import SOCKET, socket_address
+from treering.inner.channels import connect_async
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
@@ -25,6 +26,11 @@ def environment_for(data_dir: Path) -> dict[str, str]:
         "TREERING_EMBED_LISTEN": "127.0.0.1:0",
         "TREERING_EMBED_METRICS_LISTEN": "127.0.0.1:0",
     }
+
+
+def inner_of(data_dir: Path) -> str:
+    """Where the service on a directory has its inner plane."""
+    return socket_address(data_dir / SOCKET)
 
 
 def start_service(data_dir: Path, command: Sequence[str] = SERVICE) -> tuple[subprocess.Popen[str], str]:
@@ -50,9 +56,9 @@ def words(number: int) -> str:
     return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
-async def deliver(address: str, messages: list[str], field: str, until: int) -> int:
+async def deliver(data_dir: Path, messages: list[str], field: str, until: int) -> int:
     """Delivers from where the sink stands; returns its progress in `field` once it is at least `until`."""
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with connect_async(inner_of(data_dir)) as channel:
         call = SinkServiceStub(channel).DeliverLogs()
         await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=LOG_ID)))
         stands = (await call.read()).progress.next_offset

@@ -8,6 +8,7 @@ import pytest
 from embed_doubles import frame, reason, running, settings_for
 from qdrant_client import QdrantClient
 
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering_embed.index import server
 
@@ -28,8 +29,8 @@ async def test_without_an_index_searches_are_refused_at_once_and_the_rest_is_ser
         assert progress.visible_end_offset == 0
         for call in (
             service.embed.SearchPatterns(pb.SearchPatternsRequest(text="x", limit=1), timeout=5),
-            service.embed.ForgetPatterns(pb.ForgetPatternsRequest(), timeout=5),
-            service.embed.StartReindex(pb.StartReindexRequest(), timeout=5),
+            service.admin.ForgetPatterns(admin_pb2.ForgetPatternsRequest(), timeout=5),
+            service.admin.StartReindex(admin_pb2.StartReindexRequest(), timeout=5),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call
@@ -60,7 +61,7 @@ async def test_a_server_that_comes_back_is_used(tmp_path, port, local_qdrant, mo
         status = await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
         assert (status.index_ready, status.problem) == (True, "")
         name = local_qdrant.get_aliases().aliases[0].collection_name
-        await service.embed.StartReindex(pb.StartReindexRequest(model="another"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="another"))
         async with asyncio.timeout(30):
             while (await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())).reindex.phase != pb.REINDEX_PHASE_DONE:
                 pass

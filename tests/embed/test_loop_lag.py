@@ -10,7 +10,11 @@ import pytest
 from embed_doubles import LOG_ID, WORDS, WordModels, running, settings_for
 
 from tests.loop_watch import LoopThread, watched
+from tests.stubs import together
+from treering.inner.channels import connect
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
@@ -81,8 +85,8 @@ def crowded(tmp_path_factory):
         service = thread.run(life.enter_async_context(running(settings, WordModels())))
         # A full collection takes as long as all objects of the test process together, and falls into any callback.
         gc.disable()
-        with grpc.insecure_channel(service.application.server.address, options=_OPTIONS) as channel:
-            yield EmbedServiceStub(channel), watch
+        with connect(service.application.planes.inner.address, options=_OPTIONS) as channel:
+            yield together(channel, EmbedServiceStub, EmbedAdminServiceStub), watch
         gc.enable()
         thread.run(life.aclose())
     thread.close()
@@ -102,11 +106,11 @@ REQUESTS = {
         also_score_ids=IDS[-limits.MAX_ALSO_SCORE :].tolist(),
         services=[f"svc{number}" for number in range(limits.MAX_SERVICES)],
     ),
-    "ScorePatterns": pb.ScorePatternsRequest(texts=_texts(limits.MAX_SCORE_TEXTS)),
+    "ScorePatterns": admin_pb2.ScorePatternsRequest(texts=_texts(limits.MAX_SCORE_TEXTS)),
     "EmbedTexts": pb.EmbedTextsRequest(texts=_texts(limits.MAX_EMBED_TEXTS)),
     "GetEmbedStatus": pb.GetEmbedStatusRequest(),
-    "DigestIndex": pb.DigestIndexRequest(),
-    "ForgetPatterns": pb.ForgetPatternsRequest(
+    "DigestIndex": admin_pb2.DigestIndexRequest(),
+    "ForgetPatterns": admin_pb2.ForgetPatternsRequest(
         pattern_ids=IDS[: limits.MAX_FORGET].tolist(), below=[Position(log_id=LOG_ID, offset=PATTERNS)]
     ),
 }

@@ -6,6 +6,7 @@ import grpc
 import pytest
 from embed_doubles import LOG_ID, WordEncoder, WordModels, frame, reason, running, settings_for
 
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_embed.index import IndexFaultError
@@ -80,7 +81,7 @@ async def test_everything_is_embedded_anew_and_the_old_index_is_removed(settings
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         before = directories(settings)
-        await service.embed.StartReindex(pb.StartReindexRequest(model=model))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model=model))
         after = await ended(service)
         assert after.reindex.phase == pb.REINDEX_PHASE_DONE
         assert (after.model, after.configured_model) == (model or DEFAULT, DEFAULT)
@@ -99,7 +100,7 @@ async def test_searches_are_answered_by_the_old_index_all_the_while_and_new_patt
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide")
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await held.reached.wait()
         during = await status(service)
         assert (during.model, during.reindex.model, during.reindex.phase) == (DEFAULT, "wide", pb.REINDEX_PHASE_EMBEDDING)
@@ -107,12 +108,12 @@ async def test_searches_are_answered_by_the_old_index_all_the_while_and_new_patt
         await service.deliver([frame(len(MESSAGES), ["arrived meanwhile"])])
         assert await found(service) == ids() | ids(["arrived meanwhile"])
         gone = pattern_id("shop/checkout", MESSAGES[0])
-        forget = pb.ForgetPatternsRequest(pattern_ids=[gone], below=[Position(log_id=LOG_ID, offset=100)])
-        assert (await service.embed.ForgetPatterns(forget)).forgotten_count == 1
+        forget = admin_pb2.ForgetPatternsRequest(pattern_ids=[gone], below=[Position(log_id=LOG_ID, offset=100)])
+        assert (await service.admin.ForgetPatterns(forget)).forgotten_count == 1
         held.let_go()
         assert (await ended(service)).model == "wide"
         assert await found(service) == ids() - {gone} | ids(["arrived meanwhile"])
-        digest = [part async for part in service.embed.DigestIndex(pb.DigestIndexRequest())]
+        digest = [part async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())]
         assert not any(part.missing_ids or part.unknown_ids or part.pending_ids for part in digest)
 
 
@@ -120,9 +121,9 @@ async def test_a_second_one_is_refused_while_one_runs(settings, models):
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide", after=0)
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await service.embed.StartReindex(pb.StartReindexRequest(model="narrow"))
+            await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="narrow"))
         assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
         assert (reason(refused.value).reason, reason(refused.value).metadata["model"]) == ("REINDEX_RUNNING", "wide")
         held.let_go()
@@ -134,7 +135,7 @@ async def test_a_model_that_the_operator_did_not_list_is_refused_and_nothing_is_
     async with running(settings, models) as service:
         monkeypatch.setattr(models, "identify", None)  # nobody looks for it
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await service.embed.StartReindex(pb.StartReindexRequest(model=model))
+            await service.admin.StartReindex(admin_pb2.StartReindexRequest(model=model))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert reason(refused.value).metadata["field"] == "model"
         assert refused.value.details() == "model: not among the models; the setting MODELS of embed lists them"
@@ -145,7 +146,7 @@ async def test_a_model_that_is_taken_off_the_list_answers_until_the_one_of_the_s
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await ended(service)
     held = Held(models, DEFAULT, after=0)
     async with running(settings_for(path, models="narrow"), models) as service:
@@ -161,7 +162,7 @@ async def test_a_reindex_with_a_model_that_is_taken_off_the_list_is_not_gone_on_
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide", after=0)
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await held.reached.wait()
         asyncio.get_running_loop().call_later(0.1, held.let_go)
     async with running(settings_for(path, models=""), models) as service:
@@ -174,7 +175,7 @@ async def test_a_listed_model_that_is_not_there_is_refused_and_changes_nothing(t
     models.gone.add("/no/such/model")
     async with running(settings_for(tmp_path / "embed", models="/no/such/model"), models) as service:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await service.embed.StartReindex(pb.StartReindexRequest(model="/no/such/model"))
+            await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="/no/such/model"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert reason(refused.value).metadata["field"] == "model"
         assert (await status(service)).reindex.phase == pb.REINDEX_PHASE_IDLE
@@ -191,7 +192,7 @@ async def test_a_model_that_cannot_be_loaded_is_given_up_and_the_old_index_stays
     monkeypatch.setattr(models, "prepare", broken)
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         after = await ended(service)
         assert after.reindex.phase == pb.REINDEX_PHASE_FAILED
         assert "unsupported operation" in after.reindex.problem
@@ -205,7 +206,7 @@ async def test_one_that_was_stopped_in_the_middle_is_gone_on_with(settings, mode
     async with running(settings, models) as service:
         await service.deliver([frame(0, [f"worker {'x' * n} stopped" for n in range(1, 200)])])
         held = Held(models, "wide", after=20)
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await held.reached.wait()
         asyncio.get_running_loop().call_later(0.1, held.let_go)
     models.encoders.pop("wide")
@@ -220,7 +221,7 @@ async def test_the_chosen_model_survives_a_restart_until_the_setting_is_changed(
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await ended(service)
     async with running(settings_for(path), models) as service:
         assert ((await status(service)).model, (await status(service)).reindex.phase) == ("wide", pb.REINDEX_PHASE_IDLE)
@@ -268,7 +269,7 @@ async def test_a_crash_at_the_swap_leaves_the_old_or_the_new(settings, models, m
     monkeypatch.setattr("treering_embed.reindexing.Reindexer._tidy", _nothing)
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await ended(service)
     assert len(directories(settings)) == 2
     monkeypatch.undo()
@@ -298,7 +299,7 @@ async def test_faults_of_the_new_index_hold_up_neither_searches_nor_new_patterns
             upsert(self, points)
 
         monkeypatch.setattr(EdgeIndex, "upsert", failing)
-        await service.embed.StartReindex(pb.StartReindexRequest(model="wide"))
+        await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
         await service.deliver([frame(len(MESSAGES), ["arrived meanwhile"])])
         after = await ended(service)
         assert (after.model, after.reindex.problem) == ("wide", "")

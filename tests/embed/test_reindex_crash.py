@@ -4,13 +4,17 @@ import asyncio
 import signal
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-import grpc
 import pytest
-from embed_processes import deliver, end, words
+from embed_processes import deliver, end, inner_of, words
 from real_models import make_small_model
 
+from tests.stubs import together
+from treering.inner.channels import connect_async
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 
 pytestmark = pytest.mark.model
@@ -23,9 +27,9 @@ def small_model(tmp_path_factory):
 
 
 @asynccontextmanager
-async def asking(address: str):
-    async with grpc.aio.insecure_channel(address) as channel:
-        yield EmbedServiceStub(channel)
+async def asking(data_dir: Path):
+    async with connect_async(inner_of(data_dir)) as channel:
+        yield together(channel, EmbedServiceStub, EmbedAdminServiceStub)
 
 
 async def search_until(embed: EmbedServiceStub, reached: Callable[[pb.GetEmbedStatusResponse], bool]) -> pb.GetEmbedStatusResponse:
@@ -53,19 +57,19 @@ def done(status: pb.GetEmbedStatusResponse) -> bool:
 async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once(tmp_path, start, small_model, monkeypatch):
     monkeypatch.setenv("TREERING_EMBED_MODELS", str(small_model))
     data_dir = tmp_path / "embed"
-    child, address = await asyncio.to_thread(start, data_dir)
-    await deliver(address, [f"worker {words(number)} lost its lease" for number in range(COUNT)], "visible_end_offset", COUNT)
+    child, _ = await asyncio.to_thread(start, data_dir)
+    await deliver(data_dir, [f"worker {words(number)} lost its lease" for number in range(COUNT)], "visible_end_offset", COUNT)
     for model, killed_when in (("", embedding), (str(small_model), lambda status: status.reindex.phase == pb.REINDEX_PHASE_PREPARING)):
-        async with asking(address) as embed:
-            await embed.StartReindex(pb.StartReindexRequest(model=model))
+        async with asking(data_dir) as embed:
+            await embed.StartReindex(admin_pb2.StartReindexRequest(model=model))
             before = await search_until(embed, killed_when)
             assert before.dimension == 384
         assert await asyncio.to_thread(end, child, signal.SIGKILL) == -signal.SIGKILL
-        child, address = await asyncio.to_thread(start, data_dir)
-        async with asking(address) as embed:
+        child, _ = await asyncio.to_thread(start, data_dir)
+        async with asking(data_dir) as embed:
             await ready(embed)
             after = await search_until(embed, done)
-            digest = [part async for part in embed.DigestIndex(pb.DigestIndexRequest())]
+            digest = [part async for part in embed.DigestIndex(admin_pb2.DigestIndexRequest())]
         assert sum(len(part.indexed_ids) for part in digest) == COUNT
         assert not any(part.missing_ids or part.unknown_ids or part.pending_ids for part in digest)
     assert (after.model, after.dimension, after.configured_model) == (str(small_model), 64, "all-MiniLM-L6-v2")

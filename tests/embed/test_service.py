@@ -5,6 +5,7 @@ import grpc
 import pytest
 from embed_doubles import LOG_ID, NeverPrepared, frame, reason, running, settings_for
 
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_embed import meaning as meaning_module
@@ -58,7 +59,7 @@ async def test_patterns_to_score_besides_come_wherever_they_rank(service):
 
 async def test_score_patterns_agrees_with_search(service):
     texts = ["disk is full", "somebody logged in"]
-    slices = [part async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=texts))]
+    slices = [part async for part in service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=texts))]
     assert [(seen.log_id, seen.offset) for seen in slices[0].seen] == [(LOG_ID, 7)]
     assert slices[0].mask_version == MASK_VERSION
     for number, text in enumerate(texts):
@@ -69,7 +70,7 @@ async def test_score_patterns_agrees_with_search(service):
 
 async def test_score_patterns_of_an_empty_index_is_one_empty_slice(settings):
     async with running(settings) as service:
-        slices = [part async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=["a"]))]
+        slices = [part async for part in service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=["a"]))]
         assert [list(part.pattern_ids) for part in slices] == [[]]
 
 
@@ -80,9 +81,9 @@ async def test_vectors_of_texts_have_unit_length(service):
 
 async def test_forgotten_patterns_are_gone_and_come_back_when_seen_again(service):
     gone = pattern_id("shop", "user logged in")
-    request = pb.ForgetPatternsRequest(pattern_ids=[gone, 99], below=[Position(log_id=LOG_ID, offset=7)])
-    assert (await service.embed.ForgetPatterns(request)).forgotten_count == 1
-    assert (await service.embed.ForgetPatterns(request)).forgotten_count == 0
+    request = admin_pb2.ForgetPatternsRequest(pattern_ids=[gone, 99], below=[Position(log_id=LOG_ID, offset=7)])
+    assert (await service.admin.ForgetPatterns(request)).forgotten_count == 1
+    assert (await service.admin.ForgetPatterns(request)).forgotten_count == 0
     found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="user logged in", limit=100))
     assert gone not in ids(found)
     await service.deliver([frame(7, ["user logged in"], "shop")])
@@ -91,8 +92,8 @@ async def test_forgotten_patterns_are_gone_and_come_back_when_seen_again(service
 
 
 async def test_a_pattern_seen_since_is_not_forgotten(service):
-    request = pb.ForgetPatternsRequest(pattern_ids=[pattern_id("bank", "disk is full")], below=[Position(log_id=LOG_ID, offset=6)])
-    assert (await service.embed.ForgetPatterns(request)).forgotten_count == 0
+    request = admin_pb2.ForgetPatternsRequest(pattern_ids=[pattern_id("bank", "disk is full")], below=[Position(log_id=LOG_ID, offset=6)])
+    assert (await service.admin.ForgetPatterns(request)).forgotten_count == 0
 
 
 async def test_a_search_waits_for_its_position(service):
@@ -136,7 +137,7 @@ async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_pa
         calls = (
             service.embed.SearchPatterns(pb.SearchPatternsRequest(text="x", limit=1)),
             service.embed.EmbedTexts(pb.EmbedTextsRequest(texts=["x"])),
-            service.embed.ForgetPatterns(pb.ForgetPatternsRequest()),
+            service.admin.ForgetPatterns(admin_pb2.ForgetPatternsRequest()),
         )
         for call in calls:
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -166,7 +167,7 @@ async def test_what_grows_with_the_patterns_is_not_made_on_the_event_loop(settin
     async with running(settings) as service:
         await service.deliver([frame(0, ["one", "two"])])
         await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="one", limit=2))
-        assert [len(part.pattern_ids) async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=["one"]))] == [2]
-        assert [len(part.indexed_ids) async for part in service.embed.DigestIndex(pb.DigestIndexRequest())] == [2, 0]
+        assert [len(part.pattern_ids) async for part in service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=["one"]))] == [2]
+        assert [len(part.indexed_ids) async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())] == [2, 0]
     assert {name for name, _ in made} == {"_slice", "_selection", "_scores", "compare", "_held"}
     assert not any(on_loop for _, on_loop in made)

@@ -31,10 +31,10 @@ async def test_killed_while_encoding_each_registered_pattern_is_indexed_once(tmp
     data_dir = tmp_path / "embed"
     for field, until in (("releasable_end_offset", COUNT), ("visible_end_offset", 1)):
         child, address = await asyncio.to_thread(start, data_dir)
-        await deliver(address, messages, field, until)
+        await deliver(data_dir, messages, field, until)
         assert await asyncio.to_thread(end, child, signal.SIGKILL) == -signal.SIGKILL
     child, address = await asyncio.to_thread(start, data_dir)
-    await deliver(address, messages, "visible_end_offset", COUNT)
+    await deliver(data_dir, messages, "visible_end_offset", COUNT)
     ids = await found(address)
     assert len(ids) == len(set(ids)) == COUNT
     assert await asyncio.to_thread(end, child, signal.SIGTERM) == 0

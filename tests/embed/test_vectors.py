@@ -3,7 +3,7 @@
 import pytest
 from embed_doubles import OneModel, WordEncoder, frame, running, word_model
 
-from treering.v1 import embed_pb2 as pb
+from treering.v1 import admin_pb2
 from treering_embed.late import PieceFrequencies
 from treering_embed.ledgers import CurrentLedger
 from treering_embed.registry import Registry
@@ -40,7 +40,7 @@ async def test_texts_that_the_model_fails_on_are_found_and_set_aside_with_the_re
     async with running(settings, OneModel(word_model(encoder=Picky()))) as service:
         progress = await service.deliver([frame(0, messages)])
         assert progress.visible_end_offset == len(messages)
-        digest = [part async for part in service.embed.DigestIndex(pb.DigestIndexRequest())]
+        digest = [part async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())]
         refused = {pattern_id("shop/checkout", messages[n]) for n in bad}
         assert {key for part in digest for key in part.unreadable_ids} == refused
     indexed, set_aside, frequencies = states(settings)

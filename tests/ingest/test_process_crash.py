@@ -114,7 +114,11 @@ def test_a_second_process_on_the_directory_is_refused(start):
 
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
-    [("SINKS", "query", "write for example query=127.0.0.1:4703"), ("SEGMENT_BYTES", "7", "SEGMENT_BYTES"), ("LISTEN", "x", "LISTEN")],
+    [
+        ("SINKS", "query", "write for example query=unix:/run/treering/query/s"),
+        ("SEGMENT_BYTES", "7", "SEGMENT_BYTES"),
+        ("LISTEN", "x", "LISTEN"),
+    ],
 )
 def test_a_wrong_setting_is_named(start, name, value, problem):
     with start(**{name: value}) as process:

@@ -3,16 +3,21 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
 from prometheus_client import CollectorRegistry
 
-from treering import AsyncClient
+from treering import AsyncClient, calls
 from treering.channels import Endpoints
+from treering.inner.channels import connect_async as inner_channel
+from treering.rpc import AsyncStreaming, AsyncUnary
+from treering.v1 import admin_pb2
+from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
+from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.embed_client import EmbedClient, EmbedUnavailable
 from treering_query.meaning import Meaning, Scorer
@@ -32,6 +37,8 @@ from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import HotBounds, Store
 from treering_query.store.view import View
 from treering_query.templates import NO_TEMPLATES
+from treering_runtime.channels import Peer
+from treering_runtime.doors import Socket
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
 
@@ -127,21 +134,39 @@ def fill(frame, record):
     return deliver
 
 
+class Asking(AsyncClient):
+    """Asks both planes of the query service."""
+
+    digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", admin_pb2.DigestStoreResponse)
+    verify_store = AsyncStreaming(calls.verify_store, "query", "VerifyStore", admin_pb2.VerifyStoreResponse, endless=True)
+
+    def __init__(self, endpoints: Endpoints, inner: str) -> None:
+        super().__init__(endpoints)
+        self.inner = inner
+        self._own.append(inner_channel(inner))
+        stubs = vars(QueryServiceStub(self._own[2])) | vars(QueryAdminServiceStub(self._own[3]))
+        self._stubs["query"] = SimpleNamespace(**stubs)
+
+
 @pytest.fixture
 def serving(open_store, open_sql, tmp_path):
     @asynccontextmanager
     async def started():
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
-            embed = EmbedClient("127.0.0.1:1")
+            embed = EmbedClient(Peer("unix:/no/such/directory/s"))
             front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
             servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
             add_QueryServiceServicer_to_server(servicer, front.grpc)
             await front.start()
-            client = AsyncClient(Endpoints(query=front.address))
+            inner = Server(Socket(tmp_path / "inner" / "s", "query"), (), CollectorRegistry())
+            add_QueryAdminServiceServicer_to_server(servicer, inner.grpc)
+            await inner.start()
+            client = Asking(Endpoints(query=front.address), inner.address)
             try:
                 yield store, client
             finally:
                 await client.close()
+                await inner.stop(0)
                 await front.stop(0)
                 await embed.close()
 

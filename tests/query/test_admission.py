@@ -24,6 +24,7 @@ from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.status import Status
 from treering_runtime import caller
+from treering_runtime.channels import Peer
 from treering_runtime.errors import ServiceError
 from treering_runtime.server import Server
 
@@ -214,7 +215,7 @@ ENDLESS = pb.ExecuteSqlRequest(query="select count(*) from range(100000000) a, r
 @asynccontextmanager
 async def served(store, sql) -> AsyncIterator[str]:
     front = Server("127.0.0.1:0", (), CollectorRegistry())
-    away = EmbedClient("127.0.0.1:1")
+    away = EmbedClient(Peer("unix:/no/such/directory/s"))
     servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, away), Meaning(away))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     await front.start()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.odd_messages import batch, entry, field, odd_record
 from tests.runtime.plain_columns import plain_digest, plain_rows
-from treering.v1 import query_pb2 as pb
+from treering.v1 import admin_pb2
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.digest import record_digest
@@ -36,7 +36,7 @@ RECORDS = USUAL.map(LogRecord.SerializeToString) | st.integers(0, 2**32).map(lam
 
 
 def request(first, end, step=1):
-    return pb.DigestStoreRequest(log_id=LOG_ID, first_offset=first, end_offset_exclusive=end, step=step)
+    return admin_pb2.DigestStoreRequest(log_id=LOG_ID, first_offset=first, end_offset_exclusive=end, step=step)
 
 
 async def answer(store, wanted):

@@ -11,8 +11,18 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.loop_watch import LoopThread, watched
+from tests.stubs import together
+from treering.inner import SocketPlace, socket_address
+from treering.v1 import admin_pb2
 from treering.v1 import query_pb2 as pb
-from treering.v1.embed_pb2 import PatternScore, ScorePatternsResponse, SearchPatternsResponse, TextScores
+from treering.v1.admin_pb2 import ScorePatternsResponse, TextScores
+from treering.v1.admin_pb2_grpc import (
+    EmbedAdminServiceServicer,
+    QueryAdminServiceStub,
+    add_EmbedAdminServiceServicer_to_server,
+    add_QueryAdminServiceServicer_to_server,
+)
+from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
@@ -28,6 +38,7 @@ from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.status import Status
 from treering_query.store.engine import Engine
 from treering_query.store.store import HotBounds, Store
+from treering_runtime.channels import Peer
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.server import Server
@@ -49,7 +60,7 @@ EVERY_RECORD = LogFilter(environments=["prod"])
 ABOUT_ALL = LogFilter(about="everything")
 
 
-class GenerousEmbed(EmbedServiceServicer):
+class GenerousEmbed(EmbedServiceServicer, EmbedAdminServiceServicer):
     """Every pattern is about every text. On threads of its own, so that its time is not the query service's."""
 
     def __init__(self) -> None:
@@ -68,11 +79,14 @@ class GenerousEmbed(EmbedServiceServicer):
 
 
 @pytest.fixture(scope="module")
-def embed():
+def embed(tmp_path_factory):
     servicer = GenerousEmbed()
     server = grpc.server(futures.ThreadPoolExecutor(2), options=_OPTIONS)
     add_EmbedServiceServicer_to_server(servicer, server)
-    servicer.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    add_EmbedAdminServiceServicer_to_server(servicer, server)
+    place = SocketPlace.made(tmp_path_factory.mktemp("embed") / "inner" / "s")
+    server.add_insecure_port(place.target)
+    servicer.address = socket_address(place.path)
     server.start()
     yield servicer
     server.stop(0).wait()
@@ -104,7 +118,7 @@ class Crowded:
             await self.store.deliver(LOG, [frame], PATTERNS)
 
     async def _serve(self) -> str:
-        self._embed = EmbedClient(self._embed_address)
+        self._embed = EmbedClient(Peer(self._embed_address))
         bounds = SqlBounds(running=2, waiting=4, memory_bytes=512 * MIB, threads=2, result_bytes=64 * MIB)
         self._sql = SqlRunner(self.store, self._directory / "segments", bounds, Meaning(self._embed))
         await self._sql.open()
@@ -112,6 +126,7 @@ class Crowded:
         searcher, status = Searcher(self.store, self._embed), Status(self.store, QuerySettings())
         servicer = QueryServicer(self.store, self._sql, status, searcher, Meaning(self._embed))
         add_QueryServiceServicer_to_server(servicer, self._front.grpc)
+        add_QueryAdminServiceServicer_to_server(servicer, self._front.grpc)  # on one server here: both planes are of one loop
         await self._front.start()
         return self._front.address
 
@@ -160,7 +175,7 @@ def crowded(tmp_path_factory, embed):
         gc.collect()
         gc.freeze()
         with grpc.insecure_channel(address, options=_OPTIONS) as channel:
-            yield QueryServiceStub(channel), watch
+            yield together(channel, QueryServiceStub, QueryAdminServiceStub), watch
         gc.unfreeze()
         thread.run(service.close())
     thread.close()
@@ -211,8 +226,8 @@ REQUESTS = {
         all_services=True,
     ),
     "GetQueryStatus": pb.GetQueryStatusRequest(),
-    "DigestStore": pb.DigestStoreRequest(log_id=LOG, first_offset=0, end_offset_exclusive=PATTERNS, step=PATTERNS // 4_000),
-    "VerifyStore": pb.VerifyStoreRequest(),
+    "DigestStore": admin_pb2.DigestStoreRequest(log_id=LOG, first_offset=0, end_offset_exclusive=PATTERNS, step=PATTERNS // 4_000),
+    "VerifyStore": admin_pb2.VerifyStoreRequest(),
     "ExportLogs": pb.ExportLogsRequest(filter=ABOUT_ALL),
     "TailLogs": pb.TailLogsRequest(backlog=limits.MAX_BACKLOG_RECORDS, filter=EVERY_RECORD),
     "WatchPatterns": pb.WatchPatternsRequest(**{"from": [Position(log_id=LOG, offset=0)]}),

@@ -7,8 +7,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.colliding import ONE_ID, collide, former
-from treering.v1 import embed_pb2
+from treering.v1 import admin_pb2, embed_pb2
 from treering.v1 import query_pb2 as pb
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer, add_EmbedAdminServiceServicer_to_server
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering_query import aggregates, compare, pattern_detail, pattern_list
@@ -19,6 +20,8 @@ from treering_query.status import Status
 from treering_query.store.check import check
 from treering_query.store.inventory import inventory_at_rest
 from treering_query.store.upkeep import Policy
+from treering_runtime.channels import Peer
+from treering_runtime.doors import Socket
 from treering_runtime.patterns import MASK_VERSION, NO_PATTERN, former_pattern_id, pattern_id
 from treering_runtime.server import Server
 
@@ -272,7 +275,7 @@ async def test_a_pattern_from_before_that_was_forgotten_comes_back_under_its_new
         assert not store.ids.translates
 
 
-class Embed(EmbedServiceServicer):
+class Embed(EmbedServiceServicer, EmbedAdminServiceServicer):
     """Knows patterns by the ids that services use between them, and none by another."""
 
     def __init__(self, scores):
@@ -286,22 +289,23 @@ class Embed(EmbedServiceServicer):
         return embed_pb2.SearchPatternsResponse(scores=scores, mask_version=MASK_VERSION)
 
     async def ScorePatterns(self, request, context):
-        texts = [embed_pb2.TextScores(scores=self.scores.values())] * len(request.texts)
-        yield embed_pb2.ScorePatternsResponse(pattern_ids=self.scores, texts=texts, mask_version=MASK_VERSION)
+        texts = [admin_pb2.TextScores(scores=self.scores.values())] * len(request.texts)
+        yield admin_pb2.ScorePatternsResponse(pattern_ids=self.scores, texts=texts, mask_version=MASK_VERSION)
 
     async def ForgetPatterns(self, request, context):
         self.forgotten += request.pattern_ids
-        return embed_pb2.ForgetPatternsResponse()
+        return admin_pb2.ForgetPatternsResponse()
 
 
 @asynccontextmanager
-async def asking(store, scores):
+async def asking(store, scores, place):
     """A client of an embed service that knows these kinds."""
     embed = Embed({pattern_id(*kind): score for kind, score in scores.items()})
-    server = Server("127.0.0.1:0", (), CollectorRegistry())
+    server = Server(Socket(place / "s", "embed"), (), CollectorRegistry())
     add_EmbedServiceServicer_to_server(embed, server.grpc)
+    add_EmbedAdminServiceServicer_to_server(embed, server.grpc)
     await server.start()
-    client = EmbedClient(server.address, store.ids)
+    client = EmbedClient(Peer(server.address), store.ids)
     try:
         yield embed, client
     finally:
@@ -309,13 +313,13 @@ async def asking(store, scores):
         await server.stop(0)
 
 
-async def test_embed_is_asked_and_understood_by_the_ids_that_both_know(open_store, deliver, from_before):
+async def test_embed_is_asked_and_understood_by_the_ids_that_both_know(open_store, deliver, from_before, tmp_path):
     """It may hold a kind under whatever id: what goes over the wire depends on the kind alone."""
     scores = {OLD[0]: 0.25, OLD[1]: 0.5, NEW: 0.75, ("shop", "never seen here"): 1.0}
     stored = {former_pattern_id(*OLD[0]): 0.25, former_pattern_id(*OLD[1]): 0.5, pattern_id(*NEW): 0.75}
     async with open_store() as store:
         await deliver(store, [NEW], 6)
-        async with asking(store, scores) as (embed, client):
+        async with asking(store, scores, tmp_path / "embed") as (embed, client):
             request = embed_pb2.SearchPatternsRequest(text="x", limit=1, also_score_ids=[former_pattern_id(*OLD[0]), NO_PATTERN])
             found = await client.search(request, 10)
             assert dict(zip(found.pattern_ids.tolist(), found.scores.tolist(), strict=True)).keys() >= {former_pattern_id(*OLD[0])}

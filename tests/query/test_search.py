@@ -14,6 +14,8 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query.embed_client import EmbedClient
 from treering_query.search.searcher import Searcher
+from treering_runtime.channels import Peer
+from treering_runtime.doors import Socket
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION, find_patterns
 from treering_runtime.server import Server
@@ -60,9 +62,9 @@ class CannedEmbed(EmbedServiceServicer):
 
 
 @pytest.fixture
-async def embed():
+async def embed(tmp_path):
     canned = CannedEmbed({FAILED: 0.2, ACCEPTED: 0.6, BLOCK: 0.3, DISK: 0.8})
-    server = Server("127.0.0.1:0", (), CollectorRegistry())
+    server = Server(Socket(tmp_path / "embed" / "s", "embed"), (), CollectorRegistry())
     add_EmbedServiceServicer_to_server(canned, server.grpc)
     await server.start()
     canned.address, canned.stop = server.address, lambda: server.stop(0)
@@ -83,7 +85,7 @@ async def store(open_store, frame, record):
 
 @pytest.fixture
 async def searcher(store, embed):
-    client = EmbedClient(embed.address)
+    client = EmbedClient(Peer(embed.address))
     yield Searcher(store, client)
     await client.close()
 

@@ -12,6 +12,8 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query.embed_client import EmbedClient
 from treering_query.search.searcher import Searcher
+from treering_runtime.channels import Peer
+from treering_runtime.doors import Socket
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.server import Server
@@ -44,9 +46,9 @@ class ScoringEmbed(EmbedServiceServicer):
 
 
 @pytest.fixture
-async def embed():
+async def embed(tmp_path):
     scoring = ScoringEmbed()
-    server = Server("127.0.0.1:0", (), CollectorRegistry())
+    server = Server(Socket(tmp_path / "embed" / "s", "embed"), (), CollectorRegistry())
     add_EmbedServiceServicer_to_server(scoring, server.grpc)
     await server.start()
     scoring.address = server.address
@@ -73,7 +75,7 @@ async def store(open_store, frame, record, embed):
 
 @pytest.fixture
 async def searcher(store, embed):
-    client = EmbedClient(embed.address)
+    client = EmbedClient(Peer(embed.address))
     yield Searcher(store, client)
     await client.close()
 

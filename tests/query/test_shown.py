@@ -8,6 +8,7 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from tests.settling import settled
+from treering.v1 import admin_pb2
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
@@ -119,7 +120,7 @@ QUESTIONS = {
     "TailLogs": pb.TailLogsRequest(backlog=1),
     "WatchPatterns": pb.WatchPatternsRequest(),
     "ExportLogs": pb.ExportLogsRequest(),
-    "DigestStore": pb.DigestStoreRequest(log_id=7, end_offset_exclusive=300, step=100),
+    "DigestStore": admin_pb2.DigestStoreRequest(log_id=7, end_offset_exclusive=300, step=100),
 }
 
 

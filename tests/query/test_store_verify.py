@@ -171,7 +171,7 @@ async def test_running_service_checks_itself_and_refuses_what_it_found(serving, 
         for start in (0, 300):
             await fill(store, start, start + 300)
             await store.seal()
-        address = ("--query", client.endpoints.query)
+        address = ("--inner-query", client.inner)
         assert (await run_cli(*address))[0] == 0
         file = tmp_path / "store" / one(tmp_path / "store")
         original = file.read_bytes()

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
 from tests.settling import settled
-from treering.v1 import embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc, sink_pb2_grpc
+from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc, sink_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime import boundary, caller
 from treering_runtime.boundary import DOMAIN, Boundary
@@ -22,7 +22,7 @@ from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.request_limits import Many, RequestLimits
 from treering_runtime.server import Server
 
-UPLOAD, STREAM, STATUS, DIGEST = "UploadLogs", "StreamLogs", "GetIngestStatus", "DigestLog"
+UPLOAD, STREAM, STATUS = "UploadLogs", "StreamLogs", "GetIngestStatus"
 METHODS = [UPLOAD, STREAM, STATUS]
 
 
@@ -148,13 +148,13 @@ NO_TEXT = b"\x0a\x01\xff"
 """A field of text that is not UTF-8."""
 
 
-@pytest.mark.parametrize("method", [UPLOAD, STREAM, DIGEST])
+@pytest.mark.parametrize("method", [UPLOAD, STREAM, STATUS])
 async def test_bytes_that_are_no_message_are_the_callers_error_as_any_other(method):
     registry = CollectorRegistry()
     async with serving(None, registry) as stub:
         kind = {UPLOAD: stub.channel.stream_unary, STREAM: stub.channel.stream_stream}.get(method, stub.channel.unary_unary)
-        raw = b"\x0a\x05a" if method == DIGEST else NO_TEXT
-        call = kind(f"/treering.v1.IngestService/{method}")(raw if method == DIGEST else iter([raw]))
+        raw = b"\x0a\x05a" if method == STATUS else NO_TEXT
+        call = kind(f"/treering.v1.IngestService/{method}")(raw if method == STATUS else iter([raw]))
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await (drained(call) if method == STREAM else call)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -336,6 +336,12 @@ SERVICES = {
     "treering.v1.IngestService": (ingest_pb2_grpc.IngestServiceServicer, ingest_pb2_grpc.add_IngestServiceServicer_to_server),
     "treering.v1.QueryService": (query_pb2_grpc.QueryServiceServicer, query_pb2_grpc.add_QueryServiceServicer_to_server),
     "treering.v1.EmbedService": (embed_pb2_grpc.EmbedServiceServicer, embed_pb2_grpc.add_EmbedServiceServicer_to_server),
+    "treering.v1.IngestAdminService": (
+        admin_pb2_grpc.IngestAdminServiceServicer,
+        admin_pb2_grpc.add_IngestAdminServiceServicer_to_server,
+    ),
+    "treering.v1.QueryAdminService": (admin_pb2_grpc.QueryAdminServiceServicer, admin_pb2_grpc.add_QueryAdminServiceServicer_to_server),
+    "treering.v1.EmbedAdminService": (admin_pb2_grpc.EmbedAdminServiceServicer, admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server),
     "treering.v1.SinkService": (sink_pb2_grpc.SinkServiceServicer, sink_pb2_grpc.add_SinkServiceServicer_to_server),
 }
 

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -33,13 +34,14 @@ from pathlib import Path
 from typing import ClassVar
 from treering_runtime import server
 from treering_runtime.errors import StartError
+from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.settings import ServiceSettings
 from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.telemetry import new_registry
 
 class Settings(ServiceSettings):
     service: ClassVar[str] = "sample"
-    data_dir: Path = Path("unused")
+    data_dir: Path = Path(sys.argv[2])
     listen: str = sys.argv[1]
     metrics_listen: str = "127.0.0.1:0"
 
@@ -47,15 +49,28 @@ settings, registry = Settings(), new_registry()
 
 async def main():
     metrics = MetricsServer(settings.metrics_listen, registry)
-    serving = server.Server(settings.listen, [], registry)
-    await serving.start()
-    server.announce("sample", serving, metrics)
+    planes = Planes(settings, InnerPlane(settings), registry, {"public": [], "private": []})
+    await planes.start()
+    server.announce("sample", planes.public, planes.inner, metrics)
     await server.until_signalled()
-    await serving.stop(0)
+    await planes.stop(0)
     metrics.close()
 
 sys.exit(server.run(settings, main))
 """
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the sample service, each time on a directory of its own."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")}
+    numbers = itertools.count()
+
+    def started(listen):
+        command = [sys.executable, "-c", SERVICE, listen, tmp_path / f"data-{next(numbers)}"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+    return started
 
 
 class Waits(ingest_pb2_grpc.IngestServiceServicer):
@@ -150,7 +165,7 @@ async def silent_for(reading, seconds):
     return reading
 
 
-async def test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped():
+async def test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped(start):
     """The SDK's options, sixty times as fast: pings each half a second, and a server that answers none for three."""
     faster = {"grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 10_000}
     with start("127.0.0.1:0") as process, contextlib.ExitStack() as ending:
@@ -202,15 +217,8 @@ async def test_a_drain_ends_calls_that_take_longer_than_the_grace():
     assert caught.value.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
-def start(listen):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")}
-    return subprocess.Popen(
-        [sys.executable, "-c", SERVICE, listen], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_announces_itself_and_ends_cleanly_when_signalled(number):
+def test_a_process_announces_itself_and_ends_cleanly_when_signalled(start, number):
     with start("127.0.0.1:0") as process:
         line = json.loads(process.stdout.readline())
         process.send_signal(number)
@@ -221,7 +229,7 @@ def test_a_process_announces_itself_and_ends_cleanly_when_signalled(number):
     assert [json.loads(entry)["level"] for entry in errors.splitlines()] == ["info"]
 
 
-def test_a_process_that_cannot_start_says_why_without_a_traceback():
+def test_a_process_that_cannot_start_says_why_without_a_traceback(start):
     with start("127.0.0.1:0") as first:
         address = json.loads(first.stdout.readline())["address"]
         with start(address) as second:
@@ -234,16 +242,19 @@ def test_a_process_that_cannot_start_says_why_without_a_traceback():
 
 
 def test_files_that_a_service_makes_are_only_its_own(tmp_path):
-    service = SERVICE.replace("metrics = MetricsServer", "Path(sys.argv[2]).write_text('x'); metrics = MetricsServer")
-    with subprocess.Popen([sys.executable, "-c", service, "127.0.0.1:0", tmp_path / "made"], stdout=-1, umask=0o022) as process:
+    service = SERVICE.replace("metrics = MetricsServer", "Path(sys.argv[3]).write_text('x'); metrics = MetricsServer")
+    with subprocess.Popen(
+        [sys.executable, "-c", service, "127.0.0.1:0", tmp_path / "data", tmp_path / "made"], stdout=-1, umask=0o022
+    ) as process:
         assert json.loads(process.stdout.readline())["serving"] == "sample"
         process.terminate()
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o600
 
 
-def test_a_service_does_not_outlive_the_pipe_on_its_standard_input():
+def test_a_service_does_not_outlive_the_pipe_on_its_standard_input(tmp_path):
     environment = os.environ | {"STOP_WITH_STDIN": "true"}
-    with subprocess.Popen([sys.executable, "-c", SERVICE, "127.0.0.1:0"], env=environment, stdin=-1, stdout=-1, stderr=-1) as child:
+    command = [sys.executable, "-c", SERVICE, "127.0.0.1:0", tmp_path / "data"]
+    with subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, stderr=-1) as child:
         assert json.loads(child.stdout.readline())["serving"] == "sample"
         child.stdin.write(b"words change nothing")
         child.stdin.flush()

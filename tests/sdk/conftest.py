@@ -4,12 +4,14 @@ import hashlib
 import threading
 from collections import deque
 from concurrent import futures
+from pathlib import Path
 
 import grpc
 import pytest
 from grpc_status import rpc_status
 
-from treering import Endpoints
+from treering import Endpoints, InnerEndpoints
+from treering.inner import SocketPlace, socket_address
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.boundary import to_status
@@ -100,8 +102,9 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
 class Serving:
     """A server on a port of its own, which can be stopped and started again on it."""
 
-    def __init__(self, add) -> None:
+    def __init__(self, add, inner: Path | None = None) -> None:
         self._add = add
+        self._inner = inner
         self.port = 0
         self.start()
 
@@ -110,10 +113,17 @@ class Serving:
         self._add(self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         assert self.port
+        if self._inner:
+            self._server.add_insecure_port(SocketPlace.made(self._inner).target)
         self._server.start()
 
     def stop(self) -> None:
         self._server.stop(0).wait()
+
+    @property
+    def inner_endpoints(self) -> InnerEndpoints:
+        address = socket_address(self._inner)
+        return InnerEndpoints(address, address, address)
 
     @property
     def endpoints(self) -> Endpoints:

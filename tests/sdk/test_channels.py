@@ -1,14 +1,15 @@
 """Connections: which calls gRPC may repeat by itself, and what an address is."""
 
 from collections import Counter
+from types import SimpleNamespace
 
 import grpc
 import pytest
 
-from treering import Client, Endpoints, NameResolutionError, UnavailableError
+from treering import AdminClient, Client, Endpoints, NameResolutionError, UnavailableError
 from treering.channels import READS
 from treering.errors import from_call
-from treering.v1 import embed_pb2, embed_pb2_grpc, query_pb2, query_pb2_grpc
+from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, query_pb2, query_pb2_grpc
 
 from .conftest import Serving
 
@@ -28,37 +29,51 @@ def calls():
     return Counter()
 
 
+ADDED = {
+    (embed_pb2, "EmbedService"): embed_pb2_grpc.add_EmbedServiceServicer_to_server,
+    (query_pb2, "QueryService"): query_pb2_grpc.add_QueryServiceServicer_to_server,
+    (admin_pb2, "EmbedAdminService"): admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server,
+    (admin_pb2, "QueryAdminService"): admin_pb2_grpc.add_QueryAdminServiceServicer_to_server,
+}
+
+
 @pytest.fixture
-def client(calls):
-    servicers = embed_pb2_grpc.EmbedServiceServicer(), query_pb2_grpc.QueryServiceServicer()
-    for servicer, module in zip(servicers, (embed_pb2, query_pb2), strict=True):
-        for service in module.DESCRIPTOR.services_by_name.values():
-            for method in service.methods:
-                setattr(servicer, method.name, away(calls, method.name))
-
+def serving(calls, tmp_path):
     def add(server):
-        embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicers[0], server)
-        query_pb2_grpc.add_QueryServiceServicer_to_server(servicers[1], server)
+        for (module, name), add_to in ADDED.items():
+            rpcs = [method.name for method in module.DESCRIPTOR.services_by_name[name].methods]
+            add_to(SimpleNamespace(**{rpc: away(calls, rpc) for rpc in rpcs}), server)
 
-    serving = Serving(add)
+    started = Serving(add, tmp_path / "inner" / "s")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def client(serving):
     with Client(serving.endpoints) as made:
         yield made
-    serving.stop()
+
+
+@pytest.fixture
+def admin(serving):
+    with AdminClient(serving.inner_endpoints) as made:
+        yield made
 
 
 def test_every_rpc_of_the_sinks_is_known_as_a_read_or_as_a_change():
-    for name, module in (("EmbedService", embed_pb2), ("QueryService", query_pb2)):
+    for module, name in ADDED:
         rpcs = {method.name for method in module.DESCRIPTOR.services_by_name[name].methods}
         assert set(READS[f"treering.v1.{name}"]) == rpcs - CHANGES
 
 
 @pytest.mark.parametrize(
     ("ask", "rpc"),
-    [(lambda client: client.start_reindex("m"), "StartReindex"), (lambda client: client.forget_patterns([]), "ForgetPatterns")],
+    [(lambda admin: admin.start_reindex("m"), "StartReindex"), (lambda admin: admin.forget_patterns([]), "ForgetPatterns")],
 )
-def test_a_change_is_never_repeated_behind_its_caller(client, calls, ask, rpc):
+def test_a_change_is_never_repeated_behind_its_caller(admin, calls, ask, rpc):
     with pytest.raises(UnavailableError):
-        ask(client)
+        ask(admin)
     assert calls == {rpc: 1}
 
 

@@ -11,9 +11,20 @@ from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
 import treering
-from treering import AsyncClient, Client, Endpoints, InvalidArgumentError, OverloadedError, SqlError, TimedOutError, UnavailableError, calls
+from treering import (
+    AdminClient,
+    AsyncClient,
+    Client,
+    Endpoints,
+    InvalidArgumentError,
+    OverloadedError,
+    SqlError,
+    TimedOutError,
+    UnavailableError,
+    calls,
+)
 from treering.channels import CHANNEL_OPTIONS
-from treering.v1 import embed_pb2, ingest_pb2, query_pb2
+from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.boundary import to_status, trailing_metadata
 from treering_runtime.errors import ServiceError
@@ -45,8 +56,11 @@ def client(channel):
     return Client(Endpoints("i:1", "e:2", "q:3"), channel=channel, timeout=7)
 
 
-@pytest.mark.parametrize("owner", [Client, AsyncClient])
-@pytest.mark.parametrize(("service", "rpc"), RPCS, ids=lambda item: item.name)
+INNER = [(service, method) for service in admin_pb2.DESCRIPTOR.services_by_name.values() for method in service.methods]
+OWNED = [(owner, *rpc) for owner, rpcs in ((Client, RPCS), (AsyncClient, RPCS), (AdminClient, INNER)) for rpc in rpcs]
+
+
+@pytest.mark.parametrize(("owner", "service", "rpc"), OWNED, ids=lambda item: getattr(item, "name", None) or item.__name__)
 def test_every_rpc_has_a_typed_documented_method(owner, service, rpc):
     bound = owner.__dict__[snake(rpc.name)]
     assert (bound.name, bound.response.DESCRIPTOR) == (rpc.name, rpc.output_type)

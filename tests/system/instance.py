@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.crash.services import free_ports
 from treering import Client, Endpoints
+from treering.inner import SOCKET, socket_address
 
 from .conftest import START_S, cli, environment
 
@@ -19,6 +20,7 @@ class Service:
 
     def __init__(self, name, directory, port, log, **settings):
         self.address = f"127.0.0.1:{port}"
+        self.name, self.inner = name, socket_address(Path(directory) / SOCKET)
         self._name, self._log = name, log
         prefix = f"TREERING_{name.upper()}_"
         chosen = {"LISTEN": self.address, "METRICS_LISTEN": "127.0.0.1:0", "DATA_DIR": str(directory)} | settings
@@ -58,15 +60,17 @@ class Instance:
     def __init__(self, directory, log_directory=None, query_directory=None, query=None, **settings):
         ports = free_ports(3)
         self.endpoints = Endpoints(*(f"127.0.0.1:{port}" for port in ports))
-        sinks = f"embed={self.endpoints.embed},query={self.endpoints.query}"
-        self.ingest = Service("ingest", log_directory or directory / "ingest", ports[0], directory / "ingest.log", SINKS=sinks, **settings)
         self.embed = Service("embed", directory / "embed", ports[1], directory / "embed.log")
         place = query_directory or directory / "query"
-        self.query = Service("query", place, ports[2], directory / "query.log", EMBED_ADDRESS=self.endpoints.embed, **(query or {}))
+        self.query = Service("query", place, ports[2], directory / "query.log", EMBED_ADDRESS=self.embed.inner, **(query or {}))
+        sinks = f"embed={self.embed.inner},query={self.query.inner}"
+        self.ingest = Service("ingest", log_directory or directory / "ingest", ports[0], directory / "ingest.log", SINKS=sinks, **settings)
 
     async def run(self, *arguments):
         """A command against these services."""
-        places = {f"TREERING_{name.upper()}": getattr(self.endpoints, name) for name in ("ingest", "embed", "query")}
+        services = (self.ingest, self.embed, self.query)
+        places = {f"TREERING_{each.name.upper()}": each.address for each in services}
+        places |= {f"TREERING_INNER_{each.name.upper()}": each.inner for each in services}
         return await asyncio.to_thread(lambda: cli(*arguments, **places))
 
     async def json(self, *arguments):

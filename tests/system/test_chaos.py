@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from tests.certificates import Authority
 from tests.system.chaos_proxy import ChaosProxy, Cut
 from treering import AsyncClient, Endpoints, LogRecord
 from treering.v1.log_pb2 import Position
@@ -25,7 +26,7 @@ POSITIONS = (0, 1, 24, 60, 150, 400, 700, 1_100, 1_900, 3_000, 4_500)
 
 @asynccontextmanager
 async def service(name, directory, **settings):
-    """One service alone, on free ports; yields its address."""
+    """One service alone, on free ports; yields where it answers, by its planes."""
     prefix = f"TREERING_{name.upper()}_"
     chosen = {"LISTEN": "127.0.0.1:0", "METRICS_LISTEN": "127.0.0.1:0", "DATA_DIR": str(directory)} | settings
     environ = environment(**{prefix + key: value for key, value in chosen.items()})
@@ -35,7 +36,7 @@ async def service(name, directory, **settings):
         )
     try:
         async with asyncio.timeout(START_S):
-            yield json.loads(await process.stdout.readline())["address"]
+            yield json.loads(await process.stdout.readline())
     finally:
         process.kill()
         await process.wait()
@@ -82,16 +83,22 @@ class Network:
 
 @pytest.fixture
 async def network(tmp_path):
-    nowhere = {"EMBED_ADDRESS": "127.0.0.1:1"}
+    authority = Authority(tmp_path / "tls")
+    shared = authority.files("sinks").settings("") | {"INNER_LISTEN": "127.0.0.1:0", "EMBED_ADDRESS": "unix:/no/such/directory/s"}
     async with (
-        service("query", tmp_path / "query", **nowhere) as query,
-        service("query", tmp_path / "other", **nowhere) as other,
-        ChaosProxy(query) as to_query,
-        ChaosProxy(other) as to_other,
-        service("ingest", tmp_path / "ingest", SINKS=f"query={to_query.address},other={to_other.address}") as ingest,
-        ChaosProxy(ingest) as to_ingest,
+        service("query", tmp_path / "query", **shared) as query,
+        service("query", tmp_path / "other", **shared) as other,
+        ChaosProxy(query["inner"]) as to_query,
+        ChaosProxy(other["inner"]) as to_other,
+        service(
+            "ingest",
+            tmp_path / "ingest",
+            SINKS=f"query={to_query.address},other={to_other.address}",
+            **authority.files("ingest").settings(""),
+        ) as ingest,
+        ChaosProxy(ingest["address"]) as to_ingest,
     ):
-        found = Network(ingest, query, other, to_ingest, to_query, to_other)
+        found = Network(ingest["address"], query["address"], other["address"], to_ingest, to_query, to_other)
         async with found.direct, found.other:
             yield found
 

@@ -57,7 +57,7 @@ def taken(endpoints, end, service):
     with Client(endpoints) as client:
         while service.process.returncode is None:
             for sink in client.get_ingest_status().sinks:
-                if sink.address == service.address and sink.connected and sink.next_offset >= end.offset:
+                if sink.name == service.name and sink.connected and sink.next_offset >= end.offset:
                     return True
     return False
 
@@ -83,7 +83,8 @@ async def test_a_frame_that_kills_its_sink_is_set_aside_after_five_crashes_and_c
     assert "stays set aside" in done.stderr
     assert await chosen.process.wait() == -signal.SIGKILL
     assert await chosen.start(WORD, "refuse")
-    assert (await instance.run("quarantine", "retry", "--sink", victim, "--json")).returncode == 1
+    done = await instance.run("quarantine", "retry", "--sink", victim, "--json")
+    assert (done.returncode, json.loads(done.stdout)[victim]["stored"]) == (1, 19), done.stderr
     await check_accounted(instance, victim, end, 1)
     assert await chosen.stop() == 0
     assert await chosen.start()

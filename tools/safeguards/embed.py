@@ -196,4 +196,18 @@ MUTANTS = (
         "RENDERING_VERSION, RULES_VERSION + 1, LATE_DIMENSION)",
         ("tests/embed/test_prepare.py",),
     ),
+    Mutant(
+        "no-admin-rpc-on-embeds-port",
+        "services/embed/treering_embed/application.py",
+        "add_EmbedAdminServiceServicer_to_server(servicer, private.grpc)",
+        "add_EmbedAdminServiceServicer_to_server(servicer, self.server.grpc)",
+        ("tests/inner/test_planes.py",),
+    ),
+    Mutant(
+        "no-delivery-on-embeds-port",
+        "services/embed/treering_embed/application.py",
+        "settings.data_dir), private.grpc)",
+        "settings.data_dir), self.server.grpc)",
+        ("tests/inner/test_planes.py",),
+    ),
 )

@@ -205,4 +205,18 @@ MUTANTS = (
         "now, count = time.time_ns(), batch.record_count",
         (INGEST + "test_service.py",),
     ),
+    Mutant(
+        "no-admin-rpc-on-ingests-port",
+        "services/ingest/treering_ingest/process.py",
+        "self._handlers.register_admin(self.planes.inner.grpc)",
+        "self._handlers.register_admin(self.server.grpc)",
+        ("tests/inner/test_planes.py",),
+    ),
+    Mutant(
+        "no-path-of-a-socket-in-the-status",
+        "services/ingest/treering_ingest/status.py",
+        "InnerAddress.parse(sink.address).public_text",
+        "InnerAddress.parse(sink.address).text",
+        ("tests/ingest/test_service.py::test_the_status_is_complete",),
+    ),
 )

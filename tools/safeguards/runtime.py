@@ -369,4 +369,32 @@ MUTANTS = (
         "    finally:\n        pass\n",
         ("tests/runtime/test_clocks.py",),
     ),
+    Mutant(
+        "a-port-of-the-inner-plane-needs-tls",
+        "services/runtime/treering_runtime/planes.py",
+        "        if not address.path and not self._client_credentials:\n",
+        "        if False:\n",
+        ("tests/inner/test_tls.py",),
+    ),
+    Mutant(
+        "callers-on-the-inner-plane-are-ourselves",
+        "services/runtime/treering_runtime/boundary.py",
+        "        if not self._are_ours:\n",
+        "        if self._metrics:\n",
+        ("tests/inner/test_planes.py",),
+    ),
+    Mutant(
+        "a-connection-follows-a-directory-made-anew",
+        "services/runtime/treering_runtime/channels.py",
+        "directory != self._directory:",
+        "False:",
+        ("tests/inner/test_places.py",),
+    ),
+    Mutant(
+        "a-place-is-prepared-before-it-is-bound",
+        "services/runtime/treering_runtime/doors.py",
+        "                place.prepare()\n",
+        "",
+        ("tests/inner/test_places.py",),
+    ),
 )

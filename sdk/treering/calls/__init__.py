@@ -1,6 +1,7 @@
 """One function for each rpc: its arguments in Python's terms, the request it becomes, and its manual.
 
-`Client` and `AsyncClient` have a method for each, with the same name, arguments and documentation. In all of them:
+`Client` and `AsyncClient` have a method for each, `AdminClient` has those of the inner plane, with the same name, arguments and
+documentation. In all of them:
 
 - `timeout` is the call's deadline in seconds. None takes the client's default; `math.inf` sets none. Endless streams have none by default.
 - `min_positions` waits until the answer includes everything below these positions, within the deadline: pass `UploadResult.positions`
@@ -9,28 +10,19 @@
 - Every failure is a `TreeringError`.
 """
 
+from treering.calls.admin import digest_index, digest_log, digest_store, forget_patterns, score_patterns, start_reindex, verify_store
 from treering.calls.call import Call
-from treering.calls.embed import (
-    digest_index,
-    embed_texts,
-    forget_patterns,
-    get_embed_status,
-    score_patterns,
-    search_patterns,
-    start_reindex,
-)
-from treering.calls.ingest import digest_log, get_ingest_status, stream_logs, upload_logs
+from treering.calls.embed import embed_texts, get_embed_status, search_patterns
+from treering.calls.ingest import get_ingest_status, stream_logs, upload_logs
 from treering.calls.numbers import AggregateOrder, aggregate_logs, execute_sql
 from treering.calls.patterns import PatternChange, PatternOrder, PatternUnit, compare_patterns, get_pattern, list_patterns, watch_patterns
 from treering.calls.records import (
     SearchMode,
-    digest_store,
     export_logs,
     get_log_context,
     get_query_status,
     search_logs,
     tail_logs,
-    verify_store,
 )
 
 __all__ = [

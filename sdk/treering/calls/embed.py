@@ -36,48 +36,11 @@ def search_patterns(
     return Call(request, timeout)
 
 
-def score_patterns(
-    texts: Sequence[str], *, min_positions: Sequence[Position] = (), timeout: float | None = None
-) -> Call[embed_pb2.ScorePatternsRequest]:
-    """Scores every pattern against each of 1 to 16 texts.
-
-    Returns:
-        An iterator of slices of at most 16,384 patterns.
-    """
-    return Call(embed_pb2.ScorePatternsRequest(texts=texts, min_positions=min_positions), timeout)
-
-
 def embed_texts(texts: Sequence[str], *, timeout: float | None = None) -> Call[embed_pb2.EmbedTextsRequest]:
     """Embeds 1 to 256 texts with the model of the index; vectors have unit length."""
     return Call(embed_pb2.EmbedTextsRequest(texts=texts), timeout)
 
 
-def forget_patterns(
-    pattern_ids: Sequence[int], *, below: Sequence[Position] = (), timeout: float | None = None
-) -> Call[embed_pb2.ForgetPatternsRequest]:
-    """Forgets at most 10,000 patterns that were last seen below the given positions. Idempotent; the query service calls it by itself."""
-    return Call(embed_pb2.ForgetPatternsRequest(pattern_ids=pattern_ids, below=below), timeout)
-
-
 def get_embed_status(*, timeout: float | None = None) -> Call[embed_pb2.GetEmbedStatusRequest]:
     """Which model is in use, and how far the index is."""
     return Call(embed_pb2.GetEmbedStatusRequest(), timeout)
-
-
-def start_reindex(model: str = "", *, timeout: float | None = None) -> Call[embed_pb2.StartReindexRequest]:
-    """Begins to embed every pattern anew while searches go on; `get_embed_status` says how far it is.
-
-    Args:
-        model: A model's name, or the path of a saved one on the service's machine; empty is the one in use.
-        timeout: See the module.
-    """
-    return Call(embed_pb2.StartReindexRequest(model=model), timeout)
-
-
-def digest_index(*, min_positions: Sequence[Position] = (), timeout: float | None = None) -> Call[embed_pb2.DigestIndexRequest]:
-    """Compares the registry of patterns with the index.
-
-    Returns:
-        An iterator of messages, each with some ids of one state; the last one has `keyword_only_count`.
-    """
-    return Call(embed_pb2.DigestIndexRequest(min_positions=min_positions), timeout)

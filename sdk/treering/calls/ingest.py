@@ -35,15 +35,3 @@ def stream_logs(
 def get_ingest_status(*, timeout: float | None = None) -> Call[ingest_pb2.GetIngestStatusRequest]:
     """How the log and its sinks are doing: offsets, bytes, each sink's progress and lag, limits in force."""
     return Call(ingest_pb2.GetIngestStatusRequest(), timeout)
-
-
-def digest_log(first_offset: int, end_offset: int, *, step: int = 4_096, timeout: float | None = None) -> Call[ingest_pb2.DigestLogRequest]:
-    """Reads a part of the log again and digests it, to be compared with `digest_store`. `treering verify` does it for everything.
-
-    Args:
-        first_offset: Where to begin.
-        end_offset: Where to end, at most 262,144 later.
-        step: Offsets in one run; at most 4,096 runs.
-        timeout: See the module.
-    """
-    return Call(ingest_pb2.DigestLogRequest(first_offset=first_offset, end_offset_exclusive=end_offset, step=step), timeout)

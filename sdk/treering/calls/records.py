@@ -135,46 +135,6 @@ def export_logs(
     return Call(query_pb2.ExportLogsRequest(filter=filter, min_positions=min_positions), timeout)
 
 
-def digest_store(
-    log_id: int,
-    first_offset: int,
-    end_offset: int,
-    *,
-    step: int = 4_096,
-    min_positions: Sequence[Position] = (),
-    timeout: float | None = None,
-) -> Call[query_pb2.DigestStoreRequest]:
-    """Reads a part of the store again and digests it, to be compared with `digest_log`.
-
-    Args:
-        log_id: The log that the records came from.
-        first_offset: Where to begin.
-        end_offset: Where to end, at most 262,144 later.
-        step: Offsets in one run; at most 4,096 runs.
-        min_positions: See the module.
-        timeout: See the module.
-    """
-    request = query_pb2.DigestStoreRequest(
-        log_id=log_id, first_offset=first_offset, end_offset_exclusive=end_offset, step=step, min_positions=min_positions
-    )
-    return Call(request, timeout)
-
-
-def verify_store(*, timeout: float | None = None) -> Call[query_pb2.VerifyStoreRequest]:
-    """Reads every sealed segment again and compares it with what was sealed.
-
-    Args:
-        timeout: None is no deadline.
-
-    Returns:
-        An iterator over how far the check is and what it found since; the last one is `complete`, without which the check is not.
-
-    Raises:
-        OverloadedError: Another check runs.
-    """
-    return Call(query_pb2.VerifyStoreRequest(), timeout)
-
-
 def get_query_status(*, timeout: float | None = None) -> Call[query_pb2.GetQueryStatusRequest]:
     """How far the store is, and what it holds."""
     return Call(query_pb2.GetQueryStatusRequest(), timeout)

@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from treering.channels import Endpoints
-    from treering.v1.query_pb2 import ExpiredRange
+    from treering.admin import AdminClient
+    from treering.quarantine import SinkName
+    from treering.v1.admin_pb2 import ExpiredRange
 
 
 class SetAside:
@@ -18,13 +19,10 @@ class SetAside:
         self.count = self.between(0, self._ends[-1] if self._ends else 0)
 
     @classmethod
-    def of(cls, endpoints: "Endpoints", sink: str, log_id: int, end: int, timeout: float) -> "SetAside":
+    def of(cls, admin: "AdminClient", sink: "SinkName", log_id: int, end: int) -> "SetAside":
         """What is set aside below `end`."""
-        from treering.quarantine import SinkQuarantine  # noqa: PLC0415 - start-up
-
-        with SinkQuarantine(getattr(endpoints, sink), log_id=log_id, end_offset_exclusive=end) as opened:
-            found = opened.entries(timeout=timeout) if end else ()
-            return cls((each.first_offset, each.first_offset + each.record_count) for each in found)
+        found = admin.quarantine(sink, log_id=log_id, end_offset_exclusive=end).entries(timeout=admin.timeout) if end else ()
+        return cls((each.first_offset, each.first_offset + each.record_count) for each in found)
 
     def between(self, first: int, end: int) -> int:
         """How many of the offsets from `first` to below `end` are set aside."""

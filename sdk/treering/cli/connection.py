@@ -55,10 +55,22 @@ class Connection:
         from treering.channels import Endpoints  # noqa: PLC0415 - start-up
 
         given = {name: value for name in ("ingest", "embed", "query") if (value := getattr(self, name))}
-        running = running_instance(self.data_dir or DEFAULT_DATA_DIR)
-        if self.data_dir and not running and not given:
-            raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
+        running = self.instance(is_enough=bool(given))
         return dataclasses.replace(_endpoints_of(running) if running else Endpoints(), **given)
+
+    def instance(self, *, is_enough: bool) -> Instance | None:
+        """The `treering up` that runs on the data directory.
+
+        Args:
+            is_enough: Whether other options say where to go, so that nothing need run there.
+
+        Raises:
+            Refusal: A data directory is named, and no `treering up` runs on it.
+        """
+        running = running_instance(self.data_dir or DEFAULT_DATA_DIR)
+        if self.data_dir and not running and not is_enough:
+            raise Refusal(f"no `treering up` is running on {self.data_dir}; start it: treering up --data-dir {self.data_dir}")
+        return running
 
     def client(self, timeout: float = 30.0) -> "Client":
         """A client for the addresses in force; `timeout` is the deadline of its calls, seconds."""

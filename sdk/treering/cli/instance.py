@@ -30,6 +30,8 @@ class Instance:
     """host:port."""
     query: str
     """host:port."""
+    inner: dict[str, str] = field(default_factory=dict)
+    """Where the inner planes of ingest, embed and query are, by their names: `unix:PATH`."""
     settings: dict[str, str] = field(default_factory=dict)
     """What it told its services, as environment variables."""
 

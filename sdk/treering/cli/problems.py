@@ -20,6 +20,12 @@ PREFIX = "treering: "
 
 _INDENT = "  "
 
+_INNER_HINT = (
+    "say how the services are reached by whoever runs them: --data-dir of a running `treering up`;\n"
+    "or --inner-ingest, --inner-embed, --inner-query unix:PATH;\n"
+    "or these as HOST:PORT with --inner-ca-file, --inner-cert-file, --inner-key-file"
+)
+
 
 class Refusal(Exception):  # noqa: N818 - named for what it is
     """Ends the command with exit code 1; the message names the problem and the remedy."""
@@ -27,8 +33,10 @@ class Refusal(Exception):  # noqa: N818 - named for what it is
 
 def explain(error: "TreeringError") -> str:
     """The words for an error of a call."""
-    from treering.errors import UnavailableError  # noqa: PLC0415 - start-up
+    from treering.errors import NoAccessError, UnavailableError  # noqa: PLC0415 - start-up
 
+    if isinstance(error, NoAccessError):
+        return f"{error.message}\n{_INNER_HINT}"
     if isinstance(error, UnavailableError) and not error.reason:
         return f"{error.message}\nstart the services with `treering up`, or say where they are: --ingest, --embed, --query HOST:PORT"
     if error.retry_after_s:

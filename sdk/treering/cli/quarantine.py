@@ -10,17 +10,19 @@ import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import to_json
+from treering.cli.inner import Inner
 from treering.cli.option_groups import with_groups
 from treering.cli.output import answer, answer_json, answer_table, note, rfc3339
 from treering.cli.problems import REFUSED, Refusal
 
 if TYPE_CHECKING:
-    from treering.quarantine import SinkQuarantine
+    from treering.admin import AdminClient
+    from treering.quarantine import SinkName, SinkQuarantine
     from treering.v1.sink_pb2 import QuarantinedRecords, RetryQuarantinedResponse
 
 quarantine = typer.Typer(help="Records that could not be read and were set aside.", no_args_is_help=True, rich_markup_mode=None)
 
-SINKS = ("query", "embed")
+SINKS: tuple["SinkName", ...] = ("query", "embed")
 _LIST_S = 600.0
 _SAY_EVERY_S = 10.0
 
@@ -44,24 +46,22 @@ class Choosing:
     first: Annotated[int, typer.Option("--from", min=0, metavar="OFFSET", help="Only from this offset on.")] = 0
     end: Annotated[int, typer.Option("--to", min=0, metavar="OFFSET", help="Only below this offset; 0 = to the end.")] = 0
 
-    def sinks(self) -> tuple[str, ...]:
+    def sinks(self) -> tuple["SinkName", ...]:
         """The names of the sinks that are meant."""
         return SINKS if self.sink == "all" else (self.sink,)
 
-    def opened(self, connection: Connection, sink: str) -> "SinkQuarantine":
+    def of(self, admin: "AdminClient", sink: "SinkName") -> "SinkQuarantine":
         """The quarantine of one of them."""
-        from treering.quarantine import SinkQuarantine  # noqa: PLC0415 - start-up
-
         if 0 < self.end <= self.first:
             raise Refusal(f"--to {self.end} is not above --from {self.first}; nothing lies between")
-        address = getattr(connection.endpoints(), sink)
-        return SinkQuarantine(address, log_id=int(self.log, 16), first_offset=self.first, end_offset_exclusive=self.end)
+        return admin.quarantine(sink, log_id=int(self.log, 16), first_offset=self.first, end_offset_exclusive=self.end)
 
 
 def _list(
     *,
     choosing: Choosing,
     connection: Connection,
+    inner: Inner,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="At most so many entries of each sink; 0 = all.")] = 0,
     payload: Annotated[bool, typer.Option("--payload", help="With the records' bytes (base64); needs --json.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON, an object a line.")] = False,
@@ -70,9 +70,9 @@ def _list(
     if payload and not json:
         raise Refusal("--payload prints bytes that a terminal cannot show; add --json")
     rows = []
-    for sink in choosing.sinks():
-        with choosing.opened(connection, sink) as opened:
-            for entry in itertools.islice(opened.entries(with_payload=payload, timeout=_LIST_S), limit or None):
+    with inner.admin(connection) as admin:
+        for sink in choosing.sinks():
+            for entry in itertools.islice(choosing.of(admin, sink).entries(with_payload=payload, timeout=_LIST_S), limit or None):
                 if json:
                     answer(to_json(_as_json(sink, entry)))
                 else:
@@ -104,10 +104,15 @@ def _as_json(sink: str, entry: "QuarantinedRecords") -> dict[str, Any]:
 
 
 def _retry(
-    *, choosing: Choosing, connection: Connection, json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False
+    *,
+    choosing: Choosing,
+    connection: Connection,
+    inner: Inner,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Have what is set aside read again; what can be read now is stored. Exit code 1 when some of it still cannot be read."""
-    results = {sink: _retried(choosing, connection, sink) for sink in choosing.sinks()}
+    with inner.admin(connection) as admin:
+        results = {sink: _retried(choosing, admin, sink) for sink in choosing.sinks()}
     if json:
         answer_json({sink: _counts(result) for sink, result in results.items()})
     else:
@@ -119,17 +124,16 @@ def _retry(
         raise typer.Exit(REFUSED)
 
 
-def _retried(choosing: Choosing, connection: Connection, sink: str) -> "RetryQuarantinedResponse":
+def _retried(choosing: Choosing, admin: "AdminClient", sink: "SinkName") -> "RetryQuarantinedResponse":
     from treering.errors import UnavailableError  # noqa: PLC0415 - start-up
     from treering.v1.sink_pb2 import RetryQuarantinedResponse  # noqa: PLC0415
 
     result, said = RetryQuarantinedResponse(), time.monotonic()
     try:
-        with choosing.opened(connection, sink) as opened:
-            for result in opened.retry():
-                if time.monotonic() - said > _SAY_EVERY_S:
-                    said = time.monotonic()
-                    note(f"treering: {sink}: {result.tried_count:,} records read again, {result.stored_count:,} stored")
+        for result in choosing.of(admin, sink).retry():
+            if time.monotonic() - said > _SAY_EVERY_S:
+                said = time.monotonic()
+                note(f"treering: {sink}: {result.tried_count:,} records read again, {result.stored_count:,} stored")
     except UnavailableError as error:
         raise Refusal(
             f"{sink}: {error.message}; {result.stored_count:,} records were stored before. "

@@ -8,6 +8,7 @@ import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
+from treering.cli.inner import Inner
 from treering.cli.output import answer, answer_json, note
 from treering.cli.problems import Refusal
 
@@ -24,6 +25,7 @@ _PATIENCE_S = 60.0
 def reindex(
     *,
     connection: Connection,
+    inner: Inner,
     model: Annotated[
         str,
         typer.Option(help="Another model, one of those that the setting `models` of the embed service lists.", show_default=False),
@@ -36,8 +38,8 @@ def reindex(
     Searches go on with the old index until the new one is complete; a restart goes on where it was. The model holds from then on, until the
     setting `model` of the embed service is changed. Ctrl-C ends the waiting, not the work.
     """
-    with connection.client() as client:
-        begun = client.start_reindex(_named(model))
+    with inner.admin(connection) as admin, connection.client() as client:
+        begun = admin.start_reindex(_named(model))
         if not wait:
             _answer(_as_dict(begun.reindex), json=json)
             return

@@ -5,16 +5,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
+from treering.cli.inner import Inner
 from treering.cli.instance import DEFAULT_DATA_DIR
 from treering.cli.option_groups import with_groups
 from treering.cli.output import answer, answer_json, note, rfc3339
 from treering.cli.problems import REFUSED, Refusal
+
+if TYPE_CHECKING:
+    from treering.admin import AdminClient
 
 store = typer.Typer(
     help="Look at the sealed store; only `skip` and `accept-clock` change a file.", no_args_is_help=True, rich_markup_mode=None
@@ -53,6 +57,7 @@ def verify(
         Path | None, typer.Argument(metavar="[DIR]", help="A store that no service uses: <data>/query, or one above it, or a copy.")
     ] = None,
     connection: Connection,
+    inner: Inner,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Read every sealed segment and compare it with what was sealed. Exit code 1 when something is wrong.
@@ -60,7 +65,7 @@ def verify(
     Asks the running query service; with DIR the files are read here, and no service may run on them.
     """
     report, problems = Report(), []
-    steps = _at_rest(directory, report) if directory else _served(connection, report)
+    steps = _at_rest(directory, report) if directory else _served(inner.admin(connection), report)
     for found in steps:
         if not json:
             _clear()
@@ -158,16 +163,15 @@ def _is_log_id(text: str) -> bool:
     return len(text) == 16 and all(digit in "0123456789abcdef" for digit in text)
 
 
-def _served(connection: Connection, report: Report) -> Iterator[Problem]:
+def _served(admin: "AdminClient", report: Report) -> Iterator[Problem]:
     """The problems that the service finds; keeps the report up to date."""
-    with connection.client() as client:
-        for step in client.verify_store():
+    with admin:
+        for step in admin.verify_store():
             report.segment_count = step.segment_count
             report.record_count, report.size_bytes, report.complete = step.checked_record_count, step.checked_bytes, step.complete
             yield from (Problem(each.file, each.problem, each.is_damage) for each in step.problems)
+            report.holes = [_hole_in_words(each.log_id, each.first_offset, each.end_offset_exclusive) for each in step.holes]
             _show_progress(report.progress(step.checked_segment_count))
-        found = client.get_query_status().holes
-        report.holes = [_hole_in_words(each.log_id, each.first_offset, each.end_offset_exclusive) for each in found]
 
 
 def _hole_in_words(log_id: int, first: int, end: int) -> str:

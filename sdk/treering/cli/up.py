@@ -69,7 +69,7 @@ async def _run_stack(stack: "Stack", lock: InstanceLock, stop: asyncio.Event) ->
     settings = {name: value for each in stack.settings.values() for name, value in each.items()}
 
     def publish(*, ready: bool) -> None:
-        lock.publish(Instance(os.getpid(), ready, stack.addresses["ingest"], stack.addresses["embed"], stack.addresses["query"], settings))
+        lock.publish(Instance(pid=os.getpid(), ready=ready, **stack.addresses, inner=stack.inner, settings=settings))
 
     def on_ready() -> None:
         publish(ready=True)

@@ -14,11 +14,13 @@ import typer
 from treering.cli.absent import Expired, SetAside
 from treering.cli.connection import Connection
 from treering.cli.escaping import escape
+from treering.cli.inner import Inner
 from treering.cli.output import answer, answer_json
 from treering.cli.pattern_ids import NO_PATTERN, pattern_id
 from treering.cli.problems import REFUSED
 
 if TYPE_CHECKING:
+    from treering.admin import AdminClient
     from treering.client import Client
     from treering.v1.log_pb2 import RangeDigest
 
@@ -92,12 +94,13 @@ class Report:
 def verify(
     *,
     connection: Connection,
+    inner: Inner,
     timeout: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Longest time of one question.")] = 120.0,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Compare log, store and index; exit code 1 when they differ. Reads everything: some seconds for each million records."""
-    with connection.client(timeout=timeout) as client:
-        report = _Verification(client, timeout).run()
+    with connection.client(timeout=timeout) as client, inner.admin(connection, timeout) as admin:
+        report = _Verification(client, admin).run()
     if json:
         answer_json({"ok": report.good, **_as_json(report)})
     else:
@@ -109,10 +112,10 @@ def verify(
 class _Verification:
     """One comparison of everything below the log's end at its beginning. Records never change, so it may go on while others come."""
 
-    def __init__(self, client: "Client", timeout: float) -> None:
+    def __init__(self, client: "Client", admin: "AdminClient") -> None:
         from treering.v1.log_pb2 import Position  # noqa: PLC0415 - start-up
 
-        self._client, self._timeout = client, timeout
+        self._client, self._admin = client, admin
         status = client.get_ingest_status()
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
@@ -146,11 +149,11 @@ class _Verification:
     @functools.cached_property
     def _set_aside(self) -> SetAside:
         """Of the store; looked up once the store has all that is compared."""
-        return SetAside.of(self._client.endpoints, "query", self._log_id, self._end, self._timeout)
+        return SetAside.of(self._admin, "query", self._log_id, self._end)
 
     def _compare(self, first: int, end: int, step: int, report: Report) -> None:
-        log = self._client.digest_log(first, end, step=step)
-        store = self._client.digest_store(self._log_id, first, end, step=step, min_positions=self._upto)
+        log = self._admin.digest_log(first, end, step=step)
+        store = self._admin.digest_store(self._log_id, first, end, step=step, min_positions=self._upto)
         report.start_offset = max(report.start_offset, log.start_offset)
         problems = [*([f"the log is damaged: {log.problem}"] if log.problem else []), *(f"store: {each}" for each in store.problems)]
         report.problems += [problem for problem in problems if problem not in report.problems]
@@ -178,7 +181,7 @@ class _Verification:
         self.report.pattern_count = len(stored)
         registered: set[int] = set()
         keyword_only = 0
-        for part in self._client.digest_index(min_positions=self._upto):
+        for part in self._admin.digest_index(min_positions=self._upto):
             registered.update(part.indexed_ids, part.pending_ids, part.unreadable_ids, part.missing_ids)
             self._say("of the registry are missing in the index; restart embed, which encodes them again", part.missing_ids)
             self._say("are in the index and in no registry; restart embed, which deletes them", part.unknown_ids)
@@ -204,7 +207,7 @@ class _Verification:
 
     def _not_excused(self, absent: list[int]) -> list[int]:
         """The patterns that have a record which embed did not set aside."""
-        runs = SetAside.of(self._client.endpoints, "embed", self._log_id, self._end, self._timeout).runs if absent else []
+        runs = SetAside.of(self._admin, "embed", self._log_id, self._end).runs if absent else []
         runs += self._holes["embed"]
         if not runs or len(runs) > _ASKED_AT_ONCE:
             return absent

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class EmbedServiceStub:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records.
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
     """
 
     def __init__(self, channel):
@@ -40,51 +41,25 @@ class EmbedServiceStub:
                 request_serializer=treering_dot_v1_dot_embed__pb2.SearchPatternsRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_embed__pb2.SearchPatternsResponse.FromString,
                 _registered_method=True)
-        self.ScorePatterns = channel.unary_stream(
-                '/treering.v1.EmbedService/ScorePatterns',
-                request_serializer=treering_dot_v1_dot_embed__pb2.ScorePatternsRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_embed__pb2.ScorePatternsResponse.FromString,
-                _registered_method=True)
         self.EmbedTexts = channel.unary_unary(
                 '/treering.v1.EmbedService/EmbedTexts',
                 request_serializer=treering_dot_v1_dot_embed__pb2.EmbedTextsRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_embed__pb2.EmbedTextsResponse.FromString,
-                _registered_method=True)
-        self.ForgetPatterns = channel.unary_unary(
-                '/treering.v1.EmbedService/ForgetPatterns',
-                request_serializer=treering_dot_v1_dot_embed__pb2.ForgetPatternsRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_embed__pb2.ForgetPatternsResponse.FromString,
                 _registered_method=True)
         self.GetEmbedStatus = channel.unary_unary(
                 '/treering.v1.EmbedService/GetEmbedStatus',
                 request_serializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusResponse.FromString,
                 _registered_method=True)
-        self.DigestIndex = channel.unary_stream(
-                '/treering.v1.EmbedService/DigestIndex',
-                request_serializer=treering_dot_v1_dot_embed__pb2.DigestIndexRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_embed__pb2.DigestIndexResponse.FromString,
-                _registered_method=True)
-        self.StartReindex = channel.unary_unary(
-                '/treering.v1.EmbedService/StartReindex',
-                request_serializer=treering_dot_v1_dot_embed__pb2.StartReindexRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_embed__pb2.StartReindexResponse.FromString,
-                _registered_method=True)
 
 
 class EmbedServiceServicer:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records.
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
     """
 
     def SearchPatterns(self, request, context):
         """Ranks patterns by closeness of meaning to a text, best first.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ScorePatterns(self, request, context):
-        """Scores every pattern against each of several texts, for use inside SQL. Streamed in slices of at most 16,384 patterns.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,32 +72,8 @@ class EmbedServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ForgetPatterns(self, request, context):
-        """Forgets patterns that no live record has any more. Idempotent. A pattern seen at or after `below` is kept.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def GetEmbedStatus(self, request, context):
         """Says which model is in use and how far the index is. Cheap; safe to poll each second.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def DigestIndex(self, request, context):
-        """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
-        most 65,536 ids of one state.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def StartReindex(self, request, context):
-        """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
-        new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,35 +87,15 @@ def add_EmbedServiceServicer_to_server(servicer, server):
                     request_deserializer=treering_dot_v1_dot_embed__pb2.SearchPatternsRequest.FromString,
                     response_serializer=treering_dot_v1_dot_embed__pb2.SearchPatternsResponse.SerializeToString,
             ),
-            'ScorePatterns': grpc.unary_stream_rpc_method_handler(
-                    servicer.ScorePatterns,
-                    request_deserializer=treering_dot_v1_dot_embed__pb2.ScorePatternsRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_embed__pb2.ScorePatternsResponse.SerializeToString,
-            ),
             'EmbedTexts': grpc.unary_unary_rpc_method_handler(
                     servicer.EmbedTexts,
                     request_deserializer=treering_dot_v1_dot_embed__pb2.EmbedTextsRequest.FromString,
                     response_serializer=treering_dot_v1_dot_embed__pb2.EmbedTextsResponse.SerializeToString,
             ),
-            'ForgetPatterns': grpc.unary_unary_rpc_method_handler(
-                    servicer.ForgetPatterns,
-                    request_deserializer=treering_dot_v1_dot_embed__pb2.ForgetPatternsRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_embed__pb2.ForgetPatternsResponse.SerializeToString,
-            ),
             'GetEmbedStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetEmbedStatus,
                     request_deserializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusRequest.FromString,
                     response_serializer=treering_dot_v1_dot_embed__pb2.GetEmbedStatusResponse.SerializeToString,
-            ),
-            'DigestIndex': grpc.unary_stream_rpc_method_handler(
-                    servicer.DigestIndex,
-                    request_deserializer=treering_dot_v1_dot_embed__pb2.DigestIndexRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_embed__pb2.DigestIndexResponse.SerializeToString,
-            ),
-            'StartReindex': grpc.unary_unary_rpc_method_handler(
-                    servicer.StartReindex,
-                    request_deserializer=treering_dot_v1_dot_embed__pb2.StartReindexRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_embed__pb2.StartReindexResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -175,7 +106,8 @@ def add_EmbedServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class EmbedService:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records.
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
     """
 
     @staticmethod
@@ -195,33 +127,6 @@ class EmbedService:
             '/treering.v1.EmbedService/SearchPatterns',
             treering_dot_v1_dot_embed__pb2.SearchPatternsRequest.SerializeToString,
             treering_dot_v1_dot_embed__pb2.SearchPatternsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ScorePatterns(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/treering.v1.EmbedService/ScorePatterns',
-            treering_dot_v1_dot_embed__pb2.ScorePatternsRequest.SerializeToString,
-            treering_dot_v1_dot_embed__pb2.ScorePatternsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -260,33 +165,6 @@ class EmbedService:
             _registered_method=True)
 
     @staticmethod
-    def ForgetPatterns(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/treering.v1.EmbedService/ForgetPatterns',
-            treering_dot_v1_dot_embed__pb2.ForgetPatternsRequest.SerializeToString,
-            treering_dot_v1_dot_embed__pb2.ForgetPatternsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def GetEmbedStatus(request,
             target,
             options=(),
@@ -303,60 +181,6 @@ class EmbedService:
             '/treering.v1.EmbedService/GetEmbedStatus',
             treering_dot_v1_dot_embed__pb2.GetEmbedStatusRequest.SerializeToString,
             treering_dot_v1_dot_embed__pb2.GetEmbedStatusResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DigestIndex(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/treering.v1.EmbedService/DigestIndex',
-            treering_dot_v1_dot_embed__pb2.DigestIndexRequest.SerializeToString,
-            treering_dot_v1_dot_embed__pb2.DigestIndexResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def StartReindex(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/treering.v1.EmbedService/StartReindex',
-            treering_dot_v1_dot_embed__pb2.StartReindexRequest.SerializeToString,
-            treering_dot_v1_dot_embed__pb2.StartReindexResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class EmbedServiceStub:
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,51 +37,29 @@ class EmbedServiceStub:
     def __new__(cls, channel: _aio.Channel) -> EmbedServiceAsyncStub: ...
     SearchPatterns: _grpc.UnaryUnaryMultiCallable[_embed_pb2.SearchPatternsRequest, _embed_pb2.SearchPatternsResponse]
     """Ranks patterns by closeness of meaning to a text, best first."""
-    ScorePatterns: _grpc.UnaryStreamMultiCallable[_embed_pb2.ScorePatternsRequest, _embed_pb2.ScorePatternsResponse]
-    """Scores every pattern against each of several texts, for use inside SQL. Streamed in slices of at most 16,384 patterns."""
     EmbedTexts: _grpc.UnaryUnaryMultiCallable[_embed_pb2.EmbedTextsRequest, _embed_pb2.EmbedTextsResponse]
     """Embeds texts with the model of the index."""
-    ForgetPatterns: _grpc.UnaryUnaryMultiCallable[_embed_pb2.ForgetPatternsRequest, _embed_pb2.ForgetPatternsResponse]
-    """Forgets patterns that no live record has any more. Idempotent. A pattern seen at or after `below` is kept."""
     GetEmbedStatus: _grpc.UnaryUnaryMultiCallable[_embed_pb2.GetEmbedStatusRequest, _embed_pb2.GetEmbedStatusResponse]
     """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
-    DigestIndex: _grpc.UnaryStreamMultiCallable[_embed_pb2.DigestIndexRequest, _embed_pb2.DigestIndexResponse]
-    """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
-    most 65,536 ids of one state.
-    """
-    StartReindex: _grpc.UnaryUnaryMultiCallable[_embed_pb2.StartReindexRequest, _embed_pb2.StartReindexResponse]
-    """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
-    new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
-    """
 
 @_typing.type_check_only
 class EmbedServiceAsyncStub(EmbedServiceStub):
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SearchPatterns: _aio.UnaryUnaryMultiCallable[_embed_pb2.SearchPatternsRequest, _embed_pb2.SearchPatternsResponse]  # type: ignore[assignment]
     """Ranks patterns by closeness of meaning to a text, best first."""
-    ScorePatterns: _aio.UnaryStreamMultiCallable[_embed_pb2.ScorePatternsRequest, _embed_pb2.ScorePatternsResponse]  # type: ignore[assignment]
-    """Scores every pattern against each of several texts, for use inside SQL. Streamed in slices of at most 16,384 patterns."""
     EmbedTexts: _aio.UnaryUnaryMultiCallable[_embed_pb2.EmbedTextsRequest, _embed_pb2.EmbedTextsResponse]  # type: ignore[assignment]
     """Embeds texts with the model of the index."""
-    ForgetPatterns: _aio.UnaryUnaryMultiCallable[_embed_pb2.ForgetPatternsRequest, _embed_pb2.ForgetPatternsResponse]  # type: ignore[assignment]
-    """Forgets patterns that no live record has any more. Idempotent. A pattern seen at or after `below` is kept."""
     GetEmbedStatus: _aio.UnaryUnaryMultiCallable[_embed_pb2.GetEmbedStatusRequest, _embed_pb2.GetEmbedStatusResponse]  # type: ignore[assignment]
     """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
-    DigestIndex: _aio.UnaryStreamMultiCallable[_embed_pb2.DigestIndexRequest, _embed_pb2.DigestIndexResponse]  # type: ignore[assignment]
-    """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
-    most 65,536 ids of one state.
-    """
-    StartReindex: _aio.UnaryUnaryMultiCallable[_embed_pb2.StartReindexRequest, _embed_pb2.StartReindexResponse]  # type: ignore[assignment]
-    """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
-    new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
-    """
 
 class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records."""
+    """Knows every pattern by its vector. It stores no records: the query service joins patterns to records. What changes its patterns, or is for
+    query alone, is in EmbedAdminService.
+    """
 
     @_abc_1.abstractmethod
     def SearchPatterns(
@@ -90,14 +70,6 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         """Ranks patterns by closeness of meaning to a text, best first."""
 
     @_abc_1.abstractmethod
-    def ScorePatterns(
-        self,
-        request: _embed_pb2.ScorePatternsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_embed_pb2.ScorePatternsResponse], _abc.AsyncIterator[_embed_pb2.ScorePatternsResponse]]:
-        """Scores every pattern against each of several texts, for use inside SQL. Streamed in slices of at most 16,384 patterns."""
-
-    @_abc_1.abstractmethod
     def EmbedTexts(
         self,
         request: _embed_pb2.EmbedTextsRequest,
@@ -106,40 +78,11 @@ class EmbedServiceServicer(metaclass=_abc_1.ABCMeta):
         """Embeds texts with the model of the index."""
 
     @_abc_1.abstractmethod
-    def ForgetPatterns(
-        self,
-        request: _embed_pb2.ForgetPatternsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_embed_pb2.ForgetPatternsResponse, _abc.Awaitable[_embed_pb2.ForgetPatternsResponse]]:
-        """Forgets patterns that no live record has any more. Idempotent. A pattern seen at or after `below` is kept."""
-
-    @_abc_1.abstractmethod
     def GetEmbedStatus(
         self,
         request: _embed_pb2.GetEmbedStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_embed_pb2.GetEmbedStatusResponse, _abc.Awaitable[_embed_pb2.GetEmbedStatusResponse]]:
         """Says which model is in use and how far the index is. Cheap; safe to poll each second."""
-
-    @_abc_1.abstractmethod
-    def DigestIndex(
-        self,
-        request: _embed_pb2.DigestIndexRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_embed_pb2.DigestIndexResponse], _abc.AsyncIterator[_embed_pb2.DigestIndexResponse]]:
-        """Compares the registry of patterns with the index, and names every pattern by its state. Changes nothing. Streamed in messages of at
-        most 65,536 ids of one state.
-        """
-
-    @_abc_1.abstractmethod
-    def StartReindex(
-        self,
-        request: _embed_pb2.StartReindexRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_embed_pb2.StartReindexResponse, _abc.Awaitable[_embed_pb2.StartReindexResponse]]:
-        """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
-        new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
-        """
 
 def add_EmbedServiceServicer_to_server(servicer: EmbedServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -45,72 +45,6 @@ REJECTION_REASON_RECORD_TOO_LARGE: RejectionReason.ValueType  # 2
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
 @_typing.final
-class DigestLogRequest(_message.Message):
-    """Asks for digests of a part of the log."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
-    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
-    STEP_FIELD_NUMBER: _builtins.int
-    first_offset: _builtins.int
-    """Where to begin."""
-    end_offset_exclusive: _builtins.int
-    """Where to end: at most 262,144 after `first_offset`. What lies at or above the durable end is left out."""
-    step: _builtins.int
-    """Offsets in one run, at least 1; at most 4,096 runs a call."""
-    def __init__(
-        self,
-        *,
-        first_offset: _builtins.int = ...,
-        end_offset_exclusive: _builtins.int = ...,
-        step: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "step", b"step"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DigestLogRequest: _TypeAlias = DigestLogRequest  # noqa: Y015
-
-@_typing.final
-class DigestLogResponse(_message.Message):
-    """Digests of a part of the log."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LOG_ID_FIELD_NUMBER: _builtins.int
-    START_OFFSET_FIELD_NUMBER: _builtins.int
-    RANGES_FIELD_NUMBER: _builtins.int
-    PROBLEM_FIELD_NUMBER: _builtins.int
-    log_id: _builtins.int
-    """The log."""
-    start_offset: _builtins.int
-    """The oldest offset that is still in the log, when the answer was ready: runs that begin below it are not complete and not comparable."""
-    problem: _builtins.str
-    """Where and how the log is damaged, for people; the runs from there on lack records. Empty when everything could be read."""
-    @_builtins.property
-    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.RangeDigest]:
-        """The runs, in order, `step` offsets each; the last one may be shorter."""
-
-    def __init__(
-        self,
-        *,
-        log_id: _builtins.int = ...,
-        start_offset: _builtins.int = ...,
-        ranges: _abc.Iterable[_log_pb2.RangeDigest] | None = ...,
-        problem: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "problem", b"problem", "ranges", b"ranges", "start_offset", b"start_offset"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DigestLogResponse: _TypeAlias = DigestLogResponse  # noqa: Y015
-
-@_typing.final
 class UploadLogsRequest(_message.Message):
     """One batch of records. At most 4 MiB encoded. The log stores these bytes as they came, so the fields of this message never change
     their numbers, and StreamLogsRequest has the same.
@@ -463,7 +397,7 @@ class SinkStatus(_message.Message):
     name: _builtins.str
     """Its name in the settings, for example `query`."""
     address: _builtins.str
-    """Its address, host:port."""
+    """Its address, host:port; `unix` for a Unix socket of this host."""
     connected: _builtins.bool
     """Whether the delivery stream is up."""
     last_error: _builtins.str

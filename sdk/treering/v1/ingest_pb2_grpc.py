@@ -51,11 +51,6 @@ class IngestServiceStub:
                 request_serializer=treering_dot_v1_dot_ingest__pb2.GetIngestStatusRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_ingest__pb2.GetIngestStatusResponse.FromString,
                 _registered_method=True)
-        self.DigestLog = channel.unary_unary(
-                '/treering.v1.IngestService/DigestLog',
-                request_serializer=treering_dot_v1_dot_ingest__pb2.DigestLogRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_ingest__pb2.DigestLogResponse.FromString,
-                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -89,14 +84,6 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DigestLog(self, request, context):
-        """Reads a part of the log again, checks it, and digests it, to be compared with the store. Changes nothing. Costs about a second of
-        one core for 200,000 records; one call works at a time, others wait.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -114,11 +101,6 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.GetIngestStatus,
                     request_deserializer=treering_dot_v1_dot_ingest__pb2.GetIngestStatusRequest.FromString,
                     response_serializer=treering_dot_v1_dot_ingest__pb2.GetIngestStatusResponse.SerializeToString,
-            ),
-            'DigestLog': grpc.unary_unary_rpc_method_handler(
-                    servicer.DigestLog,
-                    request_deserializer=treering_dot_v1_dot_ingest__pb2.DigestLogRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_ingest__pb2.DigestLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -204,33 +186,6 @@ class IngestService:
             '/treering.v1.IngestService/GetIngestStatus',
             treering_dot_v1_dot_ingest__pb2.GetIngestStatusRequest.SerializeToString,
             treering_dot_v1_dot_ingest__pb2.GetIngestStatusResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DigestLog(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/treering.v1.IngestService/DigestLog',
-            treering_dot_v1_dot_ingest__pb2.DigestLogRequest.SerializeToString,
-            treering_dot_v1_dot_ingest__pb2.DigestLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

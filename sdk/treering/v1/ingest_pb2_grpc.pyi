@@ -48,10 +48,6 @@ class IngestServiceStub:
     """
     GetIngestStatus: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.GetIngestStatusRequest, _ingest_pb2.GetIngestStatusResponse]
     """Says how the log and its sinks are doing. Cheap; safe to poll each second."""
-    DigestLog: _grpc.UnaryUnaryMultiCallable[_ingest_pb2.DigestLogRequest, _ingest_pb2.DigestLogResponse]
-    """Reads a part of the log again, checks it, and digests it, to be compared with the store. Changes nothing. Costs about a second of
-    one core for 200,000 records; one call works at a time, others wait.
-    """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -73,10 +69,6 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
     GetIngestStatus: _aio.UnaryUnaryMultiCallable[_ingest_pb2.GetIngestStatusRequest, _ingest_pb2.GetIngestStatusResponse]  # type: ignore[assignment]
     """Says how the log and its sinks are doing. Cheap; safe to poll each second."""
-    DigestLog: _aio.UnaryUnaryMultiCallable[_ingest_pb2.DigestLogRequest, _ingest_pb2.DigestLogResponse]  # type: ignore[assignment]
-    """Reads a part of the log again, checks it, and digests it, to be compared with the store. Changes nothing. Costs about a second of
-    one core for 200,000 records; one call works at a time, others wait.
-    """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Accepts records, makes them durable, and hands them on. An acknowledgement means: on disk, file and directory entry,
@@ -113,15 +105,5 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_pb2.GetIngestStatusResponse, _abc.Awaitable[_ingest_pb2.GetIngestStatusResponse]]:
         """Says how the log and its sinks are doing. Cheap; safe to poll each second."""
-
-    @_abc_1.abstractmethod
-    def DigestLog(
-        self,
-        request: _ingest_pb2.DigestLogRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_ingest_pb2.DigestLogResponse, _abc.Awaitable[_ingest_pb2.DigestLogResponse]]:
-        """Reads a part of the log again, checks it, and digests it, to be compared with the store. Changes nothing. Costs about a second of
-        one core for 200,000 records; one call works at a time, others wait.
-        """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -91,16 +91,6 @@ class QueryServiceStub:
                 request_serializer=treering_dot_v1_dot_query__pb2.ExportLogsRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_query__pb2.ExportLogsResponse.FromString,
                 _registered_method=True)
-        self.DigestStore = channel.unary_unary(
-                '/treering.v1.QueryService/DigestStore',
-                request_serializer=treering_dot_v1_dot_query__pb2.DigestStoreRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_query__pb2.DigestStoreResponse.FromString,
-                _registered_method=True)
-        self.VerifyStore = channel.unary_stream(
-                '/treering.v1.QueryService/VerifyStore',
-                request_serializer=treering_dot_v1_dot_query__pb2.VerifyStoreRequest.SerializeToString,
-                response_deserializer=treering_dot_v1_dot_query__pb2.VerifyStoreResponse.FromString,
-                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -185,21 +175,6 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DigestStore(self, request, context):
-        """Reads a part of the store again and digests it, to be compared with the log. Changes nothing.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def VerifyStore(self, request, context):
-        """Reads every sealed segment again and compares it with what was sealed: bytes, counts, statistics, patterns. Streams what it finds and
-        how far it is. Changes nothing, but questions that read a segment found damaged are refused from then on. One at a time.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -257,16 +232,6 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.ExportLogs,
                     request_deserializer=treering_dot_v1_dot_query__pb2.ExportLogsRequest.FromString,
                     response_serializer=treering_dot_v1_dot_query__pb2.ExportLogsResponse.SerializeToString,
-            ),
-            'DigestStore': grpc.unary_unary_rpc_method_handler(
-                    servicer.DigestStore,
-                    request_deserializer=treering_dot_v1_dot_query__pb2.DigestStoreRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_query__pb2.DigestStoreResponse.SerializeToString,
-            ),
-            'VerifyStore': grpc.unary_stream_rpc_method_handler(
-                    servicer.VerifyStore,
-                    request_deserializer=treering_dot_v1_dot_query__pb2.VerifyStoreRequest.FromString,
-                    response_serializer=treering_dot_v1_dot_query__pb2.VerifyStoreResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -568,60 +533,6 @@ class QueryService:
             '/treering.v1.QueryService/ExportLogs',
             treering_dot_v1_dot_query__pb2.ExportLogsRequest.SerializeToString,
             treering_dot_v1_dot_query__pb2.ExportLogsResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DigestStore(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/treering.v1.QueryService/DigestStore',
-            treering_dot_v1_dot_query__pb2.DigestStoreRequest.SerializeToString,
-            treering_dot_v1_dot_query__pb2.DigestStoreResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def VerifyStore(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/treering.v1.QueryService/VerifyStore',
-            treering_dot_v1_dot_query__pb2.VerifyStoreRequest.SerializeToString,
-            treering_dot_v1_dot_query__pb2.VerifyStoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,12 +57,6 @@ class QueryServiceStub:
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
     ExportLogs: _grpc.UnaryStreamMultiCallable[_query_pb2.ExportLogsRequest, _query_pb2.ExportLogsResponse]
     """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
-    DigestStore: _grpc.UnaryUnaryMultiCallable[_query_pb2.DigestStoreRequest, _query_pb2.DigestStoreResponse]
-    """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
-    VerifyStore: _grpc.UnaryStreamMultiCallable[_query_pb2.VerifyStoreRequest, _query_pb2.VerifyStoreResponse]
-    """Reads every sealed segment again and compares it with what was sealed: bytes, counts, statistics, patterns. Streams what it finds and
-    how far it is. Changes nothing, but questions that read a segment found damaged are refused from then on. One at a time.
-    """
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -93,12 +87,6 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
     ExportLogs: _aio.UnaryStreamMultiCallable[_query_pb2.ExportLogsRequest, _query_pb2.ExportLogsResponse]  # type: ignore[assignment]
     """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
-    DigestStore: _aio.UnaryUnaryMultiCallable[_query_pb2.DigestStoreRequest, _query_pb2.DigestStoreResponse]  # type: ignore[assignment]
-    """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
-    VerifyStore: _aio.UnaryStreamMultiCallable[_query_pb2.VerifyStoreRequest, _query_pb2.VerifyStoreResponse]  # type: ignore[assignment]
-    """Reads every sealed segment again and compares it with what was sealed: bytes, counts, statistics, patterns. Streams what it finds and
-    how far it is. Changes nothing, but questions that read a segment found damaged are refused from then on. One at a time.
-    """
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers from the store (SQL, counts, records) and from meaning (search). Every answer says in `seen` which part of the log it
@@ -192,23 +180,5 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_query_pb2.ExportLogsResponse], _abc.AsyncIterator[_query_pb2.ExportLogsResponse]]:
         """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
-
-    @_abc_1.abstractmethod
-    def DigestStore(
-        self,
-        request: _query_pb2.DigestStoreRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_query_pb2.DigestStoreResponse, _abc.Awaitable[_query_pb2.DigestStoreResponse]]:
-        """Reads a part of the store again and digests it, to be compared with the log. Changes nothing."""
-
-    @_abc_1.abstractmethod
-    def VerifyStore(
-        self,
-        request: _query_pb2.VerifyStoreRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_query_pb2.VerifyStoreResponse], _abc.AsyncIterator[_query_pb2.VerifyStoreResponse]]:
-        """Reads every sealed segment again and compares it with what was sealed: bytes, counts, statistics, patterns. Streams what it finds and
-        how far it is. Changes nothing, but questions that read a segment found damaged are refused from then on. One at a time.
-        """
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

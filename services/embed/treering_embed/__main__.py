@@ -27,7 +27,7 @@ async def serve(settings: EmbedSettings) -> None:
     metrics = MetricsServer(settings.metrics_listen, collector, names(settings.metrics_hosts))
     application = Application(settings, collector)
     await application.start()
-    announce("embed", application.server, metrics)
+    announce("embed", application.server, application.planes.inner, metrics)
     try:
         await application.run_until(until_signalled())
     finally:

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 
 from prometheus_client import CollectorRegistry
 
-from treering.v1 import embed_pb2_grpc, sink_pb2_grpc
+from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, sink_pb2_grpc
 from treering_embed.book import PatternBook, today
 from treering_embed.kept import Background, Kept
 from treering_embed.ledgers import CurrentLedger, SuccessorLedger
@@ -22,11 +22,12 @@ from treering_runtime.clocks import SteadyClock
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.patterns import PatternIds
+from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
-from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
 
 EMBED_SERVICE = "treering.v1.EmbedService"
+ADMIN_SERVICE = "treering.v1.EmbedAdminService"
 SINK_SERVICE = "treering.v1.SinkService"
 REGISTRY_FILE = "registry.sqlite"
 CRASH_NOTES_FILE = "reading"
@@ -37,6 +38,7 @@ class Application:
 
     def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, models: Models | None = None) -> None:
         self._settings = settings
+        inner = InnerPlane(settings)
         registry = Registry(settings.data_dir / REGISTRY_FILE)
         clock, ids = SteadyClock(), PatternIds(registry.kinds())
         summary = registry.summary(today(clock()))
@@ -47,18 +49,26 @@ class Application:
         self.sink = EmbedSink(self._kept, summary, CrashNotes(settings.data_dir / CRASH_NOTES_FILE, summary.next_offsets))
         self.meaning = Meaning(settings, self._kept, self.sink, collector, models or StoredModels(settings))
         self.reindexer = Reindexer(settings, self._kept, self.meaning)
-        self.server = Server(
-            settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector, limits=RequestLimits(LIMITS), window_bytes=SINK_WINDOW_BYTES
+        self.planes = Planes(
+            settings,
+            inner,
+            collector,
+            {"public": [EMBED_SERVICE], "private": [EMBED_SERVICE, ADMIN_SERVICE, SINK_SERVICE]},
+            limits=RequestLimits(LIMITS),
+            inner_window_bytes=SINK_WINDOW_BYTES,
         )
+        self.server, private = self.planes.public, self.planes.inner
         servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
-        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector, settings.data_dir), self.server.grpc)
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, private.grpc)
+        admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(servicer, private.grpc)
+        sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector, settings.data_dir), private.grpc)
 
     async def start(self) -> None:
         """Takes records from here on."""
         await self.sink.restore()
-        await self.server.start(ready=False)
-        await self.server.set_ready(SINK_SERVICE, ready=True)
+        await self.planes.start(ready=False)
+        await self.planes.inner.set_ready(SINK_SERVICE, ready=True)
 
     async def run_until(self, ended: Coroutine[None, None, None]) -> None:
         """Commits, prepares and indexes until `ended` is; whatever fails for good among them ends it too, by its exception."""
@@ -74,12 +84,13 @@ class Application:
         """Never ends: that would end the service."""
         await self.meaning.answers.wait()
         for name in ("", EMBED_SERVICE):
-            await self.server.set_ready(name, ready=True)
+            await self.planes.set_ready(name, ready=True)
+        await self.planes.inner.set_ready(ADMIN_SERVICE, ready=True)
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
         """Drains calls, commits what was taken, closes everything in reverse."""
-        await self.server.stop(self._settings.drain_seconds)
+        await self.planes.stop(self._settings.drain_seconds)
         try:
             await self.sink.commit()
         finally:

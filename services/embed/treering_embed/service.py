@@ -1,4 +1,4 @@
-"""Handlers of `EmbedService`: translate, delegate, translate."""
+"""Handlers of `EmbedService` and `EmbedAdminService`: translate, delegate, translate."""
 
 import asyncio
 import functools
@@ -9,7 +9,8 @@ import grpc
 import numpy as np
 from numpy.typing import NDArray
 
-from treering.v1 import embed_pb2
+from treering.v1 import admin_pb2, embed_pb2
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
@@ -31,8 +32,8 @@ _M = TypeVar("_M")
 _PHASES = {phase: embed_pb2.ReindexPhase.Value(f"REINDEX_PHASE_{phase.name}") for phase in Phase}
 
 
-class EmbedServicer(EmbedServiceServicer):
-    """Serves patterns by meaning."""
+class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
+    """Serves patterns by meaning, and what query and whoever runs it ask besides; a server has the one or both."""
 
     def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
@@ -62,8 +63,8 @@ class EmbedServicer(EmbedServiceServicer):
         return embed_pb2.SearchPatternsResponse(scores=scores, seen=seen, pending_count=pending, mask_version=MASK_VERSION)
 
     async def ScorePatterns(
-        self, request: embed_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
-    ) -> AsyncIterator[embed_pb2.ScorePatternsResponse]:
+        self, request: admin_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[admin_pb2.ScorePatternsResponse]:
         """Scores every pattern against each text, in slices."""
         _check_texts("texts", request.texts)
         self._meaning.engine()
@@ -91,12 +92,12 @@ class EmbedServicer(EmbedServiceServicer):
         return embed_pb2.EmbedTextsResponse(embeddings=embeddings, model=self._meaning.note.model)
 
     async def ForgetPatterns(
-        self, request: embed_pb2.ForgetPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
-    ) -> embed_pb2.ForgetPatternsResponse:
+        self, request: admin_pb2.ForgetPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> admin_pb2.ForgetPatternsResponse:
         """Forgets patterns that no record has any more."""
         del context
         below = {position.log_id: position.offset for position in request.below}
-        return embed_pb2.ForgetPatternsResponse(forgotten_count=await self._meaning.forget(list(request.pattern_ids), below))
+        return admin_pb2.ForgetPatternsResponse(forgotten_count=await self._meaning.forget(list(request.pattern_ids), below))
 
     async def GetEmbedStatus(
         self, request: embed_pb2.GetEmbedStatusRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -129,21 +130,21 @@ class EmbedServicer(EmbedServiceServicer):
         )
 
     async def StartReindex(
-        self, request: embed_pb2.StartReindexRequest, context: "grpc.aio.ServicerContext[object, object]"
-    ) -> embed_pb2.StartReindexResponse:
+        self, request: admin_pb2.StartReindexRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> admin_pb2.StartReindexResponse:
         """Begins to embed every pattern anew."""
         del context
         await self._reindexer.request(request.model)
-        return embed_pb2.StartReindexResponse(reindex=self._reindex_status())
+        return admin_pb2.StartReindexResponse(reindex=self._reindex_status())
 
     async def DigestIndex(
-        self, request: embed_pb2.DigestIndexRequest, context: "grpc.aio.ServicerContext[object, object]"
-    ) -> AsyncIterator[embed_pb2.DigestIndexResponse]:
+        self, request: admin_pb2.DigestIndexRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[admin_pb2.DigestIndexResponse]:
         """Every pattern by its state."""
         await self._wait(request.min_positions, context)
         async for response in _made_elsewhere(_digest_slices(await self._meaning.compare())):
             yield response
-        yield embed_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count)
+        yield admin_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count)
 
     def _problem(self) -> str:
         """A problem of the model before is over once every pattern has its vector again."""
@@ -180,8 +181,8 @@ async def _made_elsewhere(messages: Iterator[_M]) -> AsyncIterator[_M]:
         yield message
 
 
-def _digest_slices(found: Comparison) -> Iterator[embed_pb2.DigestIndexResponse]:
-    answer, size = embed_pb2.DigestIndexResponse, limits.DIGEST_SLICE
+def _digest_slices(found: Comparison) -> Iterator[admin_pb2.DigestIndexResponse]:
+    answer, size = admin_pb2.DigestIndexResponse, limits.DIGEST_SLICE
     yield from (answer(indexed_ids=found.indexed[start : start + size]) for start in range(0, len(found.indexed), size))
     yield from (answer(pending_ids=found.pending[start : start + size]) for start in range(0, len(found.pending), size))
     yield from (answer(unreadable_ids=found.unreadable[start : start + size]) for start in range(0, len(found.unreadable), size))
@@ -202,7 +203,7 @@ def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
     ]
 
 
-def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[embed_pb2.ScorePatternsResponse]:
+def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[admin_pb2.ScorePatternsResponse]:
     """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
     orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]
     ids = [ranking.pattern_ids[order] for ranking, order in zip(rankings, orders, strict=True)]
@@ -219,9 +220,9 @@ def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[e
         yield response
 
 
-def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], start: int) -> embed_pb2.ScorePatternsResponse:
-    texts = [embed_pb2.TextScores(scores=column[start : start + len(ids)].tolist()) for column in columns]
-    return embed_pb2.ScorePatternsResponse(pattern_ids=ids.tolist(), texts=texts)
+def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], start: int) -> admin_pb2.ScorePatternsResponse:
+    texts = [admin_pb2.TextScores(scores=column[start : start + len(ids)].tolist()) for column in columns]
+    return admin_pb2.ScorePatternsResponse(pattern_ids=ids.tolist(), texts=texts)
 
 
 def _check_texts(field: str, texts: Sequence[str]) -> None:

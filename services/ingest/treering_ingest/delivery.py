@@ -25,7 +25,7 @@ from treering_ingest.limits import (
 from treering_ingest.log_reader import LogReader
 from treering_ingest.sink_state import SinkState
 from treering_ingest.wal import CorruptLogError, Range
-from treering_runtime.channels import open_channel
+from treering_runtime.channels import Peer
 from treering_runtime.wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -33,10 +33,7 @@ if TYPE_CHECKING:
 
 _LOG = structlog.get_logger()
 
-_CHANNEL_OPTIONS = (
-    ("grpc.use_local_subchannel_pool", 1),  # a new channel tries at once, whatever the one before met
-    ("grpc.keepalive_time_ms", 30_000),
-)
+_CHANNEL_OPTIONS = (("grpc.keepalive_time_ms", 30_000),)
 
 
 class _Window:
@@ -74,7 +71,7 @@ class Delivery:
 
     Args:
         name: The sink's name in the settings.
-        address: host:port.
+        peer: Where the sink answers.
         committer: Whose log is delivered; its `advanced` tells of new frames.
         changed: Fires whenever `state` changes.
         note: Is told the end of what is about to be sent, before it is.
@@ -85,7 +82,7 @@ class Delivery:
     def __init__(
         self,
         name: str,
-        address: str,
+        peer: Peer,
         committer: Committer,
         changed: Wakeup,
         *,
@@ -93,7 +90,8 @@ class Delivery:
         silence_s: float = SINK_SILENCE_S,
         window_bytes: int = DELIVERY_WINDOW_BYTES,
     ) -> None:
-        self.state = SinkState(name, address)
+        self.state = SinkState(name, peer.address)
+        self._peer = peer
         self._committer = committer
         self._log = committer.log
         self._changed = changed
@@ -129,7 +127,7 @@ class Delivery:
         self._changed.fire()
 
     async def _deliver(self) -> None:
-        async with open_channel(self.state.address, *_CHANNEL_OPTIONS) as channel:
+        async with self._peer.connect(*_CHANNEL_OPTIONS) as channel:
             call: _Call = SinkServiceStub(channel).DeliverLogs()
             start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
             await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))

@@ -15,7 +15,7 @@ from treering_ingest.limits import COMPANY_S
 from treering_ingest.metrics import IngestMetrics, StateCollector
 from treering_ingest.request_limits import LIMITS
 from treering_ingest.retention import Retention
-from treering_ingest.service import SERVICE_NAME, IngestHandlers
+from treering_ingest.service import ADMIN_SERVICE_NAME, SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
 from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
@@ -24,8 +24,9 @@ from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.loop_lag import LoopLag
 from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
-from treering_runtime.server import Server, announce, until_signalled
+from treering_runtime.server import announce, until_signalled
 from treering_runtime.settings import names
 from treering_runtime.telemetry import new_registry
 from treering_runtime.wakeup import Wakeup
@@ -48,7 +49,6 @@ class IngestProcess:
     def __init__(self, settings: IngestSettings) -> None:
         self.settings = settings
         self.registry: CollectorRegistry = new_registry()
-        self.server = Server(settings.listen, [SERVICE_NAME], self.registry, limits=RequestLimits(LIMITS))
         self._background = Background()
 
     async def run(self) -> None:
@@ -63,7 +63,7 @@ class IngestProcess:
         LoopLag(asyncio.get_running_loop(), self.registry)
         try:
             await self.start()
-            announce(self.settings.service, self.server, self.metrics)
+            announce(self.settings.service, self.server, self.planes.inner, self.metrics)
             await self._until_over()
             failure, fault = self.committer.failure, self._background.failure
             await self.stop(1.0 if failure else self.settings.drain_seconds)
@@ -88,24 +88,32 @@ class IngestProcess:
 
     async def start(self) -> None:
         """Opens the log and serves."""
+        inner = InnerPlane(self.settings)
+        peers = {name: inner.peer("SINKS", address) for name, address in parse_sinks(self.settings.sinks).items()}
+        self.planes = Planes(
+            self.settings,
+            inner,
+            self.registry,
+            {"public": [SERVICE_NAME], "private": [ADMIN_SERVICE_NAME]},
+            limits=RequestLimits(LIMITS),
+        )
+        self.server = self.planes.public
         self.log = await asyncio.to_thread(self._open_log)
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
         disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)
         self.sinks_changed = Wakeup()
-        addresses = parse_sinks(self.settings.sinks)
         self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log)
-        self.deliveries = [
-            Delivery(name, address, self.committer, self.sinks_changed, note=self._note) for name, address in addresses.items()
-        ]
+        self.deliveries = [Delivery(name, peer, self.committer, self.sinks_changed, note=self._note) for name, peer in peers.items()]
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
         self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, wall_ns()))
         self._handlers.register(self.server.grpc)
+        self._handlers.register_admin(self.planes.inner.grpc)
         self.committer.start()
         self.metrics = MetricsServer(self.settings.metrics_listen, self.registry, names(self.settings.metrics_hosts))
-        await self.server.start()
+        await self.planes.start()
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
         )
@@ -117,7 +125,7 @@ class IngestProcess:
     async def stop(self, grace_s: float) -> None:
         """Ends every stream within `grace_s` seconds so that each acknowledgement is true, then seals the log."""
         until = time.monotonic() + grace_s
-        await self.server.leave()
+        await self.planes.leave()
         had_streams = self.intake.stream_count > 0
         self.intake.drain()
         await self._streams_ended(grace_s * _UPLOADS_MAY_END)
@@ -125,7 +133,7 @@ class IngestProcess:
         await self._streams_ended(until - time.monotonic())
         if had_streams:
             await asyncio.sleep(min(_LINGER_S, max(0.0, until - time.monotonic())))
-        await self.server.stop(max(0.0, until - time.monotonic()))
+        await self.planes.stop(max(0.0, until - time.monotonic()))
         self._handlers.close()
         await self._background.stop()
         self._note.close()

@@ -1,13 +1,12 @@
-"""IngestService on the wire: translate, delegate, translate."""
+"""IngestService and IngestAdminService on the wire: translate, delegate, translate."""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 
+from treering.v1.admin_pb2 import DigestLogRequest, DigestLogResponse
 from treering.v1.ingest_pb2 import (
-    DigestLogRequest,
-    DigestLogResponse,
     GetIngestStatusRequest,
     GetIngestStatusResponse,
     RejectedRecord,
@@ -21,6 +20,7 @@ from treering_ingest.status import StatusReport
 from treering_ingest.upload import Acknowledgement, Outcome, Shipment, Upload
 
 SERVICE_NAME = "treering.v1.IngestService"
+ADMIN_SERVICE_NAME = "treering.v1.IngestAdminService"
 
 
 class IngestHandlers:
@@ -40,11 +40,13 @@ class IngestHandlers:
             "GetIngestStatus": grpc.unary_unary_rpc_method_handler(
                 self.get_ingest_status, GetIngestStatusRequest.FromString, GetIngestStatusResponse.SerializeToString
             ),
-            "DigestLog": grpc.unary_unary_rpc_method_handler(
-                self.digest_log, DigestLogRequest.FromString, DigestLogResponse.SerializeToString
-            ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_NAME, methods),))
+
+    def register_admin(self, server: grpc.aio.Server) -> None:
+        """Adds the service of the inner plane to a server that has not started."""
+        digest = grpc.unary_unary_rpc_method_handler(self.digest_log, DigestLogRequest.FromString, DigestLogResponse.SerializeToString)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(ADMIN_SERVICE_NAME, {"DigestLog": digest}),))
 
     def close(self) -> None:
         """Ends the thread of the digests; calls that wait for it are cancelled."""

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from treering.inner import InnerAddress, InnerPlaneError
 from treering_runtime.settings import ServiceSettings
 
 
@@ -26,7 +27,7 @@ def _checked_sinks(text: str) -> str:
 
 
 def parse_sinks(text: str) -> dict[str, str]:
-    """`name=host:port` pairs, separated by commas, as a mapping from name to address.
+    """`name=address` pairs, separated by commas, as a mapping from name to address.
 
     Raises:
         ValueError: A pair is malformed, or a name or an address is there twice.
@@ -34,13 +35,21 @@ def parse_sinks(text: str) -> dict[str, str]:
     sinks: dict[str, str] = {}
     for pair in filter(None, (part.strip() for part in text.split(","))):
         name, _, address = pair.partition("=")
-        host, _, port = address.rpartition(":")
-        if not (name and host and port.isdigit()) or name in sinks:
-            raise ValueError(f"{pair!r} is not name=host:port, or the name is there twice; write for example query=127.0.0.1:4703")
+        if not name or not _is_address(address) or name in sinks:
+            problem = "is not name=unix:PATH or name=host:port, or the name is there twice"
+            raise ValueError(f"{pair!r} {problem}; write for example query=unix:/run/treering/query/s")
         if address in sinks.values():  # one sink under two names would end its own delivery, again and again
             raise ValueError(f"{pair!r}: the address is there twice; name each sink once")
         sinks[name] = address
     return sinks
+
+
+def _is_address(text: str) -> bool:
+    try:
+        InnerAddress.parse(text)
+    except InnerPlaneError:
+        return False
+    return True
 
 
 class IngestSettings(ServiceSettings):
@@ -59,8 +68,11 @@ class IngestSettings(ServiceSettings):
     metrics_listen: str = Field("127.0.0.1:4711", pattern=r"^.+:\d+$")
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 
-    sinks: Annotated[str, NoDecode, AfterValidator(_checked_sinks)] = "embed=127.0.0.1:4702,query=127.0.0.1:4703"
-    """Who gets the log: name=host:port, separated by commas. Empty = nobody, the log only grows."""
+    sinks: Annotated[str, NoDecode, AfterValidator(_checked_sinks)] = (
+        "embed=unix:treering-data/embed/inner/s,query=unix:treering-data/query/inner/s"
+    )
+    """Who gets the log: name=ADDRESS, separated by commas, each ADDRESS as the `inner_listen` of that service; a comma in a path is `%2C`,
+    a percent sign `%25`. Empty = nobody, the log only grows."""
 
     durability: Durability = Durability.ALWAYS
     """What an acknowledgement means: `always` = on disk; `interval` = written, on disk within `sync_interval_ms`."""

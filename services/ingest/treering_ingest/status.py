@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from treering.inner import InnerAddress
 from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
 from treering_ingest import limits
 from treering_ingest.disk import DiskGuard
@@ -47,7 +48,7 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
     progress = sink.progress
     return SinkStatus(
         name=sink.name,
-        address=sink.address,
+        address=InnerAddress.parse(sink.address).public_text,
         connected=sink.connected,
         last_error=sink.last_error,
         next_offset=progress.next_offset,

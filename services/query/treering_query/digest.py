@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
-from treering.v1 import query_pb2 as pb
+from treering.v1 import admin_pb2 as pb
 from treering.v1.log_pb2 import RangeDigest
 from treering_query import limits
 from treering_query.slices import Slice, between

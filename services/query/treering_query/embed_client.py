@@ -3,24 +3,25 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import grpc
 import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
-from treering.v1.embed_pb2 import (
-    ForgetPatternsRequest,
-    ScorePatternsRequest,
-    ScorePatternsResponse,
-    SearchPatternsRequest,
-    SearchPatternsResponse,
-)
+from treering.v1.admin_pb2 import ForgetPatternsRequest, ScorePatternsRequest, ScorePatternsResponse
+from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
+from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.pattern_ids import Ids
-from treering_runtime.channels import open_channel
+from treering_runtime.channels import Connection, Peer, PeerAway
 from treering_runtime.patterns import NO_PATTERN, PatternIds
+
+if TYPE_CHECKING:
+    from treering.v1.admin_pb2_grpc import EmbedAdminServiceAsyncStub
+    from treering.v1.embed_pb2_grpc import EmbedServiceAsyncStub
 
 _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -62,18 +63,30 @@ class PatternScores:
 
 
 class EmbedClient:
-    """A client of the embed service at one address, host:port. Connects when it is first asked, and again whenever it must.
+    """A client of the embed service. Connects when it is first asked, and again whenever it must.
 
     Args:
-        address: Of the service.
+        peer: The service.
         ids: Of our store, which may have patterns under other ids than services use between them; ours stay on this side.
     """
 
-    def __init__(self, address: str, ids: PatternIds | None = None) -> None:
-        self.address = address
+    def __init__(self, peer: Peer, ids: PatternIds | None = None) -> None:
         self._ids = ids or PatternIds()
-        self._channel = open_channel(address, *_OPTIONS)
-        self._stub = EmbedServiceStub(self._channel)
+        self._connection = Connection(peer, *_OPTIONS)
+
+    @property
+    def _stub(self) -> "EmbedServiceAsyncStub":
+        return EmbedServiceStub(self._channel())
+
+    @property
+    def _admin(self) -> "EmbedAdminServiceAsyncStub":
+        return EmbedAdminServiceStub(self._channel())
+
+    def _channel(self) -> grpc.aio.Channel:
+        try:
+            return self._connection.channel()
+        except PeerAway as error:
+            raise EmbedUnavailable(f"embed cannot be reached: {error}") from error
 
     async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:
         """Scores of the patterns that are closest in meaning.
@@ -115,7 +128,7 @@ class EmbedClient:
         """
         request = ScorePatternsRequest(texts=texts, min_positions=min_positions)
         try:
-            slices = [part async for part in self._stub.ScorePatterns(request, timeout=timeout_s)]
+            slices = [part async for part in self._admin.ScorePatterns(request, timeout=timeout_s)]
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
         return await asyncio.to_thread(_put_together, slices, len(texts), self._ids)
@@ -128,13 +141,13 @@ class EmbedClient:
         """
         request = ForgetPatternsRequest(pattern_ids=self._wire_ids(pattern_ids), below=below)
         try:
-            await self._stub.ForgetPatterns(request, timeout=_FORGET_TIMEOUT_S)
+            await self._admin.ForgetPatterns(request, timeout=_FORGET_TIMEOUT_S)
         except grpc.aio.AioRpcError as error:
             raise _explained(error, _FORGET_TIMEOUT_S) from error
 
     async def close(self) -> None:
         """Ends the connection; calls that run fail."""
-        await self._channel.close()
+        await self._connection.close()
 
 
 def _put_together(slices: Sequence[ScorePatternsResponse], texts: int, translated: PatternIds) -> PatternScores:

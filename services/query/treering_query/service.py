@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from treering.v1 import admin_pb2
 from treering.v1 import query_pb2 as pb
+from treering.v1.admin_pb2_grpc import QueryAdminServiceServicer
 from treering.v1.query_pb2_grpc import QueryServiceServicer
 from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail, watch
 from treering_query import context as context_of
@@ -36,8 +38,8 @@ if TYPE_CHECKING:
 _USUAL_BOUNDS = StreamBounds()
 
 
-class QueryServicer(QueryServiceServicer):
-    """Serves `QueryService`."""
+class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
+    """Serves `QueryService` and `QueryAdminService`; a server has the one or the other."""
 
     def __init__(
         self,
@@ -125,14 +127,14 @@ class QueryServicer(QueryServiceServicer):
             async for response in responses:
                 yield response
 
-    async def DigestStore(self, request: pb.DigestStoreRequest, context: "Context") -> pb.DigestStoreResponse:
+    async def DigestStore(self, request: admin_pb2.DigestStoreRequest, context: "Context") -> admin_pb2.DigestStoreResponse:
         """A part of the store in digests."""
         plan = digest.plan(request)
         await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
-    async def VerifyStore(self, request: pb.VerifyStoreRequest, context: "Context") -> AsyncIterator[pb.VerifyStoreResponse]:
+    async def VerifyStore(self, request: admin_pb2.VerifyStoreRequest, context: "Context") -> AsyncIterator[admin_pb2.VerifyStoreResponse]:
         """Whether the sealed store is what it should be."""
         del request, context
         async for response in self._verifying.run():

@@ -27,8 +27,8 @@ class QuerySettings(ServiceSettings):
     metrics_listen: str = Field("127.0.0.1:4713", pattern=r"^.+:\d+$")
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 
-    embed_address: str = Field("127.0.0.1:4702", pattern=r"^.+:\d+$")
-    """Where the embed service answers, host:port: searches by meaning ask it."""
+    embed_address: str = "unix:treering-data/embed/inner/s"
+    """Where the embed service is reached, as its own `inner_listen`: searches by meaning ask it."""
 
     hot_max_rows: int = Field(500_000, ge=1)
     """Records in memory before they are sealed. While one lot is sealed, a second one may gather: twice this is the most."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TypeVar
 
-from treering.v1 import query_pb2 as pb
+from treering.v1 import admin_pb2 as pb
 from treering_query.admission import Admission
 from treering_query.store.check import Problem, Progress, check
 from treering_query.store.store import Store
@@ -43,7 +43,10 @@ class Verifying:
                 if finished or step.problems or time.monotonic() - said >= _SAY_AT_LEAST_S:
                     yield _response(step, len(segments), total_bytes)
                     said = time.monotonic()
-            yield _response(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes, complete=True)
+            last = _response(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
+            last.complete = True
+            last.holes.extend(self._store.board.holes.messages)
+            yield last
 
     def _remember(self, step: Progress) -> None:
         for found in step.problems:
@@ -61,7 +64,7 @@ async def _finished(work: Callable[[], T]) -> T:
         raise
 
 
-def _response(step: Progress, segments: int, total_bytes: int, *, complete: bool = False) -> pb.VerifyStoreResponse:
+def _response(step: Progress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:
     return pb.VerifyStoreResponse(
         checked_segment_count=step.segments,
         segment_count=segments,
@@ -69,7 +72,6 @@ def _response(step: Progress, segments: int, total_bytes: int, *, complete: bool
         checked_bytes=step.size_bytes,
         total_bytes=total_bytes,
         problems=map(_problem, step.problems),
-        complete=complete,
     )
 
 

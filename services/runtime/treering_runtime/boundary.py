@@ -187,13 +187,15 @@ class Boundary(grpc.aio.ServerInterceptor):
     Requests are parsed and held against the table of limits before a handler sees them. Health and reflection are inside, too.
 
     Args:
-        registry: Where calls are counted.
+        metrics: Where calls are counted: a registry, or what another server of the process counts with.
         limits: What requests may hold; by default what is shared by all services.
+        are_ours: Whether callers are ourselves, as on the inner plane: no shares of theirs are counted.
     """
 
-    def __init__(self, registry: CollectorRegistry, limits: RequestLimits | None = None) -> None:
-        self._metrics = CallMetrics(registry)
+    def __init__(self, metrics: CollectorRegistry | CallMetrics, limits: RequestLimits | None = None, *, are_ours: bool = False) -> None:
+        self._metrics = metrics if isinstance(metrics, CallMetrics) else CallMetrics(metrics)
         self._limits = limits or RequestLimits()
+        self._are_ours = are_ours
 
     async def intercept_service(
         self,
@@ -218,9 +220,13 @@ class Boundary(grpc.aio.ServerInterceptor):
         wrap = self._streaming if handler.response_streaming and not inspect.iscoroutinefunction(call) else self._unary
         return make(wrap(call, _reading(handler, method, self._limits), method), None, handler.response_serializer)
 
+    def _note_caller(self, context: _Context) -> None:
+        if not self._are_ours:
+            caller.serve(context.peer())
+
     def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
-            caller.serve(context.peer())
+            self._note_caller(context)
             with _Ending(self._metrics, method, context) as ending:
                 return await call(read(request), context)
             return await ending.refuse()
@@ -229,7 +235,7 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     def _streaming(self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str) -> Callable[..., Awaitable[None]]:
         async def wrapped(request: Any, context: _Context) -> None:
-            caller.serve(context.peer())
+            self._note_caller(context)
             with _Ending(self._metrics, method, context) as ending:
                 async with aclosing(call(read(request), context)) as responses:
                     async for response in responses:

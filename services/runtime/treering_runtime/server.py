@@ -15,9 +15,10 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
-from treering_runtime.boundary import Boundary
+from treering_runtime.boundary import Boundary, CallMetrics
 from treering_runtime.clocks import outlast_python_time
-from treering_runtime.errors import AddressTakenError, StartError, StopError
+from treering_runtime.doors import Door, Port
+from treering_runtime.errors import StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
 from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.request_limits import RequestLimits
@@ -56,26 +57,28 @@ class Server:
     ones may end in the given time).
 
     Args:
-        listen: host:port; port 0 takes a free one, `address` has it after `start`.
+        listen: host:port, or another way in; port 0 takes a free one, `address` has it after `start`.
         services: Full names of the services, for health and reflection.
-        registry: Where the calls are counted.
+        metrics: Where the calls are counted: a registry, or what another server of the process counts with.
         limits: What requests may hold; by default only what all services share is looked at.
         window_bytes: How much of one stream is taken from the wire before its handler asks for it.
+        are_ours: Whether callers are ourselves, whose shares nobody counts.
     """
 
     def __init__(
         self,
-        listen: str,
+        listen: str | Door,
         services: Sequence[str],
-        registry: CollectorRegistry,
+        metrics: CollectorRegistry | CallMetrics,
         *,
         limits: RequestLimits | None = None,
         window_bytes: int = STREAM_WINDOW_BYTES,
+        are_ours: bool = False,
     ) -> None:
-        self._listen = listen
+        self._door = Port(listen) if isinstance(listen, str) else listen
         self._services = tuple(services)
         self._health = health.HealthServicer()
-        self.grpc = grpc.aio.server(interceptors=[Boundary(registry, limits)], options=server_options(window_bytes))
+        self.grpc = grpc.aio.server(interceptors=[Boundary(metrics, limits, are_ours=are_ours)], options=server_options(window_bytes))
         self.address = ""
 
     async def start(self, *, ready: bool = True) -> None:
@@ -86,14 +89,10 @@ class Server:
         """
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection((*self._services, reflection.SERVICE_NAME, "grpc.health.v1.Health"), self.grpc)
-        try:
-            port = self.grpc.add_insecure_port(self._listen)
-        except RuntimeError as error:
-            raise AddressTakenError(f"listen={self._listen}: the address is in use or not of this machine; choose another one") from error
+        self.address = self._door.open(self.grpc)
         for name in ("", *self._services):
             await self.set_ready(name, ready=ready)
         await self.grpc.start()
-        self.address = f"{self._listen.rpartition(':')[0]}:{port}"
 
     async def set_ready(self, service: str, *, ready: bool) -> None:
         """Says whether one service (full name; "" for the whole process) can answer."""
@@ -108,6 +107,7 @@ class Server:
         """Drains: no new calls, running ones have `grace_s` seconds."""
         await self.leave()
         await self.grpc.stop(grace_s)
+        self._door.close()
 
 
 async def until_signalled() -> None:
@@ -115,11 +115,11 @@ async def until_signalled() -> None:
     await _SIGNALLED.get().wait()
 
 
-def announce(service: str, server: Server, metrics: MetricsServer) -> None:
+def announce(service: str, public: Server, inner: Server, metrics: MetricsServer) -> None:
     """Tells whoever started the process where it answers: one JSON line on standard output."""
-    line = {"serving": service, "address": server.address, "metrics": metrics.address}
-    print(json.dumps(line), flush=True)  # noqa: T201 - this line is the interface
-    _LOG.info("serving", address=server.address, metrics=metrics.address)
+    places = {"address": public.address, "inner": inner.address, "metrics": metrics.address}
+    print(json.dumps({"serving": service, **places}), flush=True)  # noqa: T201 - this line is the interface
+    _LOG.info("serving", **places)
 
 
 def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:

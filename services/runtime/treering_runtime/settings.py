@@ -46,6 +46,20 @@ class ServiceSettings(BaseSettings):
     listen: str = Field(pattern=r"^.+:\d+$")
     """Where the service answers, host:port. Port 0 takes any free one. Stays on loopback unless told otherwise: there is no password."""
 
+    inner_listen: str = ""
+    """Where the other services and whoever runs them reach it: `unix:PATH` of a socket, whose directory has mode 0700; or host:port, which
+    needs the three files below. Empty = the socket `inner/s` in the data directory."""
+
+    inner_ca_file: str = ""
+    """For the inner plane between hosts: PEM file of the certificate authority that signs the certificates of the services and of whoever
+    runs them, and nothing else. Empty = no TLS, Unix sockets only."""
+
+    inner_cert_file: str = ""
+    """The service's certificate, PEM, for clients and servers; its names are what others connect to."""
+
+    inner_key_file: str = ""
+    """The key of that certificate, PEM, mode 0600 (0640 where root owns it). A new file is read at the next start."""
+
     metrics_listen: str = Field(pattern=r"^.+:\d+$")
     """Where Prometheus finds `/metrics`, host:port. Port 0 takes any free one."""
 

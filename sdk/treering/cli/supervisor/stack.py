@@ -1,6 +1,7 @@
 """The three services together."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from treering.channels import connect_async
 from treering.cli.private_files import is_private, make_private_directory
+from treering.cli.problems import Refusal
 from treering.cli.supervisor.child import ADDRESS_TAKEN, CannotStartError, Child
 from treering.cli.supervisor.log_file import LogFile
 from treering.cli.supervisor.ports import free_ports
+from treering.inner import SOCKET, socket_address
 
 SERVICES = ("ingest", "embed", "query")
 """The services, in the order in which their addresses are told."""
@@ -55,12 +58,28 @@ class Stack:
         self._drawn = {name for name in SERVICES if not options.ports[name]}
         self.addresses, metrics = _draw(options.ports)
         directories = _directories(options.data_dir.absolute())
-        self.settings = {name: _settings(name, directories[name], self.addresses, metrics[name]) for name in SERVICES}
+        self.inner = {name: _inner(name, options.data_dir.absolute()) for name in SERVICES}
+        self.settings = {name: self._settings(name, directories[name], metrics[name]) for name in SERVICES}
         logs = options.data_dir / "logs"
         self._logs = {name: LogFile(logs / f"{name}.log", verbose=options.verbose) for name in SERVICES}
         self.children = {
             name: Child(name, self.settings[name], self._logs[name], say, options.longest_restart_delay_s) for name in SERVICES
         }
+
+    def _settings(self, name: str, data_dir: Path, metrics: str) -> dict[str, str]:
+        prefix = f"TREERING_{name.upper()}_"
+        settings = {
+            f"{prefix}LISTEN": self.addresses[name],
+            f"{prefix}METRICS_LISTEN": metrics,
+            f"{prefix}DATA_DIR": str(data_dir),
+            f"{prefix}INNER_LISTEN": self.inner[name],
+            f"{prefix}STOP_WITH_STDIN": "true",
+        }
+        if name == "ingest":
+            settings[f"{prefix}SINKS"] = f"embed={self.inner['embed']},query={self.inner['query']}"
+        if name == "query":
+            settings[f"{prefix}EMBED_ADDRESS"] = self.inner["embed"]
+        return settings
 
     async def run(self, on_ready: Callable[[], None]) -> None:
         """Keeps the services running until cancelled, and stops them then; calls `on_ready` once, when all of them serve.
@@ -121,19 +140,17 @@ def _directories(data_dir: Path) -> dict[str, Path]:
     return own if is_private(data_dir.stat()) else dict.fromkeys(SERVICES, data_dir)
 
 
-def _settings(name: str, data_dir: Path, addresses: dict[str, str], metrics: str) -> dict[str, str]:
-    prefix = f"TREERING_{name.upper()}_"
-    settings = {
-        f"{prefix}LISTEN": addresses[name],
-        f"{prefix}METRICS_LISTEN": metrics,
-        f"{prefix}DATA_DIR": str(data_dir),
-        f"{prefix}STOP_WITH_STDIN": "true",
-    }
-    if name == "ingest":
-        settings[f"{prefix}SINKS"] = f"embed={addresses['embed']},query={addresses['query']}"
-    if name == "query":
-        settings[f"{prefix}EMBED_ADDRESS"] = addresses["embed"]
-    return settings
+def _inner(name: str, data_dir: Path) -> str:
+    """Where a service has its socket: in its directory; or where the environment says, if the directory's disk can hold none.
+
+    Raises:
+        Refusal: The environment names a port: here everything is on one host.
+    """
+    variable = f"TREERING_{name.upper()}_INNER_LISTEN"
+    given = os.environ.get(variable) or socket_address(data_dir / name / SOCKET)
+    if not given.startswith("unix:"):
+        raise Refusal(f"{variable}={given}: `treering up` connects its services by Unix sockets; leave it out, or give unix:PATH")
+    return given
 
 
 async def _first_failure(tasks: list["asyncio.Task[None]"]) -> None:
