@@ -38,7 +38,7 @@ def list_patterns(
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.ListPatternsRequest]:
-    """Patterns or templates with their counts: `list_patterns` gives one page, `patterns` all of them, one by one; `timeout` is for each page.
+    """Patterns or templates with their counts: `list_patterns` gives one page, `patterns` all, one by one; `timeout` is for each page.
 
     Args:
         filter: Which records count.
