@@ -169,7 +169,7 @@ class _Threads:
         return next(self._call, None)
 
     def cancel(self) -> None:
-        if self._call is not None:
+        if self._call is not None and not self.is_copy:  # in a copy the threads that would end the call are missing
             self._call.cancel()
 
     def beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

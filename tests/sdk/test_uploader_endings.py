@@ -207,10 +207,29 @@ if sys.argv[3] == "fork" and (child := os.fork()):
 """
 
 
-def forget(endpoints, drain_for_s, manner):
-    command = [sys.executable, "-c", FORGETFUL, endpoints.ingest, str(drain_for_s), manner]
+FORKED = """
+import math, os, signal, sys
+from treering import Client, Endpoints, LogRecord
+uploader = Client(Endpoints(*sys.argv[1:2] * 3)).uploader(linger_s=3600, acknowledge_within_s=math.inf)
+uploader.send(LogRecord(message="before"))
+uploader.flush()
+uploader.send(LogRecord(message="after"))
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    signal.alarm(20)
+assert uploader.close(timeout=20).pending == (0 if child else 1)
+"""
+
+
+def run(script, *arguments):
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+
+
+def forget(endpoints, drain_for_s, manner):
+    return run(FORGETFUL, endpoints.ingest, str(drain_for_s), manner)
 
 
 @pytest.mark.parametrize("manner", ["end", "fork"])
@@ -218,6 +237,11 @@ def test_a_program_that_ends_without_close_has_its_last_records_stored_once(serv
     assert forget(serving.endpoints, 30, manner).stderr == ""
     assert ingest.stored == ALL
     assert ingest.streams == 1
+
+
+def test_a_forked_copy_can_be_closed_and_leaves_the_records_to_the_original(serving, ingest):
+    run(FORKED, serving.endpoints.ingest)
+    assert ingest.stored == ["before", "after"]
 
 
 def test_a_program_that_ends_without_close_is_not_kept_for_long(away):

@@ -67,6 +67,13 @@ MUTANTS = (
         ("tests/sdk/test_uploader_endings.py::test_abort_during_the_start_of_a_call_ends_it",),
     ),
     Mutant(
+        "a-forked-copy-leaves-the-call-alone",
+        "sdk/treering/uploader.py",
+        "if self._call is not None and not self.is_copy:",
+        "if self._call is not None:",
+        ("tests/sdk/test_uploader_endings.py::test_a_forked_copy_can_be_closed_and_leaves_the_records_to_the_original",),
+    ),
+    Mutant(
         "a-silent-connection-is-left",
         "sdk/treering/upload_core.py",
         "                    self.was_silent = True\n",
