@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from treering.errors import from_call
+from treering.limits import PAGE_SIZE
 from treering.rpc import Rpc, Service
 
 
@@ -41,8 +42,22 @@ class BlockingCaller:
         """
         call = getattr(self._stub(rpc.service), rpc.name)(request, timeout=rpc.deadline(timeout, self.timeout))
         try:
-            yield from call
+            for response in call:
+                yield from rpc.parts(response)
         except grpc.RpcError as error:
             raise from_call(error, self._address(rpc.service)) from error
         finally:
             call.cancel()
+
+    def pages(self, rpc: Rpc, request: Any, timeout: float | None) -> Iterator[Any]:
+        """Sends the request again and again, and iterates over the parts of all pages; `timeout` is for each page."""
+        request.page_size = request.page_size or PAGE_SIZE
+        while True:
+            page = self.call(rpc, request, timeout)
+            yield from rpc.parts(page)
+            if not rpc.turn(request, page):
+                return
+
+    def collect(self, rpc: Rpc, request: Any, timeout: float | None) -> Any:
+        """Sends one request and makes one result of all responses."""
+        return rpc.response(self.stream(rpc, request, timeout))

@@ -35,3 +35,6 @@ MAX_REJECTIONS_LISTED = 1_000
 
 DEFAULT_TIMEOUT_S = 30.0
 """How long a call may take, seconds, unless told otherwise: longer than any healthy answer, shorter than a person waits."""
+
+PAGE_SIZE = 1_000
+"""Patterns in a page where all pages are wanted: few calls, and each answer well below the largest message."""

@@ -4,7 +4,7 @@ import logging
 import random
 from collections.abc import Callable
 
-from treering.errors import TimedOutError, TreeringError, UnavailableError
+from treering.errors import TreeringError
 
 OnOutage = Callable[[TreeringError, float], object]
 """Is called once for each outage: with the error, and for how many seconds the caller goes on trying."""
@@ -60,14 +60,3 @@ class Patience:
 def log_outage(error: TreeringError, left_s: float) -> None:
     """Writes a warning into the log `treering`."""
     _LOG.warning("no logs can be sent: %s; trying for %.0f s", error.message, left_s)
-
-
-def unconfirmed(pending: int, timeout_s: float, problem: TreeringError | None) -> TimedOutError:
-    """The error of an uploader that ended before everything was acknowledged."""
-    why = f": {problem.message}" if problem else ""
-    return TimedOutError(f"{pending:,} records were not acknowledged within {timeout_s:g} s and may not be stored{why}")
-
-
-def silent(address: str, seconds: float) -> TreeringError:
-    """The error of a connection that was cut because no acknowledgement came."""
-    return UnavailableError(f"{address} keeps the connection, but acknowledged nothing for {seconds:g} s")

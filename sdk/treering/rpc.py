@@ -1,8 +1,11 @@
-"""Methods made from `calls`: the same arguments and manual, bound to a blocking or an asyncio client."""
+"""Methods made from `calls`: the same arguments and manual, bound to a blocking or to an asyncio client.
+
+A method builds its request and gives it to the client that it is bound to. That client alone knows how to wait.
+"""
 
 import functools
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from typing import Any, Generic, Literal, ParamSpec, Protocol, TypeVar, overload
 
 from treering.calls import Call
@@ -19,26 +22,31 @@ class Caller(Protocol):
         """Sends the request and waits for the response."""
 
     def stream(self, rpc: "Rpc", request: Any, timeout: float | None) -> Iterator[Any]:
-        """Sends the request and iterates over the responses."""
+        """Sends the request and iterates over the parts of the responses."""
 
 
 class AsyncCaller(Protocol):
     """An asyncio client, as its methods see it."""
 
     async def call(self, rpc: "Rpc", request: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - the call's deadline
-        """Sends the request and waits for the response."""
+        """As in `Caller`."""
 
     def stream(self, rpc: "Rpc", request: Any, timeout: float | None) -> AsyncIterator[Any]:
-        """Sends the request and iterates over the responses."""
+        """As in `Caller`."""
 
 
 class Rpc:
-    """Which rpc of which service, and whether the client's default deadline applies to it."""
+    """Which rpc of which service, what its responses are for the caller, and whether the client's default deadline applies to it.
 
-    def __init__(self, service: Service, name: str, *, endless: bool) -> None:
+    `response` is what the caller gets: a response, a part of one (from its repeated field `part`), or what is made of all of them.
+    """
+
+    def __init__(self, service: Service, name: str, response: type, *, endless: bool, part: str) -> None:
         self.service = service
         self.name = name
+        self.response = response
         self.endless = endless
+        self._part = part
 
     def deadline(self, timeout: float | None, default: float) -> float | None:
         """The deadline of a call in seconds, None for none."""
@@ -46,95 +54,88 @@ class Rpc:
             return None if self.endless else default
         return None if math.isinf(timeout) else timeout
 
+    def parts(self, response: Any) -> Iterable[Any]:
+        """What a response contributes to an iteration."""
+        return getattr(response, self._part) if self._part else (response,)
+
+    @staticmethod
+    def turn(request: Any, page: Any) -> bool:
+        """Makes the request that of the page after `page`; False when there is none."""
+        request.page_token = page.next_page_token
+        return bool(page.next_page_token)
+
 
 class _Method(Rpc, Generic[P, Response]):
     """A descriptor; on the class it shows the manual, on a client it calls."""
 
+    _manner: str
+    """The method of `Caller` that sends the request."""
+
     def __init__(
-        self, build: Callable[P, Call[Any]], service: Service, name: str, response: type[Response], *, endless: bool = False
+        self,
+        build: Callable[P, Call[Any]],
+        service: Service,
+        name: str,
+        response: type[Response],
+        *,
+        endless: bool = False,
+        part: str = "",
     ) -> None:
-        super().__init__(service, name, endless=endless)
+        super().__init__(service, name, response, endless=endless, part=part)
         self._build = build
-        self.response = response
+
+    def _bound(self, client: Caller | AsyncCaller | None) -> Callable[..., Any]:
+        if client is None:
+            return self._build  # for documentation only
+        send = getattr(client, self._manner)
+
+        @functools.wraps(self._build)
+        def method(*args: P.args, **kwargs: P.kwargs) -> Any:
+            built = self._build(*args, **kwargs)
+            return send(self, built.request, built.timeout)
+
+        return method
 
 
 class Unary(_Method[P, Response]):
-    """A blocking method with one response."""
+    """A method with one response."""
+
+    _manner = "call"
 
     @overload
     def __get__(self, client: None, owner: type) -> Callable[..., Response]: ...
     @overload
     def __get__(self, client: Caller, owner: type) -> Callable[P, Response]: ...
-    def __get__(self, client: Caller | None, owner: type) -> Callable[..., Response]:
+    @overload
+    def __get__(self, client: AsyncCaller, owner: type) -> Callable[P, Awaitable[Response]]: ...
+    def __get__(self, client: Caller | AsyncCaller | None, owner: type) -> Callable[..., Any]:
         """The method, bound to a client."""
-        if client is None:
-            return self._build  # type: ignore[return-value]  # for documentation only
-
-        @functools.wraps(self._build)
-        def method(*args: P.args, **kwargs: P.kwargs) -> Response:
-            built = self._build(*args, **kwargs)
-            response: Response = client.call(self, built.request, built.timeout)
-            return response
-
-        return method
+        return self._bound(client)
 
 
 class Streaming(_Method[P, Response]):
-    """A blocking method with an iterator of responses."""
+    """A method with an iterator of responses, or of their parts."""
+
+    _manner = "stream"
 
     @overload
     def __get__(self, client: None, owner: type) -> Callable[..., Iterator[Response]]: ...
     @overload
     def __get__(self, client: Caller, owner: type) -> Callable[P, Iterator[Response]]: ...
-    def __get__(self, client: Caller | None, owner: type) -> Callable[..., Iterator[Response]]:
-        """The method, bound to a client."""
-        if client is None:
-            return self._build  # type: ignore[return-value]  # for documentation only
-
-        @functools.wraps(self._build)
-        def method(*args: P.args, **kwargs: P.kwargs) -> Iterator[Response]:
-            built = self._build(*args, **kwargs)
-            return client.stream(self, built.request, built.timeout)
-
-        return method
-
-
-class AsyncUnary(_Method[P, Response]):
-    """An asyncio method with one response."""
-
-    @overload
-    def __get__(self, client: None, owner: type) -> Callable[..., Awaitable[Response]]: ...
-    @overload
-    def __get__(self, client: AsyncCaller, owner: type) -> Callable[P, Awaitable[Response]]: ...
-    def __get__(self, client: AsyncCaller | None, owner: type) -> Callable[..., Awaitable[Response]]:
-        """The method, bound to a client."""
-        if client is None:
-            return self._build  # type: ignore[return-value]  # for documentation only
-
-        @functools.wraps(self._build)
-        async def method(*args: P.args, **kwargs: P.kwargs) -> Response:
-            built = self._build(*args, **kwargs)
-            response: Response = await client.call(self, built.request, built.timeout)
-            return response
-
-        return method
-
-
-class AsyncStreaming(_Method[P, Response]):
-    """An asyncio method with an asynchronous iterator of responses."""
-
-    @overload
-    def __get__(self, client: None, owner: type) -> Callable[..., AsyncIterator[Response]]: ...
     @overload
     def __get__(self, client: AsyncCaller, owner: type) -> Callable[P, AsyncIterator[Response]]: ...
-    def __get__(self, client: AsyncCaller | None, owner: type) -> Callable[..., AsyncIterator[Response]]:
+    def __get__(self, client: Caller | AsyncCaller | None, owner: type) -> Callable[..., Any]:
         """The method, bound to a client."""
-        if client is None:
-            return self._build  # type: ignore[return-value]  # for documentation only
+        return self._bound(client)
 
-        @functools.wraps(self._build)
-        def method(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[Response]:
-            built = self._build(*args, **kwargs)
-            return client.stream(self, built.request, built.timeout)
 
-        return method
+class Paged(Streaming[P, Response]):
+    """A method with an iterator of the parts of all pages."""
+
+    _manner = "pages"
+
+
+class Collected(Unary[P, Response]):
+    """A method that makes one result of all responses."""
+
+    _manner = "collect"

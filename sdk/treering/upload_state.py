@@ -1,5 +1,6 @@
 """What an upload knows: which batches wait, which are on their way, what became of the others. No input or output happens here."""
 
+import math
 import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -168,15 +169,15 @@ class UploadState:
         return self._skipped + len(self._open.refs) + sum(len(batch.refs) for batch in (*self._waiting, *self._in_flight))
 
     def add(self, record: LogRecord, ref: object, now: float) -> bool:
-        """Takes one record; True when it filled a batch."""
+        """Takes one record; True when a batch can be sent now, or a new one has begun, which must be sent in time."""
         size = record.ByteSize()
         if size > MAX_RECORD_BYTES:
             self._reject(ref, REJECTION_REASON_RECORD_TOO_LARGE)
             return False
-        sealed = bool(self._open.records) and self._open.size + size > self._max_bytes
-        if sealed:
+        if self._open.size + size > self._max_bytes:
             self.seal()
-        if not self._open.records:
+        begins = not self._open.records
+        if begins:
             self._open.since = now
         self._open.records.append(record)
         self._open.refs.append(ref)
@@ -184,11 +185,11 @@ class UploadState:
         if len(self._open.records) >= self._max_records:
             self.seal()
             return True
-        return sealed
+        return begins
 
-    def due_in(self, now: float) -> float | None:
-        """Seconds until the open batch must be sealed; None when it is empty."""
-        return self._open.since + self.linger_s - now if self._open.records else None
+    def due_in(self, now: float) -> float:
+        """Seconds until the open batch must be sealed; infinite when it is empty."""
+        return self._open.since + self.linger_s - now if self._open.records else math.inf
 
     def seal(self) -> None:
         """Ends the open batch, if it holds anything. Equal records give equal bytes: maps are encoded in the order of their keys."""
@@ -215,9 +216,9 @@ class UploadState:
         """How many batches have no acknowledgement yet."""
         return len(self._in_flight)
 
-    def overdue_in(self, now: float) -> float | None:
-        """Seconds until the silence of the service has lasted too long; None while nothing is in flight."""
-        return self._unanswered_since + self.acknowledge_within_s - now if self._in_flight else None
+    def overdue_in(self, now: float) -> float:
+        """Seconds until the silence of the service has lasted too long; infinite while nothing is in flight."""
+        return self._unanswered_since + self.acknowledge_within_s - now if self._in_flight else math.inf
 
     def take(self, now: float) -> bytes:
         """The next request; only when `sendable`."""

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from tests.sdk.conftest import Serving
-from treering import uploader
+from treering import upload_core
 from treering.cli import app as app_module
 from treering.cli import visibility
 from treering.cli.parse.records import RecordReader
@@ -68,7 +68,7 @@ def test_a_send_that_gives_up_says_what_may_not_be_stored(run, monkeypatch, file
 
 
 def test_a_host_that_has_no_name_is_not_waited_for(run, monkeypatch, file):
-    monkeypatch.setattr(uploader, "from_call", lambda *_: NameResolutionError("nobody answers at nowhere (Domain name not found)"))
+    monkeypatch.setattr(upload_core, "from_call", lambda *_: NameResolutionError("nobody answers at nowhere (Domain name not found)"))
     code, counts, err = main(monkeypatch, "send", file, "--ingest", "127.0.0.1:1", "--retry-for", "3600")
     assert (code, counts["stored"]) == (1, 0)
     assert "nowhere" in err

@@ -38,6 +38,11 @@ def test_of_the_sdk_services_import_the_contracts_and_the_inner_plane_only(folde
     assert {name for name in found if ".".join(name.split(".")[:2]) not in {"treering.v1", "treering.inner"}} == set()
 
 
+def test_the_uploader_waits_by_its_driver_only():
+    names = {name.partition(".")[0] for name in imported(ROOT / "sdk/treering/upload_core.py")}
+    assert not names & {"asyncio", "threading"}
+
+
 EDGES = {"service.py", "delivery.py", "embed_client.py", "index/server.py"}
 """Where a service meets the wire: handlers, and clients of others."""
 

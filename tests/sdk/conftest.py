@@ -10,12 +10,14 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 
-from treering import Endpoints, InnerEndpoints
+from treering import Client, Endpoints, InnerEndpoints
 from treering.inner import SocketPlace, socket_address
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.boundary import to_status
 from treering_runtime.errors import ServiceError
+
+from .facades import LoopClient
 
 LOG_ID = 0xFEED
 HISTORY = 5
@@ -141,3 +143,23 @@ def serving(ingest):
     server = Serving(lambda grpc_server: ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, grpc_server))
     yield server
     server.stop()
+
+
+@pytest.fixture(params=[Client, LoopClient], ids=["threads", "asyncio"])
+def connect(request):
+    """Makes a client: the blocking one, then the one for asyncio."""
+    return request.param
+
+
+@pytest.fixture
+def client(connect, serving):
+    with connect(serving.endpoints) as made:
+        yield made
+
+
+@pytest.fixture
+def away(serving):
+    """Endpoints where nobody answers until the end of the test."""
+    serving.stop()
+    yield serving.endpoints
+    serving.start()

@@ -24,11 +24,14 @@ from treering import (
     calls,
 )
 from treering.channels import CHANNEL_OPTIONS
-from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2
+from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2, query_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.boundary import to_status, trailing_metadata
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_MESSAGE_BYTES
+
+from .conftest import Serving
+from .facades import answer as ask
 
 SERVICES = [
     ingest_pb2.DESCRIPTOR.services_by_name["IngestService"],
@@ -62,7 +65,7 @@ OWNED = [(owner, *rpc) for owner, rpcs in ((Client, RPCS), (AsyncClient, RPCS), 
 
 @pytest.mark.parametrize(("owner", "service", "rpc"), OWNED, ids=lambda item: getattr(item, "name", None) or item.__name__)
 def test_every_rpc_has_a_typed_documented_method(owner, service, rpc):
-    bound = owner.__dict__[snake(rpc.name)]
+    bound = inspect.getattr_static(owner, snake(rpc.name))
     assert (bound.name, bound.response.DESCRIPTOR) == (rpc.name, rpc.output_type)
     assert service.name.lower().startswith(bound.service)
     documented = getattr(owner, snake(rpc.name))
@@ -211,7 +214,7 @@ def test_leaving_an_iteration_cancels_the_call(client, channel):
 
 
 def test_deadlines(client):
-    unary, endless = Client.__dict__["search_logs"], Client.__dict__["tail_logs"]
+    unary, endless = (inspect.getattr_static(Client, name) for name in ("search_logs", "tail_logs"))
     assert (unary.deadline(None, 7), unary.deadline(2, 7), unary.deadline(math.inf, 7)) == (7, 2, None)
     assert (endless.deadline(None, 7), endless.deadline(2, 7)) == (None, 2)
     assert calls.execute_sql("select 1", timeout_ms=60_000).timeout == 70
@@ -238,10 +241,54 @@ def test_sql_rows_keep_nanoseconds(client, channel):
     assert result.summary.row_count == 1
 
 
-async def test_async_client_meets_typed_errors(serving):
-    async with AsyncClient(serving.endpoints) as client:
-        assert (await client.get_ingest_status()).log_id
-        with pytest.raises(treering.UnsupportedError):
-            await client.search_logs("x")
-        with pytest.raises(treering.UnsupportedError):
-            _ = [response async for response in client.tail()]
+class FakeQuery(query_pb2_grpc.QueryServiceServicer):
+    """Three pages of patterns, a result of SQL in two parts, a tail that breaks."""
+
+    def ListPatterns(self, request, context):
+        number = int(request.page_token or 0)
+        pattern = query_pb2.Pattern(pattern_id=number, text=f"{request.page_size}")
+        return query_pb2.ListPatternsResponse(patterns=[pattern], next_page_token=str(number + 1) if number < 2 else "")
+
+    def ExecuteSql(self, request, context):
+        yield query_pb2.ExecuteSqlResponse(arrow_ipc=b"one ")
+        yield query_pb2.ExecuteSqlResponse(arrow_ipc=b"two", summary=query_pb2.SqlSummary(row_count=2))
+
+    def TailLogs(self, request, context):
+        yield query_pb2.TailLogsResponse(records=[treering.StoredRecord(pattern_id=1), treering.StoredRecord(pattern_id=2)])
+        yield query_pb2.TailLogsResponse()
+        yield query_pb2.TailLogsResponse(records=[treering.StoredRecord(pattern_id=3)])
+        if request.backlog:
+            context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+
+@pytest.fixture
+def asking(connect):
+    server = Serving(lambda grpc_server: query_pb2_grpc.add_QueryServiceServicer_to_server(FakeQuery(), grpc_server))
+    with connect(server.endpoints) as made:
+        yield made
+    server.stop()
+
+
+def test_all_pages_are_one_iteration(asking):
+    assert [(pattern.pattern_id, pattern.text) for pattern in ask(asking, "patterns")] == [(0, "1000"), (1, "1000"), (2, "1000")]
+    assert [pattern.text for pattern in ask(asking, "patterns", page_size=7)] == ["7"] * 3
+
+
+def test_a_tail_is_one_iteration_over_records_which_ends_with_its_connection(asking):
+    assert [record.pattern_id for record in ask(asking, "tail")] == [1, 2, 3]
+    assert len(ask(asking, "tail_logs")) == 3
+    with pytest.raises(UnavailableError, match="nobody answers"):
+        ask(asking, "tail", backlog=1)
+
+
+def test_a_result_of_sql_is_all_its_parts(asking):
+    result = ask(asking, "sql", "select 1")
+    assert (result.arrow_ipc, result.summary.row_count) == (b"one two", 2)
+
+
+def test_a_client_meets_typed_errors(connect, serving):
+    with connect(serving.endpoints) as client:
+        assert ask(client, "get_ingest_status").log_id
+        for method, arguments in (("search_logs", ["x"]), ("tail", []), ("patterns", []), ("sql", ["select 1"])):
+            with pytest.raises(treering.UnsupportedError):
+                ask(client, method, *arguments)

@@ -1,13 +1,17 @@
+"""What an uploader promises, on threads and on an event loop."""
+
 import math
 import threading
 
 import pytest
 
 from tests.patience import PATIENCE_S
-from treering import AsyncClient, Client, LogRecord, ProducerError, UnavailableError
+from treering import LogRecord, ProducerError, UnavailableError
 from treering.limits import LARGEST_BATCH_BYTES, LARGEST_BATCH_RECORDS
 from treering.upload_state import UploadState
 from treering.v1.ingest_pb2 import StreamLogsRequest
+
+from .facades import until
 
 SMALL = {"linger_s": math.inf, "max_batch_records": 10}
 
@@ -21,12 +25,6 @@ def upload(client, count, producer_id="", **options):
     for number, record in enumerate(records(count)):
         uploader.send(record, number)
     return uploader.close()
-
-
-@pytest.fixture
-def client(serving):
-    with Client(serving.endpoints) as made:
-        yield made
 
 
 def test_all_records_are_stored_in_order_and_counted(client, ingest):
@@ -117,9 +115,9 @@ def test_refused_records_are_named_after_a_lost_acknowledgement_too(client, inge
     assert (result.accepted, result.rejected) == (29, 1)
 
 
-def test_unreachable_ingest_ends_the_upload_with_its_address(serving):
+def test_unreachable_ingest_ends_the_upload_with_its_address(connect, serving):
     serving.stop()
-    with Client(serving.endpoints) as client:
+    with connect(serving.endpoints) as client:
         uploader = client.uploader(retry_for_s=0)
         uploader.send(LogRecord(message="text"))
         with pytest.raises(UnavailableError, match=f"127.0.0.1:{serving.port}"):
@@ -141,9 +139,7 @@ def test_send_waits_while_too_much_is_pending(client, ingest, serving):
 
     sender = threading.Thread(target=send_all)
     sender.start()
-    with uploader._changed:
-        while not uploader._state.full:  # nobody is told of it
-            uploader._changed.wait(0.01)
+    until(uploader, lambda: uploader._core.state.full)
     assert len(sent) < 200
     serving.start()
     sender.join(PATIENCE_S)
@@ -155,8 +151,7 @@ def test_send_waits_while_too_much_is_pending(client, ingest, serving):
 def test_a_batch_that_is_not_full_goes_after_the_linger_time(client, ingest):
     with client.uploader(linger_s=0.01) as uploader:
         uploader.send(LogRecord(message="alone"))
-        with uploader._changed:
-            assert uploader._changed.wait_for(lambda: uploader._state.idle, PATIENCE_S)
+        until(uploader, lambda: uploader._core.state.idle)
         assert ingest.stored == ["alone"]
 
 
@@ -176,17 +171,6 @@ def test_a_service_that_keeps_the_connection_and_says_nothing_is_left(client, in
     assert ingest.stored == [f"record {number}" for number in range(95)]
     assert (result.accepted, result.duplicate) == (95, 0)
     assert result.reconnects == 2
-
-
-async def test_a_service_that_says_nothing_is_left_by_the_async_uploader_too(serving, ingest):
-    ingest.faults.extend(["ok", "silent", "ok", "silent"])
-    async with AsyncClient(serving.endpoints) as client:
-        uploader = client.uploader(**SMALL, acknowledge_within_s=0.2)
-        for record in records(95):
-            await uploader.send(record)
-        result = await uploader.close()
-    assert ingest.stored == [f"record {number}" for number in range(95)]
-    assert (result.accepted, result.duplicate, result.reconnects) == (95, 0, 2)
 
 
 def test_silence_for_too_long_ends_the_upload_with_its_reason(client, ingest):
@@ -213,9 +197,7 @@ def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
 
     waiting = [threading.Thread(target=wait_in, args=(method,)) for method in (send_all, uploader.flush)]
     waiting[0].start()
-    with uploader._changed:
-        while not uploader._state.full:  # nobody is told of it
-            uploader._changed.wait(0.01)
+    until(uploader, lambda: uploader._core.state.full)
     waiting[1].start()
     uploader.abort()
     for thread in waiting:

@@ -13,6 +13,8 @@ import pytest
 from treering import Client, LogRecord, TimedOutError, TreeringError, UnavailableError
 from treering.patience import Patience, log_outage
 
+from .facades import has_ended, until
+
 SMALL = {"linger_s": math.inf, "max_batch_records": 10}
 ALL = [f"record {number}" for number in range(25)]
 
@@ -22,24 +24,16 @@ def fill(uploader, messages=ALL):
         uploader.send(LogRecord(message=message))
 
 
-def failing(uploader, error):
-    with uploader:
-        fill(uploader)
-        raise error
-
-
 @pytest.fixture
-def client(serving):
+def blocking(serving):
     with Client(serving.endpoints) as made:
         yield made
 
 
-@pytest.fixture
-def away(serving):
-    """Endpoints where nobody answers until the end of the test."""
-    serving.stop()
-    yield serving.endpoints
-    serving.start()
+def failing(uploader, error):
+    with uploader:
+        fill(uploader)
+        raise error
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), KeyboardInterrupt(), SystemExit(3)])
@@ -53,16 +47,16 @@ def test_an_exception_goes_on_after_what_was_queued_is_sent(client, ingest, erro
     assert not getattr(error, "__notes__", [])
 
 
-def test_an_exception_goes_on_in_time_and_names_what_may_not_be_stored(away):
-    with Client(away) as client:
+def test_an_exception_goes_on_in_time_and_names_what_may_not_be_stored(connect, away):
+    with connect(away) as client:
         uploader = client.uploader(**SMALL, drain_for_s=0.2)
         with pytest.raises(ZeroDivisionError) as caught:
             failing(uploader, ZeroDivisionError())
+        with pytest.raises(ValueError, match="closed"):
+            uploader.send(LogRecord(message="text"))
     [note] = caught.value.__notes__
     assert "25 records were not acknowledged within 0.2 s and may not be stored: nobody answers at 127.0.0.1" in note
     assert uploader.result().pending == 25
-    with pytest.raises(ValueError, match="closed"):
-        uploader.send(LogRecord(message="text"))
 
 
 def test_without_time_to_drain_the_same_records_can_be_sent_again(client, ingest):
@@ -73,18 +67,18 @@ def test_without_time_to_drain_the_same_records_can_be_sent_again(client, ingest
     assert ingest.stored == [*ALL, "one more"]
 
 
-def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_not(client, ingest, monkeypatch):
+def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_not(blocking, ingest, monkeypatch):
     ingest.faults.extend(["silent"] * 100)  # however often it connects again, nothing is acknowledged
-    uploader = client.uploader(**SMALL, drain_for_s=3600)
-    waits, wait = [], uploader._ended.wait
+    uploader = blocking.uploader(**SMALL, drain_for_s=3600)
+    waits, wait = [], uploader._driver._ended.wait
 
     def interrupted_twice(timeout_s):
-        waits.append((timeout_s, uploader._ended.is_set()))
+        waits.append((timeout_s, uploader._driver._ended.is_set()))
         if len(waits) <= 2:
             raise KeyboardInterrupt
         return wait(timeout_s)
 
-    monkeypatch.setattr(uploader._ended, "wait", interrupted_twice)
+    monkeypatch.setattr(uploader._driver._ended, "wait", interrupted_twice)
 
     def end():
         with uploader:
@@ -93,18 +87,18 @@ def test_ctrl_c_while_the_block_ends_leaves_time_to_drain_and_a_second_one_does_
     with pytest.raises(KeyboardInterrupt):
         end()
     assert waits == [(None, False), (3600, False), (None, False)]
-    assert uploader._ended.is_set()
+    assert has_ended(uploader)
     assert uploader.result().pending
 
 
-def test_close_ends_in_time_and_says_what_may_not_be_stored(away):
-    with Client(away) as client:
+def test_close_ends_in_time_and_says_what_may_not_be_stored(connect, away):
+    with connect(away) as client:
         uploader = client.uploader(**SMALL, retry_for_s=5)
         fill(uploader)
         with pytest.raises(TimedOutError, match=r"25 records were not acknowledged within 0\.2 s"):
             uploader.close(timeout=0.2)
         assert uploader.result().pending == 25
-        assert uploader._ended.is_set()
+        assert has_ended(uploader)
 
 
 def test_close_within_its_time_is_an_ordinary_one(client, ingest):
@@ -115,46 +109,44 @@ def test_close_within_its_time_is_an_ordinary_one(client, ingest):
     assert uploader.close(timeout=0) == result
 
 
-def test_abort_during_the_start_of_a_call_ends_it(client, ingest, monkeypatch):
+def test_abort_during_the_start_of_a_call_ends_it(blocking, ingest, monkeypatch):
     ingest.faults.append("silent")
-    uploader = client.uploader(**SMALL, acknowledge_within_s=math.inf)
+    uploader = blocking.uploader(**SMALL, acknowledge_within_s=math.inf)
     created = threading.Event()
     go_on = threading.Event()
-    inner = client._ingest_channel.stream_stream
+    inner = blocking._ingest_channel.stream_stream
 
     def slow(*arguments):
         method = inner(*arguments)
 
         def call(requests):
             begun = method(requests)
-            with uploader._changed:
-                assert uploader._changed.wait_for(lambda: uploader._state.in_flight, 30)
+            until(uploader, lambda: uploader._core.state.in_flight)
             created.set()
             assert go_on.wait(30)
             return begun
 
         return call
 
-    monkeypatch.setattr(client._ingest_channel, "stream_stream", slow)
+    monkeypatch.setattr(blocking._ingest_channel, "stream_stream", slow)
     fill(uploader)
     assert created.wait(30)
     ending = threading.Thread(target=uploader.abort)
     ending.start()
-    with uploader._changed:
-        assert uploader._changed.wait_for(lambda: uploader._aborted, 30)
+    until(uploader, lambda: uploader._core.aborted)
     go_on.set()
     ending.join(30)
     assert not ending.is_alive()
 
 
-def test_an_uploader_that_begins_while_ingest_is_away_sends_when_it_is_back(away, serving, ingest):
+def test_an_uploader_that_begins_while_ingest_is_away_sends_when_it_is_back(connect, away, serving, ingest):
     outages = []
 
     def back(error, left_s):
         outages.append((error, left_s))
         serving.start()
 
-    with Client(away) as client, client.uploader(**SMALL, retry_for_s=30, on_outage=back) as uploader:
+    with connect(away) as client, client.uploader(**SMALL, retry_for_s=30, on_outage=back) as uploader:
         fill(uploader)
     serving.stop()
     assert ingest.stored == ALL
@@ -175,19 +167,19 @@ def test_an_outage_becomes_known_in_the_log_once(caplog):
         assert caplog.messages[1:] == ["no logs can be sent: gone; trying for 298 s"]
 
 
-def test_on_outage_may_end_the_upload(away):
+def test_on_outage_may_end_the_upload(connect, away):
     def give_up(error, _):
         raise error
 
-    with Client(away) as client:
+    with connect(away) as client:
         uploader = client.uploader(retry_for_s=3600, on_outage=give_up)
         fill(uploader)
         with pytest.raises(UnavailableError, match="nobody answers"):
             uploader.close()
 
 
-def test_the_error_of_a_failed_upload_does_not_grow(away):
-    with Client(away) as client:
+def test_the_error_of_a_failed_upload_does_not_grow(connect, away):
+    with connect(away) as client:
         uploader = client.uploader(**SMALL, retry_for_s=0)
         fill(uploader)
         caught = []
@@ -196,7 +188,8 @@ def test_the_error_of_a_failed_upload_does_not_grow(away):
                 method()
             caught.append(each.value)
     assert len({id(error) for error in caught}) == len(caught)
-    assert len(traceback.extract_tb(caught[-1].__traceback__)) < 6
+    first_send, *_, last_send = (len(traceback.extract_tb(error.__traceback__)) for error in caught[2:])
+    assert first_send == last_send
     assert {(type(error), error.message, error.code) for error in caught} == {(UnavailableError, caught[0].message, caught[0].code)}
 
 
@@ -214,10 +207,29 @@ if sys.argv[3] == "fork" and (child := os.fork()):
 """
 
 
-def forget(endpoints, drain_for_s, manner):
-    command = [sys.executable, "-c", FORGETFUL, endpoints.ingest, str(drain_for_s), manner]
+FORKED = """
+import math, os, signal, sys
+from treering import Client, Endpoints, LogRecord
+uploader = Client(Endpoints(*sys.argv[1:2] * 3)).uploader(linger_s=3600, acknowledge_within_s=math.inf)
+uploader.send(LogRecord(message="before"))
+uploader.flush()
+uploader.send(LogRecord(message="after"))
+if child := os.fork():
+    assert os.waitpid(child, 0)[1] == 0
+else:
+    signal.alarm(20)
+assert uploader.close(timeout=20).pending == (0 if child else 1)
+"""
+
+
+def run(script, *arguments):
     environment = {"PYTHONPATH": os.pathsep.join(sys.path), "GRPC_ENABLE_FORK_SUPPORT": "0"}
+    command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+
+
+def forget(endpoints, drain_for_s, manner):
+    return run(FORGETFUL, endpoints.ingest, str(drain_for_s), manner)
 
 
 @pytest.mark.parametrize("manner", ["end", "fork"])
@@ -225,6 +237,11 @@ def test_a_program_that_ends_without_close_has_its_last_records_stored_once(serv
     assert forget(serving.endpoints, 30, manner).stderr == ""
     assert ingest.stored == ALL
     assert ingest.streams == 1
+
+
+def test_a_forked_copy_can_be_closed_and_leaves_the_records_to_the_original(serving, ingest):
+    run(FORKED, serving.endpoints.ingest)
+    assert ingest.stored == ["before", "after"]
 
 
 def test_a_program_that_ends_without_close_is_not_kept_for_long(away):

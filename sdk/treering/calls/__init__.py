@@ -1,4 +1,4 @@
-"""One function for each rpc: its arguments in Python's terms, the request it becomes, and its manual.
+"""One function for each method of a client: its arguments in Python's terms, the request it becomes, and its manual.
 
 `Client` and `AsyncClient` have a method for each, `AdminClient` has those of the inner plane, with the same name, arguments and
 documentation. In all of them:

@@ -73,7 +73,7 @@ def execute_sql(
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.ExecuteSqlRequest]:
-    """Runs one read-only SELECT over the tables `logs`, `patterns` and `templates`. The bare rpc: `sql` gives a table or dictionaries.
+    """Runs one read-only SELECT over the tables `logs`, `patterns` and `templates`.
 
     Args:
         query: The SELECT.
@@ -83,7 +83,8 @@ def execute_sql(
         timeout: See the module; by default a little more than `timeout_ms`, so that the service's own words arrive.
 
     Returns:
-        An iterator of parts; their `arrow_ipc` together are one Arrow IPC stream, the last one holds the summary.
+        `sql`: the whole result. `execute_sql`: an iterator of its parts; their `arrow_ipc` together are one Arrow IPC stream, the last one
+        holds the summary.
 
     Raises:
         SqlError: The SQL has an error, is more than one reading statement, or needs more than it may have.

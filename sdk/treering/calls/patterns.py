@@ -38,14 +38,14 @@ def list_patterns(
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.ListPatternsRequest]:
-    """One page of patterns or templates with their counts. `patterns` goes through all pages.
+    """Patterns or templates with their counts: `list_patterns` gives one page, `patterns` all, one by one; `timeout` is for each page.
 
     Args:
         filter: Which records count.
         order: By "count", "rarity", "newest" (latest first appearance), "last_seen" or "growth".
         unit: "pattern" (of one service), or "template" (what differs in one variable word or in the service, taken together).
         sparkline_buckets: In how many equal parts of time records are counted, 2 to 240; 0 is not at all.
-        page_size: How many, 1 to 10,000; 0 is 50.
+        page_size: How many, 1 to 10,000; 0 is 50, with `patterns` 1,000.
         page_token: `next_page_token` of the page before.
         min_positions: See the module.
         timeout: See the module.

@@ -75,7 +75,7 @@ def tail_logs(
     start: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.TailLogsRequest]:
-    """Yields records as they become visible. The bare rpc: `tail` yields record by record and survives disconnects.
+    """Yields records as they become visible, without end: `tail` one by one, `tail_logs` as they were sent. A lost connection is an error.
 
     Args:
         filter: Which records.
