@@ -269,4 +269,11 @@ MUTANTS = (
         "",
         ("tests/query/test_store_upkeep.py",),
     ),
+    Mutant(
+        "words-only-is-said",
+        "services/query/treering_query/search/searcher.py",
+        "filter(None, (pending, _by_words_only(begun, answer)))",
+        "filter(None, (pending,))",
+        ("tests/query/test_search.py",),
+    ),
 )

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from treering.v1 import log_pb2 as treering_dot_v1_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17treering/v1/embed.proto\x12\x0btreering.v1\x1a\x15treering/v1/log.proto\"$\n\x13StartReindexRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x14StartReindexResponse\x12+\n\x07reindex\x18\x01 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\"\xa0\x01\n\rReindexStatus\x12(\n\x05phase\x18\x01 \x01(\x0e\x32\x19.treering.v1.ReindexPhase\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndone_count\x18\x03 \x01(\x04\x12\x13\n\x0btotal_count\x18\x04 \x01(\x04\x12\x1c\n\x14start_time_unix_nano\x18\x05 \x01(\x06\x12\x0f\n\x07problem\x18\x06 \x01(\t\"B\n\x12\x44igestIndexRequest\x12,\n\rmin_positions\x18\x01 \x03(\x0b\x32\x15.treering.v1.Position\"\x9d\x01\n\x13\x44igestIndexResponse\x12\x13\n\x0bindexed_ids\x18\x01 \x03(\x06\x12\x13\n\x0bpending_ids\x18\x02 \x03(\x06\x12\x16\n\x0eunreadable_ids\x18\x03 \x03(\x06\x12\x13\n\x0bmissing_ids\x18\x04 \x03(\x06\x12\x13\n\x0bunknown_ids\x18\x05 \x03(\x06\x12\x1a\n\x12keyword_only_count\x18\x06 \x01(\x04\"\xbc\x01\n\x15SearchPatternsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x0brestrict_to\x18\x02 \x01(\x0b\x32\x19.treering.v1.PatternIdSet\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x16\n\x0e\x61lso_score_ids\x18\x04 \x03(\x06\x12\r\n\x05limit\x18\x05 \x01(\r\x12,\n\rmin_positions\x18\x06 \x03(\x0b\x32\x15.treering.v1.Position\"#\n\x0cPatternIdSet\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\"\x95\x01\n\x16SearchPatternsResponse\x12)\n\x06scores\x18\x01 \x03(\x0b\x32\x19.treering.v1.PatternScore\x12#\n\x04seen\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\x12\x15\n\rpending_count\x18\x03 \x01(\x04\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\"N\n\x0cPatternScore\x12\x12\n\npattern_id\x18\x01 \x01(\x06\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05\x64\x65nse\x18\x03 \x01(\x02\x12\x0c\n\x04late\x18\x04 \x01(\x02\"S\n\x14ScorePatternsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12,\n\rmin_positions\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"\x8f\x01\n\x15ScorePatternsResponse\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12&\n\x05texts\x18\x02 \x03(\x0b\x32\x17.treering.v1.TextScores\x12#\n\x04seen\x18\x03 \x03(\x0b\x32\x15.treering.v1.Position\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\"\x1c\n\nTextScores\x12\x0e\n\x06scores\x18\x01 \x03(\x02\"\"\n\x11\x45mbedTextsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"O\n\x12\x45mbedTextsResponse\x12*\n\nembeddings\x18\x01 \x03(\x0b\x32\x16.treering.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"R\n\x15\x46orgetPatternsRequest\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12$\n\x05\x62\x65low\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"1\n\x16\x46orgetPatternsResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x04\"\x17\n\x15GetEmbedStatusRequest\"\xbb\x04\n\x16GetEmbedStatusResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ncoder\x18\x04 \x01(\t\x12\x19\n\x11rendering_version\x18\x05 \x01(\r\x12\x14\n\x0cmask_version\x18\x06 \x01(\r\x12\x15\n\rpattern_count\x18\x07 \x01(\x04\x12\x15\n\rpending_count\x18\x08 \x01(\x04\x12\x1a\n\x12keyword_only_count\x18\t \x01(\x04\x12#\n\x04seen\x18\n \x03(\x0b\x32\x15.treering.v1.Position\x12\r\n\x05index\x18\x0b \x01(\t\x12\x13\n\x0bmodel_ready\x18\x0c \x01(\x08\x12\x1c\n\x14start_time_unix_nano\x18\r \x01(\x06\x12?\n\x06limits\x18\x0e \x03(\x0b\x32/.treering.v1.GetEmbedStatusResponse.LimitsEntry\x12\x19\n\x11quarantined_count\x18\x0f \x01(\x04\x12\x18\n\x10\x63onfigured_model\x18\x10 \x01(\t\x12\x13\n\x0bindex_ready\x18\x11 \x01(\x08\x12\x0f\n\x07problem\x18\x12 \x01(\t\x12+\n\x07reindex\x18\x13 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\xb1\x01\n\x0cReindexPhase\x12\x1d\n\x19REINDEX_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12REINDEX_PHASE_IDLE\x10\x01\x12\x1b\n\x17REINDEX_PHASE_PREPARING\x10\x02\x12\x1b\n\x17REINDEX_PHASE_EMBEDDING\x10\x03\x12\x16\n\x12REINDEX_PHASE_DONE\x10\x04\x12\x18\n\x14REINDEX_PHASE_FAILED\x10\x05\x32\xf1\x04\n\x0c\x45mbedService\x12Y\n\x0eSearchPatterns\x12\".treering.v1.SearchPatternsRequest\x1a#.treering.v1.SearchPatternsResponse\x12X\n\rScorePatterns\x12!.treering.v1.ScorePatternsRequest\x1a\".treering.v1.ScorePatternsResponse0\x01\x12M\n\nEmbedTexts\x12\x1e.treering.v1.EmbedTextsRequest\x1a\x1f.treering.v1.EmbedTextsResponse\x12Y\n\x0e\x46orgetPatterns\x12\".treering.v1.ForgetPatternsRequest\x1a#.treering.v1.ForgetPatternsResponse\x12Y\n\x0eGetEmbedStatus\x12\".treering.v1.GetEmbedStatusRequest\x1a#.treering.v1.GetEmbedStatusResponse\x12R\n\x0b\x44igestIndex\x12\x1f.treering.v1.DigestIndexRequest\x1a .treering.v1.DigestIndexResponse0\x01\x12S\n\x0cStartReindex\x12 .treering.v1.StartReindexRequest\x1a!.treering.v1.StartReindexResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17treering/v1/embed.proto\x12\x0btreering.v1\x1a\x15treering/v1/log.proto\"$\n\x13StartReindexRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x14StartReindexResponse\x12+\n\x07reindex\x18\x01 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\"\xa0\x01\n\rReindexStatus\x12(\n\x05phase\x18\x01 \x01(\x0e\x32\x19.treering.v1.ReindexPhase\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndone_count\x18\x03 \x01(\x04\x12\x13\n\x0btotal_count\x18\x04 \x01(\x04\x12\x1c\n\x14start_time_unix_nano\x18\x05 \x01(\x06\x12\x0f\n\x07problem\x18\x06 \x01(\t\"B\n\x12\x44igestIndexRequest\x12,\n\rmin_positions\x18\x01 \x03(\x0b\x32\x15.treering.v1.Position\"\x9d\x01\n\x13\x44igestIndexResponse\x12\x13\n\x0bindexed_ids\x18\x01 \x03(\x06\x12\x13\n\x0bpending_ids\x18\x02 \x03(\x06\x12\x16\n\x0eunreadable_ids\x18\x03 \x03(\x06\x12\x13\n\x0bmissing_ids\x18\x04 \x03(\x06\x12\x13\n\x0bunknown_ids\x18\x05 \x03(\x06\x12\x1a\n\x12keyword_only_count\x18\x06 \x01(\x04\"\xbc\x01\n\x15SearchPatternsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x0brestrict_to\x18\x02 \x01(\x0b\x32\x19.treering.v1.PatternIdSet\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x16\n\x0e\x61lso_score_ids\x18\x04 \x03(\x06\x12\r\n\x05limit\x18\x05 \x01(\r\x12,\n\rmin_positions\x18\x06 \x03(\x0b\x32\x15.treering.v1.Position\"#\n\x0cPatternIdSet\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\"\xc3\x01\n\x16SearchPatternsResponse\x12)\n\x06scores\x18\x01 \x03(\x0b\x32\x19.treering.v1.PatternScore\x12#\n\x04seen\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\x12\x15\n\rpending_count\x18\x03 \x01(\x04\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\x12\x15\n\rpattern_count\x18\x05 \x01(\x04\x12\x15\n\runknown_count\x18\x06 \x01(\x04\"N\n\x0cPatternScore\x12\x12\n\npattern_id\x18\x01 \x01(\x06\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05\x64\x65nse\x18\x03 \x01(\x02\x12\x0c\n\x04late\x18\x04 \x01(\x02\"S\n\x14ScorePatternsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12,\n\rmin_positions\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"\x8f\x01\n\x15ScorePatternsResponse\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12&\n\x05texts\x18\x02 \x03(\x0b\x32\x17.treering.v1.TextScores\x12#\n\x04seen\x18\x03 \x03(\x0b\x32\x15.treering.v1.Position\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\"\x1c\n\nTextScores\x12\x0e\n\x06scores\x18\x01 \x03(\x02\"\"\n\x11\x45mbedTextsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"O\n\x12\x45mbedTextsResponse\x12*\n\nembeddings\x18\x01 \x03(\x0b\x32\x16.treering.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"R\n\x15\x46orgetPatternsRequest\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12$\n\x05\x62\x65low\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"1\n\x16\x46orgetPatternsResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x04\"\x17\n\x15GetEmbedStatusRequest\"\xd2\x04\n\x16GetEmbedStatusResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ncoder\x18\x04 \x01(\t\x12\x19\n\x11rendering_version\x18\x05 \x01(\r\x12\x14\n\x0cmask_version\x18\x06 \x01(\r\x12\x15\n\rpattern_count\x18\x07 \x01(\x04\x12\x15\n\rpending_count\x18\x08 \x01(\x04\x12\x1a\n\x12keyword_only_count\x18\t \x01(\x04\x12#\n\x04seen\x18\n \x03(\x0b\x32\x15.treering.v1.Position\x12\r\n\x05index\x18\x0b \x01(\t\x12\x13\n\x0bmodel_ready\x18\x0c \x01(\x08\x12\x1c\n\x14start_time_unix_nano\x18\r \x01(\x06\x12?\n\x06limits\x18\x0e \x03(\x0b\x32/.treering.v1.GetEmbedStatusResponse.LimitsEntry\x12\x19\n\x11quarantined_count\x18\x0f \x01(\x04\x12\x18\n\x10\x63onfigured_model\x18\x10 \x01(\t\x12\x13\n\x0bindex_ready\x18\x11 \x01(\x08\x12\x0f\n\x07problem\x18\x12 \x01(\t\x12+\n\x07reindex\x18\x13 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\x12\x15\n\revicted_count\x18\x14 \x01(\x04\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\xb1\x01\n\x0cReindexPhase\x12\x1d\n\x19REINDEX_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12REINDEX_PHASE_IDLE\x10\x01\x12\x1b\n\x17REINDEX_PHASE_PREPARING\x10\x02\x12\x1b\n\x17REINDEX_PHASE_EMBEDDING\x10\x03\x12\x16\n\x12REINDEX_PHASE_DONE\x10\x04\x12\x18\n\x14REINDEX_PHASE_FAILED\x10\x05\x32\xf1\x04\n\x0c\x45mbedService\x12Y\n\x0eSearchPatterns\x12\".treering.v1.SearchPatternsRequest\x1a#.treering.v1.SearchPatternsResponse\x12X\n\rScorePatterns\x12!.treering.v1.ScorePatternsRequest\x1a\".treering.v1.ScorePatternsResponse0\x01\x12M\n\nEmbedTexts\x12\x1e.treering.v1.EmbedTextsRequest\x1a\x1f.treering.v1.EmbedTextsResponse\x12Y\n\x0e\x46orgetPatterns\x12\".treering.v1.ForgetPatternsRequest\x1a#.treering.v1.ForgetPatternsResponse\x12Y\n\x0eGetEmbedStatus\x12\".treering.v1.GetEmbedStatusRequest\x1a#.treering.v1.GetEmbedStatusResponse\x12R\n\x0b\x44igestIndex\x12\x1f.treering.v1.DigestIndexRequest\x1a .treering.v1.DigestIndexResponse0\x01\x12S\n\x0cStartReindex\x12 .treering.v1.StartReindexRequest\x1a!.treering.v1.StartReindexResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,8 +34,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._loaded_options = None
   _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
-  _globals['_REINDEXPHASE']._serialized_start=2163
-  _globals['_REINDEXPHASE']._serialized_end=2340
+  _globals['_REINDEXPHASE']._serialized_start=2232
+  _globals['_REINDEXPHASE']._serialized_end=2409
   _globals['_STARTREINDEXREQUEST']._serialized_start=63
   _globals['_STARTREINDEXREQUEST']._serialized_end=99
   _globals['_STARTREINDEXRESPONSE']._serialized_start=101
@@ -51,31 +51,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PATTERNIDSET']._serialized_start=752
   _globals['_PATTERNIDSET']._serialized_end=787
   _globals['_SEARCHPATTERNSRESPONSE']._serialized_start=790
-  _globals['_SEARCHPATTERNSRESPONSE']._serialized_end=939
-  _globals['_PATTERNSCORE']._serialized_start=941
-  _globals['_PATTERNSCORE']._serialized_end=1019
-  _globals['_SCOREPATTERNSREQUEST']._serialized_start=1021
-  _globals['_SCOREPATTERNSREQUEST']._serialized_end=1104
-  _globals['_SCOREPATTERNSRESPONSE']._serialized_start=1107
-  _globals['_SCOREPATTERNSRESPONSE']._serialized_end=1250
-  _globals['_TEXTSCORES']._serialized_start=1252
-  _globals['_TEXTSCORES']._serialized_end=1280
-  _globals['_EMBEDTEXTSREQUEST']._serialized_start=1282
-  _globals['_EMBEDTEXTSREQUEST']._serialized_end=1316
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=1318
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=1397
-  _globals['_EMBEDDING']._serialized_start=1399
-  _globals['_EMBEDDING']._serialized_end=1426
-  _globals['_FORGETPATTERNSREQUEST']._serialized_start=1428
-  _globals['_FORGETPATTERNSREQUEST']._serialized_end=1510
-  _globals['_FORGETPATTERNSRESPONSE']._serialized_start=1512
-  _globals['_FORGETPATTERNSRESPONSE']._serialized_end=1561
-  _globals['_GETEMBEDSTATUSREQUEST']._serialized_start=1563
-  _globals['_GETEMBEDSTATUSREQUEST']._serialized_end=1586
-  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_start=1589
-  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_end=2160
-  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_start=2115
-  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_end=2160
-  _globals['_EMBEDSERVICE']._serialized_start=2343
-  _globals['_EMBEDSERVICE']._serialized_end=2968
+  _globals['_SEARCHPATTERNSRESPONSE']._serialized_end=985
+  _globals['_PATTERNSCORE']._serialized_start=987
+  _globals['_PATTERNSCORE']._serialized_end=1065
+  _globals['_SCOREPATTERNSREQUEST']._serialized_start=1067
+  _globals['_SCOREPATTERNSREQUEST']._serialized_end=1150
+  _globals['_SCOREPATTERNSRESPONSE']._serialized_start=1153
+  _globals['_SCOREPATTERNSRESPONSE']._serialized_end=1296
+  _globals['_TEXTSCORES']._serialized_start=1298
+  _globals['_TEXTSCORES']._serialized_end=1326
+  _globals['_EMBEDTEXTSREQUEST']._serialized_start=1328
+  _globals['_EMBEDTEXTSREQUEST']._serialized_end=1362
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=1364
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=1443
+  _globals['_EMBEDDING']._serialized_start=1445
+  _globals['_EMBEDDING']._serialized_end=1472
+  _globals['_FORGETPATTERNSREQUEST']._serialized_start=1474
+  _globals['_FORGETPATTERNSREQUEST']._serialized_end=1556
+  _globals['_FORGETPATTERNSRESPONSE']._serialized_start=1558
+  _globals['_FORGETPATTERNSRESPONSE']._serialized_end=1607
+  _globals['_GETEMBEDSTATUSREQUEST']._serialized_start=1609
+  _globals['_GETEMBEDSTATUSREQUEST']._serialized_end=1632
+  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_start=1635
+  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_end=2229
+  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_start=2184
+  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_end=2229
+  _globals['_EMBEDSERVICE']._serialized_start=2412
+  _globals['_EMBEDSERVICE']._serialized_end=3037
 # @@protoc_insertion_point(module_scope)

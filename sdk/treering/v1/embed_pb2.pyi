@@ -183,7 +183,7 @@ class DigestIndexResponse(_message.Message):
     UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
     KEYWORD_ONLY_COUNT_FIELD_NUMBER: _builtins.int
     keyword_only_count: _builtins.int
-    """Patterns that are not registered because a cap was reached. Only in the last message."""
+    """Patterns that are not registered because a cap was reached, or that ever gave way to new ones. Only in the last message."""
     @_builtins.property
     def indexed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Registered, and their vectors are in the index."""
@@ -306,10 +306,18 @@ class SearchPatternsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     PENDING_COUNT_FIELD_NUMBER: _builtins.int
     MASK_VERSION_FIELD_NUMBER: _builtins.int
+    PATTERN_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
     pending_count: _builtins.int
     """Patterns that are known but not indexed yet: they cannot be found by meaning at the moment."""
     mask_version: _builtins.int
     """The masking rules that the pattern ids follow. Ids of different versions do not mix."""
+    pattern_count: _builtins.int
+    """Registered patterns, those that wait for their vector among them. A pattern of the store that is not registered has no vector: it gave
+    way to others, or a cap was reached.
+    """
+    unknown_count: _builtins.int
+    """How many of `restrict_to` are not registered."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternScore]:
         """Best first by `score`."""
@@ -325,10 +333,12 @@ class SearchPatternsResponse(_message.Message):
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         pending_count: _builtins.int = ...,
         mask_version: _builtins.int = ...,
+        pattern_count: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask_version", b"mask_version", "pending_count", b"pending_count", "scores", b"scores", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask_version", b"mask_version", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "scores", b"scores", "seen", b"seen", "unknown_count", b"unknown_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -652,6 +662,7 @@ class GetEmbedStatusResponse(_message.Message):
     INDEX_READY_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
     REINDEX_FIELD_NUMBER: _builtins.int
+    EVICTED_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The name or path of the model in use: it made the index that answers."""
     model_sha256: _builtins.str
@@ -684,6 +695,8 @@ class GetEmbedStatusResponse(_message.Message):
     """False while the index cannot be opened: then searches fail at once with PEER_UNAVAILABLE, and everything else goes on."""
     problem: _builtins.str
     """What is missing in the answers, and why; empty = nothing."""
+    evicted_count: _builtins.int
+    """Patterns that ever gave way to new ones, as those that were not seen for longest; one that is seen again is registered again."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the index is, for each log."""
@@ -718,10 +731,11 @@ class GetEmbedStatusResponse(_message.Message):
         index_ready: _builtins.bool = ...,
         problem: _builtins.str = ...,
         reindex: Global___ReindexStatus | None = ...,
+        evicted_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "evicted_count", b"evicted_count", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,8 +48,8 @@ class Application:
         self.server = Server(
             settings.listen, (EMBED_SERVICE, SINK_SERVICE), collector, limits=RequestLimits(LIMITS), window_bytes=SINK_WINDOW_BYTES
         )
-        servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
-        embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
+        self._servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
+        embed_pb2_grpc.add_EmbedServiceServicer_to_server(self._servicer, self.server.grpc)
         sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(self.sink, collector, settings.data_dir), self.server.grpc)
 
     async def start(self) -> None:
@@ -66,7 +66,7 @@ class Application:
         indexer, successor = await self.meaning.prepare()
         if successor:
             await self.reindexer.begin(successor)
-        await _first_of(indexer.run_forever(), self.reindexer.run_forever(indexer))
+        await _first_of(indexer.run_forever(), self.reindexer.run_forever(indexer), self.meaning.make_room_forever())
 
     async def _say_ready(self) -> None:
         """Never ends: that would end the service."""
@@ -83,6 +83,7 @@ class Application:
         finally:
             await self._kept.tasks.ended()
             self.sink.close()
+            self._servicer.close()
             self.meaning.close()
             self._kept.registry_thread.close()
             self._kept.registry.close()

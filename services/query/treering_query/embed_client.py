@@ -49,6 +49,10 @@ class MeaningAnswer:
     scores: npt.NDArray[np.float64]
     pending_count: int
     mask_version: int
+    pattern_count: int = 0
+    """Patterns that embed knows; 0 = it does not say."""
+    unknown_count: int = 0
+    """How many of those that the question names embed does not know."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class EmbedClient:
             raise _explained(error, timeout_s) from error
         ids = np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores))
         scores = np.fromiter((score.score for score in response.scores), np.float64, len(response.scores))
-        return MeaningAnswer(ids, scores, response.pending_count, response.mask_version)
+        return MeaningAnswer(ids, scores, response.pending_count, response.mask_version, response.pattern_count, response.unknown_count)
 
     async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> PatternScores:
         """Scores of every pattern against each text.
