@@ -149,4 +149,18 @@ MUTANTS = (
         "if (ahead := self._sink_ahead()) and False:",
         (INGEST + "test_delivery.py",),
     ),
+    Mutant(
+        "active-producers-are-kept",
+        "services/ingest/treering_ingest/intake.py",
+        "            self._active.check_new(callers.current())\n",
+        "            pass\n",
+        ("tests/ingest/test_active_producers.py",),
+    ),
+    Mutant(
+        "producers-are-shared-out",
+        "services/ingest/treering_ingest/active_producers.py",
+        "if own < room:",
+        "if room:",
+        ("tests/ingest/test_active_producers.py",),
+    ),
 )
