@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "closed-model-refuses",
         f"{_EMBED}/encoder/queue.py",
-        "            if not self._closed:\n",
-        "            if True:\n",
+        "_closed() if self._closed else made_room",
+        "made_room",
         ("tests/embed/test_encode_queue.py",),
     ),
     Mutant(
@@ -188,5 +188,19 @@ MUTANTS = (
         "if self._taken[service] >= self._room - reserved:",
         "if self._room <= 0:",
         ("tests/embed/test_book.py",),
+    ),
+    Mutant(
+        "callers-take-turns-at-the-model",
+        f"{_EMBED}/encoder/line.py",
+        "max(self._turn[job.urgency], last.get(job.call.caller, -1) + 1)",
+        "0",
+        ("tests/embed/test_encode_queue.py",),
+    ),
+    Mutant(
+        "the-line-of-the-model-is-shared",
+        f"{_EMBED}/encoder/line.py",
+        "            if newest is None:\n",
+        "            if True:\n",
+        ("tests/embed/test_encode_queue.py",),
     ),
 )
