@@ -24,7 +24,9 @@ from treering_embed.reindexing import Phase, Reindexer
 from treering_embed.renderings import RENDERING_VERSION
 from treering_embed.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
+from treering_runtime.admission import Admission
 from treering_runtime.errors import invalid_field
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
@@ -39,6 +41,7 @@ class EmbedServicer(EmbedServiceServicer):
         self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
         self._answers = Background("answers", ANSWER_THREADS)
+        self._passes = Admission("passes", 1, MAX_WAITING_DIGESTS, words="passes over the whole index")
         self._started_ns = time.time_ns()
 
     def close(self) -> None:
@@ -81,8 +84,10 @@ class EmbedServicer(EmbedServiceServicer):
         self._meaning.engine()
         await self._wait(request.min_positions, context)
         seen = self._board.seen()
+        async with self._passes.slot(context.time_remaining()):
+            slices = _slices(await self._rankings(request.texts), seen)
         # held by what is made elsewhere alone: tens of MiB are given back there, too
-        async for response in self._made_elsewhere(_slices(await self._rankings(request.texts), seen)):
+        async for response in self._made_elsewhere(slices):
             yield response
 
     async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
@@ -152,7 +157,9 @@ class EmbedServicer(EmbedServiceServicer):
     ) -> AsyncIterator[embed_pb2.DigestIndexResponse]:
         """Every pattern by its state."""
         await self._wait(request.min_positions, context)
-        async for response in self._made_elsewhere(_digest_slices(await self._meaning.compare())):
+        async with self._passes.slot(context.time_remaining()):
+            slices = _digest_slices(await self._meaning.compare())
+        async for response in self._made_elsewhere(slices):
             yield response
         yield embed_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count + self._book.evicted_count)
 

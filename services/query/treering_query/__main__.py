@@ -5,7 +5,6 @@ import sys
 
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
-from treering_query.admission import StreamBounds
 from treering_query.embed_client import EmbedClient
 from treering_query.meaning import Meaning
 from treering_query.request_limits import LIMITS
@@ -17,6 +16,7 @@ from treering_query.status import Status, StoreMetrics
 from treering_query.store.engine import Engine
 from treering_query.store.keeper import Keeper
 from treering_query.store.store import HotBounds, Store
+from treering_query.stream_bounds import StreamBounds
 from treering_runtime import server, telemetry
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
