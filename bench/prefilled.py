@@ -46,7 +46,7 @@ def fill(data_dir: Path, records: Sequence[LogRecord]) -> None:
     index = open_edge(data_dir / "index", note.name, dimension)
     frequencies = PieceFrequencies()
     for patterns in _patterns(records):
-        registry.commit({}, patterns, {}, [], day=_DAY, mask_version=MASK_VERSION)
+        registry.commit({}, patterns, {}, [], day=_DAY, now=_DAY * 86_400, mask_version=MASK_VERSION)
         index.upsert(list(_points(patterns, dimension, frequencies)))
         index.flush()
         ledger.mark(dict.fromkeys((pattern.pattern_id for pattern in patterns), ""), frequencies.to_bytes())

@@ -66,6 +66,45 @@ def test_requeued_patterns_hold_visibility_at_the_oldest():
     assert (book.visible_end(1, 20), book.is_known(2)) == (20, False)
 
 
+def crowded(max_patterns: int = 1_000, established: frozenset[str] = frozenset()) -> PatternBook:
+    """A book in which a fiftieth of the places is left: 20."""
+    summary = Summary(frozenset(range(max_patterns - 20)), [], {}, {}, {}, established=established)
+    return PatternBook(summary, max_patterns, 10_000)
+
+
+def test_where_the_room_runs_low_twice_as_many_give_way_as_are_spare():
+    assert PatternBook(Summary(frozenset(range(979)), [], {}, {}, {}), 1_000, 10_000).surplus == 0
+    assert crowded().surplus == 20
+    assert PatternBook(Summary(frozenset(range(1_000)), [], {}, {}, {}), 1_000, 10_000).surplus == 40
+
+
+def test_a_service_takes_no_more_of_the_last_room_than_it_leaves():
+    book = crowded(established=frozenset({"flood", "auth"}))
+    assert len(book.admit([pattern(number, "flood") for number in range(2_000, 2_050)])) == 10
+    assert len(book.admit([pattern(3_000, "auth"), pattern(3_001, "new")])) == 1
+    assert book.admit([pattern(4_000, "flood")]) == []
+
+
+def test_invented_services_take_nothing_of_the_last_half():
+    book = crowded(established=frozenset({"auth"}))
+    invented = [pattern(number, f"invented {number}") for number in range(2_000, 2_050)]
+    assert len(book.admit(invented)) == 10
+    assert book.admit([pattern(3_000, "auth")]) == [pattern(3_000, "auth")]
+    assert book.keyword_only_count == 40
+
+
+def test_a_pattern_that_was_refused_comes_in_when_others_gave_way():
+    book = crowded()
+    book.admit([pattern(number, "flood") for number in range(2_000, 2_050)])
+    book.admit([pattern(number, "flood") for number in range(2_000, 2_050)])
+    refused = book.keyword_only_count
+    assert refused >= 40
+    book.forget(range(book.surplus))
+    assert book.surplus == 0
+    assert len(book.admit([pattern(number, "flood") for number in range(2_000, 2_050)])) >= 25
+    assert book.keyword_only_count < refused
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
 def test_visible_end_is_the_oldest_waiting_pattern(steps):
     """Against a plain list of (offset, pattern) that wait."""

@@ -16,6 +16,7 @@ from treering_embed.encoder.backoff import Backoff
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
 from treering_embed.encoder.runs import cut, rows_of, width_of
 from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
+from treering_runtime import caller as callers
 from treering_runtime.errors import ServiceError
 
 
@@ -205,3 +206,91 @@ def test_runs_hold_each_text_once_within_bounds_and_are_full_but_for_the_last(le
         assert len(run) <= MAX_ENCODE_TEXTS
         assert len(run) * width <= MAX_ENCODE_WORDPIECES
         assert number == len(runs) - 1 or len(run) == rows_of(width)
+
+
+async def begin_as(caller, queue, texts, urgency):
+    """A call of a caller, as far as it comes."""
+
+    async def call():
+        callers.serve(caller)
+        return await queue.encode(texts, urgency)
+
+    task = asyncio.create_task(call())
+    await settled()
+    return task
+
+
+@pytest.mark.parametrize("urgency", [Urgency.SEARCH, Urgency.TEXTS])
+async def test_callers_take_turns(gated, urgency):
+    encoder, queue = gated
+    running = await begin(queue, "running", urgency)
+    await asyncio.to_thread(encoder.started.acquire)
+    tasks = [await begin_as("unix:flood", queue, [f"flood {number}"], urgency) for number in range(6)]
+    tasks += [await begin_as("unix:one", queue, [f"one {number}"], urgency) for number in range(2)]
+    tasks += [await begin_as("unix:other", queue, ["other"], urgency)]
+    encoder.gate.release(10)
+    await asyncio.gather(running, *tasks)
+    names = [texts[0] for texts in encoder.order[1:]]
+    assert set(names[:3]) == {"flood 0", "one 0", "other"}
+    assert set(names[3:5]) == {"flood 1", "one 1"}
+    assert names[5:] == [f"flood {number}" for number in range(2, 6)]
+
+
+async def test_a_caller_that_asks_again_at_once_does_not_pass_those_that_wait(gated):
+    encoder, queue = gated
+    tasks = [await begin_as("unix:again", queue, ["again 0"], Urgency.SEARCH)]
+    await asyncio.to_thread(encoder.started.acquire)
+    tasks += [await begin_as("unix:waits", queue, [f"waits {number}"], Urgency.SEARCH) for number in range(2)]
+    for number in range(1, 4):
+        tasks.append(await begin_as("unix:again", queue, [f"again {number}"], Urgency.SEARCH))
+        encoder.gate.release()
+        await asyncio.to_thread(encoder.started.acquire)
+    encoder.gate.release(10)
+    await asyncio.gather(*tasks)
+    assert {"waits 0", "waits 1"} <= {texts[0] for texts in encoder.order[:5]}
+
+
+@pytest.mark.parametrize(("urgency", "most"), [(Urgency.SEARCH, MAX_WAITING_SEARCHES), (Urgency.TEXTS, MAX_WAITING_TEXTS)])
+async def test_a_caller_that_fills_the_line_makes_room_for_others(gated, urgency, most):
+    encoder, queue = gated
+    running = await begin(queue, "running", urgency)
+    await asyncio.to_thread(encoder.started.acquire)
+    flood = [await begin_as("unix:flood", queue, [f"flood {number}"], urgency) for number in range(most)]
+    with pytest.raises(ServiceError, match="wait for the model already"):
+        await (await begin_as("unix:flood", queue, ["one more"], urgency))
+    honest = await begin_as("unix:honest", queue, ["honest"], urgency)
+    with pytest.raises(ServiceError, match="more texts of yours than of any other caller wait") as refused:
+        await flood[-1]
+    assert refused.value.reason == ErrorReason.ERROR_REASON_OVERLOADED
+    encoder.gate.release(most + 2)
+    assert (await honest).dense.shape[0] == 1
+    await asyncio.gather(running, *flood[:-1])
+    assert {"honest"} < {texts[0] for texts in encoder.order[:3]}
+
+
+async def test_a_call_of_many_texts_makes_room_as_a_whole_while_it_is_measured_and_after(gated):
+    encoder, queue = gated
+    running = await begin(queue, "running", Urgency.TEXTS)
+    await asyncio.to_thread(encoder.started.acquire)
+    calls = [await begin_as("unix:flood", queue, [f"text {number}" for number in range(256)], Urgency.TEXTS) for _ in range(4)]
+    honest = await begin_as("unix:honest", queue, ["honest"], Urgency.TEXTS)
+    with pytest.raises(ServiceError, match="others came"):
+        await calls[-1]
+    encoder.gate.release(1_000)
+    assert (await honest).dense.shape[0] == 1
+    await asyncio.gather(running, *calls[:-1])
+    assert queue._line._waiting == {urgency: {} for urgency in Urgency}
+    assert not queue._line._calls
+
+
+async def test_of_a_caller_that_is_gone_nothing_waits(gated):
+    encoder, queue = gated
+    running = await begin(queue, "running", Urgency.TEXTS)
+    await asyncio.to_thread(encoder.started.acquire)
+    for _ in range(20):
+        gone = await begin_as("unix:flood", queue, [f"text {number}" for number in range(200)], Urgency.TEXTS)
+        gone.cancel()
+        await settled()
+    assert len(queue._line) == 0
+    encoder.gate.release(10)
+    await running

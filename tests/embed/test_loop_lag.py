@@ -68,7 +68,7 @@ def _fill(settings) -> None:
     model = asyncio.run(WordModels().prepare(settings.model))
     registry = Registry(settings.data_dir / REGISTRY_FILE)
     patterns = [Pattern(key, f"svc{key % 50}", "a text", "an example", LOG_ID, row) for row, key in enumerate(IDS.tolist())]
-    registry.commit({LOG_ID: PATTERNS}, patterns, {}, [], day=0, mask_version=1)
+    registry.commit({LOG_ID: PATTERNS}, patterns, {}, [], day=0, now=0, mask_version=1)
     CurrentLedger(registry.db).begin(complete(IndexNote(settings.model, settings.model, 1), model))
     CurrentLedger(registry.db).mark(dict.fromkeys(IDS.tolist(), ""), b"")
     registry.close()

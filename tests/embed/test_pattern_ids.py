@@ -6,6 +6,7 @@ import pytest
 from embed_doubles import LOG_ID, frame, running
 
 from tests.colliding import ONE_ID, collide, former
+from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_embed.registry import Registry
@@ -20,7 +21,7 @@ async def found(service, text, **more):
 
 
 async def registered(service):
-    parts = [part async for part in service.embed.DigestIndex(pb.DigestIndexRequest())]
+    parts = [part async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())]
     assert not any(part.missing_ids or part.unknown_ids for part in parts)
     return {number for part in parts for number in (*part.indexed_ids, *part.pending_ids)}
 
@@ -47,8 +48,8 @@ async def test_of_two_patterns_of_one_id_the_first_is_found(settings, monkeypatc
         await service.deliver([frame(3, [second, first], "two"), frame(5, [first], "one")])
         assert await found(service, first) == own
         assert (await status(service)).without_pattern_count == 2
-        request = pb.ForgetPatternsRequest(pattern_ids=[ONE_ID], below=[Position(log_id=LOG_ID, offset=6)])
-        assert (await service.embed.ForgetPatterns(request)).forgotten_count == 1
+        request = admin_pb2.ForgetPatternsRequest(pattern_ids=[ONE_ID], below=[Position(log_id=LOG_ID, offset=6)])
+        assert (await service.admin.ForgetPatterns(request)).forgotten_count == 1
         await service.deliver([frame(6, [second], "two")])
         assert service.application.sink._kept.registry.db.execute("select service, text from patterns").fetchall() == [("two", second)]
 
@@ -59,8 +60,8 @@ async def test_a_pattern_over_the_cap_leaves_its_id_free(settings, monkeypatch):
         await service.deliver([frame(0, ["disk full"]), frame(1, [EVIL], "evil")])
         assert (await status(service)).keyword_only_count == 1
         full = pattern_id("shop/checkout", "disk full")
-        request = pb.ForgetPatternsRequest(pattern_ids=[full], below=[Position(log_id=LOG_ID, offset=9)])
-        await service.embed.ForgetPatterns(request)
+        request = admin_pb2.ForgetPatternsRequest(pattern_ids=[full], below=[Position(log_id=LOG_ID, offset=9)])
+        await service.admin.ForgetPatterns(request)
         await service.deliver([frame(2, [AUTH], "auth")])
         assert (await registered(service), (await status(service)).without_pattern_count) == ({ONE_ID}, 0)
 
@@ -92,7 +93,7 @@ async def test_patterns_from_before_keep_their_ids_and_vectors_and_are_known_by_
             assert narrow == pytest.approx({key: scores[key] for key in (number, new)})
             also = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="cable", limit=1, also_score_ids=[number]))
             assert {hit.pattern_id for hit in also.scores} == {new, number}
-            (slices,) = [part async for part in service.embed.ScorePatterns(pb.ScorePatternsRequest(texts=[text]))]
+            (slices,) = [part async for part in service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=[text]))]
             assert dict(zip(slices.pattern_ids, slices.texts[0].scores, strict=True)) == pytest.approx(scores)
     registry = Registry(from_before.data_dir / "registry.sqlite")
     assert registry.pattern_ids() == {*(former_pattern_id("shop", text) for text in OLD), new}
@@ -113,8 +114,8 @@ async def test_no_vector_is_made_anew_for_patterns_from_before(from_before):
 async def test_a_forgotten_pattern_from_before_comes_back_under_its_new_id(from_before):
     gone = pattern_id("shop", OLD[0])
     async with running(from_before) as service:
-        request = pb.ForgetPatternsRequest(pattern_ids=[gone], below=[Position(log_id=LOG_ID, offset=3)])
-        assert (await service.embed.ForgetPatterns(request)).forgotten_count == 1
+        request = admin_pb2.ForgetPatternsRequest(pattern_ids=[gone], below=[Position(log_id=LOG_ID, offset=3)])
+        assert (await service.admin.ForgetPatterns(request)).forgotten_count == 1
         assert gone not in await found(service, OLD[0])
         await service.deliver([frame(3, [OLD[0]], "shop")])
         assert gone in await found(service, OLD[0])

@@ -10,6 +10,7 @@ from treering_runtime.quarantine import Quarantined
 
 LOG = 2**64 - 5
 HUGE = 2**64 - 1
+DAY = 86_400
 
 
 def pattern(number: int, offset: int = 0) -> Pattern:
@@ -23,8 +24,8 @@ def registry(tmp_path):
     opened.close()
 
 
-def commit(registry, patterns=(), next_offset=10, last_seen=None, quarantined=()):
-    registry.commit({LOG: next_offset}, patterns, last_seen or {}, quarantined, day=20_000, mask_version=1)
+def commit(registry, patterns=(), next_offset=10, last_seen=None, quarantined=(), now=DAY * 20_000):
+    registry.commit({LOG: next_offset}, patterns, last_seen or {}, quarantined, day=20_000, now=now, mask_version=1)
 
 
 def test_ids_of_64_bits_without_a_sign_survive(registry):
@@ -60,7 +61,7 @@ def test_committing_the_same_pattern_twice_keeps_the_first(registry):
 def test_a_failed_commit_leaves_nothing_behind(registry):
     broken = Pattern(5, None, "t", "e", LOG, 0)  # type: ignore[arg-type]
     with pytest.raises(sqlite3.IntegrityError):
-        registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, mask_version=1)
+        registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, now=DAY, mask_version=1)
     assert registry.summary(1).next_offsets == {}
     assert CurrentLedger(registry.db).pending(10) == [] or {p.pattern_id for p in CurrentLedger(registry.db).pending(10)} == set()
 
@@ -88,11 +89,11 @@ def test_forgetting_much_of_many_logs_is_one_short_statement(registry):
 
 def test_the_link_of_the_progress_is_kept_with_it_and_goes_when_it_is_unknown(tmp_path):
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
-        registry.commit({LOG: 9, 1: 4}, [], {}, [], day=1, mask_version=1, links={LOG: HUGE})
+        registry.commit({LOG: 9, 1: 4}, [], {}, [], day=1, now=DAY, mask_version=1, links={LOG: HUGE})
         assert registry.summary(1).links == {LOG: HUGE}
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
         assert registry.summary(1).links == {LOG: HUGE}
-        registry.commit({LOG: 10}, [], {}, [], day=1, mask_version=1)
+        registry.commit({LOG: 10}, [], {}, [], day=1, now=DAY, mask_version=1)
         assert registry.summary(1).links == {}
 
 
@@ -103,5 +104,60 @@ def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path):
         old.commit()
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
         assert (registry.summary(1).next_offsets, registry.summary(1).links) == ({7: 30}, {})
-        registry.commit({7: 31}, [], {}, [], day=1, mask_version=1, links={7: 5})
+        registry.commit({7: 31}, [], {}, [], day=1, now=DAY, mask_version=1, links={7: 5})
         assert registry.summary(1).links == {7: 5}
+
+
+def test_services_take_turns_in_waiting_for_vectors(registry):
+    flood = [Pattern(number, "flood", "t", "e", LOG, number) for number in range(100)]
+    commit(registry, [*flood, Pattern(200, "auth", "t", "e", LOG, 200), Pattern(201, "shop", "t", "e", LOG, 201)])
+    ledger = CurrentLedger(registry.db)
+    assert [each.pattern_id for each in ledger.pending(5)] == [0, 200, 201, 1, 2]
+    ledger.mark({0: "", 200: ""}, b"")
+    assert [each.pattern_id for each in ledger.pending(3)] == [1, 201, 2]
+
+
+def test_patterns_that_were_not_seen_for_longest_give_way(registry):
+    commit(registry, [pattern(number) for number in range(6)])
+    commit(registry, last_seen={0: 9, 2: 9}, now=DAY * 20_000 + 5)
+    CurrentLedger(registry.db).mark({1: "the model fails on it"}, b"")
+    assert sorted(registry.evict(3, proven_places=0)) == [1, 3, 4]
+    assert registry.summary(20_000).pattern_ids == {0, 2, 5}
+    assert registry.summary(20_000).evicted == 3
+    assert CurrentLedger(registry.db).set_aside() == {}
+
+
+def test_patterns_that_come_back_on_another_day_keep_half_of_the_places_against_any_number_of_new_ones(registry):
+    commit(registry, [pattern(number) for number in range(4)])
+    commit(registry, last_seen=dict.fromkeys(range(4), 9), now=DAY * 20_001)
+    flood = [pattern(number) for number in range(10, 14)]
+    registry.commit({LOG: 20}, flood, {}, [], day=20_002, now=DAY * 20_002, mask_version=1)
+    assert sorted(registry.evict(2, proven_places=6)) == [10, 11]
+    assert sorted(registry.evict(2, proven_places=6)) == [12, 13]
+
+
+def test_old_patterns_go_first_where_few_are_new(registry):
+    commit(registry, [pattern(number) for number in range(4)])
+    commit(registry, last_seen=dict.fromkeys(range(4), 9), now=DAY * 20_001)
+    registry.commit({LOG: 20}, [pattern(10)], {}, [], day=20_002, now=DAY * 20_002, mask_version=1)
+    assert sorted(registry.evict(2, proven_places=2)) == [0, 1]
+
+
+def test_a_registry_of_an_earlier_version_knows_when_its_patterns_were_registered(tmp_path):
+    older = Registry(tmp_path / "r.sqlite")
+    commit(older, [pattern(1), pattern(2)])
+    older.db.execute("alter table patterns drop column last_seen")
+    older.db.execute("drop index waiting")
+    older.db.execute("create index pending on patterns (number) where state = 0")
+    older.close()
+    reopened = Registry(tmp_path / "r.sqlite")
+    commit(reopened, [pattern(3)], last_seen={1: 12}, now=DAY * 20_000 + 7)
+    assert [each.pattern_id for each in CurrentLedger(reopened.db).pending(9)] == [1, 2, 3]
+    assert reopened.evict(1, proven_places=0) == [2]
+    reopened.close()
+
+
+def test_services_of_earlier_days_are_established(registry):
+    commit(registry, [Pattern(1, "auth", "t", "e", LOG, 1)])
+    assert registry.established(20_000) == frozenset()
+    assert registry.established(20_001) == {"auth"}

@@ -4,12 +4,14 @@ import time
 import pytest
 from embed_doubles import LOG_ID, NeverPrepared, OneModel, frame, rows, running, settings_for, word_model
 
+from tests.patience import PATIENCE_S
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.choice import index_identity
 from treering_embed.index import PatternPoint
 from treering_embed.index.opening import open_edge
 from treering_embed.limits import LATE_DIMENSION
+from treering_runtime.patterns import pattern_id
 
 
 async def status(service):
@@ -72,8 +74,8 @@ async def test_a_log_that_begins_later_is_taken_from_where_it_begins(settings):
         assert progress.visible_end_offset == 101
 
 
-async def test_over_the_cap_patterns_are_counted_and_hold_nothing_up(tmp_path):
-    async with running(settings_for(tmp_path / "embed", max_patterns=2)) as service:
+async def test_over_the_daily_cap_patterns_are_counted_and_hold_nothing_up(tmp_path):
+    async with running(settings_for(tmp_path / "embed", max_new_patterns_per_day=2)) as service:
         await service.deliver([frame(0, ["one", "two", "three", "four"])])
         found = await status(service)
         assert (found.pattern_count, found.keyword_only_count, found.pending_count) == (2, 2, 0)
@@ -88,6 +90,68 @@ async def test_a_clock_that_leaps_does_not_open_the_cap_of_a_day(tmp_path, monke
             await service.deliver([frame(offset, [f"{'abc'[offset - 2]} more"])])
         found = await status(service)
         assert (found.pattern_count, found.keyword_only_count) == (2, 3)
+
+
+def words(count: int, start: int = 0) -> list[str]:
+    """Messages of kinds of their own."""
+    letters = "abcdefghij"
+    return ["kind " + "".join(letters[int(digit)] for digit in f"{number:04d}") for number in range(start, start + count)]
+
+
+async def flooded(service, first_offset: int, count: int = 150) -> int:
+    """A hundred and more new kinds of a service that makes them without end; returns the offset after them."""
+    for start in range(0, count, 10):
+        await service.deliver([frame(first_offset + start, words(10, first_offset + start), "flood")])
+    async with asyncio.timeout(PATIENCE_S):
+        while service.application.sink.crowded.is_set():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+    return first_offset + count
+
+
+async def found_ids(service, text: str):
+    found = await service.embed.SearchPatterns(SearchPatternsRequest(text=text, limit=100))
+    return {hit.pattern_id for hit in found.scores}
+
+
+async def test_new_kinds_without_end_leave_room_for_another_s_new_kind(tmp_path):
+    async with running(settings_for(tmp_path / "embed", max_patterns=100)) as service:
+        await service.deliver([frame(0, ["disk full"], "auth")])
+        end = await flooded(service, 1)
+        await service.deliver([frame(end, ["fatal engine broken"], "auth")])
+        found = await status(service)
+        assert found.pattern_count <= 100
+        assert found.evicted_count >= 10
+        assert found.pending_count == 0
+        assert pattern_id("auth", "fatal engine broken") in await found_ids(service, "fatal engine broken")
+
+
+async def test_a_kind_that_gave_way_is_found_again_when_it_is_seen_again(tmp_path):
+    async with running(settings_for(tmp_path / "embed", max_patterns=100)) as service:
+        await service.deliver([frame(0, ["disk full"], "auth")])
+        end = await flooded(service, 1)
+        key = pattern_id("auth", "disk full")
+        assert key not in await found_ids(service, "disk full")
+        answer = await service.embed.SearchPatterns(
+            SearchPatternsRequest(text="disk full", limit=9, restrict_to={"pattern_ids": [key]}),
+        )
+        assert (answer.unknown_count, list(answer.scores)) == (1, [])
+        await service.deliver([frame(end, ["disk full"], "auth")])
+        assert key in await found_ids(service, "disk full")
+    async with running(settings_for(tmp_path / "embed", max_patterns=100)) as service:
+        assert (await status(service)).evicted_count >= 10
+        assert key in await found_ids(service, "disk full")
+
+
+async def test_a_kind_that_gave_way_leaves_the_index_even_if_the_process_died_in_between(tmp_path):
+    settings = settings_for(tmp_path / "embed", max_patterns=100)
+    async with running(settings) as service:
+        await service.deliver([frame(0, words(50))])
+        registry = service.application.sink._kept.registry
+        gone = await service.application.sink._kept.registry_thread.run(registry.evict, 10, 0)  # and nothing of what follows it
+    async with running(settings) as service:
+        held = await found_ids(service, "kind")
+        assert len(held) == 40
+        assert not held & set(gone)
 
 
 async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_removed(settings):

@@ -25,6 +25,7 @@ from treering_ingest.digest import LogDigester
 from treering_ingest.wal import LogCursor
 from treering_runtime.doors import Socket
 from treering_runtime.errors import StartError
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
@@ -350,7 +351,7 @@ async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, req
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 1, 10)
         asked = DigestLogRequest(end_offset_exclusive=10, step=10)
-        calls = [asyncio.create_task(process._handlers.digest_log(asked, None)) for _ in range(100)]
+        calls = [asyncio.create_task(process._handlers.digest_log(asked, None)) for _ in range(MAX_WAITING_DIGESTS + 1)]
         await entered.wait()
         try:
             await upload(stub, request_of, 10, 5, 10, 2)
@@ -359,9 +360,9 @@ async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, req
                 await asyncio.to_thread(release.is_set)
         finally:
             release.set()
-        for call in calls[50:]:
+        for call in calls[8:]:
             call.cancel()
-        answers = await asyncio.gather(*calls[:50])
+        answers = await asyncio.gather(*calls[:8])
         assert {answer.ranges[0].record_count for answer in answers} == {10}
 
 

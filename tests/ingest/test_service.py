@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import grpc
 import pytest
@@ -7,9 +8,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import generate_latest
 
+from treering.v1.admin_pb2 import DigestLogRequest
+from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.wal.inspect import cat
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 
 
 def details(error):
@@ -307,3 +311,19 @@ async def test_a_failed_disk_acknowledges_nothing_more(running, request_of, monk
 def test_both_requests_have_the_same_fields():
     fields = [[(f.name, f.number, f.type) for f in message.DESCRIPTOR.fields] for message in (UploadLogsRequest, StreamLogsRequest)]
     assert fields[0] == fields[1]
+
+
+async def test_digests_that_wait_are_bounded_and_hold_up_no_upload(running, request_of, monkeypatch):
+    async with running() as (process, stub):
+        await stub.UploadLogs(iter([request_of("a")]))
+        may_go_on = threading.Event()
+        digest = process._handlers._digester._digest
+        monkeypatch.setattr(process._handlers._digester, "_digest", lambda *range_of: may_go_on.wait() and digest(*range_of))
+        asked = DigestLogRequest(first_offset=0, end_offset_exclusive=1, step=1)
+        flood = {asyncio.create_task(process._handlers.digest_log(asked, None)) for _ in range(60)}
+        while len(flood) > MAX_WAITING_DIGESTS + 1:
+            refused_ones, flood = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+            assert {each.exception().reason for each in refused_ones} == {ErrorReason.ERROR_REASON_OVERLOADED}
+        assert (await stub.UploadLogs(iter([request_of("b")]))).accepted_count == 1
+        may_go_on.set()
+        assert len(await asyncio.gather(*flood)) == MAX_WAITING_DIGESTS + 1

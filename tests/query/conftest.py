@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from treering import AsyncClient, calls
 from treering.channels import Endpoints
 from treering.inner.channels import connect_async as inner_channel
-from treering.rpc import AsyncStreaming, AsyncUnary
+from treering.rpc import Streaming, Unary
 from treering.v1 import admin_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server
 from treering.v1.ingest_pb2 import UploadLogsRequest
@@ -137,8 +137,8 @@ def fill(frame, record):
 class Asking(AsyncClient):
     """Asks both planes of the query service."""
 
-    digest_store = AsyncUnary(calls.digest_store, "query", "DigestStore", admin_pb2.DigestStoreResponse)
-    verify_store = AsyncStreaming(calls.verify_store, "query", "VerifyStore", admin_pb2.VerifyStoreResponse, endless=True)
+    digest_store = Unary(calls.digest_store, "query", "DigestStore", admin_pb2.DigestStoreResponse)
+    verify_store = Streaming(calls.verify_store, "query", "VerifyStore", admin_pb2.VerifyStoreResponse, endless=True)
 
     def __init__(self, endpoints: Endpoints, inner: str) -> None:
         super().__init__(endpoints)

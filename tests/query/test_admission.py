@@ -16,7 +16,6 @@ from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
-from treering_query.admission import Admission
 from treering_query.embed_client import EmbedClient
 from treering_query.meaning import Meaning
 from treering_query.search.searcher import Searcher
@@ -24,6 +23,7 @@ from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.status import Status
 from treering_runtime import caller
+from treering_runtime.admission import Admission
 from treering_runtime.channels import Peer
 from treering_runtime.errors import ServiceError
 from treering_runtime.server import Server

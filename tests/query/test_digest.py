@@ -17,7 +17,7 @@ from treering_query import digest
 from treering_query.store.upkeep import Policy
 from treering_runtime.errors import ServiceError
 
-from .conftest import ARRIVAL, _frame, _opened
+from .conftest import ARRIVAL, STOPPED, _frame, _opened
 
 LOG_ID = 0xFEEDFACE12345678
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=8)
@@ -58,7 +58,7 @@ async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path)
         hello + field(7, "odd") + entry("treering.trace_id", ""),
     ]
     payload = batch(*records)
-    async with _opened(tmp_path, 1_000) as store:
+    async with _opened(tmp_path, 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
         await store.deliver(LOG_ID, [DeliveredFrame(record_count=3, arrival_time_unix_nano=ARRIVAL, payload=payload)], 3)
         found = await answer(store, request(0, 3))
@@ -68,7 +68,7 @@ async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path)
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(records=st.lists(RECORDS, min_size=1, max_size=12), step=st.integers(1, 5), sealed=st.booleans())
 async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step, sealed):
-    async with _opened(tmp_path_factory.mktemp("store"), 1_000) as store:
+    async with _opened(tmp_path_factory.mktemp("store"), 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
         frame = DeliveredFrame(first_offset=0, record_count=len(records), arrival_time_unix_nano=ARRIVAL, payload=batch(*records))
         await store.deliver(LOG_ID, [frame], len(records))
@@ -83,7 +83,7 @@ async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step
 
 
 async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):
-    async with _opened(tmp_path, 1_000) as store:
+    async with _opened(tmp_path, 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
         for start in (0, 10, 20):
             await store.deliver(LOG_ID, [_frame(start, [record(start + i) for i in range(10)])], 30)
@@ -97,7 +97,7 @@ async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):
 
 async def test_what_retention_removed_is_said_also_after_a_start(tmp_path, record):
     later = ARRIVAL + 10**12
-    async with _opened(tmp_path, 1_000) as store:
+    async with _opened(tmp_path, 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
         for start in (0, 10, 20):
             await store.deliver(LOG_ID, [_frame(start, [record(start + i, service=f"s{i % 5}") for i in range(10)])], 30)
@@ -107,7 +107,7 @@ async def test_what_retention_removed_is_said_also_after_a_start(tmp_path, recor
         await store.keep_up(Policy(service_age_s={f"s{i}": 1 for i in range(5)}), later, forget_nothing)
         await store.deliver(LOG_ID, [_frame(30, [record(30)])], 31)
     for _ in range(2):
-        async with _opened(tmp_path, 1_000) as store:
+        async with _opened(tmp_path, 1_000, STOPPED) as store:
             found = await answer(store, request(5, 20))
             assert [run.record_count for run in found.ranges] == [0] * 15
             said = [(part.first_offset, part.end_offset_exclusive, part.record_count) for part in found.expired]

@@ -14,8 +14,8 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
 from treering_query import export, limits
-from treering_query.admission import Admission
 from treering_query.export import Exports
+from treering_runtime.admission import Admission
 from treering_runtime.errors import ServiceError
 
 MIB = 1024 * 1024

@@ -45,7 +45,7 @@ class CannedEmbed(EmbedServiceServicer):
         self.scores = scores
         self.requests = []
         self.error = None
-        self.pending = 0
+        self.pending = self.known = 0
         self.mask_version = MASK_VERSION
 
     async def SearchPatterns(self, request, context):
@@ -58,7 +58,14 @@ class CannedEmbed(EmbedServiceServicer):
         best = sorted(allowed, key=lambda key: -self.scores[key])[: request.limit]
         chosen = dict.fromkeys([*best, *(key for key in request.also_score_ids if key in self.scores)])
         scores = [PatternScore(pattern_id=key, score=self.scores[key]) for key in chosen]
-        return SearchPatternsResponse(scores=scores, pending_count=self.pending, mask_version=self.mask_version)
+        unknown = set(request.restrict_to.pattern_ids) - set(self.scores)
+        return SearchPatternsResponse(
+            scores=scores,
+            pending_count=self.pending,
+            mask_version=self.mask_version,
+            pattern_count=self.known,
+            unknown_count=len(unknown),
+        )
 
 
 @pytest.fixture
@@ -201,6 +208,29 @@ async def test_what_keeps_embed_from_answering_is_named(searcher, embed, reason,
     response = await _search(searcher, "sda")
     assert _ids(response) == [DISK]
     assert response.degraded_because.startswith(words)
+
+
+async def test_a_pattern_without_a_vector_is_found_by_its_words_and_says_so(searcher, embed):
+    del embed.scores[BLOCK]
+    embed.known = 3
+    found = await _search(searcher, "blk_17")
+    assert _ids(found)[0] == BLOCK
+    assert [result.words_only for result in found.results] == [True, False, False, False]
+    assert found.degraded_because == "1 of 4 patterns have no vector and are found by their words only"
+
+
+async def test_only_patterns_of_the_selection_count_as_found_by_words_only(searcher, embed):
+    del embed.scores[BLOCK]
+    embed.known = 3
+    found = await _search(searcher, "blk_17", filter=LogFilter(message_contains="blk_17"))
+    assert found.degraded_because == "1 of 1 patterns have no vector and are found by their words only"
+    assert (await _search(searcher, "space", filter=LogFilter(message_contains="space"))).degraded_because == ""
+
+
+async def test_without_meaning_no_result_is_marked_as_found_by_words_only(searcher, embed):
+    embed.scores.clear()
+    found = await _search(searcher, "blk_17", mode=pb.SEARCH_MODE_KEYWORD)
+    assert [result.words_only for result in found.results] == [False]
 
 
 async def test_pending_patterns_are_told(searcher, embed):

@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "closed-model-refuses",
         f"{_EMBED}/encoder/queue.py",
-        "            if not self._closed:\n",
-        "            if True:\n",
+        "_closed() if self._closed else made_room",
+        "made_room",
         ("tests/embed/test_encode_queue.py",),
     ),
     Mutant(
@@ -94,8 +94,8 @@ MUTANTS = (
     Mutant(
         "forgetting-goes-on-without-its-caller",
         f"{_EMBED}/meaning.py",
-        "return await self._kept.tasks.run(self._forget(stored, below))",
-        "return await self._forget(stored, below)",
+        "return await self._kept.tasks.run(self._remove(lambda: self._sink.forget(stored, below)))",
+        "return await self._remove(lambda: self._sink.forget(stored, below))",
         ("tests/embed/test_cancelled.py",),
     ),
     Mutant(
@@ -115,7 +115,7 @@ MUTANTS = (
     Mutant(
         "what-grows-with-the-patterns-is-made-on-other-threads",
         "services/embed/treering_embed/service.py",
-        "(message := await asyncio.to_thread(lambda: next(messages, None)))",
+        "(message := await self._answers.run(lambda: next(messages, None)))",
         "(message := next(messages, None))",
         ("tests/embed/test_loop_lag.py",),
     ),
@@ -209,5 +209,54 @@ MUTANTS = (
         "settings.data_dir), private.grpc)",
         "settings.data_dir), self.server.grpc)",
         ("tests/inner/test_planes.py",),
+    ),
+    Mutant(
+        "services-take-turns-for-vectors",
+        f"{_EMBED}/ledgers.py",
+        '" order by turn, number limit ?) using (number) order by turn, number"',
+        '" order by number limit ?) using (number) order by number"',
+        ("tests/embed/test_registry.py::test_services_take_turns_in_waiting_for_vectors",),
+    ),
+    Mutant(
+        "longest-unseen-gives-way",
+        f"{_EMBED}/registry.py",
+        "order by last_seen, number limit ?",
+        "order by last_seen desc, number limit ?",
+        ("tests/embed/test_registry.py",),
+    ),
+    Mutant(
+        "proven-patterns-keep-their-places",
+        f"{_EMBED}/registry.py",
+        "first = min(count, max(0, fleeting - max(0, total - proven_places)))",
+        "first = 0",
+        ("tests/embed/test_registry.py",),
+    ),
+    Mutant(
+        "new-patterns-make-room",
+        f"{_EMBED}/application.py",
+        ", self.meaning.make_room_forever())",
+        ", asyncio.Event().wait())",
+        ("tests/embed/test_sink.py::test_new_kinds_without_end_leave_room_for_another_s_new_kind",),
+    ),
+    Mutant(
+        "last-room-is-shared",
+        f"{_EMBED}/book.py",
+        "if self._taken[service] >= self._room - reserved:",
+        "if self._room <= 0:",
+        ("tests/embed/test_book.py",),
+    ),
+    Mutant(
+        "callers-take-turns-at-the-model",
+        f"{_EMBED}/encoder/line.py",
+        "max(self._turn[job.urgency], last.get(job.call.caller, -1) + 1)",
+        "0",
+        ("tests/embed/test_encode_queue.py",),
+    ),
+    Mutant(
+        "the-line-of-the-model-is-shared",
+        f"{_EMBED}/encoder/line.py",
+        "            if newest is None:\n",
+        "            if True:\n",
+        ("tests/embed/test_encode_queue.py",),
     ),
 )

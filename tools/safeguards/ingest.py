@@ -219,4 +219,25 @@ MUTANTS = (
         "InnerAddress.parse(sink.address).text",
         ("tests/ingest/test_service.py::test_the_status_is_complete",),
     ),
+    Mutant(
+        "active-producers-are-kept",
+        "services/ingest/treering_ingest/intake.py",
+        "            self._active.check_new(callers.current())\n",
+        "            pass\n",
+        ("tests/ingest/test_active_producers.py",),
+    ),
+    Mutant(
+        "producers-are-shared-out",
+        "services/ingest/treering_ingest/active_producers.py",
+        "if own < room:",
+        "if room:",
+        ("tests/ingest/test_active_producers.py",),
+    ),
+    Mutant(
+        "digests-of-the-log-are-bounded",
+        "services/ingest/treering_ingest/digest.py",
+        "        async with self._admission.slot(None):\n",
+        "        if True:\n",
+        ("tests/ingest/test_service.py::test_digests_that_wait_are_bounded_and_a_digest_of_another_caller_takes_its_turn",),
+    ),
 )

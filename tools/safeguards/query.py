@@ -145,21 +145,21 @@ MUTANTS = (
     ),
     Mutant(
         "no-caller-holds-the-last-slot",
-        "services/query/treering_query/admission.py",
+        "services/runtime/treering_runtime/admission.py",
         "return self._held.total() < self._running and self._held[caller] < share",
         "return self._held.total() < self._running",
         ("tests/query/test_admission.py",),
     ),
     Mutant(
         "callers-that-wait-take-turns",
-        "services/query/treering_query/admission.py",
+        "services/runtime/treering_runtime/admission.py",
         "            line = self._lines.pop(following)\n",
         "            line = self._lines[following]\n",
         ("tests/query/test_admission.py",),
     ),
     Mutant(
         "a-turn-that-nobody-takes-goes-on-to-the-next",
-        "services/query/treering_query/admission.py",
+        "services/runtime/treering_runtime/admission.py",
         "if place.done() and not place.cancelled() and not place.exception():",
         "if False:",
         ("tests/query/test_admission.py",),
@@ -180,7 +180,7 @@ MUTANTS = (
     ),
     Mutant(
         "who-gave-up-takes-no-turn",
-        "services/query/treering_query/admission.py",
+        "services/runtime/treering_runtime/admission.py",
         "for place in line if not place.done()",
         "for place in line",
         ("tests/query/test_admission.py",),
@@ -506,5 +506,12 @@ MUTANTS = (
         "settings.data_dir), planes.inner.grpc)",
         "settings.data_dir), planes.public.grpc)",
         ("tests/system/test_inner_plane.py::test_every_inner_rpc_is_unimplemented_on_every_public_port",),
+    ),
+    Mutant(
+        "words-only-is-said",
+        "services/query/treering_query/search/searcher.py",
+        "filter(None, (pending, _by_words_only(begun, answer)))",
+        "filter(None, (pending,))",
+        ("tests/query/test_search.py",),
     ),
 )

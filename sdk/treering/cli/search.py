@@ -107,6 +107,7 @@ def _as_json(found: Any) -> dict[str, Any]:
             "count": result.count,
             "why": _why(result),
             "weak": result.weak,
+            "words_only": result.words_only,
             "records": [record_json(record) for record in result.records],
         }
         for result in found.results
@@ -122,7 +123,7 @@ def _show(found: Any) -> None:
     if not found.results:
         note("nothing found; try other words, or fewer filters")
     for result in found.results:
-        mark = " (weak)" if result.weak else ""
+        mark = " (weak)" if result.weak else " (words only: it has no vector)" if result.words_only else ""
         count = f"{result.count:,} record{'s' if result.count != 1 else ''}"
         answer(f"{result.score:.2f}  {escape(result.service)}: {escape(result.pattern)}")
         answer(f"      {', '.join(_why(result))}{mark}, {count}, pattern {result.pattern_id}")

@@ -272,7 +272,7 @@ class DigestIndexResponse(_message.Message):
     UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
     KEYWORD_ONLY_COUNT_FIELD_NUMBER: _builtins.int
     keyword_only_count: _builtins.int
-    """Patterns that are not registered because a cap was reached. Only in the last message."""
+    """Patterns that are not registered because a cap was reached, or that ever gave way to new ones. Only in the last message."""
     @_builtins.property
     def indexed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Registered, and their vectors are in the index."""

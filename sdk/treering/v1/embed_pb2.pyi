@@ -182,12 +182,20 @@ class SearchPatternsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     PENDING_COUNT_FIELD_NUMBER: _builtins.int
     MASK_VERSION_FIELD_NUMBER: _builtins.int
+    PATTERN_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
     pending_count: _builtins.int
     """Patterns that are known but not indexed yet: they cannot be found by meaning at the moment."""
     mask_version: _builtins.int
     """How the pattern ids are made. Ids of different versions do not mix; a pattern that is stored under the id of an earlier version has the
     id of this one here.
     """
+    pattern_count: _builtins.int
+    """Registered patterns, those that wait for their vector among them. A pattern of the store that is not registered has no vector: it gave
+    way to others, or a cap was reached.
+    """
+    unknown_count: _builtins.int
+    """How many of `restrict_to` are not registered."""
     @_builtins.property
     def scores(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternScore]:
         """Best first by `score`."""
@@ -203,10 +211,12 @@ class SearchPatternsResponse(_message.Message):
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         pending_count: _builtins.int = ...,
         mask_version: _builtins.int = ...,
+        pattern_count: _builtins.int = ...,
+        unknown_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask_version", b"mask_version", "pending_count", b"pending_count", "scores", b"scores", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mask_version", b"mask_version", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "scores", b"scores", "seen", b"seen", "unknown_count", b"unknown_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -386,6 +396,7 @@ class GetEmbedStatusResponse(_message.Message):
     REINDEX_FIELD_NUMBER: _builtins.int
     HOLES_FIELD_NUMBER: _builtins.int
     WITHOUT_PATTERN_COUNT_FIELD_NUMBER: _builtins.int
+    EVICTED_COUNT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The name or path of the model in use: it made the index that answers."""
     model_sha256: _builtins.str
@@ -420,6 +431,8 @@ class GetEmbedStatusResponse(_message.Message):
     """What is missing in the answers, and why; empty = nothing."""
     without_pattern_count: _builtins.int
     """Records since the start of this process whose pattern has no id of its own, as another one has it: they are not found by meaning."""
+    evicted_count: _builtins.int
+    """Patterns that ever gave way to new ones, as those that were not seen for longest; one that is seen again is registered again."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """How far the index is, for each log."""
@@ -460,10 +473,11 @@ class GetEmbedStatusResponse(_message.Message):
         reindex: Global___ReindexStatus | None = ...,
         holes: _abc.Iterable[_log_pb2.Hole] | None = ...,
         without_pattern_count: _builtins.int = ...,
+        evicted_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano", "without_pattern_count", b"without_pattern_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "evicted_count", b"evicted_count", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano", "without_pattern_count", b"without_pattern_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

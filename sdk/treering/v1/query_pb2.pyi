@@ -792,6 +792,7 @@ class SearchResult(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     WEAK_FIELD_NUMBER: _builtins.int
     TEMPLATE_ID_FIELD_NUMBER: _builtins.int
+    WORDS_ONLY_FIELD_NUMBER: _builtins.int
     score: _builtins.float
     """How well it fits, 0 to 1; comparable within one answer. Results are ordered by reason first, then by score."""
     pattern_id: _builtins.int
@@ -806,6 +807,8 @@ class SearchResult(_message.Message):
     """True when the score is below the border of "about this" and nothing was found literally."""
     template_id: _builtins.int
     """The template that the pattern belongs to: results of one template say the same thing, perhaps from several services."""
+    words_only: _builtins.bool
+    """True when meaning was asked and the pattern has no vector (yet): it was found by its words only, and its `score` says nothing of meaning."""
     @_builtins.property
     def why(self) -> _containers.RepeatedScalarFieldContainer[Global___SearchReason.ValueType]:
         """Why it is here, strongest first."""
@@ -826,10 +829,11 @@ class SearchResult(_message.Message):
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         weak: _builtins.bool = ...,
         template_id: _builtins.int = ...,
+        words_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "pattern", b"pattern", "pattern_id", b"pattern_id", "records", b"records", "score", b"score", "service", b"service", "template_id", b"template_id", "weak", b"weak", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "pattern", b"pattern", "pattern_id", b"pattern_id", "records", b"records", "score", b"score", "service", b"service", "template_id", b"template_id", "weak", b"weak", "why", b"why", "words_only", b"words_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -58,7 +58,7 @@ class Application:
             inner_window_bytes=SINK_WINDOW_BYTES,
         )
         self.server, private = self.planes.public, self.planes.inner
-        servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
+        self._servicer = servicer = EmbedServicer(settings, self._kept, self.meaning, self.reindexer, self.sink.board)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, self.server.grpc)
         embed_pb2_grpc.add_EmbedServiceServicer_to_server(servicer, private.grpc)
         admin_pb2_grpc.add_EmbedAdminServiceServicer_to_server(servicer, private.grpc)
@@ -78,7 +78,7 @@ class Application:
         indexer, successor = await self.meaning.prepare()
         if successor:
             await self.reindexer.begin(successor)
-        await _first_of(indexer.run_forever(), self.reindexer.run_forever(indexer))
+        await _first_of(indexer.run_forever(), self.reindexer.run_forever(indexer), self.meaning.make_room_forever())
 
     async def _say_ready(self) -> None:
         """Never ends: that would end the service."""
@@ -96,6 +96,7 @@ class Application:
         finally:
             await self._kept.tasks.ended()
             self.sink.close()
+            self._servicer.close()
             self.meaning.close()
             self._kept.registry_thread.close()
             self._kept.registry.close()

@@ -1,9 +1,10 @@
 """What is known of patterns while the service runs: which are known, which wait for their vector, and whether there is room for more."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED
+from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED, PROVEN_SHARE, SPARE_SHARE
 from treering_embed.registry import Pattern, Summary
 from treering_runtime.clocks import SteadyClock
 from treering_runtime.patterns import PatternIds
@@ -19,8 +20,12 @@ def today(now: int) -> int:
 class PatternBook:
     """The registry's summary, kept up to date in memory, so that a known pattern costs one look into a set.
 
-    A pattern over a cap is *keyword-only*: not registered, counted, and considered again the next day; the id that it claimed
+    A pattern over a cap is *keyword-only*: not registered, counted, and considered again when it is seen again; the id that it claimed
     is free again. Belongs to one event loop.
+
+    Where the room runs low the book is *crowded*: patterns that were not seen for longest have to give way (see `surplus`). Until they
+    have, a service takes no more of what is left than it leaves to the others, and one that is new takes nothing of the last half: names
+    cost nothing, and a sender that invents them must not keep a new message of a known service out.
 
     Args:
         summary: Of the registry, at start.
@@ -54,11 +59,23 @@ class PatternBook:
         self._day = self.today()
         self._new_today = dict(summary.registered_today)
         self._refused: set[int] = set()
+        self._spare = max(1, int(max_patterns * SPARE_SHARE))
+        self._kept_count = max(1, max_patterns - 2 * self._spare)
+        self._taken: Counter[str] = Counter()
+        """Places that services have taken since the book became crowded."""
+        self.established: frozenset[str] = summary.established
+        """Services that had patterns on an earlier day, as of the start or the last time that patterns gave way."""
+        self.evicted_count = summary.evicted
+        """Patterns that ever gave way to new ones; those that were seen again since are among them."""
         self.requeue(summary.pending)
 
     def today(self) -> int:
         """Days since 1970."""
         return today(self._clock())
+
+    def now(self) -> int:
+        """Seconds since 1970."""
+        return self._clock() // 10**9
 
     @property
     def pattern_count(self) -> int:
@@ -74,6 +91,21 @@ class PatternBook:
     def keyword_only_count(self) -> int:
         """Patterns of today that were over a cap."""
         return len(self._refused)
+
+    @property
+    def surplus(self) -> int:
+        """How many patterns have to give way to new ones now."""
+        is_crowded = self._room <= self._spare
+        return max(0, len(self._known) - self._kept_count) if is_crowded else 0
+
+    @property
+    def proven_places(self) -> int:
+        """Places that patterns keep which were seen on more than one day."""
+        return int(self._max_patterns * PROVEN_SHARE)
+
+    @property
+    def _room(self) -> int:
+        return self._max_patterns - len(self._known)
 
     def is_known(self, pattern_id: int) -> bool:
         """Whether the pattern is registered. Safe to ask from another thread."""
@@ -104,12 +136,22 @@ class PatternBook:
         if pattern.pattern_id in self._known:
             return False
         count = self._new_today.get(pattern.service, 0)
-        if len(self._known) >= self._max_patterns or count >= self._max_new_per_day:
+        if count >= self._max_new_per_day or not self._takes_place(pattern.service):
             if len(self._refused) < MAX_REFUSED_REMEMBERED:
                 self._refused.add(pattern.pattern_id)
             return False
         self._known.add(pattern.pattern_id)
+        self._refused.discard(pattern.pattern_id)
         self._new_today[pattern.service] = count + 1
+        return True
+
+    def _takes_place(self, service: str) -> bool:
+        if self._room > self._spare:
+            return True
+        reserved = 0 if service in self.established else self._spare // 2
+        if self._taken[service] >= self._room - reserved:
+            return False
+        self._taken[service] += 1
         return True
 
     def settle(self, pattern_ids: Iterable[int]) -> None:
@@ -135,6 +177,8 @@ class PatternBook:
         gone = set(pattern_ids)
         self._known -= gone
         self.ids.release(gone)
+        if self._room > self._spare:
+            self._taken.clear()
         self.settle(gone)
 
     def give_way_until(self, pattern_ids: Iterable[int]) -> float:

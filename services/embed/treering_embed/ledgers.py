@@ -18,7 +18,12 @@ Outcomes = Mapping[int, str]
 """By pattern id: empty = its vector is in the index, durably; else why it gets none."""
 
 _MARK_IN_SUCCESSOR = "insert or replace into successor select ?, ?, ? where exists (select 1 from patterns where pattern_id = ?)"
-_WAITING = "select pattern_id, service, text, example, log_id, first_offset from patterns where state = 0 order by number limit ?"
+_WAITING = (
+    "select pattern_id, service, text, example, log_id, first_offset from patterns join"
+    " (select number, row_number() over (partition by service order by number) as turn from patterns where state = 0"
+    " order by turn, number limit ?) using (number) order by turn, number"
+)
+"""Services take turns, each with its oldest pattern first: a service with thousands of new ones does not keep the others waiting."""
 _WAITING_FOR_SUCCESSOR = (
     "select p.pattern_id, service, text, example, log_id, first_offset from patterns p left join successor s using (pattern_id)"
     " where s.pattern_id is null order by number limit ?"
@@ -36,7 +41,7 @@ class Ledger(Protocol):
         """The index; None where there is none."""
 
     def pending(self, limit: int) -> list[Pattern]:
-        """The patterns that wait longest for their vectors in this index."""
+        """Some of the patterns that wait for their vectors in this index, in the order in which they should get them."""
 
     def mark(self, outcomes: Outcomes, frequencies: bytes) -> list[int]:
         """Sets what became of patterns, and the wordpiece counts that go with it; returns those that are not registered any more."""
@@ -82,7 +87,7 @@ class CurrentLedger:
             write_meta(write, _KEYS["note"], note.to_bytes())
 
     def pending(self, limit: int) -> list[Pattern]:
-        """The patterns that wait longest."""
+        """Some that wait: services take turns, each with what waits longest."""
         return _patterns(self._db.execute(_WAITING, (limit,)))
 
     def mark(self, outcomes: Outcomes, frequencies: bytes) -> list[int]:

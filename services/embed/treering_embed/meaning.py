@@ -5,7 +5,7 @@ again), *ready* (searches are answered, waiting patterns get their vectors), *cl
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import TypeVar
 
@@ -28,6 +28,7 @@ from treering_embed.late import PieceFrequencies
 from treering_embed.limits import INDEX_THREADS, RETRY_MAX_S, RETRY_MIN_S
 from treering_embed.models import Models
 from treering_embed.notes import IndexNote
+from treering_embed.registry import RegistryFault
 from treering_embed.settings import EmbedSettings
 from treering_embed.sink import EmbedSink
 from treering_embed.verification import verify
@@ -205,9 +206,24 @@ class Meaning:
         """
         self.engine()
         stored = self._kept.book.ids.to_stored(np.array(pattern_ids, np.uint64)).tolist()
-        return await self._kept.tasks.run(self._forget(stored, below))
+        return await self._kept.tasks.run(self._remove(lambda: self._sink.forget(stored, below)))
 
-    async def _forget(self, pattern_ids: Sequence[int], below: dict[int, int]) -> int:
+    async def make_room_forever(self) -> None:
+        """Lets patterns that were not seen for longest give way whenever new ones need their room. Faults are tried again for ever."""
+        pause = RETRY_MIN_S
+        while True:
+            await self._sink.crowded.wait()
+            try:
+                gone = await self._kept.tasks.run(self._remove(self._sink.evict))
+                _LOG.info("patterns that were not seen for longest gave way to new ones; they are found by words", patterns=gone)
+                pause = RETRY_MIN_S
+            except (ServiceError, IndexFaultError, RegistryFault) as error:
+                _LOG.error("patterns cannot give way to new ones; trying again", problem=str(error), pause_s=pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, RETRY_MAX_S)
+
+    async def _remove(self, choose: Callable[[], Awaitable[list[int]]]) -> int:
+        """Removes patterns from the registry, then from the index; between the two a crash leaves vectors that the next opening deletes."""
         async with AsyncExitStack() as held:
             engines = [held.enter_context(self.using())]
             if self._successor is not None:
@@ -216,7 +232,7 @@ class Meaning:
             for engine in engines:
                 # until the vectors are gone: a pattern that is registered again meanwhile is encoded and marked after that
                 await held.enter_async_context(engine.writing)
-            if gone := await self._sink.forget(pattern_ids, below):
+            if gone := await choose():
                 for engine in engines:
                     for pattern_id in gone:
                         engine.unmarked.pop(pattern_id, None)
@@ -234,7 +250,7 @@ class Meaning:
             before = await self._on_registry(self._kept.registry.states)
             held = await engine.index_threads.run(engine.index.all_ids)
             after = await self._on_registry(self._kept.registry.states)
-            return await asyncio.to_thread(lambda: compare(before, held.tolist(), after).translated(self._kept.book.ids.to_wire))
+            return await engine.index_threads.run(lambda: compare(before, held.tolist(), after).translated(self._kept.book.ids.to_wire))
 
     async def _on_registry(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await self._kept.registry_thread.run(function, *arguments)

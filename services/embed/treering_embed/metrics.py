@@ -20,6 +20,7 @@ class EmbedMetrics:
         self.indexed = Counter("treering_embed_indexed_patterns", "Patterns that got their vector", registry=registry)
         self.index_batches = Counter("treering_embed_index_batches", "Batches of patterns written to the index", registry=registry)
         self.faults = Counter("treering_embed_index_faults", "Failed attempts to write the index, tried again", registry=registry)
+        self.evicted = Counter("treering_embed_evicted_patterns", "Patterns that gave way to new ones", registry=registry)
         self.search_seconds = Histogram(
             "treering_embed_search_seconds", "Searches without waiting for the model, seconds", registry=registry
         )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from treering_embed.database import Transaction, signed, unsigned
+from treering_embed.database import Transaction, read_meta, signed, unsigned, write_meta
 from treering_embed.limits import SQLITE_BUSY_S
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_PAGE_BYTES
@@ -32,9 +32,11 @@ create table if not exists patterns (
     first_offset integer not null,
     last_offset integer not null,        -- end of the last batch that held it
     day integer not null,                -- of registration, days since 1970
-    state integer not null               -- State
+    state integer not null,              -- State
+    last_seen integer not null default 0 -- when the last batch that held it was committed, seconds since 1970
 );
-create index if not exists pending on patterns (number) where state = 0;
+drop index if exists pending;            -- of earlier versions
+create index if not exists waiting on patterns (service, number) where state = 0;
 create table if not exists successor (   -- of the index that is being made; a pattern without a row waits
     pattern_id integer primary key, state integer not null, reason text not null
 );
@@ -85,6 +87,10 @@ class Summary:
     quarantined: dict[int, int]
     registered_today: dict[str, int]
     """New patterns of the given day, by service."""
+    established: frozenset[str] = frozenset()
+    """Services that had patterns before that day."""
+    evicted: int = 0
+    """Patterns that ever gave way to new ones."""
     links: dict[int, int] = field(default_factory=dict)
     """The log's chain at the next offset, by log_id; not of progress that an earlier version wrote."""
 
@@ -109,9 +115,16 @@ class Registry:
 
     def _add_columns(self) -> None:
         """A registry of an earlier version is without them."""
-        for table, column, kind in (("quarantine", "arrival_time", "integer not null default 0"), ("progress", "link", "integer")):
-            if column not in {row[1] for row in self.db.execute(f"pragma table_info({table})")}:
-                self.db.execute(f"alter table {table} add column {column} {kind}")
+        self._add_column("quarantine", "arrival_time", "integer not null default 0")
+        self._add_column("progress", "link", "integer")
+        if self._add_column("patterns", "last_seen", "integer not null default 0"):
+            self.db.execute("update patterns set last_seen = day * 86400")
+
+    def _add_column(self, table: str, column: str, kind: str) -> bool:
+        if column in {row[1] for row in self.db.execute(f"pragma table_info({table})")}:
+            return False
+        self.db.execute(f"alter table {table} add column {column} {kind}")
+        return True
 
     def close(self) -> None:
         """Closes the file."""
@@ -127,8 +140,14 @@ class Registry:
             next_offsets={unsigned(row[0]): row[1] for row in rows("select log_id, next_offset from progress")},
             quarantined={unsigned(row[0]): row[1] for row in rows("select log_id, sum(record_count) from quarantine group by log_id")},
             registered_today=dict(rows("select service, count(*) from patterns where day = ? group by service", (day,))),
+            established=self.established(day),
+            evicted=_evicted(self.db),
             links={unsigned(row[0]): unsigned(row[1]) for row in rows("select log_id, link from progress where link is not null")},
         )
+
+    def established(self, day: int) -> frozenset[str]:
+        """Services that had patterns before a day, in days since 1970."""
+        return frozenset(row[0] for row in self.db.execute("select distinct service from patterns where day < ?", (day,)))
 
     def pattern_ids(self) -> frozenset[int]:
         """Every registered pattern."""
@@ -146,6 +165,7 @@ class Registry:
         quarantined: Sequence[Quarantined],
         *,
         day: int,
+        now: int,
         mask_version: int,
         read_again: Sequence[Quarantined] = (),
         links: Mapping[int, int] | None = None,
@@ -156,8 +176,8 @@ class Registry:
         """
         with Transaction(self.db) as write:
             write.executemany(
-                "insert into patterns (pattern_id, mask_version, service, text, example, log_id, first_offset, last_offset, day, state)"
-                " values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0) on conflict do nothing",
+                "insert into patterns (pattern_id, mask_version, service, text, example, log_id, first_offset, last_offset, day, state,"
+                " last_seen) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) on conflict do nothing",
                 (
                     (
                         signed(p.pattern_id),
@@ -169,13 +189,14 @@ class Registry:
                         p.first_offset,
                         p.first_offset,
                         day,
+                        now,
                     )
                     for p in patterns
                 ),
             )
             write.executemany(
-                "update patterns set last_offset = max(last_offset, ?) where pattern_id = ?",
-                ((end, signed(key)) for key, end in last_seen.items()),
+                "update patterns set last_offset = max(last_offset, ?), last_seen = max(last_seen, ?) where pattern_id = ?",
+                ((end, now, signed(key)) for key, end in last_seen.items()),
             )
             _set_aside(write, quarantined, read_again)
             known = {key: signed(link) for key, link in (links or {}).items()}
@@ -215,10 +236,46 @@ class Registry:
                 " where ends.value ->> 0 = patterns.log_id and patterns.last_offset <= ends.value ->> 1) returning pattern_id",
                 (keys, ends),
             ).fetchall()
-            gone = [unsigned(key) for (key,) in found]
-            for table in ("successor", "set_aside"):
-                write.executemany(f"delete from {table} where pattern_id = ?", ((signed(key),) for key in gone))  # noqa: S608
-        return gone
+            return _all_gone(write, found)
+
+    def evict(self, count: int, proven_places: int) -> list[int]:
+        """Deletes patterns that were not seen for longest; returns those that were deleted, `count` if there are as many.
+
+        Patterns that were seen on one day only go first, as long as they fill more than what `proven_places` leaves them: however many new
+        patterns a sender makes, those that come back keep their places. A clock that jumps changes at most which go first.
+        """
+        with Transaction(self.db) as write:
+            (total,) = write.execute("select count(*) from patterns").fetchone()
+            (fleeting,) = write.execute(_COUNT_FLEETING).fetchone()
+            first = min(count, max(0, fleeting - max(0, total - proven_places)))
+            found = write.execute(_EVICT.format(_FLEETING), (first,)).fetchall()
+            found += write.execute(_EVICT.format("true"), (count - len(found),)).fetchall()
+            write_meta(write, _EVICTED, str(_evicted(write) + len(found)).encode())
+            return _all_gone(write, found)
+
+
+_FLEETING = "last_seen / 86400 <= day"
+"""A pattern that was not seen on a later day than that of its registration."""
+
+_COUNT_FLEETING = "select count(*) from patterns where last_seen / 86400 <= day"
+
+_EVICT = (
+    "delete from patterns where number in (select number from patterns where {} order by last_seen, number limit ?) returning pattern_id"
+)
+
+
+_EVICTED = "evicted_patterns"
+
+
+def _evicted(db: sqlite3.Connection) -> int:
+    return int(read_meta(db, _EVICTED) or b"0")
+
+
+def _all_gone(write: sqlite3.Connection, found: Sequence[tuple[int]]) -> list[int]:
+    """The ids of patterns that were deleted; deletes what else was known of them."""
+    for table in ("successor", "set_aside"):
+        write.executemany(f"delete from {table} where pattern_id = ?", found)  # noqa: S608
+    return [unsigned(key) for (key,) in found]
 
 
 _LARGEST = 2**63 - 1

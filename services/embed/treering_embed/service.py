@@ -1,6 +1,5 @@
 """Handlers of `EmbedService` and `EmbedAdminService`: translate, delegate, translate."""
 
-import asyncio
 import functools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TypeVar
@@ -14,17 +13,21 @@ from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
+from treering_embed.book import PatternBook
 from treering_embed.comparison import Comparison
 from treering_embed.encoder.queue import Urgency
 from treering_embed.index import EVERYTHING, Selection
-from treering_embed.kept import Kept
+from treering_embed.kept import Background, Kept
+from treering_embed.limits import ANSWER_THREADS
 from treering_embed.meaning import Meaning
 from treering_embed.reindexing import Phase, Reindexer
 from treering_embed.renderings import RENDERING_VERSION
 from treering_embed.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
+from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import invalid_field
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
@@ -38,7 +41,13 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
+        self._answers = Background("answers", ANSWER_THREADS)
+        self._passes = Admission("passes", 1, MAX_WAITING_DIGESTS, words="passes over the whole index")
         self._started_ns = wall_ns()
+
+    def close(self) -> None:
+        """Ends the threads that answers are made on."""
+        self._answers.close()
 
     async def SearchPatterns(
         self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -51,16 +60,22 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             )
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
-        seen, pending = self._board.seen(), self._book.pending_count
+        seen, pending, known = self._board.seen(), self._book.pending_count, self._book.pattern_count
         # what grows with the patterns is made on other threads: the event loop serves everybody
-        selection = await asyncio.to_thread(_selection, request)
+        selection, unknown = await self._answers.run(_selection, request, self._book)
         with self._meaning.using() as engine:
             searcher = Searcher(engine, self._book.ids)
             query = (await searcher.encode([request.text]))[0]
             with self._metrics.search_seconds.time():
                 ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
-        scores = await asyncio.to_thread(_scores, ranking)
-        return embed_pb2.SearchPatternsResponse(scores=scores, seen=seen, pending_count=pending, mask_version=MASK_VERSION)
+        return embed_pb2.SearchPatternsResponse(
+            scores=await self._answers.run(_scores, ranking),
+            seen=seen,
+            pending_count=pending,
+            mask_version=MASK_VERSION,
+            pattern_count=known,
+            unknown_count=unknown,
+        )
 
     async def ScorePatterns(
         self, request: admin_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -70,8 +85,10 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         self._meaning.engine()
         await self._wait(request.min_positions, context)
         seen = self._board.seen()
+        async with self._passes.slot(context.time_remaining()):
+            slices = _slices(await self._rankings(request.texts), seen)
         # held by what is made elsewhere alone: tens of MiB are given back there, too
-        async for response in _made_elsewhere(_slices(await self._rankings(request.texts), seen)):
+        async for response in self._made_elsewhere(slices):
             yield response
 
     async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
@@ -116,6 +133,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             pattern_count=self._book.pattern_count,
             pending_count=self._book.pending_count,
             keyword_only_count=self._book.keyword_only_count,
+            evicted_count=self._book.evicted_count,
             seen=self._board.seen(),
             index=self._settings.index,
             model_ready=model is not None,
@@ -142,9 +160,11 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     ) -> AsyncIterator[admin_pb2.DigestIndexResponse]:
         """Every pattern by its state."""
         await self._wait(request.min_positions, context)
-        async for response in _made_elsewhere(_digest_slices(await self._meaning.compare())):
+        async with self._passes.slot(context.time_remaining()):
+            slices = _digest_slices(await self._meaning.compare())
+        async for response in self._made_elsewhere(slices):
             yield response
-        yield admin_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count)
+        yield admin_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count + self._book.evicted_count)
 
     def _problem(self) -> str:
         """A problem of the model before is over once every pattern has its vector again."""
@@ -171,14 +191,13 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             "rerank_depth": limits.RERANK_DEPTH,
         }
 
+    async def _made_elsewhere(self, messages: Iterator[_M]) -> AsyncIterator[_M]:
+        """The same messages, each made on another thread when it is asked for."""
+        while (message := await self._answers.run(lambda: next(messages, None))) is not None:
+            yield message
+
     async def _wait(self, positions: Sequence[Position], context: "grpc.aio.ServicerContext[object, object]") -> None:
         await self._board.wait_visible(positions, context.time_remaining())
-
-
-async def _made_elsewhere(messages: Iterator[_M]) -> AsyncIterator[_M]:
-    """The same messages, each made on another thread when it is asked for."""
-    while (message := await asyncio.to_thread(lambda: next(messages, None))) is not None:
-        yield message
 
 
 def _digest_slices(found: Comparison) -> Iterator[admin_pb2.DigestIndexResponse]:
@@ -190,9 +209,11 @@ def _digest_slices(found: Comparison) -> Iterator[admin_pb2.DigestIndexResponse]
     yield from (answer(unknown_ids=found.unknown[start : start + size]) for start in range(0, len(found.unknown), size))
 
 
-def _selection(request: embed_pb2.SearchPatternsRequest) -> Selection:
+def _selection(request: embed_pb2.SearchPatternsRequest, book: PatternBook) -> tuple[Selection, int]:
+    """Which patterns are looked at, and how many of those that are named are not registered."""
     ids = frozenset(request.restrict_to.pattern_ids) if request.HasField("restrict_to") else None
-    return Selection(ids, tuple(request.services))
+    unknown = sum(not book.is_known(pattern_id) for pattern_id in ids or ())
+    return Selection(ids, tuple(request.services)), unknown
 
 
 def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:

@@ -53,7 +53,8 @@ class EmbedSettings(ServiceSettings):
     """Name of the alias that the server's collection is reached by; the collection itself carries the index identity in its name."""
 
     max_patterns: int = Field(200_000, ge=1, le=500_000)
-    """Patterns with a vector. Beyond it new ones are found by keyword only, and counted."""
+    """Patterns with a vector. Where they are nearly as many, those that were not seen for longest give way to new ones, and are found by
+    keyword only."""
 
     max_new_patterns_per_day: int = Field(20_000, ge=1)
     """New patterns a service and day (UTC, by this machine's clock) that get a vector: one service must not fill the index."""

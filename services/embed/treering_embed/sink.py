@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -81,6 +81,8 @@ class EmbedSink:
         self.lag = LogLag()
         self.committed_patterns = asyncio.Event()
         """Set whenever patterns wait for their vectors."""
+        self.crowded = asyncio.Event()
+        """Set whenever patterns have to give way to new ones."""
         self._kept, self._book, self._summary = kept, kept.book, summary
         self._notes = notes
         self._reader = FrameReader(functools.partial(read_frames, FrameDecoder(TEXTS), kept.book), notes)
@@ -93,6 +95,7 @@ class EmbedSink:
         self._room = asyncio.Condition()
         if kept.book.pending_count:
             self.committed_patterns.set()
+        self._look_for_room()
 
     async def restore(self) -> None:
         """Puts the logs that are known from before on the board."""
@@ -135,7 +138,15 @@ class EmbedSink:
             self._book.without_pattern_count += without
             self._kept.metrics.without_pattern.inc(without)
             _LOG.error("another pattern has the id of records; they are not found by meaning", records=without)
-        return [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
+        admitted = [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
+        self._look_for_room()
+        return admitted
+
+    def _look_for_room(self) -> None:
+        if self._book.surplus:
+            self.crowded.set()
+        else:
+            self.crowded.clear()
 
     async def _wait_room(self) -> None:
         async with self._room:
@@ -172,11 +183,31 @@ class EmbedSink:
         Raises:
             RegistryFault: The registry cannot be written; nothing is forgotten.
         """
+        return await self._remove(lambda: self._kept.registry.forget(pattern_ids, below))
+
+    async def evict(self) -> list[int]:
+        """Forgets as many patterns that were not seen for longest as new ones need room; returns which. Must not be cancelled.
+
+        Raises:
+            RegistryFault: The registry cannot be written; nothing is forgotten.
+        """
+        gone = await self._remove(self._evict)
+        self._look_for_room()
+        self._book.evicted_count += len(gone)
+        self._kept.metrics.evicted.inc(len(gone))
+        return gone
+
+    def _evict(self) -> list[int]:
+        """On the registry's thread, while nothing is taken."""
+        self._book.established = self._kept.registry.established(self._book.today())
+        return self._kept.registry.evict(self._book.surplus, self._book.proven_places)
+
+    async def _remove(self, choose: Callable[[], list[int]]) -> list[int]:
         # no delivery is taken meanwhile: it would still find a pattern known that the registry has deleted, and not register it again
         async with self._taking:
             # first, so that the registry knows where each pattern was seen last
             await self.commit()
-            gone = await self._kept.registry_thread.run(self._kept.registry.forget, pattern_ids, below)
+            gone = await self._kept.registry_thread.run(choose)
             self._book.forget(gone)
             self._kept.metrics.forgotten(gone)
         if gone:
@@ -235,6 +266,7 @@ class EmbedSink:
             batch.last_seen,
             batch.quarantined,
             day=self._book.today(),
+            now=self._book.now(),
             mask_version=MASK_VERSION,
             read_again=batch.read_again,
             links=batch.links,

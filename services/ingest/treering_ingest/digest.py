@@ -9,8 +9,9 @@ from treering.v1.log_pb2 import RangeDigest
 from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, MAX_DIGEST_RUNS
 from treering_ingest.raw_records import RawRecord, raw_records
 from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
+from treering_runtime.admission import Admission
 from treering_runtime.errors import invalid_field
-from treering_runtime.limits import MAX_NAME_BYTES, MAX_TIME_UNIX_NANO
+from treering_runtime.limits import MAX_NAME_BYTES, MAX_TIME_UNIX_NANO, MAX_WAITING_DIGESTS
 
 _MODULUS = 1 << 64
 _MAX_SEVERITY = 24
@@ -28,7 +29,7 @@ class Digests:
 
 
 class LogDigester:
-    """Digests parts of a log, one at a time, on a thread of its own.
+    """Digests parts of a log, one at a time, on a thread of its own; callers that wait take turns.
 
     On threads that others use too, callers that wait for their turn would hold up deliveries.
 
@@ -39,6 +40,7 @@ class LogDigester:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="digest")
+        self._admission = Admission("digests", 1, MAX_WAITING_DIGESTS, words="digests")
 
     async def digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
         """The digests of `[first_offset, end_offset)`, below the durable end, in runs of `step` offsets.
@@ -46,10 +48,11 @@ class LogDigester:
         Cancelled before its turn it costs nothing; later its work goes on to the end, a second at most.
 
         Raises:
-            ServiceError: INVALID_FIELD.
+            ServiceError: INVALID_FIELD; OVERLOADED, when too many wait.
         """
         _check(first_offset, end_offset, step)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._digest, first_offset, end_offset, step)
+        async with self._admission.slot(None):
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._digest, first_offset, end_offset, step)
 
     def close(self) -> None:
         """Ends the thread; what waits for its turn is cancelled."""

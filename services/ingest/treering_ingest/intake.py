@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from treering.v1.error_pb2 import ErrorReason
+from treering_ingest.active_producers import ActiveProducers
 from treering_ingest.admission import CheckedBatch, Rejection
 from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
@@ -78,6 +79,7 @@ class Intake:
         self._max_streams = max_streams
         self._closed = False
         self._producers = committer.log.producers.copy()
+        self._active = ActiveProducers(self._producers.capacity)
         self._end_offset = committer.log.end_offset
 
     @property
@@ -152,6 +154,8 @@ class Intake:
         if self.committer.waiting_bytes >= self._max_waiting_bytes or self.refusal():
             await self._wait_for_room()
         repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash)
+        if batch.producer_id and batch.producer_id not in self._producers:
+            self._active.check_new(callers.current())
         receipt = self._repeated(batch, repeat) if repeat else self._stage(batch)
         self._observer.received(receipt, len(batch.payload))
         return receipt
@@ -189,6 +193,8 @@ class Intake:
         self._disk.spend(len(batch.payload))
         self._end_offset += count
         self._producers.store(batch.producer_id, Stored(batch.sequence, batch.batch_hash, count, self._end_offset))
+        if batch.producer_id:
+            self._active.sent(batch.producer_id, callers.current())
         received = count + len(batch.rejections)
         return Receipt(batch.producer_id, batch.sequence, ticket, received, count, 0, batch.rejections, self._end_offset)
 

@@ -16,7 +16,12 @@ MAX_PRODUCER_ID_BYTES = 128
 """A producer's id in bytes (UTF-8): it is kept in memory and in every frame."""
 
 MAX_PRODUCERS = 10_000
-"""Producers that the log remembers; the one that has been silent longest is forgotten first. About 1 KiB of memory each."""
+"""Producers that the log remembers; the one that has been silent longest is forgotten first, but none that is active. About 1 KiB of memory
+each."""
+
+PRODUCER_ACTIVE_S = 300.0
+"""Seconds after its newest batch for which a producer is not forgotten, however many new ones come: a sender that lost its connection is
+back before."""
 
 PRODUCER_HISTORY_BATCHES = 5
 """Hashes kept for each producer: a repeat within so many batches is recognised byte for byte."""

@@ -45,6 +45,15 @@ class ProducerTable:
     def __len__(self) -> int:
         return len(self._producers)
 
+    def __contains__(self, producer_id: bytes) -> bool:
+        """Whether a producer is remembered."""
+        return producer_id in self._producers
+
+    @property
+    def capacity(self) -> int:
+        """How many producers are remembered."""
+        return self._capacity
+
     def __iter__(self) -> Iterator[tuple[bytes, Producer]]:
         """All producers, longest silent first."""
         return iter(self._producers.items())

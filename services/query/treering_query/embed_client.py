@@ -51,6 +51,10 @@ class MeaningAnswer:
     scores: npt.NDArray[np.float64]
     pending_count: int
     mask_version: int
+    pattern_count: int = 0
+    """Patterns that embed knows; 0 = it does not say."""
+    unknown_count: int = 0
+    """How many of those that the question names embed does not know."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,8 @@ class EmbedClient:
         ids = self._ids.to_stored(np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores)))
         scores = np.fromiter((score.score for score in response.scores), np.float64, len(response.scores))
         known = ids != NO_PATTERN
-        return MeaningAnswer(ids[known], scores[known], response.pending_count, response.mask_version)
+        counts = (response.pattern_count, response.unknown_count)
+        return MeaningAnswer(ids[known], scores[known], response.pending_count, response.mask_version, *counts)
 
     def _sent(self, request: SearchPatternsRequest) -> SearchPatternsRequest:
         """The request by the ids that embed knows."""

@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
 from treering_query import filters, limits
-from treering_query.admission import Admission
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.open_results import OpenResult, OpenResults
@@ -24,6 +23,7 @@ from treering_query.store.engine import interruptible
 from treering_query.store.relation import user_columns
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import Store
+from treering_runtime.admission import Admission
 
 _PIECE_BYTES = 1024 * 1024
 """Most bytes of one message."""

@@ -10,7 +10,6 @@ from treering.v1.admin_pb2_grpc import QueryAdminServiceServicer
 from treering.v1.query_pb2_grpc import QueryServiceServicer
 from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail, watch
 from treering_query import context as context_of
-from treering_query.admission import Admission, StreamBounds
 from treering_query.export import Exports
 from treering_query.hub import Hub
 from treering_query.meaning import Meaning
@@ -19,12 +18,15 @@ from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
 from treering_query.status import Status
 from treering_query.store.store import Store
+from treering_query.stream_bounds import StreamBounds
 from treering_query.tail import Tail
 from treering_query.tail_news import TailReader
 from treering_query.verifying import Verifying
 from treering_query.watch import Watch
 from treering_query.watch_news import WatchReader
+from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 
 Filtered = pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest
 """Requests with a filter that may ask for meaning."""
@@ -61,6 +63,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         self._status = status
         self._searcher = searcher
         self._verifying = Verifying(store)
+        self._digests = Admission("digests", 1, MAX_WAITING_DIGESTS, words="digests")
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
@@ -131,6 +134,11 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         """A part of the store in digests."""
         plan = digest.plan(request)
         await self._store.wait_visible(request.min_positions, context.time_remaining())
+        # before the store's own line: digests must not fill it
+        async with self._digests.slot(context.time_remaining()):
+            return await self._digested(plan, context)
+
+    async def _digested(self, plan: digest.Plan, context: "Context") -> admin_pb2.DigestStoreResponse:
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 
@@ -157,8 +165,9 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
                 yield response
 
     def close(self) -> None:
-        """Ends what exports run on; they have been cancelled before."""
+        """Ends what exports and checks run on; they have been cancelled before."""
         self._exports.close()
+        self._verifying.close()
 
     async def _about(self, request: Filtered, context: "Context") -> Meant:
         """The scores of the text `about` of a request's filter."""

@@ -3,12 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from treering.v1 import admin_pb2 as pb
-from treering_query.admission import Admission
 from treering_query.store.check import Problem, Progress, check
 from treering_query.store.store import Store
+from treering_runtime.admission import Admission
 
 T = TypeVar("T")
 
@@ -26,6 +27,11 @@ class Verifying:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._admission = Admission("verify", 1, 0)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="verify")
+
+    def close(self) -> None:
+        """Ends the thread; the check has been cancelled before."""
+        self._thread.shutdown()
 
     async def run(self) -> AsyncIterator[pb.VerifyStoreResponse]:
         """How far the check is, until it is complete.
@@ -37,7 +43,7 @@ class Verifying:
             segments = inventory.sealed.segments
             steps, done, said = check(inventory), Progress(), 0.0
             total_bytes = sum(segment.size_bytes for segment in segments)
-            while step := await _finished(lambda: next(steps, None)):
+            while step := await self._finished(lambda: next(steps, None)):
                 self._remember(step)
                 finished, done = step.segments > done.segments, step
                 if finished or step.problems or time.monotonic() - said >= _SAY_AT_LEAST_S:
@@ -48,20 +54,19 @@ class Verifying:
             last.holes.extend(self._store.board.holes.messages)
             yield last
 
+    async def _finished(self, work: Callable[[], T]) -> T:
+        """Runs work on the thread, to its end even when the caller goes away: the files that it reads are held only so long."""
+        running = asyncio.get_running_loop().run_in_executor(self._thread, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait({running})
+            raise
+
     def _remember(self, step: Progress) -> None:
         for found in step.problems:
             if found.damaged:
                 self._store.damage.mark(*found.damaged)
-
-
-async def _finished(work: Callable[[], T]) -> T:
-    """Runs work on a thread, to its end even when the caller goes away: the files that it reads are held only so long."""
-    task = asyncio.create_task(asyncio.to_thread(work))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait({task})
-        raise
 
 
 def _response(step: Progress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:

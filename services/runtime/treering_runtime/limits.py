@@ -72,3 +72,6 @@ MAX_UNREAD_S = 60.0
 
 MAX_LOGS = 64
 """Logs that a sink follows in its life: each makes every answer longer. An ingest has one; a replaced data directory brings a new one."""
+
+MAX_WAITING_DIGESTS = 16
+"""Digests, or passes over a whole index, that wait for the one that runs: each takes about a second, and a line of more only grows."""

@@ -1,15 +1,11 @@
-"""The one thread that runs the model, and who comes next: searches first, then texts of callers, then new patterns."""
+"""The one thread that runs the model; `line` says who comes next: searches first, then texts of callers, then new patterns."""
 
 import asyncio
-import heapq
-import itertools
 import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -18,31 +14,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from treering.v1.error_pb2 import ErrorReason
 from treering_embed.encoder import Encoded, Encoder
 from treering_embed.encoder.backoff import Backoff
+from treering_embed.encoder.line import Call, Job, Line, Urgency, made_room
 from treering_embed.encoder.runs import cut
-from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
+from treering_runtime import caller as callers
 from treering_runtime.errors import ServiceError
 
-
-class Urgency(IntEnum):
-    """Who waits; lower goes first."""
-
-    SEARCH = 0
-    TEXTS = 1
-    PATTERNS = 2
-
-
-_LIMITS = {Urgency.SEARCH: ("max_waiting_searches", MAX_WAITING_SEARCHES), Urgency.TEXTS: ("max_waiting_texts", MAX_WAITING_TEXTS)}
-
-
-@dataclass(order=True)
-class _Job:
-    urgency: Urgency
-    number: int
-    work: Callable[[Sequence[str]], Any] = field(compare=False)
-    texts: Sequence[str] = field(compare=False)
-    encodes: bool = field(compare=False)
-    give_way_until: float = field(compare=False)
-    done: "Future[Any]" = field(compare=False)
+__all__ = ["EncodeMetrics", "EncodeQueue", "Urgency"]
 
 
 class EncodeMetrics:
@@ -59,8 +36,8 @@ class EncodeMetrics:
 class EncodeQueue:
     """Runs an encoder on a thread of its own, run by run; `close` ends it.
 
-    Between two runs the most urgent job goes next, so a search waits for one run at most. While the log is ahead of the sinks, new patterns
-    may wait longer (see `backoff`). A job whose caller is gone is skipped.
+    Between two runs the most urgent job goes next, of several callers in turns, so a search waits for one run of each other caller at
+    most. While the log is ahead of the sinks, new patterns may wait longer (see `backoff`). Of a caller that is gone nothing waits.
 
     Args:
         encoder: Belongs to the thread from now on.
@@ -72,9 +49,7 @@ class EncodeQueue:
         self.encoder = encoder
         self._metrics = metrics
         self._backoff = backoff
-        self._jobs: list[_Job] = []
-        self._waiting = dict.fromkeys(Urgency, 0)
-        self._numbers = itertools.count()
+        self._line = Line(lambda urgency, change: metrics.waiting.labels(urgency.name.lower()).inc(change))
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
@@ -91,31 +66,29 @@ class EncodeQueue:
         Raises:
             ServiceError: OVERLOADED, when too many others of this urgency wait; STARTING, when the queue is closed.
         """
-        self._admit(len(texts), urgency)
-        runs = await self._cut(texts, urgency)
-        futures = [
-            self._submit(urgency, self.encoder.encode, [texts[index] for index in run], encodes=True, give_way_until=give_way_until)
-            for run in runs
-        ]
+        call = Call(urgency, callers.current(), len(texts))
+        with self._wake:
+            gone = self._line.admit(call)
+        for job in gone:
+            _fail(job, made_room(job.call))
         try:
+            runs = await self._cut(texts, call)
+            encode = self.encoder.encode
+            futures = [self._submit(call, encode, [texts[index] for index in run], give_way_until) for run in runs]
             parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
+        finally:
+            with self._wake:
+                gone = self._line.leave(call)
+            for job in gone:
+                job.done.cancel()
         return _in_order(runs, parts, len(texts))
 
-    async def _cut(self, texts: Sequence[str], urgency: Urgency) -> list[list[int]]:
+    async def _cut(self, texts: Sequence[str], call: Call) -> list[list[int]]:
         """Runs of similar length; to measure a single text would only cost time."""
         if len(texts) == 1:
             return [[0]]
-        try:
-            # counting wordpieces is short: it gives way to nobody
-            lengths = self._submit(urgency, self.encoder.lengths, texts, encodes=False, give_way_until=-math.inf)
-            return cut(await asyncio.wrap_future(lengths))
-        except BaseException:
-            self._count(urgency, -len(texts))
-            raise
+        # counting wordpieces is short: it gives way to nobody
+        return cut(await asyncio.wrap_future(self._submit(call, self.encoder.lengths, texts, -math.inf, encodes=False)))
 
     def close(self) -> None:
         """Ends the thread after its current run; what waits, and whoever comes later, is told that the queue is closed."""
@@ -124,56 +97,30 @@ class EncodeQueue:
             self._wake.notify()
         self._thread.join()
         # nothing is added any more: `_submit` looks at `_closed` under the same lock; each job leaves: a second `close` refuses none
-        while self._jobs:
-            self._refuse(self._jobs.pop())
-
-    def _admit(self, count: int, urgency: Urgency) -> None:
-        """Counts texts as waiting until their runs begin."""
-        name, limit = _LIMITS.get(urgency, ("", 0))
-        if name and self._waiting[urgency] + count > limit:
-            message = f"{self._waiting[urgency]} texts wait for the model already; try again in {OVERLOAD_RETRY_S} s"
-            raise ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": name}, retry_after_s=OVERLOAD_RETRY_S)
-        self._count(urgency, count)
+        while self._line:
+            _fail(self._line.pop(), _closed())
 
     def _submit(
-        self, urgency: Urgency, work: Callable[[Sequence[str]], Any], texts: Sequence[str], *, encodes: bool, give_way_until: float
+        self, call: Call, work: Callable[[Sequence[str]], Any], texts: Sequence[str], give_way_until: float, *, encodes: bool = True
     ) -> "Future[Any]":
-        job = _Job(urgency, next(self._numbers), work, texts, encodes, give_way_until, Future())
+        job = Job(call.urgency, 0, 0, call, work, texts, encodes, give_way_until, Future())
         with self._wake:
-            if not self._closed:
-                heapq.heappush(self._jobs, job)
+            # the thread that would take it may have ended: it would wait for ever
+            problem = _closed() if self._closed else made_room(call) if call.refused else None
+            if not problem:
+                self._line.push(job)
                 self._wake.notify()
-                return job.done
-        # the thread that would take it has ended: it would wait for ever
-        self._refuse(job)
+        if problem:
+            _fail(job, problem)
         return job.done
 
-    def _refuse(self, job: _Job) -> None:
-        self._uncount(job)
-        if job.done.set_running_or_notify_cancel():
-            message = "the model was just replaced, or the service stops; try again in a few seconds"
-            job.done.set_exception(ServiceError(ErrorReason.ERROR_REASON_STARTING, message))
-
-    def _uncount(self, job: _Job) -> None:
-        if job.encodes:
-            self._count(job.urgency, -len(job.texts))
-
-    def _count(self, urgency: Urgency, change: int) -> None:
+    def _next(self) -> Job | None:
         with self._wake:
-            self._waiting[urgency] += change
-        self._metrics.waiting.labels(urgency.name.lower()).inc(change)
+            while not self._closed and (not self._line or (pause := self._pause(self._line.first()))):
+                self._wait(pause if self._line else None)
+            return None if self._closed else self._line.pop()
 
-    def _next(self) -> _Job | None:
-        with self._wake:
-            while not self._closed and (not self._jobs or (pause := self._pause(self._jobs[0]))):
-                self._wait(pause if self._jobs else None)
-            if self._closed:
-                return None
-            job = heapq.heappop(self._jobs)
-            self._uncount(job)
-            return job
-
-    def _pause(self, job: _Job) -> float:
+    def _pause(self, job: Job) -> float:
         """Seconds until the job may begin."""
         return self._backoff.wait_s(job.give_way_until) if job.urgency is Urgency.PATTERNS else 0.0
 
@@ -189,7 +136,7 @@ class EncodeQueue:
             if job.done.set_running_or_notify_cancel():
                 self._run(job)
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: Job) -> None:
         started, computed = time.perf_counter(), time.thread_time()
         try:
             job.done.set_result(job.work(job.texts))
@@ -202,6 +149,16 @@ class EncodeQueue:
             self._backoff.ran(duration, computed)
         self._metrics.seconds.observe(duration)
         self._metrics.texts.labels(job.urgency.name.lower()).inc(len(job.texts))
+
+
+def _fail(job: Job, error: ServiceError) -> None:
+    if job.done.set_running_or_notify_cancel():
+        job.done.set_exception(error)
+
+
+def _closed() -> ServiceError:
+    message = "the model was just replaced, or the service stops; try again in a few seconds"
+    return ServiceError(ErrorReason.ERROR_REASON_STARTING, message)
 
 
 def _in_order(runs: list[list[int]], parts: Sequence[Encoded], count: int) -> Encoded:

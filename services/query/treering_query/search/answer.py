@@ -45,6 +45,7 @@ class Answer:
     search: Search
     found: Found
     ranking: Ranking
+    words_only: frozenset[int]
     by_meaning: bool
     degraded_because: str
 
@@ -162,6 +163,7 @@ class Answer:
             records=records,
             weak=place.weak,
             template_id=kind["template_id"],
+            words_only=place.pattern_id in self.words_only,
         )
 
     def _why(self, place: Ranked) -> Iterator[pb.SearchReason.ValueType]:

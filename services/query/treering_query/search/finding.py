@@ -39,6 +39,10 @@ class Found:
         chosen: list[int] = np.concatenate(ids)[:MAX_PATTERNS].tolist()
         return chosen
 
+    def unscored(self, pattern_ids: Ids) -> frozenset[int]:
+        """Hits that were to have a score and are not among these patterns: they have no vector."""
+        return frozenset(np.setdiff1d(np.array(self.to_score, np.uint64), pattern_ids).tolist())
+
     def by_words(self, text: str) -> Fits:
         """Scores by shared words."""
         return self.texts.words(text, self.allowed)

@@ -124,7 +124,17 @@ class Searcher:
         pending = (
             f"{answer.pending_count} patterns wait for their vector and cannot be found by meaning yet" if answer.pending_count else ""
         )
-        return Judged(answer, pending)
+        return Judged(answer, "; ".join(filter(None, (pending, _by_words_only(begun, answer)))))
+
+
+def _by_words_only(begun: Begun, answer: MeaningAnswer) -> str:
+    """How many of the patterns that may be found embed does not know: they gave way to others there, or a cap was reached."""
+    total = len(begun.found.texts.ids)
+    if begun.question is not None and begun.question.HasField("restrict_to"):
+        total, unknown = len(begun.question.restrict_to.pattern_ids), answer.unknown_count
+    else:
+        unknown = max(0, total - answer.pattern_count) if answer.pattern_count else 0
+    return f"{unknown} of {total} patterns have no vector and are found by their words only" if unknown else ""
 
 
 def _without_meaning(search: Search, error: EmbedUnavailable) -> Judged:
@@ -141,7 +151,8 @@ def _answered(begun: Begun, judged: Judged, snapshot: Snapshot) -> pb.SearchLogs
     search, found, answer = begun.search, begun.found, judged.answer
     fits = found.by_words(search.text) if answer is None else found.by_meaning(answer.pattern_ids, answer.scores)
     ranking = found.order(search, fits)
-    whole = Answer(search, found, ranking, by_meaning=answer is not None, degraded_because=judged.degraded_because)
+    words_only = frozenset() if answer is None else found.unscored(answer.pattern_ids)
+    whole = Answer(search, found, ranking, words_only, by_meaning=answer is not None, degraded_because=judged.degraded_because)
     return whole.write(snapshot)
 
 

@@ -6,10 +6,13 @@ import re
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -17,7 +20,6 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.admission import Admission, timed_out
 from treering_query.meaning import Meaning
 from treering_query.meant import Meant
 from treering_query.settings import QuerySettings
@@ -27,9 +29,11 @@ from treering_query.store.hot import LOGS_SCHEMA
 from treering_query.store.shared_arrow import SharedArrow
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import Store
+from treering_runtime.admission import Admission, timed_out
 from treering_runtime.errors import ServiceError, invalid_field
 
 _LOG = structlog.get_logger()
+T = TypeVar("T")
 
 _LOGS = re.compile(r"logs", re.IGNORECASE)
 _PATTERNS = re.compile(r"patterns|templates", re.IGNORECASE)
@@ -115,6 +119,8 @@ class SqlRunner:
         self._bounds = bounds
         self._admission = Admission("sql", bounds.running, bounds.waiting)
         self._nothing = SharedArrow(LOGS_SCHEMA.empty_table())
+        # of SQL alone, one for each query that may run: what others ask never waits for a fork
+        self._threads = ThreadPoolExecutor(bounds.running, thread_name_prefix="sql")
         self._zygote: Zygote | None = None
         self._renewing = threading.Lock()
         self._closed = False
@@ -126,6 +132,10 @@ class SqlRunner:
     async def close(self) -> None:
         """Ends the zygote; running queries end when their callers' streams do."""
         await asyncio.to_thread(self._close)
+        self._threads.shutdown(wait=False)
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _close(self) -> None:
         with self._renewing:
@@ -163,7 +173,7 @@ class SqlRunner:
         async with self._admission.slot(end.left()):
             with self._store.snapshot() as snapshot:
                 segments = snapshot.view.segments if _LOGS.search(query.text) else ()
-                await asyncio.to_thread(self._store.damage.refuse, segments)
+                await self._on_thread(lambda: self._store.damage.refuse(segments))
                 patterns = await self._patterns(snapshot, query, end.left())
                 child = await self._begin(snapshot, query, [segment.path.name for segment in segments], patterns, end.left())
                 try:
@@ -186,7 +196,7 @@ class SqlRunner:
                 yield pb.ExecuteSqlResponse(arrow_ipc=body)
             elif kind == wire.TEXTS:
                 meant = await self._meaning.of(json.loads(body), query.min_positions, end.left())
-                missing, scores = await asyncio.to_thread(_scores, meant, snapshot)
+                missing, scores = await self._on_thread(partial(_scores, meant, snapshot))
                 child.give(scores)
             else:
                 summary = await self._summary(kind, body, snapshot)
@@ -222,7 +232,7 @@ class SqlRunner:
             threads=self._bounds.threads,
             seconds=max(seconds, 0.001),
         )
-        forking = asyncio.create_task(asyncio.to_thread(self._fork, request, tables))
+        forking = asyncio.create_task(self._on_thread(lambda: self._fork(request, tables)))
         try:
             sock = await asyncio.shield(forking)
         except asyncio.CancelledError:

@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar
 import duckdb
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_query.admission import Admission, timed_out
 from treering_query.settings import QuerySettings
 from treering_query.store.snapshot import Snapshot
+from treering_runtime.admission import Admission, timed_out
 from treering_runtime.errors import ServiceError
 
 T = TypeVar("T")

@@ -4,29 +4,12 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_query.settings import QuerySettings
 from treering_runtime import caller as callers
 from treering_runtime.errors import ServiceError
 
 _RETRY_AFTER_S = 1.0
-
-
-@dataclass(frozen=True)
-class StreamBounds:
-    """How many answers without an end, or with a far one, there may be."""
-
-    exports_running: int = 4
-    exports_waiting: int = 16
-    followers: int = 256
-    """Tails and watches together."""
-
-    @classmethod
-    def from_settings(cls, settings: QuerySettings) -> "StreamBounds":
-        """The bounds that the settings ask for."""
-        return cls(settings.export_max_running, settings.export_max_waiting, settings.follow_max_running)
 
 
 class Admission:

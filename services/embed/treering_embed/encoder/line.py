@@ -1,0 +1,157 @@
+"""Who waits for the model, and whose turn is next: the most urgent first, among those of one urgency callers in turns."""
+
+import heapq
+import itertools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from treering.v1.error_pb2 import ErrorReason
+from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
+from treering_runtime.errors import ServiceError
+
+
+class Urgency(IntEnum):
+    """Who waits; lower goes first."""
+
+    SEARCH = 0
+    TEXTS = 1
+    PATTERNS = 2
+
+
+_LIMITS = {Urgency.SEARCH: ("max_waiting_searches", MAX_WAITING_SEARCHES), Urgency.TEXTS: ("max_waiting_texts", MAX_WAITING_TEXTS)}
+
+
+@dataclass(eq=False)
+class Call:
+    """One call for vectors, from its admission on."""
+
+    urgency: Urgency
+    caller: str
+    waiting: int
+    """Texts whose run has not begun."""
+    refused: bool = False
+    """Whether it had to make room for others."""
+
+
+@dataclass(order=True)
+class Job:
+    """Work of a call: one run of the model, or what comes before it."""
+
+    urgency: Urgency
+    turn: int
+    number: int
+    call: Call = field(compare=False)
+    work: Callable[[Sequence[str]], Any] = field(compare=False)
+    texts: Sequence[str] = field(compare=False)
+    encodes: bool = field(compare=False)
+    give_way_until: float = field(compare=False)
+    done: "Future[Any]" = field(compare=False)
+
+
+class Line:
+    """The jobs that wait. Each run is a turn: a caller with many waits for every other caller between two of its own.
+
+    Where as many texts of one urgency wait as may, the newest call of whoever has most of them makes room for a caller with fewer. Its
+    user sees to it that one thread at a time is in here.
+
+    Args:
+        counted: Told how many texts of an urgency wait more, or less.
+    """
+
+    def __init__(self, counted: Callable[[Urgency, int], None]) -> None:
+        self._counted = counted
+        self._jobs: list[Job] = []
+        self._calls: dict[Call, None] = {}
+        """Those of which something waits, oldest first."""
+        self._waiting: dict[Urgency, Counter[str]] = {urgency: Counter() for urgency in Urgency}
+        self._numbers = itertools.count()
+        self._turn = dict.fromkeys(Urgency, 0)
+        """Of the job that began last."""
+        self._last_turns: dict[Urgency, dict[str, int]] = {urgency: {} for urgency in Urgency}
+        """Of the newest job of each caller, where it is not over."""
+
+    def __len__(self) -> int:
+        """How many jobs wait."""
+        return len(self._jobs)
+
+    def first(self) -> Job:
+        """The job whose turn is next."""
+        return self._jobs[0]
+
+    def admit(self, call: Call) -> list[Job]:
+        """Counts the texts of a call as waiting; returns the jobs of calls that made room, which the user has to refuse.
+
+        Raises:
+            ServiceError: OVERLOADED, when too many others wait.
+        """
+        name, limit = _LIMITS.get(call.urgency, ("", 0))
+        waiting, gone = self._waiting[call.urgency], []
+        while name and waiting.total() + call.waiting > limit:
+            newest = self._newest_of_most(call)
+            if newest is None:
+                raise overloaded(name, f"{waiting.total()} texts wait for the model already")
+            newest.refused = True
+            gone += self.leave(newest)
+        self._calls[call] = None
+        self._count(call, call.waiting)
+        return gone
+
+    def _newest_of_most(self, call: Call) -> Call | None:
+        """The newest call of the caller that has most waiting, unless that is no more than the caller of `call` would have."""
+        waiting = self._waiting[call.urgency]
+        most = max(waiting, key=waiting.__getitem__, default=call.caller)
+        if waiting[most] <= waiting[call.caller] + call.waiting:
+            return None
+        return next(each for each in reversed(self._calls) if each.waiting and (each.urgency, each.caller) == (call.urgency, most))
+
+    def push(self, job: Job) -> None:
+        """Adds a job of an admitted call; its turn comes after the caller's others."""
+        last = self._last_turns[job.urgency]
+        job.number = next(self._numbers)
+        job.turn = last[job.call.caller] = max(self._turn[job.urgency], last.get(job.call.caller, -1) + 1)
+        heapq.heappush(self._jobs, job)
+
+    def pop(self) -> Job:
+        """Takes the job whose turn is next."""
+        job = heapq.heappop(self._jobs)
+        if job.turn != self._turn[job.urgency]:
+            self._turn[job.urgency] = job.turn
+            last = self._last_turns[job.urgency]
+            self._last_turns[job.urgency] = {caller: turn for caller, turn in last.items() if turn >= job.turn}
+        if job.encodes:
+            self._count(job.call, -min(len(job.texts), job.call.waiting))
+        return job
+
+    def leave(self, call: Call) -> list[Job]:
+        """Nothing of a call waits any more; returns its jobs that did."""
+        self._count(call, -call.waiting)
+        self._calls.pop(call, None)
+        gone = [job for job in self._jobs if job.call is call]
+        if gone:
+            self._jobs = [job for job in self._jobs if job.call is not call]
+            heapq.heapify(self._jobs)
+        return gone
+
+    def _count(self, call: Call, change: int) -> None:
+        waiting = self._waiting[call.urgency]
+        waiting[call.caller] += change
+        if not waiting[call.caller]:
+            del waiting[call.caller]
+        if change < 0:
+            call.waiting += change
+        self._counted(call.urgency, change)
+
+
+def overloaded(limit: str, problem: str) -> ServiceError:
+    """The error of a call that finds no room, or loses it."""
+    message = f"{problem}; try again in {OVERLOAD_RETRY_S} s"
+    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": limit}, retry_after_s=OVERLOAD_RETRY_S)
+
+
+def made_room(call: Call) -> ServiceError:
+    """The error of a call that made room for another caller's."""
+    return overloaded(_LIMITS[call.urgency][0], "more texts of yours than of any other caller wait for the model, and others came")
