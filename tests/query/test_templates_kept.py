@@ -23,7 +23,7 @@ def sessions(names, service="login"):
 
 async def deliver(store, frame, records):
     await store.open_log(LOG, 0)
-    end = dict(store.view.seen)[LOG]
+    end = dict(store.view.seen).get(LOG, 0)
     await store.deliver(LOG, [frame(end, records)], end + len(records))
     await store.templates.settled()
 

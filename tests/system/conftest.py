@@ -82,8 +82,9 @@ class Up:
     def kill(self) -> None:
         """Makes sure that nothing is left, whatever the test did."""
         if self.process.poll() is None:
-            family = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children(recursive=True)]
-            for member in family:
+            supervisor = psutil.Process(self.process.pid)
+            supervisor.suspend()  # or a service that outlives it by a moment would stop in order
+            for member in [*supervisor.children(recursive=True), supervisor]:
                 member.kill()
         self.process.wait()
         self.process.stdout.close()  # type: ignore[union-attr]

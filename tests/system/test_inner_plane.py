@@ -16,7 +16,6 @@ from tests.privileges import needs_root
 from tests.system.instance import Service
 from treering import Client, Endpoints, LogRecord
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
-from treering.v1.sink_pb2_grpc import SinkServiceStub
 
 from .conftest import START_S, cli, start_up
 
@@ -41,10 +40,8 @@ async def test_a_strangers_delivery_moves_no_sink(up):
     start = DeliverLogsRequest(start=DeliveryStart(log_id=log_id, log_start_offset=10**9))
     for name in ("embed", "query"):
         async with grpc.aio.insecure_channel(up.ready[name]) as channel:
-            call = SinkServiceStub(channel).DeliverLogs(iter([start]))
-            with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await call.read()
-            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            deliver = next(rpc for rpc in INNER if rpc[1].name == "DeliverLogs")
+            assert await code_of(channel, *deliver, start.SerializeToString()) is grpc.StatusCode.UNIMPLEMENTED
     said = up.json("send", "-", "--wait", given="a record after a stranger's delivery\n")
     assert (said["accepted"], said["visible"]) == (1, True)
     assert up.json("verify", "--json")["ok"]
