@@ -195,7 +195,8 @@ async def test_a_call_that_failed_leaves_nothing_of_its_frames(method, monkeypat
         gc.enable()
 
 
-async def test_a_stream_that_is_given_up_is_closed_at_once():
+def one_answer():
+    """A handler of one answer, and what it was asked once it is closed."""
     closed = []
 
     async def answers(request, context):
@@ -204,7 +205,11 @@ async def test_a_stream_that_is_given_up_is_closed_at_once():
         finally:
             closed.append(request)
 
-    handler = grpc.unary_stream_rpc_method_handler(answers)
+    return closed, grpc.unary_stream_rpc_method_handler(answers)
+
+
+async def test_a_stream_that_is_given_up_is_closed_at_once():
+    closed, handler = one_answer()
     serving = asyncio.create_task(Boundary(CollectorRegistry())._wrap(handler, "a/b").unary_stream("asked", Unread()))
     await settled()
     serving.cancel()
@@ -213,16 +218,8 @@ async def test_a_stream_that_is_given_up_is_closed_at_once():
 
 
 async def test_a_caller_that_is_gone_when_its_answer_is_written_is_no_fault_of_ours():
-    closed = []
-
-    async def answers(request, context):
-        try:
-            yield 1
-        finally:
-            closed.append(request)
-
     registry = CollectorRegistry()
-    handler = grpc.unary_stream_rpc_method_handler(answers)
+    closed, handler = one_answer()
     with structlog.testing.capture_logs() as said, pytest.raises(asyncio.CancelledError):
         await Boundary(registry)._wrap(handler, "a/b").unary_stream("asked", Gone())
     assert closed == ["asked"]

@@ -166,7 +166,7 @@ MUTANTS = (
     ),
     Mutant(
         "a-check-that-nobody-waits-for-holds-no-files",
-        "services/query/treering_query/store/store.py",
+        "services/query/treering_query/store/sealed_files.py",
         "            if is_wanted:\n",
         "            if True:\n",
         ("tests/query/test_store_cancelling.py",),

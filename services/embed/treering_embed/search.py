@@ -14,7 +14,7 @@ from treering_embed.engine import Engine
 from treering_embed.index import Hits, Selection
 from treering_embed.late import query_tokens
 from treering_embed.limits import RERANK_DEPTH
-from treering_runtime.patterns import NO_PATTERN, PatternIds
+from treering_runtime.patterns import NO_PATTERN, PatternIds, places_among
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,7 @@ def _lookup(hits: Hits, pattern_ids: NDArray[np.uint64]) -> tuple[NDArray[np.flo
     found = np.zeros(len(pattern_ids), np.float32)
     order = np.argsort(hits.pattern_ids)
     known = hits.pattern_ids[order]
-    place = np.searchsorted(known, pattern_ids)
-    place[place == len(known)] = 0
-    is_known = known[place] == pattern_ids if len(known) else np.zeros(len(pattern_ids), bool)
+    place, is_known = places_among(pattern_ids, known)
     found[is_known] = hits.scores[order][place[is_known]]
     return found, is_known
 

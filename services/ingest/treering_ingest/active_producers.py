@@ -4,9 +4,8 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-from treering.v1.error_pb2 import ErrorReason
 from treering_ingest.limits import PRODUCER_ACTIVE_S
-from treering_runtime.errors import ServiceError
+from treering_runtime.errors import overloaded
 
 
 class ActiveProducers:
@@ -47,8 +46,8 @@ class ActiveProducers:
             return
         if own:
             problem = f"{own} producers of yours sent within {self._active_s:g} s, and {room} places are left for others"
-            raise _overloaded("max_producers_of_one_caller", f"{problem}; go on with one that you have, or retry later")
-        raise _overloaded("max_producers", f"{self._capacity} producers sent within {self._active_s:g} s; retry later")
+            raise overloaded("max_producers_of_one_caller", f"{problem}; go on with one that you have, or retry later")
+        raise overloaded("max_producers", f"{self._capacity} producers sent within {self._active_s:g} s; retry later")
 
     def sent(self, producer_id: bytes, caller: str) -> None:
         """A new batch of a producer has its place in the log."""
@@ -66,7 +65,3 @@ class ActiveProducers:
             self._by_caller[known[1]] -= 1
             if not self._by_caller[known[1]]:
                 del self._by_caller[known[1]]
-
-
-def _overloaded(limit: str, message: str) -> ServiceError:
-    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": limit}, retry_after_s=1.0)

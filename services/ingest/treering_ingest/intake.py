@@ -15,7 +15,7 @@ from treering_ingest.producers import Stored
 from treering_ingest.wal import Batch, DiskFullError, LogFailedError
 from treering_runtime import caller as callers
 from treering_runtime.clocks import wall_ns
-from treering_runtime.errors import ServiceError
+from treering_runtime.errors import ServiceError, overloaded
 from treering_runtime.wakeup import Notice, Wakeup
 
 
@@ -211,8 +211,7 @@ def draining() -> ServiceError:
 
 
 def _overloaded(limit: str, problem: str) -> ServiceError:
-    message = f"{problem}; retry later"
-    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": limit}, retry_after_s=1.0)
+    return overloaded(limit, f"{problem}; retry later")
 
 
 def _disk_low(disk: DiskGuard) -> ServiceError:

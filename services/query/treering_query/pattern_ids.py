@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from treering_runtime.patterns import NO_PATTERN
+from treering_runtime.patterns import NO_PATTERN, places_among
 
 Ids: TypeAlias = npt.NDArray[np.uint64]
 
@@ -19,10 +19,8 @@ def as_ids(pattern_ids: Iterable[int] | Ids) -> Ids:
 
 
 def among(pattern_ids: Ids, members: Ids) -> npt.NDArray[np.bool_]:
-    """For each id whether it is one of `members`, which ascend. By bisection: O(n log m), without Python's lock."""
-    if not len(members):
-        return np.zeros(len(pattern_ids), np.bool_)
-    return np.equal(members[np.minimum(np.searchsorted(members, pattern_ids), len(members) - 1)], pattern_ids)
+    """For each id whether it is one of `members`, which ascend."""
+    return places_among(pattern_ids, members)[1]
 
 
 def relation(name: str) -> str:

@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime import caller as callers
-from treering_runtime.errors import ServiceError
-
-_RETRY_AFTER_S = 1.0
+from treering_runtime.errors import ServiceError, overloaded
 
 
 class Admission:
@@ -128,8 +126,7 @@ class Admission:
         self._lines = {caller: line for caller, line in alive if line}
 
     def _overloaded(self, message: str) -> ServiceError:
-        metadata = {"limit": self._kind}
-        return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata=metadata, retry_after_s=_RETRY_AFTER_S)
+        return overloaded(self._kind, message)
 
 
 def timed_out(message: str) -> ServiceError:

@@ -38,6 +38,11 @@ def invalid_field(field: str, problem: str, *, limit: int | None = None) -> Serv
     return ServiceError(ErrorReason.ERROR_REASON_INVALID_FIELD, f"{field}: {problem}", metadata=metadata)
 
 
+def overloaded(limit: str, message: str, retry_after_s: float = 1.0) -> ServiceError:
+    """The error of a call that finds no room, or loses it: which limit was reached, and when to try again, seconds."""
+    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": limit}, retry_after_s=retry_after_s)
+
+
 def not_implemented(what: str) -> ServiceError:
     """The error for a part of the contract that this server does not serve yet."""
     return ServiceError(ErrorReason.ERROR_REASON_NOT_IMPLEMENTED, f"{what} is not served by this version of Treering")

@@ -24,7 +24,7 @@ from treering.v1.sink_pb2 import (
 )
 from treering.v1.sink_pb2_grpc import SinkServiceServicer
 from treering_runtime.chain import sequence_gap
-from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.errors import ServiceError, invalid_field, overloaded
 from treering_runtime.exclusive import Exclusive
 from treering_runtime.holes import Hole, Holes, skipped_count
 from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
@@ -240,7 +240,7 @@ def _gap(log_id: int, held: int, log_start: int) -> ServiceError:
 
 def _too_many_logs() -> ServiceError:
     message = f"this sink has followed {MAX_LOGS} logs already and takes no further one; let ingest go on with one of them"
-    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_logs"}, retry_after_s=60.0)
+    return overloaded("max_logs", message, retry_after_s=60.0)
 
 
 async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:

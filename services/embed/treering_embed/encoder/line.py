@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from treering.v1.error_pb2 import ErrorReason
 from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
-from treering_runtime.errors import ServiceError
+from treering_runtime.errors import ServiceError, overloaded
 
 
 class Urgency(IntEnum):
@@ -93,7 +92,7 @@ class Line:
         while name and waiting.total() + call.waiting > limit:
             newest = self._newest_of_most(call)
             if newest is None:
-                raise overloaded(name, f"{waiting.total()} texts wait for the model already")
+                raise _overloaded(name, f"{waiting.total()} texts wait for the model already")
             newest.refused = True
             gone += self.leave(newest)
         self._calls[call] = None
@@ -146,12 +145,11 @@ class Line:
         self._counted(call.urgency, change)
 
 
-def overloaded(limit: str, problem: str) -> ServiceError:
+def _overloaded(limit: str, problem: str) -> ServiceError:
     """The error of a call that finds no room, or loses it."""
-    message = f"{problem}; try again in {OVERLOAD_RETRY_S} s"
-    return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": limit}, retry_after_s=OVERLOAD_RETRY_S)
+    return overloaded(limit, f"{problem}; try again in {OVERLOAD_RETRY_S} s", OVERLOAD_RETRY_S)
 
 
 def made_room(call: Call) -> ServiceError:
     """The error of a call that made room for another caller's."""
-    return overloaded(_LIMITS[call.urgency][0], "more texts of yours than of any other caller wait for the model, and others came")
+    return _overloaded(_LIMITS[call.urgency][0], "more texts of yours than of any other caller wait for the model, and others came")

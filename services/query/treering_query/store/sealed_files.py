@@ -1,12 +1,15 @@
 """The sealed part of the store as the event loop uses it: one thread owns catalog and files, one change runs at a time."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from treering_query.store.catalog import Sealed
+from treering_query.store.inventory import Inventory
 from treering_query.store.published import Published
 from treering_query.store.sealing import Sealer
 from treering_runtime.exclusive import Exclusive
@@ -56,6 +59,26 @@ class SealedFiles:
             return await self._on_thread(lambda: work(self.sealer))
         finally:
             self._published.show_sealed(self.sealer.state)
+
+    @asynccontextmanager
+    async def inventory(self) -> AsyncIterator[Inventory]:
+        """What is sealed at this moment, to be checked; its files stay meanwhile."""
+        held = ExitStack()
+        is_wanted = True
+
+        async def take() -> Inventory:
+            found = await self.within(lambda sealer: sealer.inventory())
+            # A caller that is cancelled does not stop this work, and then nobody would let the snapshot go.
+            if is_wanted:
+                # Before the next change can begin: the files that the inventory names are those that the snapshot holds.
+                held.enter_context(self._published.snapshot())
+            return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
+
+        try:
+            yield await self._changes.run(take)
+        finally:
+            is_wanted = False
+            held.close()
 
     async def finish(self) -> None:
         """Returns when no change runs any more, also none whose caller has gone."""

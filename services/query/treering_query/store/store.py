@@ -5,8 +5,9 @@ import contextlib
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -191,25 +192,9 @@ class Store:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._damage_thread, self.damage.find, segments, str(error), until)
 
-    @contextlib.asynccontextmanager
-    async def inventory(self) -> AsyncIterator[Inventory]:
+    def inventory(self) -> AbstractAsyncContextManager[Inventory]:
         """What is sealed at this moment, to be checked; its files stay meanwhile."""
-        held = contextlib.ExitStack()
-        is_wanted = True
-
-        async def take() -> Inventory:
-            found = await self._files.within(lambda sealer: sealer.inventory())
-            # A caller that is cancelled does not stop this work, and then nobody would let the snapshot go.
-            if is_wanted:
-                # Before the next change can begin: the files that the inventory names are those that the snapshot holds.
-                held.enter_context(self.snapshot())
-            return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
-
-        try:
-            yield await self._files.exclusively(take)
-        finally:
-            is_wanted = False
-            held.close()
+        return self._files.inventory()
 
     async def open_log(self, log_id: int, log_start_offset: int) -> None:
         """Begins where this store stands in the log, or behind an operator's hole.

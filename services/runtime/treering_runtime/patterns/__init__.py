@@ -16,7 +16,7 @@ Each kind, that is service and masked message, has an id (`ids`): a hash of both
 
 from treering_runtime.patterns.batch import PatternColumns, find_patterns
 from treering_runtime.patterns.coarse import without_colours
-from treering_runtime.patterns.ids import NO_PATTERN, PatternIds, former_pattern_id, pattern_id
+from treering_runtime.patterns.ids import NO_PATTERN, PatternIds, former_pattern_id, pattern_id, places_among
 from treering_runtime.patterns.mask import MASK, MASK_VERSION, RULES_VERSION, SAME_RULES
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "find_patterns",
     "former_pattern_id",
     "pattern_id",
+    "places_among",
     "without_colours",
 ]

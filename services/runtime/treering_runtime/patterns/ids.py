@@ -143,16 +143,19 @@ def _mapped(pattern_ids: Ids, given: Ids, meant: Ids, others: Ids) -> Ids:
     """What each id of `given` means; `NO_PATTERN` for one of `others` alone, which is another kind's there. Both ascend."""
     if not len(given) and not len(others):
         return pattern_ids
-    place, is_given = _found(pattern_ids, given)
-    _, is_other = _found(pattern_ids, others)
+    place, is_given = places_among(pattern_ids, given)
+    _, is_other = places_among(pattern_ids, others)
     mapped = np.where(is_other, np.uint64(NO_PATTERN), pattern_ids)
     mapped[is_given] = meant[place[is_given]]
     return mapped
 
 
-def _found(pattern_ids: Ids, ascending: Ids) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]":
-    """Where each id is, and whether it is there."""
-    if not len(ascending):
+def places_among(pattern_ids: Ids, members: Ids) -> "tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]":
+    """For each id its place in `members`, which ascend, and whether it is one of them; where it is none, the place means nothing.
+
+    By bisection: O(n log m), without Python's lock.
+    """
+    if not len(members):
         return np.zeros(len(pattern_ids), np.intp), np.zeros(len(pattern_ids), np.bool_)
-    place = np.minimum(np.searchsorted(ascending, pattern_ids), len(ascending) - 1)
-    return place, ascending[place] == pattern_ids
+    places = np.minimum(np.searchsorted(members, pattern_ids), len(members) - 1)
+    return places, np.equal(members[places], pattern_ids)
