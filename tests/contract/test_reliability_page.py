@@ -29,3 +29,6 @@ def test_the_number_of_mutants_and_their_places_are_right(monkeypatch):
     assert f"{len(mutants.MUTANTS)} of {len(mutants.MUTANTS)} are caught" in PAGE
     for mutant in mutants.MUTANTS:
         assert (ROOT / mutant.file).read_text().count(mutant.anchor) == 1, mutant.name
+        for file, _, name in (test.partition("[")[0].partition("::") for test in mutant.tests):
+            assert (ROOT / file).exists(), (mutant.name, file)
+            assert not name or re.search(rf"def {name}\b", (ROOT / file).read_text()), (mutant.name, file, name)

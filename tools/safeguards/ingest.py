@@ -238,6 +238,6 @@ MUTANTS = (
         "services/ingest/treering_ingest/digest.py",
         "        async with self._admission.slot(None):\n",
         "        if True:\n",
-        ("tests/ingest/test_service.py::test_digests_that_wait_are_bounded_and_a_digest_of_another_caller_takes_its_turn",),
+        ("tests/ingest/test_service.py::test_digests_that_wait_are_bounded_and_hold_up_no_upload",),
     ),
 )
