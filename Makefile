@@ -25,7 +25,7 @@ $(READY_TO_RUN): pyproject.toml constraints.txt tools/install.sh
 $(READY): pyproject.toml constraints.txt tools/install.sh
 	@PYTHON='$(PYTHON)' TORCH='$(TORCH)' sh tools/install.sh all
 
-demo: $(READY_TO_RUN) ## A shop, a day, an incident: send 50,000 records, then search, SQL, a chart
+demo: $(READY_TO_RUN) ## A shop, a day, an incident: send 60,000 records, then search, SQL, a chart
 	@$(BIN)/python demo/run.py
 
 test: $(READY) ## All tests, in two processes; PYTEST_ARGS=...
