@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from treering_runtime.patterns import pattern_id
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -29,3 +31,9 @@ def test_files_that_documents_link_to_exist():
     for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/operations.md"):
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / name).read_text())
         assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
+
+
+def test_patterns_in_the_readme_have_the_ids_of_their_texts():
+    shown = re.findall(r"^\d\.\d\d  (\w+): (.*)\n\s+.*? pattern (\d+)$", README, re.MULTILINE)
+    assert len(shown) > 5
+    assert [(service, text, str(pattern_id(service, text))) for service, text, _ in shown] == shown
