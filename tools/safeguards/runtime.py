@@ -278,4 +278,11 @@ MUTANTS = (
         "            pass\n",
         ("tests/runtime/test_sink.py",),
     ),
+    Mutant(
+        "paths-that-databases-misread-are-refused",
+        "services/runtime/treering_runtime/data_dir.py",
+        "    _check_path(named)\n",
+        "",
+        ("tests/runtime/test_data_dir.py",),
+    ),
 )
