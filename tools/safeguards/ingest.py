@@ -149,4 +149,11 @@ MUTANTS = (
         "if (ahead := self._sink_ahead()) and False:",
         (INGEST + "test_delivery.py",),
     ),
+    Mutant(
+        "without-a-descriptor-the-log-waits",
+        "services/ingest/treering_ingest/wal/log.py",
+        "errno.EDQUOT, errno.EMFILE, errno.ENFILE)",
+        "errno.EDQUOT)",
+        ("tests/ingest/test_log.py",),
+    ),
 )

@@ -285,4 +285,32 @@ MUTANTS = (
         "",
         ("tests/runtime/test_data_dir.py",),
     ),
+    Mutant(
+        "no-file-becomes-a-standard-stream",
+        "services/runtime/treering_runtime/standard_streams.py",
+        "            os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: this one",
+        "            pass",
+        ("tests/runtime/test_standard_streams.py",),
+    ),
+    Mutant(
+        "descriptors-are-raised-to-what-the-system-allows",
+        "services/runtime/treering_runtime/open_files.py",
+        "            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))",
+        "            pass",
+        ("tests/runtime/test_scarcity.py",),
+    ),
+    Mutant(
+        "too-few-descriptors-are-refused",
+        "services/runtime/treering_runtime/open_files.py",
+        "    if wanted < MIN_OPEN_FILES:",
+        "    if False:",
+        ("tests/runtime/test_scarcity.py",),
+    ),
+    Mutant(
+        "a-lack-of-the-system-is-an-overload",
+        "services/runtime/treering_runtime/boundary.py",
+        "    if scarce := exhausted(error):",
+        "    if (scarce := exhausted(error)) and False:",
+        ("tests/runtime/test_boundary.py",),
+    ),
 )

@@ -178,4 +178,18 @@ MUTANTS = (
         'options.get("max_batch_records", MAX_BATCH_RECORDS)',
         ("tests/sdk/test_uploader.py",),
     ),
+    Mutant(
+        "a-log-without-room-ends-no-service",
+        "sdk/treering/cli/supervisor/log_file.py",
+        "        with contextlib.suppress(OSError):\n            self._write(line)",
+        "        self._write(line)",
+        ("tests/cli/test_supervisor.py",),
+    ),
+    Mutant(
+        "up-goes-on-without-a-reader",
+        "sdk/treering/cli/up.py",
+        "    except OSError:\n        with open(os.devnull",
+        "    except ZeroDivisionError:\n        with open(os.devnull",
+        ("tests/system/test_environment.py::test_without_a_reader_of_its_words_it_goes_on",),
+    ),
 )

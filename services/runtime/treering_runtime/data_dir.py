@@ -113,7 +113,7 @@ def _check_path(named: Path) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise StartError(
-            f"data_dir={ascii(path)}: the path holds bytes that are not UTF-8, or the locale does not allow what they are; "
+            f"data_dir={path!a}: the path holds bytes that are not UTF-8, or the locale does not allow what they are; "
             "use another name, or a locale such as C.UTF-8"
         ) from None
     size = max(len(os.fsencode(each)) for each in (path, named.resolve()))

@@ -68,3 +68,9 @@ MAX_UNREAD_S = 60.0
 
 MAX_LOGS = 64
 """Logs that a sink follows in its life: each makes every answer longer. An ingest has one; a replaced data directory brings a new one."""
+
+MIN_OPEN_FILES = 64
+"""Files and connections that a service must be able to have open: each holds about 25 at rest."""
+
+MAX_OPEN_FILES = 65_536
+"""Files and connections that a service asks the system for: far more than all limits of ours together need."""
