@@ -146,15 +146,15 @@ def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
     os.close(reading)
     with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full, stderr=writing, env=environment()) as process:
         os.close(writing)
-        sent = ("send", "-", "--service", "kept", "--wait", "--data-dir", tmp_path / "data")
+        sent = ("send", "-", "--service", "kept", "--wait", "--wait-timeout", "20", "--retry-for", "1", "--data-dir", tmp_path / "data")
         try:
-            _until(lambda: cli(*sent, given="line one").returncode == 0)
+            _until(process, lambda: cli(*sent, given="line one").returncode == 0)
             killed = [each for each in psutil.Process(process.pid).children() if "treering_query" in each.cmdline()]
             for each in killed:
                 each.kill()
             assert len(killed) == 1
             psutil.wait_procs(killed, START_S)
-            _until(lambda: cli(*sent, given="line two").returncode == 0)
+            _until(process, lambda: cli(*sent, given="line two").returncode == 0)
             process.terminate()
             assert process.wait(START_S) == 0
         finally:
@@ -162,7 +162,7 @@ def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
                 each.kill()
 
 
-def _until(done):
-    """Asks until it is so; each time is a process that ends, and the test has a limit."""
+def _until(process, done):
+    """Asks until it is so, which takes a command each time; the test has a limit."""
     while not done():
-        pass
+        assert process.poll() is None
