@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,30 @@ def test_log_is_bounded(tmp_path, monkeypatch):
     log.close()
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) <= 2_000
     assert (tmp_path / "a.log").read_bytes().endswith(b"line 499\n")
+
+
+def test_a_log_without_room_costs_lines_and_goes_on_when_there_is_some(tmp_path):
+    log = LogFile(tmp_path / "a.log", verbose=False)
+    with Path("/dev/full").open("ab", buffering=0) as full:
+        own, log._file = log._file, full
+        log.write(b"lost\n")
+        log._file = own
+    log.write(b"kept\n")
+    assert (log.reason(), (tmp_path / "a.log").read_bytes()) == ("lost\nkept", b"kept\n")
+    log.close()
+
+
+def test_a_log_that_cannot_begin_a_file_goes_on_with_the_old_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(log_file, "MAX_LOG_BYTES", 10)
+    log = LogFile(tmp_path / "a.log", verbose=False)
+    log.write(b"line one\n")
+    (tmp_path / "a.log.1").mkdir()
+    for number in range(3):
+        log.write(b"line %d\n" % number)
+    (tmp_path / "a.log.1").rmdir()
+    log.write(b"line two\n")
+    log.close()
+    assert ((tmp_path / "a.log.1").read_bytes(), (tmp_path / "a.log").read_bytes()) == (b"line one\n", b"line two\n")
 
 
 def test_free_ports_differ():

@@ -1,12 +1,16 @@
 """The order of the indexer's steps is what a crash between them may leave."""
 
 import asyncio
+import sqlite3
 
+import pytest
 from embed_doubles import frame, running
 
+from treering.v1 import embed_pb2 as pb
 from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import EdgeIndex
 from treering_embed.ledgers import CurrentLedger
+from treering_embed.registry import Registry
 
 
 async def test_patterns_are_flushed_to_disk_before_they_count_as_indexed(settings, monkeypatch):
@@ -46,3 +50,40 @@ async def test_a_fault_after_the_mark_leaves_no_pattern_waiting_for_ever(setting
     async with running(settings) as service, asyncio.timeout(60):
         await service.deliver([frame(0, ["payment declined", "disk full"])])
     assert next(faults, "met") == "met"
+
+
+@pytest.mark.parametrize(
+    ("owner", "step", "fault", "words"),
+    [
+        (
+            Registry,
+            "commit",
+            sqlite3.OperationalError("database or disk is full"),
+            "new patterns cannot be registered: database or disk is full",
+        ),
+        (EdgeIndex, "upsert", IndexFaultError("make room on the disk"), "new patterns cannot be indexed: make room on the disk"),
+    ],
+)
+async def test_the_status_says_what_is_tried_again_until_it_is_done(settings, monkeypatch, owner, step, fault, words):
+    for module in ("sink", "indexer"):
+        monkeypatch.setattr(f"treering_embed.{module}.RETRY_MIN_S", 0.01)
+    original, full = getattr(owner, step), [True]
+
+    def stepping(*arguments, **named):
+        if full:
+            raise fault
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(owner, step, stepping)
+    async with running(settings) as service, asyncio.timeout(60):
+
+        async def problem():
+            return (await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())).problem
+
+        delivering = asyncio.create_task(service.deliver([frame(0, ["payment declined"])]))
+        while await problem() != words:
+            pass
+        full.clear()
+        await delivering
+        while await problem():
+            pass

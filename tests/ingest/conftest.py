@@ -1,5 +1,6 @@
 import errno
 import itertools
+import os
 import sys
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -53,12 +54,24 @@ class FaultyDisk(PosixFileSystem):
         self.free_bytes = None
         self.fail_syncs = False
         self.sync_calls = 0
+        self.open_error = None
 
     def create(self, name):
+        self._check()
         return FaultyFile(self, super().create(name))
 
     def open(self, name, *, writable=False):
+        self._check()
         return FaultyFile(self, super().open(name, writable=writable))
+
+    def sync_directory(self):
+        self._check()
+        super().sync_directory()
+
+    def _check(self):
+        """What opening anything says."""
+        if self.open_error:
+            raise OSError(self.open_error, os.strerror(self.open_error))
 
 
 @pytest.fixture

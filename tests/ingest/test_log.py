@@ -1,3 +1,4 @@
+import errno
 import json
 from contextlib import closing
 
@@ -215,6 +216,29 @@ def test_a_full_disk_takes_nothing_and_then_everything(faulty_disk, opened, batc
     with opened() as log:
         assert log.torn_tail is None
         assert log.end_offset == 11
+
+
+@pytest.mark.parametrize("lack", [errno.EMFILE, errno.ENFILE])
+def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(faulty_disk, opened, batch, lack):
+    with opened(files=faulty_disk, segment_bytes=300) as log:
+        taken = refused = 0
+        while refused < 3:
+            faulty_disk.open_error = lack
+            try:
+                write(log, [batch()])
+            except DiskFullError as error:
+                assert "open files" in str(error)  # noqa: PT017 - it comes at some of these
+                refused += 1
+                faulty_disk.open_error = None
+                write(log, [batch()])
+            taken += 1
+        faulty_disk.open_error = lack
+        with pytest.raises(DiskFullError, match="open files"):
+            log.trim(taken)
+        faulty_disk.open_error = None
+        assert log.end_offset == len(read_all(log)) == taken
+    with opened() as log:
+        assert (log.torn_tail, log.end_offset) == (None, taken)
 
 
 def test_a_failed_sync_is_final(faulty_disk, opened, batch):

@@ -209,7 +209,8 @@ async def _played(running: int, waiting: int, steps: list[tuple[str, int]]) -> N
     assert asking.admission.present == 0
 
 
-ENDLESS = pb.ExecuteSqlRequest(query="select count(*) from range(100000000) a, range(100000000) b", timeout_ms=600_000)
+# the inner tables are small: a larger one would reach the limit of memory within a second
+ENDLESS = pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, range(1000000) b, range(1000) c", timeout_ms=600_000)
 
 
 @asynccontextmanager

@@ -27,6 +27,8 @@ HIDING = (
     "from logs, lateral (with {n} as (select 1) from {n}), {n}",
     "with a as (with {n} as (select 1) from {n}) select * from a, {n}",
     "with a as (with {n} as (select 1) from {n}), b as (from {n}) from a, b",
+    "select * from recurring.{n}",
+    "with {n} as (select 1) from (from temp.{n})",
 )
 SHOWING = (
     "with {n} as (select 1) from {n}",
@@ -37,6 +39,7 @@ SHOWING = (
     "with recursive {n} as (select 1 as x union all select x + 1 from {n} where x < 3) from {n}",
     "with {n} as (select 1) select * from (with {n} as (select * from {n}) from {n})",
     "with {n} as materialized (select 1) from logs, lateral (from {n})",
+    "with recursive {n}(a) using key (a) as (select 1 union all (select a + 1 from {n} where (from recurring.{n}) < 2)) from {n}",
 )
 
 

@@ -254,6 +254,16 @@ async def test_the_search_for_damage_reads_what_the_question_read_and_begins_wit
             await store.run(snapshot, fails)
         assert looked_at == [2, 1, 3]
         looked_at.clear()
+        store.view.segments[2].path.touch()  # it is not as it was
+        for _ in range(2):
+            with store.snapshot() as snapshot, pytest.raises(duckdb.Error):
+                await store.run(snapshot, fails)
+        assert looked_at == [2, 3, 2]
+        monkeypatch.setattr(damage_module, "SOUND_S", 0.0)
+        with store.snapshot() as snapshot, pytest.raises(duckdb.Error):
+            await store.run(snapshot, fails)
+        assert looked_at[3:] == [2, 1, 3]
+        looked_at.clear()
         monkeypatch.setattr("treering_query.limits.DAMAGE_SEARCH_S", -1.0)
         with store.snapshot() as snapshot, pytest.raises(duckdb.Error):
             await store.run(snapshot, fails)

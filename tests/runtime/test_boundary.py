@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import gc
 import weakref
 from contextlib import asynccontextmanager
@@ -128,6 +129,16 @@ async def test_where_retrying_does_not_help_nothing_is_said_of_it(refused, code)
     assert error.code() is code
     assert detail(status_of(error), error_details_pb2.RetryInfo) is None
     assert "google.rpc.retryinfo-bin" not in dict(error.trailing_metadata())
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("lack", [MemoryError(), OSError(errno.EMFILE, "Too many open files")])
+async def test_a_lack_of_memory_or_descriptors_is_an_overload_without_a_traceback(method, lack):
+    with structlog.testing.capture_logs() as logged:
+        error = await failure(lack, method)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert detail(status_of(error), error_details_pb2.RetryInfo).retry_delay.ToMilliseconds() == 5000
+    assert [(entry["log_level"], "exc_info" in entry) for entry in logged] == [("warning", False)]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -82,6 +82,34 @@ def test_another_process_holds_it_until_it_dies(tmp_path):
     DataDir(tmp_path / "d", "sample", 1).close()
 
 
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("a?b", "a path with \\? is not supported"),
+        ("a\\b", "a path with \\\\ is not supported"),
+        ("a\udcff", "holds bytes that are not UTF-8"),
+        ("/".join(["x" * 200] * 3), "the limit is 487; use a shorter one"),
+    ],
+)
+def test_a_path_that_a_database_cannot_open_is_refused_before_anything_is_made(tmp_path, name, problem):
+    with pytest.raises(StartError, match=problem):
+        DataDir(tmp_path / "data" / name, "sample", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_short_link_to_a_long_path_is_refused(tmp_path):
+    (tmp_path / "/".join(["x" * 200] * 3)).mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "/".join(["x" * 200] * 3))
+    with pytest.raises(StartError, match="the limit is 487"):
+        DataDir(tmp_path / "link", "sample", 1)
+
+
+@pytest.mark.parametrize("name", ['it\'s "a"; b', "%41 #x", "a*b[0-9]{c}", "größe-日志", "a\nb", "-x", "~", "$HOME", "x" * 250])
+def test_odd_names_are_directories_as_any_other(tmp_path, name):
+    DataDir(tmp_path / name, "sample", 1).close()
+    assert (tmp_path / name / "FORMAT").exists()
+
+
 def test_a_file_in_its_place_is_refused(tmp_path):
     (tmp_path / "d").write_text("a file")
     with pytest.raises(StartError, match="cannot be used"):

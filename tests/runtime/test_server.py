@@ -251,6 +251,14 @@ def test_files_that_a_service_makes_are_only_its_own(tmp_path):
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o600
 
 
+def test_a_standard_input_that_never_ends_is_refused_where_its_end_is_waited_for(tmp_path):
+    environment = os.environ | {"STOP_WITH_STDIN": "true"}
+    command = [sys.executable, "-c", SERVICE, "127.0.0.1:0", tmp_path / "data"]
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "give it a pipe, or leave the setting out" in done.stderr
+
+
 def test_a_service_does_not_outlive_the_pipe_on_its_standard_input(tmp_path):
     environment = os.environ | {"STOP_WITH_STDIN": "true"}
     command = [sys.executable, "-c", SERVICE, "127.0.0.1:0", tmp_path / "data"]

@@ -3,14 +3,18 @@
 import contextlib
 import http.client
 import json
+import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import psutil
 import pytest
 
-from .conftest import START_S, cli, start_up
+from .conftest import START_S, cli, environment, start_up
 
 pytestmark = pytest.mark.system
 
@@ -132,3 +136,33 @@ def test_after_a_kill_while_embed_is_stopped_the_true_cause_is_named(started, tm
     assert "data/embed is in use by another process; stop that one" in last
     assert "port" not in last
     assert started(tmp_path / "data").stop() == 0
+
+
+def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
+    """Standard output is full, nobody reads standard error; a service that is killed is started again all the same."""
+    command = [sys.executable, "-m", "treering.cli", "up", "--data-dir", tmp_path / "data"]
+    command += [word for name in ("ingest", "embed", "query") for word in (f"--{name}-port", "0")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with Path("/dev/full").open("w") as full, subprocess.Popen(command, stdout=full, stderr=writing, env=environment()) as process:
+        os.close(writing)
+        sent = ("send", "-", "--service", "kept", "--wait", "--wait-timeout", "20", "--retry-for", "1", "--data-dir", tmp_path / "data")
+        try:
+            _until(process, lambda: cli(*sent, given="line one").returncode == 0)
+            killed = [each for each in psutil.Process(process.pid).children() if "treering_query" in each.cmdline()]
+            for each in killed:
+                each.kill()
+            assert len(killed) == 1
+            psutil.wait_procs(killed, START_S)
+            _until(process, lambda: cli(*sent, given="line two").returncode == 0)
+            process.terminate()
+            assert process.wait(START_S) == 0
+        finally:
+            for each in psutil.Process().children(recursive=True):
+                each.kill()
+
+
+def _until(process, done):
+    """Asks until it is so, which takes a command each time; the test has a limit."""
+    while not done():
+        assert process.poll() is None

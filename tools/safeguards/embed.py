@@ -259,4 +259,11 @@ MUTANTS = (
         "            if True:\n",
         ("tests/embed/test_encode_queue.py",),
     ),
+    Mutant(
+        "status-says-what-is-tried-again",
+        "services/embed/treering_embed/service.py",
+        "(of_model, *self._waiting_for.values())",
+        "(of_model,)",
+        ("tests/embed/test_indexer.py::test_the_status_says_what_is_tried_again_until_it_is_done",),
+    ),
 )

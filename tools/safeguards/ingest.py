@@ -240,4 +240,11 @@ MUTANTS = (
         "        if True:\n",
         ("tests/ingest/test_service.py::test_digests_that_wait_are_bounded_and_hold_up_no_upload",),
     ),
+    Mutant(
+        "without-a-descriptor-the-log-waits",
+        "services/ingest/treering_ingest/wal/log.py",
+        "errno.EDQUOT, errno.EMFILE, errno.ENFILE)",
+        "errno.EDQUOT)",
+        ("tests/ingest/test_log.py",),
+    ),
 )

@@ -514,4 +514,18 @@ MUTANTS = (
         "filter(None, (pending,))",
         ("tests/query/test_search.py",),
     ),
+    Mutant(
+        "a-sound-segment-is-not-read-for-each-failing-question",
+        "services/query/treering_query/store/damage.py",
+        "            if segment.path.name not in error and self._was_sound(segment):",
+        "            if False:",
+        ("tests/query/test_store_verify.py::test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names",),
+    ),
+    Mutant(
+        "a-changed-segment-is-read-again",
+        "services/query/treering_query/store/damage.py",
+        "self._sound[segment.segment_id][1] == _state(segment.path)",
+        "True",
+        ("tests/query/test_store_verify.py::test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names",),
+    ),
 )

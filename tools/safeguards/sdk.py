@@ -346,4 +346,18 @@ MUTANTS = (
         '"grpc.min_reconnect_backoff_ms": 100',
         ("tests/inner/test_places.py::test_a_command_waits_for_a_service_that_is_busy",),
     ),
+    Mutant(
+        "a-log-without-room-ends-no-service",
+        "sdk/treering/cli/supervisor/log_file.py",
+        "        with contextlib.suppress(OSError):\n            self._write(line)",
+        "        self._write(line)",
+        ("tests/cli/test_supervisor.py",),
+    ),
+    Mutant(
+        "up-goes-on-without-a-reader",
+        "sdk/treering/cli/up.py",
+        "    except OSError:\n        with open(os.devnull",
+        "    except ZeroDivisionError:\n        with open(os.devnull",
+        ("tests/system/test_environment.py::test_without_a_reader_of_its_words_it_goes_on",),
+    ),
 )

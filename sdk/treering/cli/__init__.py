@@ -2,9 +2,12 @@
 
 import sys
 
+from treering.cli.standard_streams import open_standard_streams
+
 
 def main() -> int:
     """Runs the command line; 0 is done, 1 is refused, 2 is a wrong use of the command."""
+    open_standard_streams()
     try:
         import rich  # noqa: F401, PLC0415 - only to see whether it is there
         import typer  # noqa: F401, PLC0415

@@ -5,8 +5,9 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
@@ -57,12 +58,27 @@ async def _run(options: "Options", lock: InstanceLock) -> None:
         loop.add_signal_handler(number, stop.set)
     for attempt in range(1, _DRAWS + 1):
         try:
-            await _run_stack(Stack(options, note), lock, stop)
+            await _run_stack(Stack(options, _say), lock, stop)
         except PortTakenError as taken:
             if attempt == _DRAWS:
                 raise Refusal(f"no free port could be kept for {taken}; name one with --{taken}-port") from taken
         else:
             return
+
+
+def _say(text: str) -> None:
+    with _whoever_reads(sys.stderr):
+        note(text)
+
+
+@contextlib.contextmanager
+def _whoever_reads(stream: TextIO) -> Iterator[None]:
+    """Goes on without a reader: a terminal that is closed, or a full disk below a redirected output, is no reason to end three services."""
+    try:
+        yield
+    except OSError:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - no file of anybody
+            os.dup2(nowhere.fileno(), stream.fileno())  # what is buffered goes there, too
 
 
 async def _run_stack(stack: "Stack", lock: InstanceLock, stop: asyncio.Event) -> None:
@@ -73,8 +89,9 @@ async def _run_stack(stack: "Stack", lock: InstanceLock, stop: asyncio.Event) ->
 
     def on_ready() -> None:
         publish(ready=True)
-        answer(to_json({"ready": True, **stack.addresses}))
-        sys.stdout.flush()
+        with _whoever_reads(sys.stdout):
+            answer(to_json({"ready": True, **stack.addresses}))
+            sys.stdout.flush()
 
     publish(ready=False)
     running = asyncio.create_task(stack.run(on_ready))
@@ -82,7 +99,7 @@ async def _run_stack(stack: "Stack", lock: InstanceLock, stop: asyncio.Event) ->
     await asyncio.wait([running, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
     if not running.done():
-        note("stopping")
+        _say("stopping")
         running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running

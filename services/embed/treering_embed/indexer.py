@@ -15,6 +15,7 @@ from treering_embed.registry import RegistryFault
 from treering_embed.sink import EmbedSink
 
 _LOG = structlog.get_logger()
+_INDEXING = "indexing"
 
 
 class Indexer:
@@ -39,10 +40,13 @@ class Indexer:
             try:
                 await self._sink.committed_patterns.wait()
                 await self.index_pending()
+                self._kept.waiting_for.pop(_INDEXING, None)
                 pause = RETRY_MIN_S
             except Exception as error:  # noqa: BLE001 - whatever it is, patterns must not be given up; it is said, and tried again
                 self._kept.metrics.faults.inc()
                 expected = isinstance(error, IndexFaultError | RegistryFault)
+                why = str(error) if expected else type(error).__name__
+                self._kept.waiting_for[_INDEXING] = f"new patterns cannot be indexed: {why}"
                 _LOG.error(
                     "patterns cannot be indexed; trying again", problem=str(error), pause_s=pause, exc_info=None if expected else error
                 )

@@ -41,3 +41,5 @@ class Kept:
     book: PatternBook
     metrics: EmbedMetrics
     tasks: OwnedTasks = field(default_factory=lambda: OwnedTasks("change of the patterns"))
+    waiting_for: dict[str, str] = field(default_factory=dict)
+    """Work that is tried again until it can be done, and why it cannot be now, for people; an entry goes when it was done."""

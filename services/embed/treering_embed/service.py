@@ -39,7 +39,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     """Serves patterns by meaning, and what query and whoever runs it ask besides; a server has the one or both."""
 
     def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
-        self._settings, self._book, self._metrics = settings, kept.book, kept.metrics
+        self._settings, self._book, self._metrics, self._waiting_for = settings, kept.book, kept.metrics, kept.waiting_for
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
         self._answers = Background("answers", ANSWER_THREADS)
         self._passes = Admission("passes", 1, MAX_WAITING_DIGESTS, words="passes over the whole index")
@@ -167,8 +167,9 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         yield admin_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count + self._book.evicted_count)
 
     def _problem(self) -> str:
-        """A problem of the model before is over once every pattern has its vector again."""
-        return self._meaning.problem if self._book.pending_count or not self._meaning.is_ready else ""
+        """A problem of the model before is over once every pattern has its vector again; what else is wrong is tried again meanwhile."""
+        of_model = self._meaning.problem if self._book.pending_count or not self._meaning.is_ready else ""
+        return "; ".join(filter(None, (of_model, *self._waiting_for.values())))
 
     def _reindex_status(self) -> embed_pb2.ReindexStatus:
         progress = self._reindexer.progress

@@ -20,6 +20,7 @@ from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import FrameReader, Quarantined, Selection, records_by_log
 
 _LOG = structlog.get_logger()
+_COMMIT = "commit"
 
 
 class Uncommitted:
@@ -222,8 +223,10 @@ class EmbedSink:
             await asyncio.sleep(COMMIT_LINGER_S)
             try:
                 await self.commit()
+                self._kept.waiting_for.pop(_COMMIT, None)
                 pause = RETRY_MIN_S
             except RegistryFault as error:
+                self._kept.waiting_for[_COMMIT] = f"new patterns cannot be registered: {error}"
                 _LOG.error("the registry cannot be written; trying again", problem=str(error), pause_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX_S)

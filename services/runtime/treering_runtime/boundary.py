@@ -25,6 +25,7 @@ from treering_runtime import caller
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES, MAX_UNREAD_S
 from treering_runtime.request_limits import RequestLimits
+from treering_runtime.scarcity import exhausted
 
 _LOG = structlog.get_logger()
 
@@ -303,6 +304,9 @@ def _known(error: Exception, method: str) -> ServiceError:
         return error
     if isinstance(error, NotImplementedError):  # raised by the generated base class for an rpc without a handler
         return not_implemented(method.rpartition("/")[2])
+    if scarce := exhausted(error):
+        _LOG.warning("call refused: the process is at a limit of the system", method=method, problem=scarce.message)
+        return scarce
     return unexpected(error, method)
 
 

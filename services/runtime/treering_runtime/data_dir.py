@@ -20,6 +20,13 @@ from treering_runtime.fsync import fsync
 FORMAT_FILE = "FORMAT"
 """JSON: {"kind": what is in the directory, "version": the format's number}."""
 
+MAX_PATH_BYTES = 487
+"""Longest absolute path of a data directory, bytes, links resolved: SQLite opens no file whose path is over 511, and its longest here is
+`/registry.sqlite-journal`."""
+
+_MISREAD = "?\\"
+"""DuckDB puts the name of its log in front of a question mark, and takes a backslash for a slash."""
+
 
 class DataDir:
     """An open data directory; `path` is where its files are, and `close` unlocks it.
@@ -78,8 +85,9 @@ def own_directory(named: Path, name: str) -> Path:
     """The private directory of a service: the one that was named, or `name` inside, where others may write in the named one.
 
     Raises:
-        StartError: It cannot be made, or is a link, or others own it or may write there.
+        StartError: It cannot be made, or is a link, or others own it or may write there; or its path is one that a database cannot open.
     """
+    _check_path(named)
     try:
         make_directory(named)
         # Named directories may be links; `stat` follows them. What we make inside is looked at with `lstat` below, because there
@@ -98,6 +106,24 @@ def own_directory(named: Path, name: str) -> Path:
         f"{own} is a link, or others own it or may write there; look who put it there and take it away "
         "(chmod go-w if it is yours), or name another data directory"
     )
+
+
+def _check_path(named: Path) -> None:
+    """Refuses, before anything is made, a path that one of the databases would take for another one, or not open."""
+    path = str(named.absolute())
+    bad = next((each for each in _MISREAD if each in path), None)
+    if bad:
+        raise StartError(f"data_dir={path}: a path with {bad} is not supported, the database takes it for another one; use another name")
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise StartError(
+            f"data_dir={path!a}: the path holds bytes that are not UTF-8, or the locale does not allow what they are; "
+            "use another name, or a locale such as C.UTF-8"
+        ) from None
+    size = max(len(os.fsencode(each)) for each in (path, named.resolve()))
+    if size > MAX_PATH_BYTES:
+        raise StartError(f"data_dir={path}: the path has {size} bytes, the limit is {MAX_PATH_BYTES}; use a shorter one")
 
 
 def _refuse_files_in_the_open(named: Path, own: Path) -> None:

@@ -75,3 +75,9 @@ MAX_LOGS = 64
 
 MAX_WAITING_DIGESTS = 16
 """Digests, or passes over a whole index, that wait for the one that runs: each takes about a second, and a line of more only grows."""
+
+MIN_OPEN_FILES = 64
+"""Files and connections that a service must be able to have open: each holds about 25 at rest."""
+
+MAX_OPEN_FILES = 65_536
+"""Files and connections that a service asks the system for: far more than all limits of ours together need."""

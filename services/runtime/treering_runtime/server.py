@@ -21,11 +21,14 @@ from treering_runtime.doors import Door, Port
 from treering_runtime.errors import StartError, StopError
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_PENDING_CALLS, STREAM_WINDOW_BYTES
 from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.open_files import raise_limit
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.settings import ServiceSettings
+from treering_runtime.standard_streams import open_standard_streams
 from treering_runtime.telemetry import configure_logging
 
 _LOG = structlog.get_logger()
+_STDIN = 0
 
 _SIGNALLED: ContextVar[asyncio.Event] = ContextVar("signalled")
 """Set by the first SIGTERM or SIGINT of the `run` that this code belongs to."""
@@ -124,10 +127,12 @@ def announce(service: str, public: Server, inner: Server, metrics: MetricsServer
 
 def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     """Runs a service to its end; the exit code is 0 after a drain, that of the error when it could not start, 1 when it could not go on."""
+    open_standard_streams()  # first: what is opened before it may be standard error
     os.umask(0o077)  # databases make their files themselves, and all of them hold records
     configure_logging(settings.service, settings.log_level)
     outlast_python_time()
     try:
+        raise_limit()
         asyncio.run(_listening(settings, main))
     except (StartError, StopError) as error:
         _LOG.error("cannot start" if isinstance(error, StartError) else "cannot go on", problem=str(error))
@@ -142,13 +147,20 @@ async def _listening(settings: ServiceSettings, main: Callable[[], Awaitable[Non
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, done.set)
     if settings.stop_with_stdin:
-        loop.add_reader(sys.stdin.fileno(), _set_at_end, loop, done)
+        _stop_with_stdin(loop, done)
     _SIGNALLED.set(done)
     await main()
 
 
+def _stop_with_stdin(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
+    try:
+        loop.add_reader(_STDIN, _set_at_end, loop, done)
+    except PermissionError:  # what the null device and files say: there is nothing to wait for
+        raise StartError("stop_with_stdin: standard input is closed, or a file; give it a pipe, or leave the setting out") from None
+
+
 def _set_at_end(loop: asyncio.AbstractEventLoop, done: asyncio.Event) -> None:
     """Reads what has come on standard input; at its end, whoever started this process is gone."""
-    if not os.read(sys.stdin.fileno(), 4096):
-        loop.remove_reader(sys.stdin.fileno())
+    if not os.read(_STDIN, 4096):
+        loop.remove_reader(_STDIN)
         done.set()

@@ -1,5 +1,6 @@
 """The log of a child process: a file of bounded size, and its last lines in memory."""
 
+import contextlib
 import os
 import sys
 from collections import deque
@@ -31,16 +32,21 @@ class LogFile:
     def write(self, line: bytes) -> None:
         """Takes one line, its end included."""
         self._last.append(line[:_MAX_LINE_BYTES].decode(errors="replace").rstrip())
+        # a full disk, or a terminal that is closed, costs lines of the log and no service
+        with contextlib.suppress(OSError):
+            self._write(line)
+
+    def _write(self, line: bytes) -> None:
         if self._file is None:
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
             return
         if self._file.tell() + len(line) > MAX_LOG_BYTES:
-            self._file.close()
             self.path.replace(self.path.with_suffix(".log.1"))
-            self._file = self._open()
-        self._file.write(line)
-        self._file.flush()
+            following = self._open()  # first: without it the old one goes on
+            self._file.close()
+            self._file = following
+        os.write(self._file.fileno(), line)  # past its buffer, which would keep what a full disk refused
 
     def _open(self) -> BinaryIO:
         make_private_directory(self.path.parent)

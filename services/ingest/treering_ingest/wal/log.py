@@ -18,7 +18,9 @@ from treering_ingest.wal.recovery import SegmentInfo, TornTail, check_complete, 
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
 from treering_runtime.clocks import SteadyClock
 
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+"""Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
+
 _NO_PREVIOUS_CRC = 0
 
 
@@ -59,7 +61,7 @@ class _Active:
 class Log:
     """A log that is open for writing. Made by `open_log`.
 
-    States: *open*; *failed* after an error of the disk other than a lack of space: every method then raises LogFailedError, and only a
+    States: *open*; *failed* after an error of the disk other than a lack of room: every method then raises LogFailedError, and only a
     new process may look at the files again; *closed*.
 
     One thread at a time may call its methods. The properties may be read by any thread: each is one value, replaced as a whole.
@@ -224,8 +226,8 @@ class Log:
         return LogFailedError(f"the disk of {self.files.path} failed: {error}")
 
     def _undone(self, active: _Active | None, error: OSError) -> LogFailedError | DiskFullError:
-        """Takes a partial write back when there was no space; anything else has broken the log."""
-        if error.errno not in _NO_SPACE:
+        """Takes a partial write back when there was no room; anything else has broken the log."""
+        if error.errno not in _NO_ROOM:
             return self._fail(error)
         if active:
             try:

@@ -27,6 +27,7 @@ _SOURCES = {"BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN", "EMPTY", "EXPRES
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 _KNOWN = "select 1 from duckdb_functions() where lower(function_name) = $1 limit 1"
 _FIRST_WORD = re.compile(r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|\()*([a-zA-Z_]+)", re.DOTALL)
+_RECURRING = "recurring"
 _NAME = re.compile(r"\w+")
 
 _Node = dict[str, object]
@@ -145,8 +146,9 @@ def _check_table(node: _Node, visible: _Names) -> None:
     path = qualified.get("path") if isinstance(qualified, dict) else None
     name = str(node.get("table_name", ""))
     place = location(node)
-    is_cte = path == [name] and name.lower() in visible  # with a schema before it, it would be a relation of the catalog
-    if path not in ([name], ["main", name]) or not _NAME.fullmatch(name):
+    # with a schema before it, it would be a relation of the catalog; `recurring` is none, it asks for the rows that a recursive CTE keeps
+    is_cte = path in ([name], [_RECURRING, name]) and name.lower() in visible
+    if not (is_cte or path in ([name], ["main", name])) or not _NAME.fullmatch(name):
         raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {NAMED} can be read', place)
     if name.lower() not in TABLES and not is_cte:
         message = f"Catalog Error: Table with name {name} does not exist! The tables are {NAMED}"

@@ -20,6 +20,10 @@ from treering_runtime.errors import ServiceError
 _LOG = structlog.get_logger()
 _SECOND = 1_000_000_000
 
+SOUND_S = 300.0
+"""How long a file that was found sound is not read again, seconds, unless it has changed or the database names it: questions that fail for
+another reason must not have the whole store read each time."""
+
 _State = tuple[int, int, int]
 
 
@@ -67,6 +71,7 @@ class Damage:
 
     def __init__(self) -> None:
         self._found: dict[int, tuple[str, _State | None]] = {}
+        self._sound: dict[int, tuple[float, _State | None]] = {}
 
     @property
     def segment_ids(self) -> Collection[int]:
@@ -97,14 +102,23 @@ class Damage:
             error: The words of the database. Files that they name are looked at first, then those that are known to be damaged.
             until: `time.monotonic()` after which no further file is begun.
         """
+        self._sound = {number: found for number, found in self._sound.items() if found[0] > time.monotonic() - SOUND_S}
         for segment in sorted(segments, key=lambda each: (each.path.name not in error, each.segment_id not in self._found)):
+            if segment.path.name not in error and self._was_sound(segment):
+                continue
             if time.monotonic() > until:
                 _LOG.warning("the search for damage took too long and was ended; `treering store verify` checks every file")
                 return None
+            state = _state(segment.path)  # before it is read: what changes meanwhile is read again
             if problem := problem_of(segment):
                 self.mark(segment, problem)
                 return DamagedSegmentError(segment, problem)
+            self._sound[segment.segment_id] = (time.monotonic(), state)
         return None
+
+    def _was_sound(self, segment: Segment) -> bool:
+        """Whether its file was read a short time ago, was sound, and has not changed since."""
+        return segment.segment_id in self._sound and self._sound[segment.segment_id][1] == _state(segment.path)
 
     def _known(self, segment: Segment) -> str | None:
         problem, state = self._found.get(segment.segment_id, (None, None))

@@ -1,0 +1,62 @@
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from treering_runtime import limits
+from treering_runtime.scarcity import exhausted
+
+SAMPLE = """
+import asyncio, os, resource, socket, sys
+from types import SimpleNamespace
+from treering_runtime.server import run
+async def main():
+    print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+sys.exit(run(SimpleNamespace(service="sample", log_level="info", stop_with_stdin=False), main))
+"""
+
+
+def sample(soft, hard):
+    def limited():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    command = [sys.executable, "-c", SAMPLE]
+    return subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, check=False)
+
+
+def test_a_service_takes_as_many_descriptors_as_the_system_lets_it():
+    done = sample(100, 200)
+    assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
+
+
+def test_a_service_with_too_few_descriptors_says_how_many_it_needs():
+    done = sample(40, 40)
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, last) == (
+        1,
+        f"treering sample: this process may open 40 files, it needs {limits.MIN_OPEN_FILES} at least; raise the limit: ulimit -n",
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "limit"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "open_files"),
+        (OSError(errno.ENFILE, "Too many open files in system"), "open_files"),
+        (MemoryError(), "memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
+    ],
+)
+def test_a_lack_of_the_system_is_an_overload_with_a_remedy(error, limit):
+    told = exhausted(error)
+    assert (told.metadata, told.retry_after_s) == ({"limit": limit}, 5.0)
+    assert "more memory" in told.message or f"of {os.sysconf('SC_OPEN_MAX')}" in told.message
+
+
+def test_another_error_is_no_lack():
+    assert exhausted(OSError(errno.EIO, "Input/output error")) is None
+    assert exhausted(json.JSONDecodeError("x", "", 0)) is None
