@@ -169,8 +169,8 @@ MUTANTS = (
     Mutant(
         "health-and-reflection-are-inside-the-boundary",
         "services/runtime/treering_runtime/boundary.py",
-        "return handler if handler is None else self._wrap(handler, method)",
-        'return handler if handler is None or method.startswith("grpc.") else self._wrap(handler, method)',
+        "if (handler := await continuation(details)) is None:\n            return None",
+        'if (handler := await continuation(details)) is None or method.startswith("grpc."):\n            return handler',
         ("tests/runtime/test_boundary.py",),
     ),
     Mutant(
