@@ -8,7 +8,8 @@ from treering.cli.app import app
 from treering.cli.problems import Refusal
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering_ingest.wal import Batch, LogConfig, PosixFileSystem, open_log
+from treering_ingest.durable_log import Batch
+from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def log_directory(tmp_path):
     for sequence in range(1, 7):
         records = [LogRecord(message=f"evil \x1b[31m {sequence}/{number}", service="s", attributes={"k": "v"}) for number in range(2)]
         payload = UploadLogsRequest(producer_id="me", sequence=sequence, records=records).SerializeToString()
-        log.append([Batch(payload, 2, b"me", sequence, sequence, 1_500_000_000_000_000_000)])
+        log.append([Batch(payload, 2, b"me", sequence, sequence, 1_500_000_000_000_000_000)], log.end_offset)
         log.sync()
     log.close()
     return path
@@ -117,7 +118,7 @@ def deleting(log_directory, monkeypatch, at):
         if name == names[at] and not done:
             done.append(True)
             log = open_log(PosixFileSystem(log_directory))
-            log.trim(int(names[at + 1].partition("-")[2].partition(".")[0]))
+            log.release(int(names[at + 1].partition("-")[2].partition(".")[0]))
             log.close()
         return real(files, name, writable=writable)
 

@@ -7,22 +7,17 @@ from pathlib import Path
 
 import grpc
 import pytest
-import xxhash
 
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
-from treering_ingest.wal import Batch, LogConfig, PosixFileSystem, open_log
+from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-
-def make_batch(producer_id=b"", sequence=0, count=1, text="something happened", arrival=1_000):
-    records = [LogRecord(message=f"{text} {index}") for index in range(count)]
-    payload = UploadLogsRequest(producer_id=producer_id.decode(), sequence=sequence, records=records).SerializeToString()
-    return Batch(payload, count, producer_id, sequence, xxhash.xxh3_64_intdigest(payload), arrival)
+from batches import make_batch
 
 
 class FaultyFile:

@@ -251,7 +251,7 @@ async def lied_to(process, stub, request_of, liar):
 @settings(max_examples=300, deadline=None)
 def test_no_more_is_believed_to_be_safe_than_what_the_sink_was_sent(data):
     ends = [0, 10, 30, 31, 60]
-    log = SimpleNamespace(log_id=LOG, synced=SimpleNamespace(offset=60), start_offset=data.draw(st.sampled_from([0, 10])))
+    log = SimpleNamespace(log_id=LOG, durable_offset=60, start_offset=data.draw(st.sampled_from([0, 10])))
     got = {ends[data.draw(st.integers(0, 4))]}  # from earlier deliveries
     place = st.sampled_from([0, 9, 10, 11, 30, 31, 59, 60, 61, 2**63])
     claims, begun = Claims("sink", log, 0), False

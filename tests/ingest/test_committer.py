@@ -6,9 +6,11 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from tests.settling import settled
-from treering_ingest.committer import CommitPolicy, Committer
+from treering_ingest.commit_policy import CommitPolicy
+from treering_ingest.committer import Committer
+from treering_ingest.durable_log import DiskFullError, LogFailedError
 from treering_ingest.settings import Durability
-from treering_ingest.wal import DiskFullError, LogFailedError, open_log
+from treering_ingest.wal import open_log
 
 
 class Noted:

@@ -107,7 +107,7 @@ def test_another_reader_written_from_the_page_reads_the_log(opened, batch, tmp_p
     written += [batch(count=2), batch("é".encode(), 1)]
     with opened(crash=True, segment_bytes=700) as log:
         for group in (written[:1], written[1:4], *([one] for one in written[4:])):
-            log.append(group)
+            log.append(group, log.end_offset)
             log.sync()
         known = {name: producer.history for name, producer in log.producers}
     frames, producers = read_log(tmp_path)

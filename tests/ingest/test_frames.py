@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from treering_ingest.durable_log import Batch
 from treering_ingest.wal.errors import BadFrameError
-from treering_ingest.wal.frame import Batch, Link, decode_header, encode_header, join
+from treering_ingest.wal.frame import Link, decode_header, encode_header, join
 
 U64 = st.integers(0, 2**64 - 1)
 BATCHES = st.builds(Batch, st.binary(max_size=200), st.integers(0, 2**32 - 1), st.binary(max_size=128), U64, U64, U64)

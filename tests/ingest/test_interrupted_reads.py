@@ -10,7 +10,8 @@ from prometheus_client import CollectorRegistry
 
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceServicer, add_SinkServiceServicer_to_server
-from treering_ingest.committer import CommitPolicy, Committer
+from treering_ingest.commit_policy import CommitPolicy
+from treering_ingest.committer import Committer
 from treering_ingest.delivery import Delivery
 from treering_ingest.log_reader import LogReader
 from treering_ingest.metrics import IngestMetrics
@@ -66,7 +67,7 @@ def log(disk, batch):
     """A log of several segments."""
     log = open_log(disk, LogConfig(segment_bytes=SEGMENT_BYTES))
     for _ in range(100):
-        log.append([batch(count=100)])
+        log.append([batch(count=100)], log.end_offset)
         log.sync()
     assert len(log.segments) > 2
     yield log
@@ -128,7 +129,7 @@ async def test_many_interrupted_reads_leave_no_descriptor(disk, log):
     before = open_segments()
     readings = []
     for number in range(INTERRUPTED):
-        reader = LogReader(log, number * log.end_offset // INTERRUPTED)
+        reader = LogReader(log.follow(number * log.end_offset // INTERRUPTED))
         readings.append(asyncio.create_task(reader.read(2 * SEGMENT_BYTES)))
         for _ in range(number % 5):
             await asyncio.sleep(0)

@@ -5,8 +5,9 @@ from contextlib import closing
 import google_crc32c
 import pytest
 
+from treering_ingest.durable_log import DiskFullError, LogFailedError
 from treering_ingest.producers import Stored
-from treering_ingest.wal import CorruptLogError, DiskFullError, LogConfig, LogCursor, LogFailedError, PosixFileSystem, open_log
+from treering_ingest.wal import CorruptLogError, LogConfig, LogCursor, PosixFileSystem, open_log
 from treering_ingest.wal.manifest import MANIFEST, read_manifest
 from treering_runtime.clocks import SteadyClock
 
@@ -15,7 +16,7 @@ YEAR = 365 * 86_400 * 10**9
 
 def write(log, batches):
     for one in batches:
-        log.append([one])
+        log.append([one], log.end_offset)
         log.sync()
 
 
@@ -39,8 +40,8 @@ def segment_files(path):
 def test_what_was_appended_is_read_back_in_order(opened, batch):
     with opened() as log:
         written = [batch(count=3), batch(count=1), batch(count=2)]
-        log.append(written[:2])
-        log.append(written[2:])
+        log.append(written[:2], log.end_offset)
+        log.append(written[2:], log.end_offset)
         log.sync()
         frames = read_all(log)
         assert spans(frames) == [(0, 3), (3, 1), (4, 2)]
@@ -50,7 +51,7 @@ def test_what_was_appended_is_read_back_in_order(opened, batch):
 
 def test_nothing_unsynced_is_read(opened, batch):
     with opened() as log:
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         assert read_all(log) == []
         assert log.has_unsynced
         log.sync()
@@ -120,7 +121,7 @@ def test_the_producers_outlive_their_segments(opened, batch):
     with opened(segment_bytes=300) as log:
         write(log, [batch(b"early", 1), *(batch(b"late", sequence) for sequence in range(1, 9))])
         early = log.producers.check(b"early", 1, batch(b"early", 1).batch_hash)
-        assert len(log.trim(log.end_offset)) >= 2
+        assert log.release(log.end_offset) >= 2
         assert log.start_offset > 0
     with opened() as log:
         assert log.producers.check(b"early", 1, batch(b"early", 1).batch_hash) == early == Stored(1, batch(b"early", 1).batch_hash, 1, 1)
@@ -130,10 +131,10 @@ def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened,
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])
         second = log.segments[1].name.first_offset
-        assert log.trim(second - 1) == []
-        assert log.trim(second, min_age_s=10_000) == []
-        assert log.trim(second, min_bytes=10_000) == []
-        assert [name.first_offset for name in log.trim(second)] == [0]
+        assert log.release(second - 1) == 0
+        assert log.release(second, min_age_s=10_000) == 0
+        assert log.release(second, min_bytes=10_000) == 0
+        assert (log.release(second), log.start_offset) == (1, second)
         assert log.start_offset == second
         assert spans(read_all(log))[0][0] == second
     with opened() as log:
@@ -147,13 +148,13 @@ def test_a_clock_that_leaps_trims_nothing_that_is_young_or_that_a_sink_needs(tmp
     with closing(log):
         write(log, [batch() for _ in range(6)])
         wall[0] += leap
-        assert log.trim(log.end_offset, min_age_s=900) == []
+        assert log.release(log.end_offset, min_age_s=900) == 0
         write(log, [batch() for _ in range(6)])
         wall[0] -= leap
-        assert log.trim(log.end_offset, min_age_s=900) == []
+        assert log.release(log.end_offset, min_age_s=900) == 0
         boot[0] += 900 * 10**9
-        assert log.trim(0, min_age_s=900) == []
-        assert log.trim(log.end_offset, min_age_s=900)
+        assert log.release(0, min_age_s=900) == 0
+        assert log.release(log.end_offset, min_age_s=900)
 
 
 def test_the_clock_of_a_log_does_not_leap_by_itself(tmp_path):
@@ -171,7 +172,7 @@ def test_a_cursor_that_meets_a_segment_trimmed_meanwhile_goes_on_with_the_oldest
             nonlocal turn
             turn -= 1
             if turn == -1:
-                log.trim(log.segments[-2].name.first_offset)
+                log.release(log.segments[-2].name.first_offset)
             return opens(self, name)
 
         monkeypatch.setattr(PosixFileSystem, "open", trimmed_first)
@@ -194,7 +195,7 @@ def test_leftovers_of_an_interrupted_deletion_or_creation_are_removed(opened, ba
         write(log, [batch() for _ in range(12)])
         first = tmp_path / log.segments[0].name.file
         content = first.read_bytes()
-        log.trim(log.end_offset)
+        log.release(log.end_offset)
     first.write_bytes(content)
     (tmp_path / "0000000099-00000000000000000099.wal.tmp").write_bytes(b"half")
     with opened() as log:
@@ -209,7 +210,7 @@ def test_a_full_disk_takes_nothing_and_then_everything(faulty_disk, opened, batc
             for free in (0, 1, 50, 120):
                 faulty_disk.free_bytes = free
                 with pytest.raises(DiskFullError):
-                    log.append([batch(), batch()])
+                    log.append([batch(), batch()], log.end_offset)
             faulty_disk.free_bytes = None
             write(log, [batch()])
             assert log.end_offset == len(read_all(log)) == number
@@ -234,7 +235,7 @@ def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(fau
             taken += 1
         faulty_disk.open_error = lack
         with pytest.raises(DiskFullError, match="open files"):
-            log.trim(taken)
+            log.release(taken)
         faulty_disk.open_error = None
         assert log.end_offset == len(read_all(log)) == taken
     with opened() as log:
@@ -244,13 +245,13 @@ def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(fau
 def test_a_failed_sync_is_final(faulty_disk, opened, batch):
     with opened(files=faulty_disk) as log:
         write(log, [batch()])
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         faulty_disk.fail_syncs = True
         with pytest.raises(LogFailedError, match="Input/output error"):
             log.sync()
         faulty_disk.fail_syncs = False
         calls = faulty_disk.sync_calls
-        for attempt in (log.sync, lambda: log.append([batch()]), lambda: log.trim(1)):
+        for attempt in (log.sync, lambda: log.append([batch()], log.end_offset), lambda: log.release(1)):
             with pytest.raises(LogFailedError):
                 attempt()
         assert log.synced.offset == 1
@@ -266,7 +267,7 @@ def test_a_failed_sync_of_a_new_segment_is_final(faulty_disk, opened, batch):
             write(log, [batch() for _ in range(5)])
         faulty_disk.fail_syncs = False
         with pytest.raises(LogFailedError):
-            log.append([batch()])
+            log.append([batch()], log.end_offset)
 
 
 @pytest.fixture

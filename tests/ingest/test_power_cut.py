@@ -6,9 +6,10 @@ import errno
 import pytest
 from simulated_disk import SECTOR, PowerCutError, SimulatedDisk
 
+from treering_ingest.durable_log import LogFailedError
 from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
-from treering_ingest.wal import LogConfig, LogCursor, LogFailedError, PosixFileSystem, open_log
+from treering_ingest.wal import LogConfig, LogCursor, PosixFileSystem, open_log
 from treering_ingest.wal.filesystem import PosixFile
 from treering_runtime import data_dir
 from treering_runtime.errors import StartError
@@ -29,9 +30,9 @@ def disk():
 def test_what_was_synced_survives_the_plainest_power_cut(disk, batch):
     log, written = open_log(disk), [batch(text=f"number {number}") for number in range(5)]
     for one in written:
-        log.append([one])
+        log.append([one], log.end_offset)
         log.sync()
-    log.append([batch(text="not synced")])
+    log.append([batch(text="not synced")], log.end_offset)
     disk.lose_all_unsynced()
     log = open_log(disk)
     assert payloads(log) == [one.payload for one in written]
@@ -41,7 +42,7 @@ def test_what_was_synced_survives_the_plainest_power_cut(disk, batch):
 def test_names_of_new_segments_survive_the_plainest_power_cut(disk, batch):
     log = open_log(disk, LogConfig(segment_bytes=300))
     for number in range(1, 12):
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         log.sync()
         names = [info.name for info in log.segments]
         disk.lose_all_unsynced()
@@ -53,9 +54,9 @@ def test_names_of_new_segments_survive_the_plainest_power_cut(disk, batch):
 def test_deleted_segments_stay_deleted_and_no_other_is_missing(disk, batch):
     log = open_log(disk, LogConfig(segment_bytes=300))
     for _ in range(12):
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         log.sync()
-    log.trim(6)
+    log.release(6)
     start, ends = log.start_offset, log.end_offset
     assert start > 0
     disk.lose_all_unsynced()
@@ -67,9 +68,9 @@ def test_deleted_segments_stay_deleted_and_no_other_is_missing(disk, batch):
 def test_bytes_that_a_failed_sync_left_in_memory_only_are_written_again_by_the_next_start(seed, batch):
     disk = SimulatedDisk(seed)
     log = open_log(disk)
-    log.append([batch(text="first")])
+    log.append([batch(text="first")], log.end_offset)
     log.sync()
-    log.append([batch(text="x" * 3 * SECTOR)])
+    log.append([batch(text="x" * 3 * SECTOR)], log.end_offset)
     disk.sync_error_after = 0
     with pytest.raises(LogFailedError):
         log.sync()
@@ -84,12 +85,12 @@ def test_power_cut_at_every_step_of_a_start_after_a_power_cut(sealed, batch):
         disk = SimulatedDisk(step)
         log = open_log(disk)
         for _ in range(3):
-            log.append([batch()])
+            log.append([batch()], log.end_offset)
             log.sync()
         if sealed:
             log.close()
         else:
-            log.append([batch(text="y" * 2 * SECTOR)])
+            log.append([batch(text="y" * 2 * SECTOR)], log.end_offset)
         disk.cut_power()
         disk.power_for = step
         try:
@@ -105,11 +106,11 @@ def test_a_segment_sealed_by_a_clock_ahead_of_its_time_is_deleted_in_the_end(dis
     now = [10**18]
     log = open_log(disk, LogConfig(segment_bytes=300), lambda: now[0])
     for _ in range(6):
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         log.sync()
     now[0] -= 3 * 365 * 86_400 * 10**9
-    assert log.trim(log.end_offset, min_age_s=900)
-    log.append([batch(arrival=now[0])])
+    assert log.release(log.end_offset, min_age_s=900)
+    log.append([batch(arrival=now[0])], log.end_offset)
     log.sync()
     assert payloads(log)
 
@@ -162,11 +163,11 @@ def test_power_cut_at_every_step_of_a_rotation_and_of_a_deletion(seed, batch):
         disk.power_for = step
         with contextlib.suppress(PowerCutError):
             for number in range(1, 9):
-                log.append([batch()])
+                log.append([batch()], log.end_offset)
                 log.sync()
                 done = number
                 if number % 4 == 0:
-                    log.trim(number - 1)
+                    log.release(number - 1)
         disk.cut_power()
         assert open_log(disk, LogConfig(segment_bytes=300)).end_offset - done in {0, 1}
 
@@ -177,10 +178,10 @@ def test_power_cut_while_a_segment_is_sealed_leaves_no_footer_behind_frames_that
     for step in range(8):
         disk = SimulatedDisk(seed)
         log = open_log(disk, LogConfig(segment_bytes=700))
-        log.append([batch(text="x" * 3 * SECTOR)])
+        log.append([batch(text="x" * 3 * SECTOR)], log.end_offset)
         disk.power_for = step
         with contextlib.suppress(PowerCutError):
-            log.append([batch()])
+            log.append([batch()], log.end_offset)
         disk.cut_power()
         assert open_log(disk).end_offset <= 2
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from simulated_disk import SECTOR, PowerCutError, SimulatedDisk
 
-from treering_ingest.wal import Batch, DiskFullError, LogConfig, LogCursor, LogFailedError, open_log
+from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError
+from treering_ingest.wal import LogConfig, LogCursor, open_log
 from treering_ingest.wal.inspect import _frames, _report
 from treering_ingest.wal.recovery import segment_names
 
@@ -43,7 +44,7 @@ class LogOnAForgetfulDisk(RuleBasedStateMachine):
         syncs = self.log.sync_count
         self.attempted.append([*self.written, *group])
         try:
-            self.log.append(group)
+            self.log.append(group, self.log.end_offset)
         except Exception:
             if self.written and not self.log.has_unsynced:  # the segment before was sealed, which syncs it
                 self.keep_promise()
@@ -75,7 +76,7 @@ class LogOnAForgetfulDisk(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1))
     def delete_old_segments(self, share):
-        self.log.trim(int(self.log.synced.offset * share))
+        self.log.release(int(self.log.synced.offset * share))
 
     @rule(share=st.floats(0, 1))
     def read(self, share):
@@ -152,12 +153,12 @@ class LogOnAForgetfulDisk(RuleBasedStateMachine):
         self.append([(b"a", 2, 300), (b"", 1, 10), (b"b", 1, SECTOR)])
 
     def trim_all(self):
-        self.log.trim(self.log.synced.offset)
+        self.log.release(self.log.synced.offset)
 
     def nothing_more_is_promised(self, step):
         if step == "start":
             return
-        for attempt in (self.log.sync, lambda: self.log.append([Batch(b"", 0, b"", 0, 0, 0)])):
+        for attempt in (self.log.sync, lambda: self.log.append([Batch(b"", 0, b"", 0, 0, 0)], self.log.end_offset)):
             with pytest.raises(LogFailedError):
                 attempt()
         self.log.close()

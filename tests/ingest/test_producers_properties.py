@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from treering.v1.error_pb2 import ErrorReason
+from treering_ingest.durable_log import Batch
 from treering_ingest.producers import Stored, decode_snapshot, encode_snapshot
-from treering_ingest.wal import Batch, LogConfig, LogCursor, PosixFileSystem, open_log
+from treering_ingest.wal import LogConfig, LogCursor, PosixFileSystem, open_log
 from treering_runtime.errors import ServiceError
 
 CAPACITY = 3
@@ -79,7 +80,7 @@ class ProducersOfALog(RuleBasedStateMachine):
             assert (found.batch_hash, found.end_offset) == expected
             return
         assert expected == "new"
-        self.log.append([Batch(b"payload", count, producer, sequence, content, 7)])
+        self.log.append([Batch(b"payload", count, producer, sequence, content, 7)], self.log.end_offset)
         self.log.sync()
         self.model.store(producer, sequence, content, count)
 
@@ -96,7 +97,7 @@ class ProducersOfALog(RuleBasedStateMachine):
     @precondition(lambda self: len(self.log.segments) > 2)
     @rule()
     def delete_old_segments(self):
-        self.log.trim(self.log.end_offset)
+        self.log.release(self.log.end_offset)
 
     @invariant()
     def the_log_agrees_with_the_model(self):

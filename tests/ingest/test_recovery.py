@@ -28,7 +28,7 @@ def crashed(opened, batch, tmp_path):
     batches, ends = [batch(b"me", sequence, 2) for sequence in (1, 2, 3)], []
     with opened(crash=True, path=source) as log:
         for one in batches:
-            log.append([one])
+            log.append([one], log.end_offset)
             log.sync()
             ends.append(log.synced.position)
     return source, [one.payload for one in batches], ends
@@ -95,7 +95,7 @@ def test_flipped_bit_at_every_byte_of_a_stopped_log_is_found(opened, batch, tmp_
     source.mkdir()
     with opened(path=source, segment_bytes=400) as log:
         for sequence in range(1, 6):
-            log.append([batch(b"me", sequence)])
+            log.append([batch(b"me", sequence)], log.end_offset)
             log.sync()
         payloads = readable(log)
     for name in [file.name for file in source.iterdir()]:
@@ -120,10 +120,10 @@ def test_flipped_bit_at_every_byte_of_a_stopped_log_is_found(opened, batch, tmp_
 def test_torn_group_with_a_whole_later_frame_is_cut_not_refused(opened, batch, tmp_path):
     """A power cut may keep the second half of one write and lose the first."""
     with opened(crash=True) as log:
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         log.sync()
         durable = log.synced.position
-        log.append([batch(text="first of the group"), batch(text="second of the group")])
+        log.append([batch(text="first of the group"), batch(text="second of the group")], log.end_offset)
         log.sync()
     file = newest(tmp_path)
     content = bytearray(file.read_bytes())
@@ -138,13 +138,13 @@ def test_a_payload_that_imitates_a_frame_proves_no_damage(opened, batch, tmp_pat
     """Frames are bound to their segment by a number that never leaves the directory."""
     with opened(crash=True) as log:
         for _ in range(3):
-            log.append([batch()])
+            log.append([batch()], log.end_offset)
             log.sync()
         other_segment = newest(tmp_path).read_bytes()
     imitation = tmp_path / "imitation"
     imitation.mkdir()
     with opened(crash=True, path=imitation) as log:
-        log.append([batch()])
+        log.append([batch()], log.end_offset)
         log.sync()
         durable = log.synced.position
     with newest(imitation).open("ab") as file:

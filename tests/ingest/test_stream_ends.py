@@ -11,7 +11,7 @@ from grpc_status import rpc_status
 from treering_ingest import upload as upload_module
 from treering_ingest.admission import check_batch
 
-SURPRISES = [MemoryError(), RuntimeError("not foreseen")]
+SURPRISES = [KeyError("not foreseen"), RuntimeError("not foreseen")]
 
 
 @pytest.fixture
@@ -80,6 +80,22 @@ async def test_a_surprise_in_an_upload_ends_it_with_an_error(running, request_of
         assert caught.value.code() is grpc.StatusCode.INTERNAL
         assert error_id(caught.value)
         assert handled(process.registry, "UploadLogs", "INTERNAL") == 1
+
+
+async def test_a_lack_of_memory_ends_an_upload_and_a_stream_with_an_overload_after_what_was_taken(running, request_of, fails_at):
+    fails_at(3, MemoryError())
+    async with running() as (process, stub), grpc.aio.insecure_channel(process.server.address) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as uploaded:
+            await stub.UploadLogs(iter(batches_of(request_of, 4)))
+        fails_at(3, MemoryError())
+        call, answers = channel.stream_stream("/treering.v1.IngestService/StreamLogs")(), []
+        for batch in batches_of(request_of, 4):
+            await call.write(batch.SerializeToString())
+        with pytest.raises(grpc.aio.AioRpcError) as streamed:
+            await taken(call, answers)
+        assert {error.value.code() for error in (uploaded, streamed)} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert answers
+        assert process.log.durable_offset == 4  # the second time they were repeats
 
 
 @pytest.mark.parametrize("broken", [ConnectionResetError("gone"), asyncio.CancelledError()])

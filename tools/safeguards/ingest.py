@@ -8,8 +8,8 @@ MUTANTS = (
     Mutant(
         "acknowledgement-before-the-sync",
         "services/ingest/treering_ingest/committer.py",
-        "        self.log.append(batches)\n        if sync:\n",
-        "        self.log.append(batches)\n        if False:\n",
+        "        self._end_offset = self.log.append(batches, self._end_offset)[-1]\n        if sync:\n",
+        "        self._end_offset = self.log.append(batches, self._end_offset)[-1]\n        if False:\n",
         (INGEST + "test_committer.py::test_an_acknowledged_batch_is_synced",),
     ),
     Mutant(
@@ -117,8 +117,8 @@ MUTANTS = (
     Mutant(
         "a-file-is-closed-by-the-thread-that-reads-it",
         "services/ingest/treering_ingest/log_reader.py",
-        "        self._thread.submit(self._cursor.close)",
-        "        self._cursor.close()",
+        "        self._thread.submit(self._follower.close)",
+        "        self._follower.close()",
         (INGEST + "test_interrupted_reads.py",),
     ),
     Mutant(
@@ -193,7 +193,7 @@ MUTANTS = (
     ),
     Mutant(
         "ages-in-the-log-count-by-a-clock-that-cannot-leap",
-        "services/ingest/treering_ingest/wal/log.py",
+        "services/ingest/treering_ingest/wal/opening.py",
         "clock or SteadyClock()",
         "clock or __import__('time').time_ns",
         ("tests/ingest/test_log.py",),
@@ -246,5 +246,19 @@ MUTANTS = (
         "errno.EDQUOT, errno.EMFILE, errno.ENFILE)",
         "errno.EDQUOT)",
         ("tests/ingest/test_log.py",),
+    ),
+    Mutant(
+        "a-log-has-one-writer",
+        "services/ingest/treering_ingest/wal/log.py",
+        "        if expected_end != self._end.offset:\n",
+        "        if False:\n",
+        (INGEST + "test_durable_log.py",),
+    ),
+    Mutant(
+        "a-writer-goes-on-from-what-it-wrote",
+        "services/ingest/treering_ingest/committer.py",
+        "self.log.append(batches, self._end_offset)[-1]",
+        "self.log.append(batches, self.log.end_offset)[-1]",
+        (INGEST + "test_durable_log.py",),
     ),
 )

@@ -14,8 +14,8 @@ from collections import deque
 import structlog
 
 from treering.v1.sink_pb2 import SinkProgress
+from treering_ingest.durable_log import DurableLog
 from treering_ingest.sink_state import SinkAhead
-from treering_ingest.wal import Log
 
 _LOG = structlog.get_logger()
 
@@ -41,7 +41,7 @@ class Claims:
         unlinked_below: Up to here a sink may be that has no link: see `DeliveredNote.unlinked_below`.
     """
 
-    def __init__(self, sink: str, log: Log, unlinked_below: int) -> None:
+    def __init__(self, sink: str, log: DurableLog, unlinked_below: int) -> None:
         self._sink = sink
         self._log = log
         self._unlinked_below = unlinked_below
@@ -54,7 +54,7 @@ class Claims:
         Raises:
             SinkAheadError: It claims records that the log does not have.
         """
-        end, furthest = self._log.synced.offset, _furthest(progress)
+        end, furthest = self._log.durable_offset, _furthest(progress)
         if furthest > end:
             raise SinkAheadError(SinkAhead.beyond(self._sink, self._log.log_id, end, furthest, at_start=True))
 

@@ -6,50 +6,18 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 
-from treering_ingest.limits import COMPANY_S, DISK_RETRY_S, LINGER_BYTES, MAX_GROUP_BYTES
+from treering_ingest.commit_policy import CommitObserver, CommitPolicy
+from treering_ingest.durable_log import Batch, DiskFullError, DurableLog, LogFailedError
+from treering_ingest.limits import DISK_RETRY_S
 from treering_ingest.settings import Durability
-from treering_ingest.wal import Batch, DiskFullError, Log, LogFailedError
 from treering_runtime.wakeup import Wakeup
 
 _LOG = structlog.get_logger()
 _R = TypeVar("_R")
-
-
-class CommitObserver(Protocol):
-    """Is told of commits, for metrics."""
-
-    def synced(self, seconds: float) -> None:
-        """A sync took so long. Called on the log's thread."""
-
-    def committed(self, records: int, size_bytes: int, seconds: float) -> None:
-        """A group is durable as the policy says; the oldest batch of it waited so long, from staging on."""
-
-
-@dataclass(frozen=True, slots=True)
-class CommitPolicy:
-    """How groups are formed and when they count as durable.
-
-    Args:
-        durability: When a batch is acknowledged.
-        sync_interval_s: With `interval`: longest time that something written stays unsynced, seconds.
-        linger_s: How long a batch is kept back while nobody waits for its acknowledgement yet, so that others share its sync, seconds.
-            A sender in the middle of a long upload does not wait; one that has sent its last batch does, and then there is no delay.
-        company_s: How long an acknowledgement is kept back while others are expected to share its sync, seconds.
-        linger_bytes: So much is written at once, however young.
-        max_group_bytes: A larger group is not formed.
-    """
-
-    durability: Durability = Durability.ALWAYS
-    sync_interval_s: float = 0.2
-    linger_s: float = 0.02
-    company_s: float = COMPANY_S
-    linger_bytes: int = LINGER_BYTES
-    max_group_bytes: int = MAX_GROUP_BYTES
 
 
 class _Fault(NamedTuple):
@@ -92,7 +60,7 @@ class Committer:
         observer: Is told of commits.
     """
 
-    def __init__(self, log: Log, policy: CommitPolicy, observer: CommitObserver) -> None:
+    def __init__(self, log: DurableLog, policy: CommitPolicy, observer: CommitObserver) -> None:
         self.log = log
         self.waiting_bytes = 0
         self.disk_full = False
@@ -102,6 +70,7 @@ class Committer:
         self.room = Wakeup()
         self._policy = policy
         self._observer = observer
+        self._end_offset = log.end_offset  # as far as this writer knows; of the log's thread
         self._pending: deque[tuple[Batch, float]] = deque()
         self._in_flight: list[tuple[Batch, float]] = []
         self._staged = Wakeup()
@@ -172,7 +141,7 @@ class Committer:
 
     def first_unacknowledged(self, producer_id: bytes) -> int | None:
         """The lowest sequence of a producer that is staged and not durable, or never will be; None when there is none."""
-        # Both lists: `_commit` moves batches from one to the other before they are durable.
+        # Both lists: `_commit` moves a batch before it is durable.
         staged = (batch for batch, _ in (*self._in_flight, *self._pending))
         return min((batch.sequence for batch in staged if batch.producer_id == producer_id), default=None)
 
@@ -289,7 +258,8 @@ class Committer:
 
     def _write(self, batches: list[Batch], *, sync: bool) -> None:
         # Append before sync, in one call on the log's thread: no other write can come between and be synced by accident only.
-        self.log.append(batches)
+        # A log that ends elsewhere than where this writer left it has another one: this one stops.
+        self._end_offset = self.log.append(batches, self._end_offset)[-1]
         if sync:
             self._sync()
 

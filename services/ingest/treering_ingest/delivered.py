@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from treering_ingest.wal import Log
+from treering_ingest.durable_log import DurableLog
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.fsync import fdatasync
@@ -35,7 +35,7 @@ class DeliveredNote:
         StartError: The log ends before what was sent of it; or the file cannot be used.
     """
 
-    def __init__(self, path: Path, log: Log) -> None:
+    def __init__(self, path: Path, log: DurableLog) -> None:
         self._path = path
         self._log = log
         self._offset, self._unlinked_below = self._read()
@@ -52,7 +52,7 @@ class DeliveredNote:
         if self._offset > self._log.end_offset:
             raise StartError(
                 f"log {self._log.log_id:016x} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
-                f"durable records were lost. Restore the files of {self._log.files.path}; or, to go on without those records, "
+                f"durable records were lost. Restore the files of {self._log.place}; or, to go on without those records, "
                 "move that directory away, and a new log begins"
             )
 

@@ -14,6 +14,7 @@ from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_ingest.claims import Claims, SinkAheadError, SinkFault
 from treering_ingest.committer import Committer
 from treering_ingest.delivered import DeliveredNote
+from treering_ingest.durable_log import LogDamagedError, Range
 from treering_ingest.limits import (
     DELIVERY_PAUSE_S,
     DELIVERY_REQUEST_BYTES,
@@ -24,7 +25,6 @@ from treering_ingest.limits import (
 )
 from treering_ingest.log_reader import LogReader
 from treering_ingest.sink_state import SinkState
-from treering_ingest.wal import CorruptLogError, Range
 from treering_runtime.channels import Peer
 from treering_runtime.wakeup import Wakeup
 
@@ -109,7 +109,7 @@ class Delivery:
             except SinkAheadError as error:
                 self.state.cut_off(error.ahead)
                 self._note(error)
-            except (grpc.aio.AioRpcError, SinkFault, CorruptLogError, OSError) as error:
+            except (grpc.aio.AioRpcError, SinkFault, LogDamagedError, OSError) as error:
                 self._note(error)
             except Exception as error:  # noqa: BLE001 - a delivery that ends unseen is never tried again, and the log grows for ever
                 _LOG.exception("delivery failed; it is tried again", sink=self.state.name, address=self.state.address)
@@ -121,7 +121,7 @@ class Delivery:
     def _note(self, error: Exception) -> None:
         problem = _in_words(error)
         if problem != self.state.last_error:
-            level = _LOG.error if isinstance(error, SinkAheadError | CorruptLogError) else _LOG.warning
+            level = _LOG.error if isinstance(error, SinkAheadError | LogDamagedError) else _LOG.warning
             level("delivery interrupted", sink=self.state.name, address=self.state.address, problem=problem)
         self.state.last_error = problem
         self._changed.fire()
@@ -130,11 +130,11 @@ class Delivery:
         async with self._peer.connect(*_CHANNEL_OPTIONS) as channel:
             call: _Call = SinkServiceStub(channel).DeliverLogs()
             start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
-            await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.synced.offset))
+            await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.durable_offset))
             first = await self._read_progress(call)
             claims = Claims(self.state.name, self._log, self._note_sent.unlinked_below)
             claims.check_within(first)
-            window, reader = _Window(self._window_bytes, first.next_offset), LogReader(self._log, first.next_offset)
+            window, reader = _Window(self._window_bytes, first.next_offset), LogReader(self._log.follow(first.next_offset))
             try:
                 self._connected(claims.begin(first, await reader.link_before()))
                 await _first_to_fail(self._send(call, reader, window, claims), self._receive(call, window, claims))
@@ -170,7 +170,7 @@ class Delivery:
 
     async def _send(self, call: "_Call", reader: LogReader, window: _Window, claims: Claims) -> None:
         while True:
-            while self._log.synced.offset <= window.end_offset:
+            while self._log.durable_offset <= window.end_offset:
                 await self._committer.advanced.wait()
             await window.wait_for_room()
             part = await reader.read_range(DELIVERY_REQUEST_BYTES)
@@ -180,7 +180,7 @@ class Delivery:
                 # before it is sent: what the sink reports of it may be here before the write returns
                 claims.sending(window.end_offset, part.frames[-1].link)
                 self._note_sent.sending(window.end_offset)
-                await _write(call, _request(part, self._log.synced.offset))
+                await _write(call, _request(part, self._log.durable_offset))
                 if size < DELIVERY_REQUEST_BYTES:
                     await asyncio.sleep(DELIVERY_PAUSE_S)
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from treering.v1.log_pb2 import RangeDigest
+from treering_ingest.durable_log import DurableLog, LogDamagedError, StoredBatch
 from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, MAX_DIGEST_RUNS
 from treering_ingest.raw_records import RawRecord, raw_records
-from treering_ingest.wal import CorruptLogError, Frame, Log, LogCursor
 from treering_runtime.admission import Admission
 from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_NAME_BYTES, MAX_TIME_UNIX_NANO, MAX_WAITING_DIGESTS
@@ -37,7 +37,7 @@ class LogDigester:
         log: The log; it may be written and trimmed meanwhile.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: DurableLog) -> None:
         self._log = log
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="digest")
         self._admission = Admission("digests", 1, MAX_WAITING_DIGESTS, words="digests")
@@ -59,21 +59,21 @@ class LogDigester:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
-        runs = empty_runs(first_offset, min(end_offset, self._log.synced.offset), step)
+        runs = empty_runs(first_offset, min(end_offset, self._log.durable_offset), step)
         return Digests(runs, self._fill(runs, step))
 
     def _fill(self, runs: list[RangeDigest], step: int) -> str:
         if not runs:
             return ""
         end = runs[-1].end_offset_exclusive
-        cursor = LogCursor(self._log, runs[0].first_offset)
+        cursor = self._log.follow(runs[0].first_offset)
         try:
             while frames := cursor.read(DELIVERY_REQUEST_BYTES):
                 for frame in frames:
                     _add(runs, frame, step)
                 if frames[-1].end_offset >= end:
                     break
-        except CorruptLogError as error:
+        except LogDamagedError as error:
             return str(error)
         finally:
             cursor.close()
@@ -94,7 +94,7 @@ def _check(first_offset: int, end_offset: int, step: int) -> None:
         raise invalid_field("step", f"must be at least 1 and give at most {MAX_DIGEST_RUNS} runs", limit=MAX_DIGEST_RUNS)
 
 
-def _add(runs: list[RangeDigest], frame: Frame, step: int) -> None:
+def _add(runs: list[RangeDigest], frame: StoredBatch, step: int) -> None:
     start, end = runs[0].first_offset, runs[-1].end_offset_exclusive
     for offset, record in enumerate(raw_records(frame.payload), start=frame.first_offset):
         if start <= offset < end:

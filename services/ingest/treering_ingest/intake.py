@@ -10,9 +10,9 @@ from treering_ingest.active_producers import ActiveProducers
 from treering_ingest.admission import CheckedBatch, Rejection
 from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
+from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError
 from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
 from treering_ingest.producers import Stored
-from treering_ingest.wal import Batch, DiskFullError, LogFailedError
 from treering_runtime import caller as callers
 from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import ServiceError, overloaded

@@ -72,16 +72,17 @@ class StateCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All of them."""
         log, committer = self._intake.committer.log, self._intake.committer
-        yield GaugeMetricFamily("treering_ingest_log_end_offset", "One past the newest durable offset", log.synced.offset)
+        state = log.state
+        yield GaugeMetricFamily("treering_ingest_log_end_offset", "One past the newest durable offset", log.durable_offset)
         yield GaugeMetricFamily("treering_ingest_log_start_offset", "The oldest offset in the log", log.start_offset)
-        yield GaugeMetricFamily("treering_ingest_log_bytes", "Bytes of segments", sum(info.size_bytes for info in log.segments))
-        yield GaugeMetricFamily("treering_ingest_segments", "Segment files", len(log.segments))
+        yield GaugeMetricFamily("treering_ingest_log_bytes", "Bytes of segments", state.size_bytes)
+        yield GaugeMetricFamily("treering_ingest_segments", "Segment files", state.part_count)
         yield GaugeMetricFamily("treering_ingest_disk_free_bytes", "Free bytes on the log's disk", self._disk.free_bytes)
         yield GaugeMetricFamily("treering_ingest_producers", "Producers that are remembered", self._intake.producer_count)
         yield GaugeMetricFamily("treering_ingest_streams", "Open upload streams", self._intake.stream_count)
         yield GaugeMetricFamily("treering_ingest_waiting_bytes", "Bytes of batches that wait for the disk", committer.waiting_bytes)
         yield GaugeMetricFamily("treering_ingest_accepting", "1 while records are accepted", float(self._intake.refusal() is None))
-        yield CounterMetricFamily("treering_ingest_fsyncs", "Syncs of the log", log.sync_count)
+        yield CounterMetricFamily("treering_ingest_fsyncs", "Syncs of the log", state.sync_count)
         yield self._by_sink("sink_connected", "1 while the delivery stream is up", lambda sink: float(sink.connected))
         yield self._by_sink(
             "sink_ahead",
@@ -95,7 +96,7 @@ class StateCollector(Collector):
         yield self._by_sink("sink_quarantined_records", "Records that the sink set aside", lambda sink: sink.progress.quarantined_count)
 
     def _lag(self, sink: SinkState) -> float:
-        return lag_records(sink, self._intake.committer.log.synced.offset)
+        return lag_records(sink, self._intake.committer.log.durable_offset)
 
     def _by_sink(self, name: str, documentation: str, value: Callable[[SinkState], float]) -> Metric:
         family = GaugeMetricFamily(f"treering_ingest_{name}", documentation, labels=["sink"])

@@ -6,10 +6,12 @@ import time
 from prometheus_client import CollectorRegistry
 
 from treering_ingest.background import Background
-from treering_ingest.committer import CommitPolicy, Committer
+from treering_ingest.commit_policy import CommitPolicy
+from treering_ingest.committer import Committer
 from treering_ingest.delivered import DeliveredNote
 from treering_ingest.delivery import Delivery
 from treering_ingest.disk import DiskGuard, free_bytes
+from treering_ingest.durable_log import DiskFullError, DurableLog, LogFailedError
 from treering_ingest.intake import Intake
 from treering_ingest.limits import COMPANY_S
 from treering_ingest.metrics import IngestMetrics, StateCollector
@@ -18,7 +20,7 @@ from treering_ingest.retention import Retention
 from treering_ingest.service import ADMIN_SERVICE_NAME, SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
-from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
+from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
 from treering_runtime.clocks import wall_ns
 from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
@@ -151,7 +153,7 @@ class IngestProcess:
     def _sink_ahead(self) -> ServiceError | None:
         return next((ahead.error() for each in self.deliveries if (ahead := each.state.ahead) and ahead.stops_uploads), None)
 
-    def _open_log(self) -> Log:
+    def _open_log(self) -> DurableLog:
         path = self.settings.data_dir / "wal"
         try:
             make_directory(path)

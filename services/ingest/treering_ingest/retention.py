@@ -7,8 +7,8 @@ import structlog
 
 from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
+from treering_ingest.durable_log import DiskFullError, LogFailedError
 from treering_ingest.sink_state import SinkState
-from treering_ingest.wal import DiskFullError, LogFailedError
 
 _LOG = structlog.get_logger()
 _INTERVAL_S = 5.0
@@ -48,11 +48,10 @@ class Retention:
         """Deletes what may be deleted now."""
         log, low = self._committer.log, self._disk.check()
         below = min((sink.releasable_end for sink in self._sinks), default=0)
-        oldest = log.segments[0]
         below -= 1  # the record before a sink's place stays: its link is what the next delivery to that sink begins with
-        if not oldest.sealed_unix_nano or oldest.end_offset > below:
+        if below < log.start_offset:
             return
         min_age_s, min_bytes = (0.0, 0) if low else (self._min_age_s, self._min_bytes)
-        gone = await self._committer.on_log_thread(lambda: log.trim(below, min_age_s=min_age_s, min_bytes=min_bytes))
+        gone = await self._committer.on_log_thread(lambda: log.release(below, min_age_s=min_age_s, min_bytes=min_bytes))
         if gone:
-            _LOG.info("segments deleted", count=len(gone), log_start_offset=log.start_offset)
+            _LOG.info("segments deleted", count=gone, log_start_offset=log.start_offset)

@@ -26,13 +26,13 @@ class StatusReport:
     def now(self) -> GetIngestStatusResponse:
         """The state at this moment."""
         log, refusal = self.intake.committer.log, self.intake.refusal()
-        segments, end = log.segments, log.synced.offset
+        state, end = log.state, log.durable_offset
         return GetIngestStatusResponse(
             log_id=log.log_id,
             start_offset=log.start_offset,
             end_offset_exclusive=end,
-            segment_count=len(segments),
-            disk_used_bytes=sum(info.size_bytes for info in segments),
+            segment_count=state.part_count,
+            disk_used_bytes=state.size_bytes,
             disk_free_bytes=self.disk.free_bytes,
             disk_reserve_bytes=self.disk.reserve_bytes,
             producer_count=self.intake.producer_count,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from treering.v1.ingest_pb2 import RejectionReason
 from treering_ingest.admission import Rejection, check_batch
+from treering_ingest.durable_log import DiskFullError, LogFailedError
 from treering_ingest.inbox import Inbox
 from treering_ingest.intake import Intake, Receipt, draining
 from treering_ingest.limits import (
@@ -16,7 +17,6 @@ from treering_ingest.limits import (
     MAX_UNACKNOWLEDGED_BATCHES,
     SMALL_BATCHES_RECORDS,
 )
-from treering_ingest.wal import DiskFullError, LogFailedError
 from treering_runtime.errors import ServiceError
 from treering_runtime.wakeup import Wakeup
 

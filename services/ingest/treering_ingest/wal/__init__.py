@@ -5,27 +5,24 @@ header, a snapshot of the producers at that point, frames, and a footer once it 
 with a checksum, then the bytes as they were received. Each frame's checksum covers that of the frame before it, across segments, so that
 nothing can be changed, lost, doubled or swapped in the middle without being noticed. `docs/wal-format.md` describes every byte.
 
-`log` writes, `recovery` opens, `reader` follows while it is written, `inspect` looks at a directory from outside.
+`log` writes, `opening` and `recovery` open, `reader` follows while it is written, `inspect` looks at a directory from outside.
 The disk is behind `filesystem.FileSystem`.
 """
 
-from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError
+from treering_ingest.wal.errors import CorruptLogError
 from treering_ingest.wal.filesystem import PosixFileSystem
-from treering_ingest.wal.frame import Batch, Frame
-from treering_ingest.wal.log import Log, LogConfig, Mark, open_log
-from treering_ingest.wal.reader import LogCursor, Range
+from treering_ingest.wal.frame import Frame
+from treering_ingest.wal.log import Log, LogConfig, Mark
+from treering_ingest.wal.opening import open_log
+from treering_ingest.wal.reader import LogCursor
 
 __all__ = [
-    "Batch",
     "CorruptLogError",
-    "DiskFullError",
     "Frame",
     "Log",
     "LogConfig",
     "LogCursor",
-    "LogFailedError",
     "Mark",
     "PosixFileSystem",
-    "Range",
     "open_log",
 ]

@@ -1,9 +1,9 @@
 """What can be wrong with a log."""
 
-from treering_runtime.errors import StartError
+from treering_ingest.durable_log import LogDamagedError
 
 
-class CorruptLogError(StartError):
+class CorruptLogError(LogDamagedError):
     """Bytes that were durable are not what they were. Nothing is skipped or repaired: a person decides.
 
     Args:
@@ -22,18 +22,6 @@ class CorruptLogError(StartError):
         self.file = file
         self.position = position
         self.problem = problem
-
-
-class LogFailedError(Exception):
-    """The disk refused a write or an fsync: what this process believes of its files can no longer be trusted.
-
-    Linux may mark pages clean after a failed fsync, so a second fsync that succeeds proves nothing. Nothing more is acknowledged; a new
-    process reads what is really there.
-    """
-
-
-class DiskFullError(Exception):
-    """There was no space for the write. Nothing of it is in the log; the same call may be repeated when there is space."""
 
 
 class BadFrameError(Exception):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import google_crc32c
 
+from treering_ingest.durable_log import Batch
 from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES
 from treering_ingest.wal.errors import BadFrameError
 
@@ -23,26 +24,6 @@ SMALLEST_HEADER_BYTES = _FIXED.size + _CRC.size
 """Bytes of the header of a frame without a producer."""
 
 LARGEST_HEADER_BYTES = SMALLEST_HEADER_BYTES + MAX_PRODUCER_ID_BYTES
-
-
-class Batch(NamedTuple):
-    """What is appended.
-
-    Args:
-        payload: A serialised UploadLogsRequest.
-        record_count: Records in it; 0 keeps the producer's place and nothing else.
-        producer_id: UTF-8 bytes; empty = anonymous.
-        sequence: Of the producer; 0 = anonymous.
-        batch_hash: xxh3_64 of the bytes as they were received.
-        arrival_time_unix_nano: When it was accepted.
-    """
-
-    payload: bytes
-    record_count: int
-    producer_id: bytes
-    sequence: int
-    batch_hash: int
-    arrival_time_unix_nano: int
 
 
 class Frame(NamedTuple):

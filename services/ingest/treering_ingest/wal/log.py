@@ -2,21 +2,20 @@
 
 import dataclasses
 import errno
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, WrongEndError
 from treering_ingest.limits import MAX_PRODUCERS, VERIFY_AT_START_BYTES
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
-from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError
 from treering_ingest.wal.filesystem import File, FileSystem
-from treering_ingest.wal.frame import Batch, Link, encode_header
-from treering_ingest.wal.manifest import MANIFEST, Manifest, read_manifest, write_manifest
-from treering_ingest.wal.recovery import SegmentInfo, TornTail, check_complete, check_sealed, recover_newest, segment_names
+from treering_ingest.wal.frame import Link, encode_header
+from treering_ingest.wal.manifest import Manifest, write_manifest
+from treering_ingest.wal.reader import LogCursor
+from treering_ingest.wal.recovery import Found, Newest, SegmentInfo, TornTail
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
-from treering_runtime.clocks import SteadyClock
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 """Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
@@ -59,13 +58,15 @@ class _Active:
 
 
 class Log:
-    """A log that is open for writing. Made by `open_log`.
+    """A `DurableLog` in files of this machine. Made by `opening.open_log`.
 
     States: *open*; *failed* after an error of the disk other than a lack of room: every method then raises LogFailedError, and only a
     new process may look at the files again; *closed*.
 
     One thread at a time may call its methods. The properties may be read by any thread: each is one value, replaced as a whole.
     """
+
+    durability = "disk"
 
     def __init__(self, files: FileSystem, config: LogConfig, manifest: Manifest, clock: Callable[[], int]) -> None:
         self.files = files
@@ -93,6 +94,17 @@ class Log:
         return (*sealed, SegmentInfo(name, active.end.position))
 
     @property
+    def state(self) -> LogState:
+        """What it costs."""
+        segments = self.segments
+        return LogState(len(segments), sum(info.size_bytes for info in segments), self.sync_count)
+
+    @property
+    def place(self) -> str:
+        """Its directory."""
+        return str(self.files.path)
+
+    @property
     def start_offset(self) -> int:
         """The oldest offset that can still be read."""
         segments = self.segments
@@ -104,29 +116,39 @@ class Log:
         return self._end.offset
 
     @property
+    def durable_offset(self) -> int:
+        """Everything below it is durable."""
+        return self.synced.offset
+
+    @property
     def has_unsynced(self) -> bool:
         """Whether something was appended since the last sync."""
         active = self._active
         return active is not None and active.synced_position != active.end.position
 
-    def append(self, batches: Sequence[Batch]) -> None:
-        """Writes the batches in order. They are not durable before `sync`.
+    def append(self, batches: Sequence[Batch], expected_end: int) -> list[int]:
+        """Writes the batches in order; returns the end offset of each. They are not durable before `sync`.
 
         Raises:
+            WrongEndError: The log does not end at `expected_end`; nothing was written.
             DiskFullError: Nothing of them was written; try again when there is space.
             LogFailedError: The disk failed, now or before.
         """
         self._check_usable()
+        if expected_end != self._end.offset:
+            raise WrongEndError(f"the log ends at offset {self._end.offset}, not at {expected_end}")
         active = self._writable()
         buffers, link = self._encode(active, batches)
         try:
             active.file.append(buffers)
         except OSError as error:
             raise self._undone(active, error) from error
-        for batch, end_offset in zip(batches, self._end_offsets(batches), strict=True):
+        ends = self._end_offsets(batches)
+        for batch, end_offset in zip(batches, ends, strict=True):
             self.producers.store(batch.producer_id, Stored(batch.sequence, batch.batch_hash, batch.record_count, end_offset))
         active.frame_count += len(batches)
         active.end = self._end = link
+        return ends
 
     def _end_offsets(self, batches: Sequence[Batch]) -> list[int]:
         ends, offset = [], self._end.offset
@@ -172,8 +194,8 @@ class Log:
         except OSError as error:
             raise self._fail(error) from error
 
-    def trim(self, below_offset: int, *, min_age_s: float = 0.0, min_bytes: int = 0) -> list[SegmentName]:
-        """Deletes sealed segments, oldest first, whose records are all below an offset; returns them.
+    def release(self, below_offset: int, *, min_age_s: float = 0.0, min_bytes: int = 0) -> int:
+        """Deletes sealed segments, oldest first, whose records are all below an offset; returns how many.
 
         Args:
             below_offset: Every sink has everything below it safe.
@@ -187,7 +209,7 @@ class Log:
         self._check_usable()
         gone = self._removable(below_offset, int(min_age_s * 1e9), min_bytes)
         if not gone:
-            return []
+            return 0
         try:
             self._write_manifest(first_segment=gone[-1].index + 1)
             self._sealed = self._sealed[len(gone) :]
@@ -196,7 +218,11 @@ class Log:
             self.files.sync_directory()
         except OSError as error:
             raise self._undone(None, error) from error
-        return gone
+        return len(gone)
+
+    def follow(self, offset: int) -> LogCursor:
+        """A reader that wants the records from an offset on."""
+        return LogCursor(self, offset)
 
     def _removable(self, below_offset: int, min_age_ns: int, min_bytes: int) -> list[SegmentName]:
         gone, left, now = [], sum(info.size_bytes for info in self.segments), self._clock()
@@ -295,74 +321,24 @@ class Log:
         self._manifest = dataclasses.replace(self._manifest, **changes)
         write_manifest(self.files, self._manifest)
 
-    def recover(self) -> None:
-        """Reads what is there; used once, by `open_log`."""
-        self._remove_leftovers()
-        names = check_complete(segment_names(self.files), self._manifest)
-        previous = self._recover_sealed(names[:-1])
-        if names:
-            self._recover_newest(names[-1], previous)
+    def resume(self, found: Found) -> None:
+        """Goes on where the files end; used once, by `open_log`."""
+        self._sealed, self.torn_tail = found.sealed, found.torn_tail
+        if found.newest:
+            self._resume(found.newest)
         self.begin_segment()
 
-    def _remove_leftovers(self) -> None:
-        """Removes what an interrupted creation or deletion left behind."""
-        for file in self.files.names():
-            name = SegmentName.parse(file)
-            if file.endswith(".tmp") or (name and name.index < self._manifest.first_segment):
-                self.files.remove(file)
-
-    def _recover_sealed(self, names: Sequence[SegmentName]) -> Footer | None:
-        sizes, budget = {name: _size(self.files, name) for name in names}, self._config.verify_at_start_bytes
-        thorough: set[SegmentName] = set()
-        for name in reversed(names):
-            budget -= sizes[name]
-            if budget >= 0:
-                thorough.add(name)
-        footer, infos = None, []
-        for name in names:
-            info, footer = check_sealed(self.files, name, self._manifest, footer, read_frames=name in thorough)
-            infos.append(info)
-        self._sealed = tuple(infos)
-        return footer
-
-    def _recover_newest(self, name: SegmentName, previous: Footer | None) -> None:
-        newest, self.torn_tail = recover_newest(self.files, name, self._manifest, previous, self._config.max_producers)
+    def _resume(self, newest: Newest) -> None:
+        name, footer = newest.name, newest.footer
         self.producers = newest.producers
-        if newest.frame_count == 0 and newest.footer is None:
+        if newest.frame_count == 0 and footer is None:
             # nothing in it: the next segment takes its number and, atomically, its name
             self._end, self._last_index = Link(0, newest.end.offset, newest.header.previous_crc), name.index - 1
             return
         self._end, self._last_index = newest.end, name.index
-        if newest.footer:
-            info = SegmentInfo(name, newest.footer.length + FOOTER_BYTES, newest.footer.end_offset, newest.footer.sealed_unix_nano)
+        if footer:
+            info = SegmentInfo(name, footer.length + FOOTER_BYTES, footer.end_offset, footer.sealed_unix_nano)
             self._sealed = (*self._sealed, info)
             return
         file = self.files.open(name.file, writable=True)
         self._seal(_Active(file, newest.header, newest.end, newest.frame_count, newest.end.position))
-
-
-def _size(files: FileSystem, name: SegmentName) -> int:
-    file = files.open(name.file)
-    try:
-        return file.size()
-    finally:
-        file.close()
-
-
-def open_log(files: FileSystem, config: LogConfig | None = None, clock: Callable[[], int] | None = None) -> Log:
-    """Opens the log in a directory for writing, or creates it. Nobody else may have it open for writing.
-
-    Ages of segments count by `clock` (nanoseconds since 1970), by default one that does not leap with the clock of the machine.
-
-    Raises:
-        CorruptLogError: It is damaged: file, position, and what to do.
-    """
-    manifest = read_manifest(files)
-    if manifest is None:
-        if segment_names(files):
-            raise CorruptLogError(MANIFEST, 0, "the manifest is missing, but there are segments")
-        manifest = Manifest(int.from_bytes(os.urandom(8), "little") or 1, 1, 0)
-        write_manifest(files, manifest)
-    log = Log(files, config or LogConfig(), manifest, clock or SteadyClock())
-    log.recover()
-    return log

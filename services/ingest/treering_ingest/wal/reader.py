@@ -1,21 +1,17 @@
 """Reading the log in order while it is written."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
+from treering_ingest.durable_log import Range, StoredBatch
 from treering_ingest.wal.errors import BadFrameError, CorruptLogError
 from treering_ingest.wal.frame import Frame
-from treering_ingest.wal.log import Log
 from treering_ingest.wal.recovery import SegmentInfo
 from treering_ingest.wal.segment import SegmentName, SegmentReader, read_footer, read_segment_header
 from treering_runtime.limits import MAX_DELIVERED_FRAMES
 
-
-class Range(NamedTuple):
-    """Frames that follow one another, and the link of the record before them."""
-
-    frames: list[Frame]
-    link_before: int
+if TYPE_CHECKING:
+    from treering_ingest.wal.log import Log
 
 
 class LogCursor:
@@ -28,7 +24,7 @@ class LogCursor:
         offset: The first record that is wanted.
     """
 
-    def __init__(self, log: Log, offset: int) -> None:
+    def __init__(self, log: "Log", offset: int) -> None:
         self._log = log
         self._wanted = offset
         self._reader: SegmentReader | None = None
@@ -44,8 +40,8 @@ class LogCursor:
             self._reader.file.close()
             self._reader = None
 
-    def read(self, max_bytes: int) -> list[Frame]:
-        """The next frames with records, at most `max_bytes` of payload but at least one frame; empty at the durable end.
+    def read(self, max_bytes: int) -> Sequence[StoredBatch]:
+        """The next frames with records, until their payloads have `max_bytes`, at least one; empty at the durable end.
 
         No more frames than one delivery may hold.
 

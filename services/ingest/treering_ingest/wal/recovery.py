@@ -44,6 +44,61 @@ class Newest:
     footer: Footer | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is in a log's directory."""
+
+    sealed: tuple[SegmentInfo, ...]
+    """All but the newest segment."""
+    newest: Newest | None
+    torn_tail: TornTail | None
+
+
+def recover(files: FileSystem, manifest: Manifest, max_producers: int, verify_bytes: int) -> Found:
+    """Reads what is there and cuts a torn tail off; of the sealed segments only the newest `verify_bytes` frame by frame.
+
+    Raises:
+        CorruptLogError: The log is damaged.
+    """
+    # Before the segments are counted: what an interrupted creation or deletion left behind belongs to no log.
+    _remove_leftovers(files, manifest)
+    names = check_complete(segment_names(files), manifest)
+    sealed, previous = _recover_sealed(files, manifest, names[:-1], verify_bytes)
+    newest, torn = recover_newest(files, names[-1], manifest, previous, max_producers) if names else (None, None)
+    return Found(sealed, newest, torn)
+
+
+def _remove_leftovers(files: FileSystem, manifest: Manifest) -> None:
+    for file in files.names():
+        name = SegmentName.parse(file)
+        if file.endswith(".tmp") or (name and name.index < manifest.first_segment):
+            files.remove(file)
+
+
+def _recover_sealed(
+    files: FileSystem, manifest: Manifest, names: Sequence[SegmentName], budget: int
+) -> tuple[tuple[SegmentInfo, ...], Footer | None]:
+    sizes = {name: _size(files, name) for name in names}
+    thorough: set[SegmentName] = set()
+    for name in reversed(names):
+        budget -= sizes[name]
+        if budget >= 0:
+            thorough.add(name)
+    footer, infos = None, []
+    for name in names:
+        info, footer = check_sealed(files, name, manifest, footer, read_frames=name in thorough)
+        infos.append(info)
+    return tuple(infos), footer
+
+
+def _size(files: FileSystem, name: SegmentName) -> int:
+    file = files.open(name.file)
+    try:
+        return file.size()
+    finally:
+        file.close()
+
+
 def segment_names(files: FileSystem) -> list[SegmentName]:
     """The segments in the directory, oldest first."""
     return [name for name in map(SegmentName.parse, files.names()) if name]
