@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from treering_query.store.intake import unknown
-from treering_query.store.listing import listed
+from treering_query.store.pattern_rows import listed
 from treering_query.store.published import Published
 from treering_query.store.unsealed import Unsealed
-from treering_query.store.view import View
 from treering_query.templates import Templates
+from treering_query.view.view import View
 
 _MOST_TABLES = 16
 """Tables of patterns before they are made one."""
@@ -86,7 +86,7 @@ class PatternTable:
         return True
 
     def show_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
-        """Shows templates; see `templates.keeper.Shelf`."""
+        """Shows templates; see `template_keeper.Shelf`."""
         now = self._published.view.patterns
         if len(now) < len(before) or any(one is not other for one, other in zip(before, now, strict=False)):
             return False

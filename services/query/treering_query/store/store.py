@@ -20,27 +20,29 @@ from prometheus_client import CollectorRegistry
 from treering.v1.log_pb2 import Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import limits
-from treering_query.store import hot
-from treering_query.store.damage import Damage, DamagedSegmentError
-from treering_query.store.engine import Engine
+from treering_query.retention.retention_clock import SYSTEM_CLOCKS, Clocks
+from treering_query.retention.upkeep import Policy
+from treering_query.sealed.damage import Damage, DamagedSegmentError
+from treering_query.sealed.inventory import Inventory
+from treering_query.sealed.seal_task import SealTask
+from treering_query.sealed.sealed_state import SealBatch
 from treering_query.store.intake import Intake, Taken
-from treering_query.store.inventory import Inventory
 from treering_query.store.kept_clock import KeptClock
 from treering_query.store.maintenance import Forget, Maintenance
 from treering_query.store.pattern_table import Ids, NewPatterns, PatternTable
 from treering_query.store.published import Published
-from treering_query.store.retention_clock import SYSTEM_CLOCKS, Clocks
-from treering_query.store.seal_task import SealTask
 from treering_query.store.sealed_files import SealedFiles
-from treering_query.store.sealed_state import SealBatch
 from treering_query.store.shown import Shown
-from treering_query.store.snapshot import Snapshot
+from treering_query.store.template_keeper import TemplateKeeper
 from treering_query.store.unsealed import Unsealed
-from treering_query.store.upkeep import Policy
-from treering_query.store.view import Segment, View, kinds
 from treering_query.store.without_pattern import WithoutPattern
 from treering_query.templates import Templates, TemplatesChange
-from treering_query.templates.keeper import TemplateKeeper
+from treering_query.values.schemas import kinds
+from treering_query.values.segment import Segment
+from treering_query.view import hot
+from treering_query.view.engine import Engine
+from treering_query.view.snapshot import Snapshot
+from treering_query.view.view import View
 from treering_runtime.patterns import PatternIds
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Change, Quarantined, Selection, records_by_log
@@ -259,7 +261,7 @@ class Store:
         await self._files.change(lambda sealer: sealer.save_templates(change))
 
     def publish_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
-        """Shows templates; see `templates.keeper.Shelf`."""
+        """Shows templates; see `template_keeper.Shelf`."""
         return self._patterns.show_templates(templates, before, after)
 
     def _full(self) -> bool:
