@@ -22,7 +22,16 @@ QUERY = {
     "streams": {"values", "meaning", "view", "store", "reading"},
     "answers": {"values", "meaning", "sealed", "view", "store", "reading", "patterns"},
 }
-ROOMS = {"query": QUERY}
+EMBED = {
+    "encoder": set(),
+    "registry": set(),
+    "index": {"encoder"},
+    "engine": {"encoder", "registry", "index"},
+    "sink": {"registry"},
+    "indexing": {"encoder", "registry", "index", "engine", "sink"},
+    "search": {"encoder", "index", "engine"},
+}
+ROOMS = {"query": QUERY, "embed": EMBED}
 """By service: for each room those that it may import, the lowest first."""
 
 COMMON = {"limits", "settings"}

@@ -10,9 +10,9 @@ import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from treering_embed.database import Transaction, read_meta, signed, unsigned, write_meta
-from treering_embed.notes import IndexNote
-from treering_embed.registry import Pattern, State
+from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
+from treering_embed.registry.notes import IndexNote
+from treering_embed.registry.registry import Pattern, State
 
 Outcomes = Mapping[int, str]
 """By pattern id: empty = its vector is in the index, durably; else why it gets none."""

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED, PROVEN_SHARE, SPARE_SHARE
-from treering_embed.registry import Pattern, Summary
+from treering_embed.registry.registry import Pattern, Summary
 from treering_runtime.clocks import SteadyClock
 from treering_runtime.patterns import PatternIds
 

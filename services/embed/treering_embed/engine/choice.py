@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import structlog
 
+from treering_embed.encoder.models import Models
 from treering_embed.encoder.prepare import PreparedModel
+from treering_embed.encoder.renderings import RENDERING_VERSION
 from treering_embed.limits import LATE_DIMENSION
-from treering_embed.models import Models
-from treering_embed.notes import IndexNote
-from treering_embed.renderings import RENDERING_VERSION
+from treering_embed.registry.notes import IndexNote
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import RULES_VERSION

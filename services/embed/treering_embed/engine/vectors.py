@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from treering_embed.encoder import Encoded, Ids, unit
+from treering_embed.encoder.late import project
 from treering_embed.encoder.queue import Urgency
-from treering_embed.engine import Engine
+from treering_embed.encoder.renderings import render
+from treering_embed.engine.engine import Engine
 from treering_embed.index import PatternPoint
-from treering_embed.late import project
-from treering_embed.registry import Pattern
-from treering_embed.renderings import render
+from treering_embed.registry.registry import Pattern
 from treering_runtime.errors import ServiceError
 
 _HARMLESS = "ready"

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from treering_embed.registry import State
+from treering_embed.registry.registry import State
 from treering_runtime.patterns import NO_PATTERN
 from treering_runtime.patterns.ids import Ids
 

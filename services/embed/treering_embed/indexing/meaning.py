@@ -14,24 +14,24 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_embed.choice import Choice, choose
-from treering_embed.comparison import Comparison, compare
 from treering_embed.encoder.backoff import Backoff
+from treering_embed.encoder.late import PieceFrequencies
+from treering_embed.encoder.models import Models
 from treering_embed.encoder.prepare import PreparedModel
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue
-from treering_embed.engine import Engine
+from treering_embed.engine.choice import Choice, choose
+from treering_embed.engine.engine import Engine
 from treering_embed.index import Index, IndexFaultError
 from treering_embed.index.opening import open_index
-from treering_embed.indexer import Indexer
-from treering_embed.kept import Background, Kept
-from treering_embed.late import PieceFrequencies
+from treering_embed.indexing.comparison import Comparison, compare
+from treering_embed.indexing.indexer import Indexer
+from treering_embed.indexing.verification import verify
 from treering_embed.limits import INDEX_THREADS, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.models import Models
-from treering_embed.notes import IndexNote
-from treering_embed.registry import RegistryFault
+from treering_embed.registry.kept import Background, Kept
+from treering_embed.registry.notes import IndexNote
+from treering_embed.registry.registry import RegistryFault
 from treering_embed.settings import EmbedSettings
-from treering_embed.sink import EmbedSink
-from treering_embed.verification import verify
+from treering_embed.sink.sink import EmbedSink
 from treering_runtime.errors import ServiceError
 
 _LOG = structlog.get_logger()

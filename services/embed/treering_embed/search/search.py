@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from treering_embed import calibration
 from treering_embed.encoder import Matrix
+from treering_embed.encoder.late import query_tokens
 from treering_embed.encoder.queue import Urgency
-from treering_embed.engine import Engine
+from treering_embed.engine.engine import Engine
 from treering_embed.index import Hits, Selection
-from treering_embed.late import query_tokens
 from treering_embed.limits import RERANK_DEPTH
+from treering_embed.search import calibration
 from treering_runtime.patterns import NO_PATTERN, PatternIds, places_among
 
 

@@ -3,8 +3,8 @@
 import structlog
 
 from treering_embed.index import Index
-from treering_embed.kept import Background, Kept
-from treering_embed.ledgers import Ledger
+from treering_embed.registry.kept import Background, Kept
+from treering_embed.registry.ledgers import Ledger
 
 _LOG = structlog.get_logger()
 

@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from treering_embed.encoder import Matrix
+from treering_embed.encoder.late import PieceFrequencies
 from treering_embed.encoder.prepare import PreparedModel
 from treering_embed.encoder.queue import EncodeQueue
 from treering_embed.index import Index
-from treering_embed.kept import Background
-from treering_embed.late import PieceFrequencies
+from treering_embed.registry.kept import Background
 
 
 class Users:

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-from treering_embed.database import Transaction, read_meta, signed, unsigned, write_meta
 from treering_embed.limits import SQLITE_BUSY_S
+from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Quarantined, Selection

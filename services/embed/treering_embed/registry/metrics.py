@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from treering_embed.book import PatternBook
 from treering_embed.limits import MAX_TIMED_PATTERNS
+from treering_embed.registry.book import PatternBook
 from treering_runtime.telemetry import Freshness
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_embed.intake import Intake, read_frames
-from treering_embed.kept import Background, Kept
 from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, MAX_UNCOMMITTED_QUARANTINE_BYTES, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.log_lag import LogLag
-from treering_embed.registry import Pattern, RegistryFault, Summary
+from treering_embed.registry.kept import Background, Kept
+from treering_embed.registry.registry import Pattern, RegistryFault, Summary
+from treering_embed.sink.intake import Intake, read_frames
+from treering_embed.sink.log_lag import LogLag
 from treering_runtime.columns import TEXTS, FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import MASK_VERSION

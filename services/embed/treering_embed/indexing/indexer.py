@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from treering_embed.engine import Engine
-from treering_embed.filling import Filler
+from treering_embed.engine.engine import Engine
 from treering_embed.index import IndexFaultError
-from treering_embed.kept import Kept
+from treering_embed.indexing.filling import Filler
 from treering_embed.limits import INDEX_BATCH, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.registry import RegistryFault
-from treering_embed.sink import EmbedSink
+from treering_embed.registry.kept import Kept
+from treering_embed.registry.registry import RegistryFault
+from treering_embed.sink.sink import EmbedSink
 
 _LOG = structlog.get_logger()
 _INDEXING = "indexing"

@@ -8,11 +8,11 @@ from typing import TypeVar
 import structlog
 
 from treering_embed.encoder import Ids
-from treering_embed.engine import Engine
-from treering_embed.kept import Kept
-from treering_embed.ledgers import Ledger
+from treering_embed.engine.engine import Engine
+from treering_embed.engine.vectors import Vectors, make_vectors
 from treering_embed.limits import FLUSH_INTERVAL_S, RELEASE_AFTER_PATTERNS
-from treering_embed.vectors import Vectors, make_vectors
+from treering_embed.registry.kept import Kept
+from treering_embed.registry.ledgers import Ledger
 from treering_runtime.memory import release_freed
 
 _LOG = structlog.get_logger()

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from treering_embed.book import PatternBook
-from treering_embed.ledgers import CurrentLedger, SuccessorLedger
-from treering_embed.metrics import EmbedMetrics
-from treering_embed.registry import Registry
+from treering_embed.registry.book import PatternBook
+from treering_embed.registry.ledgers import CurrentLedger, SuccessorLedger
+from treering_embed.registry.metrics import EmbedMetrics
+from treering_embed.registry.registry import Registry
 from treering_runtime.owned_tasks import OwnedTasks
 
 _T = TypeVar("_T")

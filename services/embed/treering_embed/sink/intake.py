@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_embed.book import PatternBook
-from treering_embed.registry import Pattern
+from treering_embed.registry.book import PatternBook
+from treering_embed.registry.registry import Pattern
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns import NO_PATTERN, PatternColumns, find_patterns

@@ -16,22 +16,22 @@ from typing import Any, TypeVar
 import structlog
 
 from treering.v1.error_pb2 import ErrorReason
-from treering_embed.choice import complete
+from treering_embed.encoder.late import PieceFrequencies
 from treering_embed.encoder.prepare import PreparedModel
 from treering_embed.encoder.queue import EncodeQueue
-from treering_embed.engine import Engine
-from treering_embed.filling import Filler
+from treering_embed.engine.choice import complete
+from treering_embed.engine.engine import Engine
 from treering_embed.index import IndexFaultError
 from treering_embed.index.opening import drop_index, open_index
-from treering_embed.indexer import Indexer
-from treering_embed.kept import Background, Kept
-from treering_embed.late import PieceFrequencies
+from treering_embed.indexing.filling import Filler
+from treering_embed.indexing.indexer import Indexer
+from treering_embed.indexing.meaning import Meaning
+from treering_embed.indexing.verification import verify
 from treering_embed.limits import INDEX_THREADS, REINDEX_BATCH, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.meaning import Meaning
-from treering_embed.notes import IndexNote
-from treering_embed.registry import RegistryFault
+from treering_embed.registry.kept import Background, Kept
+from treering_embed.registry.notes import IndexNote
+from treering_embed.registry.registry import RegistryFault
 from treering_embed.settings import EmbedSettings
-from treering_embed.verification import verify
 from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import ServiceError, StartError, invalid_field
 
