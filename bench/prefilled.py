@@ -3,15 +3,17 @@
 What a search costs depends on how many vectors there are and how long, not on what they say; computing 100,000 of them takes minutes.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pyarrow as pa
 from processes import embed_running
 from tokenizers import Tokenizer
 
+from treering.v1.embed_pb2 import GetEmbedStatusRequest
+from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering_embed.application import REGISTRY_FILE
 from treering_embed.encoder import unit
@@ -36,9 +38,8 @@ def fill(data_dir: Path, records: Sequence[LogRecord]) -> None:
 
     An empty directory is first made by a start of the service, which also prepares the model there.
     """
-    with embed_running(data_dir):
-        pass
-    dimension = int(json.loads(next((data_dir / "encoder").glob("*/manifest.json")).read_text())["dimension"])
+    with embed_running(data_dir) as (address, _), grpc.insecure_channel(address) as channel:
+        dimension = EmbedServiceStub(channel).GetEmbedStatus(GetEmbedStatusRequest()).dimension
     registry = Registry(data_dir / REGISTRY_FILE)
     ledger = CurrentLedger(registry.db)
     note = ledger.note()

@@ -3,9 +3,11 @@
 from types import SimpleNamespace
 
 import pyarrow as pa
+import pytest
 
 from treering.cli.pattern_ids import NO_PATTERN, pattern_id
 from treering.cli.verify import _Verification
+from treering.v1 import admin_pb2 as pb
 
 KINDS = {(1 << 63) + 5: ("shop", "order <*> paid"), 7: ("bank", "disk full")}
 """By the id that an earlier version gave."""
@@ -14,8 +16,8 @@ KINDS = {(1 << 63) + 5: ("shop", "order <*> paid"), 7: ("bank", "disk full")}
 class Client:
     """A store with these patterns and records of none, and an embed service that knows some kinds."""
 
-    def __init__(self, registered):
-        self.registered = registered
+    def __init__(self, registered, keyword_only, forgotten):
+        self.registered, self.keyword_only, self.forgotten = registered, keyword_only, forgotten
 
     def get_ingest_status(self):
         return SimpleNamespace(log_id=1, end_offset_exclusive=0, start_offset=0)
@@ -29,17 +31,21 @@ class Client:
         return SimpleNamespace(table=lambda: pa.Table.from_pylist(chosen, schema))
 
     def digest_index(self, min_positions):
-        yield SimpleNamespace(
-            indexed_ids=self.registered, pending_ids=[], unreadable_ids=[], missing_ids=[], unknown_ids=[], keyword_only_count=0
-        )
+        yield pb.DigestIndexResponse(indexed_ids=self.registered, keyword_only_ids=self.keyword_only)
+        yield pb.DigestIndexResponse(forgotten_keyword_only_count=self.forgotten)
 
 
-def verified(registered, monkeypatch):
-    client = Client(registered)
+def compared(monkeypatch, registered, keyword_only=(), forgotten=0):
+    client = Client(registered, keyword_only, forgotten)
     verification = _Verification(client, client)
     monkeypatch.setattr(verification, "_not_excused", lambda absent: absent)
     verification._compare_patterns()
-    return verification.report.pattern_count, verification.report.problems
+    return verification.report
+
+
+def verified(registered, monkeypatch):
+    report = compared(monkeypatch, registered)
+    return report.pattern_count, report.problems
 
 
 def test_a_pattern_that_embed_knows_by_its_new_id_is_known(monkeypatch):
@@ -52,3 +58,17 @@ def test_a_pattern_that_embed_knows_by_no_id_is_a_problem(monkeypatch):
     count, problems = verified([pattern_id(*KINDS[7])], monkeypatch)
     assert count == 2
     assert problems == [f"1 patterns of the store are not known to embed: {(1 << 63) + 5}"]
+
+
+@pytest.mark.parametrize("id_of", [lambda key: key, lambda key: pattern_id(*KINDS[key])])
+def test_a_pattern_that_a_cap_kept_out_hides_no_lost_one(monkeypatch, id_of):
+    report = compared(monkeypatch, [], [id_of(7)])
+    assert report.problems == [f"1 patterns of the store are not known to embed: {(1 << 63) + 5}"]
+    assert report.notes == ["1 patterns are found by their words only: a cap of embed was reached"]
+
+
+def test_no_more_patterns_are_excused_than_embed_no_longer_names(monkeypatch):
+    assert compared(monkeypatch, [], forgotten=1).problems == [f"2 patterns of the store are not known to embed: {(1 << 63) + 5}, 7"]
+    excused = compared(monkeypatch, [], forgotten=2)
+    assert excused.problems == []
+    assert excused.notes == ["2 patterns are not known to embed, which no longer names all that a cap kept out: found by their words only"]

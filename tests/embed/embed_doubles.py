@@ -14,6 +14,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client import CollectorRegistry
 
 from tests.links import links_of
+from tests.patience import PATIENCE_S
 from treering.inner.channels import connect_async
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
@@ -198,3 +199,19 @@ def rows(seed: int, count: int, width: int) -> np.ndarray:
 def point(pattern_id: int, service: str = "api", seed: int | None = None, words: int = 3) -> PatternPoint:
     seed = pattern_id % 2**32 if seed is None else seed
     return PatternPoint(pattern_id, service, rows(seed, 1, DIMENSION)[0], rows(seed + 1, words, LATE_DIMENSION))
+
+
+def words(count: int, start: int = 0) -> list[str]:
+    """Messages of kinds of their own."""
+    letters = "abcdefghij"
+    return ["kind " + "".join(letters[int(digit)] for digit in f"{number:04d}") for number in range(start, start + count)]
+
+
+async def flooded(service, first_offset: int, count: int = 150) -> int:
+    """A hundred and more new kinds of a service that makes them without end; returns the offset after them."""
+    for start in range(0, count, 10):
+        await service.deliver([frame(first_offset + start, words(10, first_offset + start), "flood")])
+    async with asyncio.timeout(PATIENCE_S):
+        while service.application.sink.crowded.is_set():  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+    return first_offset + count

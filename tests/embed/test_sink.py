@@ -2,9 +2,8 @@ import asyncio
 import time
 
 import pytest
-from embed_doubles import LOG_ID, NeverPrepared, OneModel, frame, rows, running, settings_for, word_model
+from embed_doubles import LOG_ID, NeverPrepared, OneModel, flooded, frame, rows, running, settings_for, word_model, words
 
-from tests.patience import PATIENCE_S
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.engine.choice import index_identity
@@ -90,22 +89,6 @@ async def test_a_clock_that_leaps_does_not_open_the_cap_of_a_day(tmp_path, monke
             await service.deliver([frame(offset, [f"{'abc'[offset - 2]} more"])])
         found = await status(service)
         assert (found.pattern_count, found.keyword_only_count) == (2, 3)
-
-
-def words(count: int, start: int = 0) -> list[str]:
-    """Messages of kinds of their own."""
-    letters = "abcdefghij"
-    return ["kind " + "".join(letters[int(digit)] for digit in f"{number:04d}") for number in range(start, start + count)]
-
-
-async def flooded(service, first_offset: int, count: int = 150) -> int:
-    """A hundred and more new kinds of a service that makes them without end; returns the offset after them."""
-    for start in range(0, count, 10):
-        await service.deliver([frame(first_offset + start, words(10, first_offset + start), "flood")])
-    async with asyncio.timeout(PATIENCE_S):
-        while service.application.sink.crowded.is_set():  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0)
-    return first_offset + count
 
 
 async def found_ids(service, text: str):

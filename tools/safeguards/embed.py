@@ -266,4 +266,25 @@ MUTANTS = (
         "(of_model,)",
         ("tests/embed/test_indexer.py::test_the_status_says_what_is_tried_again_until_it_is_done",),
     ),
+    Mutant(
+        "what-a-cap-kept-out-is-registered-as-such",
+        f"{_EMBED}/sink/sink.py",
+        "        self._uncommitted.refused.join(self._book.take_refused())\n",
+        "",
+        ("tests/embed/test_keyword_only.py",),
+    ),
+    Mutant(
+        "what-gave-way-is-registered-as-such",
+        f"{_EMBED}/registry/registry.py",
+        "            self.keyword_only.add(gone)\n",
+        "",
+        ("tests/embed/test_keyword_only.py",),
+    ),
+    Mutant(
+        "ids-of-what-caps-kept-out-are-bounded",
+        f"{_EMBED}/registry/keyword_only.py",
+        "(newest - self._limit,)",
+        "(0,)",
+        ("tests/embed/test_keyword_only.py",),
+    ),
 )

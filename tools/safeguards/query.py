@@ -195,7 +195,7 @@ MUTANTS = (
     Mutant(
         "a-name-with-a-schema-is-no-cte",
         "services/query/treering_query/sql/gate.py",
-        "is_cte = path == [name] and name.lower() in visible",
+        "is_cte = path in ([name], [_RECURRING, name]) and name.lower() in visible",
         "is_cte = name.lower() in visible",
         ("tests/query/test_sql_scopes.py",),
     ),

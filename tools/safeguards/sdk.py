@@ -360,4 +360,11 @@ MUTANTS = (
         "    except ZeroDivisionError:\n        with open(os.devnull",
         ("tests/system/test_environment.py::test_without_a_reader_of_its_words_it_goes_on",),
     ),
+    Mutant(
+        "a-pattern-that-a-cap-kept-out-hides-no-lost-one",
+        "sdk/treering/cli/verify.py",
+        "[each for each in unregistered if each not in keyword_only], keyword_only)",
+        "[each for each in unregistered if each not in keyword_only], keyword_only) if not keyword_only else []",
+        ("tests/cli/test_verify_patterns.py",),
+    ),
 )

@@ -51,7 +51,7 @@ def digest_index(*, min_positions: Sequence[Position] = (), timeout: float | Non
     """Compares the registry of patterns with the index.
 
     Returns:
-        An iterator of messages, each with some ids of one state; the last one has `keyword_only_count`.
+        An iterator of messages, each with some ids of one state; the last one has `forgotten_keyword_only_count`.
     """
     return Call(admin_pb2.DigestIndexRequest(min_positions=min_positions), timeout)
 

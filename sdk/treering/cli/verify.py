@@ -180,19 +180,27 @@ class _Verification:
         stored = self._stored_patterns()
         self.report.pattern_count = len(stored)
         registered: set[int] = set()
-        keyword_only = 0
+        keyword_only: set[int] = set()
+        forgotten = 0
         for part in self._admin.digest_index(min_positions=self._upto):
             registered.update(part.indexed_ids, part.pending_ids, part.unreadable_ids, part.missing_ids)
             self._say("of the registry are missing in the index; restart embed, which encodes them again", part.missing_ids)
             self._say("are in the index and in no registry; restart embed, which deletes them", part.unknown_ids)
             self._count("wait for their vectors", len(part.pending_ids))
             self._count("have no vector: the model gives no finite one", len(part.unreadable_ids))
-            keyword_only += part.keyword_only_count
-        absent = self._unregistered(sorted(stored - registered), registered)
-        if keyword_only:
-            self._count("are found by their words only: a cap of embed was reached", len(absent))
+            keyword_only.update(part.keyword_only_ids)
+            forgotten += part.forgotten_keyword_only_count
+        unregistered = self._unregistered(sorted(stored - registered), registered)
+        absent = self._unregistered([each for each in unregistered if each not in keyword_only], keyword_only)
+        self._count("are found by their words only: a cap of embed was reached", len(unregistered) - len(absent))
+        self._judge(self._not_excused(absent), forgotten)
+
+    def _judge(self, absent: Sequence[int], forgotten: int) -> None:
+        """Patterns that embed does not name; of so many it may have forgotten that a cap kept them out."""
+        if 0 < len(absent) <= forgotten:
+            self._count("are not known to embed, which no longer names all that a cap kept out: found by their words only", len(absent))
         else:
-            self._say("of the store are not known to embed", self._not_excused(absent))
+            self._say("of the store are not known to embed", absent)
 
     def _unregistered(self, unknown: Sequence[int], registered: set[int]) -> list[int]:
         """The patterns that embed knows by no id: it may know one by a newer id than the store keeps."""

@@ -270,9 +270,10 @@ class DigestIndexResponse(_message.Message):
     UNREADABLE_IDS_FIELD_NUMBER: _builtins.int
     MISSING_IDS_FIELD_NUMBER: _builtins.int
     UNKNOWN_IDS_FIELD_NUMBER: _builtins.int
-    KEYWORD_ONLY_COUNT_FIELD_NUMBER: _builtins.int
-    keyword_only_count: _builtins.int
-    """Patterns that are not registered because a cap was reached, or that ever gave way to new ones. Only in the last message."""
+    KEYWORD_ONLY_IDS_FIELD_NUMBER: _builtins.int
+    FORGOTTEN_KEYWORD_ONLY_COUNT_FIELD_NUMBER: _builtins.int
+    forgotten_keyword_only_count: _builtins.int
+    """So many more at most are, whose ids are not remembered any more. Only in the last message."""
     @_builtins.property
     def indexed_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Registered, and their vectors are in the index."""
@@ -293,6 +294,10 @@ class DigestIndexResponse(_message.Message):
     def unknown_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """In the index, but not registered: a fault. The next start of the service deletes them."""
 
+    @_builtins.property
+    def keyword_only_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Not registered, because a cap was reached or because they gave way to new ones: found by their words only."""
+
     def __init__(
         self,
         *,
@@ -301,11 +306,12 @@ class DigestIndexResponse(_message.Message):
         unreadable_ids: _abc.Iterable[_builtins.int] | None = ...,
         missing_ids: _abc.Iterable[_builtins.int] | None = ...,
         unknown_ids: _abc.Iterable[_builtins.int] | None = ...,
-        keyword_only_count: _builtins.int = ...,
+        keyword_only_ids: _abc.Iterable[_builtins.int] | None = ...,
+        forgotten_keyword_only_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["indexed_ids", b"indexed_ids", "keyword_only_count", b"keyword_only_count", "missing_ids", b"missing_ids", "pending_ids", b"pending_ids", "unknown_ids", b"unknown_ids", "unreadable_ids", b"unreadable_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgotten_keyword_only_count", b"forgotten_keyword_only_count", "indexed_ids", b"indexed_ids", "keyword_only_ids", b"keyword_only_ids", "missing_ids", b"missing_ids", "pending_ids", b"pending_ids", "unknown_ids", b"unknown_ids", "unreadable_ids", b"unreadable_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -108,6 +108,9 @@ MAX_TIMED_PATTERNS = 50_000
 MAX_REFUSED_REMEMBERED = 1_000_000
 """Patterns over a cap that are remembered to count each once, 8 to 90 bytes each; counting stops there."""
 
+MAX_KEYWORD_ONLY_REMEMBERED = 1_000_000
+"""Patterns over a cap, or that gave way, whose ids the registry keeps, 30 bytes each: `treering verify` tells them from lost ones."""
+
 RETRY_MIN_S = 0.5
 """First pause after a fault of the environment (disk, index, peer), seconds; doubled each time up to `RETRY_MAX_S`."""
 

@@ -162,9 +162,10 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         await self._wait(request.min_positions, context)
         async with self._passes.slot(context.time_remaining()):
             slices = _digest_slices(await self._meaning.compare())
+            forgotten = await self._meaning.forgotten_count()
         async for response in self._made_elsewhere(slices):
             yield response
-        yield admin_pb2.DigestIndexResponse(keyword_only_count=self._book.keyword_only_count + self._book.evicted_count)
+        yield admin_pb2.DigestIndexResponse(forgotten_keyword_only_count=forgotten)
 
     def _problem(self) -> str:
         """A problem of the model before is over once every pattern has its vector again; what else is wrong is tried again meanwhile."""
@@ -208,6 +209,7 @@ def _digest_slices(found: Comparison) -> Iterator[admin_pb2.DigestIndexResponse]
     yield from (answer(unreadable_ids=found.unreadable[start : start + size]) for start in range(0, len(found.unreadable), size))
     yield from (answer(missing_ids=found.missing[start : start + size]) for start in range(0, len(found.missing), size))
     yield from (answer(unknown_ids=found.unknown[start : start + size]) for start in range(0, len(found.unknown), size))
+    yield from (answer(keyword_only_ids=found.keyword_only[start : start + size]) for start in range(0, len(found.keyword_only), size))
 
 
 def _selection(request: embed_pb2.SearchPatternsRequest, book: PatternBook) -> tuple[Selection, int]:

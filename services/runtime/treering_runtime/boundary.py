@@ -197,6 +197,8 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._metrics = metrics if isinstance(metrics, CallMetrics) else CallMetrics(metrics)
         self._limits = limits or RequestLimits()
         self._are_ours = are_ours
+        self._wrapped: dict[str, tuple[_Handler, _Handler]] = {}
+        """By method: its handler, and that wrapped. Of the methods that are served, so there are never many."""
 
     async def intercept_service(
         self,
@@ -204,9 +206,13 @@ class Boundary(grpc.aio.ServerInterceptor):
         details: grpc.HandlerCallDetails,
     ) -> _Handler | None:
         """Wraps the handler of one call."""
-        handler = await continuation(details)
         method: str = details.method.removeprefix("/")
-        return handler if handler is None else self._wrap(handler, method)
+        if (handler := await continuation(details)) is None:
+            return None
+        known = self._wrapped.get(method)
+        if known is None or known[0] is not handler:
+            known = self._wrapped[method] = handler, self._wrap(handler, method)
+        return known[1]
 
     def _wrap(self, handler: _Handler, method: str) -> _Handler:
         kinds = {

@@ -3,6 +3,7 @@
 A caller is a remote address. On loopback and on Unix sockets everybody has the same one, so there a caller is a connection.
 """
 
+import functools
 from contextvars import ContextVar
 from urllib.parse import unquote
 
@@ -22,6 +23,7 @@ def serve(peer: str) -> None:
     _CALLER.set(of_peer(peer))
 
 
+@functools.lru_cache(1_024)  # every call asks, and most calls of a connection follow one another
 def of_peer(peer: str) -> str:
     """The caller behind a peer."""
     kind, _, address = unquote(peer).partition(":")

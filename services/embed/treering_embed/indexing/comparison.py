@@ -21,6 +21,8 @@ class Comparison:
     """Registered as indexed, and not in the index."""
     unknown: list[int]
     """In the index, and not registered."""
+    keyword_only: list[int]
+    """Not registered, because a cap refused them or they gave way."""
 
     def translated(self, to_wire: Callable[[Ids], Ids]) -> "Comparison":
         """The same by other ids; a pattern without one keeps its own, so that none is missing in any list."""
@@ -33,7 +35,7 @@ class Comparison:
         return Comparison(**{name: ids(stored) for name, stored in asdict(self).items()})
 
 
-def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int, State]) -> Comparison:
+def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int, State], keyword_only: Iterable[int] = ()) -> Comparison:
     """Compares the index with the registry as it was before and after the index was read: what changed meanwhile is no fault."""
     index = set(held)
 
@@ -48,4 +50,5 @@ def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int
         unreadable=sorted(key for key, state in after.items() if state is State.UNREADABLE),
         missing=sorted(indexed - index),
         unknown=sorted(index - known),
+        keyword_only=sorted(set(keyword_only) - after.keys()),
     )

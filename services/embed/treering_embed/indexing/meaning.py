@@ -244,13 +244,27 @@ class Meaning:
         """Compares the registry with the index, by the ids that other services know.
 
         Raises:
-            ServiceError: STARTING, while the model is prepared; PEER_UNAVAILABLE, when the index does not answer.
+            ServiceError: STARTING, while the model is prepared; PEER_UNAVAILABLE, when the index does not answer or the registry cannot be
+                written.
         """
         with self.using() as engine:
             before = await self._on_registry(self._kept.registry.states)
             held = await engine.index_threads.run(engine.index.all_ids)
-            after = await self._on_registry(self._kept.registry.states)
-            return await engine.index_threads.run(lambda: compare(before, held.tolist(), after).translated(self._kept.book.ids.to_wire))
+            await self._register_what_was_refused()
+            after, refused = await self._on_registry(lambda: (self._kept.registry.states(), self._kept.registry.keyword_only.ids()))
+            to_wire = self._kept.book.ids.to_wire
+            return await engine.index_threads.run(lambda: compare(before, held.tolist(), after, refused).translated(to_wire))
+
+    async def _register_what_was_refused(self) -> None:
+        """What a cap refused holds nothing up: it may be visible before it is registered as refused."""
+        try:
+            await self._sink.commit()
+        except RegistryFault as error:
+            raise ServiceError(ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, f"the registry cannot be written: {error}") from error
+
+    async def forgotten_count(self) -> int:
+        """So many patterns at most a cap kept out whose ids are not remembered any more."""
+        return await self._on_registry(self._kept.registry.keyword_only.forgotten_count)
 
     async def _on_registry(self, function: Callable[..., _T], *arguments: object) -> _T:
         return await self._kept.registry_thread.run(function, *arguments)

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED, PROVEN_SHARE, SPARE_SHARE
-from treering_embed.registry.registry import Pattern, Summary
+from treering_embed.registry.registry import Pattern, Refused, Summary
 from treering_runtime.clocks import SteadyClock
 from treering_runtime.patterns import PatternIds
 
@@ -59,6 +59,7 @@ class PatternBook:
         self._day = self.today()
         self._new_today = dict(summary.registered_today)
         self._refused: set[int] = set()
+        self._newly_refused = Refused()
         self._spare = max(1, int(max_patterns * SPARE_SHARE))
         self._kept_count = max(1, max_patterns - 2 * self._spare)
         self._taken: Counter[str] = Counter()
@@ -137,13 +138,26 @@ class PatternBook:
             return False
         count = self._new_today.get(pattern.service, 0)
         if count >= self._max_new_per_day or not self._takes_place(pattern.service):
-            if len(self._refused) < MAX_REFUSED_REMEMBERED:
-                self._refused.add(pattern.pattern_id)
+            self._refuse(pattern.pattern_id)
             return False
         self._known.add(pattern.pattern_id)
         self._refused.discard(pattern.pattern_id)
         self._new_today[pattern.service] = count + 1
         return True
+
+    def _refuse(self, pattern_id: int) -> None:
+        if pattern_id in self._refused:
+            return
+        if len(self._refused) < MAX_REFUSED_REMEMBERED:
+            self._refused.add(pattern_id)
+            self._newly_refused.pattern_ids.append(pattern_id)
+        else:
+            self._newly_refused.unnamed += 1
+
+    def take_refused(self) -> Refused:
+        """What was refused since the last time, to be registered as such."""
+        taken, self._newly_refused = self._newly_refused, Refused()
+        return taken
 
     def _takes_place(self, service: str) -> bool:
         if self._room > self._spare:

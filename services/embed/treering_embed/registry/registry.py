@@ -13,7 +13,9 @@ from enum import IntEnum
 from pathlib import Path
 
 from treering_embed.limits import SQLITE_BUSY_S
+from treering_embed.registry import keyword_only
 from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
+from treering_embed.registry.keyword_only import KeywordOnly
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Quarantined, Selection
@@ -76,6 +78,20 @@ class Pattern:
     first_offset: int
 
 
+@dataclass
+class Refused:
+    """Patterns that a cap kept out."""
+
+    pattern_ids: list[int] = field(default_factory=list)
+    unnamed: int = 0
+    """Further ones that are not remembered, each as often as it was seen."""
+
+    def join(self, newer: "Refused") -> None:
+        """Adds what was refused after it."""
+        self.pattern_ids += newer.pattern_ids
+        self.unnamed += newer.unnamed
+
+
 @dataclass(frozen=True)
 class Summary:
     """What a service must know of its registry when it starts; rebuilt by one pass over it."""
@@ -110,6 +126,8 @@ class Registry:
             self.db.execute("pragma fullfsync=on")  # as `treering_runtime.fsync`; SQLite ignores it outside of macOS
             self.db.executescript(_SCHEMA)
             self._add_columns()
+            self.keyword_only = KeywordOnly(self.db)
+            self._add_keyword_only()
         except sqlite3.DatabaseError as error:
             raise StartError(f"{path}: {error}; restore the file, or move it away and let it be rebuilt from the log") from error
 
@@ -119,6 +137,13 @@ class Registry:
         self._add_column("progress", "link", "integer")
         if self._add_column("patterns", "last_seen", "integer not null default 0"):
             self.db.execute("update patterns set last_seen = day * 86400")
+
+    def _add_keyword_only(self) -> None:
+        """An earlier version kept no ids of the patterns that gave way."""
+        if not self.db.execute("select 1 from sqlite_master where name = 'keyword_only'").fetchone():
+            self.db.executescript(keyword_only.SCHEMA)
+            with Transaction(self.db):
+                self.keyword_only.add((), unnamed=_evicted(self.db))
 
     def _add_column(self, table: str, column: str, kind: str) -> bool:
         if column in {row[1] for row in self.db.execute(f"pragma table_info({table})")}:
@@ -169,8 +194,9 @@ class Registry:
         mask_version: int,
         read_again: Sequence[Quarantined] = (),
         links: Mapping[int, int] | None = None,
+        refused: Refused | None = None,
     ) -> None:
-        """Stores progress, new patterns, where known ones were seen, and what could not be read: all or nothing, durable on return.
+        """Stores progress, new patterns and refused ones, where known ones were seen, and what could not be read: all or nothing, durable.
 
         What of `read_again` is not in `quarantined` leaves the quarantine in the same step.
         """
@@ -198,6 +224,9 @@ class Registry:
                 "update patterns set last_offset = max(last_offset, ?), last_seen = max(last_seen, ?) where pattern_id = ?",
                 ((end, now, signed(key)) for key, end in last_seen.items()),
             )
+            self.keyword_only.remove(pattern.pattern_id for pattern in patterns)
+            if refused:
+                self.keyword_only.add(refused.pattern_ids, refused.unnamed)
             _set_aside(write, quarantined, read_again)
             known = {key: signed(link) for key, link in (links or {}).items()}
             rows = ((signed(key), end, known.get(key)) for key, end in next_offsets.items())
@@ -251,7 +280,9 @@ class Registry:
             found = write.execute(_EVICT.format(_FLEETING), (first,)).fetchall()
             found += write.execute(_EVICT.format("true"), (count - len(found),)).fetchall()
             write_meta(write, _EVICTED, str(_evicted(write) + len(found)).encode())
-            return _all_gone(write, found)
+            gone = _all_gone(write, found)
+            self.keyword_only.add(gone)
+            return gone
 
 
 _FLEETING = "last_seen / 86400 <= day"

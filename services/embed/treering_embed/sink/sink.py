@@ -10,7 +10,7 @@ import structlog
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, MAX_UNCOMMITTED_QUARANTINE_BYTES, RETRY_MAX_S, RETRY_MIN_S
 from treering_embed.registry.kept import Background, Kept
-from treering_embed.registry.registry import Pattern, RegistryFault, Summary
+from treering_embed.registry.registry import Pattern, Refused, RegistryFault, Summary
 from treering_embed.sink.intake import Intake, read_frames
 from treering_embed.sink.log_lag import LogLag
 from treering_runtime.columns import TEXTS, FrameDecoder
@@ -31,6 +31,7 @@ class Uncommitted:
         self.links: dict[int, int] = {}
         """The log's chain at `next_offsets`, as far as it is known."""
         self.patterns: list[Pattern] = []
+        self.refused = Refused()
         self.last_seen: dict[int, int] = {}
         self.quarantined: list[Quarantined] = []
         self.read_again: list[Quarantined] = []
@@ -58,6 +59,7 @@ class Uncommitted:
         self.next_offsets.update(newer.next_offsets)
         self.links.update(newer.links)
         self.patterns += newer.patterns
+        self.refused.join(newer.refused)
         self.last_seen.update(newer.last_seen)
         self.quarantined += newer.quarantined
         self.read_again += newer.read_again
@@ -67,7 +69,7 @@ class Uncommitted:
     def is_full(self) -> bool:
         """Whether no more may be taken before a commit."""
         held = sum(len(item.payload) for item in self.quarantined)
-        return len(self.patterns) >= MAX_UNCOMMITTED_PATTERNS or held >= MAX_UNCOMMITTED_QUARANTINE_BYTES
+        return len(self.patterns) + len(self.refused.pattern_ids) >= MAX_UNCOMMITTED_PATTERNS or held >= MAX_UNCOMMITTED_QUARANTINE_BYTES
 
 
 class EmbedSink:
@@ -140,6 +142,7 @@ class EmbedSink:
             self._kept.metrics.without_pattern.inc(without)
             _LOG.error("another pattern has the id of records; they are not found by meaning", records=without)
         admitted = [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
+        self._uncommitted.refused.join(self._book.take_refused())
         self._look_for_room()
         return admitted
 
@@ -273,6 +276,7 @@ class EmbedSink:
             mask_version=MASK_VERSION,
             read_again=batch.read_again,
             links=batch.links,
+            refused=batch.refused,
         )
 
     async def settled(self) -> None:
