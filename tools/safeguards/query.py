@@ -222,7 +222,7 @@ MUTANTS = (
     ),
     Mutant(
         "a-far-record-does-not-stretch-a-histogram",
-        "services/query/treering_query/answers/aggregates.py",
+        "services/query/treering_query/answers/aggregate_run.py",
         "if usual is None or not usual.outside:",
         "if True:",
         ("tests/query/test_aggregates.py",),
@@ -271,8 +271,8 @@ MUTANTS = (
     ),
     Mutant(
         "the-link-is-sealed-with-the-progress",
-        "services/query/treering_query/store/store.py",
-        "secrets.token_hex(8), self.board.chain.of(ends))",
+        "services/query/treering_query/store/deliveries.py",
+        "secrets.token_hex(8), self._board.chain.of(ends))",
         "secrets.token_hex(8))",
         ("tests/query/test_chain.py",),
     ),
@@ -292,9 +292,9 @@ MUTANTS = (
     ),
     Mutant(
         "of-a-log-that-only-began-no-place-is-sealed",
-        "services/query/treering_query/store/store.py",
-        "        if (held := dict(self.view.seen).get(log_id)) is None:\n            return\n",
-        "        held = dict(self.view.seen).get(log_id, 0)\n",
+        "services/query/treering_query/store/deliveries.py",
+        "        if (held := dict(view.seen).get(log_id)) is None:\n            return\n",
+        "        held = dict(view.seen).get(log_id, 0)\n",
         ("tests/query/test_store.py::test_of_a_log_of_which_nothing_arrived_no_place_is_kept",),
     ),
     Mutant(
@@ -474,8 +474,8 @@ MUTANTS = (
     ),
     Mutant(
         "a-forgotten-pattern-leaves-its-id",
-        "services/query/treering_query/store/store.py",
-        "self.ids.release(leaving.gone.tolist())",
+        "services/query/treering_query/store/forgetting.py",
+        "self._ids.release(leaving.gone.tolist())",
         "None",
         ("tests/query/test_pattern_ids.py",),
     ),
