@@ -29,9 +29,10 @@ from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.store.deliveries import HotBounds
 from treering_query.store.intake import Intake, unknown
 from treering_query.store.pattern_rows import listed
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.store import Store
 from treering_query.templates import NO_TEMPLATES
 from treering_query.view.engine import Engine
 from treering_query.view.hot import Chunk

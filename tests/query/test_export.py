@@ -30,7 +30,8 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
 from treering_query.streams import export
 from treering_query.view.engine import Engine
 from treering_runtime.memory import release_freed

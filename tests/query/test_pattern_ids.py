@@ -203,7 +203,7 @@ async def test_two_patterns_of_one_id_that_come_by_delivery_and_out_of_quarantin
     collide(monkeypatch, AUTH, EVIL)
     async with open_store() as store:
         await deliver(store, [("zero", "disk full")])
-        intake = store._intake
+        intake = store._deliveries.intake
         # on the thread that claims, one after the other, and neither is in the table yet
         first, _ = intake.take(7, [frame(1, [line("one", AUTH, 1)])], 0)
         second, _ = intake.take(7, [frame(2, [line("two", EVIL, 2)])], 0)

@@ -120,7 +120,8 @@ from prometheus_client import CollectorRegistry
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
 from treering_query.view.engine import Engine
 
 def frame(first, names):

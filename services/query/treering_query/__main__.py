@@ -16,8 +16,9 @@ from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.store.deliveries import HotBounds
 from treering_query.store.keeper import Keeper
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.store import Store
 from treering_query.streams.bounds import StreamBounds
 from treering_query.view.engine import Engine
 from treering_runtime import server, telemetry
