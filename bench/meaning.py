@@ -25,9 +25,9 @@ from treering_embed.application import REGISTRY_FILE
 from treering_embed.encoder import unit
 from treering_embed.index import PatternPoint
 from treering_embed.index.opening import open_edge
-from treering_embed.ledgers import CurrentLedger
 from treering_embed.limits import LATE_DIMENSION
-from treering_embed.registry import Registry
+from treering_embed.registry.ledgers import CurrentLedger
+from treering_embed.registry.registry import Registry
 from treering_runtime.patterns import find_patterns
 
 TEXT = "the disk is failing"

@@ -17,14 +17,14 @@ from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering_embed.application import REGISTRY_FILE
 from treering_embed.encoder import unit
+from treering_embed.encoder.late import PieceFrequencies
+from treering_embed.encoder.renderings import render
 from treering_embed.encoder.weights import DEFAULT_MODEL, locate
 from treering_embed.index import Index, PatternPoint
 from treering_embed.index.opening import open_edge
-from treering_embed.late import PieceFrequencies
-from treering_embed.ledgers import CurrentLedger
 from treering_embed.limits import LATE_DIMENSION, MAX_WORDPIECES
-from treering_embed.registry import Pattern, Registry
-from treering_embed.renderings import render
+from treering_embed.registry.ledgers import CurrentLedger
+from treering_embed.registry.registry import Pattern, Registry
 from treering_runtime.patterns import MASK_VERSION, find_patterns
 
 _LOG_ID = 1

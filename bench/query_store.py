@@ -20,11 +20,10 @@ from treering.selection import severity_number
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.sealed.sealed_state import SealBatch
+from treering_query.sealed.sealing import Sealer
 from treering_query.store.intake import Intake, Taken
-from treering_query.store.sealed_state import SealBatch
-from treering_query.store.sealing import Sealer
-from treering_query.store.view import PATTERNS_SCHEMA
+from treering_query.values.schemas import LOGS_SCHEMA, PATTERNS_SCHEMA
 from treering_runtime.quarantine import Change
 
 LOG_ID = 0x7265_6572_6965_6E67

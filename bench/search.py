@@ -35,10 +35,10 @@ from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest,
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_embed.encoder import Encoder
 from treering_embed.encoder.prepare import prepare
+from treering_embed.encoder.renderings import render
 from treering_embed.encoder.runs import cut
 from treering_embed.encoder.weights import DEFAULT_MODEL
 from treering_embed.limits import INDEX_BATCH
-from treering_embed.renderings import render
 from treering_runtime.patterns import find_patterns
 
 _LOG_ID = 1

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from treering.cli.store import store
-from treering_query.store.clock_order import read_clock_order
+from treering_query.retention.clock_order import read_clock_order
 
 
 def accept(*arguments):

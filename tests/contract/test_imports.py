@@ -43,7 +43,7 @@ def test_the_uploader_waits_by_its_driver_only():
     assert not names & {"asyncio", "threading"}
 
 
-EDGES = {"service.py", "delivery.py", "embed_client.py", "index/server.py"}
+EDGES = {"service.py", "delivery.py", "meaning/embed_client.py", "index/server.py"}
 """Where a service meets the wire: handlers, and clients of others."""
 
 

@@ -24,10 +24,10 @@ from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliverySta
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_embed.application import EMBED_SERVICE, Application
 from treering_embed.encoder import Encoded, unit
+from treering_embed.encoder.late import PieceFrequencies, derive_basis
 from treering_embed.encoder.prepare import PreparedModel
 from treering_embed.encoder.weights import Weights
 from treering_embed.index import PatternPoint
-from treering_embed.late import PieceFrequencies, derive_basis
 from treering_embed.limits import LATE_DIMENSION, MAX_WORDPIECES
 from treering_embed.settings import EmbedSettings
 from treering_runtime.errors import StartError

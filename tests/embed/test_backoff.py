@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_embed.book import PatternBook
 from treering_embed.encoder.backoff import Backoff
 from treering_embed.limits import BEHIND_RECORDS, CONTENTION_BACKOFF, LAG_HOLDS_S, MAX_GIVING_WAY_S
-from treering_embed.log_lag import LogLag
-from treering_embed.registry import Pattern, Summary
+from treering_embed.registry.book import PatternBook
+from treering_embed.registry.registry import Pattern, Summary
+from treering_embed.sink.log_lag import LogLag
 
 NEVER = float("inf")
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_embed.book import PatternBook
-from treering_embed.registry import Pattern, Summary
+from treering_embed.registry.book import PatternBook
+from treering_embed.registry.registry import Pattern, Summary
 from treering_runtime.clocks import SteadyClock
 
 DAY = 86_400 * 10**9

@@ -11,11 +11,11 @@ from tests.cancelling import at_each_await, cancelled_at, drained
 from treering.v1 import embed_pb2 as pb
 from treering.v1 import sink_pb2
 from treering.v1.log_pb2 import Position
-from treering_embed import sink as sink_module
 from treering_embed.encoder.queue import Urgency
-from treering_embed.kept import Background
-from treering_embed.registry import Registry
-from treering_embed.reindexing import Phase
+from treering_embed.indexing.reindexing import Phase
+from treering_embed.registry.kept import Background
+from treering_embed.registry.registry import Registry
+from treering_embed.sink import sink as sink_module
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.patterns import pattern_id
 from treering_runtime.sink import SinkServicer

@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_embed import calibration
 from treering_embed.index import Hits
-from treering_embed.search import combine
+from treering_embed.search import calibration
+from treering_embed.search.search import combine
 
 IDS = st.integers(0, 2**64 - 1)
 SCORES = st.floats(-1, 1, width=32)

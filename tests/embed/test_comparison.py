@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_embed.comparison import compare
-from treering_embed.registry import State
+from treering_embed.indexing.comparison import compare
+from treering_embed.registry.registry import State
 
 PENDING, INDEXED, UNREADABLE = State.PENDING, State.INDEXED, State.UNREADABLE
 STATES = st.dictionaries(st.integers(0, 12), st.sampled_from(State))

@@ -6,7 +6,7 @@ from embed_doubles import NeverPrepared, frame, running
 from prometheus_client import CollectorRegistry
 
 from treering_embed.limits import MAX_TIMED_PATTERNS
-from treering_embed.metrics import EmbedMetrics
+from treering_embed.registry.metrics import EmbedMetrics
 
 COUNT = "treering_embed_new_pattern_freshness_seconds_count"
 

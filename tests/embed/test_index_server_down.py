@@ -45,7 +45,7 @@ async def test_without_an_index_searches_are_refused_at_once_and_the_rest_is_ser
 async def test_a_server_that_comes_back_is_used(tmp_path, port, local_qdrant, monkeypatch):
     """The client's own imitation answers once the server 'is up': its storage is the real thing's, its network is not."""
 
-    monkeypatch.setattr("treering_embed.meaning.RETRY_MIN_S", 0.01)
+    monkeypatch.setattr("treering_embed.indexing.meaning.RETRY_MIN_S", 0.01)
     up = asyncio.Event()
     refusing = server.connect(f"http://127.0.0.1:{port}", "")
     monkeypatch.setattr(server, "connect", lambda url, key: local_qdrant if up.is_set() else refusing)

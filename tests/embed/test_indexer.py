@@ -9,8 +9,8 @@ from embed_doubles import frame, running
 from treering.v1 import embed_pb2 as pb
 from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import EdgeIndex
-from treering_embed.ledgers import CurrentLedger
-from treering_embed.registry import Registry
+from treering_embed.registry.ledgers import CurrentLedger
+from treering_embed.registry.registry import Registry
 
 
 async def test_patterns_are_flushed_to_disk_before_they_count_as_indexed(settings, monkeypatch):
@@ -35,7 +35,7 @@ def noting(steps, name, original):
 
 async def test_a_fault_after_the_mark_leaves_no_pattern_waiting_for_ever(settings, monkeypatch):
     """One pattern is forgotten while it is encoded, and the index cannot delete it; the other one is done all the same."""
-    monkeypatch.setattr("treering_embed.indexer.RETRY_MIN_S", 0.01)
+    monkeypatch.setattr("treering_embed.indexing.indexer.RETRY_MIN_S", 0.01)
     mark, faults = CurrentLedger.mark, iter([True])
 
     def one_gone(self, outcomes, frequencies):
@@ -65,7 +65,7 @@ async def test_a_fault_after_the_mark_leaves_no_pattern_waiting_for_ever(setting
     ],
 )
 async def test_the_status_says_what_is_tried_again_until_it_is_done(settings, monkeypatch, owner, step, fault, words):
-    for module in ("sink", "indexer"):
+    for module in ("sink.sink", "indexing.indexer"):
         monkeypatch.setattr(f"treering_embed.{module}.RETRY_MIN_S", 0.01)
     original, full = getattr(owner, step), [True]
 

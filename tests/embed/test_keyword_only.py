@@ -7,10 +7,10 @@ import pytest
 from embed_doubles import flooded, frame, running, settings_for, words
 
 from treering.v1 import admin_pb2
-from treering_embed.book import PatternBook
-from treering_embed.database import Transaction
-from treering_embed.keyword_only import KeywordOnly
-from treering_embed.registry import Pattern, Refused, Registry, Summary
+from treering_embed.registry.book import PatternBook
+from treering_embed.registry.database import Transaction
+from treering_embed.registry.keyword_only import KeywordOnly
+from treering_embed.registry.registry import Pattern, Refused, Registry, Summary
 from treering_runtime.patterns import pattern_id
 
 HUGE = 2**64 - 1
@@ -47,7 +47,7 @@ def test_what_a_cap_refuses_is_handed_over_once():
 
 
 def test_what_is_not_remembered_is_counted(monkeypatch):
-    monkeypatch.setattr("treering_embed.book.MAX_REFUSED_REMEMBERED", 1)
+    monkeypatch.setattr("treering_embed.registry.book.MAX_REFUSED_REMEMBERED", 1)
     book = PatternBook(Summary(frozenset(), [], {}, {}, {}), 100, 1)
     book.admit([pattern(1), pattern(2), pattern(3), pattern(4)])
     assert book.take_refused() == Refused([2], unnamed=2)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treering_embed.encoder import unit
-from treering_embed.late import PieceFrequencies, derive_basis, project, query_tokens
+from treering_embed.encoder.late import PieceFrequencies, derive_basis, project, query_tokens
 from treering_embed.limits import LATE_DIMENSION
 
 

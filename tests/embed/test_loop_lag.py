@@ -18,13 +18,13 @@ from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
-from treering_embed import meaning as meaning_module
 from treering_embed.application import REGISTRY_FILE
-from treering_embed.choice import complete
+from treering_embed.engine.choice import complete
 from treering_embed.index import EVERYTHING, Hits
-from treering_embed.ledgers import CurrentLedger
-from treering_embed.notes import IndexNote
-from treering_embed.registry import Pattern, Registry
+from treering_embed.indexing import meaning as meaning_module
+from treering_embed.registry.ledgers import CurrentLedger
+from treering_embed.registry.notes import IndexNote
+from treering_embed.registry.registry import Pattern, Registry
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_QUERY_TEXT_CHARACTERS
 
 PATTERNS = 200_000

@@ -10,11 +10,11 @@ from safetensors.numpy import load_file
 from treering_embed.encoder import graph
 from treering_embed.encoder.compiled import CompiledEncoder
 from treering_embed.encoder.prepare import prepare
+from treering_embed.encoder.renderings import render
 from treering_embed.encoder.sample import TEXTS
 from treering_embed.encoder.tensors import TensorFile
 from treering_embed.encoder.weights import DEFAULT_MODEL, DEFAULT_SHA256, locate
 from treering_embed.limits import MAX_WORDPIECES
-from treering_embed.renderings import render
 from treering_runtime.errors import StartError
 
 ODD_WORDS = (

@@ -4,9 +4,9 @@ import pytest
 from embed_doubles import frame, running, settings_for
 from pydantic import ValidationError
 
-from treering_embed import meaning
 from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import EdgeIndex
+from treering_embed.indexing import meaning
 
 
 async def test_an_index_that_opens_and_cannot_be_looked_through_is_closed_before_the_next_attempt(settings, monkeypatch):

@@ -9,7 +9,7 @@ from tests.colliding import ONE_ID, collide, former
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
-from treering_embed.registry import Registry
+from treering_embed.registry.registry import Registry
 from treering_runtime.patterns import former_pattern_id, pattern_id
 
 AUTH, EVIL = "failed password for admin", "qzxv brrm"

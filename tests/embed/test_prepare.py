@@ -9,10 +9,10 @@ import pytest
 from embed_doubles import settings_for
 from real_models import make_small_model
 
-from treering_embed.choice import index_identity
+from treering_embed.encoder.models import StoredModels
 from treering_embed.encoder.prepare import KEPT_FILES, prepare, sampled
 from treering_embed.encoder.weights import DEFAULT_MODEL, DEFAULT_SHA256, locate
-from treering_embed.models import StoredModels
+from treering_embed.engine.choice import index_identity
 from treering_runtime.errors import StartError
 
 pytestmark = pytest.mark.model

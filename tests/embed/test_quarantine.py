@@ -4,7 +4,7 @@ from embed_doubles import LOG_ID, NeverPrepared, frame, running
 from treering.v1 import sink_pb2
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.log_pb2 import Position
-from treering_embed import sink as sink_module
+from treering_embed.sink import sink as sink_module
 from treering_runtime.columns import FrameDecoder
 
 

@@ -3,8 +3,8 @@ import sqlite3
 
 import pytest
 
-from treering_embed.ledgers import CurrentLedger
-from treering_embed.registry import Pattern, Registry
+from treering_embed.registry.ledgers import CurrentLedger
+from treering_embed.registry.registry import Pattern, Registry
 from treering_runtime.errors import StartError
 from treering_runtime.quarantine import Quarantined
 

@@ -11,8 +11,8 @@ from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import EdgeIndex
-from treering_embed.ledgers import CurrentLedger, SuccessorLedger
-from treering_embed.registry import Registry
+from treering_embed.registry.ledgers import CurrentLedger, SuccessorLedger
+from treering_embed.registry.registry import Registry
 from treering_runtime.patterns import pattern_id
 
 MESSAGES = [f"{word} {deed}" for word in ("payment", "disk", "user", "cable", "order") for deed in ("lost", "found", "late", "early")]
@@ -266,7 +266,7 @@ async def test_an_index_whose_model_is_lost_is_said_to_be_missing_until_all_is_e
 
 async def test_a_crash_at_the_swap_leaves_the_old_or_the_new(settings, models, monkeypatch):
     """The registry's transaction is the swap; what comes after it is made up for by the next start."""
-    monkeypatch.setattr("treering_embed.reindexing.Reindexer._tidy", _nothing)
+    monkeypatch.setattr("treering_embed.indexing.reindexing.Reindexer._tidy", _nothing)
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         await service.admin.StartReindex(admin_pb2.StartReindexRequest(model="wide"))
@@ -288,7 +288,7 @@ async def _nothing(*_) -> None:
 
 
 async def test_faults_of_the_new_index_hold_up_neither_searches_nor_new_patterns(settings, models, monkeypatch):
-    monkeypatch.setattr("treering_embed.reindexing.RETRY_MIN_S", 0.01)
+    monkeypatch.setattr("treering_embed.indexing.reindexing.RETRY_MIN_S", 0.01)
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         upsert, failures = EdgeIndex.upsert, iter([True] * 3)

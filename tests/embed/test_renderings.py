@@ -1,6 +1,6 @@
 import pytest
 
-from treering_embed.renderings import render, split_identifiers, words_of
+from treering_embed.encoder.renderings import render, split_identifiers, words_of
 
 
 @pytest.mark.parametrize(

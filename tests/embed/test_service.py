@@ -8,9 +8,9 @@ from embed_doubles import LOG_ID, NeverPrepared, frame, reason, running, setting
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
-from treering_embed import meaning as meaning_module
 from treering_embed import service as service_module
-from treering_embed import verification
+from treering_embed.indexing import meaning as meaning_module
+from treering_embed.indexing import verification
 from treering_runtime.patterns import MASK_VERSION, pattern_id
 
 MESSAGES = ["payment declined by bank", "disk is full", "user logged in", "user logged out", "cable unplugged"]

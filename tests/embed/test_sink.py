@@ -6,7 +6,7 @@ from embed_doubles import LOG_ID, NeverPrepared, OneModel, flooded, frame, rows,
 
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_embed.choice import index_identity
+from treering_embed.engine.choice import index_identity
 from treering_embed.index import PatternPoint
 from treering_embed.index.opening import open_edge
 from treering_embed.limits import LATE_DIMENSION
@@ -158,7 +158,7 @@ def _point(pattern_id: int):
 
 
 async def test_a_batch_that_the_model_fails_on_is_tried_again(settings, monkeypatch):
-    monkeypatch.setattr("treering_embed.indexer.RETRY_MIN_S", 0.01)
+    monkeypatch.setattr("treering_embed.indexing.indexer.RETRY_MIN_S", 0.01)
     model = word_model()
     encode, failures = model.encoder.encode, iter([True, True])
 

@@ -4,9 +4,9 @@ import pytest
 from embed_doubles import OneModel, WordEncoder, frame, running, word_model
 
 from treering.v1 import admin_pb2
-from treering_embed.late import PieceFrequencies
-from treering_embed.ledgers import CurrentLedger
-from treering_embed.registry import Registry
+from treering_embed.encoder.late import PieceFrequencies
+from treering_embed.registry.ledgers import CurrentLedger
+from treering_embed.registry.registry import Registry
 from treering_runtime.patterns import pattern_id
 
 
@@ -50,7 +50,7 @@ async def test_texts_that_the_model_fails_on_are_found_and_set_aside_with_the_re
 
 
 async def test_a_model_that_is_out_of_order_for_a_while_blames_nobody_and_counts_once(settings, monkeypatch):
-    monkeypatch.setattr("treering_embed.indexer.RETRY_MIN_S", 0.01)
+    monkeypatch.setattr("treering_embed.indexing.indexer.RETRY_MIN_S", 0.01)
     async with running(settings, OneModel(word_model(encoder=Picky(out_of_order=30)))) as service:
         await service.deliver([frame(0, ["one", "two", "three"])])
     indexed, set_aside, frequencies = states(settings)

@@ -19,24 +19,25 @@ from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.embed_client import EmbedClient, EmbedUnavailable
-from treering_query.meaning import Meaning, Scorer
+from treering_query.answers.status import Status
+from treering_query.meaning.embed_client import EmbedClient, EmbedUnavailable
+from treering_query.meaning.meaning import Meaning, Scorer
 from treering_query.request_limits import LIMITS
+from treering_query.retention.retention_clock import Clocks
+from treering_query.sealed.damage import Damage
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
-from treering_query.status import Status
-from treering_query.store.damage import Damage
-from treering_query.store.engine import Engine
-from treering_query.store.hot import Chunk
+from treering_query.store.deliveries import HotBounds
 from treering_query.store.intake import Intake, unknown
-from treering_query.store.listing import listed
-from treering_query.store.retention_clock import Clocks
-from treering_query.store.snapshot import Snapshot
-from treering_query.store.store import HotBounds, Store
-from treering_query.store.view import View
+from treering_query.store.pattern_rows import listed
+from treering_query.store.store import Store
 from treering_query.templates import NO_TEMPLATES
+from treering_query.view.engine import Engine
+from treering_query.view.hot import Chunk
+from treering_query.view.snapshot import Snapshot
+from treering_query.view.view import View
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
 from treering_runtime.request_limits import RequestLimits

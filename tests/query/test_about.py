@@ -13,12 +13,12 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
-from treering_query.embed_client import EmbedUnavailable, PatternScores
-from treering_query.meaning import Meaning
+from treering_query.answers.status import Status
+from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
+from treering_query.meaning.meaning import Meaning
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
-from treering_query.status import Status
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.server import Server

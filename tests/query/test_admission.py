@@ -16,12 +16,12 @@ from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
-from treering_query.embed_client import EmbedClient
-from treering_query.meaning import Meaning
+from treering_query.answers.status import Status
+from treering_query.meaning.embed_client import EmbedClient
+from treering_query.meaning.meaning import Meaning
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
-from treering_query.status import Status
 from treering_runtime import caller
 from treering_runtime.admission import Admission
 from treering_runtime.channels import Peer

@@ -2,7 +2,8 @@ import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, Position
-from treering_query import aggregates, filters
+from treering_query.answers import aggregates
+from treering_query.reading import filters
 from treering_runtime.errors import ServiceError
 
 HOUR = 3_600_000_000_000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
-from treering_query import aggregates
+from treering_query.answers import aggregates
 
 HOUR = 3_600_000_000_000
 BEGIN = int(datetime(2026, 10, 24, tzinfo=UTC).timestamp()) * 10**9  # the night after it, clocks in Europe go back

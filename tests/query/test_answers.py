@@ -4,8 +4,11 @@ import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord
-from treering_query import aggregates, answers, compare, limits, pattern_detail, pattern_list
-from treering_query.answers import fitting
+from treering_query import limits
+from treering_query.answers import aggregates
+from treering_query.patterns import compare, pattern_detail, pattern_list
+from treering_query.reading import answer_size
+from treering_query.reading.answer_size import fitting
 from treering_runtime.errors import ServiceError
 
 LOG = 7
@@ -37,7 +40,7 @@ async def store(open_store, frame):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(answers, "MAX_ANSWER_BYTES", SMALL)
+    monkeypatch.setattr(answer_size, "MAX_ANSWER_BYTES", SMALL)
 
 
 async def ask(store, plan):

@@ -11,13 +11,13 @@ from tests.cancelling import at_each_await, cancelled_at, drained
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
-from treering_query.embed_client import EmbedUnavailable
-from treering_query.meaning import Meaning
+from treering_query.answers.status import Status
+from treering_query.meaning.embed_client import EmbedUnavailable
+from treering_query.meaning.meaning import Meaning
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
-from treering_query.status import Status
-from treering_query.stream_bounds import StreamBounds
+from treering_query.streams.bounds import StreamBounds
 from treering_runtime.errors import ServiceError
 
 LOG = 7

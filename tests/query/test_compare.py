@@ -5,7 +5,7 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
-from treering_query import compare
+from treering_query.patterns import compare
 from treering_runtime.errors import ServiceError
 
 LOG = 7

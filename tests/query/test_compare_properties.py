@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
-from treering_query import compare
-from treering_query.compare_ranking import changes, log_likelihood_ratio
+from treering_query.patterns import compare
+from treering_query.patterns.compare_ranking import changes, log_likelihood_ratio
 
 LOG = 7
 HOUR = 3_600_000_000_000

@@ -13,8 +13,8 @@ from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_records
-from treering_query import digest
-from treering_query.store.upkeep import Policy
+from treering_query.answers import digest
+from treering_query.retention.upkeep import Policy
 from treering_runtime.errors import ServiceError
 
 from .conftest import ARRIVAL, STOPPED, _frame, _opened

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_query.store.expired import joined
-from treering_query.store.view import Expired
+from treering_query.retention.expired import joined
+from treering_query.values.segment import Expired
 
 
 def whole(first, end, log_id=7):

@@ -13,8 +13,9 @@ from tests.cancelling import at_each_await, drained
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
-from treering_query import export, limits
-from treering_query.export import Exports
+from treering_query import limits
+from treering_query.streams import export
+from treering_query.streams.export import Exports
 from treering_runtime.admission import Admission
 from treering_runtime.errors import ServiceError
 
@@ -29,9 +30,10 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query import export
-from treering_query.store.engine import Engine
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
+from treering_query.streams import export
+from treering_query.view.engine import Engine
 from treering_runtime.memory import release_freed
 
 MIB = 1 << 20

@@ -11,13 +11,14 @@ from tests.cancelling import at_each_await
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
-from treering_query import limits, tail, tail_news, watch, watch_news
-from treering_query.hub import Hub
-from treering_query.store.session import Session
-from treering_query.tail import Tail
-from treering_query.tail_news import TailReader
-from treering_query.watch import Watch
-from treering_query.watch_news import WatchReader
+from treering_query import limits
+from treering_query.streams import tail, tail_news, watch, watch_news
+from treering_query.streams.hub import Hub
+from treering_query.streams.tail import Tail
+from treering_query.streams.tail_news import TailReader
+from treering_query.streams.watch import Watch
+from treering_query.streams.watch_news import WatchReader
+from treering_query.view.session import Session
 from treering_runtime.errors import ServiceError
 
 LOG = 7

@@ -29,15 +29,16 @@ from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import limits
-from treering_query.embed_client import EmbedClient
-from treering_query.meaning import Meaning
+from treering_query.answers.status import Status
+from treering_query.meaning.embed_client import EmbedClient
+from treering_query.meaning.meaning import Meaning
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
-from treering_query.status import Status
-from treering_query.store.engine import Engine
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
+from treering_query.view.engine import Engine
 from treering_runtime.channels import Peer
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 from treering_runtime.patterns import MASK_VERSION

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 
 from treering.selection import log_filter
-from treering_query import filters, hub
+from treering_query.reading import filters
+from treering_query.streams import hub
 
 LETTERS = "abcdefghijklmnop"
 

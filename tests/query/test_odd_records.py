@@ -28,7 +28,7 @@ from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.admission import check_batch
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_records
-from treering_query.records import within_bytes
+from treering_query.reading.records import within_bytes
 from treering_runtime.quarantine import Selection
 
 from .conftest import ARRIVAL

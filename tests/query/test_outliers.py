@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_query.outliers import Usual, usual_time
+from treering_query.patterns.outliers import Usual, usual_time
 
 DAY = 86_400_000_000_000
 LAST = 2**63 - 2  # the latest time that a record can have

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, LogRecord
-from treering_query import limits, pattern_detail
-from treering_query.pattern_variables import read_variables
+from treering_query import limits
+from treering_query.patterns import pattern_detail
+from treering_query.patterns.variables import read_variables
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import find_patterns
 

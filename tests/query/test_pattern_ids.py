@@ -12,14 +12,15 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer, add_EmbedAdminServiceServicer_to_server
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
-from treering_query import aggregates, compare, pattern_detail, pattern_list
-from treering_query.embed_client import EmbedClient, EmbedUnavailable
+from treering_query.answers import aggregates
+from treering_query.answers.status import Status
+from treering_query.meaning.embed_client import EmbedClient, EmbedUnavailable
+from treering_query.patterns import compare, pattern_detail, pattern_list
+from treering_query.retention.upkeep import Policy
+from treering_query.sealed.check import check
+from treering_query.sealed.inventory import inventory_at_rest
 from treering_query.search.searcher import Searcher
 from treering_query.settings import QuerySettings
-from treering_query.status import Status
-from treering_query.store.check import check
-from treering_query.store.inventory import inventory_at_rest
-from treering_query.store.upkeep import Policy
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
 from treering_runtime.patterns import MASK_VERSION, NO_PATTERN, former_pattern_id, pattern_id
@@ -202,7 +203,7 @@ async def test_two_patterns_of_one_id_that_come_by_delivery_and_out_of_quarantin
     collide(monkeypatch, AUTH, EVIL)
     async with open_store() as store:
         await deliver(store, [("zero", "disk full")])
-        intake = store._intake
+        intake = store._deliveries.intake
         # on the thread that claims, one after the other, and neither is in the table yet
         first, _ = intake.take(7, [frame(1, [line("one", AUTH, 1)])], 0)
         second, _ = intake.take(7, [frame(2, [line("two", EVIL, 2)])], 0)

@@ -7,7 +7,7 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
-from treering_query import pattern_detail, pattern_list
+from treering_query.patterns import pattern_detail, pattern_list
 from treering_runtime.errors import ServiceError
 
 LOG = 7

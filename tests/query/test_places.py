@@ -6,8 +6,8 @@ import string
 import numpy as np
 import pytest
 
-from treering_query.places import records_at
-from treering_query.slices import Slice
+from treering_query.reading.places import records_at
+from treering_query.reading.slices import Slice
 
 _LOGS = (7, 8)
 _RECORDS = 160

@@ -4,7 +4,7 @@ import pytest
 
 from tests.settling import settled
 from treering.v1.query_pb2 import GetLogContextRequest
-from treering_query import context
+from treering_query.answers import context
 from treering_query.store import intake as intake_module
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.quarantine import Selection

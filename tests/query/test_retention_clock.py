@@ -10,12 +10,12 @@ from tests.cancelling import at_each_await
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query.answers.status import Status
+from treering_query.retention.clock_order import CLOCK_ORDER_FILE, write_clock_order
+from treering_query.retention.retention_clock import Clocks, KeptTime, RetentionClock
+from treering_query.retention.upkeep import Policy
 from treering_query.settings import QuerySettings
-from treering_query.status import Status
 from treering_query.store import keeper
-from treering_query.store.clock_order import CLOCK_ORDER_FILE, write_clock_order
-from treering_query.store.retention_clock import Clocks, KeptTime, RetentionClock
-from treering_query.store.upkeep import Policy
 from treering_runtime.limits import MAX_TIME_UNIX_NANO
 
 SECOND = 10**9
@@ -249,7 +249,7 @@ async def test_ages_move_once_also_when_the_commit_of_an_order_seems_to_fail(ope
         machine.leaps(-10 * YEAR)
         order(store)
         with monkeypatch.context() as patch:
-            patch.setattr("treering_query.store.retention_clock.RetentionClock.restart", full)
+            patch.setattr("treering_query.retention.retention_clock.RetentionClock.restart", full)
             await turn(store)
             assert (store.clock.leapt, offsets(store)) == (True, [0])
         await turn(store)
@@ -436,13 +436,13 @@ async def test_a_time_that_cannot_be_kept_keeps_nothing_from_deletion_nor_a_leap
         await take(store, 0, machine.wall)
         machine.runs(8 * DAY)
         with monkeypatch.context() as patch:
-            patch.setattr("treering_query.store.clock_row.ClockRow.keep", full)
+            patch.setattr("treering_query.sealed.clock_row.ClockRow.keep", full)
             machine.leaps(10 * YEAR)
             await turn(store)
             assert (offsets(store), store.clock.leapt) == ([0], True)
         order(store)
         with monkeypatch.context() as patch:
-            patch.setattr("treering_query.store.clock_row.ClockRow.set", full)
+            patch.setattr("treering_query.sealed.clock_row.ClockRow.set", full)
             await turn(store)
             assert (offsets(store), store.clock.leapt) == ([0], True)
     async with opened() as store:
@@ -450,7 +450,7 @@ async def test_a_time_that_cannot_be_kept_keeps_nothing_from_deletion_nor_a_leap
 
 
 async def test_a_full_disk_that_keeps_no_time_is_emptied_all_the_same(opened, machine, monkeypatch):
-    monkeypatch.setattr("treering_query.store.clock_row.ClockRow.keep", full)
+    monkeypatch.setattr("treering_query.sealed.clock_row.ClockRow.keep", full)
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.runs(8 * DAY)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from treering import AsyncClient
-from treering_query.store import seal_task, segment_file
+from treering_query.sealed import seal_task, segment_file
 
 
 @pytest.fixture(autouse=True)

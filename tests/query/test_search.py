@@ -12,7 +12,7 @@ from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
-from treering_query.embed_client import EmbedClient
+from treering_query.meaning.embed_client import EmbedClient
 from treering_query.search.searcher import Searcher
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket

@@ -12,14 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from treering.v1.log_pb2 import LogFilter
-from treering_query import filters
-from treering_query.pattern_ids import among, as_ids
+from treering_query.reading import filters
+from treering_query.reading.samples import newest
+from treering_query.reading.slices import newest_first
 from treering_query.search.bm25 import K1, B, Bm25
 from treering_query.search.literals import find_literals
 from treering_query.search.ranking import BORDER, Fits, Hits, Tier, placed, rank
-from treering_query.search.samples import newest
 from treering_query.search.scan import scan_messages
-from treering_query.slices import newest_first
+from treering_query.values.pattern_ids import among, as_ids
 
 _TABLE = st.permutations([2**64 - 1 - number for number in range(20)])
 """Patterns in the order of their table; the largest ids tell a float from an integer."""
@@ -178,7 +178,7 @@ def test_samples_are_the_newest_wherever_they_lie(open_store, tmp_path_factory, 
         assert list(zip(*(column.to_pylist() for column in places), strict=True)) == sorted(wanted, reverse=True)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("treering_query.slices.SLICE_ROWS", slice_rows)
+        patch.setattr("treering_query.reading.slices.SLICE_ROWS", slice_rows)
         asyncio.run(_on_store(open_store, tmp_path_factory, frame, record, rows, check))
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_query.store import segment_file
-from treering_query.store.hot import LOGS_SCHEMA
+from treering_query.sealed import segment_file
+from treering_query.values.schemas import LOGS_SCHEMA
 
 MIB = 1024 * 1024
 TIME = st.integers(-(2**40), 2**62)

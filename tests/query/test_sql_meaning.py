@@ -9,7 +9,7 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
-from treering_query.embed_client import EmbedUnavailable, PatternScores
+from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 

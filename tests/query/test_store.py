@@ -5,7 +5,7 @@ import pytest
 
 from tests.settling import settled
 from treering.v1.log_pb2 import LogFilter, Position
-from treering_query import filters
+from treering_query.reading import filters
 from treering_query.store.store import Store
 from treering_runtime.errors import ServiceError, StartError
 
@@ -255,7 +255,7 @@ async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, mo
 
 
 async def test_failed_seal_is_tried_again(open_store, fill, monkeypatch):
-    monkeypatch.setattr("treering_query.store.seal_task.RETRY_SEAL_S", (0.0, 0.0))
+    monkeypatch.setattr("treering_query.sealed.seal_task.RETRY_SEAL_S", (0.0, 0.0))
     async with open_store() as store:
         await fill(store, 0, 100)
         real, failures = store._files.sealer._write, []

@@ -6,8 +6,8 @@ import functools
 import pytest
 
 from tests.cancelling import at_each_await
+from treering_query.retention.upkeep import Policy
 from treering_query.store import intake as intake_module
-from treering_query.store.upkeep import Policy
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.quarantine import Selection
 

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 STEPS = {
-    "after the records are written": "treering_query.store.sealing._sync_file",
-    "before the directory is synced": "treering_query.store.sealing.sync_directory",
-    "before the commit": "treering_query.store.catalog.Catalog.commit",
-    "inside the transaction": "treering_query.store.catalog.Catalog._insert_table",
-    "before the manifest": "treering_query.store.sealing.Sealer._write_manifest",
-    "before the statistics are merged": "treering_query.store.sealing._merged",
+    "after the records are written": "treering_query.sealed.sealing._sync_file",
+    "before the directory is synced": "treering_query.sealed.sealing.sync_directory",
+    "before the commit": "treering_query.sealed.catalog.Catalog.commit",
+    "inside the transaction": "treering_query.sealed.catalog.Catalog._insert_table",
+    "before the manifest": "treering_query.sealed.sealing.Sealer._write_manifest",
+    "before the statistics are merged": "treering_query.sealed.sealing._merged",
 }
 
 CHILD = """
@@ -22,8 +22,9 @@ from prometheus_client import CollectorRegistry
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.engine import Engine
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
+from treering_query.view.engine import Engine
 
 def frame(first, count):
     records = [LogRecord(message=f"m {number}", service="s") for number in range(first, first + count)]

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.privileges import needs_root
-from treering_query.store import seal_task
+from treering_query.sealed import seal_task
 
 pytestmark = needs_root
 

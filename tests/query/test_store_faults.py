@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import duckdb
 import pytest
 
-from treering_query.store import catalog as catalog_module
-from treering_query.store import seal_task, sealing, segment_file
-from treering_query.store.upkeep import Policy
+from treering_query.retention.upkeep import Policy
+from treering_query.sealed import catalog as catalog_module
+from treering_query.sealed import seal_task, sealing, segment_file
 from treering_runtime.quarantine import Selection
 
 ALL = Selection()

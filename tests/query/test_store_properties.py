@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.engine import Engine
-from treering_query.store.store import HotBounds, Store
-from treering_query.store.upkeep import Policy
+from treering_query.retention.upkeep import Policy
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
+from treering_query.view.engine import Engine
 
 LOG_ID = 7
 ARRIVAL = 1_800_000_000 * 10**9

@@ -11,7 +11,7 @@ import pytest
 
 from treering.errors import SqlError, TreeringError
 from treering.selection import log_filter
-from treering_query.store.upkeep import Policy
+from treering_query.retention.upkeep import Policy
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 
 from tests.patience import PATIENCE_S
 from tests.settling import settled
+from treering_query.retention.retention_clock import Clocks
+from treering_query.retention.upkeep import Policy, changes
+from treering_query.sealed import segment_file
 from treering_query.settings import QuerySettings
-from treering_query.store import segment_file
 from treering_query.store.keeper import Keeper
-from treering_query.store.retention_clock import Clocks
-from treering_query.store.upkeep import Policy, changes
-from treering_query.store.view import Segment
+from treering_query.values.segment import Segment
 from treering_runtime.errors import StartError
 from treering_runtime.settings import load
 
@@ -194,7 +194,7 @@ async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(open_store, 
         await filled(store, 4)
         before = counted(store)
         with monkeypatch.context() as patch:
-            patch.setattr(f"treering_query.store.{step}", _stop)
+            patch.setattr(f"treering_query.sealed.{step}", _stop)
             with pytest.raises(OSError, match="stopped"):
                 await store.keep_up(Policy(), ARRIVAL, Told().forget)
         assert counted(store) == before
@@ -206,7 +206,7 @@ async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(open_store, 
 async def test_manifest_that_cannot_be_written_undoes_and_repeats_nothing(open_store, filled, monkeypatch, tmp_path):
     async with open_store() as store:
         with monkeypatch.context() as patch:
-            patch.setattr("treering_query.store.sealing.Sealer._write_manifest", _stop)
+            patch.setattr("treering_query.sealed.sealing.Sealer._write_manifest", _stop)
             await filled(store, 4)
             assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 1
         assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 0

@@ -11,11 +11,11 @@ import pytest
 
 from treering.errors import DamagedError, OverloadedError
 from treering.selection import log_filter
-from treering_query import filters
-from treering_query.store import damage as damage_module
-from treering_query.store.check import check
-from treering_query.store.damage import problem_of
-from treering_query.store.inventory import Inventory, inventory_at_rest
+from treering_query.reading import filters
+from treering_query.sealed import damage as damage_module
+from treering_query.sealed.check import check
+from treering_query.sealed.damage import problem_of
+from treering_query.sealed.inventory import Inventory, inventory_at_rest
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 

@@ -7,10 +7,11 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
-from treering_query import limits, tail
-from treering_query.hub import Hub
-from treering_query.tail import Tail
-from treering_query.tail_news import TailReader
+from treering_query import limits
+from treering_query.streams import tail
+from treering_query.streams.hub import Hub
+from treering_query.streams.tail import Tail
+from treering_query.streams.tail_news import TailReader
 from treering_runtime.errors import ServiceError
 
 LOG = 7

@@ -7,8 +7,8 @@ import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogRecord
-from treering_query import aggregates
-from treering_query.store.upkeep import Policy
+from treering_query.answers import aggregates
+from treering_query.retention.upkeep import Policy
 
 LOG = 7
 NAMES = ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "lou", "mia", "ned", "ole", "pam")
@@ -96,7 +96,7 @@ async def test_an_id_lives_as_long_as_a_pattern_of_its_template(open_store, fram
 
 
 async def test_a_pass_that_fails_to_be_saved_shows_nothing_and_is_repeated(open_store, frame, monkeypatch):
-    monkeypatch.setattr("treering_query.templates.keeper._RETRY_S", 0)
+    monkeypatch.setattr("treering_query.store.template_keeper._RETRY_S", 0)
     failures = iter([OSError("disk full")])
     async with open_store() as store:
         save = store._files.sealer._templates.save
@@ -120,8 +120,9 @@ from prometheus_client import CollectorRegistry
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.store.engine import Engine
-from treering_query.store.store import HotBounds, Store
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.store import Store
+from treering_query.view.engine import Engine
 
 def frame(first, names):
     records = [LogRecord(service="login", message=f"session opened for user {name} today", time_unix_nano=1) for name in names]
@@ -144,8 +145,8 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 STEPS = {
-    "between pass and save": "treering_query.store.template_rows.TemplateRows.save",
-    "inside the transaction": "treering_query.store.template_rows._rows",
+    "between pass and save": "treering_query.sealed.template_rows.TemplateRows.save",
+    "inside the transaction": "treering_query.sealed.template_rows._rows",
     "saved and not yet shown": "treering_query.store.store.Store.publish_templates",
 }
 

@@ -15,7 +15,7 @@ from google.protobuf import descriptor_pool
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter
-from treering_query import compare_page
+from treering_query.patterns import compare_page
 from treering_query.search import cursor
 from treering_query.search.ranking import Tier
 from treering_runtime.errors import ServiceError

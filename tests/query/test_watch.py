@@ -7,11 +7,12 @@ import pytest
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
-from treering_query import limits, watch, watch_news
-from treering_query.hub import Hub
-from treering_query.store.upkeep import Policy
-from treering_query.watch import Watch
-from treering_query.watch_news import WatchReader
+from treering_query import limits
+from treering_query.retention.upkeep import Policy
+from treering_query.streams import watch, watch_news
+from treering_query.streams.hub import Hub
+from treering_query.streams.watch import Watch
+from treering_query.streams.watch_news import WatchReader
 from treering_runtime.errors import ServiceError
 
 LOG = 7

@@ -135,8 +135,8 @@ def accept_clock(
     """
     try:
         from treering_query.limits import MAX_TIME_UNIX_NANO  # noqa: PLC0415 - only where query is installed
-        from treering_query.store.clock_order import write_clock_order  # noqa: PLC0415
-        from treering_query.store.inventory import CATALOG_FILE  # noqa: PLC0415
+        from treering_query.retention.clock_order import write_clock_order  # noqa: PLC0415
+        from treering_query.sealed.inventory import CATALOG_FILE  # noqa: PLC0415
     except ImportError as missing:
         raise Refusal(f'{missing.name} is not installed here: pip install "treering[query]"') from missing
     found = next(
@@ -181,8 +181,8 @@ def _hole_in_words(log_id: int, first: int, end: int) -> str:
 def _at_rest(given: Path, report: Report) -> Iterator[Problem]:
     """The problems in a directory."""
     try:
-        from treering_query.store.check import check  # noqa: PLC0415 - only where query is installed
-        from treering_query.store.inventory import CATALOG_FILE, inventory_at_rest  # noqa: PLC0415
+        from treering_query.sealed.check import check  # noqa: PLC0415 - only where query is installed
+        from treering_query.sealed.inventory import CATALOG_FILE, inventory_at_rest  # noqa: PLC0415
         from treering_runtime.errors import StartError  # noqa: PLC0415
         from treering_runtime.holes import Holes, joined  # noqa: PLC0415
     except ImportError as missing:

@@ -6,18 +6,18 @@ from collections.abc import Coroutine
 from prometheus_client import CollectorRegistry
 
 from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, sink_pb2_grpc
-from treering_embed.book import PatternBook, today
-from treering_embed.kept import Background, Kept
-from treering_embed.ledgers import CurrentLedger, SuccessorLedger
-from treering_embed.meaning import Meaning
-from treering_embed.metrics import EmbedMetrics
-from treering_embed.models import Models, StoredModels
-from treering_embed.registry import Registry
-from treering_embed.reindexing import Reindexer
+from treering_embed.encoder.models import Models, StoredModels
+from treering_embed.indexing.meaning import Meaning
+from treering_embed.indexing.reindexing import Reindexer
+from treering_embed.registry.book import PatternBook, today
+from treering_embed.registry.kept import Background, Kept
+from treering_embed.registry.ledgers import CurrentLedger, SuccessorLedger
+from treering_embed.registry.metrics import EmbedMetrics
+from treering_embed.registry.registry import Registry
 from treering_embed.request_limits import LIMITS
 from treering_embed.service import EmbedServicer
 from treering_embed.settings import EmbedSettings
-from treering_embed.sink import EmbedSink
+from treering_embed.sink.sink import EmbedSink
 from treering_runtime.clocks import SteadyClock
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.limits import SINK_WINDOW_BYTES

@@ -13,16 +13,16 @@ from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer
 from treering.v1.log_pb2 import Position
 from treering_embed import limits
-from treering_embed.book import PatternBook
-from treering_embed.comparison import Comparison
 from treering_embed.encoder.queue import Urgency
+from treering_embed.encoder.renderings import RENDERING_VERSION
 from treering_embed.index import EVERYTHING, Selection
-from treering_embed.kept import Background, Kept
+from treering_embed.indexing.comparison import Comparison
+from treering_embed.indexing.meaning import Meaning
+from treering_embed.indexing.reindexing import Phase, Reindexer
 from treering_embed.limits import ANSWER_THREADS
-from treering_embed.meaning import Meaning
-from treering_embed.reindexing import Phase, Reindexer
-from treering_embed.renderings import RENDERING_VERSION
-from treering_embed.search import Ranking, Searcher
+from treering_embed.registry.book import PatternBook
+from treering_embed.registry.kept import Background, Kept
+from treering_embed.search.search import Ranking, Searcher
 from treering_embed.settings import EmbedSettings
 from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns

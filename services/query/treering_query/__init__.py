@@ -5,6 +5,6 @@ It is a sink of the log. New records are *hot*: Arrow batches in memory, visible
 forget them. After a crash the log delivers again what was not sealed.
 
 A question runs on a *snapshot*, which is one moment of hot and sealed together. Questions that we wrote run in this process, on
-threads that a deadline can interrupt (`store.engine`). SQL that people wrote runs in a process of its own that can reach nothing but
+threads that a deadline can interrupt (`view.engine`). SQL that people wrote runs in a process of its own that can reach nothing but
 the records (`sql`).
 """

@@ -8,18 +8,19 @@ from typing import Literal
 from treering.v1.admin_pb2_grpc import add_QueryAdminServiceServicer_to_server
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
-from treering_query.embed_client import EmbedClient
-from treering_query.meaning import Meaning
+from treering_query.answers.status import Status, StoreMetrics
+from treering_query.meaning.embed_client import EmbedClient
+from treering_query.meaning.meaning import Meaning
 from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
-from treering_query.status import Status, StoreMetrics
-from treering_query.store.engine import Engine
+from treering_query.store.deliveries import HotBounds
 from treering_query.store.keeper import Keeper
-from treering_query.store.store import HotBounds, Store
-from treering_query.stream_bounds import StreamBounds
+from treering_query.store.store import Store
+from treering_query.streams.bounds import StreamBounds
+from treering_query.view.engine import Engine
 from treering_runtime import server, telemetry
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError

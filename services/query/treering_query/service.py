@@ -8,22 +8,24 @@ from treering.v1 import admin_pb2
 from treering.v1 import query_pb2 as pb
 from treering.v1.admin_pb2_grpc import QueryAdminServiceServicer
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query import aggregates, compare, digest, export, pattern_detail, pattern_list, tail, watch
-from treering_query import context as context_of
-from treering_query.export import Exports
-from treering_query.hub import Hub
-from treering_query.meaning import Meaning
-from treering_query.meant import Meant
+from treering_query.answers import aggregates, digest
+from treering_query.answers import context as context_of
+from treering_query.answers.status import Status
+from treering_query.answers.verifying import Verifying
+from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meant import Meant
+from treering_query.patterns import compare, pattern_detail, pattern_list
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlRunner
-from treering_query.status import Status
 from treering_query.store.store import Store
-from treering_query.stream_bounds import StreamBounds
-from treering_query.tail import Tail
-from treering_query.tail_news import TailReader
-from treering_query.verifying import Verifying
-from treering_query.watch import Watch
-from treering_query.watch_news import WatchReader
+from treering_query.streams import export, tail, watch
+from treering_query.streams.bounds import StreamBounds
+from treering_query.streams.export import Exports
+from treering_query.streams.hub import Hub
+from treering_query.streams.tail import Tail
+from treering_query.streams.tail_news import TailReader
+from treering_query.streams.watch import Watch
+from treering_query.streams.watch_news import WatchReader
 from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns
 from treering_runtime.limits import MAX_WAITING_DIGESTS

@@ -18,9 +18,9 @@ import numpy as np
 import structlog
 
 from treering_embed.encoder import Encoder, Matrix
+from treering_embed.encoder.late import PieceFrequencies, derive_basis
 from treering_embed.encoder.sample import TEXTS
 from treering_embed.encoder.weights import DEFAULT_MODEL, Weights, locate, packaged_directory
-from treering_embed.late import PieceFrequencies, derive_basis
 from treering_embed.limits import MAX_ENCODE_TEXTS
 from treering_runtime.data_dir import make_directory, write_atomically
 from treering_runtime.errors import StartError

@@ -19,8 +19,8 @@ import xxhash
 
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
+from treering_query.reading.samples import Condition
 from treering_query.search.ranking import Ranked, Ranking, Tier, placed
-from treering_query.search.samples import Condition
 from treering_runtime.errors import ServiceError, invalid_field
 
 _HEAD = struct.Struct("<Q")

@@ -6,16 +6,16 @@ import numpy as np
 import pyarrow as pa
 
 from treering.v1 import query_pb2 as pb
-from treering_query.filters import contains, searched
-from treering_query.pattern_counts import selected_counts
-from treering_query.pattern_ids import Ids, as_ids
+from treering_query.patterns.counts import selected_counts
+from treering_query.reading.filters import contains, searched
+from treering_query.reading.samples import Condition, newest
 from treering_query.search.literals import Literals
 from treering_query.search.pattern_texts import PatternTexts
 from treering_query.search.ranking import Fits, Flags, Hits, Numbers, Ranking, rank
 from treering_query.search.request import Search
-from treering_query.search.samples import Condition, newest
 from treering_query.search.scan import MAX_PATTERNS, Scan, holds, scan_messages
-from treering_query.store.snapshot import Snapshot
+from treering_query.values.pattern_ids import Ids, as_ids
+from treering_query.view.snapshot import Snapshot
 
 
 @dataclass(frozen=True)

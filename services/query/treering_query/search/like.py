@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
+from treering_query.reading.slices import between
 from treering_query.search.pattern_texts import PatternTexts
 from treering_query.search.request import Search
-from treering_query.slices import between
-from treering_query.store.snapshot import Snapshot
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 from treering_runtime.patterns import MASK, NO_PATTERN

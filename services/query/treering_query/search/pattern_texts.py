@@ -8,11 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from treering_query.pattern_ids import Ids, has_pattern
 from treering_query.search.bm25 import Bm25
 from treering_query.search.literals import Literals
 from treering_query.search.ranking import Fits, Flags, Hits, Rows
-from treering_query.store.view import LISTED_SCHEMA, View
+from treering_query.values.pattern_ids import Ids, has_pattern
+from treering_query.values.schemas import LISTED_SCHEMA
+from treering_query.view.view import View
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 
 

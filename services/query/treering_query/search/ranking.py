@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from treering_query.pattern_ids import Ids, among, as_ids
+from treering_query.values.pattern_ids import Ids, among, as_ids
 
 Flags: TypeAlias = npt.NDArray[np.bool_]
 Numbers: TypeAlias = npt.NDArray[np.float64]

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import Position
-from treering_query import filters, limits
-from treering_query.filters import Predicate
-from treering_query.meant import NOTHING, Meant
+from treering_query import limits
+from treering_query.meaning.meant import NOTHING, Meant
+from treering_query.reading import filters
 from treering_query.search import cursor
 from treering_query.search.cursor import Shown
 from treering_query.search.literals import Literals, find_literals
+from treering_query.values.predicate import Predicate
 from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 

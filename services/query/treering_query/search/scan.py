@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from treering_query.filters import Predicate, contains, searched
+from treering_query.reading.filters import contains, searched
+from treering_query.reading.slices import Slice, newest_first
 from treering_query.search.literals import Literals
-from treering_query.slices import Slice, newest_first
-from treering_query.store.snapshot import Snapshot
+from treering_query.values.predicate import Predicate
+from treering_query.view.snapshot import Snapshot
 
 ENOUGH_PATTERNS = 200
 """Distinct patterns after which the scan stops: more than anyone reads."""

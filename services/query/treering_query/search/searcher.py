@@ -1,7 +1,6 @@
 """SearchLogs from the request to the answer."""
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
@@ -11,19 +10,18 @@ import structlog
 from treering.v1 import query_pb2 as pb
 from treering.v1.embed_pb2 import SearchPatternsRequest
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.embed_client import EmbedUnavailable, MeaningAnswer
-from treering_query.meant import NOTHING, Meant
+from treering_query.meaning.embed_client import EmbedUnavailable, MeaningAnswer
+from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.search.answer import Answer
 from treering_query.search.finding import Found, find
 from treering_query.search.like import resolved
 from treering_query.search.pattern_texts import PatternTextsCache
 from treering_query.search.request import Search, checked
-from treering_query.store.snapshot import Snapshot
+from treering_query.view.port import Records
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
-from treering_runtime.progress import ProgressBoard
 
 _LOG = structlog.get_logger()
 
@@ -34,21 +32,6 @@ _SPARE_PATTERNS = 32
 
 _EMBED_SHARE = 0.8
 """Part of the remaining time that the embed service may use, so that there is time left to answer without it."""
-
-
-class Records(Protocol):
-    """The store, as far as searches need it."""
-
-    board: ProgressBoard
-
-    async def wait_visible(self, positions: Sequence[Position], timeout_s: float | None) -> None:
-        """Waits until `positions`, and what was visible before a restart, are visible."""
-
-    def snapshot(self) -> Snapshot:
-        """Everything that is visible now."""
-
-    async def run(self, snapshot: Snapshot, work: Callable[[Snapshot], T], timeout_s: float | None = None) -> T:
-        """Runs blocking work on a thread."""
 
 
 class Meaning(Protocol):

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from treering_query.sql import gate, scores, wire
 from treering_query.sql.refusal import Refused
-from treering_query.store.relation import PATTERNS_VIEW, TEMPLATES_VIEW, user_logs_view
-from treering_query.store.shared_arrow import map_arrow
+from treering_query.view.relation import PATTERNS_VIEW, TEMPLATES_VIEW, user_logs_view
+from treering_query.view.shared_arrow import map_arrow
 
 _GRACE_S = 0.5
 """How much later than the query's own time the operating system ends the process, seconds."""

@@ -20,15 +20,15 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.meaning import Meaning
-from treering_query.meant import Meant
+from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meant import Meant
 from treering_query.settings import QuerySettings
 from treering_query.sql import wire
 from treering_query.sql.zygote_process import Zygote
-from treering_query.store.hot import LOGS_SCHEMA
-from treering_query.store.shared_arrow import SharedArrow
-from treering_query.store.snapshot import Snapshot
 from treering_query.store.store import Store
+from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.view.shared_arrow import SharedArrow
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission, timed_out
 from treering_runtime.errors import ServiceError, invalid_field
 

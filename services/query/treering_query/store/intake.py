@@ -8,9 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.pattern_ids import has_pattern
-from treering_query.store.hot import LOGS_SCHEMA
-from treering_query.store.view import NO_PATTERN_TEXT, PATTERNS_SCHEMA
+from treering_query.values.pattern_ids import has_pattern
+from treering_query.values.schemas import LOGS_SCHEMA, NO_PATTERN_TEXT, PATTERNS_SCHEMA
 from treering_runtime.columns import SCHEMA, FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import NO_PATTERN, PatternIds, find_patterns

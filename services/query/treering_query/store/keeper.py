@@ -4,10 +4,10 @@ import asyncio
 
 import structlog
 
+from treering_query.retention.upkeep import Policy
 from treering_query.settings import QuerySettings
 from treering_query.store.maintenance import Forget
 from treering_query.store.store import Store
-from treering_query.store.upkeep import Policy
 
 _LOG = structlog.get_logger()
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import structlog
 
-from treering_query.store.clock_order import read_clock_order
-from treering_query.store.retention_clock import SYSTEM_CLOCKS, Clocks, KeptTime, RetentionClock
+from treering_query.retention.clock_order import read_clock_order
+from treering_query.retention.retention_clock import SYSTEM_CLOCKS, Clocks, KeptTime, RetentionClock
+from treering_query.sealed.sealing import Sealer
 from treering_query.store.sealed_files import SealedFiles
-from treering_query.store.sealing import Sealer
-from treering_query.store.view import Segment
+from treering_query.values.segment import Segment
 from treering_runtime.errors import StartError
 
 _LOG = structlog.get_logger()

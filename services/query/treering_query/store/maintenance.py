@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from treering.v1.log_pb2 import Position
-from treering_query.store.damage import Damage, DamagedSegmentError
+from treering_query.retention.upkeep import Change, Policy, changes
+from treering_query.sealed.damage import Damage, DamagedSegmentError
 from treering_query.store.pattern_table import Ids
 from treering_query.store.published import Published
 from treering_query.store.sealed_files import SealedFiles
-from treering_query.store.upkeep import Change, Policy, changes
-from treering_query.store.view import Segment, View
+from treering_query.values.segment import Segment
+from treering_query.view.view import View
 
 _LOG = structlog.get_logger()
 

@@ -1,6 +1,6 @@
 """The store's pattern table: which patterns are known, each with its template, and which have no record any more."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from treering_query.store.intake import unknown
-from treering_query.store.listing import listed
+from treering_query.store.pattern_rows import listed
 from treering_query.store.published import Published
 from treering_query.store.unsealed import Unsealed
-from treering_query.store.view import View
 from treering_query.templates import Templates
+from treering_query.view.view import View
 
 _MOST_TABLES = 16
 """Tables of patterns before they are made one."""
@@ -49,11 +49,13 @@ class PatternTable:
     Args:
         published: The view that shows them.
         unsealed: Keeps the texts of new patterns for the next seal.
+        came: Called when new patterns are shown.
     """
 
-    def __init__(self, published: Published, unsealed: Unsealed) -> None:
+    def __init__(self, published: Published, unsealed: Unsealed, came: Callable[[], None]) -> None:
         self._published = published
         self._unsealed = unsealed
+        self._came = came
         self._known: set[int] = set()
 
     def open(self, patterns: pa.Table, templates: Templates) -> None:
@@ -68,25 +70,25 @@ class PatternTable:
             return None
         return NewPatterns(rows, listed(rows, templates), rows.column("pattern_id").to_pylist(), templates)
 
-    def add(self, new: NewPatterns | None) -> bool:
-        """Shows new patterns, and gives their texts to the next seal; False when there are none.
+    def add(self, new: NewPatterns | None) -> None:
+        """Shows new patterns, if there are any, and gives their texts to the next seal.
 
         Since they were looked up, others may have added some of them, or templates may have changed: then they are looked up again.
         """
         if new and (new.templates is not self._published.view.templates or not self._known.isdisjoint(new.ids)):
             new = self.new_in(new.rows)
         if new is None:
-            return False
+            return
         tables = (*self._published.view.patterns, new.listed)
         if len(tables) >= _MOST_TABLES:
             tables = (tables[0], pa.concat_tables(tables[1:]).combine_chunks())
         self._known.update(new.ids)
         self._unsealed.add_patterns(new.rows)
         self._show(tables, self._published.view.templates)
-        return True
+        self._came()
 
     def show_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
-        """Shows templates; see `templates.keeper.Shelf`."""
+        """Shows templates; see `template_keeper.Shelf`."""
         now = self._published.view.patterns
         if len(now) < len(before) or any(one is not other for one, other in zip(before, now, strict=False)):
             return False

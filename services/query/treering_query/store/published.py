@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from treering_query.store.damage import Damage
-from treering_query.store.engine import Engine
-from treering_query.store.sealed_state import SealBatch, SealedState
-from treering_query.store.snapshot import Snapshot
-from treering_query.store.view import Segment, View
+from treering_query.sealed.damage import Damage
+from treering_query.sealed.sealed_state import SealBatch, SealedState
+from treering_query.values.segment import Segment
+from treering_query.view.engine import Engine
+from treering_query.view.snapshot import Snapshot
+from treering_query.view.view import View
 from treering_runtime.quarantine import records_by_log
 
 

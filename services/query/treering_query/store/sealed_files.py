@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from treering_query.store.catalog import Sealed
-from treering_query.store.inventory import Inventory
+from treering_query.sealed.catalog import Sealed
+from treering_query.sealed.inventory import Inventory
+from treering_query.sealed.sealing import Sealer
 from treering_query.store.published import Published
-from treering_query.store.sealing import Sealer
 from treering_runtime.exclusive import Exclusive
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pyarrow as pa
 
-from treering_query.store.view import PATTERNS_SCHEMA
+from treering_query.values.schemas import PATTERNS_SCHEMA
 from treering_runtime.quarantine import Change, Quarantined, records_by_log
 
 

@@ -1,0 +1,323 @@
+"""The registry of patterns, in SQLite: what is known, since when, and which of it is in the index.
+
+Progress in the logs and the patterns first seen up to there are committed together, with `synchronous=FULL`: what this service calls
+releasable may be deleted from the log, so it must survive a power cut. SQLite keeps integers of 64 bits with a sign; pattern and log
+ids have none, and are stored as the same bits.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+from treering_embed.limits import SQLITE_BUSY_S
+from treering_embed.registry import keyword_only
+from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
+from treering_embed.registry.keyword_only import KeywordOnly
+from treering_runtime.errors import StartError
+from treering_runtime.limits import QUARANTINE_PAGE_BYTES
+from treering_runtime.quarantine import Quarantined, Selection
+
+_SCHEMA = """
+create table if not exists meta (key text primary key, value blob not null) without rowid;
+create table if not exists progress (log_id integer primary key, next_offset integer not null, link integer);
+create table if not exists patterns (
+    number integer primary key,          -- order of registration
+    pattern_id integer not null unique,
+    mask_version integer not null,
+    service text not null,
+    text text not null,                  -- masked message
+    example text not null,               -- message of the first record
+    log_id integer not null,
+    first_offset integer not null,
+    last_offset integer not null,        -- end of the last batch that held it
+    day integer not null,                -- of registration, days since 1970
+    state integer not null,              -- State
+    last_seen integer not null default 0 -- when the last batch that held it was committed, seconds since 1970
+);
+drop index if exists pending;            -- of earlier versions
+create index if not exists waiting on patterns (service, number) where state = 0;
+create table if not exists successor (   -- of the index that is being made; a pattern without a row waits
+    pattern_id integer primary key, state integer not null, reason text not null
+);
+create table if not exists set_aside (pattern_id integer primary key, reason text not null);  -- why a pattern is UNREADABLE
+create table if not exists quarantine (
+    log_id integer not null, first_offset integer not null, record_count integer not null, reason text not null, payload blob not null,
+    arrival_time integer not null default 0,  -- nanoseconds since 1970
+    primary key (log_id, first_offset)
+);
+"""
+
+
+RegistryFault = sqlite3.OperationalError
+"""The registry cannot be read or written at the moment (disk, lock): worth another attempt later."""
+
+
+class State(IntEnum):
+    """What has become of a registered pattern."""
+
+    PENDING = 0
+    """Waits for its vector."""
+    INDEXED = 1
+    """Its vector is in the index, durably."""
+    UNREADABLE = 2
+    """The model gives no vector for it; found by keyword only."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A pattern as registered: its first record's position and message."""
+
+    pattern_id: int
+    service: str
+    text: str
+    example: str
+    log_id: int
+    first_offset: int
+
+
+@dataclass
+class Refused:
+    """Patterns that a cap kept out."""
+
+    pattern_ids: list[int] = field(default_factory=list)
+    unnamed: int = 0
+    """Further ones that are not remembered, each as often as it was seen."""
+
+    def join(self, newer: "Refused") -> None:
+        """Adds what was refused after it."""
+        self.pattern_ids += newer.pattern_ids
+        self.unnamed += newer.unnamed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a service must know of its registry when it starts; rebuilt by one pass over it."""
+
+    pattern_ids: frozenset[int]
+    pending: list[tuple[int, int, int]]
+    """(pattern id, log id, first offset), in order of registration."""
+    next_offsets: dict[int, int]
+    quarantined: dict[int, int]
+    registered_today: dict[str, int]
+    """New patterns of the given day, by service."""
+    established: frozenset[str] = frozenset()
+    """Services that had patterns before that day."""
+    evicted: int = 0
+    """Patterns that ever gave way to new ones."""
+    links: dict[int, int] = field(default_factory=dict)
+    """The log's chain at the next offset, by log_id; not of progress that an earlier version wrote."""
+
+
+class Registry:
+    """An open registry. Belongs to one thread at a time (its connection is not bound to one).
+
+    Raises:
+        StartError: The file cannot be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=SQLITE_BUSY_S)
+            self.db.execute("pragma journal_mode=wal")
+            self.db.execute("pragma synchronous=full")
+            self.db.execute("pragma fullfsync=on")  # as `treering_runtime.fsync`; SQLite ignores it outside of macOS
+            self.db.executescript(_SCHEMA)
+            self._add_columns()
+            self.keyword_only = KeywordOnly(self.db)
+            self._add_keyword_only()
+        except sqlite3.DatabaseError as error:
+            raise StartError(f"{path}: {error}; restore the file, or move it away and let it be rebuilt from the log") from error
+
+    def _add_columns(self) -> None:
+        """A registry of an earlier version is without them."""
+        self._add_column("quarantine", "arrival_time", "integer not null default 0")
+        self._add_column("progress", "link", "integer")
+        if self._add_column("patterns", "last_seen", "integer not null default 0"):
+            self.db.execute("update patterns set last_seen = day * 86400")
+
+    def _add_keyword_only(self) -> None:
+        """An earlier version kept no ids of the patterns that gave way."""
+        if not self.db.execute("select 1 from sqlite_master where name = 'keyword_only'").fetchone():
+            self.db.executescript(keyword_only.SCHEMA)
+            with Transaction(self.db):
+                self.keyword_only.add((), unnamed=_evicted(self.db))
+
+    def _add_column(self, table: str, column: str, kind: str) -> bool:
+        if column in {row[1] for row in self.db.execute(f"pragma table_info({table})")}:
+            return False
+        self.db.execute(f"alter table {table} add column {column} {kind}")
+        return True
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.db.close()
+
+    def summary(self, day: int) -> Summary:
+        """What is in the registry; `day` in days since 1970 decides what counts as registered today."""
+        rows = self.db.execute
+        pending = rows("select pattern_id, log_id, first_offset from patterns where state = 0 order by number")
+        return Summary(
+            pattern_ids=self.pattern_ids(),
+            pending=[(unsigned(row[0]), unsigned(row[1]), row[2]) for row in pending],
+            next_offsets={unsigned(row[0]): row[1] for row in rows("select log_id, next_offset from progress")},
+            quarantined={unsigned(row[0]): row[1] for row in rows("select log_id, sum(record_count) from quarantine group by log_id")},
+            registered_today=dict(rows("select service, count(*) from patterns where day = ? group by service", (day,))),
+            established=self.established(day),
+            evicted=_evicted(self.db),
+            links={unsigned(row[0]): unsigned(row[1]) for row in rows("select log_id, link from progress where link is not null")},
+        )
+
+    def established(self, day: int) -> frozenset[str]:
+        """Services that had patterns before a day, in days since 1970."""
+        return frozenset(row[0] for row in self.db.execute("select distinct service from patterns where day < ?", (day,)))
+
+    def pattern_ids(self) -> frozenset[int]:
+        """Every registered pattern."""
+        return frozenset(unsigned(row[0]) for row in self.db.execute("select pattern_id from patterns"))
+
+    def kinds(self) -> Iterator[tuple[int, str, str]]:
+        """Id, service and text of every registered pattern."""
+        return ((unsigned(key), service, text) for key, service, text in self.db.execute("select pattern_id, service, text from patterns"))
+
+    def commit(
+        self,
+        next_offsets: Mapping[int, int],
+        patterns: Sequence[Pattern],
+        last_seen: Mapping[int, int],
+        quarantined: Sequence[Quarantined],
+        *,
+        day: int,
+        now: int,
+        mask_version: int,
+        read_again: Sequence[Quarantined] = (),
+        links: Mapping[int, int] | None = None,
+        refused: Refused | None = None,
+    ) -> None:
+        """Stores progress, new patterns and refused ones, where known ones were seen, and what could not be read: all or nothing, durable.
+
+        What of `read_again` is not in `quarantined` leaves the quarantine in the same step.
+        """
+        with Transaction(self.db) as write:
+            write.executemany(
+                "insert into patterns (pattern_id, mask_version, service, text, example, log_id, first_offset, last_offset, day, state,"
+                " last_seen) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) on conflict do nothing",
+                (
+                    (
+                        signed(p.pattern_id),
+                        mask_version,
+                        p.service,
+                        p.text,
+                        p.example,
+                        signed(p.log_id),
+                        p.first_offset,
+                        p.first_offset,
+                        day,
+                        now,
+                    )
+                    for p in patterns
+                ),
+            )
+            write.executemany(
+                "update patterns set last_offset = max(last_offset, ?), last_seen = max(last_seen, ?) where pattern_id = ?",
+                ((end, now, signed(key)) for key, end in last_seen.items()),
+            )
+            self.keyword_only.remove(pattern.pattern_id for pattern in patterns)
+            if refused:
+                self.keyword_only.add(refused.pattern_ids, refused.unnamed)
+            _set_aside(write, quarantined, read_again)
+            known = {key: signed(link) for key, link in (links or {}).items()}
+            rows = ((signed(key), end, known.get(key)) for key, end in next_offsets.items())
+            write.executemany("insert or replace into progress (log_id, next_offset, link) values (?, ?, ?)", rows)
+
+    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is set aside above `after`, in the order of (signed) log and offset."""
+        log_id, first = (signed(after[0]), after[1]) if after else (-(1 << 63), -1)
+        rows = self.db.execute(
+            "select log_id, first_offset, record_count, arrival_time, reason, payload from quarantine"
+            " where (log_id, first_offset) > (?1, ?2) and (?3 = 0 or log_id = ?3) and first_offset + record_count > ?4"
+            " and (?5 = 0 or first_offset < ?5) order by log_id, first_offset",
+            (log_id, first, signed(selection.log_id), selection.first_offset, selection.end_offset),
+        )
+        page, size = [], 0
+        for key, offset, count, arrival, reason, payload in rows:
+            page.append(Quarantined(unsigned(key), offset, count, unsigned(arrival), reason, payload))
+            size += len(payload) + len(reason)
+            if size >= QUARANTINE_PAGE_BYTES:
+                break
+        rows.close()
+        return page
+
+    def states(self) -> dict[int, State]:
+        """Every registered pattern and what has become of it."""
+        return {unsigned(row[0]): State(row[1]) for row in self.db.execute("select pattern_id, state from patterns")}
+
+    def forget(self, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
+        """Deletes patterns that were last seen below the given offsets of their logs; returns those that were deleted."""
+        keys = json.dumps([signed(key) for key in pattern_ids])
+        ends = json.dumps([(signed(log_id), min(end, _LARGEST)) for log_id, end in below.items()])
+        with Transaction(self.db) as write:
+            # one statement: one for each pattern and log would hold the only thread of the registry for hours
+            found = write.execute(
+                "delete from patterns where pattern_id in (select value from json_each(?)) and exists (select 1 from json_each(?) as ends"
+                " where ends.value ->> 0 = patterns.log_id and patterns.last_offset <= ends.value ->> 1) returning pattern_id",
+                (keys, ends),
+            ).fetchall()
+            return _all_gone(write, found)
+
+    def evict(self, count: int, proven_places: int) -> list[int]:
+        """Deletes patterns that were not seen for longest; returns those that were deleted, `count` if there are as many.
+
+        Patterns that were seen on one day only go first, as long as they fill more than what `proven_places` leaves them: however many new
+        patterns a sender makes, those that come back keep their places. A clock that jumps changes at most which go first.
+        """
+        with Transaction(self.db) as write:
+            (total,) = write.execute("select count(*) from patterns").fetchone()
+            (fleeting,) = write.execute(_COUNT_FLEETING).fetchone()
+            first = min(count, max(0, fleeting - max(0, total - proven_places)))
+            found = write.execute(_EVICT.format(_FLEETING), (first,)).fetchall()
+            found += write.execute(_EVICT.format("true"), (count - len(found),)).fetchall()
+            write_meta(write, _EVICTED, str(_evicted(write) + len(found)).encode())
+            gone = _all_gone(write, found)
+            self.keyword_only.add(gone)
+            return gone
+
+
+_FLEETING = "last_seen / 86400 <= day"
+"""A pattern that was not seen on a later day than that of its registration."""
+
+_COUNT_FLEETING = "select count(*) from patterns where last_seen / 86400 <= day"
+
+_EVICT = (
+    "delete from patterns where number in (select number from patterns where {} order by last_seen, number limit ?) returning pattern_id"
+)
+
+
+_EVICTED = "evicted_patterns"
+
+
+def _evicted(db: sqlite3.Connection) -> int:
+    return int(read_meta(db, _EVICTED) or b"0")
+
+
+def _all_gone(write: sqlite3.Connection, found: Sequence[tuple[int]]) -> list[int]:
+    """The ids of patterns that were deleted; deletes what else was known of them."""
+    for table in ("successor", "set_aside"):
+        write.executemany(f"delete from {table} where pattern_id = ?", found)  # noqa: S608
+    return [unsigned(key) for (key,) in found]
+
+
+_LARGEST = 2**63 - 1
+"""The largest number that SQLite holds; no log gets there."""
+
+
+def _set_aside(write: sqlite3.Connection, quarantined: Sequence[Quarantined], read_again: Sequence[Quarantined]) -> None:
+    write.executemany(
+        "delete from quarantine where log_id = ? and first_offset = ?", ((signed(q.log_id), q.first_offset) for q in read_again)
+    )
+    write.executemany(
+        "insert or replace into quarantine (log_id, first_offset, record_count, arrival_time, reason, payload) values (?, ?, ?, ?, ?, ?)",
+        ((signed(q.log_id), q.first_offset, q.record_count, signed(q.arrival_time_unix_nano), q.reason, q.payload) for q in quarantined),
+    )

@@ -1,0 +1,1 @@
+"""Deliveries: frames become patterns that the registry keeps."""

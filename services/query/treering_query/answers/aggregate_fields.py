@@ -1,0 +1,99 @@
+"""Fields and metrics of an aggregation as SQL; the names and numbers in it are ours, values are bound."""
+
+from treering.v1 import query_pb2 as pb
+from treering_query import limits
+from treering_query.meaning.meant import Meant
+from treering_query.values.pattern_ids import relation
+from treering_runtime.errors import invalid_field
+
+_FIELDS = {
+    pb.LOG_FIELD_SERVICE: "service",
+    pb.LOG_FIELD_ENVIRONMENT: "environment",
+    pb.LOG_FIELD_SEVERITY: "severity",
+    pb.LOG_FIELD_PATTERN: "pattern_id",
+    pb.LOG_FIELD_TEMPLATE: "template_id",
+    pb.LOG_FIELD_MESSAGE: "message",
+    pb.LOG_FIELD_TRACE_ID: "lower(hex(trace_id))",
+}
+_NUMERIC = {
+    pb.AGGREGATE_FUNCTION_MIN: "min({})",
+    pb.AGGREGATE_FUNCTION_MAX: "max({})",
+    pb.AGGREGATE_FUNCTION_AVG: "avg({})",
+    pb.AGGREGATE_FUNCTION_SUM: "sum({})",
+}
+
+
+class Expressions:
+    """Turns fields and metrics into SQL and collects the values they bind.
+
+    Args:
+        meant: The scores of the texts that fields ask about.
+    """
+
+    def __init__(self, meant: Meant) -> None:
+        self._meant = meant
+        self.parameters: dict[str, object] = {}
+        """Values by the names that the SQL binds."""
+        self.columns: set[str] = set()
+        """What was looked at so far."""
+
+    def field(self, ref: pb.FieldRef, name: str) -> str:
+        """The expression of a field that the request has under `name`.
+
+        Raises:
+            ServiceError: INVALID_FIELD.
+        """
+        if ref.WhichOneof("ref") == "attribute":
+            return self._attribute(ref.attribute, name)
+        if ref.WhichOneof("ref") == "about":
+            return self._about(ref.about, name)
+        if ref.field not in _FIELDS:
+            raise invalid_field(name, "names neither a field of the contract nor an attribute")
+        expression = _FIELDS[ref.field]
+        self.columns.add(expression)
+        return expression
+
+    def _about(self, text: str, name: str) -> str:
+        if text not in self._meant.texts:
+            raise invalid_field(name, "the text is empty; say in some words what the records are about")
+        self.columns.add("pattern_id")
+        patterns = relation(self._bind(self._meant.about(text)).removeprefix("$"))
+        return f"(case when pattern_id in (select id from {patterns}) then 'true' else 'false' end)"
+
+    def _attribute(self, key: str, name: str) -> str:
+        if not 1 <= len(key.encode()) <= limits.MAX_ATTRIBUTE_KEY_BYTES or "\0" in key:
+            raise invalid_field(name, f"an attribute's key has 1 to {limits.MAX_ATTRIBUTE_KEY_BYTES} bytes and no zero byte")
+        self.columns.add("attributes")
+        return f"attributes[{self._bind(key)}::varchar]"
+
+    def _bind(self, value: object) -> str:
+        name = f"a{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"${name}"
+
+    def metric(self, metric: pb.Metric, name: str) -> str:
+        """The expression of a metric that the request has under `name`; `{count}` for one that counts.
+
+        Raises:
+            ServiceError: INVALID_FIELD.
+        """
+        function = metric.function or pb.AGGREGATE_FUNCTION_COUNT
+        if function in {pb.AGGREGATE_FUNCTION_COUNT, pb.AGGREGATE_FUNCTION_RATE}:
+            return "{count}"
+        if function == pb.AGGREGATE_FUNCTION_DISTINCT:
+            return f"count(distinct {self.field(metric.of, f'{name}.of')})"
+        if function not in _NUMERIC and function != pb.AGGREGATE_FUNCTION_QUANTILE:
+            raise invalid_field(f"{name}.function", f"{function} is no function of the contract")
+        if metric.of.WhichOneof("ref") != "attribute":
+            raise invalid_field(f"{name}.of", "this function wants an attribute")
+        number = _number(self._attribute(metric.of.attribute, f"{name}.of"))
+        if function in _NUMERIC:
+            return _NUMERIC[function].format(number)
+        if not 0 <= metric.quantile <= 1:
+            raise invalid_field(f"{name}.quantile", "outside 0 to 1; the 95th percentile is 0.95")
+        return f"quantile_cont({number}, {self._bind(metric.quantile)}::double)"
+
+
+def _number(text: str) -> str:
+    """A text as a number; NULL where it is none or not finite."""
+    return f"(case when isfinite(try_cast({text} as double)) then try_cast({text} as double) end)"

@@ -1,0 +1,136 @@
+"""AggregateLogs: a typed request becomes one or two SELECTs whose values are all bound.
+
+Names and numbers that stand in the SQL are ours. Where a request asks only for counts by service, environment, severity
+and pattern, the statistics answer it and no record is read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from treering.v1 import query_pb2 as pb
+from treering_query import limits
+from treering_query.answers import buckets
+from treering_query.answers.aggregate_fields import Expressions
+from treering_query.answers.aggregate_run import Grouping, Run
+from treering_query.meaning.meant import NOTHING, Meant
+from treering_query.reading import filters
+from treering_query.reading.answer_size import fitting
+from treering_query.values.pattern_ids import as_ids, relation
+from treering_query.view.snapshot import Snapshot
+from treering_runtime.errors import invalid_field
+
+_TEXT_COLUMNS = {"pattern_id": "text", "template_id": "template_text"}
+"""Columns of `_patterns` that say in words what an id stands for."""
+_ORDERS = {
+    pb.AGGREGATE_ORDER_UNSPECIFIED,
+    pb.AGGREGATE_ORDER_VALUE_DESCENDING,
+    pb.AGGREGATE_ORDER_VALUE_ASCENDING,
+    pb.AGGREGATE_ORDER_GROUP,
+}
+
+
+@dataclass(frozen=True)
+class Plan(Grouping):
+    """A checked request, ready to run on a snapshot."""
+
+    text_columns: Mapping[int, str]
+    """Which of the keys are patterns or templates: the column of `_patterns` that holds their words."""
+    meant: Meant
+
+    def answer(self, snapshot: Snapshot) -> pb.AggregateLogsResponse:
+        """Runs it. Blocks."""
+        run = Run(self, snapshot)
+        table, truncated = run.bucketed() if self.bucket_nanos else run.plain()
+        rows = _rows(self, table, _texts(self, table, snapshot))
+        kept = fitting(rows)
+        if len(kept) < len(rows) and self.bucket_nanos:  # a bucket that is not there would look empty
+            raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups", limit=limits.MAX_ANSWER_BYTES)
+        return pb.AggregateLogsResponse(
+            rows=kept,
+            truncated=truncated or len(kept) < len(rows),
+            seen=snapshot.seen,
+            degraded_because="; ".join(filter(None, [self.meant.missing_in(snapshot.view.patterns), run.left_out])),
+        )
+
+
+def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0) -> Plan:
+    """Checks a request that came at `now`, nanoseconds since 1970; `meant` scores the texts of its filter and its groups.
+
+    Raises:
+        ServiceError: INVALID_FIELD.
+    """
+    zone = buckets.check(request.bucket_nanos, request.time_zone)
+    _check(request)
+    expressions = Expressions(meant)
+    keys = tuple(expressions.field(ref, f"group_by[{index}]") for index, ref in enumerate(request.group_by))
+    wanted = list(request.metrics) or [pb.Metric(function=pb.AGGREGATE_FUNCTION_COUNT)]
+    functions = tuple(metric.function or pb.AGGREGATE_FUNCTION_COUNT for metric in wanted)
+    metrics = tuple(expressions.metric(metric, f"metrics[{index}]") for index, metric in enumerate(wanted))
+    return Plan(
+        predicate=filters.where(request.filter, meant),
+        keys=keys,
+        metrics=metrics,
+        functions=functions,
+        parameters=expressions.parameters,
+        columns=frozenset(expressions.columns),
+        text_columns={index: _TEXT_COLUMNS[key] for index, key in enumerate(keys) if key in _TEXT_COLUMNS},
+        order=request.order,
+        limit=request.limit or limits.DEFAULT_AGGREGATE_LIMIT,
+        bucket_nanos=request.bucket_nanos,
+        zone=zone,
+        now=now,
+        meant=meant,
+    )
+
+
+def texts(request: pb.AggregateLogsRequest) -> dict[str, str]:
+    """The texts that a request asks about, by the name of their field."""
+    groups = {f"group_by[{index}].about": ref.about for index, ref in enumerate(request.group_by)}
+    metrics = {f"metrics[{index}].of.about": metric.of.about for index, metric in enumerate(request.metrics)}
+    return {"filter.about": request.filter.about, **groups, **metrics}
+
+
+def _check(request: pb.AggregateLogsRequest) -> None:
+    if len(request.group_by) > limits.MAX_GROUP_BY:
+        raise invalid_field("group_by", f"more than {limits.MAX_GROUP_BY}; group by less", limit=limits.MAX_GROUP_BY)
+    if len(request.metrics) > limits.MAX_METRICS:
+        raise invalid_field("metrics", f"more than {limits.MAX_METRICS}; ask in several calls", limit=limits.MAX_METRICS)
+    if request.limit > limits.MAX_AGGREGATE_LIMIT:
+        limit = limits.MAX_AGGREGATE_LIMIT
+        raise invalid_field("limit", f"{request.limit} is over {limit}; ask for less or narrow the filter", limit=limit)
+    if request.order not in _ORDERS:
+        raise invalid_field("order", f"{request.order} is no order of the contract")
+
+
+def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:
+    """For each key that is a pattern or a template: its words by id as a decimal."""
+    texts: dict[int, dict[str, str]] = {}
+    for index, column in plan.text_columns.items() if table.num_rows else ():
+        key, ids = plan.keys[index], as_ids(table.column(f"k{index}").to_pylist())
+        sql = f"select distinct {key}, {column} from _patterns where {key} in (select id from {relation('ids')})"
+        found = snapshot.query(sql, {"ids": ids}, within=plan.predicate)
+        texts[index] = {str(number): text for number, text in zip(*(each.to_pylist() for each in found.columns), strict=True)}
+    return texts
+
+
+def _rows(plan: Plan, table: pa.Table, texts: Mapping[int, dict[str, str]]) -> list[pb.AggregateRow]:
+    columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
+    starts = columns.get("bucket_start") or [0] * table.num_rows
+    keys = [columns[f"k{index}"] for index in range(len(plan.keys))] if table.num_rows else []
+    values = [columns[f"m{index}"] for index in range(len(plan.metrics))] if table.num_rows else []
+    return [
+        pb.AggregateRow(
+            bucket_start_unix_nano=start,
+            groups=[_group(key[row], texts.get(index, {})) for index, key in enumerate(keys)],
+            values=[pb.MetricValue(value=value[row]) for value in values],
+        )
+        for row, start in enumerate(starts)
+    ]
+
+
+def _group(value: object, texts: dict[str, str]) -> pb.AggregateGroup:
+    text = None if value is None else str(value)
+    return pb.AggregateGroup(value=text, text=texts.get(text or "", ""))

@@ -1,0 +1,1 @@
+"""ListPatterns, GetPattern and ComparePatterns: counts, histograms, variables and samples of patterns and templates."""

@@ -1,0 +1,108 @@
+"""What becomes of segments with time: which are too old or too many and go, which are small and are made one.
+
+Plans only: everything here is a pure function of the segments and the clock. `sealing.Sealer.rewrite` carries a plan out.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from treering_query.values.segment import Segment
+
+_SECOND = 1_000_000_000
+
+MIN_TOGETHER = 4
+"""Fewer small segments than this stay as they are: each record is rewritten O(log n) times."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How long records are kept and how large segments become; 0 keeps for ever, or without bound.
+
+    Ages count from sealing, by the retention clock.
+    """
+
+    age_s: float = 0
+    service_age_s: Mapping[str, float] = field(default_factory=dict)
+    """For these services instead of `age_s`."""
+    size_bytes: int = 0
+    """Of all segments together."""
+    merge_up_to_rows: int = 500_000
+    merge_up_to_bytes: int = 128 * 1024 * 1024
+    """Of records in memory: few records may be large ones, and the database sorts them all."""
+
+    def without_ages(self) -> "Policy":
+        """The same, but nothing is too old."""
+        return replace(self, age_s=0, service_age_s={})
+
+
+@dataclass(frozen=True)
+class Change:
+    """Some segments become one, without the records of some services; nothing is left of them when that is all they hold."""
+
+    segments: tuple[Segment, ...]
+    without: frozenset[str] = frozenset()
+
+    @property
+    def drops_all(self) -> bool:
+        """True when no record is kept."""
+        return all(segment.services <= self.without for segment in self.segments)
+
+
+def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Collection[int] = ()) -> Iterator[Change]:
+    """What is due at `now` (ns since 1970, by the retention clock), least work first: drops, then one rewrite at a time.
+
+    No segment is in two changes. Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
+    """
+    drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
+    drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
+    yield from drops
+    if drops:
+        return
+    sound = [segment for segment in segments if segment.segment_id not in damaged]
+    cuts = [change for segment in sound if (change := _expired(segment, policy, now))]
+    yield from cuts
+    cut = {segment.segment_id for change in cuts for segment in change.segments}
+    yield from _merges(sound, cut, policy)
+
+
+def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
+    ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
+    gone = frozenset(service for service, age in ages.items() if age and segment.sealed_time < now - age * _SECOND)
+    return Change((segment,), gone) if gone else None
+
+
+def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
+    """The segments that were sealed first by the retention clock, whatever the clocks of machines said; as many as are too many."""
+    found: list[Change] = []
+    total = sum(segment.size_bytes for segment in segments)
+    for segment in sorted(segments, key=lambda each: (each.sealed_time, each.segment_id)):
+        if not most or total <= most:
+            break
+        found.append(Change((segment,), segment.services))
+        total -= segment.size_bytes
+    return found
+
+
+def _merges(segments: Sequence[Segment], cut: Collection[int], policy: Policy) -> Iterator[Change]:
+    """Runs of small neighbours in the order of the log, which keeps each segment's offsets together; those that are `cut` end a run."""
+    run: list[Segment] = []
+    ordered = sorted(segments, key=_place)
+    for segment in [*(None if each.segment_id in cut else each for each in ordered), None]:
+        small = segment is not None and _fit([segment, segment], policy)
+        if segment and small and _fit([*run, segment], policy):
+            run.append(segment)
+            continue
+        if len(run) >= MIN_TOGETHER:
+            yield Change(tuple(run))
+        run = [segment] if segment and small else []
+
+
+def _fit(segments: Sequence[Segment], policy: Policy) -> bool:
+    """Whether segments together are no larger than one may be; of those whose bytes are not known nobody can say so."""
+    known = [segment.data_bytes for segment in segments if segment.data_bytes is not None]
+    rows = sum(segment.row_count for segment in segments)
+    return len(known) == len(segments) and sum(known) <= policy.merge_up_to_bytes and rows <= policy.merge_up_to_rows
+
+
+def _place(segment: Segment) -> tuple[int, int]:
+    return segment.first_arrival_time, segment.segment_id

@@ -1,0 +1,224 @@
+"""The check of a sealed store: whether everything that it says of itself agrees with what its files hold.
+
+First the catalog with itself, with the manifest and with the names of the files; then each segment: its bytes with the checksum, and only
+where these agree (a damaged file is not given to a parser) every record with what the catalog says of it: counts, times, offsets,
+statistics, and each pattern id with the message.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from treering_query.sealed.catalog import Sealed
+from treering_query.sealed.damage import contents, problem_of
+from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry
+from treering_query.values.schemas import COUNTS_SCHEMA, LOGS_SCHEMA, kinds
+from treering_query.values.segment import LogRange, Segment
+from treering_query.values.statistics import merged, statistics
+from treering_runtime.patterns import NO_PATTERN, SAME_RULES, PatternIds, find_patterns, former_pattern_id, pattern_id
+
+_BATCH_ROWS = 65_536
+"""Records that are looked at together: a tenth of a second, so that a check can be stopped."""
+
+_NAMED = 5
+"""So many of many alike are named in one problem."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be."""
+
+    file: str
+    """Relative to the data directory."""
+    problem: str
+    """In words, with what to do."""
+    is_damage: bool = True
+    """False for what the next start of the service puts right."""
+    damaged: tuple[Segment, str] | None = None
+    """The segment whose file is damaged, and how, if it is one."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a check is."""
+
+    segments: int = 0
+    records: int = 0
+    size_bytes: int = 0
+    problems: tuple[Problem, ...] = ()
+    """Found since the last one."""
+
+
+def check(inventory: Inventory) -> Iterator[Progress]:
+    """Checks everything, a step at a time. Blocks; memory for one batch of records."""
+    progress = Progress(problems=tuple(_catalog_problems(inventory)))
+    yield progress
+    ids = PatternIds(kinds(inventory.sealed.patterns))
+    for segment in inventory.sealed.segments:
+        records = 0
+        reading = _SegmentCheck(segment, _statistics_of(inventory, segment), ids)
+        for rows in reading.read():
+            records += rows
+            yield replace(progress, records=progress.records + records, problems=())
+        progress = Progress(
+            progress.segments + 1, progress.records + records, progress.size_bytes + segment.size_bytes, tuple(reading.problems())
+        )
+        yield progress
+
+
+def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
+    yield from _segment_list_problems(inventory)
+    yield from _pattern_problems(inventory)
+    yield from _progress_problems(inventory.sealed)
+    yield from _manifest_problems(inventory)
+    yield from _file_problems(inventory)
+
+
+def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
+    ids = [segment.segment_id for segment in inventory.sealed.segments]
+    lost = inventory.listed.difference(ids)
+    if lost:
+        yield Problem(
+            CATALOG_FILE, f"has statistics of segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy"
+        )
+    doubled = {number for number in ids if ids.count(number) > 1}
+    if doubled:
+        yield Problem(CATALOG_FILE, f"lists segments twice: {_named(map(str, sorted(doubled)))}; restore it from a copy")
+
+
+def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
+    ids = inventory.sealed.patterns.column("pattern_id").to_pylist()
+    wrong = [
+        number
+        for number, *kind in kinds(inventory.sealed.patterns)
+        if number not in {NO_PATTERN, pattern_id(*kind), former_pattern_id(*kind)}
+    ]
+    if wrong:
+        yield Problem(
+            CATALOG_FILE, f"{len(wrong):,} patterns have a text that is not theirs: {_named(map(str, wrong))}; restore it from a copy"
+        )
+    if len(set(ids)) < len(ids):
+        yield Problem(CATALOG_FILE, f"{len(ids) - len(set(ids)):,} patterns are listed twice; restore it from a copy")
+    missing = sorted(set(inventory.statistics.column("pattern_id").unique().to_pylist()).difference(ids))
+    if missing:
+        yield Problem(
+            CATALOG_FILE, f"{len(missing):,} patterns of records are not listed: {_named(map(str, missing))}; restore it from a copy"
+        )
+
+
+def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
+    """Below a log's releasable end records are not delivered again: above it a sealed record would come twice."""
+    ends: dict[int, int] = {}
+    for part in (part for segment in sealed.segments for part in segment.ranges):
+        ends[part.log_id] = max(part.end_offset, ends.get(part.log_id, 0))
+    for log_id, end in ends.items():
+        said = sealed.ends.get(log_id, 0)
+        if said < end:
+            yield Problem(CATALOG_FILE, f"says that log {log_id:016x} is sealed below offset {said}, but segments reach {end}; restore it")
+
+
+def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
+    wanted = [manifest_entry(segment) for segment in inventory.sealed.segments]
+    manifest = inventory.manifest
+    said = manifest.get("segments") if isinstance(manifest, dict) else None
+    if not isinstance(said, list):
+        yield Problem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
+    elif sorted(map(str, said)) != sorted(map(str, wanted)):
+        yield Problem(MANIFEST_FILE, "does not list the segments that there are; the next start of the service writes it", is_damage=False)
+
+
+def _file_problems(inventory: Inventory) -> Iterator[Problem]:
+    known = {segment.path.name for segment in inventory.sealed.segments} | inventory.leaving
+    for name in sorted(inventory.files - known):
+        yield Problem(f"{SEGMENTS_DIRECTORY}/{name}", "belongs to no segment; the next start of the service removes it", is_damage=False)
+
+
+def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table:
+    ids = inventory.statistics.column("segment_id").to_numpy()
+    first, end = np.searchsorted(ids, np.uint64(segment.segment_id)), np.searchsorted(ids, np.uint64(segment.segment_id), side="right")
+    return merged(inventory.statistics.slice(first, end - first).select(COUNTS_SCHEMA.names).cast(COUNTS_SCHEMA))
+
+
+class _SegmentCheck:
+    """One segment: `read` it to the end, then ask for its `problems`."""
+
+    def __init__(self, segment: Segment, statistics: pa.Table, ids: PatternIds) -> None:
+        self._segment = segment
+        self._ids = ids
+        self._statistics = statistics
+        self._counts = [COUNTS_SCHEMA.empty_table()]
+        self._arrivals: list[int] = []
+        self._ranges: dict[int, LogRange] = {}
+        self._misplaced = 0
+        self._unread: str | None = None
+
+    def read(self) -> Iterator[int]:
+        """Reads every record; yields how many at a time."""
+        self._unread = problem_of(self._segment)
+        if self._unread:
+            return
+        try:
+            with pq.ParquetFile(self._segment.path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS):
+                    self._take(pa.Table.from_batches([batch]).select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA).combine_chunks())
+                    yield batch.num_rows
+        except (OSError, ValueError, KeyError) as error:  # what pyarrow raises for a file that is no Parquet of ours
+            self._unread = f"it cannot be read as what was sealed ({type(error).__name__})"
+
+    def _take(self, records: pa.Table) -> None:
+        self._counts.append(statistics(records))
+        arrivals = pc.min_max(records.column("arrival_time"))
+        self._arrivals += [arrivals["min"].value, arrivals["max"].value]
+        grouped = records.group_by("log_id").aggregate([("offset", "min"), ("offset", "max")])
+        for log_id, first, last in zip(*(grouped.column(name).to_pylist() for name in ("log_id", "offset_min", "offset_max")), strict=True):
+            before = self._ranges.get(log_id, LogRange(log_id, first, last + 1))
+            self._ranges[log_id] = LogRange(log_id, min(first, before.first_offset), max(last + 1, before.end_offset))
+        if self._segment.mask_version in SAME_RULES:
+            found = find_patterns(records.column("service").chunk(0), records.column("message").chunk(0)).pattern_ids.to_numpy()
+            stored = records.column("pattern_id").to_numpy()
+            # a pattern that is stored under a former id is compared by its new one; a record without a pattern says nothing to compare
+            self._misplaced += int(np.count_nonzero((self._ids.to_wire(stored) != found) & (stored != NO_PATTERN)))
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with it."""
+        file = f"{SEGMENTS_DIRECTORY}/{self._segment.path.name}"
+        if self._unread:
+            words = f"is damaged: {self._unread}. It holds {contents(self._segment)}. Restore the file from a copy"
+            yield Problem(file, words, damaged=(self._segment, self._unread))
+            return
+        differences = list(self._differences())
+        if differences:
+            yield Problem(file, f"its records are not those of the catalog: {'; '.join(differences)}. Restore {CATALOG_FILE} from a copy")
+        if self._misplaced:
+            yield Problem(file, f"{self._misplaced:,} records have the id of another pattern than their message; report this")
+
+    def _differences(self) -> Iterator[str]:
+        segment, counts = self._segment, merged(pa.concat_tables(self._counts))
+        yield from _differs("records", sum(counts.column("count").to_pylist()), segment.row_count)
+        if not counts.equals(self._statistics):
+            yield "the statistics by pattern, environment and severity differ"
+        if not counts.num_rows:
+            return
+        first, last = pc.min(counts.column("first_time")).value, pc.max(counts.column("last_time")).value
+        yield from _differs("the first and the last time", (first, last), (segment.first_time, segment.last_time))
+        arrivals = (min(self._arrivals), max(self._arrivals))
+        yield from _differs("the first and the last arrival", arrivals, (segment.first_arrival_time, segment.last_arrival_time))
+        yield from _differs("offsets", sorted(self._ranges.values(), key=_by_log), sorted(segment.ranges, key=_by_log))
+
+
+def _differs(what: str, found: object, said: object) -> Iterator[str]:
+    if found != said:
+        yield f"{what}: {found} in the file, {said} in the catalog"
+
+
+def _by_log(part: LogRange) -> int:
+    return part.log_id
+
+
+def _named(names: Iterable[str]) -> str:
+    all_names = list(names)
+    return ", ".join(all_names[:_NAMED]) + (", ..." if len(all_names) > _NAMED else "")

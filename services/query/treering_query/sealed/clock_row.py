@@ -1,0 +1,46 @@
+"""What the catalog keeps of the retention clock: one row."""
+
+from treering_query.retention.retention_clock import KeptTime
+from treering_query.sealed.catalog import Catalog
+
+_TABLE = "create table if not exists retention_clock (last_time bigint, leap_s bigint, accepted varchar)"
+_MOVED = """
+update segments set sealed_time = least(coalesce(sealed_time, epoch_ns(last_arrival_time)) + $shift::bigint, $now::bigint)
+"""
+
+
+class ClockRow:
+    """Belongs to the catalog's thread; each change is followed by a checkpoint."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        catalog.connection.execute(_TABLE)
+
+    def load(self) -> KeptTime | None:
+        """What was kept last; None in a store that never kept it."""
+        found = self._catalog.connection.execute("select last_time, leap_s, accepted from retention_clock").fetchall()
+        return KeptTime(*found[0]) if found else None
+
+    def keep(self, kept: KeptTime) -> None:
+        """Keeps the time."""
+        self._catalog.atomically(lambda: self._set(kept))
+
+    def set(self, kept: KeptTime, shift: int) -> None:
+        """Keeps a time that begins or that an operator set; segments keep their ages, as the clock moves by `shift`.
+
+        Segments of a version that had no such clock were sealed when their newest record arrived, by the clock that dated it, but not later
+        than now.
+        """
+
+        def change() -> None:
+            self._set(kept)
+            self._catalog.connection.execute(_MOVED, {"shift": shift, "now": kept.last_time})
+
+        if kept.accepted and (found := self.load()) and found.accepted == kept.accepted:
+            return  # an attempt that seemed to fail was committed: ages would move twice
+        self._catalog.atomically(change)
+
+    def _set(self, kept: KeptTime) -> None:
+        run = self._catalog.connection
+        run.execute("delete from retention_clock")
+        run.execute("insert into retention_clock values (?::bigint, ?::bigint, ?)", [kept.last_time, kept.leap_s, kept.accepted])

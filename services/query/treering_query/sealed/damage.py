@@ -1,0 +1,146 @@
+"""Sealed segments that are not what was sealed: how they are found, remembered, and refused.
+
+A number that leaves records out without a word is worse than no number, so a question that reads a damaged segment is refused, with the
+file's name and what to do; questions about other times, services or patterns do not reach into it and are answered. What was damaged once
+is looked at again when its file has changed: a copy that is put back counts from the next question on.
+"""
+
+import time
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+
+from treering.v1.error_pb2 import ErrorReason
+from treering_query.sealed.checksums import checksum_of
+from treering_query.values.segment import Segment
+from treering_runtime.errors import ServiceError
+
+_LOG = structlog.get_logger()
+_SECOND = 1_000_000_000
+
+SOUND_S = 300.0
+"""How long a file that was found sound is not read again, seconds, unless it has changed or the database names it: questions that fail for
+another reason must not have the whole store read each time."""
+
+_State = tuple[int, int, int]
+
+
+def problem_of(segment: Segment) -> str | None:
+    """What is wrong with a segment's file as bytes, in words; None when it is what was sealed. Reads all of it."""
+    try:
+        size = segment.path.stat().st_size
+        if size != segment.size_bytes:
+            return f"it has {size:,} bytes instead of {segment.size_bytes:,}"
+        if segment.checksum is not None and checksum_of(segment.path) != segment.checksum:
+            return "its bytes are not those that were sealed"
+    except FileNotFoundError:
+        return "it is missing"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    return None
+
+
+def contents(segment: Segment) -> str:
+    """What a segment holds, for people: how many records, of which offsets and times."""
+    ranges = ", ".join(f"{part.first_offset} to {part.end_offset - 1} of log {part.log_id:016x}" for part in segment.ranges)
+    times = f"{_time(segment.first_time)} to {_time(segment.last_time)}"
+    return f"{segment.row_count:,} records, offsets {ranges}, times {times}"
+
+
+class DamagedSegmentError(ServiceError):
+    """A question needs a segment that is damaged."""
+
+    def __init__(self, segment: Segment, problem: str) -> None:
+        message = (
+            f"segments/{segment.path.name} is damaged: {problem}. It holds {contents(segment)}. Restore the file from a copy; "
+            "aggregate, search and export still answer about other times and services; `treering store verify` checks all files"
+        )
+        metadata = {
+            "file": f"segments/{segment.path.name}",
+            "first_time_unix_nano": str(segment.first_time),
+            "last_time_unix_nano": str(segment.last_time),
+        }
+        super().__init__(ErrorReason.ERROR_REASON_STORE_DAMAGED, message, metadata=metadata)
+        self.segment, self.problem = segment, problem
+
+
+class Damage:
+    """The segments that were found damaged since the start. Any thread may call it."""
+
+    def __init__(self) -> None:
+        self._found: dict[int, tuple[str, _State | None]] = {}
+        self._sound: dict[int, tuple[float, _State | None]] = {}
+
+    @property
+    def segment_ids(self) -> Collection[int]:
+        """Which ones."""
+        return tuple(self._found)
+
+    def mark(self, segment: Segment, problem: str) -> None:
+        """Remembers that a segment is damaged."""
+        if segment.segment_id not in self._found:
+            _LOG.error("a segment is damaged; restore it from a copy", file=segment.path.name, problem=problem, rows=segment.row_count)
+        self._found[segment.segment_id] = (problem, _state(segment.path))
+
+    def refuse(self, segments: Iterable[Segment]) -> None:
+        """Returns when none of the segments is known to be damaged.
+
+        Raises:
+            DamagedSegmentError: One is.
+        """
+        for segment in segments if self._found else ():
+            if problem := self._known(segment):
+                raise DamagedSegmentError(segment, problem)
+
+    def find(self, segments: Iterable[Segment], error: str, until: float) -> DamagedSegmentError | None:
+        """Looks for the damage that may have made a question fail: reads files until one is damaged.
+
+        Args:
+            segments: What the question read.
+            error: The words of the database. Files that they name are looked at first, then those that are known to be damaged.
+            until: `time.monotonic()` after which no further file is begun.
+        """
+        self._sound = {number: found for number, found in self._sound.items() if found[0] > time.monotonic() - SOUND_S}
+        for segment in sorted(segments, key=lambda each: (each.path.name not in error, each.segment_id not in self._found)):
+            if segment.path.name not in error and self._was_sound(segment):
+                continue
+            if time.monotonic() > until:
+                _LOG.warning("the search for damage took too long and was ended; `treering store verify` checks every file")
+                return None
+            state = _state(segment.path)  # before it is read: what changes meanwhile is read again
+            if problem := problem_of(segment):
+                self.mark(segment, problem)
+                return DamagedSegmentError(segment, problem)
+            self._sound[segment.segment_id] = (time.monotonic(), state)
+        return None
+
+    def _was_sound(self, segment: Segment) -> bool:
+        """Whether its file was read a short time ago, was sound, and has not changed since."""
+        return segment.segment_id in self._sound and self._sound[segment.segment_id][1] == _state(segment.path)
+
+    def _known(self, segment: Segment) -> str | None:
+        problem, state = self._found.get(segment.segment_id, (None, None))
+        if problem is None or state == _state(segment.path):
+            return problem
+        problem = problem_of(segment)
+        if problem:
+            self.mark(segment, problem)
+        else:
+            self._found.pop(segment.segment_id, None)
+            _LOG.info("a damaged segment was restored", file=segment.path.name)
+        return problem
+
+
+def _state(path: Path) -> _State | None:
+    """Changes when a file is replaced or written to."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _time(nanos: int) -> str:
+    return datetime.fromtimestamp(nanos // _SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

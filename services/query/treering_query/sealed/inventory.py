@@ -1,0 +1,97 @@
+"""What a check of the store compares: all that the catalog says, what the manifest says, which files there are."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from treering_query.sealed.catalog import Catalog, Sealed
+from treering_query.values.segment import Segment
+from treering_runtime.errors import StartError
+
+CATALOG_FILE = "logs.duckdb"
+MANIFEST_FILE = "manifest.json"
+SEGMENTS_DIRECTORY = "segments"
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """One moment of the sealed store, as it describes itself."""
+
+    sealed: Sealed
+    statistics: pa.Table
+    """Of each segment: `segment_id`, then `COUNTS_SCHEMA`; sorted by segment."""
+    listed: frozenset[int]
+    """Segments that have statistics or offsets in the catalog."""
+    manifest: object
+    """The content of the manifest; None when it is missing or cannot be read."""
+    files: frozenset[str]
+    """Names in the directory of the segments."""
+    leaving: frozenset[str] = frozenset()
+    """Names of files that were replaced and are deleted soon."""
+
+
+def take_inventory(directory: Path, catalog: Catalog) -> Inventory:
+    """Reads catalog, manifest and names; no segment's file. Belongs to the catalog's thread."""
+    files = directory / SEGMENTS_DIRECTORY
+    statistics = catalog.statistics()
+    return Inventory(
+        sealed=catalog.load(files),
+        statistics=statistics,
+        listed=frozenset(catalog.segment_ids()),
+        manifest=_manifest(directory / MANIFEST_FILE),
+        files=frozenset(file.name for file in files.iterdir()) if files.is_dir() else frozenset(),
+    )
+
+
+def inventory_at_rest(directory: Path) -> Inventory:
+    """The inventory of a directory that no service uses now. Changes nothing in it.
+
+    Raises:
+        StartError: A service runs on it, or there is no catalog, or it cannot be read.
+    """
+    if not (directory / CATALOG_FILE).is_file():
+        raise StartError(f"{directory} holds no store; give the directory that has a file {CATALOG_FILE}: <data>/query")
+    with _unused(directory):
+        catalog = Catalog(directory / CATALOG_FILE, read_only=True)
+        try:
+            return take_inventory(directory, catalog)
+        finally:
+            catalog.close()
+
+
+@contextmanager
+def _unused(directory: Path) -> Iterator[None]:
+    """No service runs on the directory meanwhile; a copy of one, without the lock's file, is nobody's."""
+    file = directory / "LOCK"
+    try:
+        with FileLock(file).acquire(timeout=0) if file.exists() else nullcontext():
+            yield
+    except Timeout:
+        raise StartError(f"the query service runs on {directory}; leave the directory out, and it checks itself") from None
+
+
+def manifest_entry(segment: Segment) -> dict[str, object]:
+    """What `manifest.json` says of a segment."""
+    return {
+        "file": f"{SEGMENTS_DIRECTORY}/{segment.path.name}",
+        "row_count": segment.row_count,
+        "size_bytes": segment.size_bytes,
+        "xxh3_64": None if segment.checksum is None else f"{segment.checksum:016x}",
+        "first_time_unix_nano": segment.first_time,
+        "last_time_unix_nano": segment.last_time,
+        "logs": [
+            {"log_id": f"{part.log_id:016x}", "first_offset": part.first_offset, "end_offset": part.end_offset} for part in segment.ranges
+        ],
+    }
+
+
+def _manifest(file: Path) -> object:
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None

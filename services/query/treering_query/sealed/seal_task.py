@@ -1,0 +1,111 @@
+"""The task that seals: the only one that begins a batch, and the only one that ends it."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry, Histogram
+
+from treering_query.sealed.sealed_state import SealBatch
+from treering_runtime.wakeup import Wakeup
+
+_LOG = structlog.get_logger()
+
+RETRY_SEAL_S = (1.0, 60.0)
+"""First and longest pause after a seal that failed, seconds: a full disk may have room again."""
+
+
+class SealTask:
+    """Turns what is hot into segments, one batch after another, for as long as the store is open.
+
+    A batch begins when it is due or asked for, and ends only by being published: an attempt that fails is repeated, with the same batch.
+    Callers ask and wait; one that is cancelled changes nothing.
+
+    Args:
+        due_in: Seconds until the next batch is due; 0 or less: now; None: nothing is waiting.
+        begin: Takes everything that is hot as one batch.
+        publish: Seals a batch and shows the result; raises to be called again with the same batch.
+        registry: Where seals are timed.
+    """
+
+    def __init__(
+        self,
+        due_in: Callable[[], float | None],
+        begin: Callable[[], Coroutine[Any, Any, SealBatch]],
+        publish: Callable[[SealBatch], Coroutine[Any, Any, None]],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._due_in = due_in
+        self._begin = begin
+        self._publish = publish
+        self._seconds = Histogram("treering_query_seal_seconds", "Duration of seals, seconds", registry=registry)
+        self._begun = self._published = self._asked = 0
+        self.problem = ""
+        """Why the last attempt failed; empty when it did not."""
+        self._wake = Wakeup()
+        self._ended = Wakeup()
+
+    @property
+    def is_sealing(self) -> bool:
+        """True while a batch is on its way into a segment."""
+        return self._begun > self._published
+
+    def hot_changed(self) -> None:
+        """Records have come: the next batch may be due sooner."""
+        self._wake.fire()
+
+    async def seal(self) -> None:
+        """Returns when everything that is hot now is in a segment, however many attempts that takes. May be cancelled; the seal goes on."""
+        wanted = self._begun + 1
+        self._asked = max(self._asked, wanted)
+        self._wake.fire()
+        await self._until(wanted)
+
+    async def settled(self) -> None:
+        """Returns when the batch that is being sealed now, if any, is published."""
+        await self._until(self._begun)
+
+    async def run(self) -> None:
+        """Seals for ever."""
+        while True:
+            await self._until_due()
+            batch = await self._begin()
+            self._begun += 1
+            await self._seal(batch)
+            self._published = self._begun
+            self._ended.fire()
+
+    async def _until(self, batch_number: int) -> None:
+        while self._published < batch_number:
+            await self._ended.wait()
+
+    async def _until_due(self) -> None:
+        while self._asked <= self._begun:
+            left = self._due_in()
+            if left is not None and left <= 0:
+                return
+            await self._wake.wait(left)
+
+    async def _seal(self, batch: SealBatch) -> None:
+        pause, longest = RETRY_SEAL_S
+        started = time.monotonic()
+        while True:
+            try:
+                await self._publish(batch)
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the disk may pass; nothing is lost meanwhile
+                self.problem = _words(error)
+                _LOG.exception("sealing failed; it is tried again", retry_in_s=pause, rows=batch.records.num_rows)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, longest)
+            else:
+                self.problem = ""
+                self._seconds.observe(time.monotonic() - started)
+                return
+
+
+def _words(error: Exception) -> str:
+    """What the system has against it; of anything else no more than its kind, as its text names files."""
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__

@@ -1,0 +1,40 @@
+"""What is sealed together, and what is sealed: the values that sealing takes and gives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from treering_query.values.segment import Expired, Segment
+from treering_runtime.quarantine import Change
+
+
+@dataclass(frozen=True)
+class SealBatch:
+    """What is sealed together."""
+
+    records: pa.Table
+    patterns: pa.Table
+    """Patterns whose texts the catalog does not have yet."""
+    ends: Mapping[int, int]
+    """By log_id: everything below is in this batch, in earlier segments, or quarantined."""
+    quarantine: Change
+    batch_id: str = ""
+    """Tells a repeated attempt whether an earlier one was committed; empty for what is never repeated as it is."""
+    links: Mapping[int, int] = field(default_factory=dict)
+    """The log's chain at `ends`, as far as it is known."""
+
+
+@dataclass(frozen=True)
+class SealedState:
+    """What is sealed, as the catalog has it; replaced whole by each change."""
+
+    segments: tuple[Segment, ...]
+    counts: pa.Table
+    """Statistics of all segments together."""
+    expired: tuple[Expired, ...]
+    """What retention has removed."""
+    quarantined: Mapping[int, int]
+    """Records in quarantine by log_id."""
+    last_batch: str
+    """Id of the batch that was sealed last."""

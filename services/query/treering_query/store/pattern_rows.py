@@ -1,0 +1,25 @@
+"""The pattern table as questions see it: each pattern with the template that it belongs to."""
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from treering_query.templates import Templates
+from treering_query.values.schemas import LISTED_SCHEMA, PATTERNS_SCHEMA
+
+
+def listed(patterns: pa.Table, templates: Templates) -> pa.Table:
+    """Rows of `PATTERNS_SCHEMA` (or of the result's own schema) with their templates; a pattern of no template is one by itself."""
+    ids = patterns.column("pattern_id").to_pylist()
+    chosen = [templates.template_ids.get(identity, identity) for identity in ids]
+    found = map(templates.by_id.get, chosen)
+    names = pa.array([template.text if template else None for template in found], pa.string())
+    named = pc.coalesce(names, patterns.column("text"))
+    columns = [*patterns.select(PATTERNS_SCHEMA.names).columns, pa.array(chosen, pa.uint64()), named]
+    return pa.table(columns, schema=LISTED_SCHEMA)
+
+
+def whole(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of `LISTED_SCHEMA` as one."""
+    return pa.concat_tables([LISTED_SCHEMA.empty_table(), *tables]).combine_chunks()

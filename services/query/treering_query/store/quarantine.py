@@ -1,0 +1,80 @@
+"""The store's quarantine: records that could not be read, listed and read again."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from treering_query.sealed.seal_task import SealTask
+from treering_query.sealed.sealed_state import SealBatch
+from treering_query.store.deliveries import Deliveries
+from treering_query.store.intake import Taken
+from treering_query.store.kept_clock import KeptClock
+from treering_query.store.pattern_table import NewPatterns, PatternTable
+from treering_query.store.sealed_files import SealedFiles
+from treering_query.store.unsealed import Unsealed
+from treering_query.store.without_pattern import WithoutPattern
+from treering_runtime.quarantine import Change, Quarantined, Selection, records_by_log
+
+_LOG = structlog.get_logger()
+
+
+class Quarantine:
+    """Lists what is quarantined, and stores what has become readable.
+
+    Args:
+        deliveries: Reads frames, and tells how far each log is.
+        unsealed: What was quarantined since the last seal.
+        patterns: Knows which patterns are new.
+        files: Holds what is quarantined.
+        sealing: Seals what came just now.
+        clock: Says when a record was sealed.
+        without_pattern: Counts the records that have no pattern.
+    """
+
+    def __init__(
+        self,
+        deliveries: Deliveries,
+        unsealed: Unsealed,
+        patterns: PatternTable,
+        files: SealedFiles,
+        *,
+        sealing: SealTask,
+        clock: KeptClock,
+        without_pattern: WithoutPattern,
+    ) -> None:
+        self._deliveries = deliveries
+        self._unsealed = unsealed
+        self._patterns = patterns
+        self._files = files
+        self._sealing = sealing
+        self._clock = clock
+        self._without_pattern = without_pattern
+
+    async def listed(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+        """Some of what is quarantined; what came just now is sealed first."""
+        if self._unsealed.quarantined:
+            await self._sealing.seal()
+        await self._sealing.settled()
+        return await self._files.change(lambda sealer: sealer.quarantined(selection, after))
+
+    async def read_again(self, items: Sequence[Quarantined]) -> int:
+        """Reads quarantined records again: what is readable now becomes a segment, in the transaction in which it leaves the quarantine.
+
+        Returns how many records were stored. A caller that is cancelled once the change has begun does not stop it.
+        """
+        return await self._files.exclusively(lambda: self._read_again(items))
+
+    async def _read_again(self, items: Sequence[Quarantined]) -> int:
+        def read() -> tuple[Taken, list[Quarantined], NewPatterns | None]:
+            taken, bad = self._deliveries.intake.take_again(items)
+            return taken, bad, self._patterns.new_in(taken.patterns)
+
+        taken, bad, new = await self._deliveries.on_thread(read)
+        batch = SealBatch(taken.records, taken.patterns, {}, Change(bad, items))
+        await self._files.within(lambda sealer: sealer.seal(batch, self._clock.now()))
+        self._patterns.add(new)
+        self._without_pattern.add(taken.without_pattern)
+        for log_id in records_by_log(items):
+            self._deliveries.report(log_id)
+        _LOG.info("quarantined records were read again", stored=taken.records.num_rows, still=sum(item.record_count for item in bad))
+        return int(taken.records.num_rows)

@@ -1,0 +1,1 @@
+"""Answers without a near end: tails, watches and exports."""

@@ -1,0 +1,229 @@
+"""One reading of what is new for all who follow.
+
+Each tail and each watch would ask the store the same question after each delivery, differing in nothing but its filter. A hub asks it once:
+it stands at one place in each log, and when more is visible it reads from there on with the filters of all its followers, gives each what
+it selects, and moves on. A follower that wants what is older reads that by itself and joins when it has come to the hub's place.
+
+What a follower has not taken yet waits in its `Feed`, which is bounded. When a reading fails, all followers are let go: each reads by
+itself again from where it stands, so that the one whose filter was at fault meets the error alone, and the others come back.
+"""
+
+import asyncio
+import functools
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+
+import numpy as np
+import structlog
+
+from treering_query import limits
+from treering_query.streams.endless import patiently
+from treering_query.values.pattern_ids import relation
+from treering_query.values.predicate import Predicate
+from treering_query.values.segment import LogRange
+from treering_query.view.port import Records
+from treering_query.view.snapshot import Snapshot
+
+_LOG = structlog.get_logger()
+
+Item = TypeVar("Item")
+Item_contra = TypeVar("Item_contra", contravariant=True)
+Item_co = TypeVar("Item_co", covariant=True)
+
+_VALUE = re.compile(r"\$(f\d+)\b")
+
+
+class Reader(Protocol[Item_co]):
+    """Reads what is new in a log, for several filters at once. One look after the other."""
+
+    def has_nothing(self, snapshot: Snapshot) -> bool:
+        """True when there is nothing to read in what is visible since the last look, whatever the offsets say."""
+
+    def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[Item_co]]]:
+        """What each filter selects in the beginning of a range, and the offset where that ends. Blocks: runs on a thread."""
+
+    def finished(self, snapshot: Snapshot) -> None:
+        """Hears that all that is visible in a snapshot has been read."""
+
+
+class Feed(ABC, Generic[Item_contra]):
+    """What a hub has for one follower.
+
+    It waits (`start` is None) until the reading that was under way when it came has ended, then it is live: everything at or after
+    `start` that its filter selects is put into it. Once it is `lost`, nothing more comes, and what is still in it counts for nothing.
+    """
+
+    def __init__(self, predicate: Predicate) -> None:
+        self.predicate = predicate
+        self.start: Mapping[int, int] | None = None
+        self.reached: Mapping[int, int] = {}
+        """Below these offsets, everything has been put in or left out."""
+        self.lost = False
+        self._woken = asyncio.Event()
+
+    @abstractmethod
+    def put(self, item: Item_contra) -> None:
+        """Takes one more."""
+
+    def begin(self, reached: Mapping[int, int]) -> None:
+        """Makes it live."""
+        self.start = self.reached = reached
+        self.wake()
+
+    def lose(self) -> None:
+        """Ends it."""
+        self.lost = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Tells the follower to look."""
+        self._woken.set()
+
+    async def wait(self, timeout_s: float) -> None:
+        """Returns when there is something to look at, or after `timeout_s` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._woken.wait()
+        self._woken.clear()
+
+
+class Hub(Generic[Item]):
+    """Reads for all feeds that have joined; while there is none it does nothing. For one event loop.
+
+    Args:
+        store: What is read.
+        reader: Makes the reader, each time that a first follower comes.
+        pause_s: Shortest time between two readings, seconds: many small deliveries become one.
+    """
+
+    def __init__(self, store: Records, reader: Callable[[], Reader[Item]], pause_s: float = limits.TAIL_PAUSE_S) -> None:
+        self._store = store
+        self._reader = reader
+        self._pause_s = pause_s
+        self._round: _Round[Item] | None = None
+
+    def join(self, feed: Feed[Item]) -> None:
+        """Feeds it from now on; leave again."""
+        if self._round is None or self._round.over:
+            self._round = _Round(self._store, self._reader(), self._pause_s)
+        self._round.join(feed)
+
+    def leave(self, feed: Feed[Item]) -> None:
+        """Feeds it no more. With the last one, the reading ends."""
+        if self._round is not None and self._round.leave(feed):
+            self._round = None
+
+
+class _Round(Generic[Item]):
+    """The reading from the coming of a first follower to the leaving of the last, or to an error. Owns its place in each log."""
+
+    def __init__(self, store: Records, reader: Reader[Item], pause_s: float) -> None:
+        self._store = store
+        self._reader = reader
+        self._pause_s = pause_s
+        with store.snapshot() as snapshot:
+            self._next = {position.log_id: position.offset for position in snapshot.seen}
+        self._feeds: dict[Feed[Item], None] = {}
+        self._is_reading = False
+        self.over = False
+        self._task = asyncio.create_task(self._run())
+
+    def join(self, feed: Feed[Item]) -> None:
+        self._feeds[feed] = None
+        # The reading that is under way does not know its filter, and nobody knows where it ends: the feed begins after it.
+        if not self._is_reading:
+            feed.begin(dict(self._next))
+
+    def leave(self, feed: Feed[Item]) -> bool:
+        """Returns whether that was the last one."""
+        self._feeds.pop(feed, None)
+        if not self._feeds:
+            self._task.cancel()
+        return not self._feeds
+
+    async def _run(self) -> None:
+        board = self._store.board
+        try:
+            while not board.draining:
+                version = board.version
+                if not await self._look():
+                    await asyncio.sleep(self._pause_s)
+                    await board.wait_change(version, limits.TAIL_HEARTBEAT_S)
+        except Exception:  # noqa: BLE001 - whatever it is, each follower meets it by itself or does without the hub
+            _LOG.warning("reading for several tails or watches failed; each reads by itself", followers=len(self._feeds), exc_info=True)
+        finally:
+            self.over = True
+            for feed in self._feeds:
+                feed.lose()
+
+    async def _look(self) -> bool:
+        """Reads the next of what is visible; returns whether there is more."""
+        with self._store.snapshot() as snapshot:
+            seen = {position.log_id: position.offset for position in snapshot.seen}
+            new = [LogRange(log_id, self._next.get(log_id, 0), end) for log_id, end in seen.items() if self._next.get(log_id, 0) < end]
+            if new and self._reader.has_nothing(snapshot):
+                self._publish((), {}, seen)
+            elif new and self._feeds:
+                feeds = tuple(self._feeds)
+                found, reached = await self._read(snapshot, new, {_key(feed.predicate): feed.predicate for feed in feeds})
+                self._publish(feeds, found, reached)
+            is_behind = any(self._next[log_id] < end for log_id, end in seen.items())
+            if not is_behind:
+                self._reader.finished(snapshot)
+        return is_behind
+
+    async def _read(
+        self, snapshot: Snapshot, new: Sequence[LogRange], predicates: Mapping[str, Predicate]
+    ) -> tuple[dict[str, list[Item]], dict[int, int]]:
+        self._is_reading = True
+        try:
+            return await patiently(self._store, snapshot, functools.partial(_all, self._reader, new, predicates))
+        finally:
+            self._is_reading = False
+
+    def _publish(self, feeds: Sequence[Feed[Item]], found: Mapping[str, Sequence[Item]], reached: Mapping[int, int]) -> None:
+        """In one step of the loop: whoever joins sees the hub's place and what has been given out change together."""
+        self._next = {**self._next, **reached}
+        for feed in feeds:
+            if feed in self._feeds:
+                for item in found[_key(feed.predicate)]:
+                    feed.put(item)
+        for feed in self._feeds:
+            if feed.start is None:
+                feed.begin(self._next)
+            feed.reached = self._next
+
+
+def _all(
+    reader: Reader[Item], new: Sequence[LogRange], predicates: Mapping[str, Predicate], snapshot: Snapshot
+) -> tuple[dict[str, list[Item]], dict[int, int]]:
+    """What each filter selects of all logs, and where the reading came to in each."""
+    found: dict[str, list[Item]] = {key: [] for key in predicates}
+    reached = {}
+    for part in new:
+        reached[part.log_id], items = reader.read(snapshot, part, list(predicates.values()))
+        for key, some in zip(predicates, items, strict=True):
+            found[key] += some
+    return found, reached
+
+
+def _key(predicate: Predicate) -> str:
+    """The same for filters that select the same."""
+    values = [(name, value.tobytes() if isinstance(value, np.ndarray) else value) for name, value in predicate.parameters.items()]
+    return f"{predicate.sql} {sorted(values)}"  # of an array every byte: its repr leaves out most of a long one
+
+
+def marks(predicates: Sequence[Predicate]) -> tuple[str, dict[str, object]]:
+    """A column for each filter, `s0`, `s1`, ..., that is true where it selects a record; and the values that they name."""
+    values: dict[str, object] = {}
+    columns = []
+    for number, predicate in enumerate(predicates):
+        sql = _VALUE.sub(rf"$p{number}_\1", predicate.sql)
+        for name in (name for name, value in predicate.parameters.items() if isinstance(value, np.ndarray)):
+            sql = re.sub(rf"\b{relation(name)}\b", relation(f"p{number}_{name}"), sql)
+        columns.append(f"coalesce({sql}, false) as s{number}")
+        values |= {f"p{number}_{name}": value for name, value in predicate.parameters.items()}
+    return ", ".join(columns), values

@@ -1,0 +1,150 @@
+"""What is new for watches: patterns that were never seen before, read once for all filters."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from treering.v1 import query_pb2 as pb
+from treering.v1.log_pb2 import StoredRecord
+from treering_query import limits
+from treering_query.reading.records import stored_records, within_bytes
+from treering_query.reading.slices import between
+from treering_query.streams.hub import Feed, marks
+from treering_query.values.predicate import Predicate
+from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.values.segment import LogRange
+from treering_query.view.snapshot import Snapshot
+
+AT_ONCE = 256
+"""Patterns of one look: a whole new fleet comes in many looks, and no watch holds more."""
+
+_NEW = """
+select pattern_id, service, text, example, template_id, first_offset from _patterns
+where first_log_id = $log::ubigint and first_offset >= $begin::ubigint and first_offset < $end::ubigint
+order by first_offset limit $most::bigint
+"""
+
+_COUNTS = """
+select pattern_id, severity, sum(count)::bigint as count, epoch_ns(min(first_time)) as first, epoch_ns(max(last_time)) as last
+from pattern_counts where pattern_id in (select unnest($ids::ubigint[])) group by pattern_id, severity
+"""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """A new pattern, the offset of its first record, and that record, unless it has expired."""
+
+    log_id: int
+    offset: int
+    pattern: pb.Pattern
+    first_record: StoredRecord | None
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes in an answer, about."""
+        return self.pattern.ByteSize() + (self.first_record.ByteSize() if self.first_record else 0)
+
+
+class WatchFeed(Feed[Announcement]):
+    """Announcements that wait. When there are too many it is lost: its watch reads them again, so that none is left out.
+
+    Args:
+        predicate: What is wanted.
+        next_offsets: The follower's place in each log, as it is at each moment: what lies below has been announced.
+    """
+
+    def __init__(self, predicate: Predicate, next_offsets: Mapping[int, int]) -> None:
+        super().__init__(predicate)
+        self._next = next_offsets
+        self._items: deque[Announcement] = deque()
+        self._size_bytes = 0
+
+    def put(self, item: Announcement) -> None:
+        """Takes one more, or is lost."""
+        if item.offset < self._next.get(item.log_id, 0):
+            return
+        self._items.append(item)
+        self._size_bytes += item.size_bytes
+        if len(self._items) > AT_ONCE or self._size_bytes > limits.MAX_ANSWER_RECORD_BYTES:
+            self._items.clear()
+            self.lose()
+        self.wake()
+
+    def take_all(self) -> list[Announcement]:
+        """All that wait."""
+        items, self._size_bytes = list(self._items), 0
+        self._items.clear()
+        return items
+
+
+class WatchReader:
+    """Reads new patterns for all watches. A look is free while the pattern table is the same."""
+
+    def __init__(self) -> None:
+        self._patterns: tuple[pa.Table, ...] | None = None
+        """The table that has been read to its end."""
+
+    def has_nothing(self, snapshot: Snapshot) -> bool:
+        """Whether the pattern table is the one that has been read."""
+        return snapshot.view.patterns is self._patterns
+
+    def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[Announcement]]]:
+        """What each filter selects of the first new patterns of a range, by offset."""
+        self._patterns = None
+        values = {"log": new.log_id, "begin": new.first_offset, "end": new.end_offset, "most": AT_ONCE}
+        found = snapshot.query(_NEW, values).to_pylist()
+        end = new.end_offset if len(found) < AT_ONCE else found[-1]["first_offset"] + 1
+        offsets = [row["first_offset"] for row in found]
+        records, chosen, end = _first_records(snapshot, LogRange(new.log_id, new.first_offset, end), offsets, predicates)
+        rows = [row for row in found if row["first_offset"] < end]
+        patterns = [pb.Pattern(**{name: row[name] for name in row if name != "first_offset"}) for row in rows]
+        announced = [
+            Announcement(new.log_id, offset, pattern, records.get(offset))
+            for offset, pattern in zip(offsets, _with_counts(snapshot, patterns), strict=False)
+        ]
+        wanted = zip(predicates, chosen, strict=True)
+        return end, [[each for each in announced if _is_wanted(each, predicate, picked)] for predicate, picked in wanted]
+
+    def finished(self, snapshot: Snapshot) -> None:
+        """Takes note that everything visible has been read."""
+        self._patterns = snapshot.view.patterns
+
+
+def _is_wanted(each: Announcement, predicate: Predicate, chosen: frozenset[int]) -> bool:
+    """Whether the filter selects a pattern's first record; of one whose first record has expired, only the service is known."""
+    if each.first_record is not None:
+        return each.offset in chosen
+    return predicate.services is None or each.pattern.service in predicate.services
+
+
+def _first_records(
+    snapshot: Snapshot, new: LogRange, offsets: Sequence[int], predicates: Sequence[Predicate]
+) -> tuple[Mapping[int, StoredRecord], Sequence[frozenset[int]], int]:
+    """The records at some offsets, which of them each filter selects, and where what fits into an answer ends."""
+    if not offsets:
+        return {}, [frozenset()] * len(predicates), new.end_offset
+    part = between(snapshot, new.log_id, offsets[0], offsets[-1] + 1)
+    columns, values = marks(predicates)
+    sql = f"""select *, {columns} from {part.records}
+        where log_id = $log::ubigint and "offset" in (select unnest($offsets::ubigint[])) order by "offset" """
+    table = part.query(snapshot, sql, values | {"log": new.log_id, "offsets": list(offsets)})
+    fits = within_bytes(table, limits.MAX_ANSWER_RECORD_BYTES)
+    end = table.column("offset")[fits.num_rows].as_py() if fits.num_rows < table.num_rows else new.end_offset
+    stored = stored_records(fits.select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA))
+    places = fits.column("offset")
+    chosen = [frozenset(places.filter(fits.column(f"s{number}")).to_pylist()) for number in range(len(predicates))]
+    return {record.position.offset: record for record in stored}, chosen, end
+
+
+def _with_counts(snapshot: Snapshot, patterns: list[pb.Pattern]) -> list[pb.Pattern]:
+    """The same patterns with all their records counted."""
+    by_id = {pattern.pattern_id: pattern for pattern in patterns}
+    for row in snapshot.query(_COUNTS, {"ids": list(by_id)}).to_pylist() if patterns else ():
+        pattern = by_id[row["pattern_id"]]
+        pattern.count += row["count"]
+        pattern.count_by_severity[row["severity"]] = row["count"]
+        pattern.first_time_unix_nano = min(row["first"], pattern.first_time_unix_nano or row["first"])
+        pattern.last_time_unix_nano = max(row["last"], pattern.last_time_unix_nano)
+    return patterns

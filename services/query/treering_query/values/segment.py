@@ -1,0 +1,70 @@
+"""Runs of offsets, and the sealed files that hold them."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from treering_query.values.pattern_ids import Ids, among
+from treering_query.values.predicate import Predicate
+from treering_runtime.patterns import MASK_VERSION
+
+_AT_ONCE = 256
+"""Patterns that are looked for together."""
+
+
+@dataclass(frozen=True)
+class LogRange:
+    """A run of offsets of one log."""
+
+    log_id: int
+    first_offset: int
+    end_offset: int
+
+
+@dataclass(frozen=True)
+class Expired(LogRange):
+    """Some of a run of offsets that retention removed."""
+
+    row_count: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One sealed Parquet file and what is known of it without reading it. Times are nanoseconds since 1970."""
+
+    segment_id: int
+    path: Path
+    row_count: int
+    size_bytes: int
+    first_time: int
+    last_time: int
+    first_arrival_time: int
+    last_arrival_time: int
+    ranges: tuple[LogRange, ...]
+    services: frozenset[str] = frozenset()
+    pattern_ids: npt.NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64), repr=False, compare=False)
+    """Sorted."""
+    checksum: int | None = None
+    """`checksums.checksum_of` the file; None when it was sealed without."""
+    mask_version: int = MASK_VERSION
+    """The masking rules that the pattern ids follow; 0 when they differ from record to record."""
+    data_bytes: int | None = None
+    """What its records take in memory; None when it was sealed by a version that did not keep it."""
+    sealed_time: int = field(kw_only=True)
+    """When its newest record was sealed, by the retention clock: its age counts from here. The times of arrival are those of the clock of
+    another machine, which may be wrong."""
+
+    def may_match(self, predicate: Predicate) -> bool:
+        """False when no record of it can fulfil the predicate."""
+        if self.last_time < predicate.start_time or self.first_time >= predicate.end_time:
+            return False
+        if predicate.services is not None and self.services.isdisjoint(predicate.services):
+            return False
+        return predicate.patterns is None or self.has_any(predicate.patterns)
+
+    def has_any(self, wanted: Ids) -> bool:
+        """True when it has a record of one of these patterns, which ascend. Some at a time: of many, one of the first is mostly there."""
+        few, many = sorted((wanted, self.pattern_ids), key=len)
+        return any(among(few[start : start + _AT_ONCE], many).any() for start in range(0, len(few), _AT_ONCE))
