@@ -105,14 +105,14 @@ def paths(kind: Descriptor, before: tuple[FieldDescriptor, ...] = ()) -> Iterato
 
 def passes(limits: RequestLimits, kind: Descriptor, raw: bytes) -> ServiceError | None:
     """What the boundary says to some bytes; fails when it takes too long."""
-    started = time.perf_counter()
+    started = time.thread_time()
     try:
         limits.check_wire(raw, kind)
         limits.check(GetMessageClass(kind).FromString(raw))
     except ServiceError as error:
         return error
     finally:
-        assert time.perf_counter() - started < PATIENCE_S
+        assert time.thread_time() - started < PATIENCE_S
     return None
 
 
