@@ -6,7 +6,7 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from treering.cli.store import store
+from treering_cli.store import store
 from treering_query.store.clock_order import read_clock_order
 
 
@@ -49,6 +49,6 @@ def test_a_directory_of_no_store_is_refused(tmp_path):
 
 @pytest.mark.parametrize("wall", [-1, 0, 2**63 - 1, 2**63 + 10**18])
 def test_a_clock_that_shows_no_time_of_records_is_refused(data, monkeypatch, wall):
-    monkeypatch.setattr("treering.cli.store.time.time_ns", lambda: wall)
+    monkeypatch.setattr("treering_cli.store.time.time_ns", lambda: wall)
     assert accept(data).exit_code != 0
     assert read_clock_order(data / "query") is None

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 
-from treering.cli.pattern_ids import NO_PATTERN, pattern_id
-from treering.cli.verify import _Verification
+from treering_cli.pattern_ids import NO_PATTERN, pattern_id
+from treering_cli.verify import _Verification
 
 KINDS = {(1 << 63) + 5: ("shop", "order <*> paid"), 7: ("bank", "disk full")}
 """By the id that an earlier version gave."""

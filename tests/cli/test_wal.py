@@ -4,10 +4,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from treering.cli.app import app
-from treering.cli.problems import Refusal
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
+from treering_cli.app import app
+from treering_cli.problems import Refusal
 from treering_ingest.wal import Batch, LogConfig, PosixFileSystem, open_log
 
 

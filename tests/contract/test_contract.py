@@ -9,10 +9,10 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 
-from treering.cli import pattern_ids as cli_ids
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
+from treering_cli import pattern_ids as cli_ids
 from treering_runtime import patterns
 from treering_runtime.boundary import STATUS_CODES, reason_name
 

@@ -12,6 +12,7 @@ ALLOWED = {
     "services/embed": {"treering", "treering_runtime", "treering_embed"},
     "services/query": {"treering", "treering_runtime", "treering_query"},
     "sdk/treering": {"treering"},
+    "cli/treering_cli": {"treering", "treering_cli", "treering_formats"},
 }
 
 
