@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from treering.severity import severity_name
 from treering_cli.connection import Connection
 from treering_cli.output import answer_json, answer_table, note, rfc3339
 from treering_cli.selecting import Selecting, duration_s
@@ -92,8 +93,6 @@ def _row_json(row: Any, fields: list[str], metrics: list[str], *, bucketed: bool
 
 def _group(name: str, group: Any) -> str | None:
     """The value of a group: a severity as its word; None where records lack the attribute."""
-    from treering.selection import severity_name  # noqa: PLC0415 - start-up
-
     if not group.HasField("value"):
         return None
     value: str = group.value

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from treering.severity import severity_name
 from treering_cli.connection import Connection
 from treering_cli.output import answer_json, answer_table, note, rfc3339
 from treering_cli.selecting import NOT_ATTRIBUTES, Selecting, duration_s
@@ -128,7 +129,6 @@ def _side(chosen: "LogFilter", count: int) -> dict[str, Any]:
 
 
 def _difference_json(each: Any) -> dict[str, Any]:
-    from treering.selection import severity_name  # noqa: PLC0415 - start-up
 
     pattern = each.pattern
     return {

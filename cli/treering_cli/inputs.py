@@ -1,5 +1,6 @@
 """The files that are sent: looked at before anything is sent."""
 
+import io
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,60 @@ from typing import BinaryIO
 
 import typer
 
-from treering_formats.reader import NotTextError, check_text, probe
+from treering_formats.reader import Stream
 
 STDIN = "-"
+_PROBE_BYTES = 64 * 1024
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+    b"PAR1": "Parquet",
+}
+_MOST_CONTROL = 0.3
+
+
+class NotTextError(ValueError):
+    """The bytes are no text; the message says what they look like and what to do."""
+
+
+def check_text(name: str, start: bytes) -> None:
+    """Looks at the first bytes of an input.
+
+    Raises:
+        NotTextError: They are compressed, UTF-16 or otherwise binary.
+    """
+    for magic, kind in _MAGIC.items():
+        if start.startswith(magic):
+            raise NotTextError(f"{name}: this is a {kind} file, not text; unpack it first, for example with `... | treering send -`")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise NotTextError(f"{name}: this is UTF-16, not UTF-8; convert it first: iconv -f UTF-16 -t UTF-8")
+    control = sum(byte < 32 and byte not in b"\t\n\r\x1b\x0c\x08" for byte in start[:8192])
+    if b"\0" in start or control > _MOST_CONTROL * min(len(start), 8192):
+        raise NotTextError(f"{name}: this is a binary file, not text; give log files, one record a line")
+
+
+def probe(stream: BinaryIO) -> bytes:
+    """The first bytes of a stream without taking them."""
+    return stream.peek(_PROBE_BYTES)[:_PROBE_BYTES] if isinstance(stream, io.BufferedReader) else b""
+
+
+class UntilInterrupted:
+    """A pipe that ends where Ctrl-C interrupts the waiting for its next line, so that the line before it is known to be complete."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self.was_interrupted = False
+
+    def readline(self, size: int, /) -> bytes:
+        """The next line; empty at the end of the pipe and from Ctrl-C on."""
+        try:
+            return b"" if self.was_interrupted else self._stream.readline(size)
+        except KeyboardInterrupt:
+            self.was_interrupted = True
+            return b""
 
 
 @dataclass(frozen=True)

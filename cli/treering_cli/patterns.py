@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from treering.severity import severity_name
 from treering_cli.connection import Connection
 from treering_cli.output import answer_json, answer_table, note, rfc3339
 from treering_cli.selecting import Selecting
@@ -74,8 +75,6 @@ def show_patterns(found: list[Any], unit: str) -> None:
 
 def pattern_json(pattern: Any) -> dict[str, Any]:
     """One pattern or template; ids are decimal strings, because they exceed what JSON's numbers hold everywhere."""
-    from treering.selection import severity_name  # noqa: PLC0415 - start-up
-
     fields: dict[str, Any] = {
         "pattern_id": str(pattern.pattern_id),
         "template_id": str(pattern.template_id),

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from treering.selection import severity_name
+from treering.severity import severity_name
 from treering.v1.log_pb2 import StoredRecord
 from treering_cli.escaping import escape
 from treering_cli.output import rfc3339

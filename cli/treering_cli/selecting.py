@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from treering.times import time_nanos
+
 if TYPE_CHECKING:
     from treering.v1.log_pb2 import LogFilter
 
@@ -35,7 +37,6 @@ def time_of(option: str, text: str, now: dt.datetime) -> int:
     Raises:
         typer.BadParameter: It is neither, or not from 1970 to 2262.
     """
-    from treering.selection import time_nanos  # noqa: PLC0415
     from treering_formats.times import any_time  # noqa: PLC0415 - start-up
 
     if text.strip() == "now":

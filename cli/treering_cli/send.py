@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from treering_cli.connection import Connection
-from treering_cli.inputs import STDIN, Input, check_inputs
+from treering_cli.inputs import STDIN, Input, NotTextError, UntilInterrupted, check_inputs, check_text, probe
 from treering_cli.output import answer, note
 from treering_cli.problems import INTERRUPTED, REFUSED, Refusal
 from treering_cli.send_progress import SendProgress
-from treering_formats.reader import Format, NotTextError, UntilInterrupted, check_text, probe
+from treering_formats.reader import Format
 
 if TYPE_CHECKING:
     from treering.client import Client

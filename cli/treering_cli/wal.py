@@ -109,7 +109,7 @@ def _log_directory(given: Path) -> Path:
 
 
 def _records(frame: "Frame", start_offset: int) -> list[dict[str, Any]]:
-    from treering.selection import severity_name  # noqa: PLC0415 - start-up
+    from treering.severity import severity_name  # noqa: PLC0415 - start-up
     from treering.v1.ingest_pb2 import UploadLogsRequest  # noqa: PLC0415
 
     place = {

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from treering_formats.reader import NotTextError, check_text
+from treering_cli.inputs import NotTextError, check_text
 from treering_formats.records import RecordReader
 from treering_formats.times import any_time
 

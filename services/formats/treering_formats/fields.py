@@ -7,7 +7,7 @@ from decimal import Decimal
 from json import dumps
 from typing import Any
 
-from treering.selection import SEVERITY_WORDS, severity_number
+from treering.severity import SEVERITY_WORDS, severity_number
 from treering.v1.log_pb2 import LogRecord
 from treering_formats.times import any_time
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from treering.selection import SEVERITY_WORDS
+from treering.severity import SEVERITY_WORDS
 from treering_formats.fields import Defaults
 from treering_formats.times import MONTHS, date_time, instant, without_year
 

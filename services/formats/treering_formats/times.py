@@ -5,9 +5,8 @@ import functools
 import re
 from decimal import Decimal
 
-from treering.selection import time_nanos
+from treering.times import MAX_TIME_NANOS, time_nanos
 
-_MAX_NANOS = 2**63 - 2
 _NANOS = 1_000_000_000
 _DATE_TIME = re.compile(
     r"(\d{4})[-/](\d\d)[-/](\d\d)[Tt ]\s?(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?\s?(Z|z|UTC|GMT|[+-]\d\d:?\d\d|[+-]\d\d)?", re.ASCII
@@ -80,7 +79,7 @@ def _offset(zone: str) -> int:
 
 
 def _in_range(nanos: int) -> int | None:
-    return nanos if 0 < nanos <= _MAX_NANOS else None
+    return nanos if 0 < nanos <= MAX_TIME_NANOS else None
 
 
 def without_year(month: int, day: int, clock: Clock, now: dt.datetime) -> int | None:
