@@ -70,7 +70,16 @@ class Inner:
             Refusal: Nothing says where they are, or not all that TLS needs is given.
         """
         from treering.admin import AdminClient  # noqa: PLC0415 - start-up
-        from treering.inner import InnerPlaneError  # noqa: PLC0415
+
+        return AdminClient(self.endpoints(connection), timeout=timeout)
+
+    def endpoints(self, connection: Connection) -> "InnerEndpoints":
+        """The inner planes in force.
+
+        Raises:
+            Refusal: Nothing says where they are, or not all that TLS needs is given.
+        """
+        from treering.inner import InnerPlaneError  # noqa: PLC0415 - start-up
         from treering.inner.tls import TlsFiles  # noqa: PLC0415
 
         names = ("--inner-ca-file", "--inner-cert-file", "--inner-key-file")
@@ -78,7 +87,7 @@ class Inner:
             tls = TlsFiles.given((self.inner_ca_file, self.inner_cert_file, self.inner_key_file), names)
         except InnerPlaneError as error:
             raise Refusal(str(error)) from None
-        return AdminClient(dataclasses.replace(self._places(connection), tls=tls), timeout=timeout)
+        return dataclasses.replace(self._places(connection), tls=tls)
 
     def _places(self, connection: Connection) -> "InnerEndpoints":
         from treering.admin import InnerEndpoints  # noqa: PLC0415 - start-up

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 
-from treering_cli.pattern_ids import NO_PATTERN, pattern_id
-from treering_cli.verify import _Verification
+from treering_query.reconciliation.verification import Verification
+from treering_runtime.patterns import NO_PATTERN, pattern_id
 
 KINDS = {(1 << 63) + 5: ("shop", "order <*> paid"), 7: ("bank", "disk full")}
 """By the id that an earlier version gave."""
@@ -36,7 +36,7 @@ class Client:
 
 def verified(registered, monkeypatch):
     client = Client(registered)
-    verification = _Verification(client, client)
+    verification = Verification(client, client)
     monkeypatch.setattr(verification, "_not_excused", lambda absent: absent)
     verification._compare_patterns()
     return verification.report.pattern_count, verification.report.problems

@@ -222,14 +222,14 @@ MUTANTS = (
     ),
     Mutant(
         "no-time-that-a-record-cannot-have-is-asked-for",
-        "sdk/treering/selection.py",
-        "_MAX_TIME_NANOS = 2**63 - 2",
-        "_MAX_TIME_NANOS = 2**63 - 1",
+        "sdk/treering/times.py",
+        "MAX_TIME_NANOS = 2**63 - 2",
+        "MAX_TIME_NANOS = 2**63 - 1",
         ("tests/sdk/test_selection.py",),
     ),
     Mutant(
         "verify-knows-a-pattern-by-its-new-id",
-        "cli/treering_cli/verify.py",
+        "services/query/treering_query/reconciliation/verification.py",
         'if pattern_id(row["service"], row["text"]) not in registered',
         "if True",
         ("tests/cli/test_verify_patterns.py",),

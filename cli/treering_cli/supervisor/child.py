@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from treering_cli.problems import Refusal
+from treering_cli.programs import python_module
 from treering_cli.supervisor.log_file import LogFile
 
 KILL_AFTER_S = 20.0
@@ -92,9 +92,7 @@ class Child:
     async def _run_once(self, on_serving: Callable[[], None]) -> int:
         self._log.forget()
         process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            f"treering_{self.name}",
+            *python_module(f"treering_{self.name}"),
             env={**os.environ, **self._environment},
             stdin=asyncio.subprocess.PIPE,  # its end tells the child that we are gone, however we went
             stdout=asyncio.subprocess.PIPE,
