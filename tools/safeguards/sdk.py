@@ -360,4 +360,18 @@ MUTANTS = (
         "    except ZeroDivisionError:\n        with open(os.devnull",
         ("tests/system/test_environment.py::test_without_a_reader_of_its_words_it_goes_on",),
     ),
+    Mutant(
+        "programs-are-not-taken-from-the-current-directory",
+        "cli/treering_cli/programs.py",
+        'sys.executable, "-P", "-m"',
+        'sys.executable, "-m"',
+        ("tests/cli/test_programs.py",),
+    ),
+    Mutant(
+        "a-program-that-failed-has-not-answered",
+        "cli/treering_cli/programs.py",
+        "    if process.returncode:\n",
+        "    if process.returncode > 1:\n",
+        ("tests/cli/test_programs.py",),
+    ),
 )
