@@ -49,10 +49,13 @@ def answers(service: str, program: str, *arguments: str | Path | float, environm
         # beside the answers: a program that fills the one pipe does not wait for a reader of the other
         words = beside.submit(process.stderr.read)
         try:
-            yield from map(json.loads, process.stdout)
+            # half a line is what a killed program leaves: its exit code tells
+            yield from (json.loads(line) for line in process.stdout if line.endswith(b"\n"))
         except BaseException:
+            # before the pipes are closed and the process is waited for: it may have hours of work left
             process.terminate()
             raise
+    # only now: the answers may all be there although the program failed behind them
     if process.returncode:
         raise _refusal(service, process.returncode, words.result().decode(errors="replace").strip())
 

@@ -34,8 +34,9 @@ def test_the_words_of_a_refusal_follow_what_was_answered_before(program):
         next(found)
 
 
-def test_a_program_that_is_killed_is_no_answer(program):
-    program("import os\nprint(1, flush=True)\nos.kill(os.getpid(), 9)")
+@pytest.mark.parametrize("written", ["1\\n", "1\\n[2"])
+def test_a_program_that_is_killed_is_no_answer(program, written):
+    program(f"import os\nprint('{written}', end='', flush=True)\nos.kill(os.getpid(), 9)")
     with pytest.raises(Refusal, match="the program of sample ended with signal 9"):
         list(answers("sample", "program"))
 

@@ -79,13 +79,9 @@ async def test_no_module_of_the_current_directory_is_run(make, tmp_path, monkeyp
     (tmp_path / "here" / "json").mkdir(parents=True)
     (tmp_path / "here" / "json" / "__init__.py").write_text("raise SystemExit('not ours')")
     monkeypatch.chdir(tmp_path / "here")
-    child = make("import json\n" + SERVES)
-    task, serves = await running(child)
-    async with asyncio.timeout(PATIENCE_S):
-        await serves.wait()
-        await child.stop()
-        await task
-    assert make.said == []
+    task, _ = await running(make("import json, sys\nsys.exit('this is ours')"))
+    with pytest.raises(Refusal, match=r"sample cannot start: this is ours$"):
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def test_child_that_keeps_dying_is_started_with_growing_delays(make):

@@ -93,6 +93,7 @@ class Stack:
         try:
             await _first_failure([*running, readiness])
         finally:
+            # in this order: nobody announces services that stop, and the logs take what is said while they do
             readiness.cancel()
             await self._stop()
             await asyncio.gather(*running, readiness, return_exceptions=True)

@@ -21,7 +21,9 @@ _SPAN = ("span_id", "spanId", "span.id", "spanid")
 ROLES = frozenset((*_MESSAGE, *_TIME, *_SEVERITY, *_SERVICE, *_ENVIRONMENT, *_TRACE, *_SPAN, "status"))
 """Names that are not simply attributes."""
 
+# The words taken away are levels elsewhere; under `status` they are the state of a job, a build, an order.
 _STATUS_WORDS = frozenset(SEVERITY_WORDS) - {"success", "config", "fine", "finer", "finest", "silly", "verbose", "ok", "failure"}
+# 10 and 20 are also numbers of OpenTelemetry (NOTICE and ERROR4): which is meant is decided by the field's name, see `_level`.
 _PYTHON = {10: 5, 20: 9, 30: 13, 40: 17, 50: 21}
 _PINO = {10: 1, 20: 5, 30: 9, 40: 13, 50: 17, 60: 21}
 _LEVEL_KEYS = frozenset({"level", "levelno", "log.level"})
@@ -74,6 +76,7 @@ def to_record(fields: dict[str, Any], line: str, defaults: Defaults) -> LogRecor
     environment = _first(fields, named, _ENVIRONMENT, _word) or defaults.environment
     trace_id = _first(fields, named, _TRACE, lambda value: _identifier(value, 16)) or b""
     span_id = _first(fields, named, _SPAN, lambda value: _identifier(value, 8)) or b""
+    # only now: roles are read from the top level, an attribute called `service` names no service
     if any(name.startswith("attributes") for name in fields):
         fields = _attributes_named(fields)
     attributes = {name: value if value.__class__ is str else text_of(value) for name, value in fields.items() if value is not None}
@@ -147,6 +150,7 @@ def _severity(fields: dict[str, Any], named: frozenset[str]) -> int:
 def _level(name: str, value: Any, fields: Mapping[str, Any]) -> int | None:
     """The severity that a value means under a name; None when it means none."""
     if isinstance(value, str):
+        # the whole word as it stands is by far the most frequent: one look-up for most records
         known = SEVERITY_WORDS.get(value.lower())
         if known is not None:
             return known

@@ -16,8 +16,9 @@ def json_fields(line: str) -> dict[str, Any] | None:
         if not isinstance(value, dict):
             return None
         fields = dict(flat(value)) if any(item.__class__ is dict for item in value.values()) else value
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError):  # no JSON, or nested deeper than Python goes: kept as a plain message
         return None
+    # looked for in the line, which is cheap, so that the values of ordinary lines are not copied
     return fields if _encodable(line) else {_clean(key): _cleaned(item) for key, item in fields.items()}
 
 

@@ -14,6 +14,7 @@ def old_fields(line: str) -> dict[str, str] | None:
     if len(pieces) < 3:
         return None
     names = pieces[1::2]
+    # A field that is there twice means that the separator stood inside the message: then nothing is known for sure.
     if len(set(names)) < len(names) or "message" in names:
         return None
     return {"message": pieces[0].strip()} | {name: value.strip() for name, value in zip(names, pieces[2::2], strict=True)}

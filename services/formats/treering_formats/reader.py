@@ -39,8 +39,8 @@ class LineReader:
             self.lines += 1
             self.bytes_read += len(raw)
             if len(raw) == MAX_LINE_BYTES and not raw.endswith(b"\n"):
-                self._skip_line()
-            if self.lines == 1:
+                self._skip_line()  # the rest would pass for lines of their own
+            if self.lines == 1:  # a byte order mark is no part of the first field's name
                 raw = raw.removeprefix(_BOM)
             yield self.lines, self._decode(raw).rstrip("\r\n")
 

@@ -52,6 +52,7 @@ class RecordReader:
         first = next(lines, None)
         if first is None:
             return
+        # one look decides for the whole stream: a JSON line among text stays possible, a text line among JSON is counted as unparsed
         if self._format == "auto":
             self._format = "jsonl" if json_fields(first[1].strip()) is not None else "text"
             recognise = True
@@ -80,6 +81,7 @@ class RecordReader:
         """Holds each text record back until the next line shows that it is complete."""
         start, held, last = 0, "", ""
         for number, line in lines:
+            # joined up to a bound: a file of indented lines alone must not become one record
             if held and len(held) + len(line) < _MAX_JOINED_CHARACTERS and continues(line, held, last):
                 held, last = f"{held}\n{line}", line
                 continue

@@ -11,7 +11,9 @@ _NANOS = 1_000_000_000
 _DATE_TIME = re.compile(
     r"(\d{4})[-/](\d\d)[-/](\d\d)[Tt ]\s?(\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?\s?(Z|z|UTC|GMT|[+-]\d\d:?\d\d|[+-]\d\d)?", re.ASCII
 )
+# Bounded: more digits are no time, and reading a million of them would take seconds.
 _NUMBER = re.compile(r"\d{1,19}(\.\d{1,40})?", re.ASCII)
+# Each limit is a time around the year 5138 in its own unit, and one in 1973 in the next finer one: no time of a log is misread.
 _EPOCH_UNITS = ((10**11, _NANOS), (10**14, 10**6), (10**17, 10**3))
 _ABBREVIATIONS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 MONTHS = {name: number for number, name in enumerate(_ABBREVIATIONS, 1)}
@@ -85,5 +87,6 @@ def _in_range(nanos: int) -> int | None:
 def without_year(month: int, day: int, clock: Clock, now: dt.datetime) -> int | None:
     """The latest time of these parts that is not more than a day ahead of `now`."""
     latest = time_nanos(now + dt.timedelta(days=1))
+    # Next year's for a clock that is ahead at New Year; four years back for the 29th of February.
     candidates = (instant((year, month, day), clock) for year in (now.year + 1, now.year, now.year - 1, now.year - 4))
     return next((found for found in candidates if found is not None and found <= latest), None)

@@ -26,6 +26,7 @@ def write(answers: Iterable[object], *, user: str, refusals: tuple[type[Exceptio
     """
     try:
         for answer in answers:
+            # flushed, so that progress is seen and what was answered before damage is not lost with the process
             print(json.dumps(answer, default=str), flush=True)  # noqa: T201 - the program's output
     except refusals as error:
         sys.stderr.write(f"{error}\n")
