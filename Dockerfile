@@ -8,6 +8,7 @@ FROM base AS wheel
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY sdk sdk
+COPY cli cli
 COPY services services
 RUN pip wheel --no-deps --wheel-dir /wheels .
 

@@ -46,8 +46,8 @@ power-cuts: $(READY) ## The log on the simulated disk, 3,000 histories instead o
 check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy services sdk tools demo bench
-	$(BIN)/mypy --platform darwin services sdk tools demo bench
+	$(BIN)/mypy services sdk cli tools demo bench
+	$(BIN)/mypy --platform darwin services sdk cli tools demo bench
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against protos/baseline.binpb

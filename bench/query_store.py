@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from load.records import RecordSource
 
-from treering.selection import severity_number
+from treering.severity import severity_number
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame

@@ -37,7 +37,7 @@ def answered(shell: Shell, command: str) -> str:
     Raises:
         SystemExit: It failed; the message holds what it said.
     """
-    words = [sys.executable, "-m", "treering.cli", *shlex.split(command)[1:]]
+    words = [sys.executable, "-m", "treering_cli", *shlex.split(command)[1:]]
     done = subprocess.run(words, cwd=shell.folder, env=shell.environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"$ {command}\n{done.stdout}{done.stderr}")
@@ -62,7 +62,7 @@ def investigated(page: str) -> str:
         up = [
             sys.executable,
             "-m",
-            "treering.cli",
+            "treering_cli",
             "up",
             *(word for name in ("ingest", "embed", "query") for word in (f"--{name}-port", "0")),
         ]

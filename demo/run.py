@@ -87,7 +87,7 @@ def _quoted(argument: str) -> str:
 
 
 def _treering(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "treering.cli", *arguments]
+    return [sys.executable, "-m", "treering_cli", *arguments]
 
 
 def _stop(services: "subprocess.Popen[str]") -> None:

@@ -20,8 +20,8 @@ from safeguards import MUTANTS
 from safeguards.mutant import Mutant
 
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ("sdk", "services", "tests", "docs", "protos", "pyproject.toml")
-PATHS = ("sdk", "services/runtime", "services/ingest", "services/embed", "services/query")
+COPIED = ("sdk", "cli", "services", "tests", "docs", "protos", "pyproject.toml")
+PATHS = ("sdk", "cli", "services/formats", "services/runtime", "services/ingest", "services/embed", "services/query")
 PATIENCE_S = 300
 """For the tests of one mutant; those of all together, which run first, may take ten times as long."""
 

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from treering.results import SqlResult
-    from treering.selection import log_filter, severity_name, severity_number
+    from treering.selection import log_filter
+    from treering.severity import severity_name, severity_number
     from treering.upload_state import Rejection, UploadResult
     from treering.uploader import Uploader
     from treering.v1.log_pb2 import LogFilter, LogRecord, Position, Severity, StoredRecord
@@ -73,8 +74,8 @@ _HOMES = {
     "UploadResult": "upload_state",
     "Uploader": "uploader",
     "log_filter": "selection",
-    "severity_name": "selection",
-    "severity_number": "selection",
+    "severity_name": "severity",
+    "severity_number": "severity",
 }
 
 __all__ = [

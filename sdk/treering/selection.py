@@ -1,106 +1,10 @@
-"""Selecting records: filters, severities and times as people write them."""
+"""Selecting records: filters as people write them."""
 
-import datetime as dt
-import re
 from collections.abc import Iterable, Mapping
 
+from treering.severity import SeverityLike, severity_number
+from treering.times import TimeLike, time_nanos
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, Position, Severity
-
-SeverityLike = str | int
-"""A severity as a word of any common logger ("error", "WARNING", "notice") or as OpenTelemetry's number, 0 to 24."""
-
-TimeLike = dt.datetime | int | float
-"""A time as an aware datetime, as whole nanoseconds since 1970 (int), or as seconds since 1970 (float)."""
-
-SEVERITY_WORDS: Mapping[str, int] = {
-    "trace": 1,
-    "finest": 1,
-    "silly": 1,
-    "verbose": 1,
-    "finer": 2,
-    "debug": 5,
-    "dbg": 5,
-    "fine": 5,
-    "config": 6,
-    "info": 9,
-    "information": 9,
-    "informational": 9,
-    "inf": 9,
-    "success": 9,
-    "ok": 9,
-    "notice": 10,
-    "warn": 13,
-    "warning": 13,
-    "wrn": 13,
-    "error": 17,
-    "err": 17,
-    "failure": 17,
-    "severe": 17,
-    "crit": 18,
-    "critical": 18,
-    "alert": 19,
-    "emerg": 21,
-    "emergency": 21,
-    "fatal": 21,
-    "ftl": 21,
-    "panic": 21,
-    "dpanic": 21,
-}
-"""What level words of common loggers mean, lower case, as OpenTelemetry's numbers (its appendix on syslog, log4j and others)."""
-
-_NUMBERED = re.compile(r"(trace|debug|info|warn|error|fatal)([2-4])")
-_MAX_SEVERITY = 24
-_MAX_TIME_NANOS = 2**63 - 2
-"""The latest time that a record can have."""
-_NAMES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
-
-
-def severity_number(value: SeverityLike) -> int:
-    """OpenTelemetry's number of a severity, 0 to 24.
-
-    Raises:
-        ValueError: No such severity.
-    """
-    if isinstance(value, int):
-        if 0 <= value <= _MAX_SEVERITY:
-            return value
-        raise ValueError(f"severity {value} is outside 0 to {_MAX_SEVERITY}")
-    word = value.strip().lower().removeprefix("severity_")
-    if word in SEVERITY_WORDS:
-        return SEVERITY_WORDS[word]
-    if word.isascii() and word.isdigit():
-        return severity_number(int(word))
-    if match := _NUMBERED.fullmatch(word):
-        return SEVERITY_WORDS[match[1]] + int(match[2]) - 1
-    raise ValueError(f"{value!r} is no severity; use trace, debug, info, warn, error, fatal or a number from 1 to {_MAX_SEVERITY}")
-
-
-def severity_name(number: int) -> str:
-    """The word of a severity number: 17 is ERROR, 18 is ERROR2; 0 is UNSPECIFIED; others as their number."""
-    if number == 0:
-        return "UNSPECIFIED"
-    if not 0 < number <= _MAX_SEVERITY:
-        return str(number)
-    step = (number - 1) % 4
-    return _NAMES[(number - 1) // 4] + (str(step + 1) if step else "")
-
-
-def time_nanos(value: TimeLike, name: str = "time") -> int:
-    """Nanoseconds since 1970 of a time; exact for datetimes and integers. Errors call it `name`.
-
-    Raises:
-        ValueError: The time is before 1970, after 2262-04-11, or a datetime without a zone.
-    """
-    if isinstance(value, dt.datetime):
-        if value.tzinfo is None:
-            raise ValueError(f"{name} {value!r} has no time zone; give it one, for example datetime.UTC")
-        since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-        nanos = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
-    else:
-        nanos = value if isinstance(value, int) else int(value * 1e9)
-    if not 0 <= nanos <= _MAX_TIME_NANOS:
-        raise ValueError(f"{name} {value!r} is outside 1970-01-01 to 2262-04-11; give a time that a record can have")
-    return nanos
 
 
 def log_filter(

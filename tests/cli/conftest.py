@@ -8,11 +8,11 @@ import pytest
 from grpc_status import rpc_status
 from typer.testing import CliRunner
 
-from treering.cli.app import app
 from treering.inner import SocketPlace, socket_address
 from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
+from treering_cli.app import app
 from treering_runtime.boundary import to_status
 from treering_runtime.errors import ServiceError
 

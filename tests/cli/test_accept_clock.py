@@ -6,12 +6,13 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from treering.cli.store import store
+from treering_cli.app import app
+from treering_query.commands import accept_clock
 from treering_query.retention.clock_order import read_clock_order
 
 
 def accept(*arguments):
-    return CliRunner().invoke(store, ["accept-clock", *map(str, arguments)])
+    return CliRunner().invoke(app, ["store", "accept-clock", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def test_a_directory_of_no_store_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("wall", [-1, 0, 2**63 - 1, 2**63 + 10**18])
-def test_a_clock_that_shows_no_time_of_records_is_refused(data, monkeypatch, wall):
-    monkeypatch.setattr("treering.cli.store.time.time_ns", lambda: wall)
-    assert accept(data).exit_code != 0
+def test_a_clock_that_shows_no_time_of_records_is_refused(data, monkeypatch, capsys, wall):
+    monkeypatch.setattr("time.time_ns", lambda: wall)
+    assert accept_clock.main([str(data)]) == 1
+    assert "set it right" in capsys.readouterr().err
     assert read_clock_order(data / "query") is None

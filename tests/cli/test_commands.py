@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 import typer
 
-from treering.cli import app as app_module
-from treering.cli import status as status_module
-from treering.cli.instance import Instance, InstanceLock, running_instance
-from treering.cli.problems import Refusal
 from treering.v1 import query_pb2
+from treering_cli import app as app_module
+from treering_cli import status as status_module
+from treering_cli.instance import Instance, InstanceLock, running_instance
+from treering_cli.problems import Refusal
 
 
 def test_send_says_what_became_of_the_lines(run, services, tmp_path):

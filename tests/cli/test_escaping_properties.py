@@ -4,10 +4,10 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering.cli.chart import WIDTH, bar
-from treering.cli.escaping import escape, escape_lines, to_json
-from treering.cli.output import rfc3339
-from treering.cli.parse.times import any_time
+from treering_cli.chart import WIDTH, bar
+from treering_cli.escaping import escape, escape_lines, to_json
+from treering_cli.output import rfc3339
+from treering_formats.times import any_time
 
 UNSEEN = (
     "\u00ad\u034f\u115f\u1160\u17b4\u180b\u180e\u200b\u200c\u200d\u2060\u2062\u2065\u2800\u3164\ufe0f\ufeff\uffa0\ufff0\ufff9\ufffb"

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering.cli import histogram
-from treering.cli.histogram import BANDS, by_band, cells
+from treering_cli import histogram
+from treering_cli.histogram import BANDS, by_band, cells
 
 SECOND = 10**9
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from treering.cli.chart import Bar, bar
-from treering.cli.layout import GAP, fitted, natural
-from treering.cli.output import answer_table
+from treering_cli.chart import Bar, bar
+from treering_cli.layout import GAP, fitted, natural
+from treering_cli.output import answer_table
 
 NAMES = ["count", "time", "first", "pattern", "id", ""]
 ROWS = [

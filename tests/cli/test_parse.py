@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from treering.cli.parse.reader import NotTextError, check_text
-from treering.cli.parse.records import RecordReader
-from treering.cli.parse.times import any_time
+from treering_cli.inputs import NotTextError, check_text
+from treering_formats.records import RecordReader
+from treering_formats.times import any_time
 
 NOW = dt.datetime(2026, 11, 23, 19, 0, tzinfo=dt.UTC)
 

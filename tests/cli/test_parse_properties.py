@@ -5,8 +5,8 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from treering.cli.parse.records import RecordReader
-from treering.cli.parse.times import any_time
+from treering_formats.records import RecordReader
+from treering_formats.times import any_time
 
 NOW = dt.datetime(2026, 11, 23, 19, 0, tzinfo=dt.UTC)
 PIECES = st.sampled_from(

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from treering.cli import reindex as command
-from treering.cli.app import run as run_app
 from treering.v1 import embed_pb2 as pb
+from treering_cli import reindex as command
+from treering_cli.app import run as run_app
 
 
 def at(phase, done=0, model="words", problem=""):

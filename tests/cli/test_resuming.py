@@ -4,11 +4,11 @@ from itertools import count, islice
 
 import pytest
 
-from treering.cli import resuming as module
-from treering.cli.resuming import resuming
 from treering.errors import NotFoundError, OverloadedError, TimedOutError, UnavailableError
 from treering.v1.log_pb2 import Position
 from treering.v1.query_pb2 import TailLogsResponse
+from treering_cli import resuming as module
+from treering_cli.resuming import resuming
 
 
 @pytest.fixture(autouse=True)

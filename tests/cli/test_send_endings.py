@@ -8,12 +8,12 @@ import pytest
 
 from tests.sdk.conftest import Serving
 from treering import upload_core
-from treering.cli import app as app_module
-from treering.cli import visibility
-from treering.cli.parse.records import RecordReader
-from treering.cli.send_progress import SendProgress
 from treering.errors import NameResolutionError
 from treering.v1 import ingest_pb2_grpc
+from treering_cli import app as app_module
+from treering_cli import visibility
+from treering_cli.send_progress import SendProgress
+from treering_formats.records import RecordReader
 
 BUSY = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE)
 

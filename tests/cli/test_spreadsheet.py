@@ -8,8 +8,8 @@ import stat
 import pyarrow as pa
 import pytest
 
-from treering.cli.sql_values import csv_text
 from treering.v1 import query_pb2
+from treering_cli.sql_values import csv_text
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff201"]
 HARMLESS = ["", "plain", "a=1", "1-1", 'a;=1,"b"']

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from treering.cli.app import run as run_app
+from treering_cli.app import run as run_app
 
 WORDS = "Parser Error: syntax error"
 

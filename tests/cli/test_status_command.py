@@ -2,7 +2,7 @@
 
 import pytest
 
-from treering.cli.status import _is_well
+from treering_cli.status import _is_well
 
 
 def sink(**changes):

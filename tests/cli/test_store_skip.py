@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from treering.cli.store import store
+from treering_cli.store import store
 from treering_runtime.holes import Hole, read_holes
 
 

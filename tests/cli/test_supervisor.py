@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.patience import PATIENCE_S
-from treering.cli.problems import Refusal
-from treering.cli.supervisor import child as child_module
-from treering.cli.supervisor import log_file
-from treering.cli.supervisor.child import ADDRESS_TAKEN, DIRECTORY_IN_USE, CannotStartError, Child
-from treering.cli.supervisor.log_file import LogFile
-from treering.cli.supervisor.ports import free_ports
-from treering.cli.supervisor.stack import SERVICES, Options, PortTakenError, Stack
+from treering_cli.problems import Refusal
+from treering_cli.supervisor import child as child_module
+from treering_cli.supervisor import log_file
+from treering_cli.supervisor.child import ADDRESS_TAKEN, DIRECTORY_IN_USE, CannotStartError, Child
+from treering_cli.supervisor.log_file import LogFile
+from treering_cli.supervisor.ports import free_ports
+from treering_cli.supervisor.stack import SERVICES, Options, PortTakenError, Stack
 from treering_runtime.errors import AddressTakenError, DirectoryInUseError
 
 SERVES = """
@@ -72,6 +72,15 @@ async def test_killed_child_is_started_again_and_stopped_for_good(make):
 async def test_child_that_refuses_to_start_gives_its_reason(make):
     task, _ = await running(make(REFUSES))
     with pytest.raises(Refusal, match=r"sample cannot start: treering sample: the port is in use$"):
+        await asyncio.wait_for(task, PATIENCE_S)
+
+
+async def test_no_module_of_the_current_directory_is_run(make, tmp_path, monkeypatch):
+    (tmp_path / "here" / "json").mkdir(parents=True)
+    (tmp_path / "here" / "json" / "__init__.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path / "here")
+    task, _ = await running(make("import json, sys\nsys.exit('this is ours')"))
+    with pytest.raises(Refusal, match=r"sample cannot start: this is ours$"):
         await asyncio.wait_for(task, PATIENCE_S)
 
 
@@ -152,7 +161,7 @@ def test_stack_tells_each_service_where_everything_is(tmp_path):
 
 
 def test_command_line_starts_without_grpc():
-    code = "import sys, treering.cli.app; print([name for name in ('grpc', 'pyarrow', 'google.protobuf') if name in sys.modules])"
+    code = "import sys, treering_cli.app; print([name for name in ('grpc', 'pyarrow', 'google.protobuf') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 

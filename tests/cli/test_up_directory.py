@@ -7,10 +7,10 @@ import stat
 import pytest
 
 from tests.privileges import needs_root
-from treering.cli.instance import Instance, InstanceLock, running_instance
-from treering.cli.problems import Refusal
-from treering.cli.supervisor.log_file import LogFile
-from treering.cli.supervisor.stack import SERVICES, Options, Stack
+from treering_cli.instance import Instance, InstanceLock, running_instance
+from treering_cli.problems import Refusal
+from treering_cli.supervisor.log_file import LogFile
+from treering_cli.supervisor.stack import SERVICES, Options, Stack
 
 HERE = Instance(1, True, "a:1", "b:1", "c:1")
 

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 
-from treering.cli.pattern_ids import NO_PATTERN, pattern_id
-from treering.cli.verify import _Verification
 from treering.v1 import admin_pb2 as pb
+from treering_query.reconciliation.verification import Verification
+from treering_runtime.patterns import NO_PATTERN, pattern_id
 
 KINDS = {(1 << 63) + 5: ("shop", "order <*> paid"), 7: ("bank", "disk full")}
 """By the id that an earlier version gave."""
@@ -37,7 +37,7 @@ class Client:
 
 def compared(monkeypatch, registered, keyword_only=(), forgotten=0):
     client = Client(registered, keyword_only, forgotten)
-    verification = _Verification(client, client)
+    verification = Verification(client, client)
     monkeypatch.setattr(verification, "_not_excused", lambda absent: absent)
     verification._compare_patterns()
     return verification.report

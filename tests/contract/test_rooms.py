@@ -21,6 +21,8 @@ QUERY = {
     "sql": {"values", "meaning", "view", "store"},
     "streams": {"values", "meaning", "view", "store", "reading"},
     "answers": {"values", "meaning", "sealed", "view", "store", "reading", "patterns"},
+    "commands": {"retention", "sealed", "answers"},
+    "reconciliation": set(),
 }
 EMBED = {
     "encoder": set(),
@@ -30,6 +32,7 @@ EMBED = {
     "sink": {"registry"},
     "indexing": {"encoder", "registry", "index", "engine", "sink"},
     "search": {"encoder", "index", "engine"},
+    "commands": set(),
 }
 ROOMS = {"query": QUERY, "embed": EMBED}
 """By service: for each room those that it may import, the lowest first."""

@@ -59,7 +59,7 @@ class Services:
             RuntimeError: It does not start; the message has its last words.
         """
         self._data_dir.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "treering.cli", "up", "--data-dir", str(self._data_dir), "--max-restart-delay", "0.1"]
+        command = [sys.executable, "-m", "treering_cli", "up", "--data-dir", str(self._data_dir), "--max-restart-delay", "0.1"]
         for name, port in zip(SERVICES, self._ports, strict=True):
             command += [f"--{name}-port", str(port)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")} | SETTINGS
@@ -97,7 +97,7 @@ class Services:
 
     def treering(self, *words: str) -> tuple[int, str]:
         """Runs the command line as a person would; exit code and what it printed."""
-        command = [sys.executable, "-m", "treering.cli", *words]
+        command = [sys.executable, "-m", "treering_cli", *words]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=START_S, env=os.environ | SETTINGS, check=False)
         return ended.returncode, ended.stdout + ended.stderr
 

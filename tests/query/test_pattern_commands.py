@@ -14,7 +14,7 @@ TEMPLATE = "session opened for user <*> today"
 
 
 async def run_cli(client, *arguments):
-    line = (sys.executable, "-m", "treering.cli", *arguments, "--query", client.endpoints.query)
+    line = (sys.executable, "-m", "treering_cli", *arguments, "--query", client.endpoints.query)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*line, stdout=pipe, stderr=pipe)
     said, noted = await process.communicate()

@@ -63,7 +63,7 @@ async def test_export_holds_every_record_once(serving, half_sealed):
 
 
 async def run_export(client, *options: str) -> tuple[int | None, str, str]:
-    line = (sys.executable, "-m", "treering.cli", "export", "--query", client.endpoints.query, *options)
+    line = (sys.executable, "-m", "treering_cli", "export", "--query", client.endpoints.query, *options)
     process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     output, errors = await process.communicate()
     return process.returncode, output.decode(), errors.decode()

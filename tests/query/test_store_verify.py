@@ -146,7 +146,7 @@ async def test_store_that_is_in_use_is_not_read_behind_its_back(open_store, fill
 
 
 async def run_cli(*options: str) -> tuple[int, str]:
-    line = (sys.executable, "-m", "treering.cli", "store", "verify", *options)
+    line = (sys.executable, "-m", "treering_cli", "store", "verify", *options)
     process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE)
     said = (await process.communicate())[0].decode()
     assert process.returncode is not None

@@ -20,7 +20,7 @@ STDIO = ("/dev/null",) * 3
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-@pytest.mark.parametrize("module", ["treering_runtime.standard_streams", "treering.cli.standard_streams"])
+@pytest.mark.parametrize("module", ["treering_runtime.standard_streams", "treering_cli.standard_streams"])
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
 def test_no_file_becomes_a_standard_stream_of_a_process_that_was_started_without_them(tmp_path, module, closed):
     def close():

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treering import log_filter, severity_name, severity_number
-from treering.selection import time_nanos
+from treering.times import time_nanos
 
 
 @given(st.integers(0, 24))

@@ -30,7 +30,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 def cli(*arguments: str | Path, given: str | bytes = b"", **extra: str) -> subprocess.CompletedProcess[str]:
     """Runs one `treering` command to its end."""
-    command = [sys.executable, "-m", "treering.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "treering_cli", *map(str, arguments)]
     raw = given if isinstance(given, bytes) else given.encode()
     done = subprocess.run(command, input=raw, capture_output=True, env=environment(**extra), timeout=COMMAND_S, check=False)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
@@ -93,7 +93,7 @@ class Up:
 def start_up(data_dir: Path, **settings: str) -> Up:
     """Starts `treering up` on free ports, its services with these settings, and waits for its ready line."""
     errors = data_dir.with_suffix(".stderr")
-    command = [sys.executable, "-m", "treering.cli", "up", "--data-dir", str(data_dir)]
+    command = [sys.executable, "-m", "treering_cli", "up", "--data-dir", str(data_dir)]
     command += [word for name in ("ingest", "embed", "query") for word in (f"--{name}-port", "0")]
     with errors.open("a") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment(**settings))

@@ -140,7 +140,7 @@ def test_after_a_kill_while_embed_is_stopped_the_true_cause_is_named(started, tm
 
 def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
     """Standard output is full, nobody reads standard error; a service that is killed is started again all the same."""
-    command = [sys.executable, "-m", "treering.cli", "up", "--data-dir", tmp_path / "data"]
+    command = [sys.executable, "-m", "treering_cli", "up", "--data-dir", tmp_path / "data"]
     command += [word for name in ("ingest", "embed", "query") for word in (f"--{name}-port", "0")]
     reading, writing = os.pipe()
     os.close(reading)

@@ -26,7 +26,7 @@ def lines(service, first, end):
 @contextlib.contextmanager
 def sending(up):
     """A `send --wait` of what is written into it."""
-    command = [sys.executable, "-m", "treering.cli", "send", "-", "--format", "jsonl", "--wait"]
+    command = [sys.executable, "-m", "treering_cli", "send", "-", "--format", "jsonl", "--wait"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, text=True, env=environment(TREERING_DATA_DIR=str(up.data_dir)), **pipes) as send:
         yield send

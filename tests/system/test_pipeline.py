@@ -86,7 +86,7 @@ def test_a_second_up_is_refused(up):
 
 
 def test_tail_shows_what_comes_in(up):
-    command = [sys.executable, "-m", "treering.cli", "tail", "--service", "tailed", "--json"]
+    command = [sys.executable, "-m", "treering_cli", "tail", "--service", "tailed", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment(TREERING_DATA_DIR=str(up.data_dir))) as tail:
         up.json("send", "-", "--service", "tailed", "--wait", given="first\n")
         up.json("send", "-", "--service", "tailed", "--wait", given="second\n")

@@ -21,7 +21,7 @@ class Watching:
     """A running `treering watch --json` and what it has said."""
 
     def __init__(self, up):
-        command = [sys.executable, "-m", "treering.cli", "watch", "--json"]
+        command = [sys.executable, "-m", "treering_cli", "watch", "--json"]
         settings = environment(TREERING_DATA_DIR=str(up.data_dir))
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=settings)
         self.lines = Queue()

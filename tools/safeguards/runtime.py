@@ -189,7 +189,7 @@ MUTANTS = (
     ),
     Mutant(
         "zero-bytes-in-pattern-ids",
-        "services/runtime/treering_runtime/patterns/ids.py",
+        "services/runtime/treering_runtime/pattern_id.py",
         'len(name).to_bytes(8, "little") + name + text.encode()',
         "name + text.encode()",
         ("tests/runtime/test_patterns.py",),
@@ -211,8 +211,8 @@ MUTANTS = (
     Mutant(
         "nobody-gets-the-id-that-a-former-pattern-is-known-by",
         "services/runtime/treering_runtime/patterns/ids.py",
-        "self._holders.setdefault(found & _ID_BITS, found)",
-        "self._holders.setdefault(found & _ID_BITS, 0)",
+        "self._holders.setdefault(found & ID_BITS, found)",
+        "self._holders.setdefault(found & ID_BITS, 0)",
         ("tests/runtime/test_pattern_ids.py",),
     ),
     Mutant(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from treering.calls.call import Call, choice
-from treering.selection import TimeLike, time_nanos
+from treering.times import TimeLike, time_nanos
 from treering.v1 import query_pb2
 from treering.v1.log_pb2 import LogFilter, Position
 

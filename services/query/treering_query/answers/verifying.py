@@ -47,9 +47,9 @@ class Verifying:
                 self._remember(step)
                 finished, done = step.segments > done.segments, step
                 if finished or step.problems or time.monotonic() - said >= _SAY_AT_LEAST_S:
-                    yield _response(step, len(segments), total_bytes)
+                    yield progress_message(step, len(segments), total_bytes)
                     said = time.monotonic()
-            last = _response(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
+            last = progress_message(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
             last.complete = True
             last.holes.extend(self._store.board.holes.messages)
             yield last
@@ -69,7 +69,8 @@ class Verifying:
                 self._store.damage.mark(*found.damaged)
 
 
-def _response(step: Progress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:
+def progress_message(step: Progress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:
+    """What VerifyStore says of one step of a check of so many segments with so many bytes."""
     return pb.VerifyStoreResponse(
         checked_segment_count=step.segments,
         segment_count=segments,

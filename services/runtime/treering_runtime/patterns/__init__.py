@@ -14,9 +14,10 @@ where the form says that they are data: what else varies is found later, by comp
 Each kind, that is service and masked message, has an id (`ids`): a hash of both that nobody can aim at, compared where it is held.
 """
 
+from treering_runtime.pattern_id import NO_PATTERN, pattern_id
 from treering_runtime.patterns.batch import PatternColumns, find_patterns
 from treering_runtime.patterns.coarse import without_colours
-from treering_runtime.patterns.ids import NO_PATTERN, PatternIds, former_pattern_id, pattern_id, places_among
+from treering_runtime.patterns.ids import PatternIds, former_pattern_id, places_among
 from treering_runtime.patterns.mask import MASK, MASK_VERSION, RULES_VERSION, SAME_RULES
 
 __all__ = [

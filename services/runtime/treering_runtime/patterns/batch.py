@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from treering_runtime.pattern_id import pattern_id
 from treering_runtime.patterns.coarse import mask_coarse
 from treering_runtime.patterns.fine import mask_fine
-from treering_runtime.patterns.ids import pattern_id
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ compared. Two kinds of one id are two texts that somebody searched for; the late
 `NO_PATTERN`, where SQL and words find them.
 """
 
-import hashlib
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -14,24 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from treering_runtime.pattern_id import ID_BITS, NO_PATTERN, fingerprint
+
 Ids: TypeAlias = npt.NDArray[np.uint64]
-
-NO_PATTERN = 0
-"""The id of records whose kind has no id of its own. Also of a kind whose hash is 0: that one is treated as if another had its id."""
-
-_ID_BITS = (1 << 64) - 1
-
-
-def fingerprint(service: str, text: str) -> int:
-    """The 128 bits that tell a kind from any other; the lower 64 are its id."""
-    name = service.encode()
-    whole = len(name).to_bytes(8, "little") + name + text.encode()
-    return int.from_bytes(hashlib.blake2b(whole, digest_size=16).digest(), "little")
-
-
-def pattern_id(service: str, text: str) -> int:
-    """The id of a kind, unless another one holds it."""
-    return fingerprint(service, text) & _ID_BITS
 
 
 def former_pattern_id(service: str, text: str) -> int:
@@ -66,11 +50,11 @@ class PatternIds:
                 continue
             found = fingerprint(service, text)
             self._holders[held] = found
-            if held != found & _ID_BITS:
+            if held != found & ID_BITS:
                 self._former[found] = held
         # after all others: an id that is stored is its kind's, whoever else would get it
         for found in self._former:
-            self._holders.setdefault(found & _ID_BITS, found)
+            self._holders.setdefault(found & ID_BITS, found)
         self._translation = _Translation(self._pairs())
 
     def claim(self, service: str, text: str) -> int:
@@ -78,7 +62,7 @@ class PatternIds:
         found = fingerprint(service, text)
         if self._former and (former := self._former.get(found)) is not None:
             return former
-        new = found & _ID_BITS
+        new = found & ID_BITS
         # the whole fingerprint, not the id alone: two texts of one id can be made, two of one fingerprint cannot
         if (holder := self._holders.get(new)) is not None:
             return new if holder == found else NO_PATTERN
@@ -93,16 +77,14 @@ class PatternIds:
             found = self._holders.pop(held, None)
             if found is not None and self._former.get(found) == held:
                 del self._former[found]
-                if self._holders.get(found & _ID_BITS) == found:
-                    del self._holders[found & _ID_BITS]
+                if self._holders.get(found & ID_BITS) == found:
+                    del self._holders[found & ID_BITS]
         if len(self._former) != before:
             self._translation = _Translation(self._pairs())
 
     def _pairs(self) -> list[tuple[int, int]]:
         """Former ids with the new ones; `NO_PATTERN` as the new one where another kind holds that."""
-        return [
-            (held, found & _ID_BITS if self._holders[found & _ID_BITS] == found else NO_PATTERN) for found, held in self._former.items()
-        ]
+        return [(held, found & ID_BITS if self._holders[found & ID_BITS] == found else NO_PATTERN) for found, held in self._former.items()]
 
     @property
     def translates(self) -> bool:

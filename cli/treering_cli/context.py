@@ -1,0 +1,36 @@
+"""`treering context`: a record among its neighbours."""
+
+from typing import Annotated
+
+import typer
+
+from treering_cli.connection import Connection
+from treering_cli.output import answer, answer_json
+
+
+def context(
+    offset: Annotated[int, typer.Argument(min=0, help="The record's offset, as search and tail show it.")],
+    *,
+    connection: Connection,
+    before: Annotated[int, typer.Option(min=0, max=1_000, help="How many records before it.")] = 10,
+    after: Annotated[int, typer.Option(min=0, max=1_000, help="How many records after it.")] = 10,
+    all_services: Annotated[bool, typer.Option("--all-services", help="Neighbours of every service, not only of its own.")] = False,
+    log_id: Annotated[str, typer.Option(metavar="HEX", help="The log, where there are several.")] = "",
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Show a record among its neighbours of the same service."""
+    from treering_cli.records_json import record_json, record_line  # noqa: PLC0415 - start-up
+
+    try:
+        log = int(log_id, 16) if log_id else 0
+    except ValueError:
+        raise typer.BadParameter(f"--log-id {log_id!r} is not hexadecimal; take it from the JSON of a record") from None
+    if log >= 2**64 or offset >= 2**64:
+        raise typer.BadParameter("offsets and log ids have 64 bits")
+    with connection.client() as client:
+        found = client.get_log_context(offset, log_id=log, before=before, after=after, all_services=all_services)
+    if json:
+        answer_json({"index": found.index, "records": [record_json(record) for record in found.records]})
+        return
+    for index, record in enumerate(found.records):
+        answer(("> " if index == found.index else "  ") + record_line(record))

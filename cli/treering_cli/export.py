@@ -1,0 +1,150 @@
+"""`treering export`: every record of a selection into one file."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Annotated, Any, BinaryIO, Literal
+
+import typer
+
+from treering_cli.connection import Connection
+from treering_cli.escaping import to_json
+from treering_cli.output import answer_json, note
+from treering_cli.problems import Refusal
+from treering_cli.selecting import Selecting
+from treering_cli.spreadsheet import ForSpreadsheet, check_form
+
+_SUFFIXES = {"parquet": "parquet", "csv": "csv", "jsonl": "jsonl"}
+
+
+def export(
+    *,
+    selecting: Selecting,
+    connection: Connection,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the file; made when it is not there.")],
+    format: Annotated[Literal["parquet", "csv", "jsonl"], typer.Option(help="Form of the file.")] = "parquet",  # noqa: A002 - the option's name
+    for_spreadsheet: ForSpreadsheet = False,
+    json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+) -> None:
+    """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete, and which only you may read."""
+    check_form(format, for_spreadsheet=for_spreadsheet)
+    file = out / f"logs.{_SUFFIXES[format]}"
+    with _writing(out), _appearing(file) as partial, connection.client() as client:
+        form = "spreadsheet" if for_spreadsheet else format
+        rows = _receive(client.export_logs(filter=selecting.filter()), partial, form)
+    if json:
+        answer_json({"file": str(file), "records": rows, "size_bytes": file.stat().st_size})
+    else:
+        note(f"{rows:,} records in {file} ({file.stat().st_size:,} bytes)")
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Makes the directory; what the system has against it, or against writing there, is said in words."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        problem = error.strerror or str(error)
+        raise Refusal(
+            f"{error.filename or out}: {problem}; nothing was kept; give a directory with room that you may write: --out"
+        ) from error
+
+
+@contextlib.contextmanager
+def _appearing(file: Path) -> Iterator[BinaryIO]:
+    """A private file to write what becomes `file` at the end, and goes away if there is no good end."""
+    partial = file.with_name(file.name + ".partial")
+    partial.unlink(missing_ok=True)
+    try:
+        with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as out:  # noqa: PTH123 - a descriptor
+            yield out
+        partial.replace(file)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+class _Parts:
+    """The bytes of a stream of parts as a file, and the summary at its end."""
+
+    def __init__(self, parts: Iterator[Any]) -> None:
+        self._parts = parts
+        self._buffer = b""
+        self.rows: int | None = None
+        self.closed = False
+
+    def read(self, size: int = -1) -> bytes:
+        pieces = [self._buffer]
+        length = len(self._buffer)
+        while size < 0 or length < size:
+            part = next(self._parts, None)
+            if part is None:
+                break
+            if part.HasField("summary"):
+                self.rows = part.summary.row_count
+            pieces.append(part.arrow_ipc)
+            length += len(part.arrow_ipc)
+        whole = b"".join(pieces)
+        end = len(whole) if size < 0 else size
+        self._buffer = whole[end:]
+        return whole[:end]
+
+
+def _receive(parts: Iterator[Any], partial: BinaryIO, form: str) -> int:
+    import pyarrow as pa  # noqa: PLC0415 - start-up
+
+    source = _Parts(parts)
+    rows = 0
+    with pa.ipc.open_stream(pa.PythonFile(source, mode="r")) as reader, _writer(partial, form, reader.schema) as write:
+        for batch in reader:
+            write(pa.Table.from_batches([batch]))
+            rows += batch.num_rows
+            _progress(rows)
+    source.read()
+    if source.rows != rows:
+        raise Refusal("the export ended before it was complete: nothing was kept of it; ask again")
+    return rows
+
+
+def _progress(rows: int) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{rows:,} records ")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _writer(file: BinaryIO, form: str, schema: Any) -> Iterator[Callable[[Any], None]]:
+    if form == "parquet":
+        import pyarrow.parquet as pq  # noqa: PLC0415 - start-up
+
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            yield writer.write_table
+        return
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    yield _json_lines(text) if form == "jsonl" else _csv(text, for_spreadsheet=form == "spreadsheet")
+    text.detach()
+
+
+def _csv(text: IO[str], *, for_spreadsheet: bool) -> Callable[[Any], None]:
+    from treering_cli.sql_values import csv_text  # noqa: PLC0415 - start-up
+
+    def write(table: Any) -> None:
+        lines = csv_text(table, for_spreadsheet=for_spreadsheet)
+        text.write(lines if not text.tell() else lines.partition("\n")[2])
+
+    return write
+
+
+def _json_lines(text: IO[str]) -> Callable[[Any], None]:
+    from treering_cli.sql_values import json_rows  # noqa: PLC0415 - start-up
+
+    def write(table: Any) -> None:
+        text.writelines(to_json(row) + "\n" for row in json_rows(table))
+
+    return write

@@ -1,0 +1,38 @@
+"""Stored records as JSON and as lines."""
+
+from typing import Any
+
+from treering.severity import severity_name
+from treering.v1.log_pb2 import StoredRecord
+from treering_cli.escaping import escape
+from treering_cli.output import rfc3339
+
+
+def record_json(stored: StoredRecord) -> dict[str, Any]:
+    """One record: its place, times as RFC 3339 with nanoseconds where there are any, severity as a word, ids in hex or decimal strings."""
+    record = stored.record
+    fields: dict[str, Any] = {
+        "offset": stored.position.offset,
+        "log_id": f"{stored.position.log_id:016x}",
+        "time": rfc3339(record.time_unix_nano),
+        "arrival_time": rfc3339(stored.arrival_time_unix_nano),
+        "severity": severity_name(record.severity),
+        "service": record.service,
+        "environment": record.environment,
+        "message": record.message,
+        "attributes": dict(sorted(record.attributes.items())),
+        "pattern_id": str(stored.pattern_id),
+    }
+    if record.trace_id:
+        fields["trace_id"] = record.trace_id.hex()
+    if record.span_id:
+        fields["span_id"] = record.span_id.hex()
+    return fields
+
+
+def record_line(stored: StoredRecord) -> str:
+    """One record on one line for people, safe for a terminal."""
+    record = stored.record
+    origin = "/".join(part for part in (record.environment, record.service) if part)
+    time = rfc3339(record.time_unix_nano).ljust(24)
+    return escape(f"{stored.position.offset:>9}  {time}  {severity_name(record.severity):<6}  {origin}  {record.message}")

@@ -1,7 +1,0 @@
-"""`python -m treering.cli`."""
-
-import sys
-
-from treering.cli import main
-
-sys.exit(main())
