@@ -165,8 +165,7 @@ async def running(
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     application = Application(settings, collector or CollectorRegistry(), models=models or WordModels())
     await application.start()
-    ended = asyncio.Event()
-    work = asyncio.create_task(application.run_until(_wait(ended)))
+    work = asyncio.create_task(application.run())
     try:
         async with (
             grpc.aio.insecure_channel(application.server.address) as channel,
@@ -176,16 +175,12 @@ async def running(
             if until_ready and not isinstance(models, NeverPrepared):
                 await started.ready()
             yield started
-        ended.set()
-        await work
+        if work.done():
+            work.result()
     finally:
         work.cancel()
         await asyncio.wait({work})
-        await application.stop()
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
+        await application.stop(settings.drain_seconds)
 
 
 DIMENSION = 16

@@ -14,6 +14,7 @@ from treering.v1.log_pb2 import LogRecord
 from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
 from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
+from treering_runtime.telemetry import new_registry
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -104,7 +105,7 @@ def running(tmp_path):
     async def run(**changes):
         defaults = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "sinks": "", "disk_reserve_bytes": 0, "drain_seconds": 5}
         settings = IngestSettings(data_dir=tmp_path, **{**defaults, **changes})
-        process = IngestProcess(settings)
+        process = IngestProcess(settings, new_registry())
         await process.start()
         try:
             async with grpc.aio.insecure_channel(process.server.address) as channel:

@@ -13,6 +13,7 @@ from treering_ingest.wal import LogConfig, LogCursor, PosixFileSystem, open_log
 from treering_ingest.wal.filesystem import PosixFile
 from treering_runtime import data_dir
 from treering_runtime.errors import StartError
+from treering_runtime.telemetry import new_registry
 
 
 def payloads(log):
@@ -123,7 +124,7 @@ async def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_pat
     path = tmp_path / "new" / "data"
     data_dir.DataDir(path, "kind", 1).close()
     assert synced[:2] == [tmp_path, tmp_path / "new"]
-    IngestProcess(IngestSettings(data_dir=path, sinks=""))._open_log().close()
+    IngestProcess(IngestSettings(data_dir=path, sinks=""), new_registry())._open_log().close()
     assert synced[-1] == path
 
 
@@ -132,7 +133,7 @@ async def test_a_disk_that_fails_a_start_is_named_with_a_remedy(tmp_path, monkey
     def fail(file, buffers):
         raise OSError(error, "failed")
 
-    process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks=""))
+    process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks=""), new_registry())
     process._open_log().close()
     monkeypatch.setattr(PosixFile, "append", fail)
     with pytest.raises(StartError, match=words):

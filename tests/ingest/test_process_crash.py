@@ -21,8 +21,10 @@ from treering_ingest.wal.inspect import cat, verify
 
 FAILING_SYNC = """
 import sys, os
-from treering_ingest import __main__
+from treering_ingest.process import IngestProcess
+from treering_ingest.settings import IngestSettings
 from treering_ingest.wal import filesystem
+from treering_runtime.service import main
 
 def sync(descriptor, left=[int(sys.argv[1])]):
     left[0] -= 1
@@ -31,7 +33,7 @@ def sync(descriptor, left=[int(sys.argv[1])]):
     os.fsync(descriptor)
 
 filesystem.fdatasync = sync
-sys.exit(__main__.main())
+sys.exit(main(IngestSettings, IngestProcess))
 """
 
 

@@ -19,6 +19,7 @@ from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
 from treering_runtime import caller
 from treering_runtime.request_limits import RequestLimits
+from treering_runtime.telemetry import new_registry
 
 ALL = bool(os.environ.get("TREERING_ALL_HOSTILE"))
 SEEDS = 200 if ALL else 3
@@ -58,7 +59,7 @@ FREE = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "drain_seconds
 async def service(request, tmp_path):
     """Its name and its planes; query is looked at as a process, in `tests/system`."""
     if request.param == "ingest":
-        process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks="", **FREE))
+        process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks="", **FREE), new_registry())
         await process.start()
         yield request.param, process.planes
         await process.stop(0)
@@ -66,7 +67,7 @@ async def service(request, tmp_path):
         application = Application(EmbedSettings(data_dir=tmp_path, **FREE), CollectorRegistry())
         await application.start()
         yield request.param, application.planes
-        await application.stop()
+        await application.stop(0)
 
 
 async def test_no_inner_rpc_is_served_where_people_ask(service):

@@ -495,16 +495,16 @@ MUTANTS = (
     ),
     Mutant(
         "no-admin-rpc-on-querys-port",
-        "services/query/treering_query/__main__.py",
-        "add_QueryAdminServiceServicer_to_server(servicer, planes.inner.grpc)",
-        "add_QueryAdminServiceServicer_to_server(servicer, planes.public.grpc)",
+        "services/query/treering_query/process.py",
+        "add_QueryAdminServiceServicer_to_server(servicer, self.planes.inner.grpc)",
+        "add_QueryAdminServiceServicer_to_server(servicer, self.planes.public.grpc)",
         ("tests/system/test_inner_plane.py::test_every_inner_rpc_is_unimplemented_on_every_public_port",),
     ),
     Mutant(
         "no-delivery-on-querys-port",
-        "services/query/treering_query/__main__.py",
-        "settings.data_dir), planes.inner.grpc)",
-        "settings.data_dir), planes.public.grpc)",
+        "services/query/treering_query/process.py",
+        "directory), self.planes.inner.grpc)",
+        "directory), self.planes.public.grpc)",
         ("tests/system/test_inner_plane.py::test_every_inner_rpc_is_unimplemented_on_every_public_port",),
     ),
     Mutant(

@@ -1,7 +1,6 @@
 """The service put together: registry, sink, meaning and server, and the tasks that run beside calls."""
 
 import asyncio
-from collections.abc import Coroutine
 
 from prometheus_client import CollectorRegistry
 
@@ -24,6 +23,7 @@ from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.patterns import PatternIds
 from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
+from treering_runtime.service import first_of
 from treering_runtime.sink import SinkServicer
 
 EMBED_SERVICE = "treering.v1.EmbedService"
@@ -34,10 +34,9 @@ CRASH_NOTES_FILE = "reading"
 
 
 class Application:
-    """One running service. `start`, then `run_until` something, then `stop`; nothing of it can be used twice."""
+    """A `treering_runtime.service.Service`: it takes records as soon as it serves, and answers by meaning once its model is there."""
 
     def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, models: Models | None = None) -> None:
-        self._settings = settings
         inner = InnerPlane(settings)
         registry = Registry(settings.data_dir / REGISTRY_FILE)
         clock, ids = SteadyClock(), PatternIds(registry.kinds())
@@ -70,15 +69,15 @@ class Application:
         await self.planes.start(ready=False)
         await self.planes.inner.set_ready(SINK_SERVICE, ready=True)
 
-    async def run_until(self, ended: Coroutine[None, None, None]) -> None:
-        """Commits, prepares and indexes until `ended` is; whatever fails for good among them ends it too, by its exception."""
-        await _first_of(ended, self.sink.commit_forever(), self._mean_forever(), self._say_ready())
+    async def run(self) -> None:
+        """Commits, prepares and indexes; whatever fails for good among them ends it by its exception."""
+        await first_of(self.sink.commit_forever(), self._mean_forever(), self._say_ready())
 
     async def _mean_forever(self) -> None:
         indexer, successor = await self.meaning.prepare()
         if successor:
             await self.reindexer.begin(successor)
-        await _first_of(indexer.run_forever(), self.reindexer.run_forever(indexer), self.meaning.make_room_forever())
+        await first_of(indexer.run_forever(), self.reindexer.run_forever(indexer), self.meaning.make_room_forever())
 
     async def _say_ready(self) -> None:
         """Never ends: that would end the service."""
@@ -88,9 +87,9 @@ class Application:
         await self.planes.inner.set_ready(ADMIN_SERVICE, ready=True)
         await asyncio.Event().wait()
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float) -> None:
         """Drains calls, commits what was taken, closes everything in reverse."""
-        await self.planes.stop(self._settings.drain_seconds)
+        await self.planes.stop(grace_s)
         try:
             await self.sink.commit()
         finally:
@@ -100,16 +99,3 @@ class Application:
             self.meaning.close()
             self._kept.registry_thread.close()
             self._kept.registry.close()
-
-
-async def _first_of(*works: Coroutine[None, None, None]) -> None:
-    """Runs all until the first ends, and ends as that one does."""
-    tasks = {asyncio.create_task(work) for work in works}
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)

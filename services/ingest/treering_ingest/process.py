@@ -22,19 +22,15 @@ from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
 from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
 from treering_runtime.clocks import wall_ns
-from treering_runtime.data_dir import DataDir, make_directory
+from treering_runtime.data_dir import make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
-from treering_runtime.loop_lag import LoopLag
-from treering_runtime.metrics_server import MetricsServer
 from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
-from treering_runtime.server import announce, until_signalled
-from treering_runtime.settings import names
-from treering_runtime.telemetry import new_registry
+from treering_runtime.service import first_of
 from treering_runtime.wakeup import Wakeup
 
-KIND = "treering-ingest"
-VERSION = 1
+_FAILED_GRACE_S = 1.0
+"""The longest drain of a service whose disk has failed."""
 _UPLOADS_MAY_END = 0.6
 """Part of the drain in which uploads may still end by themselves; the rest is for telling the others how far they came."""
 _LINGER_S = 0.5
@@ -43,46 +39,27 @@ loses what it was told last."""
 
 
 class IngestProcess:
-    """Ingest with everything around it.
+    """A `treering_runtime.service.Service`: ingest with everything around it.
 
     States: *serving* from `start` on; *stopped* after `stop`.
     """
 
-    def __init__(self, settings: IngestSettings) -> None:
+    def __init__(self, settings: IngestSettings, registry: CollectorRegistry) -> None:
         self.settings = settings
-        self.registry: CollectorRegistry = new_registry()
+        self.registry = registry
         self._background = Background()
 
     async def run(self) -> None:
-        """Serves until a signal comes.
+        """Returns never.
 
         Raises:
-            StartError: It cannot start.
             StopError: The disk or a task of the service failed; what was acknowledged until then is safe.
         """
-        directory = DataDir(self.settings.data_dir, KIND, VERSION)
-        self.settings = self.settings.model_copy(update={"data_dir": directory.path})
-        LoopLag(asyncio.get_running_loop(), self.registry)
-        try:
-            await self.start()
-            announce(self.settings.service, self.server, self.planes.inner, self.metrics)
-            await self._until_over()
-            failure, fault = self.committer.failure, self._background.failure
-            await self.stop(1.0 if failure else self.settings.drain_seconds)
-            if failure:
-                raise StopError(f"{failure}; look at the disk, then start again: what was acknowledged is in the log")
-            if fault:
-                raise StopError(f"{fault}; the log of the service has the whole story. Start again: what was acknowledged is in the log")
-        finally:
-            directory.close()
-
-    async def _until_over(self) -> None:
-        """Returns at a signal, or when the disk or a task has failed."""
-        reasons = (until_signalled(), self.committer.wait_failed(), self._background.wait_failed())
-        tasks = [asyncio.create_task(reason) for reason in reasons]
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
+        await first_of(self.committer.wait_failed(), self._background.wait_failed())
+        if failure := self.committer.failure:
+            raise StopError(f"{failure}; look at the disk, then start again: what was acknowledged is in the log")
+        fault = self._background.failure
+        raise StopError(f"{fault}; the log of the service has the whole story. Start again: what was acknowledged is in the log")
 
     def _free_bytes(self) -> int:
         """Free space that nothing is going to be written to yet."""
@@ -114,7 +91,6 @@ class IngestProcess:
         self._handlers.register(self.server.grpc)
         self._handlers.register_admin(self.planes.inner.grpc)
         self.committer.start()
-        self.metrics = MetricsServer(self.settings.metrics_listen, self.registry, names(self.settings.metrics_hosts))
         await self.planes.start()
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
@@ -126,6 +102,8 @@ class IngestProcess:
 
     async def stop(self, grace_s: float) -> None:
         """Ends every stream within `grace_s` seconds so that each acknowledgement is true, then seals the log."""
+        # After a failure of the disk nothing more is acknowledged, so there is nothing worth a long wait.
+        grace_s = min(grace_s, _FAILED_GRACE_S) if self.committer.failure else grace_s
         until = time.monotonic() + grace_s
         await self.planes.leave()
         had_streams = self.intake.stream_count > 0
@@ -140,7 +118,6 @@ class IngestProcess:
         await self._background.stop()
         self._note.close()
         await self.committer.stop()
-        self.metrics.close()
 
     async def _streams_ended(self, grace_s: float) -> None:
         try:

@@ -1,0 +1,79 @@
+"""The query service put together: store, SQL, search, and the servers of both planes."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from prometheus_client import CollectorRegistry
+
+from treering.v1.admin_pb2_grpc import add_QueryAdminServiceServicer_to_server
+from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
+from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
+from treering_query.answers.status import Status, StoreMetrics
+from treering_query.meaning.embed_client import EmbedClient
+from treering_query.meaning.meaning import Meaning
+from treering_query.request_limits import LIMITS
+from treering_query.search.searcher import Searcher
+from treering_query.service import QueryServicer
+from treering_query.settings import QuerySettings
+from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.store.deliveries import HotBounds
+from treering_query.store.keeper import Keeper
+from treering_query.store.store import Store
+from treering_query.streams.bounds import StreamBounds
+from treering_query.view.engine import Engine
+from treering_runtime.limits import SINK_WINDOW_BYTES
+from treering_runtime.planes import InnerPlane, Planes
+from treering_runtime.request_limits import RequestLimits
+from treering_runtime.sink import SinkServicer
+
+SERVICES: Mapping[Literal["public", "private"], Sequence[str]] = {
+    "public": ("treering.v1.QueryService",),
+    "private": ("treering.v1.QueryAdminService", "treering.v1.SinkService"),
+}
+"""What each plane serves."""
+
+
+class QueryProcess:
+    """A `treering_runtime.service.Service`."""
+
+    def __init__(self, settings: QuerySettings, registry: CollectorRegistry) -> None:
+        self._settings = settings
+        inner, directory = InnerPlane(settings), settings.data_dir
+        self._engine = Engine.from_settings(settings)
+        bounds = HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s)
+        self._store = store = Store(directory, self._engine, bounds, registry)
+        self._embed = embed = EmbedClient(inner.peer("EMBED_ADDRESS", settings.embed_address), store.ids)
+        self._sql = SqlRunner(store, directory / "segments", SqlBounds.from_settings(settings), Meaning(embed))
+        StoreMetrics(store, registry)
+        self.planes = Planes(settings, inner, registry, SERVICES, limits=RequestLimits(LIMITS), inner_window_bytes=SINK_WINDOW_BYTES)
+        streams = StreamBounds.from_settings(settings)
+        searcher = Searcher(store, embed)
+        self._servicer = servicer = QueryServicer(store, self._sql, Status(store, settings), searcher, Meaning(embed), bounds=streams)
+        add_QueryServiceServicer_to_server(servicer, self.planes.public.grpc)
+        add_QueryAdminServiceServicer_to_server(servicer, self.planes.inner.grpc)
+        add_SinkServiceServicer_to_server(SinkServicer(store, registry, directory), self.planes.inner.grpc)
+
+    async def start(self) -> None:
+        """Opens the store, then SQL, which reads it, then serves."""
+        await self._store.open()
+        await self._sql.open()
+        self._keeper = Keeper.from_settings(self._store, self._settings, self._embed.forget)
+        await self.planes.start()
+
+    async def run(self) -> None:
+        """Returns never: what fails beside calls is tried again, and the status says so."""
+        await asyncio.Event().wait()
+
+    async def stop(self, grace_s: float) -> None:
+        """Lets go of the log, drains calls, then closes everything in reverse."""
+        # First: a delivery that waits for a seal, or a question for a position, would hold the drain up to its end.
+        self._store.board.drain()
+        await self.planes.stop(grace_s)
+        self._servicer.close()
+        await self._keeper.close()
+        await self._sql.close()
+        await self._embed.close()
+        # After the keeper and SQL, which read segments: the store's own seal may still be going on, and it is waited for.
+        await self._store.close()
+        self._engine.close()
