@@ -5,9 +5,11 @@ import subprocess
 import pytest
 from hypothesis import settings
 
+from tests.hostile import ALL
+
 pytest_plugins = ["tests.time_limit"]
 
-settings.register_profile("untimed", settings.default, deadline=None)
+settings.register_profile("untimed", settings.default, deadline=None, max_examples=500 if ALL else 100)
 settings.load_profile("untimed")
 
 

@@ -16,6 +16,7 @@ from treering.uploader_aio import AsyncUploader
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.query_pb2_grpc import QueryServiceStub
+from treering.whole_requests import whole_requests
 
 
 class AsyncClient(Methods):
@@ -36,7 +37,11 @@ class AsyncClient(Methods):
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
         self._reconnect = None if channel else lambda: connect_async(self.endpoints.ingest)
-        self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
+        self._stubs = {
+            "ingest": IngestServiceStub(whole_requests(ingest)),
+            "embed": EmbedServiceStub(whole_requests(embed)),
+            "query": QueryServiceStub(whole_requests(query)),
+        }
 
     async def call(self, rpc: Rpc, request: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - the call's deadline, kept by gRPC
         """As `BlockingCaller.call`."""

@@ -215,7 +215,7 @@ async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, ba
         while not committer.is_durable(ticket):
             assert await committer.advanced.wait(PATIENCE_S)
         assert committer.log.synced.offset == 1
-        assert not committer.disk_full
+        assert committer.lack is None
 
 
 async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(committing, batch, faulty_disk):

@@ -402,6 +402,22 @@ async def test_segments_go_once_every_sink_has_them_safe(running, request_of, im
         assert fresh.starts[0] == start
 
 
+async def test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_delivery(running, request_of, impatient, monkeypatch):
+    """And not with the next record: the log is idle."""
+    original, lacks = delivery_module._request, iter([True])
+
+    def request(part, log_end_offset):
+        return object() if next(lacks, False) else original(part, log_end_offset)  # what cannot be serialised
+
+    monkeypatch.setattr(delivery_module, "_request", request)
+    sink = Keeps()
+    async with serving(sink) as address, running(sinks=f"one={address}") as (_process, stub):
+        answer = await upload(stub, request_of, 0, 1, 10)
+        await sink.holds(answer.log_id, 10)
+    assert next(lacks, "met") == "met"
+    assert sink.messages == [f"record {number}" for number in range(10)]
+
+
 @pytest.mark.parametrize("error", [asyncio.InvalidStateError("RPC already finished."), ZeroDivisionError("nobody foresaw this")])
 async def test_a_call_that_is_over_in_the_middle_of_a_write_is_followed_by_a_new_one(running, request_of, impatient, monkeypatch, error):
     class DyingCall:

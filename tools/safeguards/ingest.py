@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "an-error-for-each-who-is-refused",
         "services/ingest/treering_ingest/intake.py",
-        "        return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None\n",
+        "        return _disk_low(self._disk) if self._disk.is_low else None\n",
         """        if not self._disk.is_low:
             return None
         self._one = getattr(self, "_one", None) or _disk_low(self._disk)
@@ -243,8 +243,15 @@ MUTANTS = (
     Mutant(
         "without-a-descriptor-the-log-waits",
         "services/ingest/treering_ingest/wal/log.py",
-        "errno.EDQUOT, errno.EMFILE, errno.ENFILE)",
-        "errno.EDQUOT)",
+        "    errno.EMFILE: NoDescriptorError,\n",
+        "",
         ("tests/ingest/test_log.py",),
+    ),
+    Mutant(
+        "a-lack-of-descriptors-is-no-full-disk",
+        "services/ingest/treering_ingest/intake.py",
+        "return no_descriptor() if isinstance(error, NoDescriptorError) else _disk_low(self._disk)",
+        "return _disk_low(self._disk)",
+        (INGEST + "test_service.py::test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_later",),
     ),
 )

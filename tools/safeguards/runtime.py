@@ -41,8 +41,9 @@ MUTANTS = (
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "            with _Ending(self._metrics, method, context) as ending:\n                return await call(read(request), context)\n",
-        "            try:\n                return await call(read(request), context)\n            except Exception as error:\n"
+        "            with _Ending(self._metrics, method, context) as ending:\n"
+        "                return serialize(await call(read(request), context))\n",
+        "            try:\n                return serialize(await call(read(request), context))\n            except Exception as error:\n"
         "                with _Ending(self._metrics, method, context) as ending:\n                    raise\n"
         "                await ending.refuse()\n",
         ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),

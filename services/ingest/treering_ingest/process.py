@@ -18,7 +18,7 @@ from treering_ingest.retention import Retention
 from treering_ingest.service import ADMIN_SERVICE_NAME, SERVICE_NAME, IngestHandlers
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
-from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, PosixFileSystem, open_log
+from treering_ingest.wal import DiskFullError, Log, LogConfig, LogFailedError, NoDescriptorError, PosixFileSystem, open_log
 from treering_runtime.clocks import wall_ns
 from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
@@ -156,6 +156,8 @@ class IngestProcess:
         try:
             make_directory(path)
             return open_log(PosixFileSystem(path), LogConfig(segment_bytes=self.settings.segment_bytes))
+        except NoDescriptorError as error:
+            raise StartError(f"{error}: no file can be opened; close programs, or raise the limit (ulimit -n, fs.file-max)") from error
         except DiskFullError as error:
             raise StartError(f"{error}: there is no room to begin a segment of the log; free some space, then start again") from error
         except LogFailedError as error:

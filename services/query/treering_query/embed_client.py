@@ -15,6 +15,7 @@ from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
+from treering.whole_requests import whole_requests
 from treering_query.pattern_ids import Ids
 from treering_runtime.channels import Connection, Peer, PeerAway
 from treering_runtime.patterns import NO_PATTERN, PatternIds
@@ -80,11 +81,11 @@ class EmbedClient:
 
     @property
     def _stub(self) -> "EmbedServiceAsyncStub":
-        return EmbedServiceStub(self._channel())
+        return EmbedServiceStub(whole_requests(self._channel()))
 
     @property
     def _admin(self) -> "EmbedAdminServiceAsyncStub":
-        return EmbedAdminServiceStub(self._channel())
+        return EmbedAdminServiceStub(whole_requests(self._channel()))
 
     def _channel(self) -> grpc.aio.Channel:
         try:

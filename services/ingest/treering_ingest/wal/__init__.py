@@ -9,7 +9,7 @@ nothing can be changed, lost, doubled or swapped in the middle without being not
 The disk is behind `filesystem.FileSystem`.
 """
 
-from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError
+from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError, NoDescriptorError
 from treering_ingest.wal.filesystem import PosixFileSystem
 from treering_ingest.wal.frame import Batch, Frame
 from treering_ingest.wal.log import Log, LogConfig, Mark, open_log
@@ -25,6 +25,7 @@ __all__ = [
     "LogCursor",
     "LogFailedError",
     "Mark",
+    "NoDescriptorError",
     "PosixFileSystem",
     "Range",
     "open_log",

@@ -36,6 +36,10 @@ class DiskFullError(Exception):
     """There was no space for the write. Nothing of it is in the log; the same call may be repeated when there is space."""
 
 
+class NoDescriptorError(DiskFullError):
+    """The same, but no file could be opened for the write: too many are open, in this process or in the system."""
+
+
 class BadFrameError(Exception):
     """The bytes at `position` are no valid frame of this segment.
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from treering_ingest.limits import MAX_PRODUCERS, VERIFY_AT_START_BYTES
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
-from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError
+from treering_ingest.wal.errors import CorruptLogError, DiskFullError, LogFailedError, NoDescriptorError
 from treering_ingest.wal.filesystem import File, FileSystem
 from treering_ingest.wal.frame import Batch, Link, encode_header
 from treering_ingest.wal.manifest import MANIFEST, Manifest, read_manifest, write_manifest
@@ -18,7 +18,12 @@ from treering_ingest.wal.recovery import SegmentInfo, TornTail, check_complete, 
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
 from treering_runtime.clocks import SteadyClock
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+_NO_ROOM = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EMFILE: NoDescriptorError,
+    errno.ENFILE: NoDescriptorError,
+}
 """Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
 
 _NO_PREVIOUS_CRC = 0
@@ -227,14 +232,15 @@ class Log:
 
     def _undone(self, active: _Active | None, error: OSError) -> LogFailedError | DiskFullError:
         """Takes a partial write back when there was no room; anything else has broken the log."""
-        if error.errno not in _NO_ROOM:
+        passing = _NO_ROOM.get(error.errno or 0)
+        if passing is None:
             return self._fail(error)
         if active:
             try:
                 active.file.truncate(active.end.position)
             except OSError as second:
                 return self._fail(second)
-        return DiskFullError(f"{self.files.path}: {error.strerror}")
+        return passing(f"{self.files.path}: {error.strerror}")
 
     def _writable(self) -> _Active:
         """The segment to append to, begun if there is none."""
