@@ -266,4 +266,25 @@ MUTANTS = (
         "(of_model,)",
         ("tests/embed/test_indexer.py::test_the_status_says_what_is_tried_again_until_it_is_done",),
     ),
+    Mutant(
+        "searches-are-ready-with-the-index",
+        f"{_EMBED}/application.py",
+        "            await self.meaning.searches.wait()\n",
+        "",
+        ("tests/embed/test_opening.py",),
+    ),
+    Mutant(
+        "faults-of-the-index-name-no-path",
+        f"{_EMBED}/index/edge.py",
+        'raise IndexFaultError(f"index {self._path.name}: {problem}")',
+        'raise IndexFaultError(f"{self._path}: {problem}")',
+        ("tests/embed/test_index_edge.py",),
+    ),
+    Mutant(
+        "positions-to-forget-below-have-a-limit",
+        f"{_EMBED}/request_limits.py",
+        '    "ForgetPatternsRequest.below": _POSITIONS,\n',
+        '    "ForgetPatternsRequest.below": Many(10**9),\n',
+        ("tests/contract/test_request_limits.py",),
+    ),
 )

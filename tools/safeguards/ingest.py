@@ -254,4 +254,18 @@ MUTANTS = (
         "return _disk_low(self._disk)",
         (INGEST + "test_service.py::test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_later",),
     ),
+    Mutant(
+        "no-empty-message-in-place-of-a-range",
+        "services/ingest/treering_ingest/delivery.py",
+        "SinkServiceStub(whole_requests(channel))",
+        "SinkServiceStub(channel)",
+        (INGEST + "test_delivery.py::test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_delivery",),
+    ),
+    Mutant(
+        "a-batch-without-memory-is-no-malformed-one",
+        "services/ingest/treering_ingest/admission.py",
+        "raise exhausted(error) or ServiceError(",
+        "raise ServiceError(",
+        ("tests/runtime/test_scarcity.py",),
+    ),
 )
