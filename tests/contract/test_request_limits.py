@@ -187,10 +187,10 @@ def test_the_largest_message_of_nothing_but_one_list_is_refused_before_it_is_unf
         tag = field.number << 3 | kind
         element = (bytes([tag | 128, 0]) if overlong else bytes([tag])) + (bytes(8) if kind == 1 else b"\0")
         raw = nested(path[:-1], element * ((MAX_MESSAGE_BYTES - 100) // len(element)))
-        started = time.perf_counter()
+        started = time.process_time()  # not of the other programs on this machine
         with pytest.raises(ServiceError) as caught:
             limits.check_wire(raw, request_kind)
-        assert time.perf_counter() - started < PATIENCE_S
+        assert time.process_time() - started < PATIENCE_S
         assert int(caught.value.metadata["limit"]) in {limit.most, MAX_REQUEST_FIELDS}
 
 
