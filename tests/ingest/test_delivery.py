@@ -410,10 +410,23 @@ async def test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_deliv
         return object() if next(lacks, False) else original(part, log_end_offset)  # what cannot be serialised
 
     monkeypatch.setattr(delivery_module, "_request", request)
-    sink = Keeps()
-    async with serving(sink) as address, running(sinks=f"one={address}") as (_process, stub):
+    sink, came = Keeps(), []
+
+    class Noting(SinkServicer):
+        async def DeliverLogs(self, request_iterator, context):
+            async def noted():
+                async for request in request_iterator:
+                    came.append(request)
+                    yield request
+
+            async for progress in super().DeliverLogs(noted(), context):
+                yield progress
+
+    noting = Noting(sink, CollectorRegistry())
+    async with serving(sink, servicer=noting) as address, running(sinks=f"one={address}") as (_process, stub):
         answer = await upload(stub, request_of, 0, 1, 10)
         await sink.holds(answer.log_id, 10)
+    assert all(request.HasField("start") or request.frames for request in came)
     assert next(lacks, "met") == "met"
     assert sink.messages == [f"record {number}" for number in range(10)]
 
