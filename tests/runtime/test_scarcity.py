@@ -49,6 +49,7 @@ def test_a_service_with_too_few_descriptors_says_how_many_it_needs():
         (OSError(errno.EMFILE, "Too many open files"), "open_files"),
         (OSError(errno.ENFILE, "Too many open files in system"), "open_files"),
         (MemoryError(), "memory"),
+        (RuntimeError("can't start new thread"), "threads"),
         (EncodeError("Failed to serialize proto"), "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
     ],

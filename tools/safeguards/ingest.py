@@ -268,4 +268,11 @@ MUTANTS = (
         "raise ServiceError(",
         ("tests/runtime/test_scarcity.py",),
     ),
+    Mutant(
+        "the-thread-of-the-log-is-there-from-the-start",
+        "services/ingest/treering_ingest/committer.py",
+        "        self._thread.submit(int)",
+        "        bool()",
+        (INGEST + "test_committer.py::test_without_memory_for_a_further_thread_the_log_is_written_and_sealed",),
+    ),
 )

@@ -97,8 +97,7 @@ class Committer:
         self.waiting_bytes = 0
         self.lack: _Fault | None = None
         """Why what waits cannot be written at the moment, for want of space or descriptors; None when it can."""
-        self.failure = ""
-        """Why the disk failed; empty while it has not."""
+        self.failure = ""  # why the disk failed; empty while it has not
         self.advanced = Wakeup()
         self.room = Wakeup()
         self._policy = policy
@@ -119,6 +118,7 @@ class Committer:
 
     def start(self) -> None:
         """Begins to commit."""
+        self._thread.submit(int)  # starts it now: later there may be no memory for a thread, and without it nothing can be written
         self._task = asyncio.create_task(self._run(), name="committer")
 
     @property

@@ -9,6 +9,7 @@ from treering_runtime import open_files
 from treering_runtime.errors import ServiceError
 
 _RETRY_S = 5.0
+_NO_THREAD = "can't start new thread"
 _NO_MEMORY_TO_PARSE = "alloc failed"
 """In protobuf's words for a message that it has no memory to unfold; all others are of bytes that are no message."""
 
@@ -17,6 +18,8 @@ def exhausted(error: BaseException) -> ServiceError | None:
     """The error to answer with when this one says that the process is at a limit of the system; None when it says something else."""
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return no_descriptor()
+    if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:
+        return _overloaded("threads", "the service can start no further thread; give it more memory, or raise its limit (ulimit -u)")
     if _lacks_memory(error):
         return _overloaded("memory", "the service has no memory left for this; ask for less, or give the service more memory")
     return None
