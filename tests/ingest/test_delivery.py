@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -347,6 +348,7 @@ async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, req
         assert release.wait(20)
         return fill(digester, runs, step)
 
+    loop.set_default_executor(ThreadPoolExecutor(1))  # on a machine with few threads
     monkeypatch.setattr(LogDigester, "_fill", slow)
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 1, 10)
