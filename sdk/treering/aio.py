@@ -8,6 +8,7 @@ import grpc
 
 from treering.channels import Endpoints, connect_async
 from treering.errors import from_call
+from treering.inner.whole_requests import whole_requests
 from treering.limits import DEFAULT_TIMEOUT_S, PAGE_SIZE
 from treering.methods import Methods
 from treering.rpc import Rpc
@@ -16,7 +17,6 @@ from treering.uploader_aio import AsyncUploader
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.query_pb2_grpc import QueryServiceStub
-from treering.whole_requests import whole_requests
 
 
 class AsyncClient(Methods):

@@ -249,7 +249,7 @@ async def lied_to(process, stub, request_of, liar):
 
 
 @given(st.data())
-@settings(max_examples=3_000 if ALL else 300, deadline=None)
+@settings(max_examples=1_000 if ALL else 300, deadline=None)
 def test_no_more_is_believed_to_be_safe_than_what_the_sink_was_sent(data):
     ends = [0, 10, 30, 31, 60]
     log = SimpleNamespace(log_id=LOG, synced=SimpleNamespace(offset=60), start_offset=data.draw(st.sampled_from([0, 10])))

@@ -57,7 +57,7 @@ async def delivered(servicer, begin, ranges):
 
 
 @given(DELIVERIES)
-@settings(max_examples=3_000 if ALL else 300, deadline=None)
+@settings(max_examples=1_000 if ALL else 300, deadline=None)
 def test_what_a_sink_takes_follows_one_another_and_is_of_one_history(deliveries):
     sink = Remembers()
 

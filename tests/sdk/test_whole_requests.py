@@ -3,10 +3,10 @@
 import pytest
 
 from treering import AsyncClient
+from treering.inner.whole_requests import whole_requests
 from treering.methods import Methods
 from treering.v1.ingest_pb2 import StreamLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
-from treering.whole_requests import whole_requests
 
 RPCS = vars(Methods)
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from treering.inner.whole_requests import whole_requests
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
-from treering.whole_requests import whole_requests
 from treering_ingest.claims import Claims, SinkAheadError, SinkFault
 from treering_ingest.committer import Committer
 from treering_ingest.delivered import DeliveredNote

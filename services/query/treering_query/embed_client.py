@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
+from treering.inner.whole_requests import whole_requests
 from treering.v1.admin_pb2 import ForgetPatternsRequest, ScorePatternsRequest, ScorePatternsResponse
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
-from treering.whole_requests import whole_requests
 from treering_query.pattern_ids import Ids
 from treering_runtime.channels import Connection, Peer, PeerAway
 from treering_runtime.patterns import NO_PATTERN, PatternIds
