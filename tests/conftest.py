@@ -5,9 +5,13 @@ import subprocess
 import pytest
 from hypothesis import settings
 
+from tests.hostile import ALL
+
 pytest_plugins = ["tests.time_limit"]
 
-settings.register_profile("untimed", settings.default, deadline=None)
+# without the examples of earlier runs, a round of `make hostile` is the same when it is repeated
+_DATABASE = None if ALL else settings.default.database
+settings.register_profile("untimed", settings.default, deadline=None, max_examples=500 if ALL else 100, database=_DATABASE)
 settings.load_profile("untimed")
 
 

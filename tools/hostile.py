@@ -4,7 +4,8 @@ python tools/hostile.py                          one round
 python tools/hostile.py --minutes 30             as many rounds as fit
 python tools/hostile.py --seed 7 --part limits   one part of a round that found something, once more
 
-A part is a set of tests, each of which drives the services over their ports. They send few requests in `make test` and many here.
+A part is a set of tests, of which some draw values by chance (`tests/hostile.py`, hypothesis): few and always the same in `make test`,
+many and by the seed of the round here.
 """
 
 import argparse
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from random import SystemRandom
+from random import Random, SystemRandom
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -88,9 +89,9 @@ def main() -> int:
     seed = SystemRandom().getrandbits(32) if arguments.seed is None else arguments.seed
     until, rounds, findings = time.monotonic() + 60 * arguments.minutes, 0, 0
     while not rounds or time.monotonic() < until:
-        print(f"round {rounds + 1}, seed {seed + rounds}", flush=True)
-        findings += play_round(arguments.part or list(PARTS), seed + rounds)
-        rounds += 1
+        print(f"round {rounds + 1}, seed {seed}", flush=True)
+        findings += play_round(arguments.part or list(PARTS), seed)
+        rounds, seed = rounds + 1, Random(seed).getrandbits(32)  # not the next number: rounds are to have no value in common
     print(f"{rounds} rounds, {findings} findings")
     return 1 if findings else 0
 

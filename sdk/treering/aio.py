@@ -8,6 +8,7 @@ import grpc
 
 from treering.channels import Endpoints, connect_async
 from treering.errors import from_call
+from treering.inner.whole_requests import whole_requests
 from treering.limits import DEFAULT_TIMEOUT_S, PAGE_SIZE
 from treering.methods import Methods
 from treering.rpc import Rpc
@@ -36,7 +37,11 @@ class AsyncClient(Methods):
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
         self._reconnect = None if channel else lambda: connect_async(self.endpoints.ingest)
-        self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
+        self._stubs = {
+            "ingest": IngestServiceStub(whole_requests(ingest)),
+            "embed": EmbedServiceStub(whole_requests(embed)),
+            "query": QueryServiceStub(whole_requests(query)),
+        }
 
     async def call(self, rpc: Rpc, request: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - the call's deadline, kept by gRPC
         """As `BlockingCaller.call`."""

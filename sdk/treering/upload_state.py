@@ -195,12 +195,14 @@ class UploadState:
         """Ends the open batch, if it holds anything. Equal records give equal bytes: maps are encoded in the order of their keys."""
         if not self._open.records:
             return
-        records, self._open = self._open, _Open()
-        sequence, self._next_sequence = self._next_sequence, self._next_sequence + 1
-        if sequence < self._skip_below:
+        records, sequence = self._open, self._next_sequence
+        skipped = sequence < self._skip_below
+        # first: without memory for it nothing has changed, and the records are sealed later
+        payload = b"" if skipped else StreamLogsRequest(records=records.records).SerializeToString(deterministic=True)
+        self._open, self._next_sequence = _Open(), sequence + 1
+        if skipped:
             self._skipped += len(records.refs)
             return
-        payload = StreamLogsRequest(records=records.records).SerializeToString(deterministic=True)
         self._waiting.append(Batch(sequence, payload, records.refs))
         self._pending_bytes += len(payload)
 

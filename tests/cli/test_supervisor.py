@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from tests.patience import PATIENCE_S
 from treering_cli.problems import Refusal
@@ -16,6 +17,7 @@ from treering_cli.supervisor.log_file import LogFile
 from treering_cli.supervisor.ports import free_ports
 from treering_cli.supervisor.stack import SERVICES, Options, PortTakenError, Stack
 from treering_runtime.errors import AddressTakenError, DirectoryInUseError
+from treering_runtime.server import Server
 
 SERVES = """
 import signal, sys
@@ -214,6 +216,23 @@ async def test_only_a_taken_port_is_drawn_again_whatever_the_words_are(tmp_path,
         await stack._keep("embed")
     for log in stack._logs.values():
         log.close()
+
+
+@pytest.mark.parametrize("has_index", [True, False])
+async def test_up_is_ready_without_an_index_and_says_what_is_missing(tmp_path, has_index):
+    said = []
+    stack = Stack(Options(tmp_path, dict.fromkeys(SERVICES, 0)), said.append)
+    servers = {name: Server("127.0.0.1:0", [f"treering.v1.{name.capitalize()}Service"], CollectorRegistry()) for name in SERVICES}
+    for name, server in servers.items():
+        await server.start()
+        stack.addresses[name] = server.address
+    await servers["embed"].set_ready("treering.v1.EmbedService", ready=has_index)
+    await asyncio.wait_for(stack._announce(lambda: said.append("ready")), PATIENCE_S)
+    assert said[0] == "ready"
+    assert said[1:] == ([] if has_index else [said[-1]])
+    assert has_index or "nothing is found by meaning yet" in said[-1]
+    for each in (*servers.values(), *stack._logs.values()):
+        await each.stop(0) if isinstance(each, Server) else each.close()
 
 
 def test_exit_codes_are_those_of_the_services():

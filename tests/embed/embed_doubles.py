@@ -131,9 +131,9 @@ class Running:
         self.sink = SinkServiceStub(inner)
         self.health = HealthStub(channel)
 
-    async def ready(self) -> None:
-        """Returns once health says that questions are answered."""
-        async for response in self.health.Watch(HealthCheckRequest(service=EMBED_SERVICE)):
+    async def ready(self, name: str = EMBED_SERVICE) -> None:
+        """Returns once health says that searches are answered; with the name of the process, "", that they are or are refused in words."""
+        async for response in self.health.Watch(HealthCheckRequest(service=name)):
             if response.status == HealthCheckResponse.SERVING:
                 return
 

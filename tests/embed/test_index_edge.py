@@ -24,7 +24,7 @@ def test_nothing_is_written_when_the_disk_is_nearly_full(tmp_path, monkeypatch):
     index = EdgeIndex(tmp_path / "index", DIMENSION, min_free_bytes=1_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=999))
     for write in (lambda: index.upsert([point(1)]), index.flush, lambda: index.delete([1])):
-        with pytest.raises(IndexFaultError, match="999 bytes are free, 1000 are needed"):
+        with pytest.raises(IndexFaultError, match=r"^index index: 999 bytes are free, 1000 are needed; make room on its disk$"):
             write()
     with pytest.raises(IndexFaultError, match="make room"):
         EdgeIndex(tmp_path / "other", DIMENSION, min_free_bytes=1_000)

@@ -24,7 +24,8 @@ def port():
 
 async def test_without_an_index_searches_are_refused_at_once_and_the_rest_is_served(tmp_path, port):
     settings = settings_for(tmp_path / "embed", index="server", qdrant_url=f"http://127.0.0.1:{port}")
-    async with running(settings) as service:  # healthy all the same
+    async with running(settings, until_ready=False) as service:
+        await service.ready("")  # the process serves all the same
         progress = await service.deliver([frame(0, ["one", "two"])], "releasable_end_offset")
         assert progress.visible_end_offset == 0
         for call in (
@@ -51,7 +52,8 @@ async def test_a_server_that_comes_back_is_used(tmp_path, port, local_qdrant, mo
     monkeypatch.setattr(server, "connect", lambda url, key: local_qdrant if up.is_set() else refusing)
     monkeypatch.setattr(QdrantClient, "close", lambda self: None)
     settings = settings_for(tmp_path / "embed", index="server", qdrant_url=f"http://127.0.0.1:{port}", models="another")
-    async with running(settings) as service:
+    async with running(settings, until_ready=False) as service:
+        await service.ready("")
         await service.deliver([frame(0, ["one", "two"])], "releasable_end_offset")
         assert (await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())).problem
         up.set()

@@ -1,9 +1,14 @@
 """The index is opened once at a time, and settings that cannot be meant are refused before."""
 
+import asyncio
+
 import pytest
 from embed_doubles import frame, running, settings_for
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from pydantic import ValidationError
 
+from treering.v1 import embed_pb2 as pb
+from treering_embed.application import EMBED_SERVICE
 from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import EdgeIndex
 from treering_embed.indexing import meaning
@@ -34,6 +39,35 @@ async def test_an_index_that_opens_and_cannot_be_looked_through_is_closed_before
     async with running(settings) as service:
         await service.deliver([frame(0, ["one", "two"])])
         assert events == ["open", "close", "open", "close", "open"]
+
+
+async def test_without_an_index_the_process_serves_and_searches_do_not_and_the_status_says_why(settings, monkeypatch):
+    opening, full = meaning.open_index, [True]
+
+    def open_index(*arguments):
+        if full:
+            raise IndexFaultError("make room on its disk")
+        return opening(*arguments)
+
+    monkeypatch.setattr(meaning, "RETRY_MIN_S", 0.01)
+    monkeypatch.setattr(meaning, "open_index", open_index)
+    async with running(settings, until_ready=False) as service, asyncio.timeout(60):
+
+        async def serves(name):
+            return (await service.health.Check(HealthCheckRequest(service=name))).status == HealthCheckResponse.SERVING
+
+        await service.ready("")
+        assert not await serves(EMBED_SERVICE)
+        status = await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
+        assert (status.model_ready, status.index_ready, status.problem) == (
+            True,
+            False,
+            "the index cannot be opened: make room on its disk",
+        )
+        full.clear()
+        await service.ready()
+        status = await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
+        assert (status.index_ready, status.problem, await serves("")) == (True, "", True)
 
 
 @pytest.mark.parametrize("url", ["localhost:6334", "http://localhost", "http://:6334/x", "ftp://localhost:6334", "http://localhost:port"])

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hostile import ALL, SEED
 from tests.ingest.scripted_sinks import Claiming, Lying, trimmed
 from tests.ingest.test_delivery import (  # noqa: F401 - fixtures
     Keeps,
@@ -211,16 +212,16 @@ async def test_a_sink_without_a_link_is_from_before_links_only_as_far_as_the_log
         assert await trimmed(process) == 0
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(30 if ALL else 6))
 async def test_whatever_a_sink_claims_the_log_keeps_what_it_was_not_sent(filled, request_of, seed):
-    liar = Lying(seed)
+    liar = Lying(f"{SEED} {seed}")
     async with serving(None, servicer=liar) as address, filled(f"sink={address}") as (process, stub, _):
         await lied_to(process, stub, request_of, liar)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(30 if ALL else 6))
 async def test_whatever_a_sink_claims_another_one_gets_everything(filled, request_of, seed):
-    liar, honest = Lying(seed), Keeps()
+    liar, honest = Lying(f"{SEED} {seed}"), Keeps()
     async with (
         serving(None, servicer=liar) as first,
         serving(honest) as second,
@@ -248,7 +249,7 @@ async def lied_to(process, stub, request_of, liar):
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1_000 if ALL else 300, deadline=None)
 def test_no_more_is_believed_to_be_safe_than_what_the_sink_was_sent(data):
     ends = [0, 10, 30, 31, 60]
     log = SimpleNamespace(log_id=LOG, durable_offset=60, start_offset=data.draw(st.sampled_from([0, 10])))

@@ -217,7 +217,18 @@ async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, ba
         while not committer.is_durable(ticket):
             assert await committer.advanced.wait(PATIENCE_S)
         assert committer.log.synced.offset == 1
-        assert not committer.disk_full
+        assert committer.lack is None
+
+
+async def test_without_memory_for_a_further_thread_the_log_is_written_and_sealed(committing, batch, monkeypatch):
+    def start(_):
+        raise RuntimeError("can't start new thread")
+
+    async with committing() as (committer, _):
+        monkeypatch.setattr("threading.Thread.start", start)
+        await committer.wait_durable(committer.stage(batch()))
+        await committer.stop()
+        assert (committer.failure, committer.log.synced.offset) == ("", 1)
 
 
 async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(committing, batch, faulty_disk):

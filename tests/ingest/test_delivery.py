@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -347,6 +348,7 @@ async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, req
         assert release.wait(20)
         return fill(digester, runs, step)
 
+    loop.set_default_executor(ThreadPoolExecutor(1))  # on a machine with few threads
     monkeypatch.setattr(LogDigester, "_fill", slow)
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 1, 10)
@@ -400,6 +402,35 @@ async def test_segments_go_once_every_sink_has_them_safe(running, request_of, im
     async with serving(fresh, first), running(sinks=f"one={first}") as (process, _):
         await until(lambda: fresh.starts, process)
         assert fresh.starts[0] == start
+
+
+async def test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_delivery(running, request_of, impatient, monkeypatch):
+    """And not with the next record: the log is idle."""
+    original, lacks = delivery_module._request, iter([True])
+
+    def request(part, log_end_offset):
+        return object() if next(lacks, False) else original(part, log_end_offset)  # what cannot be serialised
+
+    monkeypatch.setattr(delivery_module, "_request", request)
+    sink, came = Keeps(), []
+
+    class Noting(SinkServicer):
+        async def DeliverLogs(self, request_iterator, context):
+            async def noted():
+                async for request in request_iterator:
+                    came.append(request)
+                    yield request
+
+            async for progress in super().DeliverLogs(noted(), context):
+                yield progress
+
+    noting = Noting(sink, CollectorRegistry())
+    async with serving(sink, servicer=noting) as address, running(sinks=f"one={address}") as (_process, stub):
+        answer = await upload(stub, request_of, 0, 1, 10)
+        await sink.holds(answer.log_id, 10)
+    assert all(request.HasField("start") or request.frames for request in came)
+    assert next(lacks, "met") == "met"
+    assert sink.messages == [f"record {number}" for number in range(10)]
 
 
 @pytest.mark.parametrize("error", [asyncio.InvalidStateError("RPC already finished."), ZeroDivisionError("nobody foresaw this")])

@@ -242,6 +242,38 @@ def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(fau
         assert (log.torn_tail, log.end_offset) == (None, taken)
 
 
+@pytest.mark.parametrize("step", ["header", "before the write", "in the write", "after the write", "producers"])
+def test_without_memory_at_any_step_of_an_append_what_was_acknowledged_is_there(faulty_disk, opened, batch, monkeypatch, step):
+    """The process ends then; what it closes and leaves is opened by the next one."""
+    written = {"before the write": 0, "in the write": -20, "after the write": None}
+
+    def append(file, buffers):
+        file._file.append([b"".join(buffers)[: written[step]]])
+        raise MemoryError
+
+    def without_memory(*_):
+        raise MemoryError
+
+    with opened(files=faulty_disk) as log:
+        write(log, [batch(text="acknowledged")])
+        with monkeypatch.context() as patched:
+            if step in written:
+                patched.setattr(type(log._active.file), "append", append)
+            elif step == "header":
+                patched.setattr("treering_ingest.wal.log.encode_header", without_memory)
+            else:
+                patched.setattr(log.producers, "store", without_memory)
+            with pytest.raises(MemoryError):
+                log.append([batch(), batch()], log.end_offset)
+    with opened() as log:
+        assert log.end_offset in (1, 2, 3)
+        write(log, [batch(text="afterwards")])
+        found = read_all(log)
+        assert len(found) == log.end_offset
+        assert b"acknowledged" in found[0].payload
+        assert b"afterwards" in found[-1].payload
+
+
 def test_a_failed_sync_is_final(faulty_disk, opened, batch):
     with opened(files=faulty_disk) as log:
         write(log, [batch()])

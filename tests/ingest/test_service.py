@@ -1,4 +1,6 @@
 import asyncio
+import errno
+import os
 import threading
 
 import grpc
@@ -182,6 +184,32 @@ async def test_a_low_disk_refuses_keeps_answering_and_resumes(running, request_o
         assert "free some space" in (await stub.GetIngestStatus(GetIngestStatusRequest())).refusing_because
         guard._measure, guard._measured = (lambda: 100), 0.0
         assert (await stub.UploadLogs(iter([request_of("a")]))).accepted_count == 1
+
+
+@pytest.mark.parametrize("lack", [errno.EMFILE, errno.ENFILE])
+async def test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_later(running, request_of, monkeypatch, lack):
+    async with running(segment_bytes=2_000) as (process, stub):
+        await stub.UploadLogs(iter([request_of("x" * 3_000, producer_id="me", sequence=1)]))  # the next one begins a segment
+        create, lacking = process.log.files.create, [True]
+
+        def creating(name):
+            if lacking:
+                raise OSError(lack, os.strerror(lack))
+            return create(name)
+
+        monkeypatch.setattr(process.log.files, "create", creating)
+        request = request_of("a", producer_id="me", sequence=2)
+        for _ in range(2):
+            code, reason, metadata, retry = await refused(stub.UploadLogs(iter([request])))
+            assert (code, reason, metadata["limit"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "open_files")
+            assert (retry.retry_delay.seconds, metadata["last_durable_sequence"]) == (5, "1")
+        assert "ulimit -n" in (await stub.GetIngestStatus(GetIngestStatusRequest())).refusing_because
+        lacking.clear()
+        while process.committer.lack:
+            await process.committer.advanced.wait()
+        assert (await stub.UploadLogs(iter([request]))).duplicate_count == 1
+        assert process.log.synced.offset == 2
+        assert (await stub.GetIngestStatus(GetIngestStatusRequest())).refusing_because == ""
 
 
 async def test_one_caller_has_half_of_the_streams_and_others_begin_beside_it(running, request_of):

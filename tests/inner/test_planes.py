@@ -1,8 +1,5 @@
 """What each plane of a service serves, by the contract's descriptors."""
 
-import os
-from random import Random
-
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
@@ -10,6 +7,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
+from tests.hostile import ALL, SEED, chance
 from tests.hostile_requests import hostile_request
 from treering.inner.channels import connect_async
 from treering.v1 import admin_pb2, sink_pb2
@@ -21,9 +19,7 @@ from treering_runtime import caller
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.telemetry import new_registry
 
-ALL = bool(os.environ.get("TREERING_ALL_HOSTILE"))
-SEEDS = 200 if ALL else 3
-FIRST = int(os.environ.get("TREERING_HOSTILE_SEED", "0"))
+REQUESTS = 200 if ALL else 3
 INNER = [
     (service.full_name, method)
     for module in (admin_pb2, sink_pb2)
@@ -74,9 +70,9 @@ async def test_no_inner_rpc_is_served_where_people_ask(service):
     _, planes = service
     async with grpc.aio.insecure_channel(planes.public.address) as channel:
         for name, method in INNER:
-            for seed in range(FIRST, FIRST + SEEDS):
-                raw = hostile_request(Random(seed), RequestLimits(), method.input_type)
-                assert await code_of(channel, name, method, raw) is grpc.StatusCode.UNIMPLEMENTED, (name, method.name, seed)
+            for number in range(REQUESTS):
+                raw = hostile_request(chance("planes", method.name, number), RequestLimits(), method.input_type)
+                assert await code_of(channel, name, method, raw) is grpc.StatusCode.UNIMPLEMENTED, (name, method.name, SEED, number)
 
 
 async def test_the_inner_plane_serves_what_is_its_services(service):

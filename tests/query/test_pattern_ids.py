@@ -1,5 +1,6 @@
 """Ids of patterns that another one has, and ids from before: what the store keeps, counts, finds and lets go."""
 
+from collections import Counter
 from contextlib import asynccontextmanager
 
 import duckdb
@@ -7,6 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.colliding import ONE_ID, collide, former
+from tests.hostile import ALL, chance
 from treering.v1 import admin_pb2, embed_pb2
 from treering.v1 import query_pb2 as pb
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer, add_EmbedAdminServiceServicer_to_server
@@ -121,6 +123,41 @@ async def test_of_two_patterns_of_one_id_the_second_is_found_by_words_and_sql(
         assert await listed(store) == {(ONE_ID, "one"): 3, (NO_PATTERN, ""): 4}
         await store.seal()
     assert problems(tmp_path / "store") == []
+
+
+WORDS = [f"the {word} is worn out" for word in ("brake", "valve", "belt", "pump", "fan", "gear", "seal", "wheel")]
+
+
+@pytest.mark.parametrize("number", range(30 if ALL else 2))
+async def test_whatever_collides_every_record_is_counted_by_its_own_service_and_found(open_store, deliver, monkeypatch, number):
+    random = chance("ids", number)
+    colliding = set(random.sample(WORDS, random.randrange(2, 6)))
+    collide(monkeypatch, *colliding)
+    sent = []
+
+    async def holds_what_was_sent(store):
+        holder = next((kind for kind in sent if kind[1] in colliding), None)
+        wanted = {
+            kind: (pattern_id(*kind) if kind[1] not in colliding else ONE_ID if kind == holder else NO_PATTERN, count)
+            for kind, count in Counter(sent).items()
+        }
+        rows = sql(store, "select service, message, pattern_id, count(*) from logs group by all")
+        assert {(service, message): (found, count) for service, message, found, count in rows} == wanted
+        assert await counted(store) == Counter(service for service, _ in sent)
+        for message in {message for _, message in sent}:
+            assert message in await searched(store, message, samples_per_pattern=100)
+
+    for _ in range(2):
+        async with open_store() as store:
+            for _ in range(random.randrange(1, 6)):
+                lines = [(random.choice("abc"), random.choice(WORDS)) for _ in range(random.randrange(1, 8))]
+                await deliver(store, lines, len(sent))
+                sent += lines
+                if random.random() < 0.4:
+                    await store.seal()
+            await holds_what_was_sent(store)
+            await store.seal()
+            await holds_what_was_sent(store)
 
 
 async def test_a_restart_before_the_seal_gives_the_id_to_the_same_pattern(open_store, deliver, monkeypatch):

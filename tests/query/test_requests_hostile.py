@@ -1,25 +1,23 @@
 """Requests by strangers: each is answered in the contract's words within a second, and nobody else waits."""
 
 import asyncio
-import os
 import time
-from random import Random
 
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
 
+from tests.hostile import ALL, SEED, chance
 from tests.hostile_requests import hostile_request
 from treering_query.request_limits import LIMITS
 from treering_runtime.request_limits import RequestLimits
 
-pytestmark = pytest.mark.time_limit(3_600 if os.environ.get("TREERING_ALL_HOSTILE") else 300)
+pytestmark = pytest.mark.time_limit(3_600 if ALL else 300)
 
 SERVICE = "treering.v1.QueryService"
 METHODS = list(descriptor_pool.Default().FindServiceByName(SERVICE).methods)
-SEEDS = 200 if os.environ.get("TREERING_ALL_HOSTILE") else 12
-"""Requests for each rpc; `make hostile` sends more, other ones each time."""
-FIRST = int(os.environ.get("TREERING_HOSTILE_SEED", "0"))
+REQUESTS = 200 if ALL else 12
+"""For each rpc."""
 
 PATIENCE_S = 1.0
 """How long an answer, and anybody else's, may take, seconds."""
@@ -61,12 +59,12 @@ async def test_whatever_is_asked_is_answered_in_words_and_nobody_waits(serving, 
         async with grpc.aio.insecure_channel(address) as channel:
             ended = asyncio.Event()
             prober = asyncio.create_task(probe(channel, ended))
-            for seed in range(FIRST, FIRST + SEEDS):
-                raw = hostile_request(Random(f"{method.name} {seed}"), limits, method.input_type)
+            for number in range(REQUESTS):
+                raw = hostile_request(chance(method.name, number), limits, method.input_type)
                 started = time.perf_counter()
                 error = await answer(channel, method, raw)
-                assert time.perf_counter() - started < ASKED_S + PATIENCE_S, seed
-                assert error is None or error.code() not in OURS, (seed, error.details())
+                assert time.perf_counter() - started < ASKED_S + PATIENCE_S, (SEED, number)
+                assert error is None or error.code() not in OURS, (SEED, number, error.details())
                 assert error is None or "class" not in error.details()
             ended.set()
             assert await prober < PATIENCE_S

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 
 import duckdb
 import pytest
 
 from tests.cancelling import at_each_await
+from tests.hostile import ALL, SEED, chance
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -107,6 +109,41 @@ async def test_a_clock_that_leaps_and_comes_back_deletes_nothing(opened, machine
         await turn(store)
         assert offsets(store) == [0, 1]
         assert "accept-clock" in store.clock.problem
+
+
+FAR = (2 * HOUR, DAY, 8 * DAY, YEAR, 10 * YEAR, 60 * YEAR, 235 * YEAR, 300 * YEAR)
+
+
+@pytest.mark.parametrize("number", range(25 if ALL else 3))
+async def test_whatever_the_clocks_do_no_record_goes_before_it_has_been_there_for_its_time(opened, machine, number):
+    random, passed, sealed = chance("clocks", number), 0, []
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(opened())
+        for _ in range(40 if ALL else 20):
+            hours = random.randrange(1, 40) * HOUR
+            match random.randrange(8):
+                case 0:
+                    machine.leaps(random.choice((1, -1)) * (random.choice(FAR) + random.randrange(HOUR)))
+                case 1:
+                    machine.sleeps(hours)
+                    passed += hours
+                case 2:
+                    await stack.aclose()
+                    if random.random() < 0.5:
+                        machine.boots_anew()
+                    store = await stack.enter_async_context(opened())
+                case 3:
+                    order(store)
+                case 4:
+                    arrival = random.choice((1, machine.clocks.wall(), MAX_TIME_UNIX_NANO, random.getrandbits(62)))
+                    await take(store, len(sealed), arrival, random.choice("ab"))
+                    sealed.append(passed)
+                case _:
+                    machine.runs(hours)
+                    passed += hours
+            await turn(store, random.choice((A_WEEK, Policy(age_s=7 * 86_400, service_age_s={"b": 8 * 86_400}))))
+            young = {offset for offset, since in enumerate(sealed) if passed - since < 7 * DAY - HOUR}
+            assert young <= set(offsets(store)), SEED
 
 
 async def test_deletion_waits_over_restarts_until_the_clock_is_accepted(opened, machine):

@@ -11,6 +11,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
+from tests.hostile import ALL, chance
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
@@ -58,17 +59,20 @@ async def sql(open_store, open_sql, fill, tmp_path, monkeypatch):
 
 
 def hostile(tmp_path: Path) -> list[str]:
-    """Every form of every seed; its files are the canary, a file that must not appear, and a real segment."""
+    """Every form of every seed, and some forms of forms; its files are the canary, a file that must not appear, and a real segment."""
     segment = next((tmp_path / "store" / "segments").iterdir())
     places = {"out": tmp_path / "out", "file": tmp_path / "canary.txt", "segment": segment}
-    return list(dict.fromkeys(form.format(**places) for seed in lines(REFUSED) for form in forms(seed)))
+    random = chance("sql")
+    found = [form for seed in lines(REFUSED) for form in forms(seed)]
+    found += [random.choice(list(forms(random.choice(found)))) for _ in range(1_000 if ALL else 100)]
+    return list(dict.fromkeys(form.format(**places) for form in found))
 
 
 async def test_hostile_statements_are_refused_and_disturb_nothing(sql, tmp_path):
-    """Through the whole service: one statement in ten of all forms, and all of them where TREERING_ALL_HOSTILE is set (`make hostile`)."""
+    """Through the whole service: one statement in ten of all forms, and all of them in `make hostile`."""
     segment = next((tmp_path / "store" / "segments").iterdir())
     before = segment.read_bytes()
-    statements = hostile(tmp_path)[:: 1 if os.environ.get("TREERING_ALL_HOSTILE") else 10]
+    statements = hostile(tmp_path)[:: 1 if ALL else 10]
     for text in statements:
         error = await refusal(sql, text)
         name = ErrorReason.Name(error.reason)

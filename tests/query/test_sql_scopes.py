@@ -1,13 +1,13 @@
 """Names in SQL: what a CTE's name opens is that CTE, and nothing of the catalog that has the same name."""
 
 import contextlib
-import os
 
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.hostile import ALL
 from treering_query.sql import functions, gate
 from treering_query.sql.refusal import Refused
 
@@ -77,7 +77,6 @@ def test_a_cte_may_have_any_name(connection, form):
 NAMES = st.sampled_from(["na", "nb", "NB"])
 
 
-ALL = bool(os.environ.get("TREERING_ALL_HOSTILE"))
 EXAMPLES, DEPTH = (20_000, 3) if ALL else (400, 2)
 """Statements, and how deeply queries stand in each other; `make hostile` makes more, other ones each time."""
 

@@ -4,7 +4,6 @@ import base64
 import itertools
 import json
 import math
-import os
 import struct
 from random import Random
 
@@ -13,6 +12,7 @@ import pytest
 import xxhash
 from google.protobuf import descriptor_pool
 
+from tests.hostile import ALL, SEED, chance
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter
 from treering_query.patterns import compare_page
@@ -20,11 +20,10 @@ from treering_query.search import cursor
 from treering_query.search.ranking import Tier
 from treering_runtime.errors import ServiceError
 
-pytestmark = pytest.mark.time_limit(3_600 if os.environ.get("TREERING_ALL_HOSTILE") else 120)
+pytestmark = pytest.mark.time_limit(3_600 if ALL else 120)
 
-ALL = os.environ.get("TREERING_ALL_HOSTILE")
-SEED, STRANGE = (Random().getrandbits(32), 5_000) if ALL else (0, 200)
-"""Where chance begins, and how many tokens it makes of each kind; `make hostile` makes more, other ones each time."""
+STRANGE = 5_000 if ALL else 200
+"""How many tokens chance makes of each kind."""
 
 U64, I64 = (0, 1, 2**63 - 1, 2**63, 2**64 - 1), (0, 1, -1, 2**63 - 1, -(2**63))
 DOUBLES = (0.0, -0.0, 0.5, 1.0, 1.0000001, -1.0, 5e-324, 1e308, math.inf, -math.inf, math.nan)
@@ -64,7 +63,7 @@ def search_fields():
 FIELDS = {"ListPatterns": list_fields, "ComparePatterns": compare_fields, "SearchLogs": search_fields}
 
 
-def strange(genuine: str, chance: Random):
+def strange(genuine: str, random: Random):
     """Texts that are no token, from far away to next to one."""
     raw = base64.urlsafe_b64decode(genuine)
     yield from (
@@ -86,9 +85,9 @@ def strange(genuine: str, chance: Random):
     for content in ('["f", 1e999, 1]', '["f", "1", 1]', "[" * 100_000, '{"a": 1}', "[1, 2, 3]", json.dumps(["f", 10**400, 1])):
         yield encoded(content.encode())
     for _ in range(STRANGE):
-        yield encoded(chance.randbytes(chance.choice([len(raw), chance.randrange(1, 200)])))
+        yield encoded(random.randbytes(random.choice([len(raw), random.randrange(1, 200)])))
         flipped = bytearray(raw)
-        flipped[chance.randrange(len(raw))] ^= 1 << chance.randrange(8)
+        flipped[random.randrange(len(raw))] ^= 1 << random.randrange(8)
         yield encoded(flipped)
 
 
@@ -136,7 +135,7 @@ async def test_whatever_stands_in_a_token_is_served_or_refused_by_its_name(servi
             genuine = getattr(await asked(channel, name), f"next_{field}")
             assert (await asked(channel, name, **{field: genuine})).seen
             refused = 0
-            for token in (*strange(genuine, Random(f"{name} {SEED}")), *FIELDS[name]()):
+            for token in (*strange(genuine, chance("tokens", name)), *FIELDS[name]()):
                 error = await outcome(channel, name, **{field: token})
                 assert error is None or error.code() is grpc.StatusCode.INVALID_ARGUMENT, (SEED, token[:80], error.details())
                 assert error is None or error.details().startswith(field), error.details()

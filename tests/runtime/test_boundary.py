@@ -8,6 +8,7 @@ import grpc
 import pytest
 import structlog
 from google.protobuf import descriptor_pool
+from google.protobuf.message import EncodeError
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -408,6 +409,32 @@ async def test_a_request_is_held_against_the_table_before_its_handler_runs():
                 await stub.AggregateLogs(query_pb2.AggregateLogsRequest(group_by=[query_pb2.FieldRef()] * count))
             assert caught.value.code() is code
         assert caught.value.details() == "group_by: more than 8; ask for less"
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_response_without_memory_to_send_it_is_an_overload_and_counted(streams):
+    async def answered(request, context):
+        return request
+
+    async def streamed(request, context):
+        yield request
+
+    def without_memory(response):
+        raise EncodeError("Failed to serialize proto")
+
+    registry, kind = CollectorRegistry(), "unary_stream" if streams else "unary_unary"
+    handler = getattr(grpc, f"{kind}_rpc_method_handler")(streamed if streams else answered, bytes, without_memory)
+    server = Server("127.0.0.1:0", [], registry)
+    server.grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("any.Service", {"Ask": handler}),))
+    await server.start()
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        call = getattr(channel, kind)("/any.Service/Ask")(b"x")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await (drained(call) if streams else call)
+    await server.stop(0)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert detail(status_of(caught.value), error_details_pb2.ErrorInfo).metadata["limit"] == "memory"
+    assert counted(registry) == {("any.Service/Ask", "RESOURCE_EXHAUSTED"): 1.0}
 
 
 async def test_health_and_reflection_answer_as_before_and_are_counted():

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from tests.hostile import ALL, SEED, chance
 from tests.patience import PATIENCE_S
 from treering_runtime import metrics_server
 from treering_runtime.errors import AddressTakenError, StartError
@@ -45,6 +46,25 @@ def ended(connection):
     """Returns when the server has ended it, by whatever means, without an answer."""
     with contextlib.suppress(ConnectionError):
         assert connection.recv(1) == b""
+
+
+WHOLE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n"
+
+
+def test_whatever_bytes_come_the_next_one_is_answered(server):
+    random = chance("metrics")
+    for number in range(2_000 if ALL else 100):
+        raw = bytearray(WHOLE)
+        for _ in range(random.randrange(1, 6)):
+            raw[random.randrange(len(raw))] = random.choice((0, 10, 13, 32, 58, 255, random.randrange(256)))
+        sent = random.choice((bytes(raw), random.randbytes(random.randrange(300)), WHOLE[: random.randrange(len(WHOLE))], bytes(raw) * 90))
+        with connected(server) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65_536):
+                pass
+        if number % 10 == 0:
+            assert asked(server)[0] == 200, (SEED, number)
 
 
 def test_metrics_answer_over_http(server):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from google.protobuf.message import EncodeError
 
 from treering_runtime import limits
 from treering_runtime.scarcity import exhausted
@@ -48,15 +49,46 @@ def test_a_service_with_too_few_descriptors_says_how_many_it_needs():
         (OSError(errno.EMFILE, "Too many open files"), "open_files"),
         (OSError(errno.ENFILE, "Too many open files in system"), "open_files"),
         (MemoryError(), "memory"),
+        (RuntimeError("can't start new thread"), "threads"),
+        (EncodeError("Failed to serialize proto"), "memory"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
     ],
 )
 def test_a_lack_of_the_system_is_an_overload_with_a_remedy(error, limit):
     told = exhausted(error)
     assert (told.metadata, told.retry_after_s) == ({"limit": limit}, 5.0)
-    assert "more memory" in told.message or f"of {os.sysconf('SC_OPEN_MAX')}" in told.message
+    assert "more memory" in told.message or f"may have {os.sysconf('SC_OPEN_MAX')} open" in told.message
 
 
 def test_another_error_is_no_lack():
     assert exhausted(OSError(errno.EIO, "Input/output error")) is None
     assert exhausted(json.JSONDecodeError("x", "", 0)) is None
+
+
+LACKING = """
+import re, resource
+from pathlib import Path
+from treering.v1.sink_pb2 import DeliverLogsRequest
+from treering_ingest.admission import check_batch
+from treering_runtime.errors import ServiceError
+from treering_runtime.scarcity import exhausted
+batch = bytes.fromhex("1a032a0178") * 50_000
+large = DeliverLogsRequest(frames=[{"payload": b"x" * 30_000_000}])
+size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_AS, (size + 300_000, -1))
+try:
+    check_batch(batch)
+except ServiceError as error:
+    print(error.metadata)
+try:
+    large.SerializeToString()
+except Exception as error:
+    print(exhausted(error).metadata)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit of memory is not kept")
+def test_what_protobuf_says_without_memory_is_a_lack_of_memory():
+    """A batch that cannot be unfolded now is not one that never can be: its sender is told to come back."""
+    done = subprocess.run([sys.executable, "-c", LACKING], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()) == (0, ["{'limit': 'memory'}"] * 2), done.stderr

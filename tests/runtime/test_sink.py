@@ -137,6 +137,20 @@ async def test_a_delivery_without_start_is_refused():
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+async def test_a_message_that_brings_nothing_is_refused_and_the_delivery_begins_anew():
+    """It may stand for a range that ingest had no memory to send: ignored, nobody would miss it before the next record comes."""
+    sink = Stands()
+    async with delivering(sink) as stub:
+        call, _ = await opened(stub)
+        await call.write(frames())
+        error = await refusal(call)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert error.details() == "frames: is empty; deliver from next_offset"
+        call, progress = await opened(stub)
+        assert progress.next_offset == 10
+        call.cancel()
+
+
 async def test_an_empty_delivery_is_refused():
     async with delivering(Collects()) as stub:
         call = stub.DeliverLogs()

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from tests.hostile import ALL
 from tests.links import links_of
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering_runtime.errors import ServiceError
@@ -56,7 +57,7 @@ async def delivered(servicer, begin, ranges):
 
 
 @given(DELIVERIES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1_000 if ALL else 300, deadline=None)
 def test_what_a_sink_takes_follows_one_another_and_is_of_one_history(deliveries):
     sink = Remembers()
 

@@ -2,6 +2,7 @@
 
 import math
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -220,3 +221,21 @@ def test_what_is_gathered_beyond_the_largest_batch_is_sent_in_several(text, coun
     assert sum(sizes) == count
     assert len(sizes) > 1
     assert max(sizes) * len(record.SerializeToString()) <= LARGEST_BATCH_BYTES
+
+
+def test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later(monkeypatch):
+    state = UploadState("me", {})
+    state.add(LogRecord(message="one"), None, 0.0)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("treering.upload_state.StreamLogsRequest", lambda **_: SimpleNamespace(SerializeToString=_without_memory))
+        with pytest.raises(MemoryError):
+            state.seal()
+    assert (state.pending, state.sendable) == (1, False)
+    state.seal()
+    sent = StreamLogsRequest.FromString(state.take(0.0))
+    assert (sent.sequence, [record.message for record in sent.records]) == (1, ["one"])
+
+
+def _without_memory(**_):
+    raise MemoryError

@@ -2,11 +2,11 @@
 
 import json
 from collections import Counter
-from random import Random
 
 import grpc
 import pytest
 
+from tests.hostile import ALL, SEED, chance
 from tests.odd_messages import GIANTS, HEALTHY, batch, broken_record, field, healthy_record, odd_record, unreadable_record
 from treering.v1.ingest_pb2 import UploadLogsResponse
 
@@ -14,7 +14,7 @@ from .conftest import start_up
 
 pytestmark = pytest.mark.system
 
-UPLOADS = 150
+UPLOADS = 400 if ALL else 150
 UNREADABLE = 3
 
 
@@ -38,7 +38,7 @@ def upload(instance, *records, empty=0):
 
 @pytest.fixture(scope="module")
 def sent(instance):
-    random = Random(2026)
+    random = chance("odd records")
     count = 0
     for number in range(UPLOADS):
         odd = odd_record(random), odd_record(random)
@@ -86,7 +86,7 @@ def test_all_of_it_is_exported_and_survives_a_restart(instance, sent, tmp_path):
 
 
 def test_what_is_no_message_is_refused_with_a_reason(instance):
-    for seed in range(30):
+    for number in range(300 if ALL else 30):
         with pytest.raises(grpc.RpcError, match="not a valid UploadLogsRequest") as refused:
-            upload(instance, healthy_record(1), broken_record(Random(seed)))
-        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            upload(instance, healthy_record(1), broken_record(chance("broken records", number)))
+        assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT, (SEED, number)

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.hostile import ALL, chance
+from tests.odd_messages import TEXTS
 from treering import Client, InvalidArgumentError, LogRecord, log_filter
 from treering.channels import Endpoints
 
@@ -57,6 +59,18 @@ MESSAGES = {
     "nearly 1 MB of one token": "y" * (MIB - 1_000),
     "nearly 1 MB of variables": "4711 " * (MIB // 5 - 100),
 }
+
+
+def of_pieces(random, pieces):
+    """A text of some of them, which always says something."""
+    return random.choice(["", " "]).join(["x", *random.choices(pieces, k=random.randrange(1, 12))])[:2_000]
+
+
+for number in range(30 if ALL else 2):
+    QUESTIONS[f"chance {number}"] = of_pieces(
+        chance("questions", number), [text.replace("\0", "") for text in (*TEXTS, *QUESTIONS.values())]
+    )
+    MESSAGES[f"chance {number}"] = of_pieces(chance("messages", number), [*TEXTS, *QUESTIONS.values()])
 
 
 @pytest.fixture(scope="module")

@@ -287,4 +287,25 @@ MUTANTS = (
         "(0,)",
         ("tests/embed/test_keyword_only.py",),
     ),
+    Mutant(
+        "searches-are-ready-with-the-index",
+        f"{_EMBED}/application.py",
+        "            await self.meaning.searches.wait()\n",
+        "",
+        ("tests/embed/test_opening.py",),
+    ),
+    Mutant(
+        "faults-of-the-index-name-no-path",
+        f"{_EMBED}/index/edge.py",
+        'raise IndexFaultError(f"index {self._path.name}: {problem}")',
+        'raise IndexFaultError(f"{self._path}: {problem}")',
+        ("tests/embed/test_index_edge.py",),
+    ),
+    Mutant(
+        "positions-to-forget-below-have-a-limit",
+        f"{_EMBED}/request_limits.py",
+        '    "ForgetPatternsRequest.below": _POSITIONS,\n',
+        "",
+        ("tests/contract/test_request_limits.py::test_each_field_of_each_request_has_a_limit",),
+    ),
 )

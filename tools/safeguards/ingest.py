@@ -43,7 +43,7 @@ MUTANTS = (
     Mutant(
         "an-error-for-each-who-is-refused",
         "services/ingest/treering_ingest/intake.py",
-        "        return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None\n",
+        "        return _disk_low(self._disk) if self._disk.is_low else None\n",
         """        if not self._disk.is_low:
             return None
         self._one = getattr(self, "_one", None) or _disk_low(self._disk)
@@ -243,8 +243,8 @@ MUTANTS = (
     Mutant(
         "without-a-descriptor-the-log-waits",
         "services/ingest/treering_ingest/wal/log.py",
-        "errno.EDQUOT, errno.EMFILE, errno.ENFILE)",
-        "errno.EDQUOT)",
+        "    errno.EMFILE: NoDescriptorError,\n",
+        "",
         ("tests/ingest/test_log.py",),
     ),
     Mutant(
@@ -260,5 +260,33 @@ MUTANTS = (
         "self.log.append(batches, self._end_offset)[-1]",
         "self.log.append(batches, self.log.end_offset)[-1]",
         (INGEST + "test_durable_log.py",),
+    ),
+    Mutant(
+        "a-lack-of-descriptors-is-no-full-disk",
+        "services/ingest/treering_ingest/intake.py",
+        "return no_descriptor() if isinstance(error, NoDescriptorError) else _disk_low(self._disk)",
+        "return _disk_low(self._disk)",
+        (INGEST + "test_service.py::test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_later",),
+    ),
+    Mutant(
+        "no-empty-message-in-place-of-a-range",
+        "services/ingest/treering_ingest/delivery.py",
+        "SinkServiceStub(whole_requests(channel))",
+        "SinkServiceStub(channel)",
+        (INGEST + "test_delivery.py::test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_delivery",),
+    ),
+    Mutant(
+        "a-batch-without-memory-is-no-malformed-one",
+        "services/ingest/treering_ingest/admission.py",
+        "raise exhausted(error) or ServiceError(",
+        "raise ServiceError(",
+        ("tests/runtime/test_scarcity.py",),
+    ),
+    Mutant(
+        "the-thread-of-the-log-is-there-from-the-start",
+        "services/ingest/treering_ingest/committer.py",
+        "        self._thread.submit(int)",
+        "        bool()",
+        (INGEST + "test_committer.py::test_without_memory_for_a_further_thread_the_log_is_written_and_sealed",),
     ),
 )

@@ -528,4 +528,18 @@ MUTANTS = (
         "True",
         ("tests/query/test_store_verify.py::test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names",),
     ),
+    Mutant(
+        "no-empty-question-to-embed",
+        "services/query/treering_query/meaning/embed_client.py",
+        "EmbedAdminServiceStub(whole_requests(self._channel()))",
+        "EmbedAdminServiceStub(self._channel())",
+        ("tests/query/test_embed_client.py",),
+    ),
+    Mutant(
+        "words-of-records-without-a-pattern-are-looked-for",
+        "services/query/treering_query/search/finding.py",
+        "    elif snapshot.view.has_records_without_pattern:\n",
+        "    elif False:\n",
+        ("tests/query/test_pattern_ids.py",),
+    ),
 )

@@ -41,8 +41,9 @@ MUTANTS = (
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "            with _Ending(self._metrics, method, context) as ending:\n                return await call(read(request), context)\n",
-        "            try:\n                return await call(read(request), context)\n            except Exception as error:\n"
+        "            with _Ending(self._metrics, method, context) as ending:\n"
+        "                return serialize(await call(read(request), context))\n",
+        "            try:\n                return serialize(await call(read(request), context))\n            except Exception as error:\n"
         "                with _Ending(self._metrics, method, context) as ending:\n                    raise\n"
         "                await ending.refuse()\n",
         ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),
@@ -431,5 +432,47 @@ MUTANTS = (
         "    if scarce := exhausted(error):",
         "    if (scarce := exhausted(error)) and False:",
         ("tests/runtime/test_boundary.py",),
+    ),
+    Mutant(
+        "a-delivery-that-brings-nothing-is-refused",
+        "services/runtime/treering_runtime/sink.py",
+        "            if not request.frames:\n",
+        "            if False:\n",
+        ("tests/runtime/test_sink.py::test_a_message_that_brings_nothing_is_refused_and_the_delivery_begins_anew",),
+    ),
+    Mutant(
+        "responses-are-serialised-inside-the-boundary",
+        "services/runtime/treering_runtime/boundary.py",
+        "return make(wrap(call, read, method, serialize or _as_it_is), None, None)",
+        "return make(wrap(call, read, method, _as_it_is), None, serialize)",
+        ("tests/runtime/test_boundary.py",),
+    ),
+    Mutant(
+        "a-message-that-cannot-be-serialised-lacks-memory",
+        "services/runtime/treering_runtime/scarcity.py",
+        "isinstance(error, MemoryError | EncodeError)",
+        "isinstance(error, MemoryError)",
+        ("tests/runtime/test_scarcity.py",),
+    ),
+    Mutant(
+        "ids-that-nobody-can-aim-at",
+        "services/runtime/treering_runtime/pattern_id.py",
+        "hashlib.blake2b(whole, digest_size=16).digest()",
+        "__import__('xxhash').xxh3_128_digest(whole)",
+        ("tests/runtime/test_patterns.py",),
+    ),
+    Mutant(
+        "the-number-of-logs-is-bounded",
+        "services/runtime/treering_runtime/sink.py",
+        "            if len(board.held_logs()) >= MAX_LOGS:\n",
+        "            if False:\n",
+        ("tests/runtime/test_sink.py::test_the_number_of_logs_is_bounded",),
+    ),
+    Mutant(
+        "times-end-where-the-database-can-count",
+        "services/runtime/treering_runtime/limits.py",
+        "MAX_TIME_UNIX_NANO = 2**63 - 2",
+        "MAX_TIME_UNIX_NANO = 2**63 - 1",
+        ("tests/query/test_aggregates.py",),
     ),
 )

@@ -381,4 +381,25 @@ MUTANTS = (
         "    if process.returncode > 1:\n",
         ("tests/cli/test_programs.py",),
     ),
+    Mutant(
+        "no-empty-question-of-an-asyncio-client",
+        "sdk/treering/aio.py",
+        "IngestServiceStub(whole_requests(ingest))",
+        "IngestServiceStub(ingest)",
+        ("tests/sdk/test_whole_requests.py",),
+    ),
+    Mutant(
+        "what-cannot-be-encoded-stays-in-the-open-batch",
+        "sdk/treering/upload_state.py",
+        "        records, sequence = self._open, self._next_sequence\n",
+        "        records, sequence = self._open, self._next_sequence\n        self._open = _Open()\n",
+        ("tests/sdk/test_uploader.py::test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later",),
+    ),
+    Mutant(
+        "up-says-what-is-missing",
+        "cli/treering_cli/supervisor/stack.py",
+        '        if not await _is_serving(self.addresses["embed"], _SEARCHES):\n',
+        "        if False:\n",
+        ("tests/cli/test_supervisor.py::test_up_is_ready_without_an_index_and_says_what_is_missing",),
+    ),
 )

@@ -22,7 +22,10 @@ SERVICES = ("ingest", "embed", "query")
 
 _DEFAULT_PORTS = {"ingest": 4701, "embed": 4702, "query": 4703}
 _DEFAULT_METRICS_PORTS = {"ingest": 4711, "embed": 4712, "query": 4713}
-_HEALTH_NAMES = {name: f"treering.v1.{name.capitalize()}Service" for name in SERVICES}
+_PROCESS = ""
+"""What health calls a whole process: it serves once it answers, or refuses for a reason that may last."""
+_SEARCHES = "treering.v1.EmbedService"
+"""What health calls searches by meaning: they wait for the index, and nothing else does."""
 _HOST = "127.0.0.1"
 _POLL_S = 0.05
 _CALL_S = 2.0
@@ -55,6 +58,7 @@ class Stack:
     """
 
     def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self._say = say
         self._drawn = {name for name in SERVICES if not options.ports[name]}
         self.addresses, metrics = _draw(options.ports)
         directories = _directories(options.data_dir.absolute())
@@ -109,8 +113,10 @@ class Stack:
             raise
 
     async def _announce(self, on_ready: Callable[[], None]) -> None:
-        await asyncio.gather(*(_until_serving(self.addresses[name], _HEALTH_NAMES[name]) for name in SERVICES))
+        await asyncio.gather(*(_until_serving(self.addresses[name], _PROCESS) for name in SERVICES))
         on_ready()
+        if not await _is_serving(self.addresses["embed"], _SEARCHES):
+            self._say("embed cannot open its index, so nothing is found by meaning yet; `treering status` says why")
 
     async def _stop(self) -> None:
         """Ingest first: then nothing new comes, and the others drain what they have."""
@@ -162,14 +168,17 @@ async def _first_failure(tasks: list["asyncio.Task[None]"]) -> None:
 
 
 async def _until_serving(address: str, service: str) -> None:
-    """Returns once the service says that it serves. The channel is made anew for each try: no backoff between them."""
-    request = health_pb2.HealthCheckRequest(service=service)
-    while True:
-        async with connect_async(address) as channel:
-            try:
-                answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_CALL_S)
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            except grpc.aio.AioRpcError:
-                pass  # it is starting
+    """Returns once the service says that it serves."""
+    while not await _is_serving(address, service):  # noqa: ASYNC110 - another process has no event to wait for
         await asyncio.sleep(_POLL_S)
+
+
+async def _is_serving(address: str, service: str) -> bool:
+    """Whether it says so now. The channel is made anew for each try: no backoff between them."""
+    request = health_pb2.HealthCheckRequest(service=service)
+    async with connect_async(address) as channel:
+        try:
+            answer = await health_pb2_grpc.HealthStub(channel).Check(request, timeout=_CALL_S)
+        except grpc.aio.AioRpcError:
+            return False  # it is starting
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

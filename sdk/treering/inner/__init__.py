@@ -10,7 +10,7 @@ It is served apart from what people and programs ask, in one of two ways:
 
 A service's data directory is the usual place for its socket. Paths of sockets hold 107 bytes; `SocketPlace` goes around that.
 
-What needs gRPC is in `treering.inner.channels` and `treering.inner.tls`.
+What needs gRPC is in `treering.inner.channels`, `treering.inner.tls` and `treering.inner.whole_requests`.
 """
 
 from treering.inner.addresses import InnerAddress, InnerPlaneError, socket_address

@@ -426,7 +426,9 @@ class GetEmbedStatusResponse(_message.Message):
     configured_model: _builtins.str
     """The setting `model`. Differs from `model` after `StartReindex` with another one, and while everything is embedded anew."""
     index_ready: _builtins.bool
-    """False while the index cannot be opened: then searches fail at once with PEER_UNAVAILABLE, and everything else goes on."""
+    """False while the index cannot be opened: then searches fail at once with PEER_UNAVAILABLE, and everything else goes on. Health says
+    NOT_SERVING of this service then, and SERVING of the process.
+    """
     problem: _builtins.str
     """What is missing in the answers, and why; empty = nothing."""
     without_pattern_count: _builtins.int

@@ -200,7 +200,7 @@ class DeliverLogsRequest(_message.Message):
 
     @_builtins.property
     def frames(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeliveredFrame]:
-        """Frames in the order of the log. About 2 MiB together; a single larger frame comes alone."""
+        """Frames in the order of the log, at least one in each message after the first. About 2 MiB together; a single larger frame comes alone."""
 
     @_builtins.property
     def links(self) -> Global___ChainLinks:

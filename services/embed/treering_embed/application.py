@@ -80,11 +80,17 @@ class Application:
         await first_of(indexer.run_forever(), self.reindexer.run_forever(indexer), self.meaning.make_room_forever())
 
     async def _say_ready(self) -> None:
-        """Never ends: that would end the service."""
+        """The process serves once questions are answered or refused for a reason, its services once searches are answered.
+
+        Never ends: that would end the service.
+        """
         await self.meaning.answers.wait()
-        for name in ("", EMBED_SERVICE):
-            await self.planes.set_ready(name, ready=True)
+        if not self.meaning.searches.is_set():
+            await self.planes.set_ready("", ready=True)
+            await self.meaning.searches.wait()
         await self.planes.inner.set_ready(ADMIN_SERVICE, ready=True)
+        for name in (EMBED_SERVICE, ""):  # the process last: who has waited for it may ask for searches next
+            await self.planes.set_ready(name, ready=True)
         await asyncio.Event().wait()
 
     async def stop(self, grace_s: float) -> None:

@@ -14,6 +14,7 @@ from treering_ingest.request_limits import LIMITS, PRODUCER_ID, RECORDS
 from treering_runtime import wire
 from treering_runtime.errors import ServiceError
 from treering_runtime.request_limits import RequestLimits
+from treering_runtime.scarcity import exhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ def check_batch(received: bytes) -> CheckedBatch:
     """Checks the bytes of one UploadLogsRequest or StreamLogsRequest.
 
     Raises:
-        ServiceError: BATCH_TOO_LARGE, MALFORMED_BATCH, or INVALID_FIELD for the producer's id or too many records.
+        ServiceError: BATCH_TOO_LARGE, MALFORMED_BATCH, INVALID_FIELD for the producer's id or too many records; OVERLOADED without memory
+            for it.
     """
     if len(received) > MAX_BATCH_BYTES:
         raise _too_large(len(received))
@@ -73,7 +75,8 @@ def _parsed(received: bytes) -> UploadLogsRequest:
         return UploadLogsRequest.FromString(received)
     except (DecodeError, ValueError, IndexError) as error:
         message = "batch: not a valid UploadLogsRequest; check that every string is UTF-8"
-        raise ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message) from error
+        # without memory for it now it is a batch all the same: who is told that it is none never sends it again
+        raise exhausted(error) or ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message) from error
 
 
 def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:

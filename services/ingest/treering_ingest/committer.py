@@ -49,8 +49,8 @@ class Committer:
     """Takes batches in order, and tells when they are durable.
 
     States: *running* from `start`; *stopped* after `stop`, when everything staged is durable or has failed; *failed* when the disk failed:
-    all who wait get LogFailedError, now and later. A full disk is no failure: all who wait get DiskFullError, and what is staged is tried
-    again until there is space.
+    all who wait get LogFailedError, now and later. A lack of space or descriptors is no failure: all who wait get DiskFullError, and what
+    is staged is tried again until there is room.
 
     Belongs to one event loop. The log is used on a thread of its own, by this class alone.
 
@@ -63,9 +63,9 @@ class Committer:
     def __init__(self, log: DurableLog, policy: CommitPolicy, observer: CommitObserver) -> None:
         self.log = log
         self.waiting_bytes = 0
-        self.disk_full = False
-        self.failure = ""
-        """Why the disk failed; empty while it has not."""
+        self.lack: _Fault | None = None
+        """Why what waits cannot be written at the moment, for want of space or descriptors; None when it can."""
+        self.failure = ""  # why the disk failed; empty while it has not
         self.advanced = Wakeup()
         self.room = Wakeup()
         self._policy = policy
@@ -87,6 +87,7 @@ class Committer:
 
     def start(self) -> None:
         """Begins to commit."""
+        self._thread.submit(int)  # starts it now: later there may be no memory for a thread, and without it nothing can be written
         self._task = asyncio.create_task(self._run(), name="committer")
 
     @property
@@ -126,8 +127,8 @@ class Committer:
             raise LogFailedError(self.failure)
         if not self.is_durable(ticket):
             # Without this, the caller would wait until somebody makes space on the disk.
-            if self.disk_full:
-                raise DiskFullError("there is no space for what waits")
+            if self.lack:
+                raise self.lack.error()
             if fault := await self._wait(ticket):
                 raise fault.error()
 
@@ -185,9 +186,9 @@ class Committer:
         except Exception as error:  # noqa: BLE001 - whatever it is: who waits is told, and the process ends, as for a disk that failed
             _LOG.exception("the log cannot be written")
             self._fail(f"the log cannot be written: {type(error).__name__}")
-        # Only a full disk leaves batches here: `_wait_for_work` ends the loop in that case alone before everything is written.
+        # Only a lack of room leaves batches here: `_wait_for_work` ends the loop in that case alone before everything is written.
         if not self.failure and self._pending:
-            self._fail("the disk is full and the service is stopping; these batches are not stored")
+            self._fail("there is no room, and the service is stopping; these batches are not stored")
 
     async def _wait_for_work(self) -> bool:
         """True when there is a group to write or something to sync; False when it is time to end."""
@@ -200,8 +201,8 @@ class Committer:
             if not await self._staged.wait(self._time_to_sync()):
                 await self._sync_now()
         await self._linger()
-        # A stop with a full disk gives up here: waiting for space could last for ever, and nothing of it was acknowledged.
-        return not (self._stopping and self.disk_full)
+        # A stop without room gives up here: waiting for it could last for ever, and nothing of it was acknowledged.
+        return not (self._stopping and self.lack)
 
     async def _linger(self) -> None:
         """Keeps a group back for what may join it: as long as nobody waits for it, and a little longer where several senders do."""
@@ -251,9 +252,9 @@ class Committer:
         except DiskFullError as error:
             await self._wait_for_space(group, error)
             return
-        if self.disk_full:
-            _LOG.info("the disk has space again; what waited is written")
-        self.disk_full = False
+        if self.lack:
+            _LOG.info("there is room again; what waited is written")
+        self.lack = None
         self._finish(group)
 
     def _write(self, batches: list[Batch], *, sync: bool) -> None:
@@ -274,11 +275,11 @@ class Committer:
         self.advanced.fire()
 
     async def _wait_for_space(self, group: list[tuple[Batch, float]], error: DiskFullError) -> None:
-        if not self.disk_full:
-            _LOG.error("the disk is full; what waits is written as soon as there is space", problem=str(error))
-        self.disk_full = True
-        # Callers are told now and not when there is space: they have deadlines and may send elsewhere.
-        self._tell_waiters(_Fault(DiskFullError, str(error)), self._waiters)
+        if not self.lack:
+            _LOG.error("nothing can be written; what waits is written as soon as there is room", problem=str(error))
+        self.lack = _Fault(type(error), str(error))
+        # Callers are told now and not when there is room: they have deadlines and may send elsewhere.
+        self._tell_waiters(self.lack, self._waiters)
         self.advanced.fire()
         # Back to the front, in the old order. Later batches of the same producers are behind them, and would be out of sequence.
         self._pending.extendleft(reversed(group))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from treering.inner.whole_requests import whole_requests
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_ingest.claims import Claims, SinkAheadError, SinkFault
@@ -128,7 +129,8 @@ class Delivery:
 
     async def _deliver(self) -> None:
         async with self._peer.connect(*_CHANNEL_OPTIONS) as channel:
-            call: _Call = SinkServiceStub(channel).DeliverLogs()
+            # whole: an empty message in place of a range that there is no memory for is a gap, and in an idle log nobody would notice it
+            call: _Call = SinkServiceStub(whole_requests(channel)).DeliverLogs()
             start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
             await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.durable_offset))
             first = await self._read_progress(call)

@@ -32,6 +32,10 @@ class DiskFullError(Exception):
     """There was no space for the write. Nothing of it is in the log; the same call may be repeated when there is space."""
 
 
+class NoDescriptorError(DiskFullError):
+    """The same, but nothing could be opened for the write: too many files are open, in this process or in the system."""
+
+
 class Batch(NamedTuple):
     """What is appended.
 

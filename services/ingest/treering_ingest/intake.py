@@ -10,12 +10,13 @@ from treering_ingest.active_producers import ActiveProducers
 from treering_ingest.admission import CheckedBatch, Rejection
 from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
-from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError
+from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, NoDescriptorError
 from treering_ingest.limits import MAX_STREAMS, MAX_WAIT_FOR_ROOM_S, MAX_WAITING_BYTES
 from treering_ingest.producers import Stored
 from treering_runtime import caller as callers
 from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import ServiceError, overloaded
+from treering_runtime.scarcity import no_descriptor
 from treering_runtime.wakeup import Notice, Wakeup
 
 
@@ -95,11 +96,15 @@ class Intake:
             return draining()
         if ahead := self._sink_ahead():
             return ahead
-        return _disk_low(self._disk) if self._disk.is_low or self.committer.disk_full else None
+        if lack := self.committer.lack:
+            return self.explain(lack.error())
+        return _disk_low(self._disk) if self._disk.is_low else None
 
     def explain(self, error: LogFailedError | DiskFullError) -> ServiceError:
-        """An error of the disk, for whoever waits for it."""
-        return _log_failed(str(error)) if isinstance(error, LogFailedError) else _disk_low(self._disk)
+        """An error of the log, for whoever waits for it."""
+        if isinstance(error, LogFailedError):
+            return _log_failed(str(error))
+        return no_descriptor() if isinstance(error, NoDescriptorError) else _disk_low(self._disk)
 
     def open_stream(self) -> None:
         """Counts a stream in.

@@ -11,7 +11,7 @@ from treering_ingest.committer import Committer
 from treering_ingest.delivered import DeliveredNote
 from treering_ingest.delivery import Delivery
 from treering_ingest.disk import DiskGuard, free_bytes
-from treering_ingest.durable_log import DiskFullError, DurableLog, LogFailedError
+from treering_ingest.durable_log import DiskFullError, DurableLog, LogFailedError, NoDescriptorError
 from treering_ingest.intake import Intake
 from treering_ingest.limits import COMPANY_S
 from treering_ingest.metrics import IngestMetrics, StateCollector
@@ -135,6 +135,8 @@ class IngestProcess:
         try:
             make_directory(path)
             return open_log(PosixFileSystem(path), LogConfig(segment_bytes=self.settings.segment_bytes))
+        except NoDescriptorError as error:
+            raise StartError(f"{error}: no file can be opened; close programs, or raise the limit (ulimit -n, fs.file-max)") from error
         except DiskFullError as error:
             raise StartError(f"{error}: there is no room to begin a segment of the log; free some space, then start again") from error
         except LogFailedError as error:

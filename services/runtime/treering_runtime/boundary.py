@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     _Handler = grpc.RpcMethodHandler[Any, Any]
     _Context = grpc.aio.ServicerContext[Any, Any]
     _Read = Callable[[Any], Any]
+    _Serialize = Callable[[Any], Any]
 
 DOMAIN = "treering"
 """ErrorInfo.domain of every error."""
@@ -223,33 +224,43 @@ class Boundary(grpc.aio.ServerInterceptor):
         }
         name, make = kinds[handler.request_streaming, handler.response_streaming]
         call = getattr(handler, name)
-        # a coroutine that answers with a stream writes its responses by itself, and returns nothing
-        wrap = self._streaming if handler.response_streaming and not inspect.iscoroutinefunction(call) else self._unary
-        return make(wrap(call, _reading(handler, method, self._limits), method), None, handler.response_serializer)
+        read, serialize = _reading(handler, method, self._limits), handler.response_serializer
+        if handler.response_streaming and inspect.iscoroutinefunction(call):  # it writes its responses by itself, and returns nothing
+            return make(self._unary(call, read, method, _as_it_is), None, serialize)
+        wrap = self._streaming if handler.response_streaming else self._unary
+        return make(wrap(call, read, method, serialize or _as_it_is), None, None)
 
     def _note_caller(self, context: _Context) -> None:
         if not self._are_ours:
             caller.serve(context.peer())
 
-    def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str) -> Callable[..., Awaitable[Any]]:
+    # responses are serialised inside, where a lack of memory for one is told as any other
+
+    def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str, serialize: _Serialize) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
             self._note_caller(context)
             with _Ending(self._metrics, method, context) as ending:
-                return await call(read(request), context)
+                return serialize(await call(read(request), context))
             return await ending.refuse()
 
         return wrapped
 
-    def _streaming(self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str) -> Callable[..., Awaitable[None]]:
+    def _streaming(
+        self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str, serialize: _Serialize
+    ) -> Callable[..., Awaitable[None]]:
         async def wrapped(request: Any, context: _Context) -> None:
             self._note_caller(context)
             with _Ending(self._metrics, method, context) as ending:
                 async with aclosing(call(read(request), context)) as responses:
                     async for response in responses:
-                        await _taken(context, response)
+                        await _taken(context, serialize(response))
             await ending.refuse()
 
         return wrapped
+
+
+def _as_it_is(response: Any) -> Any:
+    return response
 
 
 async def _taken(context: _Context, response: Any) -> None:
@@ -284,7 +295,8 @@ def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
                 limits.check_wire(raw, kind)
             request = decode(raw)
         except (DecodeError, ValueError, IndexError) as error:
-            raise invalid_field("request", f"not a valid request of {method}; check that every string is UTF-8") from error
+            malformed = invalid_field("request", f"not a valid request of {method}; check that every string is UTF-8")
+            raise exhausted(error) or malformed from error
         if kind:
             limits.check(request)
         return request

@@ -132,6 +132,9 @@ class SinkServicer(SinkServiceServicer):
 
     async def _take(self, log_id: int, requests: AsyncIterator[DeliverLogsRequest]) -> None:
         async for request in requests:
+            if not request.frames:
+                # ignored, it would hide what ingest meant to send until the next record comes
+                raise invalid_field("frames", "is empty; deliver from next_offset")
             next_offset = self._sink.board.get(log_id).next_offset
             if frames := fresh_frames(request.frames, next_offset):
                 self._sink.board.chain.join(log_id, next_offset, request)

@@ -117,12 +117,14 @@ class EdgeIndex:
         try:
             return function(*arguments)
         except Exception as error:  # Edge raises nothing more special
-            raise IndexFaultError(f"{self._path}: {error}") from error
+            # callers hear it, and are not to learn where the data directory is
+            raise IndexFaultError(f"index {self._path.name}: {error}".replace(f"{self._path}", self._path.name)) from error
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self._path).free
         if free < self._min_free_bytes:
-            raise IndexFaultError(f"{self._path}: {free} bytes are free, {self._min_free_bytes} are needed; make room on the disk")
+            problem = f"{free} bytes are free, {self._min_free_bytes} are needed; make room on its disk"
+            raise IndexFaultError(f"index {self._path.name}: {problem}")
 
 
 class DamagedIndexError(Exception):

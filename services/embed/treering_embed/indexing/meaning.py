@@ -53,6 +53,8 @@ class Meaning:
         self.models = models
         self.answers = asyncio.Event()
         """Set once questions are answered, or refused for another reason than that the service is starting."""
+        self.searches = asyncio.Event()
+        """Set once the index is open."""
         self.problem = ""
         """What is missing in the answers, for people; empty = nothing."""
         self.note = IndexNote("", "", 0)
@@ -138,6 +140,7 @@ class Meaning:
         self.problem = choice.problem
         await self._requeue()
         self.answers.set()
+        self.searches.set()
         return Indexer(self._kept, self._sink, self._engine, missing), choice.successor
 
     async def _choose(self) -> Choice:

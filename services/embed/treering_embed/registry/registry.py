@@ -224,9 +224,10 @@ class Registry:
                 "update patterns set last_offset = max(last_offset, ?), last_seen = max(last_seen, ?) where pattern_id = ?",
                 ((end, now, signed(key)) for key, end in last_seen.items()),
             )
-            self.keyword_only.remove(pattern.pattern_id for pattern in patterns)
             if refused:
                 self.keyword_only.add(refused.pattern_ids, refused.unnamed)
+            # after: one that was refused and then found room in the same batch is registered
+            self.keyword_only.remove(pattern.pattern_id for pattern in patterns)
             _set_aside(write, quarantined, read_again)
             known = {key: signed(link) for key, link in (links or {}).items()}
             rows = ((signed(key), end, known.get(key)) for key, end in next_offsets.items())

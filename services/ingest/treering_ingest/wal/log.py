@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, WrongEndError
+from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, NoDescriptorError, WrongEndError
 from treering_ingest.limits import MAX_PRODUCERS, VERIFY_AT_START_BYTES
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
 from treering_ingest.wal.filesystem import File, FileSystem
@@ -17,7 +17,12 @@ from treering_ingest.wal.reader import LogCursor
 from treering_ingest.wal.recovery import Found, Newest, SegmentInfo, TornTail
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+_NO_ROOM = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EMFILE: NoDescriptorError,
+    errno.ENFILE: NoDescriptorError,
+}
 """Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
 
 _NO_PREVIOUS_CRC = 0
@@ -253,14 +258,15 @@ class Log:
 
     def _undone(self, active: _Active | None, error: OSError) -> LogFailedError | DiskFullError:
         """Takes a partial write back when there was no room; anything else has broken the log."""
-        if error.errno not in _NO_ROOM:
+        passing = _NO_ROOM.get(error.errno or 0)
+        if passing is None:
             return self._fail(error)
         if active:
             try:
                 active.file.truncate(active.end.position)
             except OSError as second:
                 return self._fail(second)
-        return DiskFullError(f"{self.files.path}: {error.strerror}")
+        return passing(f"{self.files.path}: {error.strerror}")
 
     def _writable(self) -> _Active:
         """The segment to append to, begun if there is none."""

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from google.rpc import error_details_pb2, status_pb2
 
+from treering.inner.whole_requests import whole_requests
 from treering.v1.admin_pb2 import ForgetPatternsRequest, ScorePatternsRequest, ScorePatternsResponse
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
@@ -80,11 +81,11 @@ class EmbedClient:
 
     @property
     def _stub(self) -> "EmbedServiceAsyncStub":
-        return EmbedServiceStub(self._channel())
+        return EmbedServiceStub(whole_requests(self._channel()))
 
     @property
     def _admin(self) -> "EmbedAdminServiceAsyncStub":
-        return EmbedAdminServiceStub(self._channel())
+        return EmbedAdminServiceStub(whole_requests(self._channel()))
 
     def _channel(self) -> grpc.aio.Channel:
         try:

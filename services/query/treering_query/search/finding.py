@@ -1,6 +1,6 @@
 """The first half of a search, on one snapshot: which patterns may be found, and which hold the literals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,9 @@ from treering_query.search.ranking import Fits, Flags, Hits, Numbers, Ranking, r
 from treering_query.search.request import Search
 from treering_query.search.scan import MAX_PATTERNS, Scan, holds, scan_messages
 from treering_query.values.pattern_ids import Ids, as_ids
+from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.patterns import NO_PATTERN
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,16 @@ def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Found:
     scan = Scan()
     if search.literals.read_messages:
         scan = scan_messages(snapshot, search.predicate, search.literals, search.literal_budget_s)
+    elif snapshot.view.has_records_without_pattern:
+        # these have no text of a pattern in which their words could be found; there are few, and statistics say in which segments
+        scan.verbatim = scan_messages(snapshot, _without_pattern(search.predicate), search.literals, search.literal_budget_s).verbatim
     return Found(texts, allowed, counts, _hits(snapshot, texts, search, allowed, scan), scan)
+
+
+def _without_pattern(predicate: Predicate) -> Predicate:
+    """The records of a selection that belong to no pattern."""
+    sql = f"({predicate.sql}) and pattern_id = {NO_PATTERN}"
+    return replace(predicate, sql=sql, columns=predicate.columns | {"pattern_id"}, patterns=as_ids([NO_PATTERN]))
 
 
 def _by_service_of_pattern(snapshot: Snapshot, search: Search) -> bool:
