@@ -4,8 +4,9 @@ import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord
-from treering_query import aggregates, answers, compare, limits, pattern_detail, pattern_list
+from treering_query import aggregates, compare, limits, pattern_detail, pattern_list
 from treering_query.answers import fitting
+from treering_runtime import answers
 from treering_runtime.errors import ServiceError
 
 LOG = 7

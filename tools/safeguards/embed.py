@@ -266,4 +266,11 @@ MUTANTS = (
         "(of_model,)",
         ("tests/embed/test_indexer.py::test_the_status_says_what_is_tried_again_until_it_is_done",),
     ),
+    Mutant(
+        "small-entries-of-the-quarantine-count-for-what-they-take",
+        "services/embed/treering_embed/registry.py",
+        " + QUARANTINE_ENTRY_BYTES",
+        "",
+        ("tests/embed/test_quarantine.py::test_many_entries_come_in_several_messages",),
+    ),
 )

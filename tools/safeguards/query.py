@@ -528,4 +528,32 @@ MUTANTS = (
         "True",
         ("tests/query/test_store_verify.py::test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names",),
     ),
+    Mutant(
+        "records-of-an-answer-are-read-a-group-at-a-time",
+        "services/query/treering_query/places.py",
+        "if group and size + segment.memory_bytes > limits.READ_TOGETHER_BYTES:",
+        "if False:",
+        ("tests/query/test_full_answers.py::test_neighbours_come_in_pages_the_nearest_ones_first",),
+    ),
+    Mutant(
+        "neighbours-that-do-not-fit-have-a-token",
+        "services/query/treering_query/context.py",
+        "if table.num_rows < places.num_rows else",
+        "if False else",
+        ("tests/query/test_full_answers.py::test_neighbours_come_in_pages_the_nearest_ones_first",),
+    ),
+    Mutant(
+        "an-attribute-counts-in-an-answer-for-what-it-takes",
+        "services/query/treering_query/records.py",
+        "_ENTRY_BYTES = 13",
+        "_ENTRY_BYTES = 0",
+        ("tests/query/test_full_answers.py::test_what_a_row_takes_is_never_more_than_was_counted",),
+    ),
+    Mutant(
+        "a-question-cancelled-twice-waits-for-its-thread",
+        "services/query/treering_query/store/engine.py",
+        "            cancelled = True\n",
+        "            raise\n",
+        ("tests/query/test_cancelled_questions.py::test_a_question_that_is_cancelled_twice_still_waits_for_its_thread",),
+    ),
 )

@@ -432,4 +432,25 @@ MUTANTS = (
         "    if (scarce := exhausted(error)) and False:",
         ("tests/runtime/test_boundary.py",),
     ),
+    Mutant(
+        "messages-of-a-stream-end-where-the-next-row-would-not-fit",
+        "services/runtime/treering_runtime/answers.py",
+        "if held and total + size > most:",
+        "if False:",
+        ("tests/runtime/test_answers.py",),
+    ),
+    Mutant(
+        "a-stream-of-requests-is-closed-with-its-call",
+        "services/runtime/treering_runtime/boundary.py",
+        "await aiter(request).aclose()",
+        "pass",
+        ("tests/runtime/test_boundary.py::test_a_stream_of_requests_is_closed_with_its_call_and_keeps_no_message",),
+    ),
+    Mutant(
+        "a-text-that-is-not-utf-8-is-named",
+        "services/runtime/treering_runtime/faulty_text.py",
+        "and not _is_utf8(self._raw[start:end])",
+        "and False",
+        ("tests/contract/test_request_limits.py::test_a_text_that_is_not_utf_8_is_named",),
+    ),
 )

@@ -1,21 +1,5 @@
-"""Answers of bounded size: rows in their order, as many as fit; the caller says where they end, and a token leads to the others."""
+"""Answers of bounded size: the writer that all services share, see `treering_runtime.answers`."""
 
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import TypeVar
+from treering_runtime.answers import count_fitting, fitting, pieces
 
-from google.protobuf.message import Message
-
-from treering_query.limits import MAX_ANSWER_BYTES
-
-_M = TypeVar("_M", bound=Message)
-
-_TAG_BYTES = 8
-"""What a message takes in another one besides itself, at most."""
-
-
-def fitting(rows: Sequence[_M], budget: int | None = None) -> Sequence[_M]:
-    """The first rows, as many as fit into `budget` bytes of an answer (`MAX_ANSWER_BYTES`); at least one, so that every page goes on."""
-    most = MAX_ANSWER_BYTES if budget is None else budget
-    count = sum(end <= most for end in accumulate(row.ByteSize() + _TAG_BYTES for row in rows))
-    return rows[: max(count, 1)]
+__all__ = ["count_fitting", "fitting", "pieces"]

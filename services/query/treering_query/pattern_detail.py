@@ -17,7 +17,7 @@ from treering_query import filters, limits
 from treering_query.answers import fitting
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
-from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
+from treering_query.pattern_entries import UNITS, Entry, by_pattern, count, describe, over_time
 from treering_query.pattern_ids import Ids, among, as_ids, relation
 from treering_query.pattern_series import Span, growth, usual_bounds
 from treering_query.pattern_variables import read_variables
@@ -107,13 +107,6 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     which = request.WhichOneof("which")
     if which is None:
         raise invalid_field("which", "names neither a pattern nor a template; give one of the two ids")
-    check_parts("buckets", request.buckets, limits.MAX_DETAIL_PARTS)
-    for field, value, most in (
-        ("values_per_variable", request.values_per_variable, limits.MAX_VARIABLE_VALUES),
-        ("samples", request.samples, limits.MAX_SAMPLES_PER_PATTERN),
-    ):
-        if value > most:
-            raise invalid_field(field, f"{value} is over {most}; ask for less", limit=most)
     return Plan(
         unit=pb.PATTERN_UNIT_PATTERN if which == "pattern_id" else pb.PATTERN_UNIT_TEMPLATE,
         identity=getattr(request, which),

@@ -16,12 +16,12 @@ import pyarrow as pa
 import xxhash
 
 from treering.v1 import query_pb2 as pb
-from treering_query import filters, limits
+from treering_query import filters
 from treering_query.answers import fitting
 from treering_query.filters import Predicate
 from treering_query.meant import NOTHING, Meant
 from treering_query.page_tokens import packed, unpacked
-from treering_query.pattern_entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
+from treering_query.pattern_entries import UNITS, Entry, by_pattern, count, describe, over_time
 from treering_query.pattern_series import Span, growth, series, usual_bounds
 from treering_query.records import nanoseconds
 from treering_query.store.snapshot import Snapshot
@@ -156,13 +156,6 @@ def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     order, unit = request.order or pb.PATTERN_ORDER_COUNT, request.unit or pb.PATTERN_UNIT_PATTERN
-    if order not in _KEYS:
-        raise invalid_field("order", f"{order} is no order; they are 1 (count) to 5 (growth)")
-    if unit not in UNITS:
-        raise invalid_field("unit", f"{unit} is no unit; they are 1 (pattern) and 2 (template)")
-    if request.page_size > limits.MAX_PAGE_PATTERNS:
-        raise invalid_field("page_size", f"{request.page_size} is over {limits.MAX_PAGE_PATTERNS}; page", limit=limits.MAX_PAGE_PATTERNS)
-    check_parts("sparkline_buckets", request.sparkline_buckets, limits.MAX_SPARKLINE_PARTS)
     predicate = filters.where(request.filter, meant)
     fingerprint = xxhash.xxh3_64_intdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None

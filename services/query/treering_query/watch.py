@@ -23,7 +23,6 @@ from treering_query.slices import Slice
 from treering_query.store.snapshot import Snapshot
 from treering_query.store.view import LogRange
 from treering_query.watch_news import Announcement, WatchFeed, WatchReader
-from treering_runtime.errors import invalid_field
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,11 @@ class Plan:
 
 
 def plan(request: pb.WatchPatternsRequest) -> Plan:
-    """Checks a request.
+    """The request with its defaults.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    if request.since_unix_nano > limits.MAX_TIME_UNIX_NANO:
-        raise invalid_field("since_unix_nano", "after 2262-04-11; times are nanoseconds since 1970")
     begin = {position.log_id: position.offset for position in getattr(request, "from")}
     return Plan(filters.where(request.filter), begin or None, request.since_unix_nano)
 
