@@ -76,9 +76,9 @@ async def test_filter_by_position_pattern_and_trace(store):
     [
         ("group_by", {"group_by": [SERVICE] * 9}),
         ("group_by[0]", {"group_by": [pb.FieldRef()]}),
-        ("group_by[0]", {"group_by": [pb.FieldRef(field=99)]}),
-        ("group_by[0]", {"group_by": [pb.FieldRef(attribute="")]}),
-        ("group_by[0]", {"group_by": [pb.FieldRef(attribute="k" * 257)]}),
+        ("group_by[0].field", {"group_by": [pb.FieldRef(field=99)]}),
+        ("group_by[0].attribute", {"group_by": [pb.FieldRef(attribute="")]}),
+        ("group_by[0].attribute", {"group_by": [pb.FieldRef(attribute="k" * 257)]}),
         ("metrics", {"metrics": [pb.Metric()] * 17}),
         ("metrics[0].of", {"metrics": [pb.Metric(function=pb.AGGREGATE_FUNCTION_SUM, of=SERVICE)]}),
         ("metrics[0].of", {"metrics": [pb.Metric(function=pb.AGGREGATE_FUNCTION_DISTINCT)]}),
