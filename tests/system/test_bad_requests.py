@@ -32,7 +32,9 @@ FIRST = int(os.environ.get("TREERING_HOSTILE_SEED", "0"))
 pytestmark = [pytest.mark.system, pytest.mark.time_limit(3_600 if ALL else 900)]
 
 PATIENCE_S = 1.0
-"""How long an answer, and anybody else's beside it, may take, seconds: the best of `TRIES`, as the machine may have other things to do."""
+"""How long an answer, and anybody else's beside it, may take, seconds: the best of `TRIES`. On a machine with more to do than it has cores for,
+so much of the service's processor time, as long as the answer comes within `BUSY_PATIENCE_S`."""
+BUSY_PATIENCE_S = 20.0
 TRIES = 4
 WAITING_S = 0.03
 """The deadline of a request that waits for what never comes: no answer is the right one."""
@@ -81,14 +83,21 @@ class Attack:
             for _ in range(TRIES):
                 ended = asyncio.Event()
                 neighbour = asyncio.create_task(self._probe(ended))
+                used = self._processor_s()
                 took, problem = await _asked(channel, contract, method, bad)
                 ended.set()
-                waits.append(max(took, await neighbour))
+                waited = max(took, await neighbour)
+                is_excused = PATIENCE_S <= waited < BUSY_PATIENCE_S and os.getloadavg()[0] > (os.cpu_count() or 1)
+                waits.append(self._processor_s() - used if is_excused else waited)
                 if problem or waits[-1] < PATIENCE_S:
                     break
             self.slowest_s = max(self.slowest_s, min(waits))
             if problem or min(waits) >= PATIENCE_S:
                 self.findings.append(f"{method.name}, {bad.what}: {problem or f'{min(waits):.1f} s'}")
+
+    def _processor_s(self):
+        times = self.process.cpu_times()
+        return times.user + times.system
 
     async def _probe(self, ended):
         """Asks for the state of the service all the time; the longest wait, seconds."""
@@ -132,7 +141,7 @@ async def _asked(channel, contract, method, bad):
     expected = _refusal(table_of(contract), method.input_type, bad.raw)
     is_silent = expected is None and (bad.waits or method.name in SILENT)
     started = time.perf_counter()
-    error = await _answer(channel, contract, method, bad.raw, WAITING_S if is_silent else 20 * PATIENCE_S)
+    error = await _answer(channel, contract, method, bad.raw, WAITING_S if is_silent else 2 * BUSY_PATIENCE_S)
     took = time.perf_counter() - started
     is_work = expected is None and not bad.path  # the largest legal request may be much to do; nobody else waits for it
     return 0.0 if is_work else took, _problem(error, expected, bad, is_silent)
