@@ -32,8 +32,8 @@ FIRST = int(os.environ.get("TREERING_HOSTILE_SEED", "0"))
 pytestmark = [pytest.mark.system, pytest.mark.time_limit(3_600 if ALL else 900)]
 
 PATIENCE_S = 1.0
-"""How long an answer, and anybody else's beside it, may take, seconds: the best of `TRIES`. On a machine with more to do than it has cores for,
-so much of the service's processor time, as long as the answer comes within `BUSY_PATIENCE_S`."""
+"""How long an answer, and anybody else's beside it, may take, seconds: the best of `TRIES`. On a machine with more to do than it
+has cores for, so much of the service's processor time, as long as the answer comes within `BUSY_PATIENCE_S`."""
 BUSY_PATIENCE_S = 20.0
 TRIES = 4
 WAITING_S = 0.03
