@@ -35,7 +35,9 @@ PARTS = {
         "tests/query/test_tokens.py",
         "tests/query/test_answers.py",
         "tests/runtime/test_boundary.py",
+        "tests/query/test_full_answers.py",
         "tests/system/test_bad_input.py",
+        "tests/system/test_bad_requests.py",
     ),
     "shares": ("tests/query/test_admission.py", "tests/runtime/test_caller.py"),
     "sql": (

@@ -1,5 +1,6 @@
 """`treering context`: a record among its neighbours."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -28,9 +29,16 @@ def context(
     if log >= 2**64 or offset >= 2**64:
         raise typer.BadParameter("offsets and log ids have 64 bits")
     with connection.client() as client:
-        found = client.get_log_context(offset, log_id=log, before=before, after=after, all_services=all_services)
+        ask = partial(client.get_log_context, offset, log_id=log, before=before, after=after, all_services=all_services)
+        page = ask()
+        found = list(page.records)
+        while page.next_page_token:
+            page = ask(page_token=page.next_page_token)
+            found += page.records
+    found.sort(key=lambda record: record.position.offset)
+    place = next(index for index, record in enumerate(found) if record.position.offset == offset)
     if json:
-        answer_json({"index": found.index, "records": [record_json(record) for record in found.records]})
+        answer_json({"index": place, "records": [record_json(record) for record in found]})
         return
-    for index, record in enumerate(found.records):
-        answer(("> " if index == found.index else "  ") + record_line(record))
+    for index, record in enumerate(found):
+        answer(("> " if index == place else "  ") + record_line(record))

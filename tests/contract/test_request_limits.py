@@ -1,31 +1,25 @@
 """Each text, list and number of each rpc has a limit, and the largest legal request and one more of everything are answered at once."""
 
+import re
 import time
 from collections.abc import Iterator
 
 import pytest
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1 import health_pb2
-from grpc_reflection.v1alpha import reflection_pb2
 
-from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2, sink_pb2
+from tests.hostile_requests import FILES, SERVICES, TABLES, edges, nested, paths, table_of, varint, with_value
+from treering.v1 import query_pb2
 from treering.v1.error_pb2 import ErrorReason
-from treering_embed import request_limits as embed
-from treering_ingest import request_limits as ingest
 from treering_query import request_limits as query
 from treering_runtime.errors import ServiceError
+from treering_runtime.faulty_text import faulty_text
 from treering_runtime.limits import COUNTED_REQUEST_BYTES, MAX_MESSAGE_BYTES, MAX_REQUEST_FIELDS
 from treering_runtime.request_limits import SHARED, Free, Known, Many, Number, RequestLimits, Sizes, Text, needs_row, row_name
 
-TABLES = {"Ingest": ingest.LIMITS, "Query": query.LIMITS, "Embed": embed.LIMITS}
-"""By what the names of the services that have them begin with; the others have what is shared."""
-FILES = (admin_pb2, ingest_pb2, query_pb2, embed_pb2, sink_pb2, health_pb2, reflection_pb2)
-SERVICES = [service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()]
-
 PATIENCE_S = 1.0
-"""How long the boundary may take for any request, seconds: the loop of the service stands still meanwhile."""
+"""How long the boundary may take for any request, seconds of its thread: the loop of the service stands still meanwhile."""
 
 
 def fields_of(kind: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
@@ -36,10 +30,6 @@ def fields_of(kind: Descriptor, seen: set[str]) -> Iterator[FieldDescriptor]:
         yield field
         if field.message_type:
             yield from fields_of(field.message_type, seen)
-
-
-def table_of(service: ServiceDescriptor) -> RequestLimits:
-    return RequestLimits(next((rows for name, rows in TABLES.items() if service.name.startswith(name)), {}))
 
 
 CASES = [
@@ -79,30 +69,6 @@ def test_no_row_is_for_a_field_that_no_request_has():
     assert {name for rows in (SHARED, *TABLES.values()) for name in rows} - used == set()
 
 
-def with_value(kind: Descriptor, path: list[FieldDescriptor], value: object) -> bytes:
-    """A request in which one field, at a path of single and repeated messages, has a value."""
-    message = whole = GetMessageClass(kind)()
-    for field in path[:-1]:
-        message = getattr(message, field.name).add() if field.is_repeated else getattr(message, field.name)
-        message.SetInParent()
-    field = path[-1]
-    if field.is_repeated and field.message_type:
-        for _ in value:
-            getattr(message, field.name).add()
-    elif field.is_repeated:
-        getattr(message, field.name).extend(value)
-    else:
-        setattr(message, field.name, value)
-    return whole.SerializeToString()
-
-
-def paths(kind: Descriptor, before: tuple[FieldDescriptor, ...] = ()) -> Iterator[list[FieldDescriptor]]:
-    for field in kind.fields:
-        yield [*before, field]
-        if field.message_type:
-            yield from paths(field.message_type, (*before, field))
-
-
 def passes(limits: RequestLimits, kind: Descriptor, raw: bytes) -> ServiceError | None:
     """What the boundary says to some bytes; fails when it takes too long."""
     started = time.thread_time()
@@ -114,26 +80,6 @@ def passes(limits: RequestLimits, kind: Descriptor, raw: bytes) -> ServiceError 
     finally:
         assert time.thread_time() - started < PATIENCE_S
     return None
-
-
-def edges(limits: RequestLimits, kind: Descriptor) -> Iterator[tuple[list[FieldDescriptor], object, object, int | None]]:
-    """Each field with a limit: its path, a value at the limit, one above, and the limit."""
-    for path in paths(kind):
-        limit = limits.rows.get(row_name(path[-1]))
-        if isinstance(limit, Many):
-            one = {FieldDescriptor.CPPTYPE_STRING: "x", FieldDescriptor.CPPTYPE_MESSAGE: None}.get(path[-1].cpp_type, 1)
-            yield path, [one] * limit.most, [one] * (limit.most + 1), limit.most
-            if isinstance(limit.each, Text):
-                yield path, ["x" * limit.each.most], ["x" * (limit.each.most + 1)], limit.each.most
-        elif isinstance(limit, Text):
-            yield path, "x" * limit.most, "x" * (limit.most + 1), limit.most
-        elif isinstance(limit, Number):
-            yield path, limit.most, limit.most + 1, limit.most if isinstance(limit.most, int) else None
-        elif isinstance(limit, Known):
-            last = len(limit.enum.values) - 1
-            yield path, last, last + 1, last
-        elif isinstance(limit, Sizes):
-            yield path, b"x" * max(limit.allowed), b"x" * (max(limit.allowed) + 1), max(limit.allowed)
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
@@ -162,17 +108,27 @@ def test_a_text_with_a_zero_byte_is_refused_by_name(limits, request_kind):
             assert "zero byte" in error.message
 
 
-def varint(number: int) -> bytes:
-    found = b""
-    while number > 127:
-        found, number = found + bytes([number & 127 | 128]), number >> 7
-    return found + bytes([number])
+@pytest.mark.parametrize(("limits", "request_kind"), CASES)
+def test_a_text_that_is_not_utf_8_is_named(limits, request_kind):
+    del limits
+    for path in paths(request_kind):
+        if path[-1].type == FieldDescriptor.TYPE_STRING:
+            raw = nested(path, b"fine") + nested(path[:-1], varint(path[-1].number << 3 | 2) + b"\2\xc3\x28")
+            assert faulty_text(nested(path, b"fine"), request_kind) == ""
+            found = re.sub(r"\[\d+\]", "", faulty_text(raw, request_kind))
+            assert found == ".".join(field.name for field in path)
 
 
-def nested(path: list[FieldDescriptor], content: bytes) -> bytes:
-    for field in reversed(path):
-        content = varint(field.number << 3 | 2) + varint(len(content)) + content
-    return content
+def test_the_element_of_a_list_that_is_not_utf_8_is_numbered():
+    good = query_pb2.AggregateLogsRequest(filter={"services": ["a", "b"], "environments": ["c"]}, group_by=[{}]).SerializeToString()
+    kind = query_pb2.AggregateLogsRequest.DESCRIPTOR
+    [path] = [path for path in paths(kind) if [field.name for field in path] == ["group_by", "attribute"]]
+    assert faulty_text(good + nested(path, b"\xff"), kind) == "group_by[1].attribute"
+
+
+@pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x05a", b"", b"\x0b\x0c"])
+def test_bytes_that_do_not_fall_into_fields_have_no_text_to_name(raw):
+    assert faulty_text(raw, query_pb2.SearchLogsRequest.DESCRIPTOR) == ""
 
 
 @pytest.mark.parametrize("overlong", [False, True])

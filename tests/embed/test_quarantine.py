@@ -4,7 +4,9 @@ from embed_doubles import LOG_ID, NeverPrepared, frame, running
 from treering.v1 import sink_pb2
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.log_pb2 import Position
+from treering_embed.registry import registry
 from treering_embed.sink import sink as sink_module
+from treering_runtime import answers
 from treering_runtime.columns import FrameDecoder
 
 
@@ -48,6 +50,18 @@ async def test_a_record_that_cannot_be_read_is_set_aside_listed_and_counted(sett
         assert await entries(service, log_id=1) == []
         status = await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
         assert (status.quarantined_count, status.pattern_count) == (3, 3)
+
+
+async def test_many_entries_come_in_several_messages(settings, squeamish, monkeypatch):
+    async with running(settings) as service:
+        await service.deliver(FRAMES)
+        for owner, name, most, expected in (
+            (registry, "QUARANTINE_PAGE_BYTES", 250, [[1, 4], [5]]),  # small entries count for what they take
+            (answers, "MAX_ANSWER_BYTES", 100, [[1], [4], [5]]),
+        ):
+            monkeypatch.setattr(owner, name, most)
+            call = service.sink.ListQuarantine(sink_pb2.ListQuarantineRequest())
+            assert [[entry.first_offset for entry in response.entries] async for response in call] == expected
 
 
 async def test_what_is_read_again_is_registered_indexed_and_leaves(settings, squeamish):

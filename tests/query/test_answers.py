@@ -7,8 +7,8 @@ from treering.v1.log_pb2 import LogFilter, LogRecord
 from treering_query import limits
 from treering_query.answers import aggregates
 from treering_query.patterns import compare, pattern_detail, pattern_list
-from treering_query.reading import answer_size
-from treering_query.reading.answer_size import fitting
+from treering_runtime import answers as answer_size
+from treering_runtime.answers import fitting
 from treering_runtime.errors import ServiceError
 
 LOG = 7

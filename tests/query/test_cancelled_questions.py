@@ -2,12 +2,18 @@
 
 import asyncio
 import gc
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
+from unittest.mock import Mock
 
+import duckdb
 import psutil
 import pytest
 
 from tests.cancelling import at_each_await, cancelled_at, drained
+from tests.patience import PATIENCE_S
+from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
@@ -18,6 +24,7 @@ from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.streams.bounds import StreamBounds
+from treering_query.view.engine import interruptible
 from treering_runtime.errors import ServiceError
 
 LOG = 7
@@ -173,3 +180,24 @@ async def test_a_query_given_up_while_its_process_is_made_ends_that_process(serv
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             await serving.nothing_is_left(step)
+
+
+async def test_a_question_that_is_cancelled_twice_still_waits_for_its_thread():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        go_on.wait(PATIENCE_S)
+        raise duckdb.InterruptException("stopped")
+
+    with ThreadPoolExecutor(1) as threads:
+        asking = asyncio.create_task(interruptible(threads, Mock(), work))
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
+        for _ in range(2):  # at its deadline, and because the caller hangs up
+            asking.cancel()
+            await settled()
+        was_done = asking.done()
+        go_on.set()
+        assert not was_done
+        with pytest.raises(asyncio.CancelledError):
+            await asking

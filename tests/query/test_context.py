@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.hostile_requests import within_limits
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
@@ -70,5 +71,5 @@ async def test_an_empty_store_has_no_neighbours(open_store):
 @pytest.mark.parametrize("field", ["before", "after"])
 def test_too_many_neighbours_are_refused(field):
     with pytest.raises(ServiceError) as error:
-        context.plan(pb.GetLogContextRequest(**{field: 1_001}))
+        context.plan(within_limits(pb.GetLogContextRequest(**{field: 1_001})))
     assert error.value.metadata == {"field": field, "limit": "1000"}

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.hostile_requests import within_limits
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, LogRecord
@@ -132,7 +133,7 @@ async def test_an_unknown_id_is_not_found(store, field):
 )
 def test_bad_values_are_named(field, fields):
     with pytest.raises(ServiceError) as error:
-        pattern_detail.plan(pb.GetPatternRequest(**fields))
+        pattern_detail.plan(within_limits(pb.GetPatternRequest(**fields)))
     assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
     assert error.value.metadata["field"] == field
 

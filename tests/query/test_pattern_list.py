@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.hostile_requests import within_limits
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
@@ -95,7 +96,7 @@ async def test_a_token_of_another_question_is_refused(store):
 )
 def test_bad_values_are_named(field, value):
     with pytest.raises(ServiceError) as error:
-        pattern_list.plan(pb.ListPatternsRequest(**{field: value}))
+        pattern_list.plan(within_limits(pb.ListPatternsRequest(**{field: value})))
     assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
     assert error.value.metadata["field"] == field
 

@@ -3,8 +3,10 @@ import asyncio
 import pytest
 
 from tests.settling import settled
+from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2 import GetLogContextRequest
 from treering_query.answers import context
+from treering_query.sealed import catalog
 from treering_query.store import intake as intake_module
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.quarantine import Selection
@@ -131,6 +133,14 @@ async def test_records_that_were_set_aside_while_a_lot_is_sealing_are_listed(ope
         found = await store.quarantined(ALL, None)
         await sealing
         assert [item.first_offset for item in found] == [0]
+
+
+async def test_small_entries_count_in_a_page_for_what_they_take(open_store, frame, monkeypatch, squeamish):
+    monkeypatch.setattr(catalog, "QUARANTINE_PAGE_BYTES", 1_000)
+    async with open_store() as store:
+        await store.open_log(7, 0)
+        await store.deliver(7, [frame(0, [LogRecord(message="unspeakable")] * 9)], 9)
+        assert len(await store.quarantined(ALL, None)) < 9
 
 
 @pytest.mark.parametrize("size", [10, 600_000])

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import at_each_await
+from tests.hostile_requests import within_limits
 from treering.v1 import query_pb2 as pb
 from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
@@ -283,7 +284,7 @@ async def test_patterns_that_the_store_does_not_hold_are_left_out(searcher, embe
 )
 async def test_bad_values_are_named(searcher, field, fields):
     with pytest.raises(ServiceError) as error:
-        await searcher.search_logs(pb.SearchLogsRequest(**{"text": "disk"} | fields), 5.0)
+        await searcher.search_logs(within_limits(pb.SearchLogsRequest(**{"text": "disk"} | fields)), 5.0)
     assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
     assert error.value.metadata["field"] == field
     assert ";" in error.value.message

@@ -12,11 +12,12 @@ import pyarrow as pa
 import pytest
 
 from tests.hostile import ALL, chance
+from tests.hostile_requests import within_limits
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering_query.sql import gate
-from treering_query.sql.runner import SqlBounds, SqlRunner
+from treering_query.sql.runner import SqlQuery
 from treering_runtime.errors import ServiceError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,7 +32,7 @@ def lines(text: str) -> list[str]:
 
 
 async def collect(runner, text: str, timeout_ms: int = 10_000, max_rows: int = 1000, remaining: float | None = 20.0):
-    query = runner.check(pb.ExecuteSqlRequest(query=text, timeout_ms=timeout_ms, max_rows=max_rows))
+    query = SqlQuery.of(pb.ExecuteSqlRequest(query=text, timeout_ms=timeout_ms, max_rows=max_rows))
     data, summary = io.BytesIO(), None
     async for response in runner.run(query, remaining):
         data.write(response.arrow_ipc)
@@ -184,7 +185,7 @@ def children() -> set[int]:
 
 async def test_process_ends_when_the_caller_goes_away(sql):
     before = children()
-    query = sql.check(pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, range(1000000) b, range(1000) c"))
+    query = SqlQuery.of(pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, range(1000000) b, range(1000) c"))
     task = asyncio.create_task(anext(sql.run(query, None)))
     while not (running := children() - before):  # noqa: ASYNC110 - another process has no event to wait for
         await asyncio.sleep(0)
@@ -229,8 +230,7 @@ async def test_view_of_users_shows_ids_as_text(open_store, open_sql, frame, reco
     ]
 
 
-def test_request_beyond_limits_is_refused(tmp_path: Path):
-    runner = SqlRunner(None, tmp_path, SqlBounds(1, 1, 1, 1, 1), None)
+def test_request_beyond_limits_is_refused():
     for request in (
         pb.ExecuteSqlRequest(query="x" * 100_001),
         pb.ExecuteSqlRequest(query="select 1", max_rows=10_000_001),
@@ -238,4 +238,4 @@ def test_request_beyond_limits_is_refused(tmp_path: Path):
         pb.ExecuteSqlRequest(query="select \0"),
     ):
         with pytest.raises(ServiceError, match=r"query|max_rows|timeout_ms"):
-            runner.check(request)
+            within_limits(request)

@@ -10,6 +10,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
+from treering_query.sql.runner import SqlQuery
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 
@@ -64,7 +65,7 @@ async def sql(open_store, open_sql, frame, record, canned, tmp_path):
 
 
 async def ask(runner, text: str, **fields):
-    query = runner.check(pb.ExecuteSqlRequest(query=text, timeout_ms=10_000, **fields))
+    query = SqlQuery.of(pb.ExecuteSqlRequest(query=text, timeout_ms=10_000, **fields))
     data, summary = io.BytesIO(), None
     async for response in runner.run(query, 20.0):
         data.write(response.arrow_ipc)

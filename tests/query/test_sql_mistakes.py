@@ -6,6 +6,7 @@ import pytest
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
+from treering_query.sql.runner import SqlQuery
 from treering_runtime.errors import ServiceError
 
 MISTAKES = r"""
@@ -133,7 +134,7 @@ select means(pattern_id, 'disk') from logs
 
 
 async def answer(runner, text: str) -> ServiceError | None:
-    query = runner.check(pb.ExecuteSqlRequest(query=text, timeout_ms=10_000, max_rows=1_000_000))
+    query = SqlQuery.of(pb.ExecuteSqlRequest(query=text, timeout_ms=10_000, max_rows=1_000_000))
     data = io.BytesIO()
     try:
         async for response in runner.run(query, 20.0):

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.hostile_requests import within_limits
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
@@ -95,5 +96,5 @@ async def test_what_was_asked_for_by_position_is_never_skipped(store, monkeypatc
 
 async def test_too_long_a_backlog_is_refused():
     with pytest.raises(ServiceError) as error:
-        tail.plan(pb.TailLogsRequest(backlog=10_001))
+        tail.plan(within_limits(pb.TailLogsRequest(backlog=10_001)))
     assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.hostile_requests import within_limits
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
@@ -201,5 +202,5 @@ async def test_old_patterns_in_new_records_cost_no_query(open_store, send, monke
 
 def test_a_time_beyond_time_is_refused():
     with pytest.raises(ServiceError) as error:
-        watch.plan(pb.WatchPatternsRequest(since_unix_nano=2**63))
+        watch.plan(within_limits(pb.WatchPatternsRequest(since_unix_nano=2**63)))
     assert error.value.metadata["field"] == "since_unix_nano"

@@ -171,8 +171,11 @@ async def test_bytes_that_are_no_message_are_the_callers_error_as_any_other(meth
             await (drained(call) if method == STREAM else call)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     info = detail(status_of(caught.value), error_details_pb2.ErrorInfo)
-    assert (info.reason, info.metadata["field"]) == ("INVALID_FIELD", "request")
-    assert f"not a valid request of treering.v1.IngestService/{method}" in caught.value.details()
+    field, words = (
+        ("request", f"not a valid request of treering.v1.IngestService/{method}") if method == STATUS else ("producer_id", "not UTF-8")
+    )
+    assert (info.reason, info.metadata["field"]) == ("INVALID_FIELD", field)
+    assert words in caught.value.details()
     assert counted(registry) == {(f"treering.v1.IngestService/{method}", "INVALID_ARGUMENT"): 1.0}
 
 
@@ -205,6 +208,28 @@ async def test_a_call_that_failed_leaves_nothing_of_its_frames(method, monkeypat
         assert seen[0]() is None
     finally:
         gc.enable()
+
+
+def receivers():
+    """gRPC's generators of requests."""
+    return sum("message_receiver" in repr(each) for each in gc.get_objects() if type(each).__name__ == "async_generator")
+
+
+@pytest.mark.parametrize("method", [UPLOAD, STREAM])
+async def test_a_stream_of_requests_is_closed_with_its_call_and_keeps_no_message(method):
+    gc.collect()
+    async with serving(invalid_field("limit", "over 10; ask for less")) as stub:
+        await settled()
+        before = receivers()
+        gc.disable()
+        try:
+            for _ in range(5):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await call(stub, method)
+            await settled()
+            assert receivers() == before
+        finally:
+            gc.enable()
 
 
 def one_answer():

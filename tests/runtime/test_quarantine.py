@@ -6,6 +6,7 @@ from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.crash_notes import ALONE_AFTER, UNREAD_AFTER, CrashNotes
+from treering_runtime.limits import MAX_REASON_CHARACTERS
 from treering_runtime.quarantine import FrameReader, Quarantined
 
 LOG = 2**64 - 7
@@ -199,3 +200,11 @@ def test_a_delivery_costs_no_sync(open_notes, monkeypatch):
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda _: pytest.fail("a sync"))
     assert reader.take(LOG, [frame(0, "a")], 0)[1] == []
+
+
+def test_a_long_reason_is_cut(open_notes):
+    def refuse(_log_id, frames, _skip_below):
+        raise ValueError("x" * 1_000_000)
+
+    _, [bad] = FrameReader(refuse, open_notes()).take(1, [frame(0, ["a"])], 0)
+    assert len(bad.reason) == MAX_REASON_CHARACTERS

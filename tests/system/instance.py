@@ -26,11 +26,13 @@ class Service:
         chosen = {"LISTEN": self.address, "METRICS_LISTEN": "127.0.0.1:0", "DATA_DIR": str(directory)} | settings
         self._environment = environment(**{prefix + key: value for key, value in chosen.items()})
         self.process = None
+        self.launcher = ["-m"]
+        """What runs the module, where that is no double with a fault."""
 
     async def start(self, *fault):
         """Starts it; returns whether it came to serve. With a word and a manner it is a double with a fault, see `dislikes.py`."""
         module = f"treering_{self._name}"
-        command = [str(DOUBLE), module, *fault] if fault else ["-m", module]
+        command = [str(DOUBLE), module, *fault] if fault else [*self.launcher, module]
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, *command, env=self._environment, stdout=asyncio.subprocess.PIPE, stderr=log
@@ -40,6 +42,10 @@ class Service:
                 return True
         sys.stderr.write(f"{self._name} did not come to serve: {self._log.read_text()[-2_000:]}\n")  # shown where a test expected it to
         return False
+
+    def last_line(self):
+        """The last line of its log."""
+        return self._log.read_text().rstrip().rpartition("\n")[2]
 
     async def stop(self):
         """Stops it as a supervisor would."""

@@ -308,4 +308,11 @@ MUTANTS = (
         "",
         ("tests/contract/test_request_limits.py::test_each_field_of_each_request_has_a_limit",),
     ),
+    Mutant(
+        "small-entries-of-the-quarantine-count-for-what-they-take",
+        "services/embed/treering_embed/registry/registry.py",
+        " + QUARANTINE_ENTRY_BYTES",
+        "",
+        ("tests/embed/test_quarantine.py::test_many_entries_come_in_several_messages",),
+    ),
 )

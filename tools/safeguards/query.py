@@ -250,9 +250,9 @@ MUTANTS = (
     ),
     Mutant(
         "answers-end-where-they-are-full",
-        "services/query/treering_query/reading/answer_size.py",
-        "    return rows[: max(count, 1)]",
-        "    return rows[: max(count, len(rows))]",
+        "services/runtime/treering_runtime/answers.py",
+        "    return rows[: count_fitting(map(_size, rows), MAX_ANSWER_BYTES if budget is None else budget)]",
+        "    return rows",
         ("tests/query/test_answers.py",),
     ),
     Mutant(
@@ -482,8 +482,8 @@ MUTANTS = (
     Mutant(
         "a-cursor-names-a-possible-record",
         "services/query/treering_query/search/cursor.py",
-        " or not last.is_possible",
-        "",
+        "    is_possible = last.is_possible and len",
+        "    is_possible = len",
         ("tests/query/test_tokens.py",),
     ),
     Mutant(
@@ -541,5 +541,33 @@ MUTANTS = (
         "    elif snapshot.view.has_records_without_pattern:\n",
         "    elif False:\n",
         ("tests/query/test_pattern_ids.py",),
+    ),
+    Mutant(
+        "records-of-an-answer-are-read-a-group-at-a-time",
+        "services/query/treering_query/reading/places.py",
+        "if group and size + segment.memory_bytes > limits.READ_TOGETHER_BYTES:",
+        "if False:",
+        ("tests/query/test_full_answers.py::test_neighbours_come_in_pages_the_nearest_ones_first",),
+    ),
+    Mutant(
+        "neighbours-that-do-not-fit-have-a-token",
+        "services/query/treering_query/answers/context.py",
+        "if table.num_rows < places.num_rows else",
+        "if False else",
+        ("tests/query/test_full_answers.py::test_neighbours_come_in_pages_the_nearest_ones_first",),
+    ),
+    Mutant(
+        "an-attribute-counts-in-an-answer-for-what-it-takes",
+        "services/query/treering_query/reading/records.py",
+        "_ENTRY_BYTES = 13",
+        "_ENTRY_BYTES = 0",
+        ("tests/query/test_full_answers.py::test_what_a_row_takes_is_never_more_than_was_counted",),
+    ),
+    Mutant(
+        "a-question-cancelled-twice-waits-for-its-thread",
+        "services/query/treering_query/view/engine.py",
+        "            cancelled = True\n",
+        "            raise\n",
+        ("tests/query/test_cancelled_questions.py::test_a_question_that_is_cancelled_twice_still_waits_for_its_thread",),
     ),
 )

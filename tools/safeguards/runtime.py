@@ -41,18 +41,19 @@ MUTANTS = (
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "            with _Ending(self._metrics, method, context) as ending:\n"
-        "                return serialize(await call(read(request), context))\n",
-        "            try:\n                return serialize(await call(read(request), context))\n            except Exception as error:\n"
-        "                with _Ending(self._metrics, method, context) as ending:\n                    raise\n"
-        "                await ending.refuse()\n",
+        "                with _Ending(self._metrics, method, context) as ending:\n"
+        "                    return serialize(await call(read(request), context))\n",
+        "                try:\n                    return serialize(await call(read(request), context))\n"
+        "                except Exception as error:\n"
+        "                    with _Ending(self._metrics, method, context) as ending:\n                        raise\n"
+        "                    await ending.refuse()\n",
         ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),
     ),
     Mutant(
         "a-stream-is-closed-when-it-is-given-up",
         "services/runtime/treering_runtime/boundary.py",
-        "async with aclosing(call(read(request), context)) as responses:\n                    async for",
-        "if responses := call(read(request), context):\n                    async for",
+        "async with aclosing(call(read(request), context)) as responses:\n                        async for",
+        "if responses := call(read(request), context):\n                        async for",
         ("tests/runtime/test_boundary.py::test_a_stream_that_is_given_up_is_closed_at_once",),
     ),
     Mutant(
@@ -429,8 +430,8 @@ MUTANTS = (
     Mutant(
         "a-lack-of-the-system-is-an-overload",
         "services/runtime/treering_runtime/boundary.py",
-        "    if scarce := exhausted(error):",
-        "    if (scarce := exhausted(error)) and False:",
+        "    if scarce := exhausted(error):\n        _LOG",
+        "    if (scarce := exhausted(error)) and False:\n        _LOG",
         ("tests/runtime/test_boundary.py",),
     ),
     Mutant(
@@ -474,5 +475,26 @@ MUTANTS = (
         "MAX_TIME_UNIX_NANO = 2**63 - 2",
         "MAX_TIME_UNIX_NANO = 2**63 - 1",
         ("tests/query/test_aggregates.py",),
+    ),
+    Mutant(
+        "messages-of-a-stream-end-where-the-next-row-would-not-fit",
+        "services/runtime/treering_runtime/answers.py",
+        "if held and total + size > most:",
+        "if False:",
+        ("tests/runtime/test_answers.py",),
+    ),
+    Mutant(
+        "a-stream-of-requests-is-closed-with-its-call",
+        "services/runtime/treering_runtime/boundary.py",
+        "await aiter(request).aclose()",
+        "pass",
+        ("tests/runtime/test_boundary.py::test_a_stream_of_requests_is_closed_with_its_call_and_keeps_no_message",),
+    ),
+    Mutant(
+        "a-text-that-is-not-utf-8-is-named",
+        "services/runtime/treering_runtime/faulty_text.py",
+        "and not _is_utf8(self._raw[start:end])",
+        "and False",
+        ("tests/contract/test_request_limits.py::test_a_text_that_is_not_utf_8_is_named",),
     ),
 )

@@ -95,9 +95,10 @@ def get_log_context(
     before: int | None = None,
     after: int | None = None,
     all_services: bool = False,
+    page_token: str = "",
     timeout: float | None = None,
 ) -> Call[query_pb2.GetLogContextRequest]:
-    """A record among its neighbours of the same service.
+    """A record among its neighbours of the same service; where these are large, a page at a time, the nearest ones first.
 
     Args:
         offset: The record's offset.
@@ -105,6 +106,7 @@ def get_log_context(
         before: How many records before it, at most 1,000; None is 10.
         after: How many records after it, at most 1,000; None is 10.
         all_services: Neighbours of every service.
+        page_token: `next_page_token` of the page before.
         timeout: See the module.
 
     Raises:
@@ -112,6 +114,7 @@ def get_log_context(
     """
     position = Position(log_id=log_id, offset=offset)
     request = query_pb2.GetLogContextRequest(position=position, before=before, after=after, all_services=all_services)
+    request.page_token = page_token
     return Call(request, timeout)
 
 

@@ -1559,12 +1559,15 @@ class GetLogContextRequest(_message.Message):
     BEFORE_FIELD_NUMBER: _builtins.int
     AFTER_FIELD_NUMBER: _builtins.int
     ALL_SERVICES_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     before: _builtins.int
     """How many records before it: 0 to 1,000. Unset = 10."""
     after: _builtins.int
     """How many records after it: 0 to 1,000. Unset = 10."""
     all_services: _builtins.bool
     """Neighbours of every service, not only of the record's own."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same of everything else. Empty = the first page."""
     @_builtins.property
     def position(self) -> _log_pb2.Position:
         """The record. `log_id` 0 means the only log there is."""
@@ -1576,10 +1579,11 @@ class GetLogContextRequest(_message.Message):
         before: _builtins.int | None = ...,
         after: _builtins.int | None = ...,
         all_services: _builtins.bool = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "before", b"before", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "all_services", b"all_services", "before", b"before", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after", b"_after", "_before", b"_before", "after", b"after", "all_services", b"all_services", "before", b"before", "page_token", b"page_token", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__after: _TypeAlias = _typing.Literal["after"]  # noqa: Y015
     _WhichOneofArgType__after: _TypeAlias = _typing.Literal["_after", b"_after"]  # noqa: Y015
@@ -1600,21 +1604,27 @@ class GetLogContextResponse(_message.Message):
 
     RECORDS_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     index: _builtins.int
-    """Where the record stands in `records`."""
+    """Where the record stands in `records`; on a page after the first, where it would stand."""
+    next_page_token: _builtins.str
+    """Give this as `page_token` for neighbours that are farther away; empty at the end. A page ends early where it would be larger than a
+    message may be, so that one is needed for large records alone.
+    """
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.StoredRecord]:
-        """By offset, the record itself among them."""
+        """By offset, the record itself among them; on a page after the first, neighbours alone."""
 
     def __init__(
         self,
         *,
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         index: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from treering_ingest.limits import COUNTED_BATCH_BYTES, MAX_BATCH_BYTES, MAX_REC
 from treering_ingest.request_limits import LIMITS, PRODUCER_ID, RECORDS
 from treering_runtime import wire
 from treering_runtime.errors import ServiceError
+from treering_runtime.faulty_text import faulty_text
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.scarcity import exhausted
 
@@ -74,9 +75,11 @@ def _parsed(received: bytes) -> UploadLogsRequest:
             _LIMITS.check_wire(received, UploadLogsRequest.DESCRIPTOR)
         return UploadLogsRequest.FromString(received)
     except (DecodeError, ValueError, IndexError) as error:
-        message = "batch: not a valid UploadLogsRequest; check that every string is UTF-8"
+        field = faulty_text(received, UploadLogsRequest.DESCRIPTOR)
+        problem = f"{field} is not UTF-8" if field else "encode it as Protocol Buffers do"
+        message, metadata = f"batch: not a valid UploadLogsRequest; {problem}", {"field": field} if field else {}
         # without memory for it now it is a batch all the same: who is told that it is none never sends it again
-        raise exhausted(error) or ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message) from error
+        raise exhausted(error) or ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message, metadata=metadata) from error
 
 
 def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:

@@ -98,9 +98,9 @@ MAX_LITERAL_BUDGET_MS = 60_000
 MAX_ANSWER_RECORD_BYTES = 8 * 1024 * 1024
 """Records in one answer, bytes: half of the largest gRPC message, so that everything else fits beside them."""
 
-MAX_ANSWER_BYTES = 14 * 1024 * 1024
-"""Rows in one answer, bytes: a page that would be larger ends early, and its token leads on. The rest of a message of 16 MiB is for what
-stands beside the rows, and for one row that is large by itself."""
+READ_TOGETHER_BYTES = 128 * 1024 * 1024
+"""Sealed records, bytes in memory, of the segments that are read together for one answer: about one segment that was filled by its bytes.
+Of records of a mebibyte each a thousand would be in memory otherwise, for an answer that holds eight."""
 
 MAX_DETAIL_BYTES = 3 * 1024 * 1024
 """Each of the lists of one pattern in depth, bytes: its members, its variables, its records."""

@@ -1,5 +1,6 @@
 """The limits of what query is asked: one row for each text, list and number. See `treering_runtime.request_limits`."""
 
+import sys
 from collections.abc import Mapping
 
 from treering.v1 import log_pb2
@@ -40,7 +41,9 @@ LIMITS: Mapping[str, Limit] = {
     "Metric.quantile": Number(1.0, "the 95th percentile is 0.95"),
     "AggregateLogsRequest.group_by": Many(limits.MAX_GROUP_BY, "group by less"),
     "AggregateLogsRequest.metrics": Many(limits.MAX_METRICS, "ask in several calls"),
-    "AggregateLogsRequest.bucket_nanos": Free("the number of buckets is limited"),
+    "AggregateLogsRequest.bucket_nanos": Number(
+        limits.MAX_TIME_UNIX_NANO, "a bucket is at least a millisecond long, and not longer than all of time", limits.MIN_BUCKET_NANOS
+    ),
     "AggregateLogsRequest.time_zone": Text(limits.MAX_TIME_ZONE_CHARACTERS, "write for example Europe/Warsaw"),
     "AggregateLogsRequest.order": Known(pb.AggregateOrder.DESCRIPTOR),
     "AggregateLogsRequest.limit": Number(limits.MAX_AGGREGATE_LIMIT, "ask for less or narrow the filter"),
@@ -62,10 +65,10 @@ LIMITS: Mapping[str, Limit] = {
     "ListPatternsRequest.page_token": _TOKEN,
     "ListPatternsRequest.min_positions": _POSITIONS,
     "ListPatternsRequest.unit": _UNIT,
-    "ListPatternsRequest.sparkline_buckets": Number(limits.MAX_SPARKLINE_PARTS),
+    "ListPatternsRequest.sparkline_buckets": Number(limits.MAX_SPARKLINE_PARTS, "two parts show a change", least=2),
     "GetPatternRequest.pattern_id": _PATTERN,
     "GetPatternRequest.template_id": _PATTERN,
-    "GetPatternRequest.buckets": Number(limits.MAX_DETAIL_PARTS),
+    "GetPatternRequest.buckets": Number(limits.MAX_DETAIL_PARTS, "two parts show a change", least=2),
     "GetPatternRequest.values_per_variable": Number(limits.MAX_VARIABLE_VALUES),
     "GetPatternRequest.samples": Number(limits.MAX_SAMPLES_PER_PATTERN),
     "GetPatternRequest.min_positions": _POSITIONS,
@@ -74,13 +77,14 @@ LIMITS: Mapping[str, Limit] = {
     "ComparePatternsRequest.unit": _UNIT,
     "ComparePatternsRequest.changes": Many(len(pb.PatternChange.values()), "name each change once", Known(pb.PatternChange.DESCRIPTOR)),
     "ComparePatternsRequest.page_token": _TOKEN,
-    "ComparePatternsRequest.min_log_likelihood_ratio": Free("checked to be finite and not below 0"),
+    "ComparePatternsRequest.min_log_likelihood_ratio": Number(sys.float_info.max, "10.83 is one time in 1,000 by chance"),
     "WatchPatternsRequest.from": _POSITIONS,
     "WatchPatternsRequest.since_unix_nano": _TIME,
     "TailLogsRequest.backlog": Number(limits.MAX_BACKLOG_RECORDS, "ask for less, or begin `from` a position"),
     "TailLogsRequest.from": _POSITIONS,
     "GetLogContextRequest.before": Number(limits.MAX_CONTEXT_RECORDS),
     "GetLogContextRequest.after": Number(limits.MAX_CONTEXT_RECORDS),
+    "GetLogContextRequest.page_token": _TOKEN,
     "ExportLogsRequest.min_positions": _POSITIONS,
     "DigestStoreRequest.log_id": LOG_ID,
     "DigestStoreRequest.first_offset": OFFSET,

@@ -16,7 +16,7 @@ from treering_query.meaning.meaning import Meaning
 from treering_query.meaning.meant import Meant
 from treering_query.patterns import compare, pattern_detail, pattern_list
 from treering_query.search.searcher import Searcher
-from treering_query.sql.runner import SqlRunner
+from treering_query.sql.runner import SqlQuery, SqlRunner
 from treering_query.store.store import Store
 from treering_query.streams import export, tail, watch
 from treering_query.streams.bounds import StreamBounds
@@ -79,7 +79,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
         """One SELECT of the caller's."""
-        query = self._sql.check(request)
+        query = SqlQuery.of(request)
         await self._store.wait_visible(request.min_positions, context.time_remaining())
         async with aclosing(self._sql.run(query, context.time_remaining())) as responses:
             async for response in responses:

@@ -3,6 +3,13 @@
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Largest gRPC message in bytes: a 4 MiB batch with room, and a large answer; the library's default of 4 MiB would cut answers off."""
 
+MAX_ANSWER_BYTES = 14 * 1024 * 1024
+"""Rows in one answer, bytes: a page that would be larger ends early, and its token leads on. The rest of a message of 16 MiB is for what
+stands beside the rows."""
+
+MAX_PIECE_BYTES = 1024 * 1024
+"""Bytes of one message of a stream that carries something larger in pieces."""
+
 MAX_TIME_UNIX_NANO = 2**63 - 2
 """Latest time a record can have, nanoseconds since 1970: 2262-04-11. One below the largest that 63 bits hold: that one means infinity in
 DuckDB, and a segment with it would have no last time."""
@@ -45,6 +52,12 @@ counts as hung; each costs a little at rest, so there are no more."""
 QUARANTINE_PAGE_BYTES = 1024 * 1024
 """Bytes of set-aside records that are listed or read again together; a single larger one comes alone. Far below the largest message."""
 
+QUARANTINE_ENTRY_BYTES = 128
+"""What one entry of a quarantine takes besides its payload and its reason, bytes: entries of two bytes must not come by the million."""
+
+MAX_REASON_CHARACTERS = 1_000
+"""Why something was set aside, characters: an error of a library may quote what it could not read."""
+
 MAX_NAME_BYTES = 256
 """Bytes (UTF-8) of a service, an environment or an attribute's key that are stored: names stand in every answer that groups, and few long
 ones would make it larger than a message may be. A longer one is cut, and kept whole as an attribute."""
@@ -69,6 +82,9 @@ MAX_REFLECTION_NAME_BYTES = 1_024
 
 MAX_UNREAD_S = 60.0
 """How long a caller may take nothing of an answer, seconds, before its call is ended: it holds a turn, and files, that others wait for."""
+
+MAX_LOG_START_OFFSET = 2**62
+"""Where a log may begin: further on it would end where databases cannot count, and a sink that cannot write its progress ends."""
 
 MAX_LOGS = 64
 """Logs that a sink follows in its life: each makes every answer longer. An ingest has one; a replaced data directory brings a new one."""

@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime import wire
 from treering_runtime.crash_notes import UNREAD_AFTER, CrashNotes
+from treering_runtime.limits import MAX_REASON_CHARACTERS
 
 T = TypeVar("T")
 
@@ -136,7 +137,8 @@ class FrameReader(Generic[T]):
 
 
 def _set_aside(log_id: int, frame: DeliveredFrame, reason: str) -> Quarantined:
-    return Quarantined(log_id, frame.first_offset, frame.record_count, frame.arrival_time_unix_nano, reason, frame.payload)
+    why = reason[:MAX_REASON_CHARACTERS]
+    return Quarantined(log_id, frame.first_offset, frame.record_count, frame.arrival_time_unix_nano, why, frame.payload)
 
 
 def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:

@@ -19,6 +19,7 @@ from treering_runtime.errors import invalid_field
 from treering_runtime.limits import (
     COUNTED_REQUEST_BYTES,
     MAX_DELIVERED_FRAMES,
+    MAX_LOG_START_OFFSET,
     MAX_MESSAGE_BYTES,
     MAX_REFLECTION_NAME_BYTES,
     MAX_REQUEST_FIELDS,
@@ -84,21 +85,23 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Number:
-    """A number from 0 to `most`; NaN is none of these."""
+    """A number from `least` to `most`, or 0, which asks for what is usual; NaN is none of these."""
 
     most: float
     remedy: str = "ask for less"
+    least: int = 0
 
     def check(self, field: str, value: float) -> None:
         """Says the number and the bound that it passes."""
-        if 0 <= value <= self.most:
+        if value == 0 or self.least <= value <= self.most:
             return
-        if isinstance(self.most, int):
-            raise invalid_field(field, f"{value} is over {self.most}; {self.remedy}", limit=self.most)
-        raise invalid_field(field, f"{value:g} is outside 0 to {self.most:g}; {self.remedy}")
+        if not isinstance(self.most, int):
+            raise invalid_field(field, f"{value:g} is outside {self.least} to {self.most:g}; {self.remedy}")
+        bound = f"below {self.least}" if value < self.least else f"over {self.most}"
+        raise invalid_field(field, f"{value} is {bound}; {self.remedy}", limit=self.least if value < self.least else self.most)
 
     def __str__(self) -> str:
-        return f"up to {self.most:,}"
+        return f"{self.least:,} to {self.most:,}" if self.least else f"up to {self.most:,}"
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ SHARED: Mapping[str, Limit] = {
     "DeliverLogsRequest.frames": Many(MAX_DELIVERED_FRAMES, "deliver less at once"),
     "DeliverLogsRequest.log_end_offset": OFFSET,
     "DeliveryStart.log_id": LOG_ID,
-    "DeliveryStart.log_start_offset": OFFSET,
+    "DeliveryStart.log_start_offset": Number(MAX_LOG_START_OFFSET, "no log gets there"),
     "DeliveredFrame.first_offset": OFFSET,
     "DeliveredFrame.record_count": Free("compared with the payload"),
     "DeliveredFrame.arrival_time_unix_nano": Free("put right where no record may have it"),

@@ -23,6 +23,7 @@ from treering.v1.sink_pb2 import (
     SinkProgress,
 )
 from treering.v1.sink_pb2_grpc import SinkServiceServicer
+from treering_runtime.answers import messages
 from treering_runtime.chain import sequence_gap
 from treering_runtime.errors import ServiceError, invalid_field, overloaded
 from treering_runtime.exclusive import Exclusive
@@ -111,8 +112,6 @@ class SinkServicer(SinkServiceServicer):
         """A log of which nothing is held may begin anywhere; another one goes on where the sink stands, or behind an operator's hole."""
         if not log_id:
             raise invalid_field("start.log_id", "is 0, which names no log; give the log's id")
-        if log_start_offset > _MAX_START:
-            raise invalid_field("start.log_start_offset", f"is over {_MAX_START}; no log gets there", limit=_MAX_START)
         board = self._sink.board
         if not board.holds(log_id):
             if len(board.held_logs()) >= MAX_LOGS:
@@ -163,7 +162,8 @@ class SinkServicer(SinkServiceServicer):
         del context
         selection, after = _selection(request), None
         while page := await self._sink.quarantined(selection, after):
-            yield ListQuarantineResponse(entries=[_entry(item, with_payload=request.with_payload) for item in page])
+            for entries in messages(_entry(item, with_payload=request.with_payload) for item in page):
+                yield ListQuarantineResponse(entries=entries)
             after = page[-1].key
 
     async def RetryQuarantined(
@@ -196,9 +196,6 @@ def _selection(request: ListQuarantineRequest | RetryQuarantinedRequest) -> Sele
         raise invalid_field("end_offset_exclusive", f"must be above first_offset, {request.first_offset}, or 0 for no end")
     return Selection(request.log_id, min(request.first_offset, _MAX_OFFSET), min(request.end_offset_exclusive, _MAX_OFFSET))
 
-
-_MAX_START = 2**62
-"""A log that began further on would end where databases cannot count, and a sink that cannot write its progress ends."""
 
 _MAX_OFFSET = 2**63 - 1
 """Larger ones than databases hold; no log gets there."""

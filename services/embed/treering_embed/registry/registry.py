@@ -17,7 +17,7 @@ from treering_embed.registry import keyword_only
 from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
 from treering_embed.registry.keyword_only import KeywordOnly
 from treering_runtime.errors import StartError
-from treering_runtime.limits import QUARANTINE_PAGE_BYTES
+from treering_runtime.limits import QUARANTINE_ENTRY_BYTES, QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Quarantined, Selection
 
 _SCHEMA = """
@@ -245,7 +245,7 @@ class Registry:
         page, size = [], 0
         for key, offset, count, arrival, reason, payload in rows:
             page.append(Quarantined(unsigned(key), offset, count, unsigned(arrival), reason, payload))
-            size += len(payload) + len(reason)
+            size += len(payload) + len(reason) + QUARANTINE_ENTRY_BYTES
             if size >= QUARANTINE_PAGE_BYTES:
                 break
         rows.close()

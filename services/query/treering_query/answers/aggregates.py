@@ -17,19 +17,14 @@ from treering_query.answers.aggregate_fields import Expressions
 from treering_query.answers.aggregate_run import Grouping, Run
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
-from treering_query.reading.answer_size import fitting
 from treering_query.values.pattern_ids import as_ids, relation
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.answers import fitting
 from treering_runtime.errors import invalid_field
+from treering_runtime.limits import MAX_ANSWER_BYTES
 
 _TEXT_COLUMNS = {"pattern_id": "text", "template_id": "template_text"}
 """Columns of `_patterns` that say in words what an id stands for."""
-_ORDERS = {
-    pb.AGGREGATE_ORDER_UNSPECIFIED,
-    pb.AGGREGATE_ORDER_VALUE_DESCENDING,
-    pb.AGGREGATE_ORDER_VALUE_ASCENDING,
-    pb.AGGREGATE_ORDER_GROUP,
-}
 
 
 @dataclass(frozen=True)
@@ -47,7 +42,7 @@ class Plan(Grouping):
         rows = _rows(self, table, _texts(self, table, snapshot))
         kept = fitting(rows)
         if len(kept) < len(rows) and self.bucket_nanos:  # a bucket that is not there would look empty
-            raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups", limit=limits.MAX_ANSWER_BYTES)
+            raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups", limit=MAX_ANSWER_BYTES)
         return pb.AggregateLogsResponse(
             rows=kept,
             truncated=truncated or len(kept) < len(rows),
@@ -63,7 +58,6 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0)
         ServiceError: INVALID_FIELD.
     """
     zone = buckets.check(request.bucket_nanos, request.time_zone)
-    _check(request)
     expressions = Expressions(meant)
     keys = tuple(expressions.field(ref, f"group_by[{index}]") for index, ref in enumerate(request.group_by))
     wanted = list(request.metrics) or [pb.Metric(function=pb.AGGREGATE_FUNCTION_COUNT)]
@@ -91,18 +85,6 @@ def texts(request: pb.AggregateLogsRequest) -> dict[str, str]:
     groups = {f"group_by[{index}].about": ref.about for index, ref in enumerate(request.group_by)}
     metrics = {f"metrics[{index}].of.about": metric.of.about for index, metric in enumerate(request.metrics)}
     return {"filter.about": request.filter.about, **groups, **metrics}
-
-
-def _check(request: pb.AggregateLogsRequest) -> None:
-    if len(request.group_by) > limits.MAX_GROUP_BY:
-        raise invalid_field("group_by", f"more than {limits.MAX_GROUP_BY}; group by less", limit=limits.MAX_GROUP_BY)
-    if len(request.metrics) > limits.MAX_METRICS:
-        raise invalid_field("metrics", f"more than {limits.MAX_METRICS}; ask in several calls", limit=limits.MAX_METRICS)
-    if request.limit > limits.MAX_AGGREGATE_LIMIT:
-        limit = limits.MAX_AGGREGATE_LIMIT
-        raise invalid_field("limit", f"{request.limit} is over {limit}; ask for less or narrow the filter", limit=limit)
-    if request.order not in _ORDERS:
-        raise invalid_field("order", f"{request.order} is no order of the contract")
 
 
 def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:

@@ -29,8 +29,6 @@ def check(length: int, zone: str) -> ZoneInfo:
     Raises:
         ServiceError: INVALID_FIELD.
     """
-    if length and length < limits.MIN_BUCKET_NANOS:
-        raise invalid_field("bucket_nanos", f"{length} is below {limits.MIN_BUCKET_NANOS} (1 ms)", limit=limits.MIN_BUCKET_NANOS)
     if length > limits.DAY_NANOS and length % limits.DAY_NANOS:
         raise invalid_field("bucket_nanos", "longer than a day and not whole days; give a multiple of 24 hours")
     try:

@@ -1,17 +1,22 @@
 """GetLogContext: one record among its neighbours."""
 
+import struct
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import xxhash
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.reading.places import PLACE, records_at
-from treering_query.reading.records import stored_records, within_bytes
+from treering_query.reading.page_tokens import packed, unpacked
+from treering_query.reading.places import PLACE, first_at
+from treering_query.reading.records import stored_records
 from treering_query.reading.slices import Slice, between
 from treering_query.sealed.damage import DamagedSegmentError
 from treering_query.values.predicate import Predicate
@@ -35,9 +40,11 @@ class Plan:
     before: int
     after: int
     all_services: bool
+    shown: "Shown"
+    fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.GetLogContextResponse:
-        """The record and its neighbours by offset. Blocks: runs on a thread of the store.
+        """The record and its neighbours by offset, the nearest ones first given. Blocks: runs on a thread of the store.
 
         Raises:
             ServiceError: NOT_FOUND when there is no such record; INVALID_FIELD when log_id 0 does not name one log.
@@ -49,12 +56,14 @@ class Plan:
             found = self._places(snapshot, log_id, offset, reach)
         except DamagedSegmentError:  # perhaps of a segment that is not needed: no neighbour may be in it
             found = self._places(snapshot, log_id, offset, 0)
-        table = found.read(snapshot)
-        index = _row_of(table, offset)
-        half = limits.MAX_ANSWER_RECORD_BYTES // 2
-        before, after = within_bytes(table.slice(0, index).sort_by([("offset", "descending")]), half), table.slice(index + 1)
-        table = pa.concat_tables([before.sort_by("offset"), table.slice(index, 1), within_bytes(after, half)])
-        return pb.GetLogContextResponse(records=stored_records(table), index=before.num_rows)
+        places = self.shown.left_of(found.places(), offset)
+        table = found.read(snapshot, places)
+        offsets = table.column("offset").to_pylist()
+        return pb.GetLogContextResponse(
+            records=stored_records(table),
+            index=bisect_left(offsets, offset),
+            next_page_token=self.shown.and_also(offsets).token(self.fingerprint) if table.num_rows < places.num_rows else "",
+        )
 
     def _places(self, snapshot: Snapshot, log_id: int, offset: int, reach: int) -> "_Found":
         """The places of the record and its neighbours: within `reach` by one statement, beyond it one part of the store after the other."""
@@ -96,19 +105,63 @@ def _row_of(table: pa.Table, offset: int) -> int:
 
 
 def plan(request: pb.GetLogContextRequest) -> Plan:
-    """Checks a request.
+    """The request with its defaults.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    counts = {}
-    for name in ("before", "after"):
-        counts[name] = getattr(request, name) if request.HasField(name) else limits.DEFAULT_CONTEXT_RECORDS
-        if counts[name] > limits.MAX_CONTEXT_RECORDS:
-            raise invalid_field(
-                name, f"{counts[name]} is over {limits.MAX_CONTEXT_RECORDS}; ask for less", limit=limits.MAX_CONTEXT_RECORDS
-            )
-    return Plan(request.position, counts["before"], counts["after"], request.all_services)
+    before, after = (getattr(request, name) if request.HasField(name) else limits.DEFAULT_CONTEXT_RECORDS for name in ("before", "after"))
+    own = fingerprint(request)
+    return Plan(request.position, before, after, request.all_services, _shown(request.page_token, own), own)
+
+
+def fingerprint(request: pb.GetLogContextRequest) -> int:
+    """What the next page's request must agree in."""
+    same = pb.GetLogContextRequest()
+    same.CopyFrom(request)
+    same.ClearField("page_token")
+    return xxhash.xxh3_64_intdigest(same.SerializeToString(deterministic=True))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What earlier pages held: everything from the first to the last offset; nothing when the first is above the last."""
+
+    first: int = 1
+    last: int = 0
+
+    def left_of(self, places: pa.Table, offset: int) -> pa.Table:
+        """The places that are not shown yet, the nearest to an offset first, so that both sides grow without a gap."""
+        offsets = places.column("offset").to_numpy()
+        distance = np.where(offsets < offset, np.uint64(offset) - offsets, offsets - np.uint64(offset))
+        order = np.argsort(distance, kind="stable")
+        if self.first <= self.last:
+            order = order[((offsets < self.first) | (offsets > self.last))[order]]
+        return places.take(pa.array(order))
+
+    def and_also(self, offsets: Sequence[int]) -> "Shown":
+        """With one more page, whose offsets ascend."""
+        if self.first > self.last:
+            return Shown(offsets[0], offsets[-1])
+        return Shown(min(self.first, offsets[0]), max(self.last, offsets[-1]))
+
+    def token(self, fingerprint: int) -> str:
+        """The token for the next page of the same request."""
+        return packed(_TOKEN, fingerprint, self.first, self.last)
+
+
+_TOKEN = struct.Struct("<QQQ")
+"""Fingerprint of the request, first and last offset that were shown."""
+
+
+def _shown(token: str, wanted: int) -> Shown:
+    """What a token says; nothing for an empty one."""
+    if not token:
+        return Shown()
+    found, first, last = unpacked(_TOKEN, token)
+    if found != wanted or first > last:
+        raise invalid_field("page_token", "made for another request; repeat that, or begin again without one")
+    return Shown(int(first), int(last))
 
 
 def _only_log(snapshot: Snapshot) -> int:
@@ -119,16 +172,18 @@ def _only_log(snapshot: Snapshot) -> int:
 
 
 class _Found:
-    """Places of one log, by the part of the store that holds them; read together in the end."""
+    """Places of one log, and the segments that may hold them; read together in the end."""
 
     def __init__(self, log_id: int) -> None:
         self.log_id = log_id
-        self._places: dict[Slice, list[pa.Table]] = {}
+        self._tables: list[pa.Table] = []
+        self._segments: dict[Segment, None] = {}
 
     def add(self, part: Slice, table: pa.Table) -> None:
         """Places that a part holds."""
         if table.num_rows:
-            self._places.setdefault(part, []).append(table)
+            self._tables.append(table)
+            self._segments |= dict.fromkeys(part.segments)
 
     def add_neighbours(self, snapshot: Snapshot, offset: int, service: str | None, count: int, *, backwards: bool) -> None:
         """The nearest places on one side."""
@@ -145,10 +200,14 @@ class _Found:
             self.add(part, table)
             count -= table.num_rows
 
-    def read(self, snapshot: Snapshot) -> pa.Table:
-        """The records, by offset."""
-        parts = [records_at(snapshot, part, pa.concat_tables(found)) for part, found in self._places.items()]
-        return pa.concat_tables(parts).sort_by("offset")
+    def places(self) -> pa.Table:
+        """All of them: the columns of `PLACE`."""
+        return pa.concat_tables(self._tables)
+
+    def read(self, snapshot: Snapshot, places: pa.Table) -> pa.Table:
+        """The records at the first of some of the places, as many as an answer holds, by offset."""
+        whole = Slice(tuple(self._segments), hot=True)
+        return first_at(snapshot, whole, places, limits.MAX_ANSWER_RECORD_BYTES).sort_by("offset")
 
 
 def _around(snapshot: Snapshot, log_id: int, offset: int, *, backwards: bool, within: Predicate = _ANY) -> Iterator[Slice]:

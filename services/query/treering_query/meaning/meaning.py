@@ -41,9 +41,6 @@ class Meaning:
         for field, text in asked.items():
             if not text.strip():
                 raise invalid_field(field, "only white space; say in some words what the records are about")
-            if len(text) > limits.MAX_ABOUT_CHARACTERS:
-                limit = limits.MAX_ABOUT_CHARACTERS
-                raise invalid_field(field, f"{len(text)} characters, over {limit}; shorten it", limit=limit)
         return await self.of(list(dict.fromkeys(asked.values())), min_positions, remaining_s) if asked else NOTHING
 
     async def of(self, texts: Sequence[str], min_positions: Sequence[Position], remaining_s: float | None) -> Meant:

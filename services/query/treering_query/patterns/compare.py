@@ -15,18 +15,17 @@ import pyarrow.compute as pc
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter
-from treering_query import limits
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.patterns import compare_page
 from treering_query.patterns.compare_page import Place
 from treering_query.patterns.compare_ranking import changes, log_likelihood_ratio
 from treering_query.patterns.counts import counts_sql
 from treering_query.reading import filters
-from treering_query.reading.answer_size import fitting
 from treering_query.reading.records import nanoseconds
 from treering_query.values.pattern_ids import Ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.answers import fitting
 from treering_runtime.errors import ServiceError, invalid_field
 
 _DEFAULT_LIMIT = 50
@@ -125,16 +124,10 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    if request.limit > limits.MAX_PAGE_PATTERNS:
-        raise invalid_field("limit", f"{request.limit} is over {limits.MAX_PAGE_PATTERNS}; ask for less", limit=limits.MAX_PAGE_PATTERNS)
-    if not 0 <= request.min_log_likelihood_ratio < float("inf"):
-        raise invalid_field("min_log_likelihood_ratio", "not a number of 0 or more; 10.83 is one time in 1,000 by chance")
-    for change in request.changes:
-        if change not in _CHANGES:
-            raise invalid_field("changes", f"{change} is no change; they are 1 (new) to 4 (less)")
+    for index, change in enumerate(request.changes):
+        if change == pb.PATTERN_CHANGE_UNSPECIFIED:
+            raise invalid_field(f"changes[{index}]", "0 is no change; they are 1 (new) to 4 (less)")
     unit = request.unit or pb.PATTERN_UNIT_PATTERN
-    if unit not in _COUNTS:
-        raise invalid_field("unit", f"{unit} is no unit; they are 1 (pattern) and 2 (template)")
     fingerprint = compare_page.fingerprint(request)
     return Plan(
         filters.where(request.filter, meant),

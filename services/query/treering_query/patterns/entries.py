@@ -18,7 +18,6 @@ from treering_query.reading.records import nanoseconds
 from treering_query.values.pattern_ids import as_ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.errors import invalid_field
 
 UNITS = {pb.PATTERN_UNIT_PATTERN: "pattern_id", pb.PATTERN_UNIT_TEMPLATE: "template_id"}
 """The column of `_patterns` that tells entries apart."""
@@ -61,12 +60,6 @@ class Entry:
 
     pattern: pb.Pattern
     members: list[int]
-
-
-def check_parts(field: str, parts: int, most: int) -> None:
-    """Raises INVALID_FIELD when a time cannot be divided into so many parts; 0 is for the default."""
-    if parts == 1 or parts > most:
-        raise invalid_field(field, f"{parts} is outside 2 to {most}", limit=most)
 
 
 def count(snapshot: Snapshot, predicate: Predicate) -> pa.Table:

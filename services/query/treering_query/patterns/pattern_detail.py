@@ -15,11 +15,10 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
 from treering_query.meaning.meant import NOTHING, Meant
-from treering_query.patterns.entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
+from treering_query.patterns.entries import UNITS, Entry, by_pattern, count, describe, over_time
 from treering_query.patterns.series import Span, growth, usual_bounds
 from treering_query.patterns.variables import read_variables
 from treering_query.reading import filters
-from treering_query.reading.answer_size import fitting
 from treering_query.reading.records import nanoseconds, stored_records, within_bytes
 from treering_query.reading.samples import newest
 from treering_query.reading.slices import newest_first
@@ -27,6 +26,7 @@ from treering_query.values.pattern_ids import Ids, among, as_ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.answers import fitting
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns import NO_PATTERN
@@ -108,13 +108,6 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     which = request.WhichOneof("which")
     if which is None:
         raise invalid_field("which", "names neither a pattern nor a template; give one of the two ids")
-    check_parts("buckets", request.buckets, limits.MAX_DETAIL_PARTS)
-    for field, value, most in (
-        ("values_per_variable", request.values_per_variable, limits.MAX_VARIABLE_VALUES),
-        ("samples", request.samples, limits.MAX_SAMPLES_PER_PATTERN),
-    ):
-        if value > most:
-            raise invalid_field(field, f"{value} is over {most}; ask for less", limit=most)
     return Plan(
         unit=pb.PATTERN_UNIT_PATTERN if which == "pattern_id" else pb.PATTERN_UNIT_TEMPLATE,
         identity=getattr(request, which),

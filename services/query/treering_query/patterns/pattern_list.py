@@ -16,16 +16,15 @@ import pyarrow as pa
 import xxhash
 
 from treering.v1 import query_pb2 as pb
-from treering_query import limits
 from treering_query.meaning.meant import NOTHING, Meant
-from treering_query.patterns.entries import UNITS, Entry, by_pattern, check_parts, count, describe, over_time
+from treering_query.patterns.entries import UNITS, Entry, by_pattern, count, describe, over_time
 from treering_query.patterns.series import Span, growth, series, usual_bounds
 from treering_query.reading import filters
-from treering_query.reading.answer_size import fitting
 from treering_query.reading.page_tokens import packed, unpacked
 from treering_query.reading.records import nanoseconds
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.answers import fitting
 from treering_runtime.errors import invalid_field
 
 _DEFAULT_PAGE = 50
@@ -157,13 +156,6 @@ def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     order, unit = request.order or pb.PATTERN_ORDER_COUNT, request.unit or pb.PATTERN_UNIT_PATTERN
-    if order not in _KEYS:
-        raise invalid_field("order", f"{order} is no order; they are 1 (count) to 5 (growth)")
-    if unit not in UNITS:
-        raise invalid_field("unit", f"{unit} is no unit; they are 1 (pattern) and 2 (template)")
-    if request.page_size > limits.MAX_PAGE_PATTERNS:
-        raise invalid_field("page_size", f"{request.page_size} is over {limits.MAX_PAGE_PATTERNS}; page", limit=limits.MAX_PAGE_PATTERNS)
-    check_parts("sparkline_buckets", request.sparkline_buckets, limits.MAX_SPARKLINE_PARTS)
     predicate = filters.where(request.filter, meant)
     fingerprint = xxhash.xxh3_64_intdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None

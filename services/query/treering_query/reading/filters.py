@@ -1,7 +1,6 @@
 """`LogFilter` as SQL: a condition over the relation `logs` whose values are bound, never pasted."""
 
-import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import AttributeFilter, LogFilter
@@ -174,56 +173,12 @@ def _either_case(letter: str) -> str:
     return f"\\x{ord(letter):02x}"
 
 
-_MAX_LENGTHS = {
-    "services": limits.MAX_FILTER_SERVICES,
-    "environments": limits.MAX_FILTER_ENVIRONMENTS,
-    "attributes": limits.MAX_FILTER_ATTRIBUTES,
-    "message_contains": limits.MAX_FILTER_TEXT_CHARACTERS,
-    "positions": limits.MAX_FILTER_POSITIONS,
-    "pattern_ids": limits.MAX_FILTER_PATTERNS,
-}
-
-
 def _check(log_filter: LogFilter) -> None:
-    for name, limit in _MAX_LENGTHS.items():
-        if len(getattr(log_filter, name)) > limit:
-            raise invalid_field(f"filter.{name}", f"longer than {limit}; ask for less", limit=limit)
-    _check_times(log_filter)
-    _check_severities(log_filter)
-    if len(log_filter.trace_id) not in {0, limits.TRACE_ID_BYTES}:
-        raise invalid_field("filter.trace_id", f"{len(log_filter.trace_id)} bytes; a trace id has {limits.TRACE_ID_BYTES}")
-    _check_attributes(log_filter.attributes)
-    _check_text(itertools.chain(log_filter.services, log_filter.environments, [log_filter.message_contains]))
-
-
-def _check_times(log_filter: LogFilter) -> None:
-    start, end = log_filter.start_time_unix_nano, log_filter.end_time_unix_nano
-    for name, value in (("start", start), ("end", end)):
-        if value > limits.MAX_TIME_UNIX_NANO:
-            raise invalid_field(f"filter.{name}_time_unix_nano", "after 2262-04-11; times are nanoseconds since 1970")
-    if end and end <= start:
+    """Whether its fields make sense together; what each may hold says `request_limits`."""
+    if 0 < log_filter.end_time_unix_nano <= log_filter.start_time_unix_nano:
         raise invalid_field("filter.end_time_unix_nano", "not after start_time_unix_nano; the end is exclusive")
-
-
-def _check_severities(log_filter: LogFilter) -> None:
-    for name in ("min_severity", "max_severity"):
-        value = getattr(log_filter, name)
-        if not 0 <= value <= 24:
-            raise invalid_field(f"filter.{name}", f"{value} is no severity; they are 1 (TRACE) to 24 (FATAL4)")
-    if log_filter.max_severity and log_filter.max_severity < log_filter.min_severity:
+    if 0 < log_filter.max_severity < log_filter.min_severity:
         raise invalid_field("filter.max_severity", "below min_severity, so that nothing is selected; swap them")
-
-
-def _check_attributes(attributes: Iterable[AttributeFilter]) -> None:
-    for index, attribute in enumerate(attributes):
+    for index, attribute in enumerate(log_filter.attributes):
         if not attribute.key:
             raise invalid_field(f"filter.attributes[{index}].key", "empty; name the attribute")
-        if len(attribute.values) > limits.MAX_FILTER_ATTRIBUTE_VALUES:
-            limit = limits.MAX_FILTER_ATTRIBUTE_VALUES
-            raise invalid_field(f"filter.attributes[{index}].values", f"more than {limit}; ask for less", limit=limit)
-        _check_text([attribute.key, *attribute.values])
-
-
-def _check_text(texts: Iterable[str]) -> None:
-    if any("\0" in text for text in texts):
-        raise invalid_field("filter", "a text holds a zero byte, which no record can be compared with; leave it out")

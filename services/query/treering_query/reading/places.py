@@ -5,12 +5,15 @@ gathered over all that a question wants, the store is read once, and the pattern
 service and pattern.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from treering_query import limits
+from treering_query.reading.records import within_bytes
 from treering_query.reading.slices import Slice
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.values.segment import Segment
@@ -41,6 +44,49 @@ def records_at(snapshot: Snapshot, part: Slice, places: pa.Table, hot_records: p
     return _of_their_logs(pa.concat_tables(tables), places)
 
 
+def first_at(snapshot: Snapshot, part: Slice, places: pa.Table, budget: int) -> pa.Table:
+    """The records at the first of some places of one log, in their order, as many as fit into `budget` bytes of an answer; at least one.
+
+    Segments are read a group at a time, those with the first places first. After each group what does not fit is forgotten, and so are the
+    places behind it: what is in memory depends on the answer and on a group, not on the number of places.
+    """
+    found = LOGS_SCHEMA.empty_table()
+    if not places.num_rows:
+        return found
+    for group in _groups(part, places):
+        more = pa.concat_tables([found, records_at(snapshot, group, places)])
+        order = pc.index_in(more.column("offset"), places.column("offset"))
+        more = more.append_column("place", order).sort_by("place")
+        found = within_bytes(more, budget)
+        if found.num_rows < more.num_rows:  # whatever is found later, too, comes behind these, or takes the place of the last
+            places = places.slice(0, found.column("place")[-1].as_py() + 1)
+        found = found.drop_columns(["place"])
+    return found
+
+
+def _groups(part: Slice, places: pa.Table) -> Iterator[Slice]:
+    """What holds some of the places, in the order of the first of them: what is hot, then segments of `READ_TOGETHER_BYTES` together."""
+    if part.hot:
+        yield Slice((), hot=True, hot_name=part.hot_name)
+    held = [(first, segment) for segment in part.segments if (first := _first_place(segment, places)) is not None]
+    group: list[Segment] = []
+    size = 0
+    for _, segment in sorted(held, key=lambda each: each[0]):
+        if group and size + segment.memory_bytes > limits.READ_TOGETHER_BYTES:
+            yield Slice(tuple(group))
+            group, size = [], 0
+        group.append(segment)
+        size += segment.memory_bytes
+    if group:
+        yield Slice(tuple(group))
+
+
+def _first_place(segment: Segment, places: pa.Table) -> int | None:
+    """The number of the first place that may be of a segment."""
+    held = np.flatnonzero(_held(segment, places))
+    return int(held[0]) if len(held) else None
+
+
 def _hot_at(records: pa.Table, offsets: pa.ChunkedArray) -> pa.Table:
     """By Arrow: DuckDB would read every column of what is in memory."""
     return records.filter(pc.is_in(records.column("offset"), offsets))
@@ -63,9 +109,16 @@ def _sealed_at(snapshot: Snapshot, segments: Sequence[Segment], places: pa.Table
 
 def _holds_one(segment: Segment, places: pa.Table) -> bool:
     """Whether one of the places may be of a segment."""
+    return bool(_held(segment, places).any())
+
+
+def _held(segment: Segment, places: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which of the places may be of a segment."""
     logs, offsets = (places.column(name).to_numpy() for name in ("log_id", "offset"))
-    runs = segment.ranges
-    return any(((logs == run.log_id) & (offsets >= run.first_offset) & (offsets < run.end_offset)).any() for run in runs)
+    held = np.zeros(places.num_rows, np.bool_)
+    for run in segment.ranges:
+        held |= (logs == run.log_id) & (offsets >= run.first_offset) & (offsets < run.end_offset)
+    return held
 
 
 def _of_their_logs(records: pa.Table, places: pa.Table) -> pa.Table:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
+from treering_runtime.answers import count_fitting
 
 
 def stored_records(table: pa.Table) -> list[StoredRecord]:
@@ -39,14 +40,12 @@ def nanoseconds(times: pa.ChunkedArray) -> list[int]:
 
 
 def within_bytes(table: pa.Table, budget: int) -> pa.Table:
-    """The first rows of a table, as many as fit into about `budget` bytes of an answer; at least one."""
-    if table.nbytes <= budget or not table.num_rows:
-        return table
-    return table.slice(0, max(1, int(np.searchsorted(np.cumsum(row_sizes(table)), budget, side="right"))))
+    """The first rows of a table, as many as fit into `budget` bytes of an answer; at least one."""
+    return table.slice(0, count_fitting(row_sizes(table).tolist(), budget))
 
 
 def row_sizes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """What each row takes in an answer, bytes, about."""
+    """What each row takes in an answer, encoded, bytes: never less, and at most a few bytes more for each text."""
     service, environment, message, attributes = (
         _lengths(table.column(name)) for name in ("service", "environment", "message", "attributes")
     )
@@ -54,10 +53,10 @@ def row_sizes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
 
 
 _RECORD_BYTES = 128
-"""What a record takes in an answer besides its texts, about."""
+"""What a record takes in an answer besides its texts, at most: numbers, ids, and the tags and lengths of all."""
 
-_ENTRY_BYTES = 8
-"""The same for one attribute: a short one takes more than its key and its value."""
+_ENTRY_BYTES = 13
+"""The same for one attribute: three tags, and the lengths of a key of up to 16 KiB, of its value and of both."""
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -19,7 +19,7 @@ import structlog
 from treering_query.values.schemas import COUNTS_SCHEMA, PATTERNS_SCHEMA
 from treering_query.values.segment import Expired, LogRange, Segment
 from treering_runtime.errors import StartError
-from treering_runtime.limits import QUARANTINE_PAGE_BYTES
+from treering_runtime.limits import QUARANTINE_ENTRY_BYTES, QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Change, Quarantined, Selection
 
 _LOG = structlog.get_logger()
@@ -60,7 +60,8 @@ from segments order by segment_id
 
 _QUARANTINED = """
 with chosen as (
-    select rowid as id, octet_length(payload) as size, sum(size) over (order by log_id, first_offset) - size as before from quarantine
+    select rowid as id, octet_length(payload) + strlen(reason) + $entry as size,
+        sum(size) over (order by log_id, first_offset) - size as before from quarantine
     where ($after_log::ubigint is null or (log_id, first_offset) > ($after_log::ubigint, $after_offset::ubigint))
     and $log in (0, log_id) and first_offset + record_count > $first::ubigint and ($end = 0 or first_offset < $end::ubigint)
 )
@@ -191,6 +192,7 @@ class Catalog:
             "first": selection.first_offset,
             "end": selection.end_offset,
             "size": QUARANTINE_PAGE_BYTES,
+            "entry": QUARANTINE_ENTRY_BYTES,
         }
         return [Quarantined(*row) for row in self.connection.execute(_QUARANTINED, parameters).fetchall()]
 

@@ -11,7 +11,6 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
 from treering_query.patterns.counts import total_counts
-from treering_query.reading.answer_size import fitting
 from treering_query.reading.records import stored_records, within_bytes
 from treering_query.reading.samples import Condition, newest
 from treering_query.search.cursor import LastRecord, Shown
@@ -20,6 +19,7 @@ from treering_query.search.ranking import BORDER, Ranked, Ranking, Tier
 from treering_query.search.request import Search
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.answers import fitting
 from treering_runtime.patterns import MASK_VERSION
 
 _FLAT_PATTERNS = 16

@@ -26,7 +26,6 @@ from treering_runtime.errors import ServiceError, invalid_field
 _HEAD = struct.Struct("<Q")
 _LAST = struct.Struct("<QqQQBd")
 _ID = struct.Struct("<Q")
-_MOST_CHARACTERS = 4 * (_HEAD.size + _LAST.size + _ID.size * limits.MAX_PAGED_PATTERNS) // 3 + 4
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,6 @@ def shown(token: str, fingerprint: bytes) -> Shown:
     """
     if not token:
         return Shown()
-    if len(token) > _MOST_CHARACTERS:
-        raise invalid_field("cursor", f"{len(token)} characters, which no cursor has; begin again without one", limit=_MOST_CHARACTERS)
     try:
         raw = base64.b64decode(token, b"-_", validate=True)
         (digest,) = _HEAD.unpack_from(raw)
@@ -111,7 +108,8 @@ def shown(token: str, fingerprint: bytes) -> Shown:
         last = LastRecord(pattern_id, time, log_id, offset, Tier(tier), fit)
     except (binascii.Error, struct.error, ValueError):
         raise _refused() from None
-    if digest != xxhash.xxh3_64_intdigest(fingerprint + body) or not last.is_possible:
+    is_possible = last.is_possible and len(ids) <= limits.MAX_PAGED_PATTERNS
+    if digest != xxhash.xxh3_64_intdigest(fingerprint + body) or not is_possible:
         raise _refused()
     return Shown(ids, last if last.log_id else None)
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import Position
-from treering_query import limits
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
 from treering_query.search import cursor
@@ -13,12 +12,10 @@ from treering_query.search.cursor import Shown
 from treering_query.search.literals import Literals, find_literals
 from treering_query.values.predicate import Predicate
 from treering_runtime.errors import invalid_field
-from treering_runtime.limits import MAX_QUERY_TEXT_CHARACTERS
 
 _DEFAULT_RESULTS = 10
 _DEFAULT_SAMPLES = 3
 _DEFAULT_BUDGET_MS = 300
-_MODES = {pb.SEARCH_MODE_HYBRID, pb.SEARCH_MODE_SEMANTIC, pb.SEARCH_MODE_KEYWORD}
 
 
 @dataclass(frozen=True)
@@ -53,7 +50,6 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
     """
     like = request.like if request.HasField("like") else None
     _check_text(request.text, like)
-    _check_numbers(request)
     fingerprint = cursor.fingerprint(request)
     return Search(
         text=request.text.strip(),
@@ -79,23 +75,3 @@ def _check_text(text: str, like: Position | None) -> None:
         return
     if not text.strip():
         raise invalid_field("text", "empty; say in some words what to look for")
-    if len(text) > MAX_QUERY_TEXT_CHARACTERS:
-        limit = MAX_QUERY_TEXT_CHARACTERS
-        raise invalid_field("text", f"{len(text)} characters, over {limit}; search for its most telling part", limit=limit)
-    if "\0" in text:
-        raise invalid_field("text", "holds a zero byte, which no record can be compared with; leave it out")
-
-
-def _check_numbers(request: pb.SearchLogsRequest) -> None:
-    if request.mode and request.mode not in _MODES:
-        raise invalid_field("mode", f"{request.mode} is no mode; they are 1 (hybrid), 2 (semantic) and 3 (keyword)")
-    _check_most("limit", request.limit, limits.MAX_SEARCH_RESULTS)
-    _check_most("samples_per_pattern", request.samples_per_pattern, limits.MAX_SAMPLES_PER_PATTERN)
-    _check_most("literal_budget_ms", request.literal_budget_ms, limits.MAX_LITERAL_BUDGET_MS)
-    if not 0 <= request.min_score <= 1:
-        raise invalid_field("min_score", f"{request.min_score:g} is outside 0 to 1; 0.5 keeps what is about the text")
-
-
-def _check_most(field: str, value: int, limit: int) -> None:
-    if value > limit:
-        raise invalid_field(field, f"{value} is over {limit}; ask for less", limit=limit)

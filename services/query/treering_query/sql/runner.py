@@ -30,7 +30,7 @@ from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.shared_arrow import SharedArrow
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission, timed_out
-from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.errors import ServiceError
 
 _LOG = structlog.get_logger()
 T = TypeVar("T")
@@ -71,6 +71,12 @@ class SqlQuery:
     timeout_s: float
     min_positions: Sequence[Position] = ()
     """What the store includes already, and what the index must when meaning is asked for."""
+
+    @classmethod
+    def of(cls, request: pb.ExecuteSqlRequest) -> "SqlQuery":
+        """The request with its defaults."""
+        timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
+        return cls(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
 
 
 @dataclass(frozen=True)
@@ -142,24 +148,6 @@ class SqlRunner:
             self._closed = True
             if self._zygote:
                 self._zygote.close()
-
-    def check(self, request: pb.ExecuteSqlRequest) -> SqlQuery:
-        """The request with its defaults.
-
-        Raises:
-            ServiceError: INVALID_FIELD.
-        """
-        if len(request.query) > limits.MAX_SQL_CHARACTERS:
-            raise invalid_field("query", f"longer than {limits.MAX_SQL_CHARACTERS} characters; shorten it", limit=limits.MAX_SQL_CHARACTERS)
-        if "\0" in request.query:
-            raise invalid_field("query", "holds a zero byte; remove it")
-        if request.max_rows > limits.MAX_SQL_ROWS:
-            raise invalid_field("max_rows", f"{request.max_rows} is over {limits.MAX_SQL_ROWS}; ask for less", limit=limits.MAX_SQL_ROWS)
-        if request.timeout_ms > limits.MAX_SQL_TIMEOUT_MS:
-            problem = f"{request.timeout_ms} is over {limits.MAX_SQL_TIMEOUT_MS}; ask for less"
-            raise invalid_field("timeout_ms", problem, limit=limits.MAX_SQL_TIMEOUT_MS)
-        timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
-        return SqlQuery(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
 
     async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncGenerator[pb.ExecuteSqlResponse, None]:
         """The pieces of the result, then the summary. Closing the iterator ends the query's process.

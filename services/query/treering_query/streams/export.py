@@ -25,9 +25,7 @@ from treering_query.view.engine import interruptible
 from treering_query.view.relation import user_columns
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission
-
-_PIECE_BYTES = 1024 * 1024
-"""Most bytes of one message."""
+from treering_runtime.answers import pieces
 
 _BATCH_BYTES = 256 * 1024
 """Records of one batch, bytes in memory, about. Four exports at a time take 40 MiB with this and 60 with a MiB, at the same rate."""
@@ -39,9 +37,6 @@ _THREADS = 2
 """Batches that are read at a time, of all exports together: each takes milliseconds, and memory while it is made."""
 
 _HOT = Slice((), hot=True)
-
-_PACKED = 8
-"""How much larger records are in memory than in a segment's file, about; for segments that do not say."""
 
 
 def plan(request: pb.ExportLogsRequest, meant: Meant = NOTHING) -> Predicate:
@@ -124,7 +119,7 @@ def _rows(part: Slice, snapshot: Snapshot) -> int:
     """Records of a part that take about `_BATCH_BYTES` in memory."""
     if part.segments:
         rows = sum(segment.row_count for segment in part.segments)
-        size = sum(segment.data_bytes or segment.size_bytes * _PACKED for segment in part.segments)
+        size = sum(segment.memory_bytes for segment in part.segments)
     else:
         rows, size = hot.total_rows(snapshot.view.hot), hot.total_bytes(snapshot.view.hot)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(size, 1)))
@@ -146,5 +141,5 @@ class _Pieces:
 
     def take(self) -> list[bytes]:
         """What was written since the last call, in messages as large as they may be."""
-        whole, self._kept = memoryview(self._kept), bytearray()
-        return [bytes(whole[start : start + _PIECE_BYTES]) for start in range(0, len(whole), _PIECE_BYTES)]
+        whole, self._kept = self._kept, bytearray()
+        return list(pieces(whole))

@@ -14,8 +14,8 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
 from treering_query.reading import filters
-from treering_query.reading.places import PLACE, records_at
-from treering_query.reading.records import stored_records, within_bytes
+from treering_query.reading.places import PLACE, first_at
+from treering_query.reading.records import stored_records
 from treering_query.reading.slices import Slice, between, first_held, newest_first
 from treering_query.streams.endless import patiently
 from treering_query.streams.follower import Follower
@@ -26,7 +26,6 @@ from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.values.segment import LogRange
 from treering_query.view.port import Records
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.errors import invalid_field
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,11 @@ class Plan:
 
 
 def plan(request: pb.TailLogsRequest) -> Plan:
-    """Checks a request.
+    """The request with its defaults.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    if request.backlog > limits.MAX_BACKLOG_RECORDS:
-        limit = limits.MAX_BACKLOG_RECORDS
-        raise invalid_field("backlog", f"{request.backlog} is over {limit}; ask for less, or begin `from` a position", limit=limit)
     begin = {position.log_id: position.offset for position in getattr(request, "from")}
     return Plan(filters.where(request.filter), request.backlog, begin or None)
 
@@ -156,8 +152,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
         places, skipped = self._places(snapshot, part, self._values(wanted.log_id, begin, end), live=live)
         if not places.num_rows:
             return LOGS_SCHEMA.empty_table(), skipped, end
-        found = records_at(snapshot, part, places.slice(0, limits.TAIL_MESSAGE_RECORDS)).sort_by("offset")
-        chosen = within_bytes(found, limits.MAX_ANSWER_RECORD_BYTES)
+        chosen = first_at(snapshot, part, places.slice(0, limits.TAIL_MESSAGE_RECORDS), limits.MAX_ANSWER_RECORD_BYTES)
         last = chosen.column("offset")[-1].as_py()
         return chosen, skipped, end if last == places.column("offset")[-1].as_py() else last + 1
 
@@ -186,5 +181,4 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
 
 def _at(snapshot: Snapshot, head: Found) -> list[StoredRecord]:
     part = between(snapshot, head.new.log_id, int(head.offsets[0]), int(head.offsets[-1]) + 1)
-    found = records_at(snapshot, part, head.places()).sort_by("offset")
-    return stored_records(within_bytes(found, limits.MAX_ANSWER_RECORD_BYTES))
+    return stored_records(first_at(snapshot, part, head.places(), limits.MAX_ANSWER_RECORD_BYTES))

@@ -18,6 +18,7 @@ from treering_query.streams.hub import Feed, marks
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.answers import count_fitting
 
 _Numbers = npt.NDArray[np.uint64]
 
@@ -55,15 +56,14 @@ class SharedRecords:
         self._content = None
 
     def first(self, rows: npt.NDArray[np.int64], budget: int) -> list[StoredRecord] | None:
-        """The first of some rows, as many as fit into about `budget` bytes of an answer; at least one.
+        """The first of some rows, as many as fit into `budget` bytes of an answer; at least one.
 
         Each message is made once for all. None when not all of them are there.
         """
         content = self._content
         if content is None or (rows < 0).any():
             return None
-        count = max(1, int(np.searchsorted(np.cumsum(content.sizes[rows]), budget, side="right")))
-        wanted = rows[:count].tolist()
+        wanted = rows[: count_fitting(content.sizes[rows].tolist(), budget)].tolist()
         missing = [row for row in wanted if row not in content.made]
         if missing:
             content.made |= dict(zip(missing, stored_records(content.records.take(missing)), strict=True))
@@ -205,7 +205,7 @@ def _marked(snapshot: Snapshot, part: Slice, new: LogRange, predicates: Sequence
 def _shared_rows(part: Slice, records: pa.Table) -> int:
     """How many records take about as much memory as all that are shared may."""
     sizes: list[int] = [1, records.nbytes // max(1, records.num_rows)]
-    sizes += [(segment.data_bytes or segment.size_bytes) // max(1, segment.row_count) for segment in part.segments]
+    sizes += [segment.memory_bytes // max(1, segment.row_count) for segment in part.segments]
     return max(1, limits.TAIL_SHARED_BYTES // max(sizes))
 
 

@@ -24,7 +24,6 @@ from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.port import Records
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.errors import invalid_field
 
 
 @dataclass(frozen=True)
@@ -37,13 +36,11 @@ class Plan:
 
 
 def plan(request: pb.WatchPatternsRequest) -> Plan:
-    """Checks a request.
+    """The request with its defaults.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    if request.since_unix_nano > limits.MAX_TIME_UNIX_NANO:
-        raise invalid_field("since_unix_nano", "after 2262-04-11; times are nanoseconds since 1970")
     begin = {position.log_id: position.offset for position in getattr(request, "from")}
     return Plan(filters.where(request.filter), begin or None, request.since_unix_nano)
 

@@ -9,11 +9,11 @@ import pyarrow as pa
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
-from treering_query.reading.records import stored_records, within_bytes
+from treering_query.reading.places import PLACE, first_at
+from treering_query.reading.records import stored_records
 from treering_query.reading.slices import between
 from treering_query.streams.hub import Feed, marks
 from treering_query.values.predicate import Predicate
-from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.values.segment import LogRange
 from treering_query.view.snapshot import Snapshot
 
@@ -127,14 +127,13 @@ def _first_records(
         return {}, [frozenset()] * len(predicates), new.end_offset
     part = between(snapshot, new.log_id, offsets[0], offsets[-1] + 1)
     columns, values = marks(predicates)
-    sql = f"""select *, {columns} from {part.records}
+    sql = f"""select {PLACE}, {columns} from {part.records}
         where log_id = $log::ubigint and "offset" in (select unnest($offsets::ubigint[])) order by "offset" """
     table = part.query(snapshot, sql, values | {"log": new.log_id, "offsets": list(offsets)})
-    fits = within_bytes(table, limits.MAX_ANSWER_RECORD_BYTES)
-    end = table.column("offset")[fits.num_rows].as_py() if fits.num_rows < table.num_rows else new.end_offset
-    stored = stored_records(fits.select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA))
-    places = fits.column("offset")
-    chosen = [frozenset(places.filter(fits.column(f"s{number}")).to_pylist()) for number in range(len(predicates))]
+    stored = stored_records(first_at(snapshot, part, table, limits.MAX_ANSWER_RECORD_BYTES))
+    places = table.column("offset")
+    end = places[len(stored)].as_py() if len(stored) < table.num_rows else new.end_offset
+    chosen = [frozenset(places.filter(table.column(f"s{number}")).to_pylist()) for number in range(len(predicates))]
     return {record.position.offset: record for record in stored}, chosen, end
 
 

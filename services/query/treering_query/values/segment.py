@@ -30,6 +30,10 @@ class Expired(LogRange):
     row_count: int
 
 
+_PACKED = 8
+"""How much larger records are in memory than in a segment's file, about; for segments that do not say."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """One sealed Parquet file and what is known of it without reading it. Times are nanoseconds since 1970."""
@@ -55,6 +59,11 @@ class Segment:
     sealed_time: int = field(kw_only=True)
     """When its newest record was sealed, by the retention clock: its age counts from here. The times of arrival are those of the clock of
     another machine, which may be wrong."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What its records take in memory, about."""
+        return self.size_bytes * _PACKED if self.data_bytes is None else self.data_bytes
 
     def may_match(self, predicate: Predicate) -> bool:
         """False when no record of it can fulfil the predicate."""

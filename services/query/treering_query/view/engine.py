@@ -114,9 +114,19 @@ async def interruptible(threads: ThreadPoolExecutor, asked: Interruptible, work:
 
 
 async def _stopped(asked: Interruptible, running: "asyncio.Future[T]") -> None:
-    """Interrupts and waits until the thread is done with what it asked, so that it can be closed; its outcome is of no use any more."""
+    """Interrupts and waits until the thread is done with what it asked, so that it can be closed; its outcome is of no use any more.
+
+    Raises:
+        asyncio.CancelledError: The caller was cancelled meanwhile, as well: at its deadline, and then because it hung up.
+    """
+    cancelled = False
     while not running.done():  # again and again: a statement that begins at this moment does not hear of the first time
         asked.interrupt()
-        await asyncio.wait({running}, timeout=_INTERRUPT_AGAIN_S)
+        try:
+            await asyncio.wait({running}, timeout=_INTERRUPT_AGAIN_S)
+        except asyncio.CancelledError:  # the thread still reads: whoever closed the session now would hand it to the next question in use
+            cancelled = True
     if not running.cancelled():
         running.exception()
+    if cancelled:
+        raise asyncio.CancelledError
