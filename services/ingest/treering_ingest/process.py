@@ -24,6 +24,7 @@ from treering_runtime.data_dir import DataDir, make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
 from treering_runtime.loop_lag import LoopLag
 from treering_runtime.metrics_server import MetricsServer
+from treering_runtime.own_thread import on_own_thread
 from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import announce, until_signalled
@@ -98,7 +99,7 @@ class IngestProcess:
             limits=RequestLimits(LIMITS),
         )
         self.server = self.planes.public
-        self.log = await asyncio.to_thread(self._open_log)
+        self.log = await on_own_thread("open", self._open_log)
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
         disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)

@@ -1,6 +1,5 @@
 """Retention, compaction and forgetting: one turn of what `upkeep` says is due."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -12,6 +11,7 @@ from treering_query.store.published import Published
 from treering_query.store.sealed_files import SealedFiles
 from treering_query.store.upkeep import Change, Policy, changes
 from treering_query.store.view import Segment, View
+from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 
@@ -88,7 +88,7 @@ class Maintenance:
 
     async def _forget(self, forget: Forget) -> None:
         view = self._published.view
-        dead = await asyncio.to_thread(self._without_record, view)
+        dead = await on_own_thread("upkeep", lambda: self._without_record(view))
         for start in range(0, len(dead), _FORGET_AT_ONCE):
             await forget(dead[start : start + _FORGET_AT_ONCE].tolist(), view.positions())
         if len(dead):

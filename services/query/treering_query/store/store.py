@@ -122,7 +122,7 @@ class Store:
         await self.clock.open(sealed.segments)
         templates = await self._files.change(lambda sealer: sealer.load_templates())
         self._patterns.open(sealed.patterns, templates)
-        await asyncio.to_thread(self.ids.restore, kinds(sealed.patterns))
+        await self._on_intake_thread(lambda: self.ids.restore(kinds(sealed.patterns)))
         seen = tuple(sorted(sealed.ends.items()))
         self._published.view = replace(self.view, seen=seen)
         for log_id, end in seen:
