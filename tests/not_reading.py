@@ -50,9 +50,10 @@ class NotReading:
 
 @asynccontextmanager
 async def not_reading(address):
-    """A connection to host:port."""
-    host, _, port = address.rpartition(":")
-    caller = NotReading(*await asyncio.open_connection(host, int(port)))
+    """A connection to host:port, or unix:PATH."""
+    host, _, place = address.rpartition(":")
+    opened = asyncio.open_unix_connection(place) if host == "unix" else asyncio.open_connection(host, int(place))
+    caller = NotReading(*await opened)
     try:
         yield caller
     finally:

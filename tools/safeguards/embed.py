@@ -266,4 +266,32 @@ MUTANTS = (
         "(of_model,)",
         ("tests/embed/test_indexer.py::test_the_status_says_what_is_tried_again_until_it_is_done",),
     ),
+    Mutant(
+        "digests-of-the-index-are-bounded",
+        "services/embed/treering_embed/service.py",
+        'Admission("digests", 1, MAX_WAITING_DIGESTS,',
+        'Admission("digests", 1, 4 * MAX_WAITING_DIGESTS,',
+        ("tests/embed/test_service.py::test_passes_that_wait_are_bounded_and_hold_up_nothing_else",),
+    ),
+    Mutant(
+        "scores-are-bounded",
+        "services/embed/treering_embed/service.py",
+        'Admission("passes", 1, MAX_WAITING_DIGESTS,',
+        'Admission("passes", 1, 4 * MAX_WAITING_DIGESTS,',
+        ("tests/embed/test_service.py::test_passes_that_wait_are_bounded_and_hold_up_nothing_else",),
+    ),
+    Mutant(
+        "digests-of-the-index-hold-up-no-scores",
+        "services/embed/treering_embed/service.py",
+        "async with self._digests.slot(",
+        "async with self._passes.slot(",
+        ("tests/embed/test_service.py::test_passes_that_wait_are_bounded_and_hold_up_nothing_else",),
+    ),
+    Mutant(
+        "searches-of-the-index-take-turns",
+        "services/embed/treering_embed/service.py",
+        "        async with self._searches.slot(context.time_remaining()):\n",
+        "        if True:\n",
+        ("tests/embed/test_service.py::test_searches_that_run_and_wait_are_bounded_and_another_caller_is_answered",),
+    ),
 )

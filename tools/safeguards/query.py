@@ -528,4 +528,25 @@ MUTANTS = (
         "True",
         ("tests/query/test_store_verify.py::test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names",),
     ),
+    Mutant(
+        "digests-of-the-store-are-bounded",
+        "services/query/treering_query/service.py",
+        'Admission("digests", 1, MAX_WAITING_DIGESTS,',
+        'Admission("digests", 4, 4 * MAX_WAITING_DIGESTS,',
+        ("tests/query/test_digest.py::test_digests_that_wait_are_bounded_and_hold_up_no_question",),
+    ),
+    Mutant(
+        "what-is-read-for-all-spends-nobodys-turns",
+        "services/query/treering_query/hub.py",
+        "asyncio.create_task(self._run(), context=caller.as_ourselves())",
+        "asyncio.create_task(self._run())",
+        ("tests/query/test_hub.py::test_what_is_read_for_all_spends_nobodys_turns",),
+    ),
+    Mutant(
+        "embed-hears-for-whom-it-is-asked",
+        "services/query/treering_query/embed_client.py",
+        "self._admin.ScorePatterns(request, timeout=timeout_s, metadata=caller.handed_on())",
+        "self._admin.ScorePatterns(request, timeout=timeout_s)",
+        ("tests/query/test_embed_client.py",),
+    ),
 )

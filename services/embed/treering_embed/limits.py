@@ -115,7 +115,8 @@ RETRY_MAX_S = 30.0
 """Longest pause between attempts, seconds."""
 
 MAX_RUNNING_SEARCHES = 4
-"""Searches that are worked on at a time, the others wait for their turn: one is encoded while the index is asked for another."""
+"""Searches that are worked on at a time, half of them of one caller, the others wait for their turn: one is encoded while the index is
+asked for another."""
 
 INDEX_THREADS = MAX_RUNNING_SEARCHES + 4
 """Calls to the index at a time. As many as may be made: searches; one scoring of all patterns, one digest, one that fills, one that

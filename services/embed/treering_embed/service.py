@@ -43,7 +43,8 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         # threads for each kind of answer, as many as are made at a time: none waits for another kind's
         self._answers = Background("answers", limits.MAX_RUNNING_SEARCHES)
         self._score_slices, self._digest_slices = Background("scores"), Background("digests")
-        self._searches = Admission("max_waiting_searches", limits.MAX_RUNNING_SEARCHES, limits.MAX_WAITING_SEARCHES, words="searches")
+        running, waiting, share = limits.MAX_RUNNING_SEARCHES, limits.MAX_WAITING_SEARCHES, limits.MAX_RUNNING_SEARCHES // 2
+        self._searches = Admission("max_waiting_searches", running, waiting, words="searches", share=share)
         self._passes = Admission("passes", 1, MAX_WAITING_DIGESTS, words="passes over the whole index")
         self._digests = Admission("digests", 1, MAX_WAITING_DIGESTS, words="digests of the whole index")
         self._started_ns = wall_ns()
