@@ -131,6 +131,14 @@ async def exports_of_many(greedy: Greedy) -> None:
         greedy.ask(5, lambda stub=stub: unread(stub.ExportLogs(query_pb2.ExportLogsRequest())))  # type: ignore[misc]
 
 
+async def exports_not_taken(greedy: Greedy) -> None:
+    """By a caller that takes nothing from the wire."""
+    caller = await greedy._stack.enter_async_context(not_reading(greedy.places["query"]))
+    for _ in range(40):
+        caller.call("treering.v1.QueryService/ExportLogs")
+    greedy.refused.set()  # it reads no refusal
+
+
 async def tails(greedy: Greedy) -> None:
     stub = QueryServiceStub(await greedy.channel("query"))
     request = query_pb2.TailLogsRequest(backlog=10_000)

@@ -24,7 +24,8 @@ RECORDS = 60_000
 ATTEMPTS = 5
 AT_ONCE_S = 5.0
 """On an idle machine each takes below a second. Where turns are not shared, it takes as long as the greedy caller likes, or is refused."""
-MOST_GROWN = 300 * 1024 * 1024
+MOST_GROWN = 200 * 1024 * 1024
+"""Of query's memory, bytes."""
 WORDS = "the customer's order could not be shipped because the warehouse did not answer in time and nobody asked again"
 
 
@@ -151,6 +152,7 @@ MONOPOLIES = {
     "sql": ("select",),
     "unread_sql": ("select",),
     "exports": ("export",),
+    "exports_not_taken": ("export",),
     "tails": ("tail", "watch"),
     "watches": ("tail", "watch"),
     "unread_answers": ("count",),

@@ -71,7 +71,7 @@ MAX_UNREAD_S = 60.0
 """How long a caller may take nothing of an answer, seconds, before its call is ended: it holds a turn, and files, that others wait for.
 After the same time again without taking anything, it loses its connection: before that, gRPC frees nothing."""
 
-MAX_UNREAD_BYTES = 96 * 1024 * 1024
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
 """Bytes of answers of one server that callers have not taken yet; one caller holds half of them at most. Each takes twice its size: as it
 was made, and as gRPC has it."""
 
