@@ -360,7 +360,7 @@ async def test_a_call_that_was_given_up_counts_as_open_until_it_has_ended():
         calls = [greedy.call(STATUS_METHOD) for _ in range(4)]
         while talks.said < len(calls):  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
-        while not talks.answers._given_up:  # noqa: ASYNC110 - nor for this
+        while not talks.answers._untaken:  # noqa: ASYNC110 - nor for this
             await asyncio.sleep(0)
         assert talks.answers._calls.total == len(calls)
         await greedy.closed.wait()

@@ -239,8 +239,8 @@ MUTANTS = (
     Mutant(
         "an-answer-that-nobody-takes-ends",
         "services/runtime/treering_runtime/answers.py",
-        "        await asyncio.wait({writing}, timeout=self._patience_s)\n        if not writing.done():\n            self._give_up",
-        "        await asyncio.wait({writing})\n        if not writing.done():\n            self._give_up",
+        "async with asyncio.timeout(self._patience_s):",
+        "async with asyncio.timeout(None):",
         ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
     ),
     Mutant(

@@ -59,7 +59,7 @@ class Answers:
         self._patience_s = bounds.unread_s
         self._calls = calls
         self._unread = Shares("max_unread_bytes", bounds.unread_bytes, ("bytes of answers", "are not taken"))
-        self._given_up: set[asyncio.Task[None]] = set()
+        self._untaken: set[asyncio.Task[None]] = set()
 
     async def give(self, caller: Caller, answer: bytes, *, begins: bool = True) -> None:
         """Sends one answer, or one of a stream. Whoever takes none for long loses its call: others wait for the turn and files it holds.
@@ -81,31 +81,25 @@ class Answers:
         writing = asyncio.ensure_future(caller.write(answer))
         if give_back:
             writing.add_done_callback(lambda _: give_back())
-        writing.add_done_callback(_heard)
-        await asyncio.wait({writing}, timeout=self._patience_s)
-        if not writing.done():
-            self._give_up(caller, writing)
-        if isinstance(error := writing.exception(), grpc.aio.BaseError):
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await asyncio.shield(writing)
+        except grpc.aio.BaseError as error:
             raise asyncio.CancelledError from error
-        if error:
-            raise error
+        except TimeoutError:
+            raise self._given_up(caller, writing) from None
 
-    def _give_up(self, caller: Caller, writing: "asyncio.Future[None]") -> None:
+    def _given_up(self, caller: Caller, writing: "asyncio.Future[None]") -> ServiceError:
+        """The error of a call whose answer nobody takes; what gRPC still has of it is looked after."""
         stays_open = self._calls.keep(1)
         writing.add_done_callback(lambda _: stays_open())
         task = asyncio.create_task(self._hang_up_unless_taken(caller.peer(), writing))
-        self._given_up.add(task)
-        task.add_done_callback(self._given_up.discard)
+        self._untaken.add(task)
+        task.add_done_callback(self._untaken.discard)
         message = f"nothing of the answer was taken for {self._patience_s:g} s, so the call was ended; read faster, or ask for less"
-        raise ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"})
+        return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"})
 
     async def _hang_up_unless_taken(self, peer: str, writing: "asyncio.Future[None]") -> None:
         await asyncio.wait({writing}, timeout=self._patience_s)
         if not writing.done() and hang_up(peer):
             _LOG.warning("a caller that takes neither its answer nor the error lost its connection", peer=peer)
-
-
-def _heard(writing: "asyncio.Future[None]") -> None:
-    """Its error belongs to whoever waits for it, if anybody still does."""
-    if not writing.cancelled():
-        writing.exception()
