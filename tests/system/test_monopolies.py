@@ -115,6 +115,17 @@ class Prober:
         answer = await self.query.SearchLogs(query_pb2.SearchLogsRequest(text="which parcel is late", limit=3))
         assert answer.degraded_because == ""
 
+    async def new_kind(self):
+        """Sends a line of a kind that was never seen, then looks for it by what it says."""
+        self._new += 1
+        word = "".join(chr(ord("a") + int(digit)) for digit in f"{self._new}{time.time_ns()}")
+        request = ingest_pb2.UploadLogsRequest(records=[LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")])
+        answer = await self.ingest.UploadLogs(iter([request]))
+        wanted = Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
+        request = query_pb2.SearchLogsRequest(text="shipwreck", limit=50, min_positions=[wanted])
+        found = await self.query.SearchLogs(request, timeout=50)
+        assert any(word in stored.record.message for result in found.results for stored in result.records)
+
     async def about(self):
         await self.query.AggregateLogs(query_pb2.AggregateLogsRequest(filter=LogFilter(about="which parcel is late")))
 
@@ -156,13 +167,13 @@ MONOPOLIES = {
     "tails": ("tail", "watch"),
     "watches": ("tail", "watch"),
     "unread_answers": ("count",),
-    "texts": ("search", "patterns"),
-    "pattern_searches": ("search", "patterns"),
-    "searches": ("search",),
+    "texts": ("search", "patterns", "new_kind"),
+    "pattern_searches": ("search", "patterns", "new_kind"),
+    "searches": ("search", "new_kind"),
     "abouts": ("about",),
     "log_digests": ("visible",),
     "store_digests": ("visible", "search"),
-    "index_digests": ("about", "search"),
+    "index_digests": ("about", "search", "new_kind"),
     "scores": ("about", "search"),
 }
 """What is taken, and what somebody else asks meanwhile."""

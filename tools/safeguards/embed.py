@@ -294,4 +294,18 @@ MUTANTS = (
         "        if True:\n",
         ("tests/embed/test_service.py::test_searches_that_run_and_wait_are_bounded_and_another_caller_is_answered",),
     ),
+    Mutant(
+        "a-flood-leaves-new-patterns-their-turns",
+        "services/embed/treering_embed/encoder/line.py",
+        "self._passed_over[urgency] >= MAX_PASSED_OVER:",
+        "self._passed_over[urgency] >= 1_000:",
+        ("tests/embed/test_encode_queue.py::test_whatever_floods_the_model_the_less_urgent_have_a_turn_after_a_few_runs",),
+    ),
+    Mutant(
+        "patterns-that-give-way-take-no-turn-of-others",
+        "services/embed/treering_embed/encoder/line.py",
+        "if job.urgency is urgency and self._may_begin(job)]",
+        "if job.urgency is urgency]",
+        ("tests/embed/test_encode_queue.py::test_patterns_that_give_way_hold_up_no_flood",),
+    ),
 )

@@ -41,6 +41,10 @@ MAX_WAITING_SEARCHES = 64
 MAX_WAITING_TEXTS = 1_024
 """Texts of EmbedTexts that wait for the model, all calls together: about three seconds of work on two cores."""
 
+MAX_PASSED_OVER = 4
+"""Runs of the model that more urgent texts have while others wait, before one of those has its turn: under any flood of searches or texts
+new patterns keep a fifth of the model."""
+
 OVERLOAD_RETRY_S = 0.5
 """When to try again after an overload, seconds: the waiting searches are done in less."""
 
