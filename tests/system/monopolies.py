@@ -25,6 +25,7 @@ ENDLESS = "select count(*) from range(1000000) a, range(1000000) b, range(1000) 
 EVERYTHING = "select * from logs"
 TEXTS = [f"payment number {number} was declined by the bank of the customer" for number in range(256)]
 NEVER = Position(log_id=7, offset=2**40)
+NEW_KINDS = 10_000
 PAUSE_S = 0.2
 REFUSED = {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE}
 """The second one by query, when embed takes no more."""
@@ -94,6 +95,20 @@ async def producers(greedy: Greedy) -> None:
         await stub.UploadLogs(iter([ingest_pb2.UploadLogsRequest(producer_id=name, sequence=1, records=[LogRecord(message="x")])]))
 
     greedy.ask(50, once)
+
+
+def invented(number: int) -> str:
+    """A word without digits, which would be masked."""
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
+async def kinds(greedy: Greedy) -> None:
+    """New kinds of line of one service, more than the model is through with in a minute."""
+    stub = IngestServiceStub(await greedy.channel("ingest"))
+    for first in range(0, NEW_KINDS, 1_000):
+        records = [LogRecord(service="greedy", message=f"{invented(first + number)} went wrong") for number in range(1_000)]
+        await stub.UploadLogs(iter([ingest_pb2.UploadLogsRequest(records=records)]))
+    greedy.refused.set()  # nothing refuses them: they wait
 
 
 async def questions(greedy: Greedy) -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 
+from tests.system.monopolies import invented
 from treering.v1 import embed_pb2, ingest_pb2, query_pb2
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
@@ -116,15 +117,26 @@ class Prober:
         assert answer.degraded_because == ""
 
     async def new_kind(self):
-        """Sends a line of a kind that was never seen, then looks for it by what it says."""
-        self._new += 1
-        word = "".join(chr(ord("a") + int(digit)) for digit in f"{self._new}{time.time_ns()}")
+        """Sends a line of a kind that was never seen, then looks for it by what it says, of everything up to it."""
+        word, wanted = await self._sent_new_kind()
+        assert await self._is_found(word, [wanted])
+
+    async def new_kind_alone(self):
+        """The same, whatever else is still to be indexed before it."""
+        word, _ = await self._sent_new_kind()
+        while not await self._is_found(word, ()):  # noqa: ASYNC110 - that is what people do
+            await asyncio.sleep(0.05)
+
+    async def _sent_new_kind(self):
+        word = invented(time.time_ns())
         request = ingest_pb2.UploadLogsRequest(records=[LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")])
         answer = await self.ingest.UploadLogs(iter([request]))
-        wanted = Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
-        request = query_pb2.SearchLogsRequest(text="shipwreck", limit=50, min_positions=[wanted])
+        return word, Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
+
+    async def _is_found(self, word, positions):
+        request = query_pb2.SearchLogsRequest(text="shipwreck", limit=50, min_positions=positions)
         found = await self.query.SearchLogs(request, timeout=50)
-        assert any(word in stored.record.message for result in found.results for stored in result.records)
+        return any(word in each.record.message for result in found.results if not result.words_only for each in result.records)
 
     async def about(self):
         await self.query.AggregateLogs(query_pb2.AggregateLogsRequest(filter=LogFilter(about="which parcel is late")))
@@ -158,6 +170,7 @@ async def taken_s(ask):
 MONOPOLIES = {
     "streams": ("upload",),
     "producers": ("upload",),
+    "kinds": ("new_kind_alone",),
     "questions": ("count", "visible"),
     "waiting_questions": ("count", "visible"),
     "sql": ("select",),
