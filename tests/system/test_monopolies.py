@@ -170,7 +170,6 @@ async def taken_s(ask):
 MONOPOLIES = {
     "streams": ("upload",),
     "producers": ("upload",),
-    "kinds": ("new_kind_alone",),
     "questions": ("count", "visible"),
     "waiting_questions": ("count", "visible"),
     "sql": ("select",),
@@ -188,8 +187,12 @@ MONOPOLIES = {
     "store_digests": ("visible", "search"),
     "index_digests": ("about", "search", "new_kind"),
     "scores": ("about", "search"),
+    "kinds": ("new_kind_alone",),
 }
-"""What is taken, and what somebody else asks meanwhile."""
+"""What is taken, and what somebody else asks meanwhile; kinds last, since searches tell of what still waits for its vector."""
+
+LATER_S = {"kinds": 20.0}
+"""A new kind waits for the vectors of two batches of others, a second on an idle machine; without turns it waits for ten thousand."""
 
 
 @pytest.mark.time_limit(600)
@@ -202,7 +205,7 @@ async def test_beside_a_caller_that_takes_all_it_can_another_one_is_answered_at_
             for asked in MONOPOLIES[name]:
                 took = [await taken_s(getattr(other, asked)) for _ in range(ATTEMPTS)]
                 sys.stderr.write(f"{name}: {asked} took {[round(each, 2) for each in took]} s\n")
-                assert statistics.median(took) < AT_ONCE_S
+                assert statistics.median(took) < LATER_S.get(name, AT_ONCE_S)
             grown = filled.service("query").memory_info().rss - before
             sys.stderr.write(f"{name}: query grew by {grown >> 20} MiB\n")
             assert grown < MOST_GROWN
