@@ -39,7 +39,14 @@ PARTS = {
         "tests/system/test_bad_input.py",
         "tests/system/test_bad_requests.py",
     ),
-    "shares": ("tests/query/test_admission.py", "tests/runtime/test_caller.py"),
+    "shares": (
+        "tests/query/test_admission.py",
+        "tests/query/test_unread.py",
+        "tests/runtime/test_caller.py",
+        "tests/runtime/test_shares.py",
+        "tests/runtime/test_hanging_up.py",
+        "tests/system/test_monopolies.py",
+    ),
     "sql": (
         "tests/query/test_sql_hostile.py",
         "tests/query/test_sql_walls.py",

@@ -15,7 +15,7 @@ from treering_embed.encoder import Encoded
 from treering_embed.encoder.backoff import Backoff
 from treering_embed.encoder.queue import EncodeMetrics, EncodeQueue, Urgency
 from treering_embed.encoder.runs import cut, rows_of, width_of
-from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
+from treering_embed.limits import MAX_ENCODE_TEXTS, MAX_ENCODE_WORDPIECES, MAX_PASSED_OVER, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS
 from treering_runtime import caller as callers
 from treering_runtime.errors import ServiceError
 
@@ -63,6 +63,32 @@ async def test_searches_go_before_patterns(gated):
     encoder.gate.release(4)
     await asyncio.gather(*tasks)
     assert encoder.order == [["running"], ["s"], ["t"], ["p"]]
+
+
+@pytest.mark.parametrize("flood", [Urgency.SEARCH, Urgency.TEXTS])
+async def test_whatever_floods_the_model_the_less_urgent_have_a_turn_after_a_few_runs(gated, flood):
+    encoder, queue = gated
+    tasks = [await begin(queue, "running", flood)]
+    await asyncio.to_thread(encoder.started.acquire)
+    others = [urgency for urgency in Urgency if urgency > flood]
+    tasks += [await begin(queue, f"{urgency.name} {number}", urgency) for urgency in others for number in range(2)]
+    tasks += [await begin(queue, f"flood {number}", flood) for number in range(30)]
+    encoder.gate.release(len(tasks))
+    await asyncio.gather(*tasks)
+    order = [name for (name,) in encoder.order]
+    for urgency in others:
+        first, second = (order.index(f"{urgency.name} {number}") for number in range(2))
+        assert MAX_PASSED_OVER <= first <= MAX_PASSED_OVER + len(others)
+        assert second - first <= MAX_PASSED_OVER + len(others)
+
+
+async def test_patterns_that_give_way_hold_up_no_flood():
+    queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), Unending())
+    waiting = await begin(queue, "burst", Urgency.PATTERNS)
+    await asyncio.gather(*(queue.encode(["text"], Urgency.TEXTS) for _ in range(4 * MAX_PASSED_OVER)))
+    assert not waiting.done()
+    waiting.cancel()
+    await asyncio.to_thread(queue.close)
 
 
 class Unending(Backoff):

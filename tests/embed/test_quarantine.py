@@ -6,7 +6,7 @@ from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.log_pb2 import Position
 from treering_embed.registry import registry
 from treering_embed.sink import sink as sink_module
-from treering_runtime import answers
+from treering_runtime import fitting
 from treering_runtime.columns import FrameDecoder
 
 
@@ -57,7 +57,7 @@ async def test_many_entries_come_in_several_messages(settings, squeamish, monkey
         await service.deliver(FRAMES)
         for owner, name, most, expected in (
             (registry, "QUARANTINE_PAGE_BYTES", 250, [[1, 4], [5]]),  # small entries count for what they take
-            (answers, "MAX_ANSWER_BYTES", 100, [[1], [4], [5]]),
+            (fitting, "MAX_ANSWER_BYTES", 100, [[1], [4], [5]]),
         ):
             monkeypatch.setattr(owner, name, most)
             call = service.sink.ListQuarantine(sink_pb2.ListQuarantineRequest())

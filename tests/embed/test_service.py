@@ -4,13 +4,20 @@ import threading
 import grpc
 import pytest
 from embed_doubles import LOG_ID, NeverPrepared, frame, reason, running, settings_for
+from prometheus_client import CollectorRegistry
 
+from tests.cancelling import drained
+from tests.not_reading import not_reading
+from tests.patience import PATIENCE_S
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
+from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
+from treering_embed import limits
 from treering_embed import service as service_module
 from treering_embed.indexing import meaning as meaning_module
 from treering_embed.indexing import verification
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 from treering_runtime.patterns import MASK_VERSION, pattern_id
 
 MESSAGES = ["payment declined by bank", "disk is full", "user logged in", "user logged out", "cable unplugged"]
@@ -171,3 +178,82 @@ async def test_what_grows_with_the_patterns_is_not_made_on_the_event_loop(settin
         assert [len(part.indexed_ids) async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())] == [2, 0]
     assert {name for name, _ in made} == {"_slice", "_selection", "_scores", "compare", "_held"}
     assert not any(on_loop for _, on_loop in made)
+
+
+def digests(service):
+    return drained(service.admin.DigestIndex(admin_pb2.DigestIndexRequest()))
+
+
+def scores(service):
+    return drained(service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=["disk"])))
+
+
+@pytest.mark.parametrize(
+    ("work", "flooded", "others", "words"),
+    [
+        ((meaning_module.Meaning, "compare"), digests, scores, "17 digests of the whole index run or wait already"),
+        ((service_module.EmbedServicer, "_rankings"), scores, digests, "17 passes over the whole index run or wait already"),
+    ],
+)
+async def test_passes_that_wait_are_bounded_and_hold_up_nothing_else(service, monkeypatch, work, flooded, others, words):
+    may_go_on, done = asyncio.Event(), getattr(*work)
+
+    async def stuck(self, *arguments):
+        await may_go_on.wait()
+        return await done(self, *arguments)
+
+    monkeypatch.setattr(*work, stuck)
+    flood = {asyncio.create_task(flooded(service)) for _ in range(60)}
+    async with asyncio.timeout(PATIENCE_S):
+        while len(flood) > MAX_WAITING_DIGESTS + 1:
+            refused, flood = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+            assert {each.exception().code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert all(each.exception().details().startswith(words) for each in refused)
+        await others(service)
+        assert ids(await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="disk", limit=1)))
+        may_go_on.set()
+        await asyncio.gather(*flood)
+
+
+async def test_searches_that_run_and_wait_are_bounded_and_another_caller_is_answered(service, monkeypatch):
+    may_go_on, found = asyncio.Event(), service_module.EmbedServicer._found
+
+    async def stuck(self, request):
+        if request.text == "greedy":
+            await may_go_on.wait()
+        return await found(self, request)
+
+    monkeypatch.setattr(service_module.EmbedServicer, "_found", stuck)
+    own = [("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(service.application.server.address, options=own) as channel, asyncio.timeout(PATIENCE_S):
+        greedy = EmbedServiceStub(channel)
+        flood = {asyncio.ensure_future(greedy.SearchPatterns(pb.SearchPatternsRequest(text="greedy", limit=1))) for _ in range(100)}
+        while len(flood) > limits.MAX_WAITING_SEARCHES + limits.MAX_RUNNING_SEARCHES // 2:
+            refused, flood = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+            assert {each.exception().code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        for _ in range(3):
+            assert ids(await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="disk", limit=1)))
+        assert not any(each.done() for each in flood)
+        may_go_on.set()
+        await asyncio.gather(*flood)
+
+
+@pytest.mark.parametrize("method", ["DigestIndex", "ScorePatterns"])
+async def test_a_stream_of_the_index_that_nobody_takes_is_given_up(settings, monkeypatch, method):
+    monkeypatch.setattr(service_module, "_digest_slices", lambda found: large_slices())
+    monkeypatch.setattr(service_module, "_slices", lambda rankings, seen: large_slices())
+    collector = CollectorRegistry()
+    async with running(settings, collector=collector) as service, asyncio.timeout(PATIENCE_S):
+        inner = service.application.planes.inner
+        monkeypatch.setattr(inner.answers, "_patience_s", 0.2)
+        async with not_reading(inner.address) as stranger:
+            labels = {"method": f"treering.v1.EmbedAdminService/{method}", "code": "RESOURCE_EXHAUSTED"}
+            request = admin_pb2.ScorePatternsRequest(texts=["disk"]) if method == "ScorePatterns" else admin_pb2.DigestIndexRequest()
+            stranger.call(labels["method"], request.SerializeToString())
+            while not collector.get_sample_value("treering_rpc_handled_total", labels):  # noqa: ASYNC110 - there is no event for it
+                await asyncio.sleep(0)
+
+
+def large_slices():
+    while True:
+        yield admin_pb2.DigestIndexResponse(indexed_ids=range(2**60, 2**60 + 20_000))

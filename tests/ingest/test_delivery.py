@@ -316,13 +316,16 @@ async def test_a_new_log_is_not_held_to_the_note_of_an_old_one(running, tmp_path
 
 
 async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_sync(opened, tmp_path, monkeypatch):
-    entered, release, synced, fdatasync = threading.Event(), threading.Event(), [], os.fdatasync
+    entered, release, ended, synced, fdatasync = threading.Event(), threading.Event(), threading.Event(), [], os.fdatasync
 
     def slow(descriptor):
         entered.set()
         assert release.wait(20)
-        fdatasync(descriptor)
-        synced.append(descriptor)
+        try:
+            fdatasync(descriptor)
+            synced.append(descriptor)
+        finally:
+            ended.set()
 
     monkeypatch.setattr(delivered_module, "fdatasync", slow)
     with opened() as log:
@@ -335,7 +338,7 @@ async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_
         note.close()
         monkeypatch.setattr(delivered_module, "fdatasync", fdatasync)
         release.set()
-        await asyncio.get_running_loop().shutdown_default_executor()
+        assert await asyncio.to_thread(ended.wait, 20)
     assert len(synced) == 1
 
 

@@ -128,4 +128,7 @@ async def test_callers_on_the_inner_plane_are_ourselves(service):
     async with grpc.aio.insecure_channel(planes.public.address) as outside, connect_async(planes.inner.address) as inside:
         for channel in (outside, inside):
             await channel.unary_unary("/who.Is/There")(b"")
-    assert seen[0] != caller.OURSELVES == seen[1]
+            await channel.unary_unary("/who.Is/There")(b"", metadata=((caller.HANDED_ON, "ipv4:10.1.2.3"),))
+    assert seen[2] == caller.OURSELVES
+    assert seen[0] == seen[1] not in {caller.OURSELVES, "ipv4:10.1.2.3"}  # only the inner plane believes for whom is asked
+    assert seen[3] == "ipv4:10.1.2.3"

@@ -38,6 +38,7 @@ from treering_query.view.engine import Engine
 from treering_query.view.hot import Chunk
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
+from treering_runtime.answers import USUAL_BOUNDS
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
 from treering_runtime.request_limits import RequestLimits
@@ -152,17 +153,18 @@ class Asking(AsyncClient):
 @pytest.fixture
 def serving(open_store, open_sql, tmp_path):
     @asynccontextmanager
-    async def started():
+    async def started(bounds=USUAL_BOUNDS):
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
             embed = EmbedClient(Peer("unix:/no/such/directory/s"))
-            front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
+            front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS), bounds=bounds)
             servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
             add_QueryServiceServicer_to_server(servicer, front.grpc)
             await front.start()
-            inner = Server(Socket(tmp_path / "inner" / "s", "query"), (), CollectorRegistry())
+            inner = Server(Socket(tmp_path / "inner" / "s", "query"), (), CollectorRegistry(), bounds=bounds)
             add_QueryAdminServiceServicer_to_server(servicer, inner.grpc)
             await inner.start()
             client = Asking(Endpoints(query=front.address), inner.address)
+            client.servicer, client.public = servicer, front.address
             try:
                 yield store, client
             finally:

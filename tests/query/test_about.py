@@ -41,8 +41,8 @@ class Canned:
         self.asked.append((list(texts), list(min_positions)))
         if self.away:
             raise EmbedUnavailable("embed does not answer")
-        columns = tuple(np.array(SCORES[text], np.float32) for text in texts)
-        return PatternScores(np.array(self.ids, np.uint64), columns, MASK_VERSION)
+        columns = [np.array(SCORES[text], np.float32) for text in texts]
+        return PatternScores.ascending(np.array(self.ids, np.uint64), columns, MASK_VERSION)
 
     async def search(self, query, timeout_s):
         raise EmbedUnavailable("embed does not answer")

@@ -7,9 +7,9 @@ from treering.v1.log_pb2 import LogFilter, LogRecord
 from treering_query import limits
 from treering_query.answers import aggregates
 from treering_query.patterns import compare, pattern_detail, pattern_list
-from treering_runtime import answers as answer_size
-from treering_runtime.answers import fitting
+from treering_runtime import fitting as answer_size
 from treering_runtime.errors import ServiceError
+from treering_runtime.fitting import fitting
 
 LOG = 7
 SMALL = 3_000

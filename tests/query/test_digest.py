@@ -1,14 +1,19 @@
 """What the store digests in columns equals what ingest digests record by record."""
 
+import asyncio
+import threading
 from random import Random
 
+import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.odd_messages import batch, entry, field, odd_record
+from tests.patience import PATIENCE_S
 from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering.v1 import admin_pb2
+from treering.v1.admin_pb2_grpc import QueryAdminServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.digest import record_digest
@@ -16,6 +21,7 @@ from treering_ingest.raw_records import raw_records
 from treering_query.answers import digest
 from treering_query.retention.upkeep import Policy
 from treering_runtime.errors import ServiceError
+from treering_runtime.limits import MAX_WAITING_DIGESTS
 
 from .conftest import ARRIVAL, STOPPED, _frame, _opened
 
@@ -122,3 +128,30 @@ async def forget_nothing(pattern_ids, below):
 def test_requests_out_of_bounds_are_refused(wanted):
     with pytest.raises(ServiceError):
         digest.plan(wanted)
+
+
+async def test_digests_that_wait_are_bounded_and_hold_up_no_question(serving, fill, monkeypatch):
+    may_go_on, digested = threading.Event(), digest.Plan.answer
+
+    def answer(plan, snapshot):
+        assert may_go_on.wait(PATIENCE_S)
+        return digested(plan, snapshot)
+
+    monkeypatch.setattr(digest.Plan, "answer", answer)
+    asked = admin_pb2.DigestStoreRequest(log_id=7, end_offset_exclusive=10, step=10)
+    async with serving() as (store, client):
+        await fill(store, 0, 10)
+        stub = QueryAdminServiceStub(client._own[3])
+        flood = {asyncio.ensure_future(stub.DigestStore(asked)) for _ in range(60)}
+        try:
+            while len(flood) > MAX_WAITING_DIGESTS + 1:
+                async with asyncio.timeout(PATIENCE_S):
+                    refused, flood = await asyncio.wait(flood, return_when=asyncio.FIRST_COMPLETED)
+                assert {each.exception().code() for each in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+                assert {each.exception().details() for each in refused} == {"17 digests run or wait already; try again in a moment"}
+            assert store._engine._admission.present == 1
+            assert (await client.aggregate_logs()).rows[0].values[0].value == 10
+        finally:
+            may_go_on.set()
+        answers = await asyncio.gather(*flood)
+        assert {answer.ranges[0].record_count for answer in answers} == {10}

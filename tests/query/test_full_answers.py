@@ -21,7 +21,6 @@ from treering_query.streams.tail import Tail
 from treering_query.streams.tail_news import TailReader
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
-from treering_runtime import answers
 
 LOG = 7
 WORDS = ["disk", "door", "lamp", "lock", "mast", "oven", "pump", "road", "sail", "tank", "tree", "wall", "well", "wire", "wood", "yard"]
@@ -146,7 +145,7 @@ async def test_neighbours_come_in_pages_the_nearest_ones_first(store, together, 
 
 
 async def test_an_export_splits_its_messages(store, monkeypatch):
-    monkeypatch.setattr(answers.pieces, "__defaults__", (ROOM,))
+    monkeypatch.setattr(fitting.pieces, "__defaults__", (ROOM,))
     exports = Exports(store, 1, 1)
     messages = [message async for message in exports.run(plan(pb.ExportLogsRequest(filter=LogFilter(services=["s"]))), None)]
     exports.close()

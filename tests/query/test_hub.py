@@ -19,6 +19,7 @@ from treering_query.streams.tail_news import TailReader
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
 from treering_query.view.session import Session
+from treering_runtime import caller
 from treering_runtime.errors import ServiceError
 
 LOG = 7
@@ -396,3 +397,23 @@ def test_each_tail_gets_what_a_plain_filter_selects(open_store, fill, tmp_path_f
         patched.setattr(limits, "TAIL_SHARED_BYTES", shared_bytes)
         patched.setattr(tail_news, "WINDOW_OFFSETS", window)
         asyncio.run(play(open_store, fill, tmp_path_factory.mktemp("hub"), plays))
+
+
+async def test_what_is_read_for_all_spends_nobodys_turns(store, tails, fill, monkeypatch):
+    asked, run = [], store.run
+
+    async def noted(snapshot, work, timeout_s=None):
+        asked.append(caller.current())
+        return await run(snapshot, work, timeout_s)
+
+    monkeypatch.setattr(store, "run", noted)
+    first = caller.as_ourselves()
+    first.run(caller.serve, "unix:greedy")
+    reader = first.run(Reading, store, tails, LogFilter(), backlog=1)
+    await joined(tails, 1)
+    assert set(asked) == {"unix:greedy"}
+    asked.clear()
+    await fill(store, 200, 300)
+    await reader.until(300)
+    assert set(asked) == {caller.OURSELVES}
+    await reader.stop()

@@ -38,7 +38,7 @@ class Canned:
         if self.problem:
             raise self.problem
         columns = [np.array(SCORES.get(text, (0.1, 0.2, 0.3, 0.4))[::-1], np.float32) for text in texts]
-        return PatternScores(np.array(self.ids[::-1], np.uint64), tuple(columns), self.mask_version)
+        return PatternScores.ascending(np.array(self.ids[::-1], np.uint64), columns, self.mask_version)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ async def test_answer_says_how_many_patterns_have_no_score(sql, canned):
 
 def _all(canned, scores):
     async def score(texts, min_positions, timeout_s):
-        return PatternScores(np.array(canned.ids, np.uint64), tuple(np.array(scores, np.float32) for _ in texts), MASK_VERSION)
+        return PatternScores.ascending(np.array(canned.ids, np.uint64), [np.array(scores, np.float32) for _ in texts], MASK_VERSION)
 
     return score
 

@@ -1,30 +1,107 @@
-"""Messages hold as many rows as fit, in order, whatever the sizes."""
+"""What is counted of answers is given back in the end, whatever becomes of their calls."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+import asyncio
 
-from treering.v1.query_pb2 import ListPatternsResponse, Pattern
-from treering_runtime.answers import fitting, messages, pieces
+import grpc
+import pytest
 
-ROWS = st.lists(st.integers(0, 400).map(lambda size: Pattern(text="x" * size)), max_size=30)
-BUDGET = st.integers(0, 1_500)
+from tests.cancelling import at_each_await
+from tests.settling import settled
+from treering_runtime import answers as answers_module
+from treering_runtime import caller
+from treering_runtime.answers import Answers, CallBounds
+from treering_runtime.errors import ServiceError
+from treering_runtime.limits import UNCOUNTED_ANSWER_BYTES
+from treering_runtime.shares import Shares
 
-
-@given(rows=ROWS, budget=BUDGET)
-def test_messages_of_a_stream_hold_all_rows_in_order_and_are_larger_than_the_budget_for_one_row_alone(rows, budget):
-    found = list(messages(iter(rows), budget))
-    assert [row for message in found for row in message] == rows
-    assert all(len(message) == 1 or ListPatternsResponse(patterns=message).ByteSize() <= budget for message in found)
-    assert all(message for message in found)
-
-
-@given(rows=ROWS, budget=BUDGET)
-def test_a_page_is_the_first_message_of_a_stream(rows, budget):
-    assert list(fitting(rows, budget)) == next(messages(rows, budget), [])
+ANSWER = bytes(UNCOUNTED_ANSWER_BYTES + 1)
 
 
-@given(data=st.binary(max_size=100), most=st.integers(1, 40))
-def test_pieces_are_the_bytes_in_order(data, most):
-    found = list(pieces(data, most))
-    assert b"".join(found) == data
-    assert all(0 < len(piece) <= most for piece in found)
+class Call:
+    """A call whose answers are taken once `taken` is set, or whose caller goes away."""
+
+    def __init__(self, problem=None):
+        self.taken, self.written, self.begun, self._problem = asyncio.Event(), [], 0, problem
+
+    def peer(self):
+        return "ipv4:10.0.0.7:41000"
+
+    async def send_initial_metadata(self, metadata):
+        self.begun += 1
+
+    async def write(self, message):
+        await self.taken.wait()
+        if self._problem:
+            raise self._problem
+        self.written.append(message)
+
+
+@pytest.fixture
+def made():
+    caller.serve("unix:somebody")
+    calls = Shares("max_open_calls", 100, ("calls", "are open"))
+    return calls, lambda **bounds: Answers(CallBounds(**bounds), calls)
+
+
+async def test_cancelled_at_each_await_nothing_stays_counted_once_it_was_taken(made):
+    _, make = made
+    answers, calls = make(), []
+
+    async def give():
+        calls.append(Call())
+        asyncio.get_running_loop().call_soon(lambda: asyncio.get_running_loop().call_soon(calls[-1].taken.set))
+        await answers.give(calls[-1], ANSWER)
+
+    async def looked(step):
+        calls[-1].taken.set()
+        await settled()
+        assert answers._unread.total == 0
+
+    assert await at_each_await(give, looked) > 0
+    assert calls[-1].written == [ANSWER]
+
+
+async def test_an_answer_stays_counted_while_it_is_on_its_way_though_its_handler_has_gone(made):
+    _, make = made
+    answers, call = make(), Call()
+    giving = asyncio.create_task(answers.give(call, ANSWER))
+    await settled()
+    giving.cancel()
+    await asyncio.wait({giving})
+    assert answers._unread.total == len(ANSWER)
+    call.taken.set()
+    await settled()
+    assert answers._unread.total == 0
+
+
+async def test_a_small_answer_is_not_counted_and_the_beginning_is_said_with_it(made):
+    _, make = made
+    answers, call = make(), Call()
+    giving = asyncio.create_task(answers.give(call, b"small"))
+    await settled()
+    assert (answers._unread.total, call.begun) == (0, 0)
+    call.taken.set()
+    await giving
+    await answers.give(call, ANSWER)
+    await answers.give(call, ANSWER, begins=False)
+    assert call.begun == 1
+
+
+async def test_the_callers_going_away_is_a_cancellation(made):
+    _, make = made
+    call = Call(grpc.aio.InternalError("the call is closed"))
+    call.taken.set()
+    with pytest.raises(asyncio.CancelledError):
+        await make().give(call, ANSWER)
+
+
+async def test_what_was_taken_late_loses_its_call_and_not_its_connection(made, monkeypatch):
+    calls, make = made
+    answers, call = make(unread_s=0.01), Call()
+    monkeypatch.setattr(answers_module, "hang_up", lambda peer: pytest.fail("it took what was written"))
+    with pytest.raises(ServiceError, match="nothing of the answer was taken"):
+        await answers.give(call, ANSWER)
+    assert (calls.total, answers._unread.total) == (1, len(ANSWER))
+    call.taken.set()
+    await asyncio.gather(*answers._untaken)
+    assert (calls.total, answers._unread.total) == (0, 0)

@@ -2,7 +2,7 @@ import asyncio
 import errno
 import gc
 import weakref
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import grpc
 import pytest
@@ -15,10 +15,12 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
+from tests.not_reading import not_reading
 from tests.settling import settled
 from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc, sink_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
-from treering_runtime import boundary, caller
+from treering_runtime import caller
+from treering_runtime.answers import CallBounds
 from treering_runtime.boundary import DOMAIN, Boundary
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.request_limits import Many, RequestLimits
@@ -238,7 +240,7 @@ def one_answer():
 
     async def answers(request, context):
         try:
-            yield 1
+            yield b"1"
         finally:
             closed.append(request)
 
@@ -289,36 +291,122 @@ async def read_out(stream):
         await stream.read()
 
 
+TALK_BYTES = 1_000_000
+"""More than fits on the way."""
+
+
 class Talks(ingest_pb2_grpc.IngestServiceServicer):
     """Says more than fits on the way, to a caller that may not listen."""
 
     def __init__(self) -> None:
         self.ended = asyncio.Event()
         self.callers = []
+        self.said = 0
 
     async def StreamLogs(self, request_iterator, context):
         self.callers.append(caller.current())
         try:
             while True:
-                yield ingest_pb2.StreamLogsResponse(producer_id="x" * 1_000_000)
+                self.said += 1
+                yield ingest_pb2.StreamLogsResponse(producer_id="x" * TALK_BYTES)
         finally:
             self.ended.set()
 
+    async def GetIngestStatus(self, request, context):
+        self.said += 1
+        return ingest_pb2.GetIngestStatusResponse(refusing_because="x" * TALK_BYTES)
 
-async def test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn(monkeypatch):
-    monkeypatch.setattr(boundary, "MAX_UNREAD_S", 0.2)
-    server, talks = Server("127.0.0.1:0", ["treering.v1.IngestService"], CollectorRegistry()), Talks()
+
+@asynccontextmanager
+async def talking(**bounds):
+    """What it says, and the way to a stub by a connection of its own."""
+    server, talks = Server("127.0.0.1:0", ["treering.v1.IngestService"], CollectorRegistry(), bounds=CallBounds(**bounds)), Talks()
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(talks, server.grpc)
     await server.start()
-    async with grpc.aio.insecure_channel(server.address) as channel, asyncio.timeout(60):
-        stream = ingest_pb2_grpc.IngestServiceStub(channel).StreamLogs()
+    talks.address, talks.answers = server.address, server.answers
+    async with AsyncExitStack() as stack:
+
+        async def connected():
+            options = [("grpc.use_local_subchannel_pool", 1)]
+            return await stack.enter_async_context(grpc.aio.insecure_channel(server.address, options=options))
+
+        async with asyncio.timeout(60):
+            yield talks, connected
+    await server.stop(0)
+
+
+STATUS_METHOD = "treering.v1.IngestService/GetIngestStatus"
+
+
+async def status_of_talks(channel):
+    return await channel.unary_unary(f"/{STATUS_METHOD}")(b"")
+
+
+async def test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn():
+    async with talking(unread_s=0.2) as (talks, connected):
+        stream = ingest_pb2_grpc.IngestServiceStub(await connected()).StreamLogs()
         await stream.read()
         await talks.ended.wait()
         with pytest.raises(grpc.aio.AioRpcError, match=r"nothing of the answer was taken for 0\.2 s") as ended:
             await read_out(stream)
         assert ended.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert talks.callers[0].startswith("ipv4:127.0.0.1:")
-    await server.stop(0)
+
+
+@pytest.mark.parametrize("method", [STATUS_METHOD, "treering.v1.IngestService/StreamLogs"])
+async def test_a_caller_that_does_not_take_the_error_either_loses_its_connection(method):
+    """gRPC would keep call and answer for as long as the connection lasts."""
+    async with talking(unread_s=0.2) as (talks, connected), not_reading(talks.address) as stranger:
+        stranger.call(method)
+        await stranger.closed.wait()
+        while talks.answers._unread.total or talks.answers._calls.total:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+        assert len(await status_of_talks(await connected())) > TALK_BYTES
+
+
+async def test_answers_that_nobody_takes_are_bounded_for_each_caller_and_for_all():
+    """As streams and as single answers; what others ask is answered beside."""
+    async with talking(unread_bytes=5 * TALK_BYTES) as (talks, connected), not_reading(talks.address) as greedy:
+        for _ in range(9):
+            greedy.call(STATUS_METHOD)
+        greedy.call("treering.v1.IngestService/StreamLogs")
+        while talks.said < 10:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+        await settled()
+        assert talks.answers._unread.total // TALK_BYTES == 2
+        other = await connected()
+        assert len(await status_of_talks(other)) > TALK_BYTES
+        await greedy.close()
+        while talks.answers._unread.total or talks.answers._calls.total:  # noqa: ASYNC110 - nor for this
+            await asyncio.sleep(0)
+
+
+async def test_a_call_that_was_given_up_counts_as_open_until_it_has_ended():
+    async with talking(unread_s=0.05, open_calls=8) as (talks, _), not_reading(talks.address) as greedy:
+        calls = [greedy.call(STATUS_METHOD) for _ in range(4)]
+        while talks.said < len(calls):  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0)
+        while not talks.answers._untaken:  # noqa: ASYNC110 - nor for this
+            await asyncio.sleep(0)
+        assert talks.answers._calls.total == len(calls)
+        await greedy.closed.wait()
+        while talks.answers._calls.total:  # noqa: ASYNC110 - nor for this
+            await asyncio.sleep(0)
+
+
+async def test_open_calls_are_bounded_for_each_caller_and_for_all():
+    async with talking(open_calls=8) as (talks, connected):
+        greedy, other = await connected(), await connected()
+        held = [ingest_pb2_grpc.IngestServiceStub(greedy).StreamLogs() for _ in range(4)]
+        await asyncio.gather(*(call.read() for call in held))
+        with pytest.raises(grpc.aio.AioRpcError, match="4 calls of yours are open already") as refused:
+            await status_of_talks(greedy)
+        assert detail(status_of(refused.value), error_details_pb2.ErrorInfo).metadata["limit"] == "max_open_calls_of_one_caller"
+        assert await status_of_talks(other)
+        for call in held:
+            call.cancel()
+        await talks.ended.wait()
+        assert await status_of_talks(greedy)
 
 
 async def test_a_stream_keeps_what_it_said_before_its_error():

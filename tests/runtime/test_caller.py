@@ -1,6 +1,6 @@
 import pytest
 
-from treering_runtime.caller import of_peer
+from treering_runtime.caller import OURSELVES, as_ourselves, current, handed_on, of_peer, serve, serve_handed_on
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,27 @@ from treering_runtime.caller import of_peer
 )
 def test_a_caller_is_an_address_and_on_this_host_a_connection(peer, caller):
     assert of_peer(peer) == caller
+
+
+@pytest.mark.parametrize("name", ["ipv4:10.1.2.3", "ipv6:[2001:db8::7]", "ipv4:127.0.0.1:41000", "unix:", "unix:/run/\u017c ö.sock"])
+def test_a_caller_that_is_handed_on_is_the_same_there(name):
+    here, there = as_ourselves(), as_ourselves()
+    here.run(serve, name)
+    metadata = here.run(handed_on)
+    assert all(value.isascii() and value.isprintable() for _, value in metadata)
+    there.run(serve_handed_on, (("other", "x"), *metadata))
+    assert there.run(current) == here.run(current) != OURSELVES
+
+
+def test_of_our_own_work_no_caller_is_handed_on():
+    ours = as_ourselves()
+    assert ours.run(handed_on) == ()
+    ours.run(serve_handed_on, (("other", "x"),))
+    assert ours.run(current) == OURSELVES
+
+
+def test_work_for_everybody_is_in_nobodys_name():
+    here = as_ourselves()
+    here.run(serve, "ipv4:10.1.2.3:41000")
+    assert here.run(as_ourselves).run(current) == OURSELVES
+    assert here.run(current) == "ipv4:10.1.2.3"

@@ -250,7 +250,7 @@ MUTANTS = (
     ),
     Mutant(
         "answers-end-where-they-are-full",
-        "services/runtime/treering_runtime/answers.py",
+        "services/runtime/treering_runtime/fitting.py",
         "    return rows[: count_fitting(map(_size, rows), MAX_ANSWER_BYTES if budget is None else budget)]",
         "    return rows",
         ("tests/query/test_answers.py",),
@@ -569,5 +569,26 @@ MUTANTS = (
         "            cancelled = True\n",
         "            raise\n",
         ("tests/query/test_cancelled_questions.py::test_a_question_that_is_cancelled_twice_still_waits_for_its_thread",),
+    ),
+    Mutant(
+        "digests-of-the-store-are-bounded",
+        "services/query/treering_query/service.py",
+        'Admission("digests", 1, MAX_WAITING_DIGESTS,',
+        'Admission("digests", 4, 4 * MAX_WAITING_DIGESTS,',
+        ("tests/query/test_digest.py::test_digests_that_wait_are_bounded_and_hold_up_no_question",),
+    ),
+    Mutant(
+        "what-is-read-for-all-spends-nobodys-turns",
+        "services/query/treering_query/streams/hub.py",
+        "asyncio.create_task(self._run(), context=caller.as_ourselves())",
+        "asyncio.create_task(self._run())",
+        ("tests/query/test_hub.py::test_what_is_read_for_all_spends_nobodys_turns",),
+    ),
+    Mutant(
+        "embed-hears-for-whom-it-is-asked",
+        "services/query/treering_query/meaning/embed_client.py",
+        "self._admin.ScorePatterns(request, timeout=timeout_s, metadata=caller.handed_on())",
+        "self._admin.ScorePatterns(request, timeout=timeout_s)",
+        ("tests/query/test_embed_client.py",),
     ),
 )

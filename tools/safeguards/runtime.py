@@ -5,10 +5,10 @@ from safeguards.mutant import Mutant
 MUTANTS = (
     Mutant(
         "a-caller-that-went-away-is-no-fault",
-        "services/runtime/treering_runtime/boundary.py",
+        "services/runtime/treering_runtime/answers.py",
         "    except grpc.aio.BaseError as error:\n",
         "    except KeyError as error:\n",
-        ("tests/runtime/test_boundary.py",),
+        ("tests/runtime/test_boundary.py", "tests/runtime/test_answers.py"),
     ),
     Mutant(
         "work-outlives-its-caller",
@@ -41,9 +41,9 @@ MUTANTS = (
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "                with _Ending(self._metrics, method, context) as ending:\n"
-        "                    return serialize(await call(read(request), context))\n",
-        "                try:\n                    return serialize(await call(read(request), context))\n"
+        "                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):\n"
+        "                    return written(await call(read(request), context))\n",
+        "                try:\n                    return written(await call(read(request), context))\n"
         "                except Exception as error:\n"
         "                    with _Ending(self._metrics, method, context) as ending:\n                        raise\n"
         "                    await ending.refuse()\n",
@@ -240,10 +240,68 @@ MUTANTS = (
     ),
     Mutant(
         "an-answer-that-nobody-takes-ends",
-        "services/runtime/treering_runtime/boundary.py",
-        "async with asyncio.timeout(MAX_UNREAD_S):",
+        "services/runtime/treering_runtime/answers.py",
+        "async with asyncio.timeout(self._patience_s):",
         "async with asyncio.timeout(None):",
         ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
+    ),
+    Mutant(
+        "single-answers-that-nobody-takes-end",
+        "services/runtime/treering_runtime/boundary.py",
+        "        if handler.request_streaming and not handler.response_streaming:\n",
+        "        if not handler.response_streaming:\n            if not handler.request_streaming:\n"
+        "                once = self._by_itself(call, read, method)\n"
+        "                return grpc.unary_unary_rpc_method_handler(once, None, handler.response_serializer)\n",
+        ("tests/runtime/test_boundary.py::test_a_caller_that_does_not_take_the_error_either_loses_its_connection",),
+    ),
+    Mutant(
+        "what-nobody-takes-ends-with-its-connection",
+        "services/runtime/treering_runtime/answers.py",
+        "if not writing.done() and hang_up(peer):",
+        "if not writing.done():",
+        ("tests/runtime/test_boundary.py::test_a_caller_that_does_not_take_the_error_either_loses_its_connection",),
+    ),
+    Mutant(
+        "answers-that-nobody-takes-are-bounded",
+        "services/runtime/treering_runtime/answers.py",
+        "self._unread.take(len(answer)) if len(answer) > UNCOUNTED_ANSWER_BYTES else None",
+        "self._unread.keep(len(answer))",
+        ("tests/runtime/test_boundary.py::test_answers_that_nobody_takes_are_bounded_for_each_caller_and_for_all",),
+    ),
+    Mutant(
+        "a-call-given-up-is-open-until-it-ends",
+        "services/runtime/treering_runtime/answers.py",
+        "stays_open = self._calls.keep(1)",
+        "stays_open = self._calls.keep(0)",
+        ("tests/runtime/test_boundary.py::test_a_call_that_was_given_up_counts_as_open_until_it_has_ended",),
+    ),
+    Mutant(
+        "open-calls-are-shared-out",
+        "services/runtime/treering_runtime/shares.py",
+        "if own and own + amount > self._share:",
+        "if own and own + amount > self._whole:",
+        ("tests/runtime/test_shares.py", "tests/runtime/test_boundary.py::test_open_calls_are_bounded_for_each_caller_and_for_all"),
+    ),
+    Mutant(
+        "one-connection-ends-and-no-other",
+        "services/runtime/treering_runtime/hanging_up.py",
+        "_normal(*connection.getpeername()[:2]) == place:",
+        "connection.getpeername():",
+        ("tests/runtime/test_hanging_up.py",),
+    ),
+    Mutant(
+        "for-whom-is-asked-is-believed-inside-only",
+        "services/runtime/treering_runtime/boundary.py",
+        "            caller.serve(context.peer())\n        else:\n",
+        "            caller.serve(context.peer())\n        if True:\n",
+        ("tests/inner/test_planes.py",),
+    ),
+    Mutant(
+        "no-default-threads",
+        "services/query/treering_query/meaning/embed_client.py",
+        "run_in_executor(self._scoring, _put",
+        "run_in_executor(None, _put",
+        ("tests/contract/test_threads.py",),
     ),
     Mutant(
         "no-proxy-between-services",
@@ -444,8 +502,8 @@ MUTANTS = (
     Mutant(
         "responses-are-serialised-inside-the-boundary",
         "services/runtime/treering_runtime/boundary.py",
-        "return make(wrap(call, read, method, serialize or _as_it_is), None, None)",
-        "return make(wrap(call, read, method, _as_it_is), None, serialize)",
+        "return make(wrap(call, read, written, method), None, None)",
+        "return make(wrap(call, read, _as_it_is, method), None, handler.response_serializer)",
         ("tests/runtime/test_boundary.py",),
     ),
     Mutant(
@@ -478,10 +536,10 @@ MUTANTS = (
     ),
     Mutant(
         "messages-of-a-stream-end-where-the-next-row-would-not-fit",
-        "services/runtime/treering_runtime/answers.py",
+        "services/runtime/treering_runtime/fitting.py",
         "if held and total + size > most:",
         "if False:",
-        ("tests/runtime/test_answers.py",),
+        ("tests/runtime/test_fitting.py",),
     ),
     Mutant(
         "a-stream-of-requests-is-closed-with-its-call",

@@ -41,6 +41,10 @@ MAX_WAITING_SEARCHES = 64
 MAX_WAITING_TEXTS = 1_024
 """Texts of EmbedTexts that wait for the model, all calls together: about three seconds of work on two cores."""
 
+MAX_PASSED_OVER = 4
+"""Runs of the model that more urgent texts have while others wait, before one of those has its turn: under any flood of searches or texts
+new patterns keep a fifth of the model."""
+
 OVERLOAD_RETRY_S = 0.5
 """When to try again after an overload, seconds: the waiting searches are done in less."""
 
@@ -117,11 +121,13 @@ RETRY_MIN_S = 0.5
 RETRY_MAX_S = 30.0
 """Longest pause between attempts, seconds."""
 
-INDEX_THREADS = 2
-"""Calls to the index at a time: a search beside an upsert. Edge runs one after the other anyway."""
+MAX_RUNNING_SEARCHES = 4
+"""Searches that are worked on at a time, half of them of one caller, the others wait for their turn: one is encoded while the index is
+asked for another."""
 
-ANSWER_THREADS = 2
-"""Answers that are put together at a time: one that grows with the patterns does not hold up a small one."""
+INDEX_THREADS = MAX_RUNNING_SEARCHES + 4
+"""Calls to the index at a time. As many as may be made: searches; one scoring of all patterns, one digest, one that fills, one that
+removes. So none waits for a thread that another kind has taken. Edge runs one after the other anyway."""
 
 MIN_FREE_BYTES = 256 * 1024 * 1024
 """Space that must be free before the embedded index is opened or written, bytes: it maps its files, and a full disk would kill the process

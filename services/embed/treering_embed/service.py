@@ -19,7 +19,6 @@ from treering_embed.index import EVERYTHING, Selection
 from treering_embed.indexing.comparison import Comparison
 from treering_embed.indexing.meaning import Meaning
 from treering_embed.indexing.reindexing import Phase, Reindexer
-from treering_embed.limits import ANSWER_THREADS
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.kept import Background, Kept
 from treering_embed.search.search import Ranking, Searcher
@@ -41,13 +40,19 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics, self._waiting_for = settings, kept.book, kept.metrics, kept.waiting_for
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
-        self._answers = Background("answers", ANSWER_THREADS)
+        # threads for each kind of answer, as many as are made at a time: none waits for another kind's
+        self._answers = Background("answers", limits.MAX_RUNNING_SEARCHES)
+        self._score_slices, self._digest_slices = Background("scores"), Background("digests")
+        running, waiting, share = limits.MAX_RUNNING_SEARCHES, limits.MAX_WAITING_SEARCHES, limits.MAX_RUNNING_SEARCHES // 2
+        self._searches = Admission("max_waiting_searches", running, waiting, words="searches", share=share)
         self._passes = Admission("passes", 1, MAX_WAITING_DIGESTS, words="passes over the whole index")
+        self._digests = Admission("digests", 1, MAX_WAITING_DIGESTS, words="digests of the whole index")
         self._started_ns = wall_ns()
 
     def close(self) -> None:
         """Ends the threads that answers are made on."""
-        self._answers.close()
+        for threads in (self._answers, self._score_slices, self._digest_slices):
+            threads.close()
 
     async def SearchPatterns(
         self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -61,21 +66,26 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
         seen, pending, known = self._board.seen(), self._book.pending_count, self._book.pattern_count
-        # what grows with the patterns is made on other threads: the event loop serves everybody
-        selection, unknown = await self._answers.run(_selection, request, self._book)
-        with self._meaning.using() as engine:
-            searcher = Searcher(engine, self._book.ids)
-            query = (await searcher.encode([request.text]))[0]
-            with self._metrics.search_seconds.time():
-                ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
+        async with self._searches.slot(context.time_remaining()):
+            scores, unknown = await self._found(request)
         return embed_pb2.SearchPatternsResponse(
-            scores=await self._answers.run(_scores, ranking),
+            scores=scores,
             seen=seen,
             pending_count=pending,
             mask_version=MASK_VERSION,
             pattern_count=known,
             unknown_count=unknown,
         )
+
+    async def _found(self, request: embed_pb2.SearchPatternsRequest) -> tuple[list[embed_pb2.PatternScore], int]:
+        """What grows with the patterns is made on other threads: the event loop serves everybody."""
+        selection, unknown = await self._answers.run(_selection, request, self._book)
+        with self._meaning.using() as engine:
+            searcher = Searcher(engine, self._book.ids)
+            query = (await searcher.encode([request.text]))[0]
+            with self._metrics.search_seconds.time():
+                ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
+        return await self._answers.run(_scores, ranking), unknown
 
     async def ScorePatterns(
         self, request: admin_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -88,7 +98,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         async with self._passes.slot(context.time_remaining()):
             slices = _slices(await self._rankings(request.texts), seen)
         # held by what is made elsewhere alone: tens of MiB are given back there, too
-        async for response in self._made_elsewhere(slices):
+        async for response in _made_on(self._score_slices, slices):
             yield response
 
     async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
@@ -160,10 +170,10 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     ) -> AsyncIterator[admin_pb2.DigestIndexResponse]:
         """Every pattern by its state."""
         await self._wait(request.min_positions, context)
-        async with self._passes.slot(context.time_remaining()):
+        async with self._digests.slot(context.time_remaining()):
             slices = _digest_slices(await self._meaning.compare())
             forgotten = await self._meaning.forgotten_count()
-        async for response in self._made_elsewhere(slices):
+        async for response in _made_on(self._digest_slices, slices):
             yield response
         yield admin_pb2.DigestIndexResponse(forgotten_keyword_only_count=forgotten)
 
@@ -193,13 +203,14 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             "rerank_depth": limits.RERANK_DEPTH,
         }
 
-    async def _made_elsewhere(self, messages: Iterator[_M]) -> AsyncIterator[_M]:
-        """The same messages, each made on another thread when it is asked for."""
-        while (message := await self._answers.run(lambda: next(messages, None))) is not None:
-            yield message
-
     async def _wait(self, positions: Sequence[Position], context: "grpc.aio.ServicerContext[object, object]") -> None:
         await self._board.wait_visible(positions, context.time_remaining())
+
+
+async def _made_on(threads: Background, messages: Iterator[_M]) -> AsyncIterator[_M]:
+    """The same messages, each made on another thread when it is asked for."""
+    while (message := await threads.run(lambda: next(messages, None))) is not None:
+        yield message
 
 
 def _digest_slices(found: Comparison) -> Iterator[admin_pb2.DigestIndexResponse]:

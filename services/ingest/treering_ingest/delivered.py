@@ -13,6 +13,7 @@ from treering_ingest.durable_log import DurableLog
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.fsync import fdatasync
+from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 _SYNC_INTERVAL_S = 1.0
@@ -94,7 +95,7 @@ class DeliveredNote:
             await self._unsynced.wait()
             self._unsynced.clear()
             with self._said():
-                await asyncio.to_thread(self._sync)
+                await on_own_thread("delivered", self._sync)
             await asyncio.sleep(_SYNC_INTERVAL_S)
 
     def _sync(self) -> None:

@@ -24,6 +24,7 @@ from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
 from treering_runtime.clocks import wall_ns
 from treering_runtime.data_dir import make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError
+from treering_runtime.own_thread import on_own_thread
 from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.service import first_of
@@ -77,7 +78,7 @@ class IngestProcess:
             limits=RequestLimits(LIMITS),
         )
         self.server = self.planes.public
-        self.log = await asyncio.to_thread(self._open_log)
+        self.log = await on_own_thread("open", self._open_log)
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
         disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)

@@ -1,57 +1,105 @@
-"""The writer of answers with rows: a message holds as many rows as fit by their encoded bytes, whatever the rows hold.
+"""Answers on their way to callers: how much of them may wait to be taken, and for how long.
 
-The answer of a unary rpc ends early, and its token leads to the other rows. A stream goes on in its next message.
+An answer that is written stays in memory until its caller takes it from the wire. Whoever asks and does not read fills it, with streams as
+with single answers; so what waits is bounded for each caller and for all, and nothing waits for ever. gRPC lets a call end only when its
+answers were taken, the error that says so included. So a caller that takes nothing of that either loses its connection.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, TypeVar
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from treering_runtime.limits import MAX_ANSWER_BYTES, MAX_PIECE_BYTES
+import grpc
+import structlog
 
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
+from treering.v1.error_pb2 import ErrorReason
+from treering_runtime.errors import ServiceError
+from treering_runtime.hanging_up import hang_up
+from treering_runtime.limits import MAX_OPEN_CALLS, MAX_UNREAD_BYTES, MAX_UNREAD_S, UNCOUNTED_ANSWER_BYTES
+from treering_runtime.shares import Shares
 
-_M = TypeVar("_M", bound="Message")
-
-_TAG_BYTES = 8
-"""What a message takes in another one besides itself, at most."""
+_LOG = structlog.get_logger()
 
 
-def count_fitting(sizes: Iterable[int], budget: int) -> int:
-    """How many rows, from the first on, fit together into `budget` encoded bytes: at least one, so that every page goes on.
+class Caller(Protocol):
+    """The caller's end of a call."""
 
-    A row that is larger than the budget comes alone; a record is below 3 MiB, however it came.
+    def peer(self) -> str:
+        """Where it is, as gRPC says it."""
+
+    async def send_initial_metadata(self, metadata: Sequence[tuple[str, str | bytes]], /) -> None:
+        """Begins the answer."""
+
+    async def write(self, message: bytes, /) -> None:
+        """Returns when there is room on the wire for all of the message."""
+
+
+@dataclass(frozen=True)
+class CallBounds:
+    """What callers may hold of a server."""
+
+    open_calls: int = MAX_OPEN_CALLS
+    unread_bytes: int = MAX_UNREAD_BYTES
+    unread_s: float = MAX_UNREAD_S
+
+
+USUAL_BOUNDS = CallBounds()
+
+
+class Answers:
+    """Gives answers to callers. Belongs to one event loop.
+
+    Args:
+        bounds: Of the server.
+        calls: The open calls; one that was given up is counted until it has really ended.
     """
-    return max(1, sum(1 for _ in takewhile(lambda end: end <= budget, accumulate(sizes))))
 
+    def __init__(self, bounds: CallBounds, calls: Shares) -> None:
+        self._patience_s = bounds.unread_s
+        self._calls = calls
+        self._unread = Shares("max_unread_bytes", bounds.unread_bytes, ("bytes of answers", "are not taken"))
+        self._untaken: set[asyncio.Task[None]] = set()
 
-def fitting(rows: Sequence[_M], budget: int | None = None) -> Sequence[_M]:
-    """The first rows, as many as fit into `budget` bytes of an answer (`MAX_ANSWER_BYTES`); at least one."""
-    return rows[: count_fitting(map(_size, rows), MAX_ANSWER_BYTES if budget is None else budget)]
+    async def give(self, caller: Caller, answer: bytes, *, begins: bool = True) -> None:
+        """Sends one answer, or one of a stream. Whoever takes none for long loses its call: others wait for the turn and files it holds.
 
+        Args:
+            caller: Who is to take it.
+            answer: One message.
+            begins: Whether it is the first of the call.
 
-def messages(rows: Iterable[_M], budget: int | None = None) -> Iterator[list[_M]]:
-    """All rows, cut into what each message of a stream holds; no message for no rows."""
-    most = MAX_ANSWER_BYTES if budget is None else budget
-    held: list[_M] = []
-    total = 0
-    for row in rows:
-        size = _size(row)
-        if held and total + size > most:
-            yield held
-            held, total = [], 0
-        held.append(row)
-        total += size
-    if held:
-        yield held
+        Raises:
+            ServiceError: OVERLOADED.
+            asyncio.CancelledError: The caller has gone; gRPC found out while it wrote, before it cancelled the handler.
+        """
+        give_back = self._unread.take(len(answer)) if len(answer) > UNCOUNTED_ANSWER_BYTES else None
+        if give_back and begins:
+            # by itself: gRPC takes no error for a call whose beginning is on its way together with an answer that nobody takes
+            await caller.send_initial_metadata(())
+        # A task of its own: what is written stays in memory until gRPC is done with it, whatever becomes of the call meanwhile.
+        writing = asyncio.ensure_future(caller.write(answer))
+        if give_back:
+            writing.add_done_callback(lambda _: give_back())
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await asyncio.shield(writing)
+        except grpc.aio.BaseError as error:
+            raise asyncio.CancelledError from error
+        except TimeoutError:
+            raise self._given_up(caller, writing) from None
 
+    def _given_up(self, caller: Caller, writing: "asyncio.Future[None]") -> ServiceError:
+        """The error of a call whose answer nobody takes; what gRPC still has of it is looked after."""
+        stays_open = self._calls.keep(1)
+        writing.add_done_callback(lambda _: stays_open())
+        task = asyncio.create_task(self._hang_up_unless_taken(caller.peer(), writing))
+        self._untaken.add(task)
+        task.add_done_callback(self._untaken.discard)
+        message = f"nothing of the answer was taken for {self._patience_s:g} s, so the call was ended; read faster, or ask for less"
+        return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"})
 
-def pieces(data: bytes | bytearray | memoryview, most: int = MAX_PIECE_BYTES) -> Iterator[bytes]:
-    """Bytes that belong together, cut into what each message of a stream carries."""
-    whole = memoryview(data)
-    return (bytes(whole[start : start + most]) for start in range(0, len(whole), most))
-
-
-def _size(row: "Message") -> int:
-    return row.ByteSize() + _TAG_BYTES
+    async def _hang_up_unless_taken(self, peer: str, writing: "asyncio.Future[None]") -> None:
+        await asyncio.wait({writing}, timeout=self._patience_s)
+        if not writing.done() and hang_up(peer):
+            _LOG.warning("a caller that takes neither its answer nor the error lost its connection", peer=peer)

@@ -22,11 +22,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime import caller
+from treering_runtime.answers import USUAL_BOUNDS, Answers, CallBounds
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.faulty_text import faulty_text
-from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES, MAX_UNREAD_S
+from treering_runtime.hanging_up import hang_up
+from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.scarcity import exhausted
+from treering_runtime.shares import Shares
 
 _LOG = structlog.get_logger()
 
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     _Handler = grpc.RpcMethodHandler[Any, Any]
     _Context = grpc.aio.ServicerContext[Any, Any]
     _Read = Callable[[Any], Any]
-    _Serialize = Callable[[Any], Any]
+    _Written = Callable[[Any], bytes]
 
 DOMAIN = "treering"
 """ErrorInfo.domain of every error."""
@@ -181,26 +184,41 @@ class _Ending:
     async def refuse(self) -> None:
         """Ends the call with its error, if it had one; then this returns never."""
         if self._refusal:
-            await self._context.abort(*self._refusal)
+            try:
+                await self._context.abort(*self._refusal)
+            except grpc.aio.InternalError:  # a small answer that nobody takes fills the way: nothing else can be said
+                hang_up(self._context.peer())
+                raise asyncio.CancelledError from None
 
 
 class Boundary(grpc.aio.ServerInterceptor):
     """Wraps every handler: domain errors become statuses, surprises become INTERNAL with an id, all are counted.
 
-    Requests are parsed and held against the table of limits before a handler sees them. Health and reflection are inside, too.
+    Requests are parsed and held against the table of limits before a handler sees them. Answers are written here, too, single ones as a
+    stream of one, which is the same on the wire: so it is known when they are taken. Health and reflection are inside, too.
 
     Args:
         metrics: Where calls are counted: a registry, or what another server of the process counts with.
         limits: What requests may hold; by default what is shared by all services.
-        are_ours: Whether callers are ourselves, as on the inner plane: no shares of theirs are counted.
+        are_ours: Whether callers are ourselves, as on the inner plane: no shares of theirs are counted, but of those for whom they ask.
+        bounds: What callers may hold.
     """
 
-    def __init__(self, metrics: CollectorRegistry | CallMetrics, limits: RequestLimits | None = None, *, are_ours: bool = False) -> None:
+    def __init__(
+        self,
+        metrics: CollectorRegistry | CallMetrics,
+        limits: RequestLimits | None = None,
+        *,
+        are_ours: bool = False,
+        bounds: CallBounds = USUAL_BOUNDS,
+    ) -> None:
         self._metrics = metrics if isinstance(metrics, CallMetrics) else CallMetrics(metrics)
         self._limits = limits or RequestLimits()
         self._are_ours = are_ours
         self._wrapped: dict[str, tuple[_Handler, _Handler]] = {}
         """By method: its handler, and that wrapped. Of the methods that are served, so there are never many."""
+        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"))
+        self.answers = Answers(bounds, self._calls)
 
     async def intercept_service(
         self,
@@ -217,53 +235,61 @@ class Boundary(grpc.aio.ServerInterceptor):
         return known[1]
 
     def _wrap(self, handler: _Handler, method: str) -> _Handler:
-        kinds = {
-            (False, False): ("unary_unary", grpc.unary_unary_rpc_method_handler),
-            (False, True): ("unary_stream", grpc.unary_stream_rpc_method_handler),
-            (True, False): ("stream_unary", grpc.stream_unary_rpc_method_handler),
-            (True, True): ("stream_stream", grpc.stream_stream_rpc_method_handler),
-        }
-        name, make = kinds[handler.request_streaming, handler.response_streaming]
-        call = getattr(handler, name)
-        read, serialize = _reading(handler, method, self._limits), handler.response_serializer
-        if handler.response_streaming and inspect.iscoroutinefunction(call):  # it writes its responses by itself, and returns nothing
-            return make(self._unary(call, read, method, _as_it_is), None, serialize)
-        wrap = self._streaming if handler.response_streaming else self._unary
-        return make(wrap(call, read, method, serialize or _as_it_is), None, None)
+        call, read, written = _implementation(handler), _reading(handler, method, self._limits), handler.response_serializer or _as_it_is
+        if handler.request_streaming and not handler.response_streaming:
+            # an upload: its answer is small, and with the end of the call in one step
+            return grpc.stream_unary_rpc_method_handler(self._by_itself(call, read, written, method), None, None)
+        make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        if handler.response_streaming and inspect.iscoroutinefunction(call):  # health: it writes its responses by itself
+            return make(self._by_itself(call, read, _as_it_is, method), None, handler.response_serializer)
+        wrap = self._streaming if handler.response_streaming else self._single
+        return make(wrap(call, read, written, method), None, None)
 
     def _note_caller(self, context: _Context) -> None:
         if not self._are_ours:
             caller.serve(context.peer())
+        else:
+            caller.serve_handed_on(context.invocation_metadata())
 
-    # responses are serialised inside, where a lack of memory for one is told as any other
+    # answers are written inside, where a lack of memory for one is told as any other
 
-    def _unary(self, call: Callable[..., Awaitable[Any]], read: _Read, method: str, serialize: _Serialize) -> Callable[..., Awaitable[Any]]:
+    def _by_itself(self, call: Callable[..., Awaitable[Any]], read: _Read, written: _Written, method: str) -> Callable[..., Awaitable[Any]]:
         async def wrapped(request: Any, context: _Context) -> Any:
             self._note_caller(context)
             async with _closed_with_call(request):
-                with _Ending(self._metrics, method, context) as ending:
-                    return serialize(await call(read(request), context))
+                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                    return written(await call(read(request), context))
             return await ending.refuse()
 
         return wrapped
 
-    def _streaming(
-        self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, method: str, serialize: _Serialize
-    ) -> Callable[..., Awaitable[None]]:
+    def _single(self, call: Callable[..., Awaitable[Any]], read: _Read, written: _Written, method: str) -> Callable[..., Awaitable[None]]:
         async def wrapped(request: Any, context: _Context) -> None:
             self._note_caller(context)
-            async with _closed_with_call(request):
-                with _Ending(self._metrics, method, context) as ending:
-                    async with aclosing(call(read(request), context)) as responses:
-                        async for response in responses:
-                            await _taken(context, serialize(response))
+            with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                # of an answer that waits to be taken nothing is kept but its bytes
+                await self.answers.give(context, written(await call(read(request), context)))
             await ending.refuse()
 
         return wrapped
 
+    def _streaming(
+        self, call: Callable[..., AsyncGenerator[Any, None]], read: _Read, written: _Written, method: str
+    ) -> Callable[..., Awaitable[None]]:
+        async def wrapped(request: Any, context: _Context) -> None:
+            self._note_caller(context)
+            async with _closed_with_call(request):
+                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                    begins = True
+                    async with aclosing(call(read(request), context)) as responses:
+                        async for response in responses:
+                            answer = written(response)
+                            del response
+                            await self.answers.give(context, answer, begins=begins)
+                            begins = False
+            await ending.refuse()
 
-def _as_it_is(response: Any) -> Any:
-    return response
+        return wrapped
 
 
 @asynccontextmanager
@@ -281,21 +307,14 @@ async def _closed_with_call(request: Any) -> AsyncIterator[None]:
                 await aiter(request).aclose()  # type: ignore[attr-defined]  # it is a generator
 
 
-async def _taken(context: _Context, response: Any) -> None:
-    """Sends one response of a stream. Whoever takes none for long loses its call: it holds a turn, and files, that others wait for.
+def _implementation(handler: _Handler) -> Callable[..., Any]:
+    kinds = {True: "stream", False: "unary"}
+    call: Callable[..., Any] = getattr(handler, f"{kinds[handler.request_streaming]}_{kinds[handler.response_streaming]}")
+    return call
 
-    Raises:
-        ServiceError: OVERLOADED.
-        asyncio.CancelledError: The caller has gone; gRPC found out while it wrote, before it cancelled the handler.
-    """
-    try:
-        async with asyncio.timeout(MAX_UNREAD_S):
-            await context.write(response)
-    except grpc.aio.BaseError as error:
-        raise asyncio.CancelledError from error
-    except TimeoutError:
-        message = f"nothing of the answer was taken for {MAX_UNREAD_S:g} s, so the call was ended; read faster, or ask for less"
-        raise ServiceError(_R.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"}) from None
+
+def _as_it_is(answer: bytes) -> bytes:
+    return answer
 
 
 def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:

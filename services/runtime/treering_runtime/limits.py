@@ -81,7 +81,18 @@ MAX_REFLECTION_NAME_BYTES = 1_024
 """A name that health or reflection is asked for, in bytes: ours are shorter than 100."""
 
 MAX_UNREAD_S = 60.0
-"""How long a caller may take nothing of an answer, seconds, before its call is ended: it holds a turn, and files, that others wait for."""
+"""How long a caller may take nothing of an answer, seconds, before its call is ended: it holds a turn, and files, that others wait for.
+After the same time again without taking anything, it loses its connection: before that, gRPC frees nothing."""
+
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
+"""Bytes of answers of one server that callers have not taken yet; one caller holds half of them at most. Each takes twice its size: as it
+was made, and as gRPC has it."""
+
+UNCOUNTED_ANSWER_BYTES = 16 * 1024
+"""Answers up to so many bytes are not counted among those: the window of a stream takes several at once."""
+
+MAX_OPEN_CALLS = 8_192
+"""Calls of one server that have begun and not ended, 50 KiB each; one caller has half of them at most. As many as may arrive at once."""
 
 MAX_LOG_START_OFFSET = 2**62
 """Where a log may begin: further on it would end where databases cannot count, and a sink that cannot write its progress ends."""

@@ -15,6 +15,7 @@ from grpc_health.v1.health import aio as health
 from grpc_reflection.v1alpha import reflection
 from prometheus_client import CollectorRegistry
 
+from treering_runtime.answers import USUAL_BOUNDS, CallBounds
 from treering_runtime.boundary import Boundary, CallMetrics
 from treering_runtime.clocks import outlast_python_time
 from treering_runtime.doors import Door, Port
@@ -66,6 +67,7 @@ class Server:
         limits: What requests may hold; by default only what all services share is looked at.
         window_bytes: How much of one stream is taken from the wire before its handler asks for it.
         are_ours: Whether callers are ourselves, whose shares nobody counts.
+        bounds: What callers may hold.
     """
 
     def __init__(
@@ -77,11 +79,15 @@ class Server:
         limits: RequestLimits | None = None,
         window_bytes: int = STREAM_WINDOW_BYTES,
         are_ours: bool = False,
+        bounds: CallBounds = USUAL_BOUNDS,
     ) -> None:
         self._door = Port(listen) if isinstance(listen, str) else listen
         self._services = tuple(services)
         self._health = health.HealthServicer()
-        self.grpc = grpc.aio.server(interceptors=[Boundary(metrics, limits, are_ours=are_ours)], options=server_options(window_bytes))
+        boundary = Boundary(metrics, limits, are_ours=are_ours, bounds=bounds)
+        self.answers = boundary.answers
+        """What of its answers is not taken yet."""
+        self.grpc = grpc.aio.server(interceptors=[boundary], options=server_options(window_bytes))
         self.address = ""
 
     async def start(self, *, ready: bool = True) -> None:

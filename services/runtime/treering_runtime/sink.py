@@ -23,10 +23,10 @@ from treering.v1.sink_pb2 import (
     SinkProgress,
 )
 from treering.v1.sink_pb2_grpc import SinkServiceServicer
-from treering_runtime.answers import messages
 from treering_runtime.chain import sequence_gap
 from treering_runtime.errors import ServiceError, invalid_field, overloaded
 from treering_runtime.exclusive import Exclusive
+from treering_runtime.fitting import messages
 from treering_runtime.holes import Hole, Holes, skipped_count
 from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard

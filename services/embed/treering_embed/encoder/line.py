@@ -1,4 +1,4 @@
-"""Who waits for the model, and whose turn is next: the most urgent first, among those of one urgency callers in turns."""
+"""Who waits for the model, and whose turn is next: the most urgent first, but not for ever; among those of one urgency callers in turns."""
 
 import heapq
 import itertools
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from treering_embed.limits import MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
+from treering_embed.limits import MAX_PASSED_OVER, MAX_WAITING_SEARCHES, MAX_WAITING_TEXTS, OVERLOAD_RETRY_S
 from treering_runtime.errors import ServiceError, overloaded
 
 
@@ -54,15 +54,22 @@ class Job:
 class Line:
     """The jobs that wait. Each run is a turn: a caller with many waits for every other caller between two of its own.
 
+    A less urgent job waits for `MAX_PASSED_OVER` more urgent ones at most, or whoever has enough of those would keep new patterns from ever
+    getting their vectors.
+
     Where as many texts of one urgency wait as may, the newest call of whoever has most of them makes room for a caller with fewer. Its
     user sees to it that one thread at a time is in here.
 
     Args:
         counted: Told how many texts of an urgency wait more, or less.
+        may_begin: Whether a job need not wait for anything else; only such a one goes before a more urgent one.
     """
 
-    def __init__(self, counted: Callable[[Urgency, int], None]) -> None:
+    def __init__(self, counted: Callable[[Urgency, int], None], may_begin: Callable[[Job], bool]) -> None:
         self._counted = counted
+        self._may_begin = may_begin
+        self._passed_over: Counter[Urgency] = Counter()
+        """Runs that more urgent jobs had, one after another, while one of an urgency waited."""
         self._jobs: list[Job] = []
         self._calls: dict[Call, None] = {}
         """Those of which something waits, oldest first."""
@@ -79,7 +86,13 @@ class Line:
 
     def first(self) -> Job:
         """The job whose turn is next."""
-        return self._jobs[0]
+        most_urgent = self._jobs[0]
+        for urgency in reversed(Urgency):
+            if urgency > most_urgent.urgency and self._passed_over[urgency] >= MAX_PASSED_OVER:
+                waiting = [job for job in self._jobs if job.urgency is urgency and self._may_begin(job)]
+                if waiting:
+                    return min(waiting)
+        return most_urgent
 
     def admit(self, call: Call) -> list[Job]:
         """Counts the texts of a call as waiting; returns the jobs of calls that made room, which the user has to refuse.
@@ -116,7 +129,11 @@ class Line:
 
     def pop(self) -> Job:
         """Takes the job whose turn is next."""
-        job = heapq.heappop(self._jobs)
+        job = self.first()
+        self._remove(job)
+        for urgency in {each.urgency for each in self._jobs if each.urgency > job.urgency}:
+            self._passed_over[urgency] += 1
+        self._passed_over[job.urgency] = 0
         if job.turn != self._turn[job.urgency]:
             self._turn[job.urgency] = job.turn
             last = self._last_turns[job.urgency]
@@ -134,6 +151,13 @@ class Line:
             self._jobs = [job for job in self._jobs if job.call is not call]
             heapq.heapify(self._jobs)
         return gone
+
+    def _remove(self, job: Job) -> None:
+        if job is self._jobs[0]:
+            heapq.heappop(self._jobs)
+        else:
+            self._jobs = [each for each in self._jobs if each is not job]
+            heapq.heapify(self._jobs)
 
     def _count(self, call: Call, change: int) -> None:
         waiting = self._waiting[call.urgency]

@@ -1,6 +1,5 @@
 """Where models come from."""
 
-import asyncio
 import shutil
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Protocol
 from treering_embed.encoder.prepare import KEPT_FILES, PreparedModel, check_installed, prepare, prepared_identity
 from treering_embed.encoder.weights import locate
 from treering_embed.settings import EmbedSettings
+from treering_runtime.own_thread import on_own_thread
 
 
 class Models(Protocol):
@@ -48,7 +48,7 @@ class StoredModels:
     async def identify(self, model: str) -> str:
         """Reads and hashes the model's files."""
         check_installed(model, reference=self._reference)
-        return prepared_identity(await asyncio.to_thread(locate, model))
+        return prepared_identity(await on_own_thread("model", lambda: locate(model)))
 
     async def prepare(self, model: str) -> PreparedModel:
         """Loads it."""
@@ -56,7 +56,7 @@ class StoredModels:
 
     async def keep_only(self, identities: Collection[str]) -> None:
         """Removes files."""
-        await asyncio.to_thread(self._remove_others, identities)
+        await on_own_thread("model", lambda: self._remove_others(identities))
 
     def _remove_others(self, identities: Collection[str]) -> None:
         for directory in self._cache.iterdir():

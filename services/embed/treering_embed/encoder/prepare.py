@@ -8,7 +8,6 @@ same. The first two make the *identity*. The basis is derived from what the mode
 last digits; so it is kept beside the index. That of the packaged model is packaged too: to derive it takes longer than all the rest.
 """
 
-import asyncio
 import importlib.util
 import io
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from treering_embed.encoder.weights import DEFAULT_MODEL, Weights, locate, packa
 from treering_embed.limits import MAX_ENCODE_TEXTS
 from treering_runtime.data_dir import make_directory, write_atomically
 from treering_runtime.errors import StartError
+from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 
@@ -86,11 +86,10 @@ async def prepare(model: str, cache: Path, threads: int, *, reference: bool = Fa
         StartError: There is no such model, or it cannot be loaded.
     """
     check_installed(model, reference=reference)
-    weights = await asyncio.to_thread(locate, model)
+    weights = await on_own_thread("model", lambda: locate(model))
     identity = prepared_identity(weights)
     try:
-        encoder = await asyncio.to_thread(_load, weights, threads, reference=reference)
-        basis, frequencies = await asyncio.to_thread(_basis, weights, encoder, cache / identity)
+        encoder, basis, frequencies = await on_own_thread("model", lambda: _loaded(weights, threads, cache / identity, reference=reference))
     except Exception as error:
         raise StartError(f"model={model}: it cannot be loaded ({type(error).__name__}: {error})") from error
     _LOG.info("model loaded", model=model, encoder=encoder.name, dimension=encoder.dimension, identity=identity)
@@ -100,6 +99,11 @@ async def prepare(model: str, cache: Path, threads: int, *, reference: bool = Fa
 def prepared_identity(weights: Weights) -> str:
     """Names a model together with the way it computes."""
     return f"{weights.identity}-{_RECIPE}"
+
+
+def _loaded(weights: Weights, threads: int, directory: Path, *, reference: bool) -> tuple[Encoder, Matrix, bytes]:
+    encoder = _load(weights, threads, reference=reference)
+    return encoder, *_basis(weights, encoder, directory)
 
 
 def _load(weights: Weights, threads: int, *, reference: bool) -> Encoder:

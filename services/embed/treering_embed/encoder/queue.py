@@ -49,7 +49,9 @@ class EncodeQueue:
         self.encoder = encoder
         self._metrics = metrics
         self._backoff = backoff
-        self._line = Line(lambda urgency, change: metrics.waiting.labels(urgency.name.lower()).inc(change))
+        self._line = Line(
+            lambda urgency, change: metrics.waiting.labels(urgency.name.lower()).inc(change), lambda job: not self._pause(job)
+        )
         self._wake = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)

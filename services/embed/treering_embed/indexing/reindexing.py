@@ -34,6 +34,7 @@ from treering_embed.registry.registry import RegistryFault
 from treering_embed.settings import EmbedSettings
 from treering_runtime.clocks import wall_ns
 from treering_runtime.errors import ServiceError, StartError, invalid_field
+from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 _T = TypeVar("_T")
@@ -235,4 +236,4 @@ async def _retire(engine: Engine, *, keep_encoder: bool) -> None:
     try:
         await engine.users.gone()
     finally:
-        await asyncio.to_thread(engine.close, keep_encoder=keep_encoder)
+        await on_own_thread("retire", lambda: engine.close(keep_encoder=keep_encoder))

@@ -19,8 +19,8 @@ from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
 from treering_query.values.pattern_ids import as_ids, relation
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.answers import fitting
 from treering_runtime.errors import invalid_field
+from treering_runtime.fitting import fitting
 from treering_runtime.limits import MAX_ANSWER_BYTES
 
 _TEXT_COLUMNS = {"pattern_id": "text", "template_id": "template_text"}

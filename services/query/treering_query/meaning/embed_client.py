@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from treering.v1.embed_pb2 import SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.values.pattern_ids import Ids
+from treering_runtime import caller
 from treering_runtime.channels import Connection, Peer, PeerAway
 from treering_runtime.patterns import NO_PATTERN, PatternIds
 
@@ -30,6 +32,9 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 20_000),
 )
 
+
+_THREADS = 2
+"""Requests, or answers, of one kind that are put together at a time."""
 
 _FORGET_TIMEOUT_S = 30.0
 """How long a call of upkeep may take, seconds: nobody waits for it."""
@@ -60,11 +65,17 @@ class MeaningAnswer:
 
 @dataclass(frozen=True)
 class PatternScores:
-    """Pattern ids in any order, for each text a score 0..1 of each of them, and the masking rules that the ids follow."""
+    """Pattern ids, ascending; for each text a score 0..1 of each of them; and the masking rules that the ids follow."""
 
     pattern_ids: Ids
     scores: tuple[npt.NDArray[np.float32], ...]
     mask_version: int
+
+    @classmethod
+    def ascending(cls, pattern_ids: Ids, scores: Sequence[npt.NDArray[np.float32]], mask_version: int) -> "PatternScores":
+        """Of ids in any order. Grows with the patterns: for a thread."""
+        order = np.argsort(pattern_ids)
+        return cls(pattern_ids[order], tuple(column[order] for column in scores), mask_version)
 
 
 class EmbedClient:
@@ -78,6 +89,9 @@ class EmbedClient:
     def __init__(self, peer: Peer, ids: PatternIds | None = None) -> None:
         self._ids = ids or PatternIds()
         self._connection = Connection(peer, *_OPTIONS)
+        # threads for each kind of question, since both grow with the patterns: a search never waits for scores that are put together
+        self._asking = ThreadPoolExecutor(_THREADS, thread_name_prefix="search-ids")
+        self._scoring = ThreadPoolExecutor(_THREADS, thread_name_prefix="scores")
 
     @property
     def _stub(self) -> "EmbedServiceAsyncStub":
@@ -100,9 +114,9 @@ class EmbedClient:
             EmbedUnavailable: It does not answer in time, is starting, overloaded, or failed.
         """
         if self._ids.translates:  # on a thread: a request may name every pattern
-            request = await asyncio.to_thread(self._sent, request)
+            request = await asyncio.get_running_loop().run_in_executor(self._asking, self._sent, request)
         try:
-            response: SearchPatternsResponse = await self._stub.SearchPatterns(request, timeout=timeout_s)
+            response: SearchPatternsResponse = await self._stub.SearchPatterns(request, timeout=timeout_s, metadata=caller.handed_on())
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
         ids = self._ids.to_stored(np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores)))
@@ -134,10 +148,11 @@ class EmbedClient:
         """
         request = ScorePatternsRequest(texts=texts, min_positions=min_positions)
         try:
-            slices = [part async for part in self._admin.ScorePatterns(request, timeout=timeout_s)]
+            call = self._admin.ScorePatterns(request, timeout=timeout_s, metadata=caller.handed_on())
+            slices = [part async for part in call]
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
-        return await asyncio.to_thread(_put_together, slices, len(texts), self._ids)
+        return await asyncio.get_running_loop().run_in_executor(self._scoring, _put_together, slices, len(texts), self._ids)
 
     async def forget(self, pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         """Forgets patterns that have no record below some positions any more.
@@ -154,13 +169,15 @@ class EmbedClient:
     async def close(self) -> None:
         """Ends the connection; calls that run fail."""
         await self._connection.close()
+        self._asking.shutdown(wait=False)
+        self._scoring.shutdown(wait=False)
 
 
 def _put_together(slices: Sequence[ScorePatternsResponse], texts: int, translated: PatternIds) -> PatternScores:
     ids = translated.to_stored(np.concatenate([np.array(part.pattern_ids, np.uint64) for part in slices]))
     scores = [np.concatenate([np.array(part.texts[number].scores, np.float32) for part in slices]) for number in range(texts)]
     known = ids != NO_PATTERN
-    return PatternScores(ids[known], tuple(column[known] for column in scores), slices[0].mask_version)
+    return PatternScores.ascending(ids[known], [column[known] for column in scores], slices[0].mask_version)
 
 
 _WORDS = {

@@ -1,10 +1,7 @@
 """What texts mean in terms of patterns: the score of every pattern for each text, for SQL, for filters and for groupings."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Protocol
-
-import numpy as np
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
@@ -59,12 +56,7 @@ class Meaning:
             raise _unavailable(
                 EmbedUnavailable(f"embed masks by rules {found.mask_version}, query by {MASK_VERSION}; run one version of both")
             )
-        return await asyncio.to_thread(_in_order, texts, found)
-
-
-def _in_order(texts: Sequence[str], found: PatternScores) -> Meant:
-    order = np.argsort(found.pattern_ids)
-    return Meant(tuple(texts), found.pattern_ids[order], tuple(column[order] for column in found.scores))
+        return Meant(tuple(texts), found.pattern_ids, found.scores)
 
 
 def _unavailable(error: EmbedUnavailable) -> ServiceError:

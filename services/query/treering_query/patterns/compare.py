@@ -25,8 +25,8 @@ from treering_query.reading.records import nanoseconds
 from treering_query.values.pattern_ids import Ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.answers import fitting
 from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.fitting import fitting
 
 _DEFAULT_LIMIT = 50
 _CHANGES = (pb.PATTERN_CHANGE_NEW, pb.PATTERN_CHANGE_GONE, pb.PATTERN_CHANGE_MORE, pb.PATTERN_CHANGE_LESS)

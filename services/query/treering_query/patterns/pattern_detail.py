@@ -26,8 +26,8 @@ from treering_query.values.pattern_ids import Ids, among, as_ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.answers import fitting
 from treering_runtime.errors import ServiceError, invalid_field
+from treering_runtime.fitting import fitting
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns import NO_PATTERN
 

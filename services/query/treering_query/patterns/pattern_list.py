@@ -24,8 +24,8 @@ from treering_query.reading.page_tokens import packed, unpacked
 from treering_query.reading.records import nanoseconds
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.answers import fitting
 from treering_runtime.errors import invalid_field
+from treering_runtime.fitting import fitting
 
 _DEFAULT_PAGE = 50
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
-from treering_runtime.answers import count_fitting
+from treering_runtime.fitting import count_fitting
 
 
 def stored_records(table: pa.Table) -> list[StoredRecord]:

@@ -19,7 +19,7 @@ from treering_query.search.ranking import BORDER, Ranked, Ranking, Tier
 from treering_query.search.request import Search
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.answers import fitting
+from treering_runtime.fitting import fitting
 from treering_runtime.patterns import MASK_VERSION
 
 _FLAT_PATTERNS = 16

@@ -31,6 +31,7 @@ from treering_query.view.shared_arrow import SharedArrow
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission, timed_out
 from treering_runtime.errors import ServiceError
+from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 T = TypeVar("T")
@@ -133,11 +134,11 @@ class SqlRunner:
 
     async def open(self) -> None:
         """Starts the zygote."""
-        self._zygote = await asyncio.to_thread(Zygote)
+        self._zygote = await on_own_thread("zygote", Zygote)
 
     async def close(self) -> None:
         """Ends the zygote; running queries end when their callers' streams do."""
-        await asyncio.to_thread(self._close)
+        await on_own_thread("zygote", self._close)
         self._threads.shutdown(wait=False)
 
     async def _on_thread(self, work: Callable[[], T]) -> T:

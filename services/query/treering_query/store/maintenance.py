@@ -1,6 +1,5 @@
 """Retention, compaction and forgetting: one turn of what `upkeep` says is due."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
@@ -13,6 +12,7 @@ from treering_query.store.published import Published
 from treering_query.store.sealed_files import SealedFiles
 from treering_query.values.segment import Segment
 from treering_query.view.view import View
+from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 
@@ -89,7 +89,7 @@ class Maintenance:
 
     async def _forget(self, forget: Forget) -> None:
         view = self._published.view
-        dead = await asyncio.to_thread(self._without_record, view)
+        dead = await on_own_thread("upkeep", lambda: self._without_record(view))
         for start in range(0, len(dead), _FORGET_AT_ONCE):
             await forget(dead[start : start + _FORGET_AT_ONCE].tolist(), view.positions())
         if len(dead):

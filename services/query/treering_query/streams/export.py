@@ -25,7 +25,7 @@ from treering_query.view.engine import interruptible
 from treering_query.view.relation import user_columns
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission
-from treering_runtime.answers import pieces
+from treering_runtime.fitting import pieces
 
 _BATCH_BYTES = 256 * 1024
 """Records of one batch, bytes in memory, about. Four exports at a time take 40 MiB with this and 60 with a MiB, at the same rate."""

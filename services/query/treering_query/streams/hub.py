@@ -26,6 +26,7 @@ from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.port import Records
 from treering_query.view.snapshot import Snapshot
+from treering_runtime import caller
 
 _LOG = structlog.get_logger()
 
@@ -129,7 +130,8 @@ class _Round(Generic[Item]):
         self._feeds: dict[Feed[Item], None] = {}
         self._is_reading = False
         self.over = False
-        self._task = asyncio.create_task(self._run())
+        # for all who follow: the turns of whoever came first are not spent on it
+        self._task = asyncio.create_task(self._run(), context=caller.as_ourselves())
 
     def join(self, feed: Feed[Item]) -> None:
         self._feeds[feed] = None

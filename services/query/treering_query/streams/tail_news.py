@@ -18,7 +18,7 @@ from treering_query.streams.hub import Feed, marks
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.answers import count_fitting
+from treering_runtime.fitting import count_fitting
 
 _Numbers = npt.NDArray[np.uint64]
 

@@ -1,0 +1,43 @@
+"""A connection is ended by its peer's name, and no other one is."""
+
+import socket
+
+import pytest
+
+from treering_runtime.hanging_up import hang_up
+
+
+@pytest.fixture(
+    params=[("127.0.0.1", "ipv4:127.0.0.1:{}"), ("::1", "ipv6:%5B::1%5D:{}"), ("mapped", "ipv4:127.0.0.1:{}")], ids=lambda each: each[0]
+)
+def connections(request):
+    """Two clients, what the server has of each, and how gRPC would call a client."""
+    host, form = request.param
+    if host == "mapped":
+        listening = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True)
+        host = "127.0.0.1"
+    else:
+        listening = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made = []
+    for _ in range(2):
+        client = socket.create_connection((host, listening.getsockname()[1]))
+        made.append((client, listening.accept()[0]))
+    yield [(client, served, form.format(client.getsockname()[1])) for client, served in made]
+    for each in [listening, *(end for pair in made for end in pair)]:
+        each.close()
+
+
+def test_one_connection_ends_and_others_stay(connections):
+    (first, _, name), (second, served, _) = connections
+    assert hang_up(name)
+    assert first.recv(1) == b""
+    served.sendall(b"x")
+    assert second.recv(1) == b"x"
+
+
+@pytest.mark.parametrize("peer", ["unix:", "unix:/run/s", "ipv4:127.0.0.1:1", "ipv4:127.0.0.1", "", "ipv4:127.0.0.1:x"])
+def test_of_whom_there_is_no_connection_nothing_ends(connections, peer):
+    (_, served, _), *_ = connections
+    assert not hang_up(peer)
+    served.sendall(b"x")
+    assert connections[0][0].recv(1) == b"x"
