@@ -4,14 +4,13 @@ import dataclasses
 import errno
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, WrongEndError
-from treering_ingest.limits import MAX_PRODUCERS, VERIFY_AT_START_BYTES
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
+from treering_ingest.wal.active import Active, Mark, encode_group
+from treering_ingest.wal.config import LogConfig
 from treering_ingest.wal.filesystem import File, FileSystem
-from treering_ingest.wal.frame import Link, encode_header
+from treering_ingest.wal.frame import Link
 from treering_ingest.wal.manifest import Manifest, write_manifest
 from treering_ingest.wal.reader import LogCursor
 from treering_ingest.wal.recovery import Found, Newest, SegmentInfo, TornTail
@@ -21,40 +20,6 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 """Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
 
 _NO_PREVIOUS_CRC = 0
-
-
-class Mark(NamedTuple):
-    """Everything before this is durable: a segment, a position in it, and the offset there."""
-
-    segment: int
-    position: int
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogConfig:
-    """How a log is kept.
-
-    Args:
-        segment_bytes: A segment that has reached this size is sealed.
-        max_producers: Producers that are remembered.
-        verify_at_start_bytes: How much of the sealed segments is read and checked by `open`, newest first.
-    """
-
-    segment_bytes: int = 64 * 1024 * 1024
-    max_producers: int = MAX_PRODUCERS
-    verify_at_start_bytes: int = VERIFY_AT_START_BYTES
-
-
-@dataclass(slots=True)
-class _Active:
-    """The segment that is written."""
-
-    file: File
-    header: SegmentHeader
-    end: Link
-    frame_count: int
-    synced_position: int
 
 
 class Log:
@@ -81,7 +46,7 @@ class Log:
         self._sealed: tuple[SegmentInfo, ...] = ()
         self._end = Link(0, 0, _NO_PREVIOUS_CRC)
         self._last_index = 0
-        self._active: _Active | None = None
+        self._active: Active | None = None
         self._failure = ""
 
     @property
@@ -138,7 +103,7 @@ class Log:
         if expected_end != self._end.offset:
             raise WrongEndError(f"the log ends at offset {self._end.offset}, not at {expected_end}")
         active = self._writable()
-        buffers, link = self._encode(active, batches)
+        buffers, link = encode_group(active, batches)
         try:
             active.file.append(buffers)
         except OSError as error:
@@ -157,16 +122,6 @@ class Log:
             ends.append(offset)
         return ends
 
-    def _encode(self, active: _Active, batches: Sequence[Batch]) -> tuple[list[bytes], Link]:
-        buffers: list[bytes] = []
-        position, offset, crc = active.end
-        for batch in batches:
-            header, crc = encode_header(batch, offset, active.synced_position, crc, active.header.crc)
-            buffers += (header, batch.payload)
-            position += len(header) + len(batch.payload)
-            offset += batch.record_count
-        return buffers, Link(position, offset, crc)
-
     def sync(self) -> None:
         """Makes everything that was appended durable.
 
@@ -177,14 +132,14 @@ class Log:
         if self._active is not None:
             self._sync_frames(self._active)
 
-    def _sync_frames(self, active: _Active) -> None:
+    def _sync_frames(self, active: Active) -> None:
         if active.synced_position == active.end.position:
             return
         self._sync(active.file)
         active.synced_position = active.end.position
         self._mark(active)
 
-    def _mark(self, active: _Active) -> None:
+    def _mark(self, active: Active) -> None:
         self.synced = Mark(active.header.index, active.end.position, active.end.offset)
 
     def _sync(self, file: File) -> None:
@@ -251,7 +206,7 @@ class Log:
         self._failure = str(error)
         return LogFailedError(f"the disk of {self.files.path} failed: {error}")
 
-    def _undone(self, active: _Active | None, error: OSError) -> LogFailedError | DiskFullError:
+    def _undone(self, active: Active | None, error: OSError) -> LogFailedError | DiskFullError:
         """Takes a partial write back when there was no room; anything else has broken the log."""
         if error.errno not in _NO_ROOM:
             return self._fail(error)
@@ -262,13 +217,13 @@ class Log:
                 return self._fail(second)
         return DiskFullError(f"{self.files.path}: {error.strerror}")
 
-    def _writable(self) -> _Active:
+    def _writable(self) -> Active:
         """The segment to append to, begun if there is none."""
         if self._active and self._active.end.position >= self._config.segment_bytes:
             self._seal(self._active)
         return self._active or self.begin_segment()
 
-    def _seal(self, active: _Active) -> None:
+    def _seal(self, active: Active) -> None:
         self._sync_frames(active)  # a footer says that everything before it is durable
         position, offset, crc = active.end
         footer = Footer(active.frame_count, offset, position, self._clock(), crc)
@@ -283,7 +238,7 @@ class Log:
         self._active = None
         active.file.close()
 
-    def begin_segment(self) -> _Active:
+    def begin_segment(self) -> Active:
         """Creates the next segment, complete and durable before it has its name: a half-written header cannot exist."""
         index = self._last_index + 1
         snapshot = encode_snapshot(self.producers)
@@ -297,7 +252,7 @@ class Log:
         except OSError as error:
             raise self._undone(None, error) from error
         self._last_index, self._end = index, header.start
-        active = _Active(file, header, header.start, 0, header.start.position)
+        active = Active(file, header, header.start, 0, header.start.position)
         self._active = active
         self._mark(active)
         return active
@@ -341,4 +296,4 @@ class Log:
             self._sealed = (*self._sealed, info)
             return
         file = self.files.open(name.file, writable=True)
-        self._seal(_Active(file, newest.header, newest.end, newest.frame_count, newest.end.position))
+        self._seal(Active(file, newest.header, newest.end, newest.frame_count, newest.end.position))

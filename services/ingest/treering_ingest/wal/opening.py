@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable
 
+from treering_ingest.wal.config import LogConfig
 from treering_ingest.wal.errors import CorruptLogError
 from treering_ingest.wal.filesystem import FileSystem
-from treering_ingest.wal.log import Log, LogConfig
+from treering_ingest.wal.log import Log
 from treering_ingest.wal.manifest import MANIFEST, Manifest, read_manifest, write_manifest
 from treering_ingest.wal.recovery import recover, segment_names
 from treering_runtime.clocks import SteadyClock
