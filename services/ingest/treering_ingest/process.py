@@ -60,6 +60,7 @@ class IngestProcess:
             StartError: It cannot start.
             StopError: The disk or a task of the service failed; what was acknowledged until then is safe.
         """
+        # First of all: it holds the lock. Nobody opens a log that another process writes.
         directory = DataDir(self.settings.data_dir, KIND, VERSION)
         self.settings = self.settings.model_copy(update={"data_dir": directory.path})
         LoopLag(asyncio.get_running_loop(), self.registry)
@@ -67,13 +68,16 @@ class IngestProcess:
             await self.start()
             announce(self.settings.service, self.server, self.planes.inner, self.metrics)
             await self._until_over()
+            # Taken before the stop: what fails while it stops is not the reason for it.
             failure, fault = self.committer.failure, self._background.failure
+            # A failed log acknowledges nothing more, so there is nothing to wait for: uploads are told, and that is all.
             await self.stop(1.0 if failure else self.settings.drain_seconds)
             if failure:
                 raise StopError(f"{failure}; look at the disk, then start again: what was acknowledged is in the log")
             if fault:
                 raise StopError(f"{fault}; the log of the service has the whole story. Start again: what was acknowledged is in the log")
         finally:
+            # Last: until the log is closed no other process may open the directory.
             directory.close()
 
     async def _until_over(self) -> None:
@@ -86,10 +90,12 @@ class IngestProcess:
 
     def _free_bytes(self) -> int:
         """Free space that nothing is going to be written to yet."""
+        # Without what is staged, which will be written: statvfs does not know of it yet.
         return free_bytes(self.settings.data_dir) - self.committer.waiting_bytes
 
     async def start(self) -> None:
         """Opens the log and serves."""
+        # Settings before files: a wrong address ends the start before the log is read.
         inner = InnerPlane(self.settings)
         peers = {name: inner.peer("SINKS", address) for name, address in parse_sinks(self.settings.sinks).items()}
         self.planes = Planes(
@@ -100,25 +106,30 @@ class IngestProcess:
             limits=RequestLimits(LIMITS),
         )
         self.server = self.planes.public
+        # On a thread: recovery reads up to a segment and more, and signals must be heard meanwhile.
         self.log = await asyncio.to_thread(self._open_log)
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
         disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)
         self.sinks_changed = Wakeup()
+        # Before anything is served: the note refuses a log that lost its end, or its offsets would be given out again.
         self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log)
         self.deliveries = [Delivery(name, peer, self.committer, self.sinks_changed, note=self._note) for name, peer in peers.items()]
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
         self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, wall_ns()))
+        # Before the server starts: gRPC takes no handlers after that.
         self._handlers.register(self.server.grpc)
         self._handlers.register_admin(self.planes.inner.grpc)
+        # Before the first call can come: a batch that is staged without it would wait for ever.
         self.committer.start()
         self.metrics = MetricsServer(self.settings.metrics_listen, self.registry, names(self.settings.metrics_hosts))
         await self.planes.start()
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
         )
+        # After the doors: a start that fails because an address is taken has called no sink.
         for delivery in self.deliveries:
             self._background.start(f"delivery to {delivery.state.name}", delivery.run())
         self._background.start("retention", self._retention.run())
@@ -127,19 +138,27 @@ class IngestProcess:
     async def stop(self, grace_s: float) -> None:
         """Ends every stream within `grace_s` seconds so that each acknowledgement is true, then seals the log."""
         until = time.monotonic() + grace_s
+        # Health first, so that balancers send nobody new while those who are here finish.
         await self.planes.leave()
         had_streams = self.intake.stream_count > 0
+        # Streams that never end by themselves end now, with all that they were told being true; uploads may still come to their end.
         self.intake.drain()
         await self._streams_ended(grace_s * _UPLOADS_MAY_END)
+        # Then those that have not ended: they are told how far they came. After this nothing is staged any more.
         self.intake.close()
         await self._streams_ended(until - time.monotonic())
         if had_streams:
             await asyncio.sleep(min(_LINGER_S, max(0.0, until - time.monotonic())))
         await self.planes.stop(max(0.0, until - time.monotonic()))
+        # Digests run on a thread of their own and read the log: no call waits for one any more.
         self._handlers.close()
+        # Before the log is closed: deliveries read it, and retention deletes from it.
         await self._background.stop()
+        # After the last delivery, which notes what it sends.
         self._note.close()
+        # After everybody who stages: what is staged is made durable, then the log is sealed.
         await self.committer.stop()
+        # Last, so that the stop itself can be watched.
         self.metrics.close()
 
     async def _streams_ended(self, grace_s: float) -> None:
@@ -147,15 +166,18 @@ class IngestProcess:
             async with asyncio.timeout(grace_s):
                 while self.intake.stream_count:
                     await self.intake.changed.wait()
+        # Not an error: whoever has not ended by now is ended with the connections.
         except TimeoutError:
             return
 
     def _sink_ahead(self) -> ServiceError | None:
+        # Only a claim beyond the end of the log, which may be true, stops uploads. Any other harms the sink alone.
         return next((ahead.error() for each in self.deliveries if (ahead := each.state.ahead) and ahead.stops_uploads), None)
 
     def _open_log(self) -> DurableLog:
         path = self.settings.data_dir / "wal"
         try:
+            # The directory and its name are durable before a log is made in it: a synced file in a lost directory is lost.
             make_directory(path)
             return open_log(PosixFileSystem(path), LogConfig(segment_bytes=self.settings.segment_bytes))
         except DiskFullError as error:

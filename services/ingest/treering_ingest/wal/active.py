@@ -24,8 +24,11 @@ class Active:
 
     file: File
     header: SegmentHeader
+    # Where the next frame joins. Beyond `synced_position` while something is appended and not synced.
     end: Link
+    # Goes into the footer.
     frame_count: int
+    # Bytes that are durable for certain: after a failed sync it stays where it was.
     synced_position: int
 
 
@@ -33,8 +36,11 @@ def encode_group(active: Active, batches: Sequence[Batch]) -> tuple[list[bytes],
     """The bytes of a group of frames, as buffers in order, and where the next frame joins."""
     buffers: list[bytes] = []
     position, offset, crc = active.end
+    # One link after the other: each frame's header covers the checksum of the one before, also inside a group that is written at once.
     for batch in batches:
+        # `synced_position` is that of before this group. Recovery takes it as proof, so it may never be ahead of the disk.
         header, crc = encode_header(batch, offset, active.synced_position, crc, active.header.crc)
+        # Not joined with the header: a group of many MiB is written without a copy.
         buffers += (header, batch.payload)
         position += len(header) + len(batch.payload)
         offset += batch.record_count
