@@ -21,6 +21,7 @@ from treering_query.streams.tail import Tail
 from treering_query.streams.tail_news import TailReader
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
+from treering_runtime import fitting
 
 LOG = 7
 WORDS = ["disk", "door", "lamp", "lock", "mast", "oven", "pump", "road", "sail", "tank", "tree", "wall", "well", "wire", "wood", "yard"]

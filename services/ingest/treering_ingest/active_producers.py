@@ -25,6 +25,7 @@ class ActiveProducers:
         self._capacity = capacity
         self._active_s = active_s
         self._clock = clock
+        # Both move a producer to the end with its newest batch. So the one that the table forgets first is the first to be silent here.
         self._newest: OrderedDict[bytes, tuple[float, str]] = OrderedDict()
         """When the newest batch came, and whose; in the table's order."""
         self._by_caller: Counter[str] = Counter()
@@ -41,6 +42,7 @@ class ActiveProducers:
             ServiceError: OVERLOADED.
         """
         self._expire()
+        # A caller without any gets the last place: `own` is 0 and `room` at least 1. A Counter that is only read gets no new key.
         room, own = self._capacity - len(self._newest), self._by_caller[caller]
         if own < room:
             return
@@ -51,17 +53,20 @@ class ActiveProducers:
 
     def sent(self, producer_id: bytes, caller: str) -> None:
         """A new batch of a producer has its place in the log."""
+        # Taken out first: it goes to the end of the order, and it counts for the caller that sent last.
         self._forget(producer_id)
         self._newest[producer_id] = self._clock(), caller
         self._by_caller[caller] += 1
 
     def _expire(self) -> None:
         until = self._clock() - self._active_s
+        # Oldest first, so the work of a look is that of the producers that fell silent since the last one.
         while self._newest and next(iter(self._newest.values()))[0] <= until:
             self._forget(next(iter(self._newest)))
 
     def _forget(self, producer_id: bytes) -> None:
         if known := self._newest.pop(producer_id, None):
             self._by_caller[known[1]] -= 1
+            # Without this, a caller that came once would stay in memory for ever.
             if not self._by_caller[known[1]]:
                 del self._by_caller[known[1]]

@@ -53,14 +53,18 @@ def check_batch(received: bytes) -> CheckedBatch:
         ServiceError: BATCH_TOO_LARGE, MALFORMED_BATCH, INVALID_FIELD for the producer's id or too many records; OVERLOADED without memory
             for it.
     """
+    # Before anything reads the bytes: gRPC itself takes messages that are four times as large.
     if len(received) > MAX_BATCH_BYTES:
         raise _too_large(len(received))
     request = _parsed(received)
+    # Before the loop over the records below, which runs on the event loop.
     RECORDS.check_count("records", len(request.records))
     PRODUCER_ID.check("producer_id", request.producer_id)
+    # The batch is stored as it came. What is parsed here is for the checks alone, and is never serialised again.
     payload, rejections = received, _rejections(request, len(received))
     if rejections:
         payload = _leave_out(received, rejections)
+    # Of the received bytes, also where records are left out: a sender that repeats the batch sends these again.
     digest = xxhash.xxh3_64_intdigest(received)
     return CheckedBatch(request.producer_id.encode(), request.sequence, digest, payload, len(request.records) - len(rejections), rejections)
 
@@ -71,9 +75,11 @@ _LIMITS = RequestLimits(LIMITS)
 def _parsed(received: bytes) -> UploadLogsRequest:
     """The batch, unfolded only when it is known not to become many times as large."""
     try:
+        # Counted on the wire first: an empty record is two bytes here, and an object many times as large when it is unfolded.
         if len(received) > COUNTED_BATCH_BYTES:
             _LIMITS.check_wire(received, UploadLogsRequest.DESCRIPTOR)
         return UploadLogsRequest.FromString(received)
+    # All that the parser and the count raise for bytes that are no message. It is the sender's fault, not INTERNAL.
     except (DecodeError, ValueError, IndexError) as error:
         field = faulty_text(received, UploadLogsRequest.DESCRIPTOR)
         problem = f"{field} is not UTF-8" if field else "encode it as Protocol Buffers do"
@@ -85,6 +91,7 @@ def _parsed(received: bytes) -> UploadLogsRequest:
 def _rejections(request: UploadLogsRequest, size_bytes: int) -> tuple[Rejection, ...]:
     records = request.records
     good = all([record.message for record in records])  # noqa: C419 - a list is twice as fast here, once for each record
+    # A record cannot be larger than its batch, so small batches, nearly all, need no size of each record.
     if good and (size_bytes <= MAX_RECORD_BYTES or max(map(LogRecord.ByteSize, records)) <= MAX_RECORD_BYTES):
         return ()
     return tuple(
@@ -102,6 +109,7 @@ def _leave_out(received: bytes, rejections: tuple[Rejection, ...]) -> bytes:
     """The batch without these records. The others stay as they came: serialised again, a key that comes twice would come once."""
     bad = {rejection.index for rejection in rejections}
     fields = list(wire.fields(received))
+    # The n-th field with this tag is the n-th record, wherever other fields stand between them: fields of a message may come in any order.
     records = [place for place, (tag, _) in enumerate(fields) if tag == wire.RECORD_TAG]
     gone = {records[index] for index in bad}
     return b"".join(field for place, (_, field) in enumerate(fields) if place not in gone)

@@ -45,6 +45,7 @@ class Claims:
         self._sink = sink
         self._log = log
         self._unlinked_below = unlinked_below
+        # Ends of ranges that were sent and that the sink may still name, with the links there. Bounded by the window of the delivery.
         self._links: deque[tuple[int, int | None]] = deque()
         self._end = 0
 
@@ -54,6 +55,7 @@ class Claims:
         Raises:
             SinkAheadError: It claims records that the log does not have.
         """
+        # All three ends: a sink may not claim either to show, or to have safe, what the log does not have.
         end, furthest = self._log.durable_offset, _furthest(progress)
         if furthest > end:
             raise SinkAheadError(SinkAhead.beyond(self._sink, self._log.log_id, end, furthest, at_start=True))
@@ -66,6 +68,7 @@ class Claims:
         """
         place = progress.next_offset
         self._links, self._end = deque([(place, link)]), place
+        # Below the start of the log nothing is left that a claim could delete, so no link is asked for.
         if not progress.HasField("link") and place > self._log.start_offset:
             if place > self._unlinked_below:
                 raise self._unproved(place, "without the link of the log's chain there")
@@ -83,9 +86,11 @@ class Claims:
         Raises:
             SinkAheadError: The sink claims what it was not sent, or holds another history.
         """
+        # Before anything of the progress is used: each of these checks stands between a false claim and the deletion of records.
         place, furthest = progress.next_offset, _furthest(progress)
         if place > self._end:
             raise SinkAheadError(SinkAhead.beyond(self._sink, self._log.log_id, self._end, place, at_start=False))
+        # The link vouches for what is below the sink's place and for nothing behind it.
         if furthest > place:
             raise self._unproved(furthest, f"but asks for what follows offset {place}")
         if progress.HasField("link"):
@@ -93,6 +98,7 @@ class Claims:
             if progress.link != self._link_at(place) and place > self._log.start_offset:
                 raise self._unproved(place, "with another link than the log's: another history")
             return progress
+        # A copy: the message belongs to the answer that gRPC has parsed, and status shows what is believed, not what came.
         safe = SinkProgress()
         safe.CopyFrom(progress)
         safe.releasable_end_offset = min(progress.releasable_end_offset, self._log.start_offset)
@@ -100,9 +106,11 @@ class Claims:
 
     def _link_at(self, place: int) -> int | None:
         """The link of a place where a range began or ended; those of earlier places are forgotten."""
+        # The last one at or below the place stays: a sink may report the same place again and again.
         while len(self._links) > 1 and self._links[1][0] <= place:
             self._links.popleft()
         offset, link = self._links[0]
+        # Inside a range there is no link to compare with, so a claim there is not proved.
         return link if offset == place else None
 
     def _unproved(self, offset: int, how: str) -> SinkAheadError:

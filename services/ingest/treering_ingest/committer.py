@@ -62,26 +62,34 @@ class Committer:
 
     def __init__(self, log: DurableLog, policy: CommitPolicy, observer: CommitObserver) -> None:
         self.log = log
+        # Payload bytes that are staged and not durable yet. The intake bounds them, and they are taken off the free space of the disk.
         self.waiting_bytes = 0
         self.lack: _Fault | None = None
         """Why what waits cannot be written at the moment, for want of space or descriptors; None when it can."""
         self.failure = ""  # why the disk failed; empty while it has not
+        # `advanced`: a group was finished or synced, or the disk failed or is full. `room`: `waiting_bytes` went down, or nothing comes in.
+        # Both say only that something may have changed: whoever wakes looks again.
         self.advanced = Wakeup()
         self.room = Wakeup()
         self._policy = policy
         self._observer = observer
         self._end_offset = log.end_offset  # as far as this writer knows; of the log's thread
+        # Of the event loop: `stage` appends, the committer's task takes. The log's thread sees a group only as the argument of `_write`.
         self._pending: deque[tuple[Batch, float]] = deque()
         self._in_flight: list[tuple[Batch, float]] = []
         self._staged = Wakeup()
         self._urgent = Wakeup()
+        # Batches that were ever staged, and those of them that may be acknowledged. A ticket is a value of the first.
         self._staged_count = 0
         self._durable_count = 0
+        # Sorted by ticket. One for each stream at most, and those of cancelled callers until their ticket is durable.
         self._waiters: list[_Waiter] = []
+        # Producers that staged something since the last group. All anonymous ones share the empty id and count as one sender.
         self._senders: set[bytes] = set()
         self._company = 1
         self._stopping = False
         self._last_sync = time.monotonic()
+        # One thread, so calls run one after the other in the order in which they were made. The log needs no other lock.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log")
         self._task: asyncio.Task[None] | None = None
 
@@ -103,6 +111,7 @@ class Committer:
         """Adds a batch to the log's order and returns its ticket. Call only after a look at `waiting_bytes` and `failure`."""
         # A batch's ticket is its number in this order, and the log is written in this order. So one comparison with the number of
         # durable batches tells for any batch whether it may be acknowledged.
+        # Not a coroutine: the ticket, the place in the log and the intake's own count of offsets are fixed in one step and cannot disagree.
         self._pending.append((batch, time.monotonic()))
         self._senders.add(batch.producer_id)
         # Counted until the batch is durable, not until it is written: this is the memory that the intake bounds.
@@ -129,6 +138,7 @@ class Committer:
             # Without this, the caller would wait until somebody makes space on the disk.
             if self.lack:
                 raise self.lack.error()
+            # A caller that is cancelled here ends its wait only. Its batch stays staged and becomes durable; sent again, it is a repeat.
             if fault := await self._wait(ticket):
                 raise fault.error()
 
@@ -136,6 +146,7 @@ class Committer:
         future: asyncio.Future[_Fault | None] = asyncio.get_running_loop().create_future()
         # in the order of tickets: whoever waits for less must not wait for what stands before it here
         bisect.insort(self._waiters, _Waiter(ticket, future, time.monotonic()), key=_ticket)
+        # The first waiter sets the end of the group wait, the last one that is expected ends it. Those between change neither.
         if len(self._waiters) == 1 or not self._expects_company:
             self._urgent.fire()
         return await future
@@ -148,6 +159,7 @@ class Committer:
 
     async def wait_failed(self) -> None:
         """Returns when the disk has failed; otherwise never."""
+        # `advanced` fires for every commit, too.
         while not self.failure:
             await self.advanced.wait()
 
@@ -159,6 +171,7 @@ class Committer:
         """Commits what is staged, if the disk lets it, and seals the log. A second call changes nothing."""
         if self._stopping:
             return
+        # Before the first await: a second call must not close the log again.
         self._stopping = True
         # The three places where the task or a caller may wait. A missing one would make the stop wait for the next batch.
         self._staged.fire()
@@ -172,7 +185,9 @@ class Committer:
             # After the last group only: the footer that this writes says that all frames before it are durable.
             await self.on_log_thread(self.log.close)
         except (DiskFullError, LogFailedError) as error:
+            # The next start reads a segment without a footer as one that a crash ended, and seals it then.
             _LOG.warning("the newest segment stays unsealed", problem=str(error))
+        # The thread ran everything before `close` in order, also a deletion whose caller was cancelled. So this waits for nothing.
         self._thread.shutdown()
 
     async def _run(self) -> None:
@@ -206,6 +221,7 @@ class Committer:
 
     async def _linger(self) -> None:
         """Keeps a group back for what may join it: as long as nobody waits for it, and a little longer where several senders do."""
+        # Nothing is in flight here, so `waiting_bytes` is exactly what is pending.
         while not (self._stopping or self.waiting_bytes >= self._policy.linger_bytes):
             # Somebody waits and nobody else is expected: every further millisecond would be added to that caller's latency.
             if self._waiters and not self._expects_company:
@@ -216,6 +232,7 @@ class Committer:
             await self._urgent.wait(left)
 
     def _lingers_until(self) -> float:
+        # Never empty here: only `_take_group` takes from it, and the task that lingers calls that.
         # The oldest decides, so that no later arrival can extend the wait of one that waits already.
         until = self._pending[0][1] + self._policy.linger_s
         return min(until, self._waiters[0].since + self._policy.company_s) if self._waiters else until
@@ -226,11 +243,13 @@ class Committer:
         return self._policy.durability is Durability.ALWAYS and len(self._waiters) < max(self._company, len(self._senders))
 
     def _time_to_sync(self) -> float | None:
+        # No time: with `always` each group is synced by its own commit, and without unsynced frames nothing is due.
         if self._policy.durability is Durability.ALWAYS or not self.log.has_unsynced:
             return None
         return max(0.0, self._last_sync + self._policy.sync_interval_s - time.monotonic())
 
     def _take_group(self) -> list[tuple[Batch, float]]:
+        # Taken out of the queue and put into `_in_flight` without an await between: a batch is always in one of the two.
         group: list[tuple[Batch, float]] = []
         size = 0
         # One batch always goes, also one that alone is above the limit: it would wait for ever.
@@ -245,15 +264,18 @@ class Committer:
         # Set before the first await: `first_unacknowledged` must find these batches while they are written.
         self._in_flight = group
         batches = [batch for batch, _ in group]
+        # With `interval`, a group that finds a sync due waits for it; those between are acknowledged after the write alone.
         sync = self._policy.durability is Durability.ALWAYS or self._time_to_sync() == 0
         try:
             # Nothing is acknowledged between append and sync: `_finish` runs after both, on the event loop.
             await self.on_log_thread(lambda: self._write(batches, sync=sync))
         except DiskFullError as error:
+            # The group is pending again after this. The next one may be larger by what was staged behind it.
             await self._wait_for_space(group, error)
             return
         if self.lack:
             _LOG.info("there is room again; what waited is written")
+        # In the same step as `_finish`: whoever that wakes is refused while this is set.
         self.lack = None
         self._finish(group)
 
@@ -265,18 +287,22 @@ class Committer:
             self._sync()
 
     def _sync(self) -> None:
+        # Runs on the log's thread. An error passes through to `_run`, which makes it final: a second sync could succeed without the bytes.
         started = time.monotonic()
         self.log.sync()
+        # Read by the event loop: one float, replaced as a whole. The interval counts from the end of a sync.
         self._last_sync = time.monotonic()
         self._observer.synced(self._last_sync - started)
 
     async def _sync_now(self) -> None:
         await self.on_log_thread(self._sync)
+        # With `interval` no group ends here, yet the durable end of the log has moved: deliveries wait for that.
         self.advanced.fire()
 
     async def _wait_for_space(self, group: list[tuple[Batch, float]], error: DiskFullError) -> None:
         if not self.lack:
             _LOG.error("nothing can be written; what waits is written as soon as there is room", problem=str(error))
+        # Before callers are told: one that comes from now on is refused at once, here and by the intake.
         self.lack = _Fault(type(error), str(error))
         # Callers are told now and not when there is room: they have deadlines and may send elsewhere.
         self._tell_waiters(self.lack, self._waiters)
@@ -317,4 +343,5 @@ class Committer:
             # A caller that was cancelled has a future that is done; to set it again would end this task and with it the log.
             if not waiter.future.done():
                 waiter.future.set_result(fault)
+        # The futures first, then the list: no await comes between, so nobody can join the ones that are told.
         del self._waiters[: len(first)]

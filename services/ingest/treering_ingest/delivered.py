@@ -18,6 +18,7 @@ from treering_runtime.own_thread import on_own_thread
 _LOG = structlog.get_logger()
 _SYNC_INTERVAL_S = 1.0
 """How often the note is synced while it changes, seconds."""
+# More than three numbers of 64 bits and their names take.
 _BYTES = 128
 """Size of the file: one sector, replaced by one write."""
 
@@ -40,6 +41,7 @@ class DeliveredNote:
         self._path = path
         self._log = log
         self._offset, self._unlinked_below = self._read()
+        # Before anything is written: the note of a log that lost its end must stay as it is, it is the evidence.
         self._check()
         try:
             write_atomically(path, self._content())
@@ -50,6 +52,7 @@ class DeliveredNote:
         self._failing = False
 
     def _check(self) -> None:
+        # Checked against the log's end, not its durable end: at the start they are the same, as recovery has synced all of it.
         if self._offset > self._log.end_offset:
             raise StartError(
                 f"log {self._log.log_id:016x} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
@@ -58,10 +61,12 @@ class DeliveredNote:
             )
 
     def _read(self) -> tuple[int, int]:
+        # No note yet: a new directory, or one from before the note. Then a sink without a link may be as far as the log is now.
         if not self._path.exists():
             return 0, self._log.end_offset
         try:
             found = json.loads(self._path.read_text())
+            # The directory of the log was replaced, and this is the note of the old one. It says nothing of the new log.
             if found["log_id"] != f"{self._log.log_id:016x}":
                 return 0, self._log.end_offset
             return int(found["offset"]), int(found.get("unlinked_below", self._log.end_offset))
@@ -70,6 +75,7 @@ class DeliveredNote:
 
     def _content(self) -> bytes:
         content = {"log_id": f"{self._log.log_id:016x}", "offset": self._offset, "unlinked_below": self._unlinked_below}
+        # Always of one length, so that one write replaces it and nothing of a longer one is left behind.
         return json.dumps(content).encode().ljust(_BYTES - 1) + b"\n"
 
     @property
@@ -82,10 +88,12 @@ class DeliveredNote:
 
     def sending(self, end_offset: int) -> None:
         """Notes that everything below an offset may be with a sink from now on. Costs a write without a sync."""
+        # Several sinks share the note: it says how far the furthest may be.
         if end_offset <= self._offset:
             return
         self._offset = end_offset
         with self._said():
+            # On the event loop: it goes into the page cache. What a killed process wrote there is still seen by the next one.
             os.pwrite(self._descriptor, self._content(), 0)
         self._unsynced.set()
 
@@ -93,9 +101,11 @@ class DeliveredNote:
         """Syncs the note while it changes, until cancelled."""
         while True:
             await self._unsynced.wait()
+            # Before the sync: what is written while it runs sets this again, and is synced the next time.
             self._unsynced.clear()
             with self._said():
                 await on_own_thread("delivered", self._sync)
+            # After the sync, so that two of them are never nearer than this, however often the note changes.
             await asyncio.sleep(_SYNC_INTERVAL_S)
 
     def _sync(self) -> None:

@@ -44,6 +44,7 @@ class _Window:
         self.end_offset = end_offset
         """Everything below was sent, now or before."""
         self._limit_bytes = limit_bytes
+        # Ranges in the order of the log. The sink answers for a prefix of them, so the oldest are freed first.
         self._sent: deque[tuple[int, int]] = deque()
         self._bytes = 0
         self._room = Wakeup()
@@ -59,6 +60,7 @@ class _Window:
         self._room.fire()
 
     async def wait_for_room(self) -> None:
+        # Looked at before a range is read, so that one range may go beyond the limit.
         while self._bytes >= self._limit_bytes:
             await self._room.wait()
 
@@ -107,6 +109,7 @@ class Delivery:
             self.state.connected = False
             try:
                 await self._deliver()
+            # Not an error that ends the service: the log keeps everything, other sinks go on, and an operator has to look at this one.
             except SinkAheadError as error:
                 self.state.cut_off(error.ahead)
                 self._note(error)
@@ -115,12 +118,15 @@ class Delivery:
             except Exception as error:  # noqa: BLE001 - a delivery that ends unseen is never tried again, and the log grows for ever
                 _LOG.exception("delivery failed; it is tried again", sink=self.state.name, address=self.state.address)
                 self._note(error)
+            # After a delivery that ran the first, short pause; one that never began waits longer each time.
             pause = RECONNECT_FIRST_S if self.state.connected else min(pause * 2, RECONNECT_MAX_S)
             self.state.connected = False
+            # Jitter: sinks that went away together are not called again in step.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
     def _note(self, error: Exception) -> None:
         problem = _in_words(error)
+        # Told once: a sink that is away for a day would fill the service's log with the same line.
         if problem != self.state.last_error:
             level = _LOG.error if isinstance(error, SinkAheadError | LogDamagedError) else _LOG.warning
             level("delivery interrupted", sink=self.state.name, address=self.state.address, problem=problem)
@@ -128,6 +134,7 @@ class Delivery:
         self._changed.fire()
 
     async def _deliver(self) -> None:
+        # A channel for each delivery: after a restart of the sink its socket may be in another directory, and a channel keeps the old one.
         async with self._peer.connect(*_CHANNEL_OPTIONS) as channel:
             # whole: an empty message in place of a range that there is no memory for is a gap, and in an idle log nobody would notice it
             call: _Call = SinkServiceStub(whole_requests(channel)).DeliverLogs()
@@ -135,13 +142,16 @@ class Delivery:
             await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.durable_offset))
             first = await self._read_progress(call)
             claims = Claims(self.state.name, self._log, self._note_sent.unlinked_below)
+            # Before the log is read: a claim of what the log does not have is no place to read from.
             claims.check_within(first)
             window, reader = _Window(self._window_bytes, first.next_offset), LogReader(self._log.follow(first.next_offset))
             try:
+                # First the proof, then the state: retention deletes on what the state says.
                 self._connected(claims.begin(first, await reader.link_before()))
                 await _first_to_fail(self._send(call, reader, window, claims), self._receive(call, window, claims))
             finally:
                 call.cancel()
+                # Does not wait: a read that still runs goes on in the reader's thread, which closes the file after it.
                 reader.close()
 
     def _connected(self, progress: SinkProgress) -> None:
@@ -151,10 +161,12 @@ class Delivery:
 
     async def _read_progress(self, call: "_Call") -> SinkProgress:
         try:
+            # Silence counts, not slowness: a sink that has no room for more still reports that it lives.
             async with asyncio.timeout(self._silence_s):
                 response = await call.read()
         except TimeoutError:
             raise SinkFault(f"no sign of life for {self._silence_s:g} s: the sink hangs") from None
+        # gRPC gives its EOF object, not a message, when the sink has ended the stream in order.
         if not isinstance(response, DeliverLogsResponse):
             raise SinkFault("the sink ended the delivery")
         if response.progress.log_id != self._log.log_id:
@@ -164,6 +176,7 @@ class Delivery:
     async def _receive(self, call: "_Call", window: _Window, claims: Claims) -> None:
         while True:
             progress = await self._read_progress(call)
+            # Judged before it is stored: `state.progress` is what retention believes.
             self.state.progress = claims.believed(progress)
             # not with the first progress: a sink that claims too much again and again would end the alarm for a moment each time
             self.state.ahead = None
@@ -172,8 +185,10 @@ class Delivery:
 
     async def _send(self, call: "_Call", reader: LogReader, window: _Window, claims: Claims) -> None:
         while True:
+            # No await between the look and `wait`, so no commit is missed. Only what is durable is sent.
             while self._log.durable_offset <= window.end_offset:
                 await self._committer.advanced.wait()
+            # Before the read: what is read and has no room would be held in memory for as long as the sink is slow.
             await window.wait_for_room()
             part = await reader.read_range(DELIVERY_REQUEST_BYTES)
             if part.frames:
@@ -181,8 +196,10 @@ class Delivery:
                 window.sent(part.frames[-1].end_offset, size)
                 # before it is sent: what the sink reports of it may be here before the write returns
                 claims.sending(window.end_offset, part.frames[-1].link)
+                # Written before it is sent: when this process is killed, no sink is further than the note.
                 self._note_sent.sending(window.end_offset)
                 await _write(call, _request(part, self._log.durable_offset))
+                # Only after one that was not full: a sink that is behind gets full ones without a pause.
                 if size < DELIVERY_REQUEST_BYTES:
                     await asyncio.sleep(DELIVERY_PAUSE_S)
 
@@ -217,7 +234,9 @@ async def _first_to_fail(*parts: Coroutine[None, None, None]) -> None:
     finally:
         for task in tasks:
             task.cancel()
+        # Waited for, too: the reader is closed next, and a part that still ran would use it.
         results = await asyncio.gather(*tasks, return_exceptions=True)
+    # Those that failed by themselves. What a part says because it was cancelled is not the reason.
     errors = [result for task, result in zip(tasks, results, strict=True) if task in done and isinstance(result, Exception)]
     if errors:
         raise errors[0]

@@ -51,6 +51,7 @@ class LogDigester:
             ServiceError: INVALID_FIELD; OVERLOADED, when too many wait.
         """
         _check(first_offset, end_offset, step)
+        # Bounded before the thread's queue, which has no bound. A call that is cancelled in that queue is taken out of it.
         async with self._admission.slot(None):
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._digest, first_offset, end_offset, step)
 
@@ -59,6 +60,7 @@ class LogDigester:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _digest(self, first_offset: int, end_offset: int, step: int) -> Digests:
+        # The durable end now: a digest of records that a power cut may take back would accuse a store that never had them.
         runs = empty_runs(first_offset, min(end_offset, self._log.durable_offset), step)
         return Digests(runs, self._fill(runs, step))
 
@@ -66,6 +68,7 @@ class LogDigester:
         if not runs:
             return ""
         end = runs[-1].end_offset_exclusive
+        # Each call has a follower of its own, so it holds up no delivery; it costs a descriptor until `close`.
         cursor = self._log.follow(runs[0].first_offset)
         try:
             while frames := cursor.read(DELIVERY_REQUEST_BYTES):
@@ -73,6 +76,7 @@ class LogDigester:
                     _add(runs, frame, step)
                 if frames[-1].end_offset >= end:
                     break
+        # Said in the answer, with what could be read until here: whoever compares wants to know where the damage begins.
         except LogDamagedError as error:
             return str(error)
         finally:
@@ -97,14 +101,17 @@ def _check(first_offset: int, end_offset: int, step: int) -> None:
 def _add(runs: list[RangeDigest], frame: StoredBatch, step: int) -> None:
     start, end = runs[0].first_offset, runs[-1].end_offset_exclusive
     for offset, record in enumerate(raw_records(frame.payload), start=frame.first_offset):
+        # Batches do not end where runs do: the first and the last one may have records outside.
         if start <= offset < end:
             run = runs[(offset - start) // step]
             run.record_count += 1
+            # A sum, so that the order in which a store adds up the records of a run makes no difference.
             run.digest = (run.digest + record_digest(offset, frame.arrival_time_unix_nano, record)) % _MODULUS
 
 
 def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     """The number of one record, normalised as the store does it."""
+    # What is put right is added behind the sender's own attributes: of a key that comes twice, the last value is the one that counts.
     time, severity = record.time_unix_nano, int(record.severity)
     pairs = [(_cut(entry.key), entry.value) for entry in record.attributes]
     pairs += [("treering.attribute_key", entry.key) for entry in record.attributes if _cut(entry.key) != entry.key]
@@ -119,9 +126,11 @@ def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     environment = _name(record.environment, "treering.environment", pairs)
     trace_id = _id(record.trace_id, _TRACE_ID_BYTES, "treering.trace_id", pairs)
     span_id = _id(record.span_id, _SPAN_ID_BYTES, "treering.span_id", pairs)
+    # Sorted: a map has no order of its own.
     attributes = "\x02".join(sorted(f"{key}\x01{value}" for key, value in _unique(pairs).items()))
     fields = (offset, arrival_time, time, severity, service, environment, record.message, trace_id, span_id, attributes)
     text = "\0".join(map(str, fields))
+    # MD5 finds differences and is no protection. `usedforsecurity` says that to systems that forbid it (FIPS).
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[8:], "little")
 
 

@@ -17,6 +17,7 @@ _SETTLED_S = 1.0
 def free_bytes(path: Path) -> int:
     """Bytes that this user may still write on the file system of `path`."""
     stat = os.statvfs(path)
+    # `f_bavail`, not `f_bfree`: a file system keeps blocks back that only root may use.
     return stat.f_bavail * stat.f_frsize
 
 
@@ -41,8 +42,10 @@ class DiskGuard:
     @property
     def free_bytes(self) -> int:
         """Free bytes: measured at most a tenth of a second ago, less what was accepted since."""
+        # A system call at most ten times a second: this is asked once for each batch.
         if self._clock() - self._measured > _FRESH_S:
             self._free, self._measured = self._measure(), self._clock()
+        # May be below 0 between two measurements, because of `spend`.
         return max(0, self._free)
 
     def spend(self, size_bytes: int) -> None:
@@ -66,6 +69,7 @@ class DiskGuard:
         if low and not self._said_low:
             self._said_low = True
             _LOG.warning("disk is low: nothing is accepted until there is space", **self._numbers())
+        # The time of the newest low one, not of the first: the disk must have had space for this long without a break.
         elif not low and now - self._last_low >= _SETTLED_S:
             self._said_low = False
             _LOG.info("disk has space again: records are accepted", **self._numbers())

@@ -25,6 +25,7 @@ class Inbox:
         self._batches = batches
         self._in_a_hurry = in_a_hurry
         self._loop = asyncio.get_running_loop()
+        # Not looked at yet. What it may hold is bounded by `_is_full`.
         self._read: list[bytes] = []
         self._size = 0
         self._due = self._ended = self._closed = False
@@ -46,9 +47,11 @@ class Inbox:
         """
         while not (self._due or self._ended):
             await self._came.wait()
+        # Swapped in one step: the task that reads goes on with an empty list while the caller works on this one.
         taken, self._read = self._read, []
         self._size, self._due = 0, False
         self._taken.fire()
+        # Only when nothing is left: an error of the call comes after all that came before it.
         if self._reading and not taken:
             self._reading.result()  # raises what the call broke with
         return taken
@@ -57,6 +60,7 @@ class Inbox:
         """Reads no more, and forgets what was not taken. After the end it changes nothing."""
         if self._reading and not self._ended:
             self._closed = True
+            # Before the task has noticed: from here on `take` gives nothing more, whatever was read.
             self._read.clear()
             self._reading.cancel()
             self._end()
@@ -68,7 +72,9 @@ class Inbox:
         async for batch in self._batches:
             self._read.append(batch)
             self._size += len(batch)
+            # Announced before the wait: a full inbox must be handed out, or both sides would wait for each other.
             self._announce()
+            # gRPC gives the next message only when asked for it. So this is the backpressure: the stream's window fills, the sender stops.
             while self._is_full():
                 await self._taken.wait()
 
@@ -84,6 +90,7 @@ class Inbox:
     def _announce(self) -> None:
         if self._size >= GATHER_BYTES or self._in_a_hurry():
             self._ring()
+        # One timer for all that come meanwhile: the first batch decides when it is handed out.
         elif not self._timer:
             self._timer = self._loop.call_later(GATHER_S, self._ring)
 
@@ -91,6 +98,7 @@ class Inbox:
         if self._timer:
             self._timer.cancel()
             self._timer = None
+        # A timer may run out just after the batches were taken: then nothing is due.
         if self._read:
             self._due = True
             self._came.fire()
@@ -98,5 +106,6 @@ class Inbox:
     def _end(self) -> None:
         self._ended = True
         self._ring()
+        # Also with nothing read: whoever takes must learn of the end.
         self._came.fire()
         self._taken.fire()

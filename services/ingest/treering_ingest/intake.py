@@ -71,6 +71,7 @@ class Intake:
         self.draining = False
         self.changed = Wakeup()
         self.drained, self.closed = Notice(), Notice()
+        # By caller, so that one of them cannot hold all streams. Only callers with an open one are in it.
         self._streams: Counter[str] = Counter()
         self._disk = disk
         self._observer = observer
@@ -79,8 +80,10 @@ class Intake:
         self._max_wait_s = max_wait_s
         self._max_streams = max_streams
         self._closed = False
+        # A copy, ahead of the log's own table: it has what is staged, too. The log's belongs to the log's thread.
         self._producers = committer.log.producers.copy()
         self._active = ActiveProducers(self._producers.capacity)
+        # Ahead as well: where the log will end when everything staged is written. Tickets and offsets are given in the same order.
         self._end_offset = committer.log.end_offset
 
     @property
@@ -90,6 +93,7 @@ class Intake:
 
     def refusal(self) -> ServiceError | None:
         """Why nothing is accepted at the moment, a new error for each who asks; None when records come in."""
+        # The most final reason first: a sender that is told of a full disk would wait for space in a process that has failed.
         if self.committer.failure:
             return _log_failed(self.committer.failure)
         if self._closed:
@@ -98,6 +102,7 @@ class Intake:
             return ahead
         if lack := self.committer.lack:
             return self.explain(lack.error())
+        # The other sign: the reserve is measured before a write; the committer has met the end of the disk in one.
         return _disk_low(self._disk) if self._disk.is_low else None
 
     def explain(self, error: LogFailedError | DiskFullError) -> ServiceError:
@@ -114,6 +119,7 @@ class Intake:
         """
         if self.draining:
             raise draining()
+        # The limit of all, then the caller's share: half of it, so that one caller leaves the other half to others.
         if self.stream_count >= self._max_streams:
             raise _overloaded("max_streams", f"{self._max_streams} streams are open already")
         share = max(1, self._max_streams // 2)
@@ -123,6 +129,7 @@ class Intake:
 
     def close_stream(self) -> None:
         """Counts a stream out; called by the task that counted it in."""
+        # By the same caller as in `open_stream`: it stands in a context variable, and the same task runs both.
         self._streams[callers.current()] -= 1
         self._streams += Counter()  # drops the zeros
         self.changed.fire()
@@ -140,9 +147,11 @@ class Intake:
 
     def close(self) -> None:
         """No batch comes in any more."""
+        # First: a stream that is woken and goes on must meet the refusal.
         self.draining = self._closed = True
         self.closed.give()
         self.changed.fire()
+        # Also those who wait for room: they would hold the stop up to the end of their patience.
         self.committer.room.fire()
 
     @property
@@ -156,9 +165,12 @@ class Intake:
         Raises:
             ServiceError: Its sequence or the state of the service does not allow it; nothing was stored.
         """
+        # Before the sequence is checked: while this waits, another stream may bring the same batch.
         if self.committer.waiting_bytes >= self._max_waiting_bytes or self.refusal():
             await self._wait_for_room()
+        # From here on without an await. Between check and staging another batch of the producer could take the sequence.
         repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash)
+        # Before it is staged: in the table it would push out the one that has been silent longest.
         if batch.producer_id and batch.producer_id not in self._producers:
             self._active.check_new(callers.current())
         receipt = self._repeated(batch, repeat) if repeat else self._stage(batch)
@@ -167,6 +179,7 @@ class Intake:
 
     def last_durable_sequence(self, producer_id: bytes) -> int:
         """Everything of this producer up to here is acknowledged or may be."""
+        # One before the first that is not durable: batches of a producer become durable in order.
         waiting = self.committer.first_unacknowledged(producer_id)
         return self._producers.last_sequence(producer_id) if waiting is None else waiting - 1
 
@@ -174,9 +187,11 @@ class Intake:
         deadline = time.monotonic() + self._max_wait_s
         while True:
             self._disk.check()
+            # Each time anew: what refuses may have come, or gone, while this waited.
             self._raise_refusal()
             if self.committer.waiting_bytes < self._max_waiting_bytes:
                 return
+            # A deadline, not a timeout of each wait: `room` fires with every commit, and others may take the room first.
             if not await self.committer.room.wait(max(0.0, deadline - time.monotonic())):
                 raise _overloaded("max_waiting_bytes", f"{self.committer.waiting_bytes} bytes wait for the disk already")
 
@@ -189,14 +204,17 @@ class Intake:
             del refusal  # or this frame and the error hold each other, and with them the payload, until the next garbage collection
 
     def _repeated(self, batch: CheckedBatch, stored: Stored) -> Receipt:
+        # The newest ticket: the batch that this repeats may be staged and not durable, and it is not known where.
         ticket, received = self.committer.staged_count, stored.record_count + len(batch.rejections)
         return Receipt(batch.producer_id, batch.sequence, ticket, received, 0, stored.record_count, batch.rejections, stored.end_offset)
 
     def _stage(self, batch: CheckedBatch) -> Receipt:
         now, count = wall_ns(), batch.record_count
         ticket = self.committer.stage(Batch(batch.payload, count, batch.producer_id, batch.sequence, batch.batch_hash, now))
+        # Counts until the next measurement, which takes off by itself what still waits (`IngestProcess._free_bytes`).
         self._disk.spend(len(batch.payload))
         self._end_offset += count
+        # At once, not when it is durable: the producer's next batch, and a repeat of this one, come before that.
         self._producers.store(batch.producer_id, Stored(batch.sequence, batch.batch_hash, count, self._end_offset))
         if batch.producer_id:
             self._active.sent(batch.producer_id, callers.current())

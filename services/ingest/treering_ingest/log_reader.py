@@ -20,6 +20,7 @@ class LogReader:
 
     def __init__(self, follower: Follower) -> None:
         self._follower = follower
+        # A thread for each reader: on shared ones a slow disk under one delivery would hold up the others.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
 
     async def read(self, max_bytes: int) -> Sequence[StoredBatch]:

@@ -11,6 +11,7 @@ from treering_ingest.disk import DiskGuard
 from treering_ingest.intake import Intake, Receipt
 from treering_ingest.sink_state import SinkState
 
+# Powers of ten: a group is one batch on a quiet log, and as much as 8 MiB hold on a busy one.
 _RECORDS = (1, 10, 100, 1_000, 10_000, 100_000)
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -41,6 +42,7 @@ class IngestMetrics:
 
     def synced(self, seconds: float) -> None:
         """As the protocol says."""
+        # Called on the log's thread. A histogram of prometheus_client has a lock of its own.
         self._sync_seconds.observe(seconds)
 
     def committed(self, records: int, size_bytes: int, seconds: float) -> None:
@@ -71,6 +73,7 @@ class StateCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of them."""
+        # Runs on the metrics server's thread, beside the event loop and the log's thread. It reads values that are replaced as a whole.
         log, committer = self._intake.committer.log, self._intake.committer
         state = log.state
         yield GaugeMetricFamily("treering_ingest_log_end_offset", "One past the newest durable offset", log.durable_offset)
@@ -82,6 +85,7 @@ class StateCollector(Collector):
         yield GaugeMetricFamily("treering_ingest_streams", "Open upload streams", self._intake.stream_count)
         yield GaugeMetricFamily("treering_ingest_waiting_bytes", "Bytes of batches that wait for the disk", committer.waiting_bytes)
         yield GaugeMetricFamily("treering_ingest_accepting", "1 while records are accepted", float(self._intake.refusal() is None))
+        # A counter of the log, not of the registry: it has the syncs of new segments and of footers, too.
         yield CounterMetricFamily("treering_ingest_fsyncs", "Syncs of the log", state.sync_count)
         yield self._by_sink("sink_connected", "1 while the delivery stream is up", lambda sink: float(sink.connected))
         yield self._by_sink(
@@ -107,4 +111,5 @@ class StateCollector(Collector):
 
 def lag_records(sink: SinkState, end_offset: int) -> int:
     """Durable records that are not in the sink's answers yet."""
+    # Against what is visible: what a sink has taken and nobody can find yet is lag, too.
     return max(0, end_offset - sink.progress.visible_end_offset)

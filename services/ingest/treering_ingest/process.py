@@ -64,10 +64,12 @@ class IngestProcess:
 
     def _free_bytes(self) -> int:
         """Free space that nothing is going to be written to yet."""
+        # Without what is staged, which will be written: statvfs does not know of it yet.
         return free_bytes(self.settings.data_dir) - self.committer.waiting_bytes
 
     async def start(self) -> None:
         """Opens the log and serves."""
+        # Settings before files: a wrong address ends the start before the log is read.
         inner = InnerPlane(self.settings)
         peers = {name: inner.peer("SINKS", address) for name, address in parse_sinks(self.settings.sinks).items()}
         self.planes = Planes(
@@ -78,24 +80,29 @@ class IngestProcess:
             limits=RequestLimits(LIMITS),
         )
         self.server = self.planes.public
+        # On a thread: recovery reads up to a segment and more, and signals must be heard meanwhile.
         self.log = await on_own_thread("open", self._open_log)
         metrics = IngestMetrics(self.registry)
         self.committer = Committer(self.log, self._policy(), metrics)
         disk = DiskGuard(self._free_bytes, self.settings.disk_reserve_bytes)
         self.sinks_changed = Wakeup()
+        # Before anything is served: the note refuses a log that lost its end, or its offsets would be given out again.
         self._note = DeliveredNote(self.settings.data_dir / "DELIVERED", self.log)
         self.deliveries = [Delivery(name, peer, self.committer, self.sinks_changed, note=self._note) for name, peer in peers.items()]
         sinks = [delivery.state for delivery in self.deliveries]
         self.intake = Intake(self.committer, disk, metrics, sink_ahead=self._sink_ahead)
         self.registry.register(StateCollector(self.intake, disk, sinks))
         self._handlers = IngestHandlers(self.intake, StatusReport(self.settings, self.intake, disk, sinks, wall_ns()))
+        # Before the server starts: gRPC takes no handlers after that.
         self._handlers.register(self.server.grpc)
         self._handlers.register_admin(self.planes.inner.grpc)
+        # Before the first call can come: a batch that is staged without it would wait for ever.
         self.committer.start()
         await self.planes.start()
         self._retention = Retention(
             self.committer, sinks, disk, min_age_s=self.settings.retain_min_seconds, min_bytes=self.settings.retain_min_bytes
         )
+        # After the doors: a start that fails because an address is taken has called no sink.
         for delivery in self.deliveries:
             self._background.start(f"delivery to {delivery.state.name}", delivery.run())
         self._background.start("retention", self._retention.run())
@@ -106,18 +113,25 @@ class IngestProcess:
         # After a failure of the disk nothing more is acknowledged, so there is nothing worth a long wait.
         grace_s = min(grace_s, _FAILED_GRACE_S) if self.committer.failure else grace_s
         until = time.monotonic() + grace_s
+        # Health first, so that balancers send nobody new while those who are here finish.
         await self.planes.leave()
         had_streams = self.intake.stream_count > 0
+        # Streams that never end by themselves end now, with all that they were told being true; uploads may still come to their end.
         self.intake.drain()
         await self._streams_ended(grace_s * _UPLOADS_MAY_END)
+        # Then those that have not ended: they are told how far they came. After this nothing is staged any more.
         self.intake.close()
         await self._streams_ended(until - time.monotonic())
         if had_streams:
             await asyncio.sleep(min(_LINGER_S, max(0.0, until - time.monotonic())))
         await self.planes.stop(max(0.0, until - time.monotonic()))
+        # Digests run on a thread of their own and read the log: no call waits for one any more.
         self._handlers.close()
+        # Before the log is closed: deliveries read it, and retention deletes from it.
         await self._background.stop()
+        # After the last delivery, which notes what it sends.
         self._note.close()
+        # After everybody who stages: what is staged is made durable, then the log is sealed.
         await self.committer.stop()
 
     async def _streams_ended(self, grace_s: float) -> None:
@@ -125,15 +139,18 @@ class IngestProcess:
             async with asyncio.timeout(grace_s):
                 while self.intake.stream_count:
                     await self.intake.changed.wait()
+        # Not an error: whoever has not ended by now is ended with the connections.
         except TimeoutError:
             return
 
     def _sink_ahead(self) -> ServiceError | None:
+        # Only a claim beyond the end of the log, which may be true, stops uploads. Any other harms the sink alone.
         return next((ahead.error() for each in self.deliveries if (ahead := each.state.ahead) and ahead.stops_uploads), None)
 
     def _open_log(self) -> DurableLog:
         path = self.settings.data_dir / "wal"
         try:
+            # The directory and its name are durable before a log is made in it: a synced file in a lost directory is lost.
             make_directory(path)
             return open_log(PosixFileSystem(path), LogConfig(segment_bytes=self.settings.segment_bytes))
         except NoDescriptorError as error:

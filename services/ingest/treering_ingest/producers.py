@@ -40,6 +40,7 @@ class ProducerTable:
 
     def __init__(self, capacity: int = MAX_PRODUCERS) -> None:
         self._capacity = capacity
+        # A dict keeps the order in which keys were added: `store` takes a producer out and adds it again, so the newest is at the end.
         self._producers: dict[bytes, Producer] = {}
 
     def __len__(self) -> int:
@@ -61,6 +62,7 @@ class ProducerTable:
     def copy(self) -> "ProducerTable":
         """An independent table with the same content."""
         table = ProducerTable(self._capacity)
+        # Shallow: producers and their histories are tuples, which nobody changes.
         table._producers = dict(self._producers)
         return table
 
@@ -79,14 +81,18 @@ class ProducerTable:
             if sequence:
                 raise invalid_field("sequence", "must be 0 without a producer_id; give a producer_id, or no sequence")
             return None
+        # 0 stands for "none" on the wire, so a sender that forgot the field must not pass for one that counts.
         if sequence == 0:
             raise invalid_field("sequence", "must be 1 for the first batch of a producer; count from 1")
         producer = self._producers.get(producer_id)
         last = producer.last_sequence if producer else 0
+        # Before `_unknown`: a new producer begins with 1, which follows the 0 of one that is not known.
         if sequence == last + 1:
             return None
+        # Forgotten, or never seen: which of its batches are stored is not known any more, so neither a gap nor a repeat can be told.
         if producer is None:
             raise _unknown(producer_id)
+        # A batch is missing. Taken now, the missing one would be refused when it comes, and be lost.
         if sequence > last:
             raise _gap(sequence, last + 1)
         return _repeat(producer, sequence, batch_hash)
@@ -95,9 +101,11 @@ class ProducerTable:
         """Notes a batch that `check` found new. Anonymous batches leave no trace."""
         if not producer_id:
             return
+        # Taken out and added again: the order of the table is that of the newest batches.
         older = self._producers.pop(producer_id, None)
         history = (*older.history, stored)[-PRODUCER_HISTORY_BATCHES:] if older else (stored,)
         self._producers[producer_id] = Producer(history)
+        # Exactly one too many, because only one was added: the one that has been silent longest.
         if len(self._producers) > self._capacity:
             del self._producers[next(iter(self._producers))]
 
@@ -108,6 +116,7 @@ class ProducerTable:
 
 def _repeat(producer: Producer, sequence: int, batch_hash: int) -> Stored:
     for stored in producer.history:
+        # Sequence and content: a second process with the same id sends other batches under numbers that were used.
         if stored.sequence == sequence and stored.batch_hash == batch_hash:
             return stored
     kept = producer.history[0].sequence
@@ -130,12 +139,14 @@ def _unknown(producer_id: bytes) -> ServiceError:
 
 
 _COUNT = struct.Struct("<I")
+# One byte each: an id has at most 128 bytes, a history at most 5 batches.
 _PRODUCER = struct.Struct("<BB")
 _STORED = struct.Struct("<QQIQ")
 
 
 def encode_snapshot(table: ProducerTable) -> bytes:
     """The table as a segment begins with it."""
+    # Longest silent first, as the table is ordered: `decode_snapshot` restores the order by adding in the same one.
     parts = [_COUNT.pack(len(table))]
     for producer_id, producer in table:
         parts += [_PRODUCER.pack(len(producer_id), len(producer.history)), producer_id]

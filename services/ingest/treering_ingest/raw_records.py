@@ -46,6 +46,7 @@ def raw_records(payload: bytes) -> Sequence[RawRecord]:
     return cast("Sequence[RawRecord]", batch.records)  # type: ignore[attr-defined]  # made at run time
 
 
+# Built once, at the first digest: the door itself has no need of it.
 @cache
 def _batch_class() -> type[Message]:
     records, batches = FileDescriptorProto(), FileDescriptorProto()
@@ -53,8 +54,11 @@ def _batch_class() -> type[Message]:
     ingest_pb2.DESCRIPTOR.CopyToProto(batches)
     record = next(message for message in records.message_type if message.name == log_pb2.LogRecord.DESCRIPTOR.name)
     for entry in record.nested_type:
+        # An entry of a map is an ordinary message with this mark. Without it the field is a list, and the bytes are read as one.
         entry.options.map_entry = False
+    # A pool of its own: in the shared one the names stand for the generated classes, and a second definition is refused.
     pool = DescriptorPool()
+    # In this order: a file must be there before one that imports it.
     pool.AddSerializedFile(records.SerializeToString())
     pool.AddSerializedFile(batches.SerializeToString())
     return GetMessageClass(pool.FindMessageTypeByName(ingest_pb2.UploadLogsRequest.DESCRIPTOR.full_name))

@@ -18,6 +18,7 @@ LIMITS: Mapping[str, Limit] = {
     "UploadLogsRequest.producer_id": PRODUCER_ID,
     "UploadLogsRequest.sequence": _SEQUENCE,
     "UploadLogsRequest.records": RECORDS,
+    # The same rows again: a batch is the same bytes whichever way it comes.
     "StreamLogsRequest.producer_id": PRODUCER_ID,
     "StreamLogsRequest.sequence": _SEQUENCE,
     "StreamLogsRequest.records": RECORDS,

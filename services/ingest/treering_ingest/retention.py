@@ -38,8 +38,10 @@ class Retention:
         while True:
             try:
                 await self.trim()
+            # The log refuses the committer's next write as well, and that ends the process.
             except LogFailedError:
                 return
+            # The manifest is written before a file goes, and there was no room for it, or no descriptor. That may pass.
             except DiskFullError as error:
                 _LOG.warning("segments cannot be deleted", problem=str(error))
             await asyncio.sleep(_INTERVAL_S)
@@ -47,11 +49,14 @@ class Retention:
     async def trim(self) -> None:
         """Deletes what may be deleted now."""
         log, low = self._committer.log, self._disk.check()
+        # Without sinks the default 0: nobody has anything safe, so everything stays.
         below = min((sink.releasable_end for sink in self._sinks), default=0)
         below -= 1  # the record before a sink's place stays: its link is what the next delivery to that sink begins with
         if below < log.start_offset:
             return
+        # Space before history: what a sink still needs stays all the same, because `below` does not change.
         min_age_s, min_bytes = (0.0, 0) if low else (self._min_age_s, self._min_bytes)
+        # On the log's thread: a deletion writes the manifest, as the begin of a segment does.
         gone = await self._committer.on_log_thread(lambda: log.release(below, min_age_s=min_age_s, min_bytes=min_bytes))
         if gone:
             _LOG.info("segments deleted", count=gone, log_start_offset=log.start_offset)

@@ -34,6 +34,7 @@ class IngestHandlers:
 
     def register(self, server: grpc.aio.Server) -> None:
         """Adds the service to a server that has not started."""
+        # No deserializer: gRPC hands out the bytes. Serialised again they could be others, and the log stores what was received.
         methods: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "UploadLogs": grpc.stream_unary_rpc_method_handler(self.upload_logs, None, UploadLogsResponse.SerializeToString),
             "StreamLogs": grpc.stream_stream_rpc_method_handler(self.stream_logs, None, StreamLogsResponse.SerializeToString),
@@ -55,6 +56,7 @@ class IngestHandlers:
     async def upload_logs(self, batches: AsyncIterator[bytes], context: object) -> UploadLogsResponse:
         """Takes all batches, answers once."""
         del context
+        # Before the first batch is read: of a stream that is refused nothing is parsed.
         self._intake.open_stream()
         try:
             outcome = await Upload(self._intake).run(batches)
@@ -74,11 +76,14 @@ class IngestHandlers:
         del context
         self._intake.open_stream()
         shipment = Shipment(self._intake, batches)
+        # No await since `open_stream`: a drain cannot come between, and be missed.
         self._intake.drained.listen(shipment.end_early)
         try:
             while acknowledgements := await shipment.acknowledge():
                 for acknowledgement in acknowledgements:
+                    # Durable already, as the policy says. A caller that hangs up here was told less than is stored, never more.
                     yield self._stream_response(acknowledgement)
+        # Also for a call that is cancelled: a stream that is not counted out would hold its place, and the stop, for ever.
         finally:
             self._intake.drained.forget(shipment.end_early)
             shipment.close()  # first: a stop that sees no stream any more seals the log

@@ -22,6 +22,7 @@ class Durability(StrEnum):
 
 
 def _checked_sinks(text: str) -> str:
+    # Only checked, so that a wrong one is named with the other settings. `process` parses it where it is used.
     parse_sinks(text)
     return text
 

@@ -37,6 +37,7 @@ class SinkAhead(NamedTuple):
             f"{end} only. It gets nothing more, and the log keeps everything. If the log lost records, restore its "
             "files; if the claim is false, give the sink its data directory from before"
         )
+        # In the middle of a delivery it cannot be true: no sink has what was not sent yet. At the start the log may have lost its end.
         return cls(sink, end, claimed, at_start, message)
 
     @classmethod
@@ -47,6 +48,7 @@ class SinkAhead(NamedTuple):
             "everything; uploads go on. Restore the log's files, or this sink's data directory, from the time before they parted; if the "
             "log still begins at offset 0, the sink can begin anew with an empty directory. A sink of an older version must be upgraded"
         )
+        # Never stops uploads: the log has records there, so no offset can be given out a second time.
         return cls(sink, end, claimed, False, message)
 
     def error(self) -> ServiceError:

@@ -26,6 +26,7 @@ class StatusReport:
     def now(self) -> GetIngestStatusResponse:
         """The state at this moment."""
         log, refusal = self.intake.committer.log, self.intake.refusal()
+        # Read once: the numbers below belong together, although the log goes on meanwhile on its own thread.
         state, end = log.state, log.durable_offset
         return GetIngestStatusResponse(
             log_id=log.log_id,
@@ -48,6 +49,7 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
     progress = sink.progress
     return SinkStatus(
         name=sink.name,
+        # What people may see: the path of a socket tells a stranger how the host is laid out.
         address=InnerAddress.parse(sink.address).public_text,
         connected=sink.connected,
         last_error=sink.last_error,
@@ -63,5 +65,6 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
 
 def limits_in_force(settings: IngestSettings) -> dict[str, int]:
     """Every whole-numbered limit, by its name in `limits.py`, and those that settings may change."""
+    # By reflection, so that a limit that is added is reported without a second list.
     fixed = {name.lower(): value for name, value in vars(limits).items() if name.isupper() and isinstance(value, int)}
     return fixed | {"segment_bytes": settings.segment_bytes, "disk_reserve_bytes": settings.disk_reserve_bytes}

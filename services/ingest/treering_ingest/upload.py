@@ -38,6 +38,7 @@ class Outcome:
         self.end_offset = max(self.end_offset, receipt.end_offset)
         for rejection in receipt.rejections:
             self.rejection_counts[rejection.reason] += 1
+            # Counted in full, listed in part: an answer must stay below the size of a message.
             if len(self.rejected) < MAX_LISTED_REJECTIONS:
                 self.rejected.append(Rejection(first_index + rejection.index, rejection.reason))
 
@@ -68,13 +69,16 @@ class Upload:
             ServiceError: With `last_durable_sequence` of the producer that sent last.
         """
         inbox = Inbox(batches)
+        # No task is needed to wait for the stop: the inbox ends, and `_take_all` goes on from there.
         self._intake.closed.listen(inbox.close)
         try:
             await self._take_all(inbox)
+            # One wait for the last ticket: tickets are durable in order, so this covers all before it.
             await self._intake.committer.wait_durable(self._ticket)
         except (ServiceError, LogFailedError, DiskFullError) as error:
             raise await broken(self._intake, error, self._producer_id, self._ticket) from error
         finally:
+            # Also for a caller that hung up. What was taken stays staged and is stored; only the answer is lost.
             self._intake.closed.forget(inbox.close)
             inbox.close()
         return self._outcome
@@ -83,11 +87,13 @@ class Upload:
         while batches := await inbox.take():
             for received in batches:
                 batch = check_batch(received)
+                # Before the batch is taken: when that is refused, the error says how far this producer came.
                 self._producer_id = batch.producer_id
                 receipt = await self._intake.take(batch)
                 self._outcome.add(receipt, self._index)
                 self._index += receipt.received_count
                 self._ticket = receipt.ticket
+        # An inbox that was closed ends like one that was read to its end. Without this a part of an upload would be answered with OK.
         if inbox.is_closed:
             raise draining()
 
@@ -95,7 +101,9 @@ class Upload:
 async def broken(intake: Intake, error: ServiceError | LogFailedError | DiskFullError, producer_id: bytes, ticket: int) -> ServiceError:
     """A new error to end a stream with, once it is known what of the stream is durable."""
     try:
+        # First what was taken, then the answer: a sender goes on from `last_durable_sequence`, and would send again what is stored.
         await intake.committer.wait_durable(ticket)
+    # The disk's fault counts more than what broke the stream: with it nothing of the rest is durable.
     except (LogFailedError, DiskFullError) as failure:
         known = intake.explain(failure)
     else:
@@ -114,7 +122,9 @@ class Shipment:
 
     def __init__(self, intake: Intake, batches: AsyncIterable[bytes]) -> None:
         self._intake = intake
+        # A sender without a batch on its way may be waiting for its answer: what it sends next is not gathered.
         self._inbox = Inbox(batches, in_a_hurry=lambda: not self._waiting)
+        # Batches taken and not acknowledged, with the number of their first record in the stream. Bounded by `_read_all`.
         self._waiting: deque[tuple[Receipt, int]] = deque()
         self._changed = Wakeup()
         self._index = 0
@@ -129,8 +139,10 @@ class Shipment:
             for received in batches:
                 await self._take(received)
             self._changed.fire()
+            # Here the reading stops, so the inbox fills, and gRPC holds the sender back.
             while len(self._waiting) >= MAX_UNACKNOWLEDGED_BATCHES:
                 await self._changed.wait()
+        # After the last batch that was read: all of it has been taken, and is acknowledged before this error ends the stream.
         if self._ended_early:
             raise draining()
 
@@ -143,6 +155,7 @@ class Shipment:
         batch = check_batch(received)
         self._producer_id = batch.producer_id
         receipt = await self._intake.take(batch)
+        # Only after it was taken: a batch that is refused has no ticket to wait for.
         self._waiting.append((receipt, self._index))
         self._index += receipt.received_count
         self._ticket = receipt.ticket
@@ -158,10 +171,12 @@ class Shipment:
         """
         if self._had_many or self._has_many():
             await asyncio.sleep(ACKNOWLEDGE_PAUSE_S)
+        # No await between the look and the wait, so the end of the reading is not missed.
         while not self._waiting and not self._reading.done():
             await self._changed.wait()
         try:
             if self._waiting:
+                # The oldest is the first to be durable. Waiting for a newer one would keep its acknowledgement back.
                 await self._intake.committer.wait_durable(self._waiting[0][0].ticket)
                 return self._collect()
             # Last: an error of the reading may end the stream only when everything before it is acknowledged.
@@ -187,11 +202,14 @@ class Shipment:
 
     def _collect(self) -> list[Acknowledgement]:
         self._had_many = self._has_many()
+        # By producer: sequences of different producers on one stream have nothing to do with each other.
         outcomes: dict[bytes, tuple[int, Outcome]] = {}
+        # The oldest first, up to one that is not durable: an acknowledgement stands for all that came before.
         while self._waiting and self._intake.committer.is_durable(self._waiting[0][0].ticket):
             receipt, first_index = self._waiting.popleft()
             last, outcome = outcomes.get(receipt.producer_id, (0, Outcome()))
             outcome.add(receipt, first_index)
             outcomes[receipt.producer_id] = (max(last, receipt.sequence), outcome)
+        # Now there is room: the reading may go on.
         self._changed.fire()
         return [Acknowledgement(producer_id, last, outcome) for producer_id, (last, outcome) in outcomes.items()]

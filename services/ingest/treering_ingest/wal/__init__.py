@@ -9,10 +9,12 @@ nothing can be changed, lost, doubled or swapped in the middle without being not
 The disk is behind `filesystem.FileSystem`.
 """
 
+from treering_ingest.wal.active import Mark
+from treering_ingest.wal.config import LogConfig
 from treering_ingest.wal.errors import CorruptLogError
 from treering_ingest.wal.filesystem import PosixFileSystem
 from treering_ingest.wal.frame import Frame
-from treering_ingest.wal.log import Log, LogConfig, Mark
+from treering_ingest.wal.log import Log
 from treering_ingest.wal.opening import open_log
 from treering_ingest.wal.reader import LogCursor
 

@@ -19,6 +19,7 @@ class CorruptLogError(LogDamagedError):
             "`treering wal verify` lists what is damaged, `treering wal cat` prints what can be read"
         )
         super().__init__(f"{file}, byte {position}: {problem}; {advice}")
+        # Apart from the text: `inspect` notes them and goes on.
         self.file = file
         self.position = position
         self.problem = problem
@@ -33,6 +34,7 @@ class BadFrameError(Exception):
     """
 
     def __init__(self, position: int, problem: str) -> None:
+        # Without advice: these bytes may be damaged, or the torn end of a write. Only the caller knows which segment this is.
         super().__init__(f"byte {position}: {problem}")
         self.position = position
         self.problem = problem

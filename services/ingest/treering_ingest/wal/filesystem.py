@@ -74,6 +74,7 @@ class PosixFile:
 
     def append(self, buffers: Sequence[bytes]) -> None:
         """As the protocol says."""
+        # In parts: Linux refuses more buffers in one call (EINVAL). Nobody reads the first part alone: readers stop at what is synced.
         for start in range(0, len(buffers), _MAX_BUFFERS):
             self._append(buffers[start : start + _MAX_BUFFERS])
 
@@ -84,13 +85,16 @@ class PosixFile:
         if written == wanted:
             return
         # The system may write less than was asked, for example when a disk is nearly full. The next call then names the reason.
+        # The copy is made in this rare case only.
         rest = memoryview(b"".join(buffers))[written:]
+        # An error in here leaves a part of the group in the file: the caller cuts it off, or gives the file up.
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def read(self, position: int, length: int) -> bytes:
         """As the protocol says."""
         # `pread` and `fstat`, not `lseek`: a reader on another thread must not move the writer's position.
+        # Whole, but at the end of the file: a regular file is never read in part below 2 GiB, and no caller asks for so much.
         return os.pread(self._descriptor, length, position)
 
     def size(self) -> int:
@@ -99,6 +103,7 @@ class PosixFile:
 
     def truncate(self, length: int) -> None:
         """As the protocol says."""
+        # The next append begins at the new end, because the file was opened with O_APPEND.
         os.ftruncate(self._descriptor, length)
 
     def sync(self) -> None:
@@ -108,6 +113,7 @@ class PosixFile:
 
     def close(self) -> None:
         """As the protocol says."""
+        # Only `sync` promises anything. What was written and not synced may still be lost after a close without an error.
         os.close(self._descriptor)
 
 
@@ -119,11 +125,13 @@ class PosixFileSystem:
 
     def names(self) -> list[str]:
         """As the protocol says."""
+        # Sorted here: the order in which a directory lists its names is that of the file system.
         return sorted(entry.name for entry in os.scandir(self.path) if entry.is_file())
 
     def create(self, name: str) -> File:
         """As the protocol says."""
         # O_APPEND: every write goes to the end, also after a `truncate` took a partial write back.
+        # O_TRUNC: what an earlier attempt left under a temporary name is gone.
         return PosixFile(os.open(self.path / name, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600))
 
     def open(self, name: str, *, writable: bool = False) -> File:
@@ -138,8 +146,10 @@ class PosixFileSystem:
         descriptor = os.open(self.path / name, os.O_RDWR | os.O_CLOEXEC)
         try:
             # The same bytes in the same places: this changes nothing that can be read, and makes the system write the pages again.
+            # In pieces: after a crash with long sync intervals this may be most of a segment.
             while content := os.pread(descriptor, _COPY_BYTES, position):
                 position += os.pwrite(descriptor, content, position)
+            # Also makes an earlier cut of the file durable: its size is synced with it.
             fdatasync(descriptor)
         finally:
             os.close(descriptor)
@@ -151,6 +161,7 @@ class PosixFileSystem:
 
     def remove(self, name: str) -> None:
         """As the protocol says."""
+        # A delivery that has the file open reads on: Linux frees the space with the last descriptor.
         (self.path / name).unlink()
 
     def sync_directory(self) -> None:

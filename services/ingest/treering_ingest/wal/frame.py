@@ -12,17 +12,20 @@ from treering_ingest.wal.errors import BadFrameError
 MAGIC = b"TRFR"
 """Begins every frame."""
 
+# Little-endian and without padding, so that the bytes are the same on every machine.
 _FIXED = struct.Struct("<4sIQIHHQQQIII")
 """Magic, payload length, first offset, record count, producer length, zero, arrival time, sequence, batch hash, synced position,
 previous CRC, payload CRC. The producer's bytes and the header's CRC follow."""
 
 _CRC = struct.Struct("<I")
+# Functions bound once: both are called for every frame that is written or read.
 _EXTEND = google_crc32c.extend
 _VALUE = google_crc32c.value
 
 SMALLEST_HEADER_BYTES = _FIXED.size + _CRC.size
 """Bytes of the header of a frame without a producer."""
 
+# Enough to read any header in one go, before it is known how long the producer's id is.
 LARGEST_HEADER_BYTES = SMALLEST_HEADER_BYTES + MAX_PRODUCER_ID_BYTES
 
 
@@ -53,6 +56,7 @@ class Frame(NamedTuple):
     @property
     def link(self) -> int:
         """The chain here, for sinks, 64 bits: the header's CRC, which covers all frames before, and half of the batch's hash."""
+        # The CRC depends on the salts of the log's files, so records alone do not give it; its 32 bits would be met by chance too easily.
         return self.crc << 32 | self.batch_hash & 0xFFFFFFFF
 
 
@@ -69,11 +73,14 @@ def encode_header(batch: Batch, first_offset: int, synced_position: int, previou
         0,
         batch.arrival_time_unix_nano,
         batch.sequence,
+        # The bytes as received, not those of the payload: records that were left out of it count when a batch is compared with a repeat.
         batch.batch_hash,
+        # Four bytes: a segment is at most 1 GiB and one group, by the settings.
         synced_position,
         previous_crc,
         _VALUE(batch.payload),
     )
+    # Without the payload itself: its checksum is among the fixed fields, so the header can be checked before the payload is read.
     covered = fixed + batch.producer_id
     # The seed is the checksum of the segment's header, with the random salt in it: a payload that contains the bytes of a
     # frame, sent on purpose, does not pass for a frame of this segment.
@@ -124,6 +131,7 @@ def decode_header(buffer: bytes, at: int, position: int, seed: int) -> Header:
     # The fixed part fitted; the producer's name and the checksum may still be cut off.
     if len(buffer) < covered_end + _CRC.size:
         raise BadFrameError(position, "the file ends inside a frame header")
+    # The producer's length is not proven yet, but is bounded, so these bytes are where the checksum would be.
     (crc,) = _CRC.unpack_from(buffer, covered_end)
     if _EXTEND(seed, buffer[at:covered_end]) != crc:
         raise BadFrameError(position, "the frame header's checksum does not fit")
@@ -139,6 +147,7 @@ def join(header: Header, payload: bytes, link: Link) -> Frame:
         BadFrameError: The payload is short or changed, or the frame does not follow the one before it.
     """
     # Before the payload's checksum: a short payload is the usual torn end, and deserves its own words.
+    # The header's own checksum was right, so what it says of the payload is what the writer said.
     if len(payload) < header.payload_length:
         raise BadFrameError(link.position, "the file ends inside a payload")
     if _VALUE(payload) != header.payload_crc:

@@ -113,15 +113,18 @@ def _report(files: FileSystem, *, thorough: bool) -> LogReport:
     reports: list[SegmentReport] = []
     previous: Footer | None = None
     for name in names:
+        # As of the listing. A log that runs may have sealed it by now: with a footer it needs no exception for the newest.
         check = _Check(files, name, problems, newest=name == names[-1])
         try:
             report, previous = check.run(manifest, previous, thorough=thorough)
             reports.append(report)
         except CorruptLogError as error:
+            # Unknown after a segment that cannot be read: the joint behind it cannot be checked, and is no second problem.
             previous = None
             problems.append(_damage(error))
         except FileNotFoundError:
             previous = None
+            # Looked up now: a running log deletes segments after the listing. Only one that the manifest still names is lost.
             if _is_live(files, name):
                 problems.append(Problem(name.file, 0, "the file vanished while the log was read", is_damage=True))
             else:
@@ -140,7 +143,9 @@ def cat(path: Path, start_offset: int = 0) -> Iterator[Frame]:
     """
     files = PosixFileSystem(path)
     names = segment_names(files)
+    # By the names of the listing: the last one has no successor, and may be the one that is written.
     for name, following in zip(names, [*names[1:], None], strict=True):
+        # A segment ends where the next one begins: those that end at or below the offset are not opened.
         if following is None or following.first_offset > start_offset:
             try:
                 yield from (frame for frame in _frames(files, name) if frame.record_count and frame.end_offset > start_offset)
@@ -151,11 +156,13 @@ def cat(path: Path, start_offset: int = 0) -> Iterator[Frame]:
 
 def _frames(files: FileSystem, name: SegmentName) -> Iterator[Frame]:
     with _opened(files, name) as file:
+        # Read once: a log that runs may be longer by now, and what is there later is not looked at.
         reader, size = SegmentReader(file, read_segment_header(file, name)), file.size()
         footer = read_footer(file, size, reader.header.crc)
         try:
             yield from reader.frames(footer.length if footer else size)
         except BadFrameError as bad:
+            # Otherwise it is torn, or a write that goes on just now: the readable frames are over.
             if proof_of_damage(reader, bad, size):
                 raise CorruptLogError(name.file, bad.position, bad.problem) from bad
 
@@ -166,11 +173,13 @@ def _layout(files: FileSystem, problems: list[Problem]) -> tuple[Manifest | None
     names: list[SegmentName] = []
     try:
         manifest, names = _same_moment(files)
+        # Segments are shown without a manifest, too: somebody who lost it needs to see what is left.
         if manifest is None:
             problems.append(Problem(MANIFEST, 0, "the manifest is missing: this is no log's directory, or it is damaged", is_damage=True))
             return None, names
         return manifest, check_complete(names, manifest)
     except CorruptLogError as error:
+        # Damaged is the manifest, or its segments do not fit it. What is in the directory can be read all the same.
         problems.append(_damage(error))
         return manifest, names or segment_names(files)
 
@@ -179,12 +188,15 @@ def _same_moment(files: FileSystem) -> tuple[Manifest | None, list[SegmentName]]
     """Reads again while the log is rotated or trimmed between the two looks."""
     while True:
         manifest, names = read_manifest(files), segment_names(files)
+        # The same before and after the listing: in between the manifest named no other segments, so the two belong together.
         if read_manifest(files) == manifest:
             return manifest, [name for name in names if manifest is None or name.index >= manifest.first_segment]
 
 
 def _is_live(files: FileSystem, name: SegmentName) -> bool:
+    # Read anew: it names for deletion before a file goes, so a segment that went rightly is below its first by now.
     manifest = read_manifest(files)
+    # A directory without a manifest tells nothing of deletions, so each of its segments counts.
     return manifest is None or name.index >= manifest.first_segment
 
 
@@ -205,12 +217,15 @@ class _Check:
         """
         with _opened(self._files, self._name) as file:
             header, size = read_segment_header(file, self._name), file.size()
+            # Noted, not raised: what is inside the segment can be read whatever it follows.
             if problem := _joint_problem(header, manifest, previous):
                 self._note(0, problem, is_damage=True)
             reader, footer = SegmentReader(file, header), read_footer(file, size, header.crc)
             if footer is None:
+                # In this order: `_unsealed` moves the link to where what can be read ends.
                 count, end_offset, sealed = self._unsealed(reader, size), reader.link.offset, 0
             else:
+                # A footer is believed here: it was written when everything before it was durable. `thorough` reads the frames themselves.
                 count, end_offset, sealed = footer.frame_count, footer.end_offset, footer.sealed_unix_nano
                 if thorough:
                     self._sealed(reader, footer)
@@ -219,6 +234,7 @@ class _Check:
 
     def _sealed(self, reader: SegmentReader, footer: Footer) -> None:
         try:
+            # Noted, so that the segments behind it are looked at, too.
             check_frames(reader, self._name, footer)
         except CorruptLogError as error:
             self._problems.append(_damage(error))
@@ -228,9 +244,11 @@ class _Check:
         if not self._newest:
             self._note(size, "no valid footer although a newer segment exists", is_damage=True)
         try:
+            # While the log is written, its last frame may be there in part only: a bad frame that is no damage.
             for _ in reader.frames(size):
                 count += 1
         except BadFrameError as bad:
+            # Only the newest may end in the middle of a write, and there only what no later frame calls durable.
             self._note(bad.position, bad.problem, is_damage=not self._newest or proof_of_damage(reader, bad, size) is not None)
         return count
 
@@ -239,8 +257,10 @@ class _Check:
 
 
 def _joint_problem(header: SegmentHeader, manifest: Manifest | None, previous: Footer | None) -> str | None:
+    # Copies of another log have checksums that fit. They come from a restore into the wrong directory.
     if manifest and header.log_id != manifest.log_id:
         return f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}"
+    # Both: segments that hold frames without records alone have the same first offset, and differ in the checksum.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
         return "the segment does not follow the one before it"
     return None
@@ -252,6 +272,7 @@ def _damage(error: CorruptLogError) -> Problem:
 
 @contextmanager
 def _opened(files: FileSystem, name: SegmentName) -> Iterator[File]:
+    # Opened one by one: a directory may hold more segments than a process may have files.
     file = files.open(name.file)
     try:
         yield file

@@ -29,6 +29,7 @@ class Manifest:
 
 def write_manifest(files: FileSystem, manifest: Manifest) -> None:
     """Replaces the manifest so that a crash leaves the old one or the new one."""
+    # `log_id` as text: it has 64 bits, and readers of JSON in other languages keep 53 of a number.
     line = json.dumps({"format": FORMAT_VERSION, **asdict(manifest), "log_id": f"{manifest.log_id:016x}"}).encode()
     # Written beside, synced, then renamed. In another order a crash could leave an empty or half-written manifest under the
     # name, and a log without a valid manifest is not opened.
@@ -41,7 +42,7 @@ def write_manifest(files: FileSystem, manifest: Manifest) -> None:
     finally:
         file.close()
     files.rename(temporary, MANIFEST)
-    # The rename itself is durable from here on. `trim` deletes segments only after this line.
+    # Makes the rename durable. `Log.release` deletes segments only after this line.
     files.sync_directory()
 
 
@@ -62,7 +63,9 @@ def read_manifest(files: FileSystem) -> Manifest | None:
     # The second line is the checksum of the first. A manifest that was cut off has none.
     if rest != b"%08x\n" % google_crc32c.value(line):
         raise CorruptLogError(MANIFEST, 0, "the checksum of the manifest does not fit")
+    # The checksum was right, so this is what was written: JSON that cannot be read is no case.
     content = json.loads(line)
+    # Before the other fields are read: a newer format may have others.
     if content["format"] > FORMAT_VERSION:
         raise CorruptLogError(MANIFEST, 0, f"format {content['format']} is newer than {FORMAT_VERSION}", "use a newer Treering")
     return Manifest(int(content["log_id"], 16), content["first_segment"], content["last_segment"])

@@ -29,8 +29,11 @@ class LogCursor:
         self._wanted = offset
         self._reader: SegmentReader | None = None
         self._name = SegmentName(0, 0)
+        # None: not looked up yet. Set for a sealed segment only, where it never changes.
         self._frames_end: int | None = None
+        # The link and the offset of the newest record that was read or passed over, together: a link counts for its offset alone.
         self._link: int | None = None
+        # No place has this offset: before the first frame was read there is no link.
         self._link_offset = -1
         self._peeked: Frame | None = None
 
@@ -56,11 +59,14 @@ class LogCursor:
         room, frame = max_bytes, self._next_wanted()
         # The link of the record before: a sink compares it with the link that it keeps itself.
         before = self._link
+        # At least one, however large, or the cursor would never get beyond it.
         while frame is not None:
             frames.append(frame)
             self._link, self._link_offset = frame.link, frame.end_offset
             room -= len(frame.payload)
+            # Also bounded in frames: those of one short record are many in few bytes, and the sink's event loop looks at each.
             frame = self._next_wanted() if room > 0 and len(frames) < MAX_DELIVERED_FRAMES else None
+        # 0 where there is no record before: at the beginning of the log, or where it was deleted.
         return Range(frames, before or 0)
 
     def link_before(self) -> int | None:
@@ -69,13 +75,16 @@ class LogCursor:
         Raises:
             CorruptLogError: The log is damaged before that offset.
         """
+        # Kept for the first `read`: the link before it is known only once this frame is there.
         self._peeked = self._next_wanted()
+        # The link of another place would prove nothing: the wanted offset may be inside a frame, or below the oldest segment.
         return self._link if self._link_offset == self._wanted else None
 
     def _next_wanted(self) -> Frame | None:
         """The next frame with records from the wanted offset on; of those below, the link of the last one is kept."""
         frame, self._peeked = self._peeked, None
         while frame is None and (read := self._next()) is not None:
+            # As a whole: a frame that begins below the wanted offset and ends above it is delivered, and the sink skips what it has.
             if read.record_count and read.end_offset > self._wanted:
                 frame = read
             # Frames without records keep a producer's place only: sinks and their links know nothing of them. Records below the
@@ -89,7 +98,9 @@ class LogCursor:
             # `synced` before `segments`: in the other order a segment could be begun between the two, and `synced` would lie in one
             # that the list does not name. Each of the two is one value, replaced as a whole by the log's thread.
             synced, segments = self._log.synced, self._log.segments
+            # Retention may delete a segment before it is opened. Then the whole step is done again with a new list.
             try:
+                # Looked up without a file only. With one, the segments are walked through in order, whatever the wanted offset was.
                 reader = self._reader or self._open(_containing(segments, self._wanted))
                 if reader is None:
                     return None
@@ -99,6 +110,7 @@ class LogCursor:
                 # None in the newest segment is its durable end for now; in an older one it is the end of the segment.
                 if frame is not None or newest:
                     return frame
+                # By number, not by place in the list: its front may be deleted meanwhile.
                 following = next((info.name for info in segments if info.name.index > self._name.index), None)
                 if self._open(following) is None:
                     return None
@@ -119,6 +131,7 @@ class LogCursor:
         """Where the frames of a sealed segment end; its footer never changes, so it is read once."""
         size = reader.file.size()
         footer = read_footer(reader.file, size, reader.header.crc)
+        # Nothing is read on without a footer: where the frames end would be a guess.
         if footer is None:
             raise CorruptLogError(self._name.file, size, "the segment has no valid footer although a newer one exists")
         self._frames_end = footer.length
@@ -128,6 +141,7 @@ class LogCursor:
         if name is None:
             return None
         # The file of the segment before is closed first, so that at most one is open for each delivery.
+        # Unset before the next one is opened: after an error of `open` the cursor has no file, and looks up its place anew.
         self.close()
         file = self._log.files.open(name.file)
         try:
@@ -136,11 +150,13 @@ class LogCursor:
             # `_reader` is not set yet, so nobody else would close the file.
             file.close()
             raise
+        # The end belongs to the file that was open before.
         self._name, self._frames_end = name, None
         return self._reader
 
 
 def _containing(segments: Sequence[SegmentInfo], offset: int) -> SegmentName | None:
     """The newest segment that begins below an offset, else the oldest there is: it holds the record before, which gives the link."""
+    # Strictly below: a segment that begins at the offset does not hold the record before it.
     below = [info.name for info in segments if info.name.first_offset < offset]
     return below[-1] if below else next((info.name for info in segments), None)

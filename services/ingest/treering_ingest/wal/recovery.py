@@ -62,8 +62,11 @@ def recover(files: FileSystem, manifest: Manifest, max_producers: int, verify_by
     """
     # Before the segments are counted: what an interrupted creation or deletion left behind belongs to no log.
     _remove_leftovers(files, manifest)
+    # By name, before anything is opened: a missing or doubled file is named as such, not as a chain that does not join.
     names = check_complete(segment_names(files), manifest)
+    # Sealed ones first: the newest must join the last of them, and nothing is cut off before the rest is known to be sound.
     sealed, previous = _recover_sealed(files, manifest, names[:-1], verify_bytes)
+    # A directory without segments is a log of which only the manifest was written: `names` is empty, and nothing is missing.
     newest, torn = recover_newest(files, names[-1], manifest, previous, max_producers) if names else (None, None)
     return Found(sealed, newest, torn)
 
@@ -71,6 +74,7 @@ def recover(files: FileSystem, manifest: Manifest, max_producers: int, verify_by
 def _remove_leftovers(files: FileSystem, manifest: Manifest) -> None:
     for file in files.names():
         name = SegmentName.parse(file)
+        # Without a sync: a name that a power cut brings back is removed again by the next start. What ends in `.torn` stays for a person.
         if file.endswith(".tmp") or (name and name.index < manifest.first_segment):
             files.remove(file)
 
@@ -78,13 +82,16 @@ def _remove_leftovers(files: FileSystem, manifest: Manifest) -> None:
 def _recover_sealed(
     files: FileSystem, manifest: Manifest, names: Sequence[SegmentName], budget: int
 ) -> tuple[tuple[SegmentInfo, ...], Footer | None]:
+    # All sizes are known before the first byte is read, because the budget is spent from the other end.
     sizes = {name: _size(files, name) for name in names}
     thorough: set[SegmentName] = set()
+    # Newest first: what a crash or a failing disk may have touched. Once it is used up the budget stays so: they follow each other.
     for name in reversed(names):
         budget -= sizes[name]
         if budget >= 0:
             thorough.add(name)
     footer, infos = None, []
+    # Oldest first, each with the footer of the one before: the joints of all are checked, the frames of some.
     for name in names:
         info, footer = check_sealed(files, name, manifest, footer, read_frames=name in thorough)
         infos.append(info)
@@ -101,6 +108,7 @@ def _size(files: FileSystem, name: SegmentName) -> int:
 
 def segment_names(files: FileSystem) -> list[SegmentName]:
     """The segments in the directory, oldest first."""
+    # Names that are no segments are nobody's: what a person put beside them hinders no start.
     return [name for name in map(SegmentName.parse, files.names()) if name]
 
 
@@ -157,6 +165,7 @@ def check_frames(reader: SegmentReader, name: SegmentName, footer: Footer) -> No
     except BadFrameError as bad:
         raise CorruptLogError(name.file, bad.position, bad.problem) from bad
     # The whole of the footer is compared, not only the number of frames: a sealed segment was complete to its last byte.
+    # The link, too: that a count is right does not say that the frames are those that were sealed.
     if (count, reader.link) != (footer.frame_count, Link(footer.length, footer.end_offset, footer.last_crc)):
         raise CorruptLogError(name.file, footer.length, "the footer does not fit the frames")
 
@@ -167,6 +176,7 @@ def _checked_header(file: File, name: SegmentName, manifest: Manifest, previous:
     if header.log_id != manifest.log_id:
         raise CorruptLogError(name.file, 0, f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}")
     # Joins the segments: a segment of an older copy of this log has the right name and does not fit its predecessor.
+    # The oldest one that is left has nothing before it to compare with.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
         raise CorruptLogError(name.file, 0, "the segment does not follow the one before it")
     return header
@@ -180,6 +190,7 @@ def recover_newest(
     Raises:
         CorruptLogError: It is damaged, not torn.
     """
+    # Writable for the cut. Nothing is ever appended to it through this.
     file = files.open(name.file, writable=True)
     try:
         header, size = _checked_header(file, name, manifest, previous), file.size()
@@ -188,8 +199,10 @@ def recover_newest(
         if size < header.start.position:
             raise CorruptLogError(name.file, size, "the file ends inside the producers")
         reader, producers, torn = SegmentReader(file, header), decode_snapshot(header.snapshot, capacity), None
+        # Until the first frame only the header and the snapshot are proven durable.
         count, durable = 0, header.start.position
         try:
+            # A footer is no frame: frames end before it. It is there after a clean stop, or when a start has sealed what a crash left.
             for frame in reader.frames(footer.length if footer else size):
                 # Producers are rebuilt from the snapshot and the frames: only so is a batch that is sent again after the crash recognised.
                 replay(producers, frame)
@@ -201,20 +214,25 @@ def recover_newest(
                 raise CorruptLogError(name.file, bad.position, f"{bad.problem}, and {proof}") from bad
             torn = _cut(files, file, name, bad)
     finally:
+        # Before `rewrite`, which opens the file in another mode: with O_APPEND no place inside it can be written.
         file.close()
     # Before anything is appended or acknowledged: after a failed sync of the process before, the page cache may show bytes that
     # never reached the disk. They are written again from the last position that is known to be durable.
     files.rewrite(name.file, durable)
+    # The link where reading stopped is where the next frame joins, whatever was cut off behind it.
     return Newest(name, header, producers, count, reader.link, footer), torn
 
 
 def replay(producers: ProducerTable, frame: Frame) -> None:
     """Notes a frame's batch in the table, as it was noted when the frame was written."""
+    # The same four values as in `Log.append`, so that a table that was replayed equals the one that was lost.
     producers.store(frame.producer_id, Stored(frame.sequence, frame.batch_hash, frame.record_count, frame.end_offset))
 
 
 def _cut(files: FileSystem, file: File, name: SegmentName, bad: BadFrameError) -> TornTail:
+    # Up to the end of the file: whole frames behind the bad bytes go, too, as they join nothing that is left.
     tail = file.read(bad.position, file.size() - bad.position)
+    # The position is in the name: a start that a crash interrupts here writes the same copy again.
     kept_as = f"{name.file}.{bad.position}.torn"
     # The tail is kept beside the segment, durable, before it is cut: it may help a person, and the cut cannot be undone.
     copy = files.create(kept_as)
@@ -223,7 +241,8 @@ def _cut(files: FileSystem, file: File, name: SegmentName, bad: BadFrameError) -
         copy.sync()
     finally:
         copy.close()
+    # Its name, too: a copy whose name a power cut takes away is none.
     files.sync_directory()
-    # Only now, when the copy has its name on the disk.
+    # Only now, when the copy has its name on the disk. Durable with the sync of `rewrite`, before anybody uses the log.
     file.truncate(bad.position)
     return TornTail(name.file, bad.position, len(tail), bad.problem, kept_as)

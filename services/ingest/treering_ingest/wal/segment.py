@@ -13,16 +13,20 @@ from treering_ingest.wal.filesystem import File
 from treering_ingest.wal.frame import LARGEST_HEADER_BYTES, Frame, Link, decode_header, join
 from treering_ingest.wal.frame import MAGIC as FRAME_MAGIC
 
+# Raised with each change that an older reader would take for damage. Newer ones are refused, not guessed at.
 FORMAT_VERSION = 1
 MAGIC = b"TREERWAL"
 FOOTER_MAGIC = b"TRFT"
 
+# Magic, format, 0, log, index, first offset, creation time, salt, previous CRC, length and CRC of the snapshot.
 _HEADER = struct.Struct("<8sIIQQQQQIII")
+# Magic, frames, end offset, length before it, time of sealing, last CRC.
 _FOOTER = struct.Struct("<4sIQQQI")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
 FOOTER_BYTES = _FOOTER.size + _CRC.size
 
+# The whole name: what an interrupted creation (`.tmp`) or a recovery (`.torn`) leaves begins like a segment and is none.
 _NAME = re.compile(r"^(\d{10})-(\d{20})\.wal$")
 _READ_AHEAD_BYTES = 256 * 1024
 
@@ -31,6 +35,7 @@ _READ_AHEAD_BYTES = 256 * 1024
 class SegmentName:
     """The name of a segment's file: its number, counted from 1, and its first offset."""
 
+    # Number before offset: segments without records have the same offset, and the number alone orders them.
     index: int
     first_offset: int
 
@@ -66,6 +71,7 @@ class SegmentHeader:
     @property
     def start(self) -> Link:
         """Where the first frame joins."""
+        # The seed of everything in the segment: this checksum covers the salt, so its value is a secret of the directory.
         return Link(HEADER_BYTES + len(self.snapshot), self.first_offset, self.crc)
 
 
@@ -92,6 +98,7 @@ def encode_segment_header(header: SegmentHeader) -> tuple[bytes, int]:
         header.salt,
         header.previous_crc,
         len(header.snapshot),
+        # Its checksum is covered by the header's, which seeds every frame: with another snapshot no frame of this segment fits.
         google_crc32c.value(header.snapshot),
     )
     # The fixed part has a checksum of its own, so that the snapshot's length can be trusted before the snapshot is read.
@@ -119,6 +126,7 @@ def read_segment_header(file: File, name: SegmentName) -> SegmentHeader:
     # Renamed or swapped files pass every checksum inside them. Only the comparison with the name finds them.
     if SegmentName(index, first) != name:
         raise CorruptLogError(name.file, 0, f"the header is that of {SegmentName(index, first).file}: files were renamed or swapped")
+    # A file that is cut off here has a wrong checksum, so its length needs no look of its own.
     snapshot = file.read(HEADER_BYTES, snapshot_length)
     if google_crc32c.value(snapshot) != snapshot_crc:
         raise CorruptLogError(name.file, HEADER_BYTES, "the checksum of the producers does not fit")
@@ -136,6 +144,7 @@ def read_footer(file: File, size: int, seed: int) -> Footer | None:
     """The footer at the end of a segment of `size` bytes; None when there is no valid one."""
     # Read from the end of the file: where a footer is valid, everything before it was durable when it was written.
     raw = file.read(max(size - FOOTER_BYTES, 0), FOOTER_BYTES)
+    # None: the segment is still written, or a crash ended it. Which files may be so is for the caller to say.
     if len(raw) < FOOTER_BYTES:
         return None
     magic, frames, end_offset, length, sealed, last_crc = _FOOTER.unpack_from(raw)
@@ -175,6 +184,7 @@ class SegmentReader:
         # May read the file again and move the buffer, so the header's place in it is looked up anew.
         at = self._load(position, header.length + header.payload_length, end)
         begin = at + header.length
+        # Copies the payload out of the buffer, which the next frame may replace.
         frame = join(header, self._buffer[begin : begin + header.payload_length], self.link)
         # Only after `join` has accepted the frame: after an error the link stands at the bad bytes, which is where a cut begins.
         self.link = Link(frame.end, frame.end_offset, frame.crc)
@@ -194,6 +204,7 @@ class SegmentReader:
             # Read ahead: frames of small batches would otherwise cost two reads of the file each.
             self._buffer = self.file.read(position, min(max(length, _READ_AHEAD_BYTES), end - position))
             self._buffer_start, at = position, 0
+        # At the end of a file less may come than was asked for. `decode_header` and `join` then name what is missing.
         return at
 
 
@@ -206,8 +217,10 @@ def proof_of_damage(reader: SegmentReader, bad: BadFrameError, size: int) -> str
     # A footer is written after a sync of all frames. With a valid one, nothing before it can be torn.
     if read_footer(reader.file, size, reader.header.crc) is not None:
         return "the segment was sealed after it"
+    # In memory at once: at most one segment, and only at a start or an inspection that meets bad bytes.
     tail = reader.file.read(bad.position, size - bad.position)
     # From 1 on: the bad bytes themselves may begin with the magic.
+    # Searched for byte by byte: after bad bytes nobody knows where the next frame begins.
     at = tail.find(FRAME_MAGIC, 1)
     while at >= 0:
         try:
@@ -215,8 +228,10 @@ def proof_of_damage(reader: SegmentReader, bad: BadFrameError, size: int) -> str
             # which covers the secret salt, so no sender can make bytes that pass here.
             header = decode_header(tail, at, bad.position + at, reader.header.crc)
         except BadFrameError:
+            # Chance or intent, as said above: the search goes on behind it.
             header = None
         # Synced beyond the bad bytes when that frame was written: the disk had them, and they changed since.
+        # Frames of the same write are no proof: their synced position is where that write began, or before.
         if header is not None and header.synced_position > bad.position:
             return f"a frame at byte {bad.position + at} was written when these bytes were already durable"
         at = tail.find(FRAME_MAGIC, at + 1)
