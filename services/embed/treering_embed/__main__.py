@@ -20,7 +20,9 @@ FORMAT_VERSION = 1
 
 async def serve(settings: EmbedSettings) -> None:
     """Runs the service until a signal, or until its model turns out to be unusable."""
+    # The lock first: a second embedded index over the same files would damage them.
     data_dir = DataDir(settings.data_dir, "treering-embed", FORMAT_VERSION)
+    # It may be a directory inside the named one.
     settings = settings.model_copy(update={"data_dir": data_dir.path})
     collector = new_registry()
     LoopLag(asyncio.get_running_loop(), collector)
@@ -30,6 +32,7 @@ async def serve(settings: EmbedSettings) -> None:
     announce("embed", application.server, application.planes.inner, metrics)
     try:
         await application.run_until(until_signalled())
+    # In reverse; the lock last, when nothing here writes any more.
     finally:
         await application.stop()
         metrics.close()

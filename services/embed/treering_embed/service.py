@@ -41,7 +41,9 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics, self._waiting_for = settings, kept.book, kept.metrics, kept.waiting_for
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
+        # A thread pool of its own: building an answer of many MiB must not keep the registry or the index from working.
         self._answers = Background("answers", ANSWER_THREADS)
+        # One at a time: each pass holds arrays as long as the registry, for each text.
         self._passes = Admission("passes", 1, MAX_WAITING_DIGESTS, words="passes over the whole index")
         self._started_ns = wall_ns()
 
@@ -60,9 +62,11 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             )
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
+        # Before the search: `seen` must not promise more than the index had when it was asked.
         seen, pending, known = self._board.seen(), self._book.pending_count, self._book.pattern_count
         # what grows with the patterns is made on other threads: the event loop serves everybody
         selection, unknown = await self._answers.run(_selection, request, self._book)
+        # After the wait: an engine that is replaced while a caller waits for a position must not be held open by it.
         with self._meaning.using() as engine:
             searcher = Searcher(engine, self._book.ids)
             query = (await searcher.encode([request.text]))[0]
@@ -85,6 +89,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         self._meaning.engine()
         await self._wait(request.min_positions, context)
         seen = self._board.seen()
+        # The turn is over when the scores are there. A slow reader of the stream holds memory, but not the turn of others.
         async with self._passes.slot(context.time_remaining()):
             slices = _slices(await self._rankings(request.texts), seen)
         # held by what is made elsewhere alone: tens of MiB are given back there, too
@@ -92,6 +97,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             yield response
 
     async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
+        # At least one: before the first pattern the index would be asked for none.
         count = max(self._book.pattern_count, 1)
         with self._meaning.using() as engine:
             searcher = Searcher(engine, self._book.ids)
@@ -165,6 +171,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             forgotten = await self._meaning.forgotten_count()
         async for response in self._made_elsewhere(slices):
             yield response
+        # Last, in a message of its own: a reader that has it has everything before it.
         yield admin_pb2.DigestIndexResponse(forgotten_keyword_only_count=forgotten)
 
     def _problem(self) -> str:
@@ -195,6 +202,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
 
     async def _made_elsewhere(self, messages: Iterator[_M]) -> AsyncIterator[_M]:
         """The same messages, each made on another thread when it is asked for."""
+        # On the other thread, `next` with a default: StopIteration cannot pass through a future.
         while (message := await self._answers.run(lambda: next(messages, None))) is not None:
             yield message
 
@@ -229,6 +237,7 @@ def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
 
 def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[admin_pb2.ScorePatternsResponse]:
     """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
+    # Sorted, so that the columns of several texts can be compared and cut by position.
     orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]
     ids = [ranking.pattern_ids[order] for ranking, order in zip(rankings, orders, strict=True)]
     columns = [ranking.scores[order] for ranking, order in zip(rankings, orders, strict=True)]
@@ -252,5 +261,6 @@ def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], star
 def _check_texts(field: str, texts: Sequence[str]) -> None:
     if not texts:
         raise invalid_field(field, "is empty; give at least one text")
+    # Blank counts as empty: the model gives a vector for it that says nothing, and some pattern would be the nearest.
     if not all(text.strip() for text in texts):
         raise invalid_field(field, "holds an empty text; say what is looked for")

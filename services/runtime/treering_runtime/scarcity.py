@@ -11,6 +11,7 @@ _RETRY_S = 5.0
 
 def exhausted(error: BaseException) -> ServiceError | None:
     """The error to answer with when this one says that the process is at a limit of the system; None when it says something else."""
+    # ENFILE is the whole machine's limit, not ours; for the caller both mean to come back.
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         message = f"the service has no file descriptor left, of {open_files.limit()}; close connections, or raise its limit: ulimit -n"
         return _overloaded("open_files", message)

@@ -20,6 +20,7 @@ class Transaction:
         self._db = db
 
     def __enter__(self) -> sqlite3.Connection:
+        # `immediate` takes the write lock now: a transaction that reads first and writes later could fail in the middle with "locked".
         self._db.execute("begin immediate")
         return self._db
 

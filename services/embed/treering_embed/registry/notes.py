@@ -28,6 +28,7 @@ class IndexNote:
     @property
     def name(self) -> str:
         """Of the index's directory, and in the name of the server's collection."""
+        # The number is part of it: two indexes of one model must not share a directory while one replaces the other.
         return f"{self.identity}-{self.number}"
 
     def to_bytes(self) -> bytes:
