@@ -32,6 +32,7 @@ class AsyncClient(Methods):
     ) -> None:
         self.endpoints = endpoints or Endpoints.from_environment()
         self.timeout = timeout
+        # A channel that was given belongs to whoever gave it, and is not closed here.
         self._own = [] if channel else [connect_async(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
@@ -54,6 +55,7 @@ class AsyncClient(Methods):
                     yield part
         except grpc.aio.AioRpcError as error:
             raise from_call(error, getattr(self.endpoints, rpc.service)) from error
+        # Whoever leaves the iteration would leave a call open that the service goes on answering.
         finally:
             call.cancel()
 

@@ -39,6 +39,7 @@ class Client(Methods, BlockingCaller):
     ) -> None:
         self.endpoints = endpoints or Endpoints.from_environment()
         self.timeout = timeout
+        # A channel that was given belongs to whoever gave it: it is not closed here, and no other is made beside it.
         self._own = [] if channel else [connect(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest

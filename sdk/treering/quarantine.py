@@ -39,6 +39,7 @@ class SinkQuarantine:
                 yield from response.entries
         except grpc.RpcError as error:
             raise from_call(error, self._address) from error
+        # Also when the iteration is left early: payloads that nobody takes would wait in the service.
         finally:
             call.cancel()
 

@@ -66,10 +66,12 @@ def severity_number(value: SeverityLike) -> int:
             return value
         raise ValueError(f"severity {value} is outside 0 to {_MAX_SEVERITY}")
     word = value.strip().lower().removeprefix("severity_")
+    # Words before digits: no word is a number, and "17" must become one.
     if word in SEVERITY_WORDS:
         return SEVERITY_WORDS[word]
     if word.isascii() and word.isdigit():
         return severity_number(int(word))
+    # OpenTelemetry's four steps of each severity: INFO2 is one above INFO.
     if match := _NUMBERED.fullmatch(word):
         return SEVERITY_WORDS[match[1]] + int(match[2]) - 1
     raise ValueError(f"{value!r} is no severity; use trace, debug, info, warn, error, fatal or a number from 1 to {_MAX_SEVERITY}")
@@ -92,9 +94,11 @@ def time_nanos(value: TimeLike, name: str = "time") -> int:
         ValueError: The time is before 1970, after 2262-04-11, or a datetime without a zone.
     """
     if isinstance(value, dt.datetime):
+        # A zone is not guessed: the machine of the caller may be in another one than the logs.
         if value.tzinfo is None:
             raise ValueError(f"{name} {value!r} has no time zone; give it one, for example datetime.UTC")
         since = value - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        # In integers: seconds as a float have no room for nanoseconds.
         nanos = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
     else:
         nanos = value if isinstance(value, int) else int(value * 1e9)
@@ -137,6 +141,7 @@ def log_filter(
     Raises:
         ValueError: A severity, time or trace id is none.
     """
+    # A string is a value itself, not a list of its characters.
     attributes = [
         AttributeFilter(key=key, values=[values] if isinstance(values, str) else list(values)) for key, values in (where or {}).items()
     ]
@@ -158,6 +163,7 @@ def log_filter(
 
 def _trace_id(value: str | bytes) -> bytes:
     try:
+        # Dashes are left out: a trace id is often written like a UUID.
         raw = bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value
     except ValueError:
         raise ValueError(f"trace id {value!r} is not hexadecimal; give 32 hex digits") from None

@@ -143,7 +143,7 @@ class EmbedSink:
             self._kept.metrics.records.inc(sum(taken.record_count for taken in parts))
             for item in bad:
                 _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
-            # Quarantined records count at once, although their commit comes later: they are below the `next_offset` that is reported with them.
+            # Counted at once, although their commit comes later: they are below the `next_offset` that is reported with them.
             progress = self.board.get(log_id)
             set_aside = progress.quarantined + sum(item.record_count for item in bad)
             await self._report(log_id, end_offset, progress.releasable_end, set_aside)

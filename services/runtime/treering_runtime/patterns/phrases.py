@@ -33,7 +33,7 @@ def mask_phrases(tokens: list[str]) -> str:
     text = " ".join(tokens)
     if MASK not in text:
         return text
-    # Dates before units: the day and the month around a mask must go before the masks beside it are joined.
+    # Dates first: each becomes a mask, which is then joined with those beside it.
     if _A_MONTH.search(text):
         text = _DATE.sub(MASK, text)
     # The doubled form first: the second replacement would leave its closing angle.

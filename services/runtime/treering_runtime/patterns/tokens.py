@@ -29,7 +29,7 @@ def mask_token(token: str) -> str:
     # Most tokens are plain words: they skip all expressions below.
     if token.isalpha() and token.isascii():
         return MASK if _is_variable_word(token) else token
-    # An empty argument list is a value like a filled one, or `f()` and `f(3)` would be two patterns.
+    # An empty list is a value like a filled one: `()` and `(3)` are one pattern.
     if token == _EMPTY_VALUE:
         return f"({MASK})"
     # Quotes and addresses before pairs: a `=` inside of a URL is no pair.
