@@ -36,6 +36,7 @@ class AsyncClient(Methods):
         self._own = [] if channel else [connect_async(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
+        # For when a connection is up and dead. A channel that was given cannot be made again here.
         self._reconnect = None if channel else lambda: connect_async(self.endpoints.ingest)
         self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
 
@@ -79,6 +80,7 @@ class AsyncClient(Methods):
 
     async def close(self) -> None:
         """Closes the connections; running calls are cancelled."""
+        # One after the other: closing cancels the calls of a channel, and waits for their ends.
         for channel in self._own:
             await channel.close()
 

@@ -43,6 +43,7 @@ class Client(Methods, BlockingCaller):
         self._own = [] if channel else [connect(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
+        # For when a connection is up and dead. A channel that was given cannot be made again here.
         self._reconnect = None if channel else lambda: connect(self.endpoints.ingest)
         self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
 

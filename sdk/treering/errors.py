@@ -174,6 +174,7 @@ def _status(error: FailedCall) -> status_pb2.Status | None:
 
 def _details(status: status_pb2.Status | None) -> tuple[error_details_pb2.ErrorInfo, float | None]:
     found, retry_after_s = error_details_pb2.ErrorInfo(), None
+    # Details of other kinds may come from a proxy or a newer service; they are left alone.
     for detail in status.details if status else ():
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
@@ -189,6 +190,7 @@ def _details(status: status_pb2.Status | None) -> tuple[error_details_pb2.ErrorI
 
 def _without_service(code: grpc.StatusCode, message: str, address: str) -> str:
     """Words for what gRPC itself says, which names no address."""
+    # gRPC's words nest their causes, `...: [...: the last one]`; the last one is what went wrong.
     if code is grpc.StatusCode.UNAVAILABLE:
         return f"nobody answers at {address} ({message.rpartition(': ')[2].rstrip(']')})"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

@@ -51,6 +51,7 @@ class SinkQuarantine:
         Raises:
             TreeringError: The call failed; whole parts of it are done.
         """
+        # Whole pages are done even when this fails or is given up: what is stored by then stays stored.
         call = self._sink.RetryQuarantined(sink_pb2.RetryQuarantinedRequest(**self._selection), timeout=timeout)
         try:
             yield from call

@@ -50,6 +50,7 @@ class Rpc:
 
     def deadline(self, timeout: float | None, default: float) -> float | None:
         """The deadline of a call in seconds, None for none."""
+        # Endless calls have no default: a tail that ends after 30 seconds would look like a fault.
         if timeout is None:
             return None if self.endless else default
         # gRPC takes no infinity; None is its word for no deadline.
@@ -64,6 +65,7 @@ class Rpc:
         """Makes the request that of the page after `page`; False when there is none."""
         # Written into the caller's own request: it is built anew for each iteration, so nobody else sees it.
         request.page_token = page.next_page_token
+        # For the page after: an empty token is the contract's word for the last page.
         return bool(page.next_page_token)
 
 

@@ -83,6 +83,7 @@ def severity_name(number: int) -> str:
         return "UNSPECIFIED"
     if not 0 < number <= _MAX_SEVERITY:
         return str(number)
+    # The four numbers of a severity share its word; the first has no digit.
     step = (number - 1) % 4
     return _NAMES[(number - 1) // 4] + (str(step + 1) if step else "")
 
@@ -167,6 +168,7 @@ def _trace_id(value: str | bytes) -> bytes:
         raw = bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value
     except ValueError:
         raise ValueError(f"trace id {value!r} is not hexadecimal; give 32 hex digits") from None
+    # Empty is no filter; anything else must be a whole id, as a part of one would match nothing.
     if len(raw) not in {0, 16}:
         raise ValueError(f"trace id {value!r} has {len(raw)} bytes; give 16 (32 hex digits)")
     return raw

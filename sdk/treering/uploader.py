@@ -120,6 +120,7 @@ class Uploader:
                 atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
+        # A copy made by a fork has no thread that sends: its records are the original's, and must not be reported as lost.
         if not self._driver.is_copy and (lost := run_blocking(self._core.end())):
             _LOG.warning("the program ended without closing its uploader: %s", lost)
 
@@ -191,6 +192,7 @@ class _Threads:
 
 
 def _requests(next_request: NextRequest) -> Iterator[bytes]:
+    # gRPC draws requests on a thread of its own, so this may block there until a batch is there.
     while (request := run_blocking(next_request())) is not None:
         yield request
 

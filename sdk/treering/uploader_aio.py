@@ -107,6 +107,7 @@ class _Loop:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a task runs this
             core.stop_taking()
             try:
+                # A second cancellation is not caught here: `_note_end` says then what may not be stored.
                 async with asyncio.timeout(core.drain_for_s):
                     await core.run()
             except TimeoutError:
@@ -121,6 +122,7 @@ class _Loop:
         self._changed.clear()
 
     async def changed(self, timeout_s: float) -> None:
+        # Early or late, `_until` looks again: the time that is over is no error here.
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
@@ -143,6 +145,7 @@ class _Loop:
             if task is not None and task.cancelling():
                 raise
             return None  # the call was cancelled, and nobody cancelled this task
+        # gRPC answers an ended stream with a marker of its own, which is no response.
         return response if isinstance(response, StreamLogsResponse) else None
 
     def cancel(self) -> None:

@@ -39,4 +39,5 @@ class Exclusive:
 
     async def finish(self) -> None:
         """Returns when no piece of work runs any more."""
+        # Before the loop is closed: work that nobody waits for any more still changes state.
         await self._tasks.ended()

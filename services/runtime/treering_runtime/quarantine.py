@@ -152,6 +152,7 @@ def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
     try:
         # By their tag, not by a parser: the bytes of each record stay as the sender wrote them, readable or not.
         payloads = [field for tag, field in wire.fields(frame.payload) if tag == wire.RECORD_TAG]
+    # Both say that the bytes do not fall into fields: then nobody can tell where a record begins.
     except (ValueError, IndexError):
         return []
     # Without one record for each offset, nobody knows which bytes have which offset.
@@ -161,5 +162,6 @@ def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
     return [
         DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=payload)
         for offset, payload in enumerate(payloads, frame.first_offset)
+        # The others were taken by an earlier delivery.
         if offset >= skip_below
     ]

@@ -131,6 +131,7 @@ class PatternBook:
         self.ids.release(pattern.pattern_id for pattern in candidates if pattern.pattern_id not in self._known)
         now = self._monotonic()
         for pattern in admitted:
+            # Never before its first record, and never below what is visible already.
             self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = max(pattern.first_offset, not_before)
             self._waits_since[pattern.pattern_id] = now
         return admitted
@@ -151,6 +152,7 @@ class PatternBook:
             return False
         # Known before it is durable: the next delivery must not register it again. A crash forgets it, and its records come again.
         self._known.add(pattern.pattern_id)
+        # Refused earlier today, and room since: it is no keyword-only pattern any more.
         self._refused.discard(pattern.pattern_id)
         self._new_today[pattern.service] = count + 1
         return True
@@ -183,7 +185,7 @@ class PatternBook:
     def settle(self, pattern_ids: Iterable[int]) -> None:
         """These patterns wait no more."""
         ids = set(pattern_ids)
-        # Not by log: who settles knows ids only, and there are few logs.
+        # Every log is looked at: who settles knows ids only, and there are few logs.
         for waiting in self._pending.values():
             for pattern_id in ids & waiting.keys():
                 del waiting[pattern_id]

@@ -5,6 +5,7 @@ import sqlite3
 
 def signed(number: int) -> int:
     """An id of 64 bits as SQLite's integers hold it: the same bits."""
+    # SQLite's integers have a sign: an id above 2^63 - 1 would raise OverflowError.
     return number - (1 << 64) if number >= 1 << 63 else number
 
 

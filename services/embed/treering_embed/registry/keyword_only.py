@@ -51,4 +51,5 @@ class KeywordOnly:
 
     def forgotten_count(self) -> int:
         """How many there were at most whose ids are not remembered."""
+        # At most: one of them may have been registered since, and nobody can tell.
         return int(read_meta(self._db, _FORGOTTEN) or b"0")

@@ -75,6 +75,7 @@ class CurrentLedger:
         """Every pattern waits, for an index that is empty; the one before and its successor are given up."""
         with Transaction(self._db) as write:
             # The old index is only noted for removal. Its files go later, so a crash leaves no note of an index that is gone.
+            # The successor is given up too: promoted later, it would replace the index that begins here.
             _drop(write, [self.note(), IndexNote.from_bytes(read_meta(write, _SUCCESSOR_KEYS["note"]))])
             write.execute("update patterns set state = 0")
             write.execute("delete from set_aside")
@@ -92,6 +93,7 @@ class CurrentLedger:
 
     def pending(self, limit: int) -> list[Pattern]:
         """Some that wait: services take turns, each with what waits longest."""
+        # The partial index `waiting` answers this: its cost is that of the patterns that wait.
         return _patterns(self._db.execute(_WAITING, (limit,)))
 
     def mark(self, outcomes: Outcomes, frequencies: bytes) -> list[int]:
@@ -165,7 +167,6 @@ class SuccessorLedger:
         """No successor is made any more."""
         with Transaction(self._db) as write:
             _drop(write, [self.note()])
-            # Last: the values above are copied from here.
             _clear_successor(write)
 
     def promote(self) -> list[int]:
@@ -177,6 +178,7 @@ class SuccessorLedger:
         with Transaction(self._db) as write:
             # Before the update, which overwrites the states that this asks for.
             found = [unsigned(row[0]) for row in write.execute(settled)]
+            # A pattern that the successor lacks waits again: it came, or was sent back, while the swap was prepared.
             write.execute(
                 "update patterns set state = coalesce((select state from successor s where s.pattern_id = patterns.pattern_id), 0)"
             )
@@ -186,6 +188,7 @@ class SuccessorLedger:
             _drop(write, [IndexNote.from_bytes(read_meta(write, _KEYS["note"]))])
             for what, key in _KEYS.items():
                 write_meta(write, key, read_meta(write, _SUCCESSOR_KEYS[what]))
+            # Last: the values above are copied from here.
             _clear_successor(write)
         return found
 
@@ -228,6 +231,7 @@ def _patterns(rows: sqlite3.Cursor) -> list[Pattern]:
 
 
 def _clear_successor(write: sqlite3.Connection) -> None:
+    # Gone together with the note: counts without their index would weigh the words of the next one.
     write.execute("delete from successor")
     for key in _SUCCESSOR_KEYS.values():
         write_meta(write, key, b"")

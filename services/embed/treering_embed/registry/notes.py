@@ -38,4 +38,5 @@ class IndexNote:
     @classmethod
     def from_bytes(cls, content: bytes) -> "IndexNote | None":
         """Reads what `to_bytes` wrote; None of nothing."""
+        # By the names of fields: a new field with a default still reads notes of an earlier version.
         return cls(**json.loads(content)) if content else None

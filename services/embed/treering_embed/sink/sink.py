@@ -156,7 +156,6 @@ class EmbedSink:
         admitted = [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
         # Refusals go with the delivery that caused them: one transaction, or after a crash both are made again.
         self._uncommitted.refused.join(self._book.take_refused())
-        # After the book has forgotten them: otherwise the event stays set, and they give way again at once.
         self._look_for_room()
         return admitted
 
@@ -174,7 +173,6 @@ class EmbedSink:
         """Some of what is set aside; what was set aside, or read again, just now is committed first."""
         # The registry holds neither of the two yet: a page would lack records, or hold some that were read again.
         if self._uncommitted.quarantined or self._uncommitted.read_again:
-            # Still under the lock. When this fails, everything stays in `_uncommitted` and `commit_forever` writes it later.
             await self.commit()
         return await self._kept.registry_thread.run(self._kept.registry.quarantined, selection, after)
 
@@ -194,6 +192,7 @@ class EmbedSink:
             not_before = max(self.board.get(item.log_id).next_offset for item in items)
             self._uncommitted.add_retry(items, self._admit(parts, not_before), bad)
             self._dirty.set()
+            # Still under the lock. When this fails, everything stays in `_uncommitted` and `commit_forever` writes it later.
             await self.commit()
         stored = sum(taken.record_count for taken in parts)
         _LOG.info("records that were set aside were read again", stored=stored, still_set_aside=sum(item.record_count for item in bad))
@@ -214,6 +213,7 @@ class EmbedSink:
             RegistryFault: The registry cannot be written; nothing is forgotten.
         """
         gone = await self._remove(self._evict)
+        # After the book has forgotten them: otherwise the event stays set, and as many give way again at once.
         self._look_for_room()
         self._book.evicted_count += len(gone)
         self._kept.metrics.evicted.inc(len(gone))
