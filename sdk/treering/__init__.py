@@ -116,4 +116,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Python asks here at each use; the import itself is remembered.
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

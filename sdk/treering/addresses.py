@@ -14,6 +14,7 @@ def check_address(value: str) -> str:
         ValueError: It is neither. gRPC would take 443 for a missing port, and the rest of a division for one that is too large.
     """
     host_port = _HOST_PORT.fullmatch(value)
+    # A target of gRPC's is left to gRPC; only its scheme is known here.
     if 0 < int(host_port[1]) <= _MAX_PORT if host_port else _TARGET.fullmatch(value):
         return value
     raise ValueError(f"invalid address {value!r}; use host:port with a port from 1 to {_MAX_PORT}, for example 127.0.0.1:4701")

@@ -102,17 +102,20 @@ class AdminClient(BlockingCaller):
         return address
 
     def _channel(self, service: Service) -> grpc.Channel:
+        # Connected with the first use: a command that needs one service works while the others are down.
         if service not in self._channels:
             self._channels[service] = self._connect(self._address(service))
         return self._channels[service]
 
     def _connect(self, address: str) -> grpc.Channel:
         try:
+            # Once, with the first connection: it includes a handshake in memory, which checks the files.
             if self.endpoints.tls and not self._credentials:
                 self._credentials = self.endpoints.tls.for_client()
             return connect(address, self._credentials, tuple(_OPTIONS.items()))
         except InnerPlaneError as error:
             raise NoAccessError(str(error)) from error
+        # FileNotFoundError is an OSError: it must be caught first for its own words.
         except FileNotFoundError as error:
             raise NoAccessError(f"nobody serves at {address}: there is no such directory") from error
         except OSError as error:

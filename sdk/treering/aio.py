@@ -33,9 +33,11 @@ class AsyncClient(Methods):
     ) -> None:
         self.endpoints = endpoints or Endpoints.from_environment()
         self.timeout = timeout
+        # A channel that was given belongs to whoever gave it, and is not closed here.
         self._own = [] if channel else [connect_async(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
+        # For when a connection is up and dead. A channel that was given cannot be made again here.
         self._reconnect = None if channel else lambda: connect_async(self.endpoints.ingest)
         self._stubs = {
             "ingest": IngestServiceStub(whole_requests(ingest)),
@@ -59,6 +61,7 @@ class AsyncClient(Methods):
                     yield part
         except grpc.aio.AioRpcError as error:
             raise from_call(error, getattr(self.endpoints, rpc.service)) from error
+        # Whoever leaves the iteration would leave a call open that the service goes on answering.
         finally:
             call.cancel()
 
@@ -82,6 +85,7 @@ class AsyncClient(Methods):
 
     async def close(self) -> None:
         """Closes the connections; running calls are cancelled."""
+        # One after the other: closing cancels the calls of a channel, and waits for their ends.
         for channel in self._own:
             await channel.close()
 

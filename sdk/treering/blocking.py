@@ -46,11 +46,13 @@ class BlockingCaller:
                 yield from rpc.parts(response)
         except grpc.RpcError as error:
             raise from_call(error, self._address(rpc.service)) from error
+        # Runs when the generator is closed, also by `break`: a call that nobody reads holds a turn at the service.
         finally:
             call.cancel()
 
     def pages(self, rpc: Rpc, request: Any, timeout: float | None) -> Iterator[Any]:
         """Sends the request again and again, and iterates over the parts of all pages; `timeout` is for each page."""
+        # A size that the caller set stays; the contract's default is too small for reading everything.
         request.page_size = request.page_size or PAGE_SIZE
         while True:
             page = self.call(rpc, request, timeout)

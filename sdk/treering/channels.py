@@ -84,6 +84,7 @@ class Endpoints:
         for name, value in zip(("ingest", "embed", "query"), self.all(), strict=True):
             try:
                 check_address(value)
+            # With the name of the variable's field: the address alone does not say which of three is wrong.
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from None
 
@@ -92,6 +93,7 @@ class Endpoints:
         """Reads TREERING_INGEST, TREERING_EMBED and TREERING_QUERY; what is not set has its default."""
         values = os.environ if environment is None else environment
         names = {"ingest": "TREERING_INGEST", "embed": "TREERING_EMBED", "query": "TREERING_QUERY"}
+        # Empty counts as not set, as shells and container files write it.
         return cls(**{field: values[name] for field, name in names.items() if values.get(name)})
 
     def all(self) -> tuple[str, str, str]:

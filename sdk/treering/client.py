@@ -39,9 +39,11 @@ class Client(Methods, BlockingCaller):
     ) -> None:
         self.endpoints = endpoints or Endpoints.from_environment()
         self.timeout = timeout
+        # A channel that was given belongs to whoever gave it: it is not closed here, and no other is made beside it.
         self._own = [] if channel else [connect(address) for address in self.endpoints.all()]
         ingest, embed, query = [channel] * 3 if channel else self._own
         self._ingest_channel = ingest
+        # For when a connection is up and dead. A channel that was given cannot be made again here.
         self._reconnect = None if channel else lambda: connect(self.endpoints.ingest)
         self._stubs = {"ingest": IngestServiceStub(ingest), "embed": EmbedServiceStub(embed), "query": QueryServiceStub(query)}
 

@@ -100,6 +100,7 @@ TRANSIENT = (UnavailableError, TimedOutError, OverloadedError)
 def anew(error: TreeringError) -> TreeringError:
     """The same error as another object: one that is raised again and again grows by a traceback each time, and keeps what is in it."""
     made = copy.copy(error)
+    # `copy` leaves the cause behind, and the traceback, which is what must not grow.
     made.__cause__ = error.__cause__
     return made
 
@@ -154,7 +155,9 @@ def from_call(error: Any, address: str) -> TreeringError:
     status = _status(failed)
     info, retry_after_s = _details(status)
     message = (status.message if status else "") or failed.details() or code.name
+    # The reason first: several reasons share a status code, and only the reason tells them apart.
     family = _BY_REASON.get(info.reason) or _BY_CODE.get(code, TreeringError)
+    # No reason: a proxy or gRPC itself answered, and its words name no address.
     if not info.reason:
         family = NameResolutionError if family is UnavailableError and _UNKNOWN_NAME in message else family
         message = _without_service(code, message, address)
@@ -163,6 +166,7 @@ def from_call(error: Any, address: str) -> TreeringError:
 
 def _status(error: FailedCall) -> status_pb2.Status | None:
     for key, value in error.trailing_metadata() or ():
+        # Trailers of this suffix are bytes; a text under the same name is of somebody else.
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             return status_pb2.Status.FromString(value)
     return None
@@ -170,10 +174,12 @@ def _status(error: FailedCall) -> status_pb2.Status | None:
 
 def _details(status: status_pb2.Status | None) -> tuple[error_details_pb2.ErrorInfo, float | None]:
     found, retry_after_s = error_details_pb2.ErrorInfo(), None
+    # Details of other kinds may come from a proxy or a newer service; they are left alone.
     for detail in status.details if status else ():
         if detail.Is(error_details_pb2.ErrorInfo.DESCRIPTOR):
             info = error_details_pb2.ErrorInfo()
             detail.Unpack(info)
+            # Reasons of another domain may have the same names and mean something else.
             found = info if info.domain == _DOMAIN else found
         elif detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
             retry = error_details_pb2.RetryInfo()
@@ -184,6 +190,7 @@ def _details(status: status_pb2.Status | None) -> tuple[error_details_pb2.ErrorI
 
 def _without_service(code: grpc.StatusCode, message: str, address: str) -> str:
     """Words for what gRPC itself says, which names no address."""
+    # gRPC's words nest their causes, `...: [...: the last one]`; the last one is what went wrong.
     if code is grpc.StatusCode.UNAVAILABLE:
         return f"nobody answers at {address} ({message.rpartition(': ')[2].rstrip(']')})"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:

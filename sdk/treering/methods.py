@@ -10,6 +10,7 @@ from treering.v1.log_pb2 import StoredRecord
 class Methods:
     """A method for each rpc, and what most programs use in its place: `sql`, `patterns`, `tail`."""
 
+    # Endless: batches come for as long as the caller has some, and a default deadline would cut them.
     upload_logs = Unary(calls.upload_logs, "ingest", "UploadLogs", ingest_pb2.UploadLogsResponse, endless=True)
     stream_logs = Streaming(calls.stream_logs, "ingest", "StreamLogs", ingest_pb2.StreamLogsResponse, endless=True)
     get_ingest_status = Unary(calls.get_ingest_status, "ingest", "GetIngestStatus", ingest_pb2.GetIngestStatusResponse)
@@ -28,8 +29,10 @@ class Methods:
     tail_logs = Streaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)
     get_log_context = Unary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
     get_query_status = Unary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
+    # Endless as well: it reads everything that is selected, and nobody knows before how much that is.
     export_logs = Streaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
 
+    # The same rpcs once more, as most programs want them.
     sql = Collected(calls.execute_sql, "query", "ExecuteSql", SqlResult)
     patterns = Paged(calls.list_patterns, "query", "ListPatterns", query_pb2.Pattern, part="patterns")
     tail = Streaming(calls.tail_logs, "query", "TailLogs", StoredRecord, endless=True, part="records")

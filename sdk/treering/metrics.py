@@ -33,6 +33,7 @@ def field(name: str | FieldRef) -> FieldRef:
     """
     if isinstance(name, FieldRef):
         return name
+    # Short forms of fields come before attributes; `attribute:` is the way around.
     if name in _FIELDS:
         return FieldRef(field=_FIELDS[name])
     if name.startswith("about:"):
@@ -58,6 +59,7 @@ def metric(text: str | Metric) -> Metric:
     name, _, of = text.partition(":")
     if of and name in _FUNCTIONS:
         return Metric(function=_FUNCTIONS[name], of=field(of))
+    # After the named functions: none of them looks like a percentile.
     if of and (match := _QUANTILE.fullmatch(name)):
         return Metric(function=AggregateFunction.AGGREGATE_FUNCTION_QUANTILE, of=field(of), quantile=float(match[1]) / 100)
     raise ValueError(f"{text!r} is no metric; use count, rate, distinct:FIELD, min:ATTR, max:ATTR, avg:ATTR, sum:ATTR or p95:ATTR")

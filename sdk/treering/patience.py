@@ -43,17 +43,22 @@ class Patience:
             TreeringError: `error`, when it has been failing for too long.
         """
         self.problem = error
+        # The outage began with its first error, whatever came between two tries.
         self._failing_since = now if self._failing_since is None else self._failing_since
         failing_s = now - self._failing_since
+        # By time and not by tries: quick failures must not use up the patience before a restart is over.
         if failing_s > self._retry_for_s:
             raise error
         if failing_s >= _SAY_AFTER_S and not self._said:
+            # Set before the call: what the user's function raises must not make it be called again.
             self._said = True
             if self._on_outage:
                 self._on_outage(error, self._retry_for_s - failing_s)
         self._attempt += 1
+        # Never earlier than asked for, and spread: senders that were refused together must not come back together.
         if error.retry_after_s is not None:
             return error.retry_after_s * random.uniform(1.0, 1.25)
+        # Half to full: enough to part senders that were cut off together, without waiting much longer than the step.
         return min(2.0, 0.05 * 2.0**self._attempt) * random.uniform(0.5, 1.0)
 
 

@@ -39,6 +39,7 @@ class SinkQuarantine:
                 yield from response.entries
         except grpc.RpcError as error:
             raise from_call(error, self._address) from error
+        # Also when the iteration is left early: payloads that nobody takes would wait in the service.
         finally:
             call.cancel()
 
@@ -50,6 +51,7 @@ class SinkQuarantine:
         Raises:
             TreeringError: The call failed; whole parts of it are done.
         """
+        # Whole pages are done even when this fails or is given up: what is stored by then stays stored.
         call = self._sink.RetryQuarantined(sink_pb2.RetryQuarantinedRequest(**self._selection), timeout=timeout)
         try:
             yield from call

@@ -25,6 +25,7 @@ class SqlResult:
             chunks.append(part.arrow_ipc)
             if part.HasField("summary"):
                 self.summary = part.summary
+        # Parts of one Arrow stream: only joined they can be read, as the schema is in the first one alone.
         self.arrow_ipc = b"".join(chunks)
 
     def table(self) -> "pa.Table":
@@ -57,4 +58,5 @@ class SqlResult:
 def _exact_times(pa: Any, column: Any) -> Any:
     if not pa.types.is_timestamp(column.type):
         return column
+    # To nanoseconds first: an integer must not depend on the unit in which the engine answered.
     return column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64())

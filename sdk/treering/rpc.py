@@ -50,8 +50,10 @@ class Rpc:
 
     def deadline(self, timeout: float | None, default: float) -> float | None:
         """The deadline of a call in seconds, None for none."""
+        # Endless calls have no default: a tail that ends after 30 seconds would look like a fault.
         if timeout is None:
             return None if self.endless else default
+        # gRPC takes no infinity; None is its word for no deadline.
         return None if math.isinf(timeout) else timeout
 
     def parts(self, response: Any) -> Iterable[Any]:
@@ -61,7 +63,9 @@ class Rpc:
     @staticmethod
     def turn(request: Any, page: Any) -> bool:
         """Makes the request that of the page after `page`; False when there is none."""
+        # Written into the caller's own request: it is built anew for each iteration, so nobody else sees it.
         request.page_token = page.next_page_token
+        # For the page after: an empty token is the contract's word for the last page.
         return bool(page.next_page_token)
 
 
@@ -87,6 +91,7 @@ class _Method(Rpc, Generic[P, Response]):
     def _bound(self, client: Caller | AsyncCaller | None) -> Callable[..., Any]:
         if client is None:
             return self._build  # for documentation only
+        # Looked up on the client, so one description serves both kinds of clients.
         send = getattr(client, self._manner)
 
         @functools.wraps(self._build)

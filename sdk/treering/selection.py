@@ -41,6 +41,7 @@ def log_filter(
     Raises:
         ValueError: A severity, time or trace id is none.
     """
+    # A string is a value itself, not a list of its characters.
     attributes = [
         AttributeFilter(key=key, values=[values] if isinstance(values, str) else list(values)) for key, values in (where or {}).items()
     ]
@@ -62,9 +63,11 @@ def log_filter(
 
 def _trace_id(value: str | bytes) -> bytes:
     try:
+        # Dashes are left out: a trace id is often written like a UUID.
         raw = bytes.fromhex(value.replace("-", "")) if isinstance(value, str) else value
     except ValueError:
         raise ValueError(f"trace id {value!r} is not hexadecimal; give 32 hex digits") from None
+    # Empty is no filter; anything else must be a whole id, as a part of one would match nothing.
     if len(raw) not in {0, 16}:
         raise ValueError(f"trace id {value!r} has {len(raw)} bytes; give 16 (32 hex digits)")
     return raw

@@ -95,6 +95,7 @@ class UploadCore:
         """Queues one record. Call it with the lock. It awaits nothing: a cancelled `send` has not taken its record."""
         if self.failure or self.closing or self.aborted:
             self._refuse()
+        # Woken only when that changes what the sender does: a batch is full, or one has begun and has a time to be sent at.
         if self.state.add(record, ref, time.monotonic()):
             self._driver.wake()
 
@@ -102,6 +103,7 @@ class UploadCore:
         """Waits until less is pending."""
         started = time.monotonic()
         try:
+            # Ends also when the upload does: nobody may wait for room that never comes.
             await self._until(lambda: not self.state.full or self.failure or self.closing or self.aborted)
         finally:
             self.state.blocked_s += time.monotonic() - started
@@ -109,6 +111,7 @@ class UploadCore:
     async def flush(self, timeout_s: float | None) -> bool:
         """See `Uploader.flush`."""
         with self._driver.lock:
+            # Sealed now: `linger_s` must not hold back what somebody waits for.
             self.state.seal()
             self._driver.wake()
             done = await self._until(lambda: self.state.idle or self.failure or self.aborted, timeout_s)
@@ -125,10 +128,13 @@ class UploadCore:
 
     async def close(self, timeout_s: float | None) -> UploadResult:
         """See `Uploader.close`."""
+        # No more records before anything is waited for: otherwise the end could move away for ever.
         self.stop_taking()
         is_late = not await self._driver.ended(timeout_s)
+        # After the sending has ended this changes nothing any more; after a timeout it is what ends the sending.
         result = await self.abort()
         if self.failure:
+            # A copy each time: the error is kept, and would grow by a traceback at every call.
             raise anew(self.failure)
         if is_late and timeout_s is not None and result.pending:
             raise self.unconfirmed(timeout_s)
@@ -144,9 +150,11 @@ class UploadCore:
     async def abort(self) -> UploadResult:
         """See `Uploader.abort`."""
         with self._driver.lock:
+            # Before the call is ended: a call that is being opened at this moment looks at it, and ends itself.
             self.aborted = True
             self._driver.wake()
             self._driver.cancel()
+        # Without the lock: the sender needs it to come to its end.
         await self._driver.ended(None)
         return self.result()
 
@@ -157,6 +165,7 @@ class UploadCore:
             return
         try:
             await self.close(None)
+        # The first interruption still sends what is queued; a second one comes out of `_drain`.
         except self._driver.interruption as interrupted:
             await self._drain(interrupted)
             raise
@@ -166,6 +175,7 @@ class UploadCore:
         try:
             if lost := await self.end():
                 error.add_note(f"treering: {lost}")
+        # Interrupted again while it drains: ends at once, and the exception goes on.
         except BaseException:
             await self.abort()
             raise
@@ -205,6 +215,7 @@ class UploadCore:
         try:
             while await self.sendable(lambda: False):
                 await self._stream_until_broken()
+            # Checked at the end of a whole upload only: until then a later batch may still prove what was skipped.
             if not self.aborted:
                 self.state.check_complete()
         except TreeringError as error:
@@ -219,11 +230,13 @@ class UploadCore:
                 due_s = self.state.due_in(time.monotonic())
                 if due_s > 0:
                     await self._driver.changed(due_s)
+                # Time is up for the open batch: it goes as it is.
                 else:
                     self.state.seal()
             return self.state.sendable and not (over() or self.aborted)
 
     async def _stream_until_broken(self) -> None:
+        # An exchange for each call: a watcher or a request of an old call cannot touch the new one.
         exchange = Exchange(self, self._driver)
         error: TreeringError = UnavailableError(f"{self._address} ended the upload early")
         try:
@@ -246,13 +259,16 @@ class UploadCore:
             if self.aborted:  # between the start of the call and this line: nobody else can end it
                 self._driver.cancel()
         try:
+            # Before the first response: a service that takes everything and says nothing is what it is for.
             self._driver.beside(exchange.watch)
             while (response := await self._driver.response()) is not None:
                 with self._driver.lock:
                     self.state.acknowledge(response, time.monotonic())
+                    # Any acknowledgement ends the outage, however few batches it covers.
                     self._patience.succeeded()
                     self._driver.wake()
         finally:
+            # Ended in any case: gRPC would go on to draw requests for a call whose answers nobody reads.
             self._driver.cancel()
             exchange.end()
 
@@ -264,6 +280,7 @@ class UploadCore:
         """
         with self._driver.lock:
             self.state.reconnects += not self._is_finished()
+            # Everything is acknowledged or nothing is wanted any more: whatever ended the call does not matter.
             if self.aborted or self.state.idle:
                 return
             if isinstance(error, FATAL):
@@ -279,6 +296,7 @@ class UploadCore:
 
     async def _until(self, met: Callable[[], object], timeout_s: float | None = None) -> bool:
         """Waits until `met` (True), at most `timeout_s` seconds (False)."""
+        # The end is fixed once: each wake-up may be early, and must not begin the time anew.
         end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         with self._driver.lock:
             while not met():
@@ -302,6 +320,7 @@ class Exchange:
     async def next_request(self) -> bytes | None:
         """See `NextRequest`."""
         with self._driver.lock:
+            # Under the lock from the look to the taking: between them another thread could take or give up the batch.
             if not await self._core.sendable(lambda: self._is_over):
                 return None
             request = self._core.state.take(time.monotonic())
@@ -314,6 +333,7 @@ class Exchange:
             while not self._is_over:
                 left_s = self._core.state.overdue_in(time.monotonic())
                 if left_s <= 0:
+                    # Noted before the call is ended: the sender reads it as soon as the call has failed.
                     self.was_silent = True
                     self._driver.cancel()
                     return

@@ -171,9 +171,11 @@ class UploadState:
     def add(self, record: LogRecord, ref: object, now: float) -> bool:
         """Takes one record; True when a batch can be sent now, or a new one has begun, which must be sent in time."""
         size = record.ByteSize()
+        # Refused here, before it opens or fills a batch: ingest would refuse it, and the bytes would travel for nothing.
         if size > MAX_RECORD_BYTES:
             self._reject(ref, REJECTION_REASON_RECORD_TOO_LARGE)
             return False
+        # Before the record is added: a batch is over the limit only when one record alone is.
         if self._open.size + size > self._max_bytes:
             self.seal()
         begins = not self._open.records
@@ -195,6 +197,7 @@ class UploadState:
         """Ends the open batch, if it holds anything. Equal records give equal bytes: maps are encoded in the order of their keys."""
         if not self._open.records:
             return
+        # The order of sealing is the order of sequences and of sending, for good: a repeat has the same number and the same bytes.
         records, sequence = self._open, self._next_sequence
         skipped = sequence < self._skip_below
         # first: without memory for it nothing has changed, and the records are sealed later
@@ -224,9 +227,11 @@ class UploadState:
 
     def take(self, now: float) -> bytes:
         """The next request; only when `sendable`."""
+        # The silence counts from the first batch that waits for an answer, not from the last answer.
         if not self._in_flight:
             self._unanswered_since = now
         batch = self._waiting.popleft()
+        # Ingest numbers records by their place in the stream, so rejections are found by this index.
         batch.first_index = self._next_index
         self._next_index += len(batch.refs)
         batch.sent = True
@@ -237,8 +242,10 @@ class UploadState:
         """Takes in what the service says about the batches up to a sequence."""
         self._unanswered_since = now
         done: list[Batch] = []
+        # An acknowledgement stands for all batches up to its sequence.
         while self._in_flight and self._in_flight[0].sequence <= response.last_durable_sequence:
             done.append(self._finish(self._in_flight.popleft()))
+        # A later batch was the same as before: so were those that were skipped, under the same producer id.
         if done and self._skipped:
             self._duplicate += self._skipped
             self._skipped = 0
@@ -251,6 +258,7 @@ class UploadState:
 
     def broke(self) -> None:
         """The stream is gone: what was in flight goes again, first."""
+        # In front and in the old order: sequences must not have a gap.
         self._waiting.extendleft(reversed(self._in_flight))
         self._in_flight.clear()
         self._next_index = 0
@@ -269,6 +277,7 @@ class UploadState:
             raise error
 
     def _take_new_id(self) -> None:
+        # Sent at least once under the old id: the log may have them, and cannot tell under the new one.
         self._uncertain += sum(len(batch.refs) for batch in self._waiting if batch.sent)
         self.producer_id, self._fresh = _new_id(), True
         self._skip_below = 0
@@ -279,6 +288,7 @@ class UploadState:
     def _skip_known(self, error: ProducerError) -> None:
         """An earlier upload got further than the log can compare. The last batches, which it can, will show whether both are the same."""
         last = int(error.metadata.get("last_sequence", 0))
+        # The log compares the last batches only; one of them must still come, or nothing would prove the others.
         comparable = last - MAX_IN_FLIGHT_BATCHES + 1
         if self._fresh or self._skip_below >= comparable or not self._waiting or self._waiting[0].sequence >= comparable:
             raise error

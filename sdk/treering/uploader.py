@@ -56,6 +56,7 @@ class Uploader:
         self._driver = _Threads(channel, reconnect)
         self._core = UploadCore(self._driver, address, producer_id, options)
         self._driver.start(self._core.run)
+        # Last: the end of the program must find an uploader that is complete.
         atexit.register(self._at_exit)
 
     def send(self, record: LogRecord, ref: object = None) -> None:
@@ -68,6 +69,7 @@ class Uploader:
         Raises:
             TreeringError: The upload failed for good.
         """
+        # One lock for the look and the taking: of two threads that find room, the second finds what the first has added.
         with self._driver.lock:
             if self._core.state.full:
                 run_blocking(self._core.room())
@@ -113,10 +115,12 @@ class Uploader:
         try:
             return run_blocking(work)
         finally:
+            # Kept for the end of the program otherwise: an interrupted `close` has not sent everything.
             if self._core.aborted:
                 atexit.unregister(self._at_exit)
 
     def _at_exit(self) -> None:
+        # A copy made by a fork has no thread that sends: its records are the original's, and must not be reported as lost.
         if not self._driver.is_copy and (lost := run_blocking(self._core.end())):
             _LOG.warning("the program ended without closing its uploader: %s", lost)
 
@@ -131,12 +135,14 @@ class _Threads:
         self._reconnect = reconnect
         self._own: grpc.Channel | None = None
         self._call: Any = None
+        # Its lock is an RLock, and `wait` gives it back however often the thread has it.
         self.lock = threading.Condition()
         self.wake = self.lock.notify_all
         self._ended = threading.Event()
         self._pid = os.getpid()
 
     def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # A daemon: the interpreter joins other threads before it calls `atexit`, and this one ends only when somebody ends it.
         threading.Thread(target=self._run, args=(work,), name="treering-uploader", daemon=True).start()
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -145,6 +151,7 @@ class _Threads:
         finally:
             if self._own:
                 self._own.close()
+            # Set last and whatever happens: whoever waits for the end waits for this alone.
             self._ended.set()
 
     @property
@@ -153,6 +160,7 @@ class _Threads:
         return os.getpid() != self._pid
 
     async def changed(self, timeout_s: float) -> None:
+        # A lock cannot wait for an infinite time: OverflowError.
         self.lock.wait(min(timeout_s, threading.TIMEOUT_MAX))
 
     async def ended(self, timeout_s: float | None) -> bool:
@@ -177,12 +185,14 @@ class _Threads:
 
     async def renew(self) -> None:
         if self._reconnect:
+            # The former one of ours is closed first: it is dead, and nobody else uses it.
             if self._own:
                 self._own.close()
             self._channel = self._own = self._reconnect()
 
 
 def _requests(next_request: NextRequest) -> Iterator[bytes]:
+    # gRPC draws requests on a thread of its own, so this may block there until a batch is there.
     while (request := run_blocking(next_request())) is not None:
         yield request
 
@@ -194,5 +204,6 @@ def run_blocking(work: Coroutine[Any, Any, Result]) -> Result:
     except StopIteration as end:
         result: Result = end.value
         return result
+    # It ran to its first suspension, and there is no loop that would wake it.
     work.close()
     raise RuntimeError("a coroutine suspended where its driver should have blocked")

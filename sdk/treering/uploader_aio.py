@@ -38,6 +38,7 @@ class AsyncUploader:
 
     async def send(self, record: LogRecord, ref: object = None) -> None:
         """Queues one record; waits while too much is pending. Arguments and errors as in `Uploader.send`."""
+        # With the first use, not in `__init__`: an object may be made where no loop runs yet.
         if self._driver.start(self._core):
             await asyncio.sleep(0)  # a task that is cancelled before its first step ends without one: no record is taken before that
         if self._core.state.full:
@@ -81,6 +82,7 @@ class _Loop:
         self._reconnect = reconnect
         self._own: grpc.aio.Channel | None = None
         self._call: grpc.aio.StreamStreamCall[bytes, StreamLogsResponse] | None = None
+        # An event loop runs one task at a time between two awaits, so nothing has to be locked.
         self.lock = nullcontext()
         self._changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -105,6 +107,7 @@ class _Loop:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]  # a task runs this
             core.stop_taking()
             try:
+                # A second cancellation is not caught here: `_note_end` says then what may not be stored.
                 async with asyncio.timeout(core.drain_for_s):
                     await core.run()
             except TimeoutError:
@@ -119,6 +122,7 @@ class _Loop:
         self._changed.clear()
 
     async def changed(self, timeout_s: float) -> None:
+        # Early or late, `_until` looks again: the time that is over is no error here.
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._changed.wait()
@@ -141,6 +145,7 @@ class _Loop:
             if task is not None and task.cancelling():
                 raise
             return None  # the call was cancelled, and nobody cancelled this task
+        # gRPC answers an ended stream with a marker of its own, which is no response.
         return response if isinstance(response, StreamLogsResponse) else None
 
     def cancel(self) -> None:
@@ -148,6 +153,7 @@ class _Loop:
             self._call.cancel()
 
     def beside(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # Referred to here: the event loop refers weakly to its tasks.
         self._watch = asyncio.create_task(work(), name="treering-uploader-watch")
 
     async def renew(self) -> None:

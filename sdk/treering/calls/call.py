@@ -22,6 +22,7 @@ def choice(name: str, value: str, choices: Mapping[str, Value]) -> Value:
     Raises:
         ValueError: There is no such word.
     """
+    # Before the call: a misspelt word must not go out as the contract's default.
     if value not in choices:
         raise ValueError(f"{name}: {value!r} is none of {', '.join(choices)}")
     return choices[value]

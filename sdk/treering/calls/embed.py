@@ -31,6 +31,7 @@ def search_patterns(
     request = embed_pb2.SearchPatternsRequest(
         text=text, services=services, also_score_ids=also_score_ids, limit=limit, min_positions=min_positions
     )
+    # None and empty differ: only a message that is set says "none of all patterns".
     if restrict_to is not None:
         request.restrict_to.CopyFrom(embed_pb2.PatternIdSet(pattern_ids=restrict_to))
     return Call(request, timeout)

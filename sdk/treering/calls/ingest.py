@@ -18,6 +18,7 @@ def upload_logs(
     Returns:
         Counts of stored, repeated and refused records, and where they end in the log.
     """
+    # Without a default deadline (`endless` in `methods`): how long the batches take is the caller's affair.
     return Call(batches, timeout)
 
 

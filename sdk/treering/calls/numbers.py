@@ -90,5 +90,6 @@ def execute_sql(
         SqlError: The SQL has an error, is more than one reading statement, or needs more than it may have.
     """
     request = query_pb2.ExecuteSqlRequest(query=query, max_rows=max_rows, timeout_ms=timeout_ms, min_positions=min_positions)
+    # Above the query's own limit: then the service's error arrives, which says more than that a deadline is over.
     default = (timeout_ms / 1000 or _SQL_DEFAULT_TIMEOUT_S) + _SQL_GRACE_S
     return Call(request, default if timeout is None else timeout)

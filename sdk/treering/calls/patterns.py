@@ -92,6 +92,7 @@ def get_pattern(
         NotFoundError: There is no such pattern.
         ValueError: No such unit.
     """
+    # Checked here, as the name of a field is made of it.
     choice("unit", unit, _UNITS)
     request = query_pb2.GetPatternRequest(
         filter=filter, buckets=buckets, values_per_variable=values_per_variable, samples=samples, min_positions=min_positions
@@ -157,5 +158,6 @@ def watch_patterns(
         timeout: None is no deadline.
     """
     request = query_pb2.WatchPatternsRequest(filter=filter, since_unix_nano=time_nanos(since, "since") if since is not None else 0)
+    # `from` is a keyword of Python, so the field has no attribute that can be written.
     getattr(request, "from").extend(start)
     return Call(request, timeout)

@@ -84,6 +84,7 @@ def tail_logs(
         timeout: None is no deadline.
     """
     request = query_pb2.TailLogsRequest(filter=filter, backlog=backlog)
+    # `from` is a keyword of Python, so the field has no attribute that can be written.
     getattr(request, "from").extend(start)
     return Call(request, timeout)
 

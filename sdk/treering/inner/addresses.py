@@ -34,6 +34,7 @@ class InnerAddress:
             InnerPlaneError: It is neither.
         """
         scheme, _, rest = text.partition(":")
+        # As bytes: a path on Linux need not be UTF-8, and `fsdecode` keeps what is not.
         if scheme == "unix" and rest and not rest.endswith("/"):
             return cls(text, Path(os.fsdecode(unquote_to_bytes(rest))))
         found = _HOST_PORT.fullmatch(text)

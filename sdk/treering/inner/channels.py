@@ -49,9 +49,11 @@ def _opened(
 ) -> _Channel:
     address = InnerAddress.parse(text)
     if not address.path:
+        # Never in clear over a network, whatever the caller forgot.
         if not credentials:
             raise InnerPlaneError(f"{text}: the inner plane is reached over the network by mutual TLS alone; give its three files")
         return secure(text, credentials, options=options)
+    # Opened and checked before the channel exists: it connects later, to the directory that was checked.
     place = SocketPlace(address.path)
     channel = insecure(place.target, options=options)
     weakref.finalize(channel, place.close)  # the channel may connect again as long as it lives

@@ -44,6 +44,7 @@ class SocketPlace:
             InnerPlaneError: As above.
             OSError: It cannot be made.
         """
+        # Parents may be anybody's; what is checked is the directory of the socket itself.
         path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # it is checked next, whoever made it
             path.parent.mkdir(mode=0o700)
@@ -65,11 +66,14 @@ class SocketPlace:
             InnerPlaneError: Somebody listens there, or what stands there is no socket.
         """
         try:
+            # By the open directory, not by the path: the look, the removal and the binding are of the same place.
             found = os.stat(self.path.name, dir_fd=self._descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return
+        # Never removed unless it is a socket: a wrong setting must not delete a file.
         if not stat.S_ISSOCK(found.st_mode):
             raise InnerPlaneError(f"{self.path} is no socket; look what it is and take it away, or name another place")
+        # A living one is refused: unlinked, it would go on with nobody able to reach it.
         if self._is_listened_on():
             raise InnerPlaneError(f"{self.path} is in use by another process; stop that one, or name another place")
         os.unlink(self.path.name, dir_fd=self._descriptor)
@@ -81,6 +85,7 @@ class SocketPlace:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other processes from preparing in the same directory: between the look and the binding nobody else may bind."""
+        # The lock of the open directory: it needs no file, and the kernel gives it back when the process dies.
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         try:
             yield
@@ -92,6 +97,7 @@ class SocketPlace:
         os.close(self._descriptor)
 
     def _reachable(self) -> Path:
+        # The kernel's link to the open directory: short whatever the path is, and of the directory that was checked.
         if _OPEN_FILES.is_dir():
             return _OPEN_FILES / str(self._descriptor) / self.path.name
         if len(os.fsencode(self.path)) > _LONGEST_PATH:
@@ -100,6 +106,7 @@ class SocketPlace:
 
     def _is_listened_on(self) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:
+            # Not blocking: a service whose queue is full would hold up the start of this one.
             probe.setblocking(False)
             # a full queue is a living process, too
             return probe.connect_ex(os.fspath(self._reachable())) not in {errno.ECONNREFUSED, errno.ENOENT}
@@ -107,6 +114,7 @@ class SocketPlace:
 
 def _open_private(directory: Path) -> int:
     """Opens a directory and returns its descriptor, if it is really this user's and closed to everybody else."""
+    # O_NOFOLLOW, and then `fstat` of what was opened: between a look at a path and its opening it could be replaced.
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
@@ -115,6 +123,7 @@ def _open_private(directory: Path) -> int:
         raise
     status = os.fstat(descriptor)
     problem = _openness(directory, status)
+    # A descriptor that is not used must not stay open.
     if problem:
         os.close(descriptor)
         raise InnerPlaneError(f"{directory} {problem}")

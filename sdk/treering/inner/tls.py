@@ -48,6 +48,7 @@ class TlsFiles:
         missing = [name for name, value in zip(names, values, strict=True) if not value]
         if len(missing) == len(names):
             return None
+        # Half of the files would mean TLS for some and none for others; the operator meant all or nothing.
         if missing:
             raise InnerPlaneError(f"{' and '.join(missing)}: not given, but the others are; mutual TLS needs all of {', '.join(names)}")
         ca, cert, key = map(Path, values)
@@ -76,6 +77,7 @@ class TlsFiles:
 
     def _checked(self, *, serves: bool) -> _Read:
         ca, cert, key = self.names
+        # What was read and checked is what gRPC gets: it opens no file itself that could be another one by then.
         read = _Read(_content(ca, self.ca), _content(cert, self.cert), _content(key, self.key, secret=True))
         self._shake_hands(read.ca, serves=serves)
         return read
@@ -83,13 +85,16 @@ class TlsFiles:
     def _shake_hands(self, ca: bytes, *, serves: bool) -> None:
         """Meets itself in memory: a certificate that others would refuse is refused here, at the start, with its file's name."""
         server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # No name to check: this handshake has no address; gRPC checks it against the real one.
         client.check_hostname = False
+        # Whoever only asks has a certificate that need not do for a server.
         client.verify_mode = ssl.CERT_REQUIRED if serves else ssl.CERT_NONE
         server.verify_mode = ssl.CERT_REQUIRED
         for context in (server, client):
             self._load(context, ca)
         try:
             _meet(server, client)
+        # A subclass of SSLError: first, for its own words.
         except ssl.SSLCertVerificationError as error:
             problem = f"{self.ca} does not vouch for it: {error.verify_message}; have it signed anew"
             raise InnerPlaneError(f"{self.names[1]}={self.cert}: {problem}") from None
@@ -118,6 +123,7 @@ def _content(name: str, path: Path, *, secret: bool = False) -> bytes:
     """What a file holds, if nobody but its owner, this user or root, can have written it; nor read it where it is secret."""
     try:
         with path.open("rb") as file:
+            # `fstat` of the open file, not `stat` of its path: it is the file whose content is read.
             problem = _foreign(os.fstat(file.fileno()), secret=secret)
             content = b"" if problem else file.read(_LARGEST_FILE)
     except OSError as error:
@@ -130,6 +136,7 @@ def _content(name: str, path: Path, *, secret: bool = False) -> bytes:
 def _foreign(status: os.stat_result, *, secret: bool) -> str:
     if not stat.S_ISREG(status.st_mode):
         return "is no file"
+    # Root's files are trusted: root could do everything anyway.
     if status.st_uid not in {0, os.geteuid()}:
         return f"belongs to user {status.st_uid}; it must belong to this one, {os.geteuid()}, or to root"
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -147,6 +154,7 @@ def _meet(server: ssl.SSLContext, client: ssl.SSLContext) -> None:
     Raises:
         ssl.SSLError: One of them refuses the other.
     """
+    # Neither side waits: what one writes the other finds in memory at its next turn.
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
     sides = [client.wrap_bio(down, up), server.wrap_bio(up, down, server_side=True)]
     for _ in range(4):  # with TLS 1.3 the server says after two turns whether it takes the client's certificate

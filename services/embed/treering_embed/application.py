@@ -37,14 +37,17 @@ class Application:
     """A `treering_runtime.service.Service`: it takes records as soon as it serves, and answers by meaning once its model is there."""
 
     def __init__(self, settings: EmbedSettings, collector: CollectorRegistry, *, models: Models | None = None) -> None:
+        # Before the registry: wrong files of the inner plane are told without a look at the data.
         inner = InnerPlane(settings)
         registry = Registry(settings.data_dir / REGISTRY_FILE)
+        # From the registry, before the first delivery: a stored pattern must keep its id against whatever claims it.
         clock, ids = SteadyClock(), PatternIds(registry.kinds())
         summary = registry.summary(today(clock()))
         book = PatternBook(summary, settings.max_patterns, settings.max_new_patterns_per_day, clock, ids=ids)
         self._kept = Kept(
             registry, CurrentLedger(registry.db), SuccessorLedger(registry.db), Background("registry"), book, EmbedMetrics(collector)
         )
+        # `next_offsets` are durable: notes about records below them are dropped, as nothing there is read again.
         self.sink = EmbedSink(self._kept, summary, CrashNotes(settings.data_dir / CRASH_NOTES_FILE, summary.next_offsets))
         self.meaning = Meaning(settings, self._kept, self.sink, collector, models or StoredModels(settings))
         self.reindexer = Reindexer(settings, self._kept, self.meaning)
@@ -65,8 +68,10 @@ class Application:
 
     async def start(self) -> None:
         """Takes records from here on."""
+        # Before the port is open: to an empty board every log would begin anew.
         await self.sink.restore()
         await self.planes.start(ready=False)
+        # Not ready for searches, ready for deliveries: records are taken while the model is still loaded.
         await self.planes.inner.set_ready(SINK_SERVICE, ready=True)
 
     async def run(self) -> None:
@@ -75,6 +80,7 @@ class Application:
 
     async def _mean_forever(self) -> None:
         indexer, successor = await self.meaning.prepare()
+        # Noted in the registry before the reindexer begins, so that it finds the order as if it had been interrupted.
         if successor:
             await self.reindexer.begin(successor)
         await first_of(indexer.run_forever(), self.reindexer.run_forever(indexer), self.meaning.make_room_forever())
@@ -95,13 +101,17 @@ class Application:
 
     async def stop(self, grace_s: float) -> None:
         """Drains calls, commits what was taken, closes everything in reverse."""
+        # First, so that no delivery adds to what is committed below.
         await self.planes.stop(grace_s)
+        # Everything below is closed even when the disk refuses this: what was not committed comes again.
         try:
             await self.sink.commit()
         finally:
+            # Work whose caller is gone still uses the registry's thread and the index.
             await self._kept.tasks.ended()
             self.sink.close()
             self._servicer.close()
             self.meaning.close()
+            # The thread before the connection that it uses.
             self._kept.registry_thread.close()
             self._kept.registry.close()

@@ -65,6 +65,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             )
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
+        # Before the search: `seen` must not promise more than the index had when it was asked.
         seen, pending, known = self._board.seen(), self._book.pending_count, self._book.pattern_count
         async with self._searches.slot(context.time_remaining()):
             scores, unknown = await self._found(request)
@@ -95,6 +96,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         self._meaning.engine()
         await self._wait(request.min_positions, context)
         seen = self._board.seen()
+        # The turn is over when the scores are there. A slow reader of the stream holds memory, but not the turn of others.
         async with self._passes.slot(context.time_remaining()):
             slices = _slices(await self._rankings(request.texts), seen)
         # held by what is made elsewhere alone: tens of MiB are given back there, too
@@ -102,6 +104,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             yield response
 
     async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
+        # At least one: before the first pattern the index would be asked for none.
         count = max(self._book.pattern_count, 1)
         with self._meaning.using() as engine:
             searcher = Searcher(engine, self._book.ids)
@@ -175,6 +178,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             forgotten = await self._meaning.forgotten_count()
         async for response in _made_on(self._digest_slices, slices):
             yield response
+        # Last, in a message of its own: a reader that has it has everything before it.
         yield admin_pb2.DigestIndexResponse(forgotten_keyword_only_count=forgotten)
 
     def _problem(self) -> str:
@@ -209,6 +213,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
 
 async def _made_on(threads: Background, messages: Iterator[_M]) -> AsyncIterator[_M]:
     """The same messages, each made on another thread when it is asked for."""
+    # On the other thread, `next` with a default: StopIteration cannot pass through a future.
     while (message := await threads.run(lambda: next(messages, None))) is not None:
         yield message
 
@@ -240,6 +245,7 @@ def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
 
 def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[admin_pb2.ScorePatternsResponse]:
     """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
+    # Sorted, so that the columns of several texts can be compared and cut by position.
     orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]
     ids = [ranking.pattern_ids[order] for ranking, order in zip(rankings, orders, strict=True)]
     columns = [ranking.scores[order] for ranking, order in zip(rankings, orders, strict=True)]
@@ -263,5 +269,6 @@ def _slice(ids: NDArray[np.uint64], columns: Sequence[NDArray[np.float32]], star
 def _check_texts(field: str, texts: Sequence[str]) -> None:
     if not texts:
         raise invalid_field(field, "is empty; give at least one text")
+    # Blank counts as empty: the model gives a vector for it that says nothing, and some pattern would be the nearest.
     if not all(text.strip() for text in texts):
         raise invalid_field(field, "holds an empty text; say what is looked for")

@@ -63,12 +63,15 @@ class Admission:
             self._leave(caller)
 
     async def _turn(self, caller: str, timeout_s: float | None) -> None:
+        # Before anything is counted: a dead place would pass for somebody who waits.
         self._forget_those_who_gave_up()
+        # Not while another query of the same caller waits: a newer one must not pass an older one.
         if caller not in self._lines and self._may_run(caller):
             self._held[caller] += 1
             return
         if self._waiting() >= self._room:
             self._make_room(caller)
+        # A caller with a short deadline waits until that and hears TIMED_OUT; with a longer one, it hears earlier to come back.
         patient = self._patience_s is None or (timeout_s is not None and timeout_s <= self._patience_s)
         try:
             async with asyncio.timeout(timeout_s if patient else self._patience_s):
@@ -80,11 +83,13 @@ class Admission:
             raise self._overloaded(message) from None
 
     def _may_run(self, caller: str) -> bool:
+        # Work of our own has no share: it is bounded by who starts it.
         share = self._running if caller == callers.OURSELVES else self._share
         return self._held.total() < self._running and self._held[caller] < share
 
     def _make_room(self, caller: str) -> None:
         most = max(self._lines, key=lambda each: len(self._lines[each]), default=caller)
+        # `+ 1`: whoever would have as many as the other one afterwards does not push it out.
         if len(self._lines.get(most, ())) <= len(self._lines.get(caller, ())) + 1:
             raise self._overloaded(f"{self.present} {self._words} {self._standing} already; try again in a moment")
         message = f"more of your {self._words} than of any other caller wait, and others came; try again in a moment"
@@ -95,6 +100,7 @@ class Admission:
         place = asyncio.get_running_loop().create_future()
         self._lines.setdefault(caller, deque()).append(place)
         try:
+            # The turn is counted for the caller already by whoever set this future; only its end is left to note.
             await place
         except BaseException:
             if place.done() and not place.cancelled() and not place.exception():
@@ -113,8 +119,10 @@ class Admission:
         self._held[caller] -= 1
         self._held += Counter()  # drops the zeros
         self._forget_those_who_gave_up()
+        # No await from here to the counts: a caller that comes meanwhile cannot take the same turn.
         while (following := next(filter(self._may_run, self._lines), None)) is not None:
             line = self._lines.pop(following)
+            # Counted here, not when the woken task runs: until then it would look free.
             self._held[following] += 1
             line.popleft().set_result(None)
             if line:

@@ -82,8 +82,10 @@ class Answers:
         if give_back:
             writing.add_done_callback(lambda _: give_back())
         try:
+            # Around one write: the time that the handler computes between two responses does not count.
             async with asyncio.timeout(self._patience_s):
                 await asyncio.shield(writing)
+        # The same event comes as a cancellation when gRPC notices it earlier: no fault of ours, so it is made one here.
         except grpc.aio.BaseError as error:
             raise asyncio.CancelledError from error
         except TimeoutError:

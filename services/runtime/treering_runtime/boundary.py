@@ -117,6 +117,7 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
     The whole status; RetryInfo by itself, for clients that look only there; and that a gRPC library shall not try again by itself, where
     another try would take as long as this one did.
     """
+    # The whole google.rpc.Status, in the trailer that gRPC libraries know by this name.
     trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", to_status(error).SerializeToString())]
     if retry := _retry_info(error):
         trailers.append(("google.rpc.retryinfo-bin", retry.SerializeToString()))
@@ -127,6 +128,7 @@ def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...
 
 def unexpected(error: BaseException, method: str) -> ServiceError:
     """Logs a fault of our own in full, and gives the caller an id instead of our internals."""
+    # A random number, not a counter: it is searched for in the logs of several processes.
     error_id = secrets.token_hex(6)
     _LOG.error("call failed", method=method, error_id=error_id, exc_info=error)
     message = f"internal error {error_id}; the service's log has the details under this id"
@@ -175,10 +177,12 @@ class _Ending:
         code = "OK" if error is None else "CANCELLED"
         if isinstance(error, grpc.aio.AbortError):  # of a handler that is not ours: health
             code = _CODE_NAMES.get(self._context.code(), "UNKNOWN")
+        # CancelledError is no Exception: it is counted, and goes on to gRPC, which ends the call.
         elif isinstance(error, Exception):
             self._refusal = _refusal(_known(error, self._method))
             code = self._refusal.code.name
         self._metrics.record(self._method, code, self._started)
+        # True swallows the error: `refuse` speaks after this block, when nothing refers to the error's frames any more.
         return self._refusal is not None
 
     async def refuse(self) -> None:
@@ -230,11 +234,13 @@ class Boundary(grpc.aio.ServerInterceptor):
         if (handler := await continuation(details)) is None:
             return None
         known = self._wrapped.get(method)
+        # A generic handler may give another handler for the same method: then that one is wrapped.
         if known is None or known[0] is not handler:
             known = self._wrapped[method] = handler, self._wrap(handler, method)
         return known[1]
 
     def _wrap(self, handler: _Handler, method: str) -> _Handler:
+        # None as deserializer below: `read` parses inside the boundary, so bytes that are no message are refused like other errors.
         call, read, written = _implementation(handler), _reading(handler, method, self._limits), handler.response_serializer or _as_it_is
         if handler.request_streaming and not handler.response_streaming:
             # an upload: its answer is small, and with the end of the call in one step
@@ -281,6 +287,7 @@ class Boundary(grpc.aio.ServerInterceptor):
             async with _closed_with_call(request):
                 with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
                     begins = True
+                    # `aclosing`: a stream that is given up ends its handler now, not when the garbage collector finds it.
                     async with aclosing(call(read(request), context)) as responses:
                         async for response in responses:
                             answer = written(response)
@@ -328,6 +335,7 @@ def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
 
     def read(raw: bytes) -> Any:
         try:
+            # The count first: parsing is what makes a small request large.
             if kind:
                 limits.check_wire(raw, kind)
             request = decode(raw)
@@ -354,6 +362,7 @@ def _request_kind(method: str) -> Descriptor | None:
     service, _, name = method.partition("/")
     try:
         return descriptor_pool.Default().FindServiceByName(service).methods_by_name[name].input_type
+    # No contract in this process: nothing is known of the message, so nothing of it is counted.
     except KeyError:
         return None
 
@@ -375,5 +384,6 @@ def _refusal(error: ServiceError) -> _Refusal:
 
 def _shortened(message: str) -> str:
     """The message, cut where the trailers would outgrow what clients take."""
+    # Cut by bytes, as trailers are limited by bytes; half a character at the end is dropped.
     raw = message.encode(errors="replace")
     return message if len(raw) <= MAX_ERROR_MESSAGE_BYTES else raw[:MAX_ERROR_MESSAGE_BYTES].decode(errors="ignore") + " ..."

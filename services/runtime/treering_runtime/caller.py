@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 OURSELVES = ""
 """The caller of work that nobody outside asked for: no share of it is counted."""
 
+# A context variable: each call is a task of its own, and tasks that it starts inherit the caller.
 _CALLER: ContextVar[str] = ContextVar("caller", default=OURSELVES)
 
 
@@ -51,7 +52,9 @@ def as_ourselves() -> Context:
 @functools.lru_cache(1_024)  # every call asks, and most calls of a connection follow one another
 def of_peer(peer: str) -> str:
     """The caller behind a peer."""
+    # gRPC escapes a peer as in a URI: `ipv6:%5B::1%5D:41000`.
     kind, _, address = unquote(peer).partition(":")
     host, _, _ = address.rpartition(":")
+    # An IPv4 client of a socket for both families comes as a mapped IPv6 address.
     is_local = kind not in {"ipv4", "ipv6"} or host.startswith("127.") or host in {"[::1]", "[::ffff:127.0.0.1]"}
     return peer if is_local else f"{kind}:{host}"

@@ -20,6 +20,7 @@ class Chain:
     """Links by log: of the place where the sink stands, and of the end of the range that it is taking. Belongs to one event loop."""
 
     def __init__(self) -> None:
+        # At most two links a log: where the sink stands, and the end of the range that it takes.
         self._links: dict[int, dict[int, int]] = {}
 
     def at(self, log_id: int, offset: int) -> int | None:
@@ -45,6 +46,7 @@ class Chain:
             ServiceError: INVALID_ARGUMENT without links, or where the last frame is not the end of the range; SEQUENCE_GAP where it begins
                 elsewhere; CHAIN_BROKEN where it is another history.
         """
+        # Without links nobody can tell of which history these frames are.
         if not request.HasField("links"):
             raise invalid_field("links", "a delivery of frames must hold it")
         first, last = request.frames[0], request.frames[-1]
@@ -55,13 +57,16 @@ class Chain:
         known = self.at(log_id, next_offset)
         if known is None and not next_offset:
             pass  # a log begins here: there is nothing before it
+        # Once: the end of this range has a link, so the next range is compared again.
         elif known is None:
             _LOG.warning("no link is known here; a delivery is taken on trust, once", log_id=f"{log_id:016x}", offset=next_offset)
+        # The link of `before` is that of the range's first offset: it proves nothing about frames that begin elsewhere.
         elif first.first_offset != next_offset:
             raise sequence_gap(first.first_offset, next_offset)
         elif known != request.links.before:
             raise _broken(log_id, next_offset)
         # before the sink takes the range: whatever it commits of it finds the link of its end here
+        # The old link stays beside the new one: a delivery that is cut off before it is taken begins here again.
         held = {} if known is None else {next_offset: known}
         self._links[log_id] = held | {end: request.links.after}
 

@@ -79,8 +79,10 @@ class Connection:
         Raises:
             PeerAway: See `Peer.connect`.
         """
+        # A directory that was removed and made again has another inode. The channel still leads to the old one.
         directory = self._peer.directory()
         if self._channel is None or directory != self._directory:
+            # The new one first: when it cannot be made, this raises and the former one stays.
             former, self._channel = self._channel, self._peer.connect(*self._options)
             self._directory = directory
             if former:

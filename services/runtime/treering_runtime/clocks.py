@@ -46,6 +46,7 @@ class SteadyClock:
 
     def __init__(self, wall: Callable[[], int] = wall_ns, boottime: Callable[[], int] = boottime_ns) -> None:
         self._boottime = boottime
+        # Read once: what the wall clock does after this moment is not seen.
         self._behind = wall() - boottime()
 
     def __call__(self) -> int:

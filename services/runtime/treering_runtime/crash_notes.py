@@ -65,12 +65,15 @@ class CrashNotes:
     def __init__(self, path: Path, settled: Mapping[int, int]) -> None:
         self._slots = Slots(path, _LAYOUT, _SLOTS)
         note, *suspects = (Suspect(*slot) if slot else None for slot in self._slots.load())
+        # Durably done records are never read again: a suspect below them would only take a slot.
         self._suspects = [suspect for suspect in suspects if suspect and suspect.end_offset > settled.get(suspect.log_id, 0)]
+        # A note that is still there was never cleared: the process died while it read these frames.
         if note:
             _LOG.warning(
                 "the process ended while it read these records", log_id=f"{note.log_id:016x}", first=note.first_offset, end=note.end_offset
             )
             self._crashed(note)
+        # Note and suspects in one write: between two, a crash would count this one twice, or not at all.
         self._slots.write(0, [None, *self._padded()])
 
     def groups(self, log_id: int, frames: Sequence[DeliveredFrame]) -> Iterator[tuple[Sequence[DeliveredFrame], int]]:
@@ -78,6 +81,7 @@ class CrashNotes:
         together: list[DeliveredFrame] = []
         for frame in frames:
             crashes = self._crashes(log_id, frame)
+            # Not suspected often enough to be read alone: one note for all of them costs one write.
             if crashes < ALONE_AFTER:
                 together.append(frame)
                 continue
@@ -85,6 +89,7 @@ class CrashNotes:
                 yield together, 0
                 together = []
             yield [frame], crashes
+        # In the order of the log: what came before the suspect is read before it.
         if together:
             yield together, 0
 
@@ -100,13 +105,17 @@ class CrashNotes:
         crash; one of the environment (memory, disk) says nothing about the frames.
         """
         run = _run(log_id, frames)
+        # Before the first byte is looked at. It is not synced: it must survive the process, not the machine.
         self._note_down(run)
         try:
             yield
+        # The environment failed and the frames are not to blame; they come again.
         except (MemoryError, OSError):
             raise
+        # BaseException: a panic of a native library counts too.
         except BaseException:
             self._crashed(run)
+            # Kept before the note is cleared: death in between counts twice, which costs care and no records.
             self._keep()
             raise
         else:
@@ -115,6 +124,7 @@ class CrashNotes:
             self._note_down(None)
 
     def _passed(self, run: Suspect) -> None:
+        # Written only where something changes: the usual run meets no suspect.
         if any(suspect.overlaps(run) for suspect in self._suspects):
             self._suspects = [left for suspect in self._suspects if (left := suspect.without(run))]
             self._keep()
@@ -124,8 +134,10 @@ class CrashNotes:
         known = max((suspect for suspect in self._suspects if suspect.overlaps(run)), key=lambda each: each.crashes, default=None)
         if known:
             self._suspects.remove(known)
+            # Narrowed to the common part: each further crash brings the run nearer to the frame that is to blame.
             run = replace(known.within(run), crashes=known.crashes + 1)
         self._suspects.append(run)
+        # Those with the most crashes stay: one that is dropped is only found later.
         self._suspects = sorted(self._suspects, key=lambda each: -each.crashes)[: _SLOTS - 1]
 
     def _note_down(self, run: Suspect | None) -> None:

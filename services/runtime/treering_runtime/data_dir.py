@@ -43,6 +43,7 @@ class DataDir:
 
     def __init__(self, path: Path, kind: str, version: int) -> None:
         self.path = own_directory(path, kind.rpartition("-")[2])
+        # `flock`, not the file's existence: the kernel unlocks when the process dies, whatever way.
         self._lock = FileLock(self.path / "LOCK", mode=0o600)
         path = self.path
         try:
@@ -52,6 +53,7 @@ class DataDir:
         except Timeout:
             raise DirectoryInUseError(f"{path} is in use by another process; stop that one or give another data directory") from None
         except OSError as error:
+            # Unlocked here: this object is never returned, so nobody else could.
             self._lock.release()
             raise _unusable(path, error) from error
         except StartError:
@@ -65,6 +67,7 @@ class DataDir:
 
 def _stamp(file: Path, kind: str, version: int) -> int:
     if not file.exists():
+        # With the lock held, and atomically: a crash leaves no stamp or a whole one.
         write_atomically(file, json.dumps({"kind": kind, "version": version}).encode())
         return version
     try:
@@ -87,6 +90,7 @@ def own_directory(named: Path, name: str) -> Path:
     Raises:
         StartError: It cannot be made, or is a link, or others own it or may write there; or its path is one that a database cannot open.
     """
+    # Before `mkdir`: a path that cannot be used must leave nothing behind.
     _check_path(named)
     try:
         make_directory(named)
@@ -95,6 +99,7 @@ def own_directory(named: Path, name: str) -> Path:
         if _is_private(named.stat()):
             return named
         own = named / name
+        # Others may write here. Files of a former version must be moved by their owner before this service begins anew inside.
         _refuse_files_in_the_open(named, own)
         with contextlib.suppress(FileExistsError):  # a link to nowhere; it is refused below
             make_directory(own)
@@ -121,6 +126,7 @@ def _check_path(named: Path) -> None:
             f"data_dir={path!a}: the path holds bytes that are not UTF-8, or the locale does not allow what they are; "
             "use another name, or a locale such as C.UTF-8"
         ) from None
+    # The named path and the resolved one: SQLite resolves links itself, and its limit holds for the result.
     size = max(len(os.fsencode(each)) for each in (path, named.resolve()))
     if size > MAX_PATH_BYTES:
         raise StartError(f"data_dir={path}: the path has {size} bytes, the limit is {MAX_PATH_BYTES}; use a shorter one")
@@ -129,6 +135,7 @@ def _check_path(named: Path) -> None:
 def _refuse_files_in_the_open(named: Path, own: Path) -> None:
     """A service of a former version kept its files in the named directory, whoever might write there: beginning anew would lose them."""
     try:
+        # `lstat`: what stands here may be a link that somebody laid in the open directory.
         owner = (named / FORMAT_FILE).lstat().st_uid
     except FileNotFoundError:
         return
@@ -145,6 +152,7 @@ def _refuse_files_in_the_open(named: Path, own: Path) -> None:
 
 def _is_private(status: os.stat_result) -> bool:
     """Whether it is a directory that this user owns and where nobody else may write."""
+    # The effective user, because file access is checked by it.
     return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
@@ -155,6 +163,7 @@ def _unusable(path: Path, error: OSError) -> StartError:
 def write_atomically(file: Path, content: bytes) -> None:
     """Replaces a small file so that a crash leaves the old or the new one, both on disk: data, rename, directory."""
     # Content, then name, then directory: in another order a power cut could leave an empty file under the name.
+    # In the same directory: a rename is atomic only within one file system.
     temporary = file.with_name(file.name + ".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb", buffering=0) as out:
@@ -179,6 +188,7 @@ def make_directory(path: Path) -> None:
 
 def sync_directory(path: Path) -> None:
     """Makes created, renamed and deleted names in a directory durable."""
+    # A name is data of its directory: only an fsync of the directory makes it survive a power cut.
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fsync(descriptor)

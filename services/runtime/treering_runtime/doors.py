@@ -42,6 +42,7 @@ class Port:
         """Binds."""
         try:
             port = server.add_secure_port(self.listen, self.credentials) if self.credentials else server.add_insecure_port(self.listen)
+        # gRPC raises one RuntimeError for every reason, so the words name the likely ones.
         except RuntimeError as error:
             taken = "the address is in use or not of this machine; choose another one"
             raise AddressTakenError(f"{self.setting}={self.listen}: {taken}") from error
@@ -68,8 +69,10 @@ class Socket:
         """Takes the place of a socket that a killed process left, never that of a living one."""
         try:
             self._place = place = SocketPlace.made(self._path)
+            # Locked until it is bound and closed to others: two processes that start at once must not both find the place free.
             with place.locked():
                 place.prepare()
+                # gRPC itself makes the socket; its mode is that of the umask until the next line.
                 server.add_insecure_port(place.target)
                 place.close_to_others()
         except InnerPlaneError as error:

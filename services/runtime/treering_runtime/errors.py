@@ -28,6 +28,7 @@ class ServiceError(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
+        # A copy, as the caller's mapping may change while the error travels.
         self.metadata = dict(metadata or {})
         self.retry_after_s = retry_after_s
 

@@ -22,6 +22,7 @@ class Exclusive:
 
     def __init__(self, name: str) -> None:
         self._tasks = OwnedTasks(name)
+        # A lock of asyncio is fair: whoever waits longest is next.
         self._turn = asyncio.Lock()
 
     @property
@@ -31,10 +32,12 @@ class Exclusive:
 
     async def run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs `work()` when its turn has come, and returns what it returns; its errors are raised here."""
+        # Cancelled here, nothing is left behind: `work` was not called, so there is no coroutine that nobody awaits.
         await self._turn.acquire()
         # no await between the turn and the task: a cancellation here could leave the turn taken for ever
         return await self._tasks.run(work(), self._turn.release)
 
     async def finish(self) -> None:
         """Returns when no piece of work runs any more."""
+        # Before the loop is closed: work that nobody waits for any more still changes state.
         await self._tasks.ended()

@@ -6,6 +6,7 @@ import os
 import sys
 
 if sys.platform == "darwin":
+    # A network share fails here with one of these. They mean "not supported", not "not written".
     _UNSUPPORTED = {errno.ENOTSUP, errno.EINVAL, errno.ENOTTY}
 
     def fsync(descriptor: int) -> None:
@@ -27,5 +28,6 @@ if sys.platform == "darwin":
 
     fdatasync = fsync
 else:
+    # On Linux both flush the drive's cache. `fdatasync` leaves out times, but never a size that reading needs.
     fsync = os.fsync
     fdatasync = os.fdatasync

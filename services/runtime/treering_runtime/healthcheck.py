@@ -23,6 +23,7 @@ def check(address: str, service: str = "") -> str:
     request = health_pb2.HealthCheckRequest(service=service)
     try:
         with _connect(address) as channel:
+            # `wait_for_ready`: a service that is just binding its port counts as slow, not as dead, until the deadline.
             answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=DEADLINE_S, wait_for_ready=True)
     except grpc.RpcError as error:
         return f"{error.code().name}: {error.details()}"
@@ -32,6 +33,7 @@ def check(address: str, service: str = "") -> str:
 
 
 def _connect(address: str) -> grpc.Channel:
+    # Without TLS: the public port has none, and the inner plane of one host is a socket.
     is_socket = address.startswith("unix:")
     return connect(address, options=INTERNAL_OPTIONS) if is_socket else grpc.insecure_channel(address, options=INTERNAL_OPTIONS)
 

@@ -59,6 +59,7 @@ class Holes:
 
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
+        # The stamp before the content: what is written in between makes another stamp, and is read at the next look.
         self._stamp = _stamp(directory)
         self._damage: _Damaged | None = None
         try:
@@ -94,12 +95,17 @@ class Holes:
         Raises:
             ServiceError: SEQUENCE_GAP: the file is damaged or cannot be written.
         """
+        # What was read last may be old: the operator writes this file while the service runs.
         self._look()
+        # Damage is told to each delivery that has a gap; one without a gap does not need this file and goes on.
         if self._damage:
             raise _gap(self._damage)
+        # `is False`: a hole that is marked already is not written again, and one that nobody made is None.
         if self._directory and self._found.get(hole) is False:
             try:
+                # Marked on disk before the sink goes on: progress behind a hole that no file names would look like lost records.
                 _write(self._directory, self._found | {hole: True})
+            # Refused: without the mark the sink must not go on behind the hole.
             except OSError as error:
                 raise _gap(_Damaged(self._directory / HOLES_FILE, error.strerror)) from error
             self._look()
@@ -127,6 +133,7 @@ def _stamp(directory: Path | None) -> object:
         found = (directory / HOLES_FILE).stat() if directory else None
     except OSError:
         return None
+    # A stamp, not a time: the file is replaced whole, so its inode differs even within one tick of the clock.
     return found and (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
@@ -148,10 +155,12 @@ def _read(directory: Path) -> dict[Hole, bool]:
     try:
         listed = json.loads(file.read_text())
         found = {_hole(each): bool(each.get("gone_behind", True)) for each in listed}
+    # An absent file means no holes; one that cannot be read may hold some.
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise _Damaged(file, error.strerror) from error
+    # RecursionError: `json` follows brackets as deep as they go, and anybody may have edited this file.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _Damaged(file, f"it is no list of holes ({type(error).__name__})") from None
     return found
@@ -159,6 +168,7 @@ def _read(directory: Path) -> dict[Hole, bool]:
 
 def _hole(listed: dict[str, str | int]) -> Hole:
     hole = Hole(int(str(listed["log_id"]), 16), int(listed["first_offset"]), int(listed["end_offset"]))
+    # Checked here, as arithmetic on holes counts records by their ends.
     if not 0 <= hole.first_offset < hole.end_offset:
         raise ValueError("a hole that holds nothing")
     return hole
@@ -179,12 +189,14 @@ def add_hole(directory: Path, hole: Hole) -> None:
         StartError: The file is damaged.
     """
     if hole not in read_holes(directory):
+        # Not marked: only the sink itself says that it went on behind it.
         _write(directory, _read(directory) | {hole: False})
 
 
 def joined(holes: Iterable[Hole]) -> list[Hole]:
     """The same offsets in holes that do not overlap, by log and offset: a gap that grew before it was skipped is there twice."""
     whole: list[Hole] = []
+    # Sorted by log and first offset, so only the newest of the result can meet the next one.
     for hole in sorted(holes):
         if whole and whole[-1].log_id == hole.log_id and hole.first_offset <= whole[-1].end_offset:
             whole[-1] = whole[-1]._replace(end_offset=max(whole[-1].end_offset, hole.end_offset))

@@ -53,6 +53,7 @@ class LoopLag:
             buckets=_BUCKETS_S,
             registry=registry,
         )
+        # At the start nothing was logged yet: the first lag is.
         self._silent_until = clock()
         self._wait()
 
@@ -68,4 +69,5 @@ class LoopLag:
         if lag > _WARN_ABOVE_S and now >= self._silent_until:
             self._silent_until = now + _WARN_EVERY_S
             _LOG.warning("the event loop was blocked: nothing was answered meanwhile", lag_s=round(lag, 3))
+        # Last: the next sample is due after this one, however long this one took.
         self._wait()

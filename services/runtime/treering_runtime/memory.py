@@ -13,6 +13,7 @@ def release_freed() -> None:
     others that live on; outside of Linux it is left alone.
     """
     pa.default_memory_pool().release_unused()
+    # `malloc_trim` is glibc's; musl has no function of this name.
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

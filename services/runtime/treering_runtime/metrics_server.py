@@ -38,10 +38,13 @@ class MetricsServer:
         self._registry = registry
         self._hosts = {name.lower() for name in hosts} | {"localhost"}
         self._open: dict[asyncio.StreamWriter, None] = {}
+        # On the caller's thread: a taken port must end the start, and a thread could only log it.
         self._socket = _listening(listen, host.strip("[]"), int(port))
         self.address = f"{host}:{self._socket.getsockname()[1]}"
+        # A loop of its own: a service whose own loop is blocked can still say so by its figures.
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
+        # A daemon: a reader that hangs must not keep the process from ending.
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
         self._thread.start()
 
@@ -66,15 +69,18 @@ class MetricsServer:
         server.close()  # after the last task: asyncio forgets a connection that it is accepting when its server is closed
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Accepted after `close` began: it would hold up the end.
         if self._closing.is_set():
             writer.transport.abort()
             return
+        # The oldest, not the new one: whoever holds connections open would keep Prometheus out.
         if len(self._open) >= MAX_METRICS_CONNECTIONS:
             oldest = next(iter(self._open))
             del self._open[oldest]
             oldest.transport.abort()
         self._open[writer] = None
         try:
+            # The time of the whole exchange, so a request that comes byte by byte ends too.
             async with asyncio.timeout(METRICS_TIMEOUT_S):
                 writer.write(self._answer(await reader.readuntil(b"\r\n\r\n")))
                 writer.close()
@@ -83,11 +89,13 @@ class MetricsServer:
             pass  # whoever asks so slowly, or so much, is not Prometheus
         finally:
             self._open.pop(writer, None)
+            # `abort` and not `close`: closing waits until the reader has taken what was written.
             writer.transport.abort()
 
     def _answer(self, head: bytes) -> bytes:
         line, headers = _parsed(head)
         method, _, target = line.partition(" ")
+        # Before anything is told: a web page that made its own name lead here gets nothing to read.
         if not self._is_ours(headers.get("host", "localhost")):
             return _response(HTTPStatus.FORBIDDEN, "not known by this name: METRICS_HOSTS of the service's settings lists its names\n")
         if target.partition(" ")[0].partition("?")[0] != _PATH:
@@ -100,6 +108,7 @@ class MetricsServer:
     def _is_ours(self, host: str) -> bool:
         name = _without_port(host)
         try:
+            # An address cannot be made to lead elsewhere, as a name can.
             ipaddress.ip_address(name)
         except ValueError:
             return name in self._hosts
@@ -108,6 +117,7 @@ class MetricsServer:
 
 def _listening(listen: str, host: str, port: int) -> socket.socket:
     try:
+        # A name may have several addresses; the first one is bound.
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family)
     except OSError as error:
@@ -122,6 +132,7 @@ def _parsed(head: bytes) -> tuple[str, Mapping[str, str]]:
     for each in filter(None, rest):
         name, _, value = each.partition(":")
         key = name.strip().lower()
+        # Joined, so that two Host headers match no name.
         headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
     return line, headers
 

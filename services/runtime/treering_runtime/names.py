@@ -18,6 +18,7 @@ def cut(names: pa.StringArray, long: npt.NDArray[np.bool_]) -> pa.StringArray:
     """The names, the long ones as many whole characters as fit into `MAX_NAME_BYTES`. Without a copy where none is long."""
     if not long.any():
         return names
+    # Bytes first, slices after: Arrow's slices by character would count characters, and the limit is of bytes.
     raw = names.cast(pa.binary())
     lengths = np.where(long, _fitting_bytes(raw, long), 0)
     for length in np.unique(lengths[long]).tolist():  # at most four: a character has up to four bytes

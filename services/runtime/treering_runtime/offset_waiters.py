@@ -28,6 +28,7 @@ class OffsetWaiters:
         try:
             await future
         finally:
+            # In `finally`: also a cancelled caller is counted out, or the sweep would never see that its entry is dead.
             self._waiting -= 1
             self._sweep()
 

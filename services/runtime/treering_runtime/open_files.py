@@ -17,6 +17,7 @@ def raise_limit() -> None:
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
     if wanted < MIN_OPEN_FILES:
         raise StartError(f"this process may open {wanted} files, it needs {MIN_OPEN_FILES} at least; raise the limit: ulimit -n")
+    # The hard limit is left as it is: without privileges it could never be raised again.
     if soft < wanted:
         with contextlib.suppress(ValueError, OSError):  # some systems allow less than they say
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -37,11 +37,13 @@ class OwnedTasks:
         # the event loop refers weakly to its tasks: without this one, the work could vanish in the middle
         self._running.add(task)
         task.add_done_callback(self._running.discard)
+        # As a callback of the task and not after the await: it is called also when nobody waits any more.
         task.add_done_callback(lambda _: ended())
         try:
             # `shield` lets the caller be cancelled alone; the task does not notice.
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            # Only now: a caller that is still there gets the error itself, and it would be logged twice.
             task.add_done_callback(self._log_error)
             raise
 

@@ -12,6 +12,7 @@ ID_BITS = (1 << 64) - 1
 def fingerprint(service: str, text: str) -> int:
     """The 128 bits that tell a kind from any other; the lower 64 are its id."""
     name = service.encode()
+    # The length first: without it, a service `a` with the text `bc` and a service `ab` with `c` would be one kind.
     whole = len(name).to_bytes(8, "little") + name + text.encode()
     return int.from_bytes(hashlib.blake2b(whole, digest_size=16).digest(), "little")
 

@@ -35,6 +35,7 @@ class InnerPlane:
         self._files = ", ".join(names)
         self._listen_setting = f"{self._prefix}INNER_LISTEN"
         try:
+            # Certificates are read here, once: a file that cannot be used ends the start, and a new one waits for the next start.
             tls = TlsFiles.given(
                 (settings.inner_ca_file, settings.inner_cert_file, settings.inner_key_file), (names[0], names[1], names[2])
             )
@@ -58,6 +59,7 @@ class InnerPlane:
             StartError: It is no address, or one of another host and there are no files for TLS.
         """
         address = self._parsed(f"{self._prefix}{setting}", text)
+        # A socket on this host needs no TLS: its directory is this user's alone, and `connect` looks at that.
         return Peer(text, None if address.path else self._client_credentials)
 
     def _parsed(self, setting: str, text: str) -> InnerAddress:
@@ -93,6 +95,7 @@ class Planes:
         limits: RequestLimits | None = None,
         inner_window_bytes: int = STREAM_WINDOW_BYTES,
     ) -> None:
+        # One registry cannot have the same metric twice, so both servers count with the same object.
         metrics = CallMetrics(registry)
         self.public = Server(settings.listen, services["public"], metrics, limits=limits)
         self.inner = Server(inner.door, services["private"], metrics, limits=limits, window_bytes=inner_window_bytes, are_ours=True)
@@ -102,6 +105,7 @@ class Planes:
         await self.inner.start(ready=ready)
         try:
             await self.public.start(ready=ready)
+        # Taken back: a process that cannot start must leave no socket that looks alive.
         except StartError:
             await self.inner.stop(0)
             raise
@@ -118,6 +122,7 @@ class Planes:
 
     async def stop(self, grace_s: float) -> None:
         """Drains both at the same time."""
+        # At the same time: both have the same grace, and a drain must not take twice as long.
         async with asyncio.TaskGroup() as stopping:
             stopping.create_task(self.public.stop(grace_s))
             stopping.create_task(self.inner.stop(grace_s))

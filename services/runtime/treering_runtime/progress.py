@@ -51,6 +51,7 @@ class ProgressBoard:
 
     def holds(self, log_id: int) -> bool:
         """Whether something of a log was taken, now or before a restart. Where it begins is the log's word until then, and may change."""
+        # A log in `_begun` is on the board because a delivery of it runs; nothing of it was taken.
         return log_id in self._by_log and log_id not in self._begun
 
     def held_logs(self) -> list[int]:
@@ -59,11 +60,13 @@ class ProgressBoard:
 
     def begin(self, log_id: int, offset: int) -> None:
         """A delivery of a log of which nothing was taken begins at an offset: the sink does not hold what is below."""
+        # Before the update, which takes a larger `next_offset` than this one for the first thing that was taken.
         self._begun[log_id] = offset
         self.update(log_id, next_offset=offset)
 
     def leave(self, log_id: int) -> None:
         """A delivery is over. A log of which nothing was taken is forgotten."""
+        # Forgotten as a whole: a caller that names many logs and sends nothing leaves no memory behind.
         if self._begun.pop(log_id, None) is not None:
             del self._by_log[log_id]
             self.chain.forget(log_id)
@@ -73,8 +76,10 @@ class ProgressBoard:
         """Sets some fields of `Progress` and wakes who waits. Not a coroutine: whoever reads and then updates does it in one step."""
         # No await between reading and replacing: two deliveries that update different fields cannot lose each other's change.
         self._by_log[log_id] = progress = dataclasses.replace(self.get(log_id), **changes)
+        # Something was taken: from here on the log goes on where this sink stands, whatever the log says of its start.
         if progress.next_offset > self._begun.get(log_id, progress.next_offset):
             del self._begun[log_id]
+        # `get`, not the index: the `defaultdict` would make an entry for every log that nobody waits for.
         if waiters := self._waiting.get(log_id):
             waiters.reached(progress.visible_end)
         self._notify()
@@ -91,12 +96,14 @@ class ProgressBoard:
 
     async def wait_change(self, version: int, timeout_s: float) -> int:
         """Returns the version once it differs from `version`, or after `timeout_s` seconds."""
+        # Looked at without an await before the wait, so a change in between cannot be missed.
         if self.version == version:
             await self._changed.wait(timeout_s)
         return self.version
 
     def seen(self) -> list[Position]:
         """Visible ends, for answers."""
+        # Sorted: answers of one state are equal, byte by byte.
         return [Position(log_id=log_id, offset=progress.visible_end) for log_id, progress in sorted(self._by_log.items())]
 
     def _missing(self, positions: Iterable[Position]) -> list[Position]:
@@ -108,6 +115,7 @@ class ProgressBoard:
         Raises:
             ServiceError: TIMED_OUT when it is not after `timeout_s` seconds (None waits for ever).
         """
+        # Before the timeout begins: with 0 seconds left, what is visible already is answered.
         if not self._missing(positions):
             return
         try:
@@ -116,6 +124,7 @@ class ProgressBoard:
                 while missing := self._missing(positions):
                     await self._reached(missing[0])
         except TimeoutError:
+            # `from None`: the chain of exceptions would keep the frames of the wait, and say nothing more.
             raise self._timed_out(positions) from None
 
     async def _reached(self, position: Position) -> None:
@@ -129,6 +138,7 @@ class ProgressBoard:
                 del self._waiting[position.log_id]
 
     def _timed_out(self, positions: Sequence[Position]) -> ServiceError:
+        # Asked again: the position that was waited for may be there by now, and another one is missing.
         wanted = self._missing(positions)[0]
         have = self.get(wanted.log_id).visible_end
         message = f"offset {wanted.offset} of log {wanted.log_id:016x} was not visible in time, {have} was; ask again with more time"

@@ -67,6 +67,7 @@ class Change:
     def applied_to(self, counts: Mapping[int, int]) -> Counter[int]:
         """Quarantined records by log_id after the change, from those before it."""
         after = Counter(counts)
+        # Subtracted before added: what could not be read again is in both, and stays counted.
         after.subtract(records_by_log(self.read_again))
         after.update(records_by_log(self.set_aside))
         return after
@@ -104,9 +105,11 @@ class FrameReader(Generic[T]):
         parts: list[T] = []
         bad: list[Quarantined] = []
         for group, crashes in self._notes.groups(log_id, frames):
+            # Not read at all: by now it is more likely that these bytes end the process than that something else does.
             if crashes >= UNREAD_AFTER:
                 bad += [_set_aside(log_id, frame, f"not read: the service ended {crashes} times while it read this") for frame in group]
                 continue
+            # The note covers the bisection too: a crash in a half is a crash of this group.
             with self._notes.reading(log_id, group):
                 self._bisect(log_id, group, skip_below, parts, bad)
         return parts, bad
@@ -116,18 +119,23 @@ class FrameReader(Generic[T]):
         parts: list[T] = []
         bad: list[Quarantined] = []
         for item in items:
+            # One item at a time: items of one page may be of several logs, and are no neighbours.
             self._bisect(item.log_id, [item.as_frame()], 0, parts, bad)
         return parts, bad
 
     def _bisect(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int, parts: list[T], bad: list[Quarantined]) -> None:
         try:
             parts.append(self._read(log_id, frames, skip_below))
+        # Only ValueError says that the bytes are at fault. Anything else goes up, and nothing is set aside for it.
         except ValueError as error:
+            # Frames first, then the records of the one frame that is left: most frames of a range are good and stay whole.
             pieces = frames if len(frames) > 1 else _records(frames[0], skip_below)
+            # Nothing left to halve. A frame that does not fall into records is set aside whole.
             if len(pieces) < 2:
                 bad += [_set_aside(log_id, piece, str(error)) for piece in pieces or frames]
                 return
             middle = len(pieces) // 2
+            # First half first: `parts` stay in the order of the log, on which first offsets of patterns rely.
             self._bisect(log_id, pieces[:middle], skip_below, parts, bad)
             self._bisect(log_id, pieces[middle:], skip_below, parts, bad)
         except Exception:
@@ -144,13 +152,18 @@ def _set_aside(log_id: int, frame: DeliveredFrame, reason: str) -> Quarantined:
 def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
     """The frame as one frame for each record, the bytes as they came; empty when it does not hold as many as it says."""
     try:
+        # By their tag, not by a parser: the bytes of each record stay as the sender wrote them, readable or not.
         payloads = [field for tag, field in wire.fields(frame.payload) if tag == wire.RECORD_TAG]
+    # Both say that the bytes do not fall into fields: then nobody can tell where a record begins.
     except (ValueError, IndexError):
         return []
+    # Without one record for each offset, nobody knows which bytes have which offset.
     if len(payloads) != frame.record_count:
         return []
+    # Each record is a message of one element: it can be read, and set aside, like a frame.
     return [
         DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=payload)
         for offset, payload in enumerate(payloads, frame.first_offset)
+        # The others were taken by an earlier delivery.
         if offset >= skip_below
     ]

@@ -57,6 +57,7 @@ class Text:
 
     def check(self, field: str, value: str) -> None:
         """Says the length, never the text."""
+        # Characters are counted without a copy; for bytes the text is encoded first.
         length = len(value) if self.unit == "characters" else len(value.encode())
         if length > self.most:
             raise invalid_field(field, f"{length} {self.unit}, over {self.most}; {self.remedy}", limit=self.most)
@@ -93,6 +94,7 @@ class Number:
 
     def check(self, field: str, value: float) -> None:
         """Says the number and the bound that it passes."""
+        # NaN compares as false here and goes on to the refusal.
         if value == 0 or self.least <= value <= self.most:
             return
         if not isinstance(self.most, int):
@@ -136,6 +138,7 @@ class Many:
 
     def check(self, field: str, value: "Iterable[Any]") -> None:
         """Counts first."""
+        # The whole list is counted before its elements: a list that is too long is refused without a look at them.
         self.check_count(field, len(value))  # type: ignore[arg-type]  # a repeated field has a length
         if not isinstance(self.each, Free):
             for index, element in enumerate(value):
@@ -214,12 +217,14 @@ class RequestLimits:
         Raises:
             ServiceError: INVALID_FIELD; the field is named by its path, for example `filter.attributes[2].key`.
         """
+        # Only fields that are set: the cost is that of what was sent, not of what the contract knows.
         for field, value in request.ListFields():
             name = f"{path}{field.name}"
             if limit := self.rows.get(row_name(field)):
                 limit.check(name, value)
             if not self._is_looked_into(field):
                 continue
+            # Before the children of a list are walked: the limit above has counted them.
             if field.is_repeated:
                 for index, element in enumerate(value):
                     self.check(element, f"{name}[{index}].")
@@ -233,6 +238,7 @@ class RequestLimits:
             ServiceError: INVALID_FIELD.
             ValueError, IndexError: It is no message.
         """
+        # Small requests unfold to little, whatever they hold: they are counted after the parsing only.
         if len(raw) > COUNTED_REQUEST_BYTES and self.has_lists(kind) and not self._is_surely_short(raw, kind):
             _Count(self).add(raw, (0, len(raw)), kind, "", {})
 
@@ -240,10 +246,12 @@ class RequestLimits:
         """Whether no list can be too long, because its tag does not stand in the bytes so often: known in a thousandth of the time."""
         rows = ((field, self.rows.get(row_name(field))) for field in kind.fields)
         lists = [(field, row) for field, row in rows if isinstance(row, Many)]
+        # One list, and none deeper: the count of a byte answers for one list only.
         if len(lists) != 1 or any(field.message_type and self.has_lists(field.message_type) for field in kind.fields):
             return False
         field, limit = lists[0]
         tag = field.number << 3 | wire.BYTES
+        # A packed list has one tag for all its numbers, and a tag above one byte cannot be counted as a byte.
         if field.is_packed or tag >= _CONTINUED[0]:
             return False
         # a tag may be written in more bytes than it needs: then its first one says that it goes on
@@ -259,6 +267,7 @@ class RequestLimits:
         return kind is not None and self._any(kind, self._limited, Text | Sizes | Number | Known | Many)
 
     def _any(self, kind: Descriptor, known: dict[str, bool], wanted: "type | UnionType") -> bool:
+        # Noted by message: the contract does not change while the process runs, and every request asks.
         if kind.full_name not in known:
             rows = (self.rows.get(row_name(field)) for field in kind.fields)
             inner = (self._any(field.message_type, known, wanted) for field in kind.fields if field.message_type)
@@ -280,6 +289,7 @@ class _Count:
     def add(self, raw: bytes, place: tuple[int, int], kind: Descriptor, path: str, counts: _Counts) -> None:
         """Counts the fields of one message, which stands at a place of `raw`."""
         for tag, start, end in wire.flat_fields(raw, *place):
+            # Counted field by field, known or not: unknown fields are kept by the parser and cost memory, too.
             self._room -= 1
             if self._room < 0:
                 problem = f"more than {MAX_REQUEST_FIELDS} fields; ask for less, and give lists of numbers packed, as every library does"
@@ -295,6 +305,7 @@ class _Count:
             counts[field.number] = counts.get(field.number, 0) + _elements(field, tag, raw[start:end])
             limit.check_count(name, counts[field.number])
         if field.message_type is not None and tag & 7 == wire.BYTES and self._limits.has_lists(field.message_type):
+            # Protocol Buffers merge parts of a single message, so their lists are counted together; elements of a list are counted alone.
             inner = {} if field.is_repeated else counts.setdefault(field.number, {})
             self.add(raw, (start, end), field.message_type, f"{name}.", inner)
 
@@ -310,4 +321,5 @@ def _elements(field: FieldDescriptor, tag: int, value: bytes) -> int:
     """How many elements of a list one field on the wire holds: more than one where numbers are packed."""
     if tag & 7 != wire.BYTES or field.type in {FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES}:
         return 1
+    # Each varint has exactly one byte that does not go on; without the others, the length is the number of elements.
     return len(value) // _WIDTHS[field.type] if field.type in _WIDTHS else len(value.translate(None, _CONTINUED))

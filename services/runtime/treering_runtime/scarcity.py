@@ -16,6 +16,7 @@ _NO_MEMORY_TO_PARSE = "alloc failed"
 
 def exhausted(error: BaseException) -> ServiceError | None:
     """The error to answer with when this one says that the process is at a limit of the system; None when it says something else."""
+    # ENFILE is the whole machine's limit, not ours; for the caller both mean to come back.
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
         return no_descriptor()
     if isinstance(error, RuntimeError) and str(error) == _NO_THREAD:

@@ -99,6 +99,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection((*self._services, reflection.SERVICE_NAME, "grpc.health.v1.Health"), self.grpc)
         self.address = self._door.open(self.grpc)
+        # Before `start`: the first health check already finds every service.
         for name in ("", *self._services):
             await self.set_ready(name, ready=ready)
         await self.grpc.start()
@@ -114,8 +115,10 @@ class Server:
 
     async def stop(self, grace_s: float) -> None:
         """Drains: no new calls, running ones have `grace_s` seconds."""
+        # Told first: whoever watches the health hears it before its stream ends.
         await self.leave()
         await self.grpc.stop(grace_s)
+        # After gRPC has stopped: only then nobody uses the socket in the directory that this gives back.
         self._door.close()
 
 
@@ -138,6 +141,7 @@ def run(settings: ServiceSettings, main: Callable[[], Awaitable[None]]) -> int:
     configure_logging(settings.service, settings.log_level)
     outlast_python_time()
     try:
+        # Before the loop, which needs descriptors first; inside the `try`, as too few are a StartError with words of its own.
         raise_limit()
         asyncio.run(_listening(settings, main))
     except (StartError, StopError) as error:
@@ -154,6 +158,7 @@ async def _listening(settings: ServiceSettings, main: Callable[[], Awaitable[Non
         loop.add_signal_handler(number, done.set)
     if settings.stop_with_stdin:
         _stop_with_stdin(loop, done)
+    # A context variable: several runs in one process do not stop one another.
     _SIGNALLED.set(done)
     await main()
 

@@ -86,8 +86,10 @@ class ServiceSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments win over the environment, the environment over the file."""
+        # Left out: a `.env` of whatever directory the process starts in would change settings that nobody wrote for it.
         del dotenv_settings, file_secret_settings
         file = os.environ.get(CONFIG_VARIABLE)
+        # Read as a table and not by the library, so that its errors name the file.
         toml = (InitSettingsSource(settings_cls, _table(Path(file), cls.service)),) if file else ()
         return (init_settings, env_settings, *toml)
 
@@ -126,6 +128,7 @@ def load(cls: type[_S]) -> _S:
     Raises:
         StartError: A value is wrong, missing or of an unknown name; the message names each setting and its problem.
     """
+    # Before the values: a misspelt name often is the reason why a value is missing.
     _refuse_unknown_variables(cls)
     try:
         return cls.model_validate({})
@@ -142,6 +145,7 @@ def _refuse_unknown_variables(cls: type[ServiceSettings]) -> None:
     """A misspelt variable would otherwise change nothing, silently."""
     prefix, known = _prefix(cls), _variables(cls)
     candidates = {name: value for name, value in os.environ.items() if name.upper().startswith(prefix) and name.upper() not in known}
+    # Kubernetes' own variables have our prefix where a Service is called like one of ours; they are not the operator's mistake.
     unknown = sorted(name for name, value in candidates.items() if not is_service_link(name, value))
     if unknown:
         raise StartError("settings: " + "; ".join(f"{name}: {_no_such_setting(name, known)}" for name in unknown))
@@ -163,6 +167,7 @@ def _variables(cls: type[ServiceSettings]) -> set[str]:
 
 
 def _explain(cls: type[ServiceSettings], error: ValidationError) -> str:
+    # `include_input=False`: the input of a wrong setting may be a secret.
     return "settings: " + "; ".join(_problem(cls, item["loc"], item["type"], item["msg"]) for item in error.errors(include_input=False))
 
 

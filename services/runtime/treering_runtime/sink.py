@@ -83,6 +83,7 @@ class SinkServicer(SinkServiceServicer):
     ) -> AsyncIterator[DeliverLogsResponse]:
         """Takes frames as they come, reports progress as it changes."""
         del context
+        # A stream that ends without a message gives the default, which lacks `start` and is refused as any other.
         first = await anext(request_iterator, DeliverLogsRequest())
         if not first.HasField("start"):
             raise invalid_field("start", "the first message of a delivery must hold it")
@@ -93,7 +94,9 @@ class SinkServicer(SinkServiceServicer):
             async for progress in self._progress(log_id, taking):
                 yield progress
         finally:
+            # Waits until the taking has ended: what follows must not meet it in the middle of `deliver`.
             await _cancelled(taking)
+            # A newer delivery of this log may have its place already; then neither it nor the progress of the log is this one's.
             if self._deliveries.get(log_id) is taking:
                 del self._deliveries[log_id]
                 self._sink.board.leave(log_id)
@@ -101,10 +104,13 @@ class SinkServicer(SinkServiceServicer):
     async def _begin(self, log_id: int, log_start_offset: int, requests: AsyncIterator[DeliverLogsRequest]) -> "asyncio.Task[None]":
         # first: a start that is refused does not end the delivery that runs
         self._check_start(log_id, log_start_offset)
+        # Waited for, so that two tasks never take frames of one log: both would read the same `next_offset`.
         await self._end_older(log_id)
+        # After the older one has ended: until then its last frames may still move `next_offset`.
         if not self._sink.board.holds(log_id):
             self._sink.board.begin(log_id, log_start_offset)
         await self._sink.open_log(log_id, log_start_offset)
+        # A task of its own: frames are taken while the answers of this stream wait for their reader.
         taking = self._deliveries[log_id] = asyncio.create_task(self._take(log_id, requests))
         return taking
 
@@ -114,12 +120,15 @@ class SinkServicer(SinkServiceServicer):
             raise invalid_field("start.log_id", "is 0, which names no log; give the log's id")
         board = self._sink.board
         if not board.holds(log_id):
+            # Held ones only: a log that was begun and left without a record costs nothing.
             if len(board.held_logs()) >= MAX_LOGS:
                 raise _too_many_logs()
             return
         held = board.get(log_id).next_offset
+        # The log still has what comes next here: fresh frames begin at `held`, and nothing is missing.
         if log_start_offset <= held:
             return
+        # Durable when this returns: after a crash the sink still knows that the gap was an operator's decision.
         if not self._holes.go_behind(Hole(log_id, held, log_start_offset)):
             raise _gap(log_id, held, log_start_offset)
         _LOG.warning("goes on behind a hole", log_id=f"{log_id:016x}", first_offset=held, end_offset=log_start_offset)
@@ -136,22 +145,29 @@ class SinkServicer(SinkServiceServicer):
                 raise invalid_field("frames", "is empty; deliver from next_offset")
             next_offset = self._sink.board.get(log_id).next_offset
             if frames := fresh_frames(request.frames, next_offset):
+                # Checked and noted before anything is taken: a range of another history changes nothing here.
                 self._sink.board.chain.join(log_id, next_offset, request)
+                # The backpressure: no further message is asked of gRPC while this waits, and its window fills up.
                 await self._sink.deliver(log_id, frames, request.log_end_offset)
                 self._freshness.reached(frames[0].arrival_time_unix_nano)
 
     async def _progress(self, log_id: int, taking: asyncio.Task[None]) -> AsyncIterator[DeliverLogsResponse]:
         board = self._sink.board
+        # Read before the answer is made: a change while the answer is written is seen by the next wait.
         version = board.version
+        # At once, before any frame: the log asks where this sink stands, and delivers from there.
         yield _response(log_id, board, self._holes.gone_behind)
         while not taking.done():
             change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
             try:
+                # Both: a taking that fails must end the stream now, not after the next change.
                 await asyncio.wait({change, taking}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                # The timeout and every turn of this loop would leave a waiting task behind otherwise.
                 await _cancelled(change)
             version = board.version
             yield _response(log_id, board, self._holes.gone_behind)
+        # Cancelled means that a newer delivery took over: the older stream ends without an error.
         if not taking.cancelled() and (error := taking.exception()):
             raise error
 
@@ -178,6 +194,7 @@ class SinkServicer(SinkServiceServicer):
             yield RetryQuarantinedResponse(tried_count=tried, stored_count=stored, quarantined_count=self._quarantined_count())
             last = items[-1]
             after = (last.log_id, last.first_offset + last.record_count - 1)  # what is left of a frame is not tried twice
+        # At least one answer, also where nothing is set aside.
         if not tried:
             yield RetryQuarantinedResponse(quarantined_count=self._quarantined_count())
 
@@ -223,6 +240,7 @@ def fresh_frames(frames: Sequence[DeliveredFrame], next_offset: int) -> list[Del
     for frame in frames:
         if frame.first_offset > expected:
             raise sequence_gap(frame.first_offset, expected)
+        # Whole frames, also where a part was taken before: the sink skips records below its `next_offset`.
         if frame.first_offset + frame.record_count > expected:
             fresh.append(frame)
             expected = frame.first_offset + frame.record_count
@@ -245,6 +263,7 @@ def _too_many_logs() -> ServiceError:
 
 async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:
     task.cancel()
+    # `wait` raises none of the task's errors; they are looked at where they matter.
     await asyncio.wait({task})
 
 
@@ -258,6 +277,7 @@ def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> Deliv
             releasable_end_offset=progress.releasable_end,
             quarantined_count=progress.quarantined,
             skipped_count=skipped_count(holes, log_id, progress.next_offset),
+            # The proof of this place: ingest deletes from the log only what a sink claims with the log's own link.
             link=board.chain.at(log_id, progress.next_offset),
         )
     )

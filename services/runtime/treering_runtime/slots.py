@@ -45,6 +45,7 @@ class Slots:
         os.close(self._descriptor)
 
     def _packed(self, slot: Slot | None) -> bytes:
+        # Empty slots are zeros, checksum and all, so a file that was never written reads as empty.
         if slot is None:
             return bytes(self._slot_bytes)
         content = self._layout.pack(*slot)

@@ -23,6 +23,7 @@ def configure_logging(service: str, level: str) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # Not cached: tests configure the loggers anew that modules made at their import.
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
@@ -30,6 +31,7 @@ def configure_logging(service: str, level: str) -> None:
 
 def new_registry() -> CollectorRegistry:
     """A registry with the process's own figures (memory, CPU, descriptors)."""
+    # Of its own: the library's global registry holds whatever any import put there.
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -53,4 +55,5 @@ class Freshness:
 
     def reached(self, arrival_time_unix_nano: int) -> None:
         """It is true now of what arrived then."""
+        # Two machines, two clocks: a difference below zero is the clocks', not the record's.
         self._seconds.observe(max(0.0, (wall_ns() - arrival_time_unix_nano) / 1e9))

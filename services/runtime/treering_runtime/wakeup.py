@@ -16,8 +16,10 @@ class Wakeup:
     def fire(self) -> None:
         """Wakes all who wait now; costs next to nothing when nobody does."""
         if self._waiting:
+            # Swapped first: whoever begins to wait because of this wake-up waits for the next one.
             waiting, self._waiting = self._waiting, set()
             for future in waiting:
+                # A caller that was cancelled or timed out leaves a future that is done.
                 if not future.done():
                     future.set_result(None)
 
@@ -31,6 +33,7 @@ class Wakeup:
         except TimeoutError:
             return False
         finally:
+            # In `finally`: a caller that gives up must not stay in the set until the next `fire`, which may never come.
             self._waiting.discard(future)
         return True
 
@@ -51,5 +54,6 @@ class Notice:
 
     def give(self) -> None:
         """Calls all who listen now."""
+        # A copy: a listener may forget itself while it is called.
         for listener in tuple(self._listeners):
             listener()

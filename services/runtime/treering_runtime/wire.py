@@ -22,6 +22,7 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
         start = at
         tag, at = _varint(message, at)
         at = _end(message, tag, at)
+        # A length that points behind the end: a slice would silently be shorter than the field says.
         if at > len(message):
             raise ValueError("a field ends after its message")
         yield tag, message[start:at]
@@ -44,6 +45,7 @@ def flat_fields(message: bytes, at: int, end: int) -> Iterator[tuple[int, int, i
 
 def _end(message: bytes, tag: int, at: int) -> int:
     """Where a field ends whose tag ends at `at`. Groups nest as deep as the bytes say, so they are counted and not called."""
+    # A stack of numbers: each group has to end with the tag of its own number.
     open_groups = [tag >> 3] if tag & 7 == _GROUP else []
     if not open_groups:
         return _value_end(message, tag & 7, at)
@@ -71,6 +73,7 @@ def _value_end(message: bytes, kind: int, at: int) -> int:
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
+    # 64 bits at most: a number that goes on longer is damage, and must not grow without end.
     while shift < 64:
         byte = message[at]
         value |= (byte & 0x7F) << shift

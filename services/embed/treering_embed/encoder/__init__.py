@@ -53,5 +53,6 @@ class Encoder(Protocol):
 def unit(rows: Matrix) -> Matrix:
     """Rows scaled to unit length; a row of zeros stays one."""
     lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
+    # The least positive number instead of 0: a row of zeros is divided by it and stays zeros, without NaN.
     scaled: Matrix = (rows / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32, copy=False)
     return scaled

@@ -31,11 +31,13 @@ class Backoff:
 
     def ran(self, duration_s: float, computed_s: float) -> None:
         """A run for new patterns took `duration_s`, and its thread computed for `computed_s` of it."""
+        # A run that had its core to itself ends the pause of the run before it.
         contended = computed_s < UNCONTENDED_CPU_SHARE * duration_s
         self._not_before = self._clock() + CONTENTION_BACKOFF * computed_s if contended else -math.inf
 
     def wait_s(self, give_way_until: float) -> float:
         """Seconds until a run may begin whose patterns give way until that time of the clock at most; 0 = now."""
+        # Asked at each look, not noted at the run: the pause ends as soon as the sinks have caught up.
         if not self._is_behind():
             return 0.0
         return max(min(self._not_before, give_way_until) - self._clock(), 0.0)

@@ -48,6 +48,7 @@ class CompiledEncoder:
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": precision or _fastest(core),
+            # One run at a time: more streams would only keep more buffers.
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # cores are shared with the other services
@@ -57,9 +58,11 @@ class CompiledEncoder:
         model = core.compile_model(build_graph(self._weights.tensors, MAX_WORDPIECES), "CPU", options)
         self._request = model.create_infer_request()
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+        # Padded here, to few shapes: the tokenizer would pad to the longest text of each run.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(MAX_WORDPIECES)
         self.dimension = int(model.output(_DENSE).partial_shape[1].get_length())
+        # Before the service says that it is ready: wrong vectors raise no error later, they only rank badly.
         self._check()
         self._weights.release_pages()  # the first run copied most weights into a form of its own
 
@@ -78,6 +81,7 @@ class CompiledEncoder:
         """Encodes texts in one run."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         ids, mask, wanted = _padded(encodings)
+        # Shared, not copied: `infer` returns when it is done, and nobody changes the arrays meanwhile.
         self._request.infer([ids, mask], share_inputs=True)
         dense, tokens = (self._request.get_output_tensor(output).data[: len(encodings)] for output in (_DENSE, _TOKENS))
         return Encoded(

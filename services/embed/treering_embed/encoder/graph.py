@@ -39,6 +39,7 @@ def build_graph(tensors: Tensors, max_wordpieces: int) -> Model:
     for layer in range(_LAYERS):
         hidden = _layer(tensors, f"encoder.layer.{layer}", hidden, attended)
     present = opset13.unsqueeze(opset13.convert(mask, "f32"), _NUMBER)
+    # A padded wordpiece is multiplied by 0 and adds nothing to the sum.
     total = opset13.reduce_sum(opset13.multiply(hidden, present), _WORDPIECE)  # of the mean's direction
     return Model([opset13.result(_unit(total, [1])), opset13.result(_unit(hidden, _NUMBER))], [ids, mask], "all-MiniLM-L6-v2")
 
@@ -59,6 +60,7 @@ def _layer(tensors: Tensors, name: str, hidden: Node, attended: Node) -> Node:
     joined = opset13.reshape(opset13.transpose(mixed, [0, 2, 1, 3]), [0, 0, -1], special_zero=True)
     attention = _linear(tensors, f"{name}.attention.output.dense", joined)
     hidden = _normalised(tensors, f"{name}.attention.output.LayerNorm", opset13.add(attention, hidden))
+    # The exact gelu, as BERT was trained; the tanh approximation is a little off in every layer.
     inner = opset13.gelu(_linear(tensors, f"{name}.intermediate.dense", hidden), "ERF")
     return _normalised(tensors, f"{name}.output.LayerNorm", opset13.add(_linear(tensors, f"{name}.output.dense", inner), hidden))
 
@@ -69,6 +71,7 @@ def _heads(rows: Node) -> Node:
 
 
 def _linear(tensors: Tensors, name: str, rows: Node) -> Node:
+    # The weights are stored as (outputs, inputs), as torch keeps them.
     product = opset13.matmul(rows, _weight(tensors, f"{name}.weight"), transpose_a=False, transpose_b=True)
     return opset13.add(product, _weight(tensors, f"{name}.bias"))
 

@@ -18,8 +18,10 @@ def derive_basis(tokens: Matrix) -> Matrix:
 
     (token dimension, `LATE_DIMENSION`); columns of zeros where the model has fewer.
     """
+    # In double precision: the small directions would be lost in the rounding of a sum over thousands of wordpieces.
     gram = tokens.T.astype(np.float64) @ tokens
     _, vectors = np.linalg.eigh(gram)
+    # `eigh` gives the eigenvalues in ascending order: the directions that matter most are the last columns.
     best = vectors[:, ::-1][:, :LATE_DIMENSION]
     basis: Matrix = np.ascontiguousarray(np.pad(best, ((0, 0), (0, LATE_DIMENSION - best.shape[1]))), np.float32)
     return basis
@@ -59,6 +61,7 @@ class PieceFrequencies:
 
     def add(self, pieces: Ids) -> None:
         """Counts one more pattern."""
+        # Once a pattern, however often the wordpiece stands in it: a document frequency.
         distinct = np.unique(pieces)
         if len(distinct) and distinct[-1] >= len(self._counts):
             self._counts = np.pad(self._counts, (0, int(distinct[-1]) + 1 - len(self._counts)))
@@ -67,6 +70,7 @@ class PieceFrequencies:
 
     def plus(self, texts: Iterable[Ids]) -> "PieceFrequencies":
         """These counts and those of more patterns; this one stays as it is."""
+        # Not in place: a search on another thread may read the old array.
         more = PieceFrequencies(self.documents, self._counts.copy())
         for pieces in texts:
             more.add(pieces)
@@ -78,6 +82,7 @@ class PieceFrequencies:
 
     def weights(self, pieces: Ids) -> Matrix:
         """Inverse document frequency of wordpieces (as in BM25), scaled to a sum of 1."""
+        # A wordpiece that no pattern has yet is looked up at 0 and counted as 0, so it weighs most.
         known = pieces < len(self._counts)
         counts = np.where(known, self._counts[np.where(known, pieces, 0)], 0) if len(self._counts) else np.zeros(len(pieces))
         idf = np.log1p((self.documents - counts + 0.5) / (counts + 0.5))

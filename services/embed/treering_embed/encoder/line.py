@@ -101,12 +101,14 @@ class Line:
             ServiceError: OVERLOADED, when too many others wait.
         """
         name, limit = _LIMITS.get(call.urgency, ("", 0))
+        # By caller, not by call: many small calls of one sender must not outweigh one call of another.
         waiting, gone = self._waiting[call.urgency], []
         while name and waiting.total() + call.waiting > limit:
             newest = self._newest_of_most(call)
             if newest is None:
                 raise _overloaded(name, f"{waiting.total()} texts wait for the model already")
             newest.refused = True
+            # Counted out at once: the next step of this loop must see the room that it made.
             gone += self.leave(newest)
         self._calls[call] = None
         self._count(call, call.waiting)
@@ -116,6 +118,7 @@ class Line:
         """The newest call of the caller that has most waiting, unless that is no more than the caller of `call` would have."""
         waiting = self._waiting[call.urgency]
         most = max(waiting, key=waiting.__getitem__, default=call.caller)
+        # `+ call.waiting`: whoever would have as many as the others afterwards does not push them out.
         if waiting[most] <= waiting[call.caller] + call.waiting:
             return None
         return next(each for each in reversed(self._calls) if each.waiting and (each.urgency, each.caller) == (call.urgency, most))
@@ -124,6 +127,7 @@ class Line:
         """Adds a job of an admitted call; its turn comes after the caller's others."""
         last = self._last_turns[job.urgency]
         job.number = next(self._numbers)
+        # Never before the turn that runs now: a caller that sent nothing for long has saved up no turns.
         job.turn = last[job.call.caller] = max(self._turn[job.urgency], last.get(job.call.caller, -1) + 1)
         heapq.heappush(self._jobs, job)
 
@@ -136,8 +140,10 @@ class Line:
         self._passed_over[job.urgency] = 0
         if job.turn != self._turn[job.urgency]:
             self._turn[job.urgency] = job.turn
+            # `push` compares with the turn that runs only: lower ones would stay here for every caller ever seen.
             last = self._last_turns[job.urgency]
             self._last_turns[job.urgency] = {caller: turn for caller, turn in last.items() if turn >= job.turn}
+        # Measuring lengths comes before the runs: only runs count texts down.
         if job.encodes:
             self._count(job.call, -min(len(job.texts), job.call.waiting))
         return job
@@ -146,6 +152,7 @@ class Line:
         """Nothing of a call waits any more; returns its jobs that did."""
         self._count(call, -call.waiting)
         self._calls.pop(call, None)
+        # A pass over the jobs that wait; their number is bounded by the texts that may wait.
         gone = [job for job in self._jobs if job.call is call]
         if gone:
             self._jobs = [job for job in self._jobs if job.call is not call]
@@ -162,6 +169,7 @@ class Line:
     def _count(self, call: Call, change: int) -> None:
         waiting = self._waiting[call.urgency]
         waiting[call.caller] += change
+        # No entry for callers without texts: `_newest_of_most` and the memory see only those that wait.
         if not waiting[call.caller]:
             del waiting[call.caller]
         if change < 0:

@@ -43,11 +43,13 @@ class StoredModels:
         self._threads = settings.threads
         self._cache = settings.data_dir / "encoder"
         self._reference = settings.encoder == "reference"
+        # At the start, before anything is loaded: the remedy is an installation, and that needs a restart.
         check_installed(settings.model, reference=self._reference)
 
     async def identify(self, model: str) -> str:
         """Reads and hashes the model's files."""
         check_installed(model, reference=self._reference)
+        # A name on the hub may download here, and hashing reads the whole file: never on the event loop.
         return prepared_identity(await on_own_thread("model", lambda: locate(model)))
 
     async def prepare(self, model: str) -> PreparedModel:

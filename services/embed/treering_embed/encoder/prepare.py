@@ -65,8 +65,10 @@ def check_installed(model: str, *, reference: bool) -> None:
     Raises:
         StartError: It is not; with the command that installs it.
     """
+    # The weights must be there even where `reference` runs them.
     if model == DEFAULT_MODEL:
         packaged_directory()
+    # Looked up, not imported: the import takes seconds.
     if (model == DEFAULT_MODEL and not reference) or all(map(importlib.util.find_spec, _EXTRA)):
         return
     asked = "encoder=reference" if reference else f"model={model}"
@@ -119,6 +121,7 @@ def _load(weights: Weights, threads: int, *, reference: bool) -> Encoder:
 
 def _basis(weights: Weights, encoder: Encoder, directory: Path) -> tuple[Matrix, bytes]:
     """Basis and frequencies: those that the index was made with, if there is one; the basis is written last, so where it is, all is."""
+    # What is there wins: derived again on another processor it differs in the last digits, and old token vectors would not fit.
     if (directory / _BASIS_FILE).exists():
         return np.load(directory / _BASIS_FILE), (directory / _FREQUENCIES_FILE).read_bytes()
     basis, frequencies = _packaged() if weights.name == DEFAULT_MODEL else sampled(encoder)
@@ -142,5 +145,6 @@ def _keep(directory: Path, basis: Matrix, frequencies: bytes) -> None:
     make_directory(directory)
     content = io.BytesIO()
     np.save(content, basis)
+    # Frequencies before the basis: `_basis` takes the basis for the sign that both are there.
     write_atomically(directory / _FREQUENCIES_FILE, frequencies)
     write_atomically(directory / _BASIS_FILE, content.getvalue())

@@ -54,6 +54,7 @@ class EncodeQueue:
         )
         self._wake = threading.Condition()
         self._closed = False
+        # A daemon: a run that hangs in a native library must not keep the process from ending.
         self._thread = threading.Thread(target=self._work, name="encoder", daemon=True)
         self._thread.start()
 
@@ -71,6 +72,7 @@ class EncodeQueue:
         call = Call(urgency, callers.current(), len(texts))
         with self._wake:
             gone = self._line.admit(call)
+        # Outside of the lock: setting a future calls back into whoever waits for it.
         for job in gone:
             _fail(job, made_room(job.call))
         try:
@@ -79,6 +81,7 @@ class EncodeQueue:
             futures = [self._submit(call, encode, [texts[index] for index in run], give_way_until) for run in runs]
             parts = await asyncio.gather(*map(asyncio.wrap_future, futures))
         finally:
+            # Also when the caller was cancelled or a part failed: nothing of the call may go on using the model.
             with self._wake:
                 gone = self._line.leave(call)
             for job in gone:
@@ -97,6 +100,7 @@ class EncodeQueue:
         with self._wake:
             self._closed = True
             self._wake.notify()
+        # The run that the thread is in ends first: a native call cannot be interrupted.
         self._thread.join()
         # nothing is added any more: `_submit` looks at `_closed` under the same lock; each job leaves: a second `close` refuses none
         while self._line:
@@ -118,6 +122,7 @@ class EncodeQueue:
 
     def _next(self) -> Job | None:
         with self._wake:
+            # After each wake-up the first job is looked at again: a search may have come before the pattern that pauses.
             while not self._closed and (not self._line or (pause := self._pause(self._line.first()))):
                 self._wait(pause if self._line else None)
             return None if self._closed else self._line.pop()
@@ -135,10 +140,12 @@ class EncodeQueue:
 
     def _work(self) -> None:
         while job := self._next():
+            # False for a job whose caller was cancelled after it was taken from the line: it costs no run.
             if job.done.set_running_or_notify_cancel():
                 self._run(job)
 
     def _run(self, job: Job) -> None:
+        # Processor time of this thread alone: the difference to the duration is what others had of its core.
         started, computed = time.perf_counter(), time.thread_time()
         try:
             job.done.set_result(job.work(job.texts))

@@ -25,10 +25,12 @@ class ReferenceEncoder:
     def __init__(self, path: Path, threads: int) -> None:
         torch.set_num_threads(threads)
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # standard error is the log of the service
+        # From local files only: a name on the hub was fetched by `locate`, and nothing is fetched while the service runs.
         self.model = SentenceTransformer(str(path), device="cpu", local_files_only=True)
         self.model.max_seq_length = min(MAX_WORDPIECES, self.model.max_seq_length or MAX_WORDPIECES)
         self.dimension = int(self.model.get_embedding_dimension() or 0)
         tokenizer = self.model.tokenizer
+        # An unknown wordpiece is special to the tokenizer, but it is a word of the text and keeps its vector.
         self._special = np.array(sorted(set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}), np.int64)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:

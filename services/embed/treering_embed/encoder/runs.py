@@ -20,6 +20,7 @@ def rows_of(width: int) -> int:
 
 def cut(lengths: Sequence[int]) -> list[list[int]]:
     """Cuts texts of so many wordpieces into runs, by index; the longest come first, so all runs but the last are full ones."""
+    # Sorted by length: a run is as wide as its longest text, and everything shorter in it is padding that is computed too.
     order = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
     runs: list[list[int]] = []
     start = 0

@@ -1,7 +1,7 @@
 """Two hundred fixed texts in the language of logs and of people who ask about them.
 
 They decide whether the fast path agrees with the reference, give the basis that token vectors are projected on, and say which
-wordpieces are common before the registry can. Changing one changes the index's identity (`manifest.PREPARATION_VERSION`).
+wordpieces are common before the registry can. Whoever changes one raises `prepare._RECIPE`, which is part of the index's identity.
 """
 
 _WHO = (

@@ -43,6 +43,7 @@ def locate(model: str) -> Weights:
     if weights is None or not (path / "modules.json").is_file():
         raise StartError(f"model={model}: {path} holds no SentenceTransformer (modules.json and model.safetensors); check the path")
     sha256 = _sha256(weights)
+    # The default is checked, as calibration and the packaged basis belong to exactly these weights.
     if model == DEFAULT_MODEL and sha256 != DEFAULT_SHA256:
         raise StartError(f"model={model}: {weights} has sha256 {sha256}, expected {DEFAULT_SHA256}; reinstall {WEIGHTS_PACKAGE}")
     return Weights(model, path, sha256, _identity(path, sha256))
@@ -65,6 +66,7 @@ def _directory(model: str) -> Path:
         return packaged_directory()
     if (path := Path(model).expanduser()).is_dir():
         return path
+    # What looks like a path is never asked of the hub: a wrong path would go out over the network as a name.
     if path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
         raise StartError(f"model={model}: there is no such directory")
     return _from_hub(model)
@@ -83,6 +85,7 @@ def _from_hub(model: str) -> Path:
 def _identity(path: Path, sha256: str) -> str:
     """The weights, and every small file beside them that changes what they compute: tokenizer, configuration, modules."""
     digest = hashlib.sha256(sha256.encode())
+    # Sorted: the order of a directory differs between machines, and the identity must not.
     for file in sorted(path.rglob("*")):
         if file.suffix in {".json", ".txt", ".model"} and file.is_file():
             digest.update(f"\0{file.relative_to(path)}\0{_sha256(file)}".encode())

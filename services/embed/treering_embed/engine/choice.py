@@ -64,10 +64,12 @@ async def choose(models: Models, settings: EmbedSettings, current: IndexNote | N
         StartError: The wanted model cannot be used.
     """
     latest, configured = successor or current, settings.model
+    # A changed setting overrides what was chosen by hand; so does a list of models that the choice is not on any more.
     stands = latest is not None and latest.configured == configured and latest.model in settings.allowed_models
     wanted = latest.model if latest and stands else configured
     if current is None:
         return await _anew(models, wanted, configured, number, "")
+    # Before the model that serves is loaded: a wrong setting is told at once, not after seconds.
     wanted_identity = await models.identify(wanted)
     try:
         serving = await _load(models, current)
@@ -75,6 +77,7 @@ async def choose(models: Models, settings: EmbedSettings, current: IndexNote | N
         _LOG.warning("the model of the index cannot be used", problem=str(lost))
         problem = f"the index cannot be used any more ({lost}); patterns are found again as they are embedded anew"
         return await _anew(models, wanted, configured, number, problem)
+    # The wanted model is the one that serves, and nothing else is being made: only the note changes.
     if wanted_identity == serving.identity and index_identity(serving) == current.identity and not _same(successor, wanted):
         return Choice(serving, dataclasses.replace(current, model=wanted, configured=configured))
     return Choice(serving, current, wanted)
@@ -95,6 +98,7 @@ async def _load(models: Models, current: IndexNote) -> PreparedModel:
     Raises:
         StartError: It is gone, was changed, or cannot be run here.
     """
+    # Checked before loading: vectors of changed files would be compared with those of the old ones, and rank wrongly.
     if await models.identify(current.model) != current.model_identity:
         raise StartError(f"model={current.model}: its files are not those that made the index")
     return await models.prepare(current.model)

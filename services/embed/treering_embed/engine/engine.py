@@ -63,7 +63,9 @@ class Engine:
 
     def close(self, *, keep_encoder: bool = False) -> None:
         """Ends the model's thread (unless another engine has it too), then the index's, then closes the index."""
+        # The encoder first: callers that wait for it are refused, and then none of them asks the index any more.
         if not keep_encoder:
             self.encoder.close()
         self.index_threads.close()
+        # After its threads: a call that runs in them would meet a closed shard.
         self.index.close()

@@ -49,6 +49,7 @@ async def make_vectors(engine: Engine, patterns: Sequence[Pattern], give_way_unt
     except Exception as error:  # noqa: BLE001 - models raise nearly everything; the rest of this function finds out whose fault it is
         if len(patterns) == 1:
             return await _judge(engine, patterns[0], error)
+    # Every part is tried anew, down to one pattern: log(n) failed runs for each that is to blame.
     middle = len(patterns) // 2
     first = await make_vectors(engine, patterns[:middle], give_way_until)
     return first + await make_vectors(engine, patterns[middle:], give_way_until)
@@ -56,8 +57,10 @@ async def make_vectors(engine: Engine, patterns: Sequence[Pattern], give_way_unt
 
 async def _judge(engine: Engine, pattern: Pattern, error: Exception) -> Vectors:
     """The model failed on one pattern: if it does so on this one only, and again, the pattern is to blame."""
+    # A text that never fails comes first: if it does, this raises, and the pattern keeps waiting.
     await engine.encoder.encode([_HARMLESS], Urgency.PATTERNS, -math.inf)
     try:
+        # Once more, alone and without giving way: a pattern is refused for good only for what it does twice.
         return await _encode(engine, [pattern], -math.inf)
     except type(error):
         return Vectors(refused={pattern.pattern_id: f"the model fails on it ({type(error).__name__})"})
@@ -65,11 +68,13 @@ async def _judge(engine: Engine, pattern: Pattern, error: Exception) -> Vectors:
 
 async def _encode(engine: Engine, patterns: Sequence[Pattern], give_way_until: float) -> Vectors:
     rendered = [render(pattern.service, pattern.text, pattern.example) for pattern in patterns]
+    # Each distinct text once: renderings without variable parts are often the same.
     place = {text: number for number, text in enumerate(dict.fromkeys(text for pair in rendered for text in pair))}
     encoded = await engine.encoder.encode(list(place), Urgency.PATTERNS, give_way_until)
     made = Vectors()
     for pattern, (general, concrete) in zip(patterns, rendered, strict=True):
         point = _point(engine, pattern, encoded, place[general], place[concrete])
+        # Refused here and not in the index: one such vector must not hold back the others of its batch.
         if np.isfinite(point.dense).all() and np.isfinite(point.tokens).all():
             made.points.append(point)
             made.pieces[pattern.pattern_id] = encoded.pieces[place[concrete]]

@@ -110,5 +110,6 @@ def check_finite(points: Sequence[PatternPoint]) -> None:
         ValueError: Names the pattern.
     """
     for point in points:
+        # NaN compares as false with everything: such a point would sort anywhere in every search, and nothing would report it.
         if not (np.isfinite(point.dense).all() and np.isfinite(point.tokens).all()):
             raise ValueError(f"pattern {point.pattern_id}: its vector is not finite")

@@ -59,13 +59,16 @@ class EdgeIndex:
         self._path = path
         self._min_free_bytes = min_free_bytes
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Before the load: it maps the files, and a page that finds no space on the disk is SIGBUS, the end of the process.
         self._check_space()
+        # Empty: a new index, or a crash right after `mkdir`.
         self._shard = _load(path) if any(path.iterdir()) else _create(path, dimension)
 
     def upsert(self, points: Sequence[PatternPoint]) -> None:
         """Adds or replaces points."""
         check_finite(points)
         for start in range(0, len(points), _UPSERT):
+            # Again for each part: the whole batch may be larger than what was free at its beginning.
             self._check_space()
             made = [_point(point) for point in points[start : start + _UPSERT]]
             self._call(self._shard.update, qe.UpdateOperation.upsert_points(made))
@@ -77,6 +80,7 @@ class EdgeIndex:
 
     def delete(self, pattern_ids: Sequence[int]) -> None:
         """Removes points."""
+        # A deletion is written to the shard's own log first, so it needs space too.
         self._check_space()
         self._call(self._shard.update, qe.UpdateOperation.delete_points(list(pattern_ids)))
 
@@ -139,6 +143,7 @@ def _load(path: Path) -> Any:
 
 
 def _create(path: Path, dimension: int) -> Any:
+    # No graph: it is built by `optimize`, which is never called, and exact search reads the vectors themselves.
     no_graph = qe.HnswIndexConfig(m=0, ef_construct=16, full_scan_threshold=10_000_000)
     tokens = qe.EdgeVectorParams(
         size=LATE_DIMENSION,
@@ -151,6 +156,7 @@ def _create(path: Path, dimension: int) -> Any:
     vectors = {DENSE: qe.EdgeVectorParams(size=dimension, distance=qe.Distance.Cosine, memory=qe.Memory.Cold), TOKENS: tokens}
     shard = qe.EdgeShard.create(str(path), qe.EdgeConfig(vectors=vectors, wal_enabled=True))
     shard.update(qe.UpdateOperation.create_field_index(SERVICE, qe.KeywordIndexParams()))
+    # A crash before this leaves files that may not load; then they are set aside, and the index is made again.
     shard.flush()
     return shard
 

@@ -42,8 +42,10 @@ def open_edge(parent: Path, name: str, dimension: int) -> Index:
     except DamagedIndexError as damage:
         aside = path.with_suffix(".damaged")
         _LOG.error("the index is damaged; it is set aside and rebuilt from the registry", problem=str(damage), kept_at=str(aside))
+        # One damaged index is kept for whoever looks into it. The older one goes: a rename onto a directory that is not empty fails.
         shutil.rmtree(aside, ignore_errors=True)
         path.rename(aside)
+        # The index is a view of the registry: `verify` finds this one empty, and sends every pattern back to wait.
         return EdgeIndex(path, dimension)
 
 

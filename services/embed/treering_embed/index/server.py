@@ -35,6 +35,7 @@ _T = TypeVar("_T")
 def connect(url: str, api_key: str) -> QdrantClient:
     """A client that speaks gRPC to `url`, never through a proxy; opens no connection yet."""
     secure = url.startswith("https://")
+    # Qdrant's client takes host and port apart; an IPv6 address has colons itself, so the last one counts.
     host, _, port = url.partition("://")[2].rstrip("/").rpartition(":")
     return QdrantClient(
         host=host,
@@ -43,6 +44,7 @@ def connect(url: str, api_key: str) -> QdrantClient:
         https=secure,
         api_key=api_key or None,
         timeout=INDEX_TIMEOUT_S,
+        # The client would ask the server for its version here and only warn; `_check_version` asks later, and refuses.
         check_compatibility=False,
         grpc_options={"grpc.enable_http_proxy": 0},
         trust_env=False,  # the same for what it asks over HTTP
@@ -71,6 +73,7 @@ class ServerIndex:
         self._check_version()
         if not self._call(client.collection_exists, collection):
             self._create(dimension)
+        # The name proves nothing: somebody else's collection may have it.
         self._check_shape(dimension)
 
     def upsert(self, points: Sequence[PatternPoint]) -> None:
@@ -84,6 +87,7 @@ class ServerIndex:
             )
             for point in points
         ]
+        # `wait`: without it the server answers when the change is queued, and a crash of the server loses it.
         self._call(self._client.upsert, self._collection, made, wait=True)
 
     def flush(self) -> None:
@@ -115,12 +119,14 @@ class ServerIndex:
 
     def expose(self) -> None:
         """Lets the alias point here, in one step."""
+        # Asked first: a start changes nothing where all is as it should be.
         aliases = self._call(self._client.get_aliases).aliases
         if any(found.alias_name == self._alias and found.collection_name == self._collection for found in aliases):
             return
         drop = [models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=self._alias))]
         make = models.CreateAliasOperation(create_alias=models.CreateAlias(collection_name=self._collection, alias_name=self._alias))
         had = any(found.alias_name == self._alias for found in aliases)
+        # Both in one request, which the server applies as one: people who search by the alias never find it missing.
         self._call(self._client.update_collection_aliases, [*(drop if had else []), make])
 
     def close(self) -> None:
@@ -139,6 +145,7 @@ class ServerIndex:
             query_filter=_filter(selection),
             search_params=_EXACT,
             with_payload=False,
+            # A search must fail before the query service stops waiting for it.
             timeout=INDEX_SEARCH_TIMEOUT_S,
         )
         return Hits.of([int(point.id) for point in found.points], [point.score for point in found.points])
@@ -149,10 +156,12 @@ class ServerIndex:
             distance=models.Distance.DOT,
             multivector_config=models.MultiVectorConfig(comparator=models.MultiVectorComparator.MAX_SIM),
             datatype=models.Datatype.FLOAT16,
+            # `m=0`: no graph over token vectors. They are only compared for the candidates of the dense search.
             hnsw_config=models.HnswConfigDiff(m=0),
         )
         vectors = {DENSE: models.VectorParams(size=dimension, distance=models.Distance.COSINE), TOKENS: tokens}
         self._call(self._client.create_collection, self._collection, vectors_config=vectors)
+        # Without it, a search within some services would read the payload of every point.
         self._call(self._client.create_payload_index, self._collection, SERVICE, models.PayloadSchemaType.KEYWORD, wait=True)
 
     def _check_shape(self, dimension: int) -> None:
@@ -183,6 +192,7 @@ def drop_collection(client: QdrantClient, collection: str) -> None:
     try:
         if _called(client.collection_exists, collection):
             _called(client.delete_collection, collection)
+    # The client is one of its own, made for this call: closed whatever the outcome.
     finally:
         client.close()
 
@@ -201,6 +211,7 @@ def _called(function: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
 
 
 def _explained(name: str, error: Exception) -> str:
+    # `RpcError` alone promises no code; the errors of calls are a `Call` too, and have one.
     code = error.code() if isinstance(error, grpc.Call) else None
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return f"the Qdrant server does not answer ({name}: {code.name})"

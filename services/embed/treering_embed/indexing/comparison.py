@@ -42,7 +42,9 @@ def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int
     def stayed(state: State) -> set[int]:
         return {key for key, found in after.items() if found is state and before.get(key) is state}
 
+    # The index is read between the two looks at the registry. Only a state that was the same in both can be compared with it.
     indexed = stayed(State.INDEXED)
+    # Union: a pattern that was registered or forgotten meanwhile may rightly have a vector at that moment.
     known = before.keys() | after.keys()
     return Comparison(
         indexed=sorted({key for key, state in after.items() if state is State.INDEXED} - (indexed - index)),
@@ -50,5 +52,6 @@ def compare(before: Mapping[int, State], held: Iterable[int], after: Mapping[int
         unreadable=sorted(key for key, state in after.items() if state is State.UNREADABLE),
         missing=sorted(indexed - index),
         unknown=sorted(index - known),
+        # An id leaves the table of refused ones at the commit of its registration; one that is registered counts as that.
         keyword_only=sorted(set(keyword_only) - after.keys()),
     )

@@ -53,11 +53,13 @@ class Filler:
     async def fill(self, limit: int) -> int:
         """Takes up to `limit` patterns; returns how many it found."""
         unmarked = self._engine.unmarked
+        # Done patterns wait in the registry until they are marked: so many more are asked for, and left out here.
         waiting = await self._on_registry(self._ledger.pending, limit + len(unmarked))
         patterns = [pattern for pattern in waiting if pattern.pattern_id not in unmarked][:limit]
         if patterns:
             until = self._give_way_until(pattern.pattern_id for pattern in patterns)
             await self._add(await make_vectors(self._engine, patterns, until))
+        # Also after a batch, not only at the end: with patterns that never stop coming nothing would become visible.
         if time.monotonic() - self._flushed_at >= FLUSH_INTERVAL_S:
             await self.finish()
         return len(patterns)
@@ -65,12 +67,15 @@ class Filler:
     async def _add(self, made: Vectors) -> None:
         async with self._engine.writing:
             await self._on_index(self._engine.index.upsert, made.points)
+            # Noted under the same lock as the upsert: who forgets patterns takes them out of both.
             self._engine.unmarked.update(dict.fromkeys(made.pieces, "") | made.refused)
+        # Counted only once a pattern, whatever the index lost: the counts weigh wordpieces by how many patterns have them.
         self._pieces |= {key: pieces for key, pieces in made.pieces.items() if key not in self._counted}
         self._kept.metrics.index_batches.inc()
 
     async def finish(self) -> None:
         """Flushes and marks what was taken."""
+        # Also when nothing is unmarked: the interval counts from the last moment at which nothing was left to flush.
         self._flushed_at = time.monotonic()
         if not self._engine.unmarked:
             return
@@ -90,10 +95,13 @@ class Filler:
         """What was marked, and what of it was forgotten while it was encoded."""
         # before the mark: a pattern that counts as indexed must be found after a crash
         await self._on_index(self._engine.index.flush)
+        # A copy, as `unmarked` is cleared below. Nothing else changes it meanwhile: `writing` is held.
         marked = dict(self._engine.unmarked)
         pieces = [self._pieces[key] for key in marked.keys() & self._pieces.keys()]
+        # New counts beside the old ones: searches read `frequencies` while the registry commits, and a fault leaves them as they are.
         frequencies = await self._on_index(self._engine.frequencies.plus, pieces)
         gone = await self._on_registry(self._ledger.mark, marked, frequencies.to_bytes())
+        # After the commit, and without an await between them: memory says what the registry says.
         self._engine.frequencies.become(frequencies)
         self._engine.unmarked.clear()
         self._pieces = {}
@@ -103,6 +111,7 @@ class Filler:
         self._since_release += marked
         if self._since_release >= RELEASE_AFTER_PATTERNS:
             self._since_release = 0
+            # Given back on the index's thread: it takes some milliseconds, and searches wait for the loop.
             await self._on_index(release_freed)
 
     def start_over(self) -> None:

@@ -55,16 +55,19 @@ class Indexer:
 
     async def index_pending(self) -> None:
         """Indexes until nothing waits that is committed."""
+        # Whatever begins to wait during the pass sets it again: cleared after the pass, that would be lost.
         self._sink.committed_patterns.clear()
         try:
             while await self._fill():
                 pass
+        # Upserted, not marked: they wait in the registry still and come again, to the same points.
         except BaseException:
             self._filler.start_over()
             self._sink.committed_patterns.set()
             raise
 
     async def _fill(self) -> int:
+        # The lock is given back between two batches: there a reindex gets its turn to swap.
         async with self._working:
             found = await self._filler.fill(INDEX_BATCH)
             if not found:
@@ -79,6 +82,7 @@ class Indexer:
 
     def use(self, engine: Engine) -> None:
         """Goes on with another engine, while paused; what was not marked is looked at again."""
+        # A new filler: what the old one had not marked belongs to the old index.
         self._filler = self._filler_of(engine)
         self._sink.committed_patterns.set()
 
@@ -87,6 +91,7 @@ class Indexer:
 
     async def settle(self, pattern_ids: Collection[int]) -> None:
         """These patterns wait no more."""
+        # The book first: the sink computes what is visible from it.
         self._kept.book.settle(pattern_ids)
         self._kept.metrics.settled(pattern_ids)
         await self._sink.settled()

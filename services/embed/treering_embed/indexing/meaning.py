@@ -95,6 +95,7 @@ class Meaning:
         Raises:
             ServiceError: STARTING, while the model is prepared.
         """
+        # Without an engine nothing replaces this encoder, so it needs no count of its users.
         if self._engine is None and self._encoder is not None:
             yield self._encoder
             return
@@ -128,6 +129,7 @@ class Meaning:
         choice = await self._choose()
         model = self._model = choice.model
         self.note = choice.note
+        # Before the index is opened: texts can be embedded while a server is down or a disk is full.
         self._encoder = self.queue(model)
         threads = Background("index", INDEX_THREADS)
         try:
@@ -135,9 +137,11 @@ class Meaning:
         except BaseException:
             threads.close()
             raise
+        # The registry's counts go with the marks of patterns; those of the model only start an index that has none.
         frequencies = PieceFrequencies.from_bytes(await self._on_registry(self._kept.current.frequencies) or model.frequencies)
         self._engine = Engine(model, self._encoder, index, threads, frequencies)
         self.problem = choice.problem
+        # Verification may have sent patterns back to wait; the book was made before that.
         await self._requeue()
         self.answers.set()
         self.searches.set()
@@ -148,12 +152,14 @@ class Meaning:
         successor = await self._on_registry(self._kept.successor.note)
         number = await self._on_registry(self._kept.current.next_number)
         choice = await choose(self.models, self._settings, current, successor, number)
+        # Noted before the index is made: after a crash in between, the registry knows the name of what may be on the disk.
         if current is None or choice.note.number != current.number:
             if choice.problem:
                 _LOG.error("search is degraded", problem=choice.problem)
             await self._on_registry(self._kept.current.begin, choice.note)
         elif choice.note != current:
             await self._on_registry(self._kept.current.rename, choice.note)
+        # A successor that is not wanted any more: its name goes onto the list of what is to be removed.
         if not choice.successor:
             await self._on_registry(self._kept.successor.abandon)
         return choice
@@ -167,6 +173,7 @@ class Meaning:
             except IndexFaultError as fault:
                 _LOG.error("the index cannot be opened; trying again", problem=str(fault), pause_s=pause)
                 self.problem = f"the index cannot be opened: {fault}"
+                # Refusals say the reason from now on, and no longer that the service is starting.
                 self.answers.set()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_MAX_S)
@@ -177,6 +184,7 @@ class Meaning:
         try:
             return index, await verify(self._kept, self._kept.current, index, threads)
         except BaseException:
+            # Shielded: a cancellation could take the call from the queue of the threads, and the shard would stay open.
             await asyncio.shield(threads.run(index.close))
             raise
 
@@ -195,6 +203,7 @@ class Meaning:
     def replace(self, engine: Engine, note: IndexNote) -> Engine:
         """Questions go to another engine from here on; returns the one before, which may still be in use."""
         before = self.engine()
+        # One step without an await: a caller gets all of the old engine or all of the new one.
         self._engine, self._encoder, self._model, self._successor = engine, engine.encoder, engine.model, None
         self.note, self.problem = note, ""
         return before
@@ -207,6 +216,7 @@ class Meaning:
         Raises:
             ServiceError: As `using`.
         """
+        # Refused before anything is changed, as the index must lose the vectors in the same step.
         self.engine()
         stored = self._kept.book.ids.to_stored(np.array(pattern_ids, np.uint64)).tolist()
         return await self._kept.tasks.run(self._remove(lambda: self._sink.forget(stored, below)))
@@ -217,6 +227,7 @@ class Meaning:
         while True:
             await self._sink.crowded.wait()
             try:
+                # Evictions are an owned task: at a stop this loop is cancelled, and registry and index must still part in step.
                 gone = await self._kept.tasks.run(self._remove(self._sink.evict))
                 _LOG.info("patterns that were not seen for longest gave way to new ones; they are found by words", patterns=gone)
                 pause = RETRY_MIN_S
@@ -229,16 +240,20 @@ class Meaning:
         """Removes patterns from the registry, then from the index; between the two a crash leaves vectors that the next opening deletes."""
         async with AsyncExitStack() as held:
             engines = [held.enter_context(self.using())]
+            # The successor too: forgotten in the registry alone, its vector would come back with the swap.
             if self._successor is not None:
                 held.enter_context(self._successor.users.one_more())
                 engines.append(self._successor)
             for engine in engines:
                 # until the vectors are gone: a pattern that is registered again meanwhile is encoded and marked after that
                 await held.enter_async_context(engine.writing)
+            # The registry first. The other way round, a crash would leave a pattern that counts as indexed and has no vector.
             if gone := await choose():
                 for engine in engines:
+                    # A pattern that is registered again has lost its vector here: the filler must not mark it by what it upserted before.
                     for pattern_id in gone:
                         engine.unmarked.pop(pattern_id, None)
+                    # Before the lock is given back: the deletion must not follow the upsert of a pattern that is registered again.
                     await engine.index_threads.run(engine.index.delete, gone)
                     await engine.index_threads.run(engine.index.flush)
         return len(gone)
@@ -253,6 +268,7 @@ class Meaning:
         with self.using() as engine:
             before = await self._on_registry(self._kept.registry.states)
             held = await engine.index_threads.run(engine.index.all_ids)
+            # After the index was read: a cap may have refused patterns meanwhile, and without this they would count as lost.
             await self._register_what_was_refused()
             after, refused = await self._on_registry(lambda: (self._kept.registry.states(), self._kept.registry.keyword_only.ids()))
             to_wire = self._kept.book.ids.to_wire
@@ -274,6 +290,7 @@ class Meaning:
 
     def close(self) -> None:
         """Closes what is open; questions are refused from here on."""
+        # First of all: nobody may begin to use what is closed below.
         engine, self._engine = self._engine, None
         if engine:
             engine.close()

@@ -100,6 +100,7 @@ class Reindexer:
             await self._meaning.models.identify(wanted)
             await self.begin(wanted)
         except BaseException as error:
+            # Nothing began: the caller is told, and the next request is not refused because of this one.
             self.progress = before
             if isinstance(error, StartError):
                 raise invalid_field("model", str(error)) from error
@@ -107,29 +108,36 @@ class Reindexer:
 
     async def begin(self, model: str) -> None:
         """Notes that everything is to be embedded with a model; goes on with what was done of it before."""
+        # Over a restart the time of the start is lost, but not what was embedded.
         self._say(phase=Phase.PREPARING, model=model, started_ns=self.progress.started_ns or wall_ns())
         found = await self._on_registry(self._kept.successor.note)
+        # The decision is renewed under the setting of today, and the successor keeps what it has.
         if found is not None and found.model == model:
             await self._on_registry(self._kept.successor.rename, dataclasses.replace(found, configured=self._settings.model))
         else:
             number = await self._on_registry(self._kept.current.next_number)
             await self._on_registry(self._kept.successor.begin, IndexNote(model, self._settings.model, number))
+        # After the note: woken before it, the task would find nothing to do.
         self._wake.set()
 
     async def run_forever(self, indexer: Indexer) -> None:
         """Makes what is noted and removes what is given up. Faults of disk and network are tried again for ever."""
         pause = RETRY_MIN_S
+        # The registry may hold an order, or names of indexes to remove, from before a restart.
         self._wake.set()
         while True:
             await self._wake.wait()
+            # Cleared before the work: an order that comes during it wakes the task again.
             self._wake.clear()
             try:
                 await self._make_and_tidy(indexer)
                 pause = RETRY_MIN_S
+            # The model will not become usable by trying again: the order is given up, and the index that answers stays.
             except StartError as error:
                 _LOG.error("the index cannot be made anew; the one that is there goes on answering", problem=str(error))
                 await self._on_registry(self._kept.successor.abandon)
                 self._say(phase=Phase.FAILED, problem=str(error))
+                # Once more for the tidying: what was made of the successor is on the list now.
                 self._wake.set()
             except Exception as error:  # noqa: BLE001 - the order stands; it is said what is in its way, and tried again
                 expected = isinstance(error, IndexFaultError | RegistryFault)
@@ -145,6 +153,7 @@ class Reindexer:
             await self._reindex(note, indexer)
         try:
             await self._tidy()
+        # The swap is done and durable; a fault of the tidying does not make the reindex a failure.
         finally:
             if note is not None:
                 self._say(phase=Phase.DONE, problem="")
@@ -152,17 +161,23 @@ class Reindexer:
     async def _reindex(self, note: IndexNote, indexer: Indexer) -> None:
         self._say(phase=Phase.PREPARING, model=note.model)
         model, queue = await self._load(note)
+        # The model's files are others than when this began, or it begins: what was embedded with others cannot be used.
         if (ready := complete(note, model)) != note:
             note = ready
             await self._on_registry(self._kept.successor.begin, note)
         engine = await self._open(note, model, queue)
+        # One thread runs the model for both engines; whoever is retired first must not end it.
         shared = queue is self._meaning.engine().encoder
         async with AsyncExitStack() as undo:
+            # Last in, first out: forgetting stops using the engine, and only then it is closed.
             undo.push_async_callback(_retire, engine, keep_encoder=shared)
             undo.callback(self._meaning.succeed, None)
+            # Before the first vector: patterns that are forgotten from here on are deleted from this index too.
             self._meaning.succeed(engine)
             before = await self._fill_and_swap(note, engine, indexer)
+            # The swap is over: the engine answers, and nothing may close it here any more.
             undo.pop_all()
+        # Calls that began with the old engine are still answered by it.
         await _retire(before, keep_encoder=shared)
         _LOG.info("the index was made anew", model=note.model, patterns=self.progress.done, identity=note.identity)
 
@@ -195,14 +210,19 @@ class Reindexer:
         filler = Filler(self._kept, engine, self._kept.successor, self._count, lost)
         await self._count(())
         self._say(phase=Phase.EMBEDDING, problem="")
+        # First without a pause: for minutes or hours, new patterns go on getting their vectors in the old index.
         while await filler.fill(REINDEX_BATCH):
             pass
         await filler.finish()
+        # Nothing is marked in the old index from here to the swap, so only what came during the last batches is left.
         async with indexer.paused():
+            # A batch that is not full is the last one: waiting for an empty one could last while new patterns come.
             while await filler.fill(REINDEX_BATCH) == REINDEX_BATCH:
                 pass
             await filler.finish()
+            # The registry first, in one transaction. A restart after it opens the successor, before it the old index: no third case.
             settled = await self._on_registry(self._kept.successor.promote)
+            # Both before the pause ends: questions and the indexer's next batch go to the new index together.
             before = self._meaning.replace(engine, note)
             indexer.use(engine)
             await indexer.settle(settled)
@@ -215,13 +235,16 @@ class Reindexer:
     async def _tidy(self) -> None:
         """Lets people find the index by its usual name, and removes what is given up: indexes, and what was kept of other models."""
         engine = self._meaning.engine()
+        # The name that people use points to the new index before the old one is removed.
         await engine.index_threads.run(engine.index.expose)
         names = await self._on_registry(self._kept.current.dropped)
         for name in names:
             await engine.index_threads.run(drop_index, self._settings, name)
+        # Removed, then taken off the list: after a crash in between a name is tried once more, which is harmless.
         if names:
             await self._on_registry(self._kept.current.forget_dropped, names)
             _LOG.info("indexes that are not used any more were removed", names=names)
+        # Last: the model of a removed index is not needed by any other.
         await self._meaning.models.keep_only({engine.model.identity})
 
     def _say(self, **changes: Any) -> None:

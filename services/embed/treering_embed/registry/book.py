@@ -49,7 +49,9 @@ class PatternBook:
         self.ids = ids or PatternIds()
         self.without_pattern_count = 0
         """Records since the start whose pattern has no id of its own."""
+        # A set and not the database: this is asked for every distinct pattern of every delivery.
         self._known = set(summary.pattern_ids)
+        # Each inner dict ascends by offset: `visible_end` looks at its first entry only.
         self._pending: dict[int, dict[int, int]] = {}
         self._waits_since: dict[int, float] = {}
         self._monotonic = monotonic
@@ -57,10 +59,14 @@ class PatternBook:
         self._max_new_per_day = max_new_per_day
         self._clock = clock or SteadyClock()
         self._day = self.today()
+        # Restored, so that a restart does not open the caps of the day again.
         self._new_today = dict(summary.registered_today)
+        # Counts today's refused patterns once each. It keeps none of them out: each is considered again when it comes again.
         self._refused: set[int] = set()
         self._newly_refused = Refused()
+        # At least 1 each, so that the smallest setting still has places, and room to give way.
         self._spare = max(1, int(max_patterns * SPARE_SHARE))
+        # Twice the spare places are made free at once: the next eviction is far away, and each costs a pass over the registry.
         self._kept_count = max(1, max_patterns - 2 * self._spare)
         self._taken: Counter[str] = Counter()
         """Places that services have taken since the book became crowded."""
@@ -118,11 +124,14 @@ class PatternBook:
         They hold up what is visible from their first record on, or from the offset `not_before` if that is later: what is visible must
         not fall back when a record that was set aside long ago is read after all.
         """
+        # Before any candidate: the caps of the new day count for them.
         self._turn_day()
         admitted = [pattern for pattern in candidates if self._has_room(pattern)]
+        # After the choice: what was admitted is known now and keeps its id. A pattern that is in two parts of a delivery keeps it, too.
         self.ids.release(pattern.pattern_id for pattern in candidates if pattern.pattern_id not in self._known)
         now = self._monotonic()
         for pattern in admitted:
+            # Never before its first record, and never below what is visible already.
             self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = max(pattern.first_offset, not_before)
             self._waits_since[pattern.pattern_id] = now
         return admitted
@@ -137,10 +146,13 @@ class PatternBook:
         if pattern.pattern_id in self._known:
             return False
         count = self._new_today.get(pattern.service, 0)
+        # The daily cap first: a service that is over it must not use up its share of the last places.
         if count >= self._max_new_per_day or not self._takes_place(pattern.service):
             self._refuse(pattern.pattern_id)
             return False
+        # Known before it is durable: the next delivery must not register it again. A crash forgets it, and its records come again.
         self._known.add(pattern.pattern_id)
+        # Refused earlier today, and room since: it is no keyword-only pattern any more.
         self._refused.discard(pattern.pattern_id)
         self._new_today[pattern.service] = count + 1
         return True
@@ -148,6 +160,7 @@ class PatternBook:
     def _refuse(self, pattern_id: int) -> None:
         if pattern_id in self._refused:
             return
+        # A sender can invent names without end: beyond the bound only a number grows.
         if len(self._refused) < MAX_REFUSED_REMEMBERED:
             self._refused.add(pattern_id)
             self._newly_refused.pattern_ids.append(pattern_id)
@@ -163,6 +176,7 @@ class PatternBook:
         if self._room > self._spare:
             return True
         reserved = 0 if service in self.established else self._spare // 2
+        # No service may take more of what is left than it leaves, so the last place is never one sender's alone.
         if self._taken[service] >= self._room - reserved:
             return False
         self._taken[service] += 1
@@ -171,6 +185,7 @@ class PatternBook:
     def settle(self, pattern_ids: Iterable[int]) -> None:
         """These patterns wait no more."""
         ids = set(pattern_ids)
+        # Every log is looked at: who settles knows ids only, and there are few logs.
         for waiting in self._pending.values():
             for pattern_id in ids & waiting.keys():
                 del waiting[pattern_id]
@@ -182,15 +197,19 @@ class PatternBook:
         now = self._monotonic()
         for pattern_id, log_id, first_offset in pending:
             self._pending.setdefault(log_id, {})[pattern_id] = first_offset
+            # `setdefault`: a pattern that waits already goes on with its first time, or a fault of the index would make it give way anew.
             self._waits_since.setdefault(pattern_id, now)
+        # Sorted anew: what is sent back may be older than what waits already.
         for log_id, waiting in self._pending.items():
             self._pending[log_id] = dict(sorted(waiting.items(), key=lambda item: item[1]))
 
     def forget(self, pattern_ids: Iterable[int]) -> None:
         """These patterns are not known any more."""
         gone = set(pattern_ids)
+        # Before `settle`: known and waiting are changed in one step of the event loop, so nobody sees one without the other.
         self._known -= gone
         self.ids.release(gone)
+        # Not crowded any more: the next time that room runs low, all services begin with the same share.
         if self._room > self._spare:
             self._taken.clear()
         self.settle(gone)
@@ -202,5 +221,6 @@ class PatternBook:
 
     def visible_end(self, log_id: int, next_offset: int) -> int:
         """Below it, every pattern of the log is found by meaning, or never will be: the oldest record whose pattern waits."""
+        # The first entry is the oldest; looking at all would cost as many steps as patterns wait, at every report.
         waiting = self._pending.get(log_id)
         return min(next(iter(waiting.values())), next_offset) if waiting else next_offset

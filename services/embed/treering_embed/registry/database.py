@@ -5,6 +5,7 @@ import sqlite3
 
 def signed(number: int) -> int:
     """An id of 64 bits as SQLite's integers hold it: the same bits."""
+    # SQLite's integers have a sign: an id above 2^63 - 1 would raise OverflowError.
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
@@ -20,6 +21,7 @@ class Transaction:
         self._db = db
 
     def __enter__(self) -> sqlite3.Connection:
+        # `immediate` takes the write lock now: a transaction that reads first and writes later could fail in the middle with "locked".
         self._db.execute("begin immediate")
         return self._db
 

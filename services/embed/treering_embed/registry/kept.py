@@ -19,14 +19,17 @@ class Background:
     """Threads that blocking calls run on, so that the event loop never waits for a disk or an engine."""
 
     def __init__(self, name: str, threads: int = 1) -> None:
+        # Threads of its own, never the loop's default executor: a slow disk must not take the threads that others wait for.
         self._executor = ThreadPoolExecutor(threads, name)
 
     async def run(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Calls a function on one of the threads."""
+        # A call that runs cannot be stopped: a cancelled caller leaves it running, and its result is dropped.
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
     def close(self) -> None:
         """Ends the threads after their current calls."""
+        # Calls that are queued are still made: `shutdown` waits for them.
         self._executor.shutdown()
 
 

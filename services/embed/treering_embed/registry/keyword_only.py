@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from treering_embed.limits import MAX_KEYWORD_ONLY_REMEMBERED
 from treering_embed.registry.database import read_meta, signed, unsigned, write_meta
 
+# `autoincrement` never gives a number twice, so the numbers are the order even after the newest row was deleted.
 SCHEMA = """
 create table if not exists keyword_only (
     number integer primary key autoincrement,  -- in the order in which they were kept out last
@@ -35,6 +36,7 @@ class KeywordOnly:
         # one that is refused again becomes one of the newest
         self._db.executemany("insert or replace into keyword_only (pattern_id) values (?)", ((signed(key),) for key in pattern_ids))
         (newest,) = self._db.execute("select coalesce(max(number), 0) from keyword_only").fetchone()
+        # By number and not by count: one range of the primary key. Rows that left made gaps, so fewer than the limit may stay.
         dropped = self._db.execute("delete from keyword_only where number <= ?", (newest - self._limit,)).rowcount
         if dropped or unnamed:
             write_meta(self._db, _FORGOTTEN, str(self.forgotten_count() + dropped + unnamed).encode())
@@ -49,4 +51,5 @@ class KeywordOnly:
 
     def forgotten_count(self) -> int:
         """How many there were at most whose ids are not remembered."""
+        # At most: one of them may have been registered since, and nobody can tell.
         return int(read_meta(self._db, _FORGOTTEN) or b"0")

@@ -17,6 +17,7 @@ from treering_embed.registry.registry import Pattern, State
 Outcomes = Mapping[int, str]
 """By pattern id: empty = its vector is in the index, durably; else why it gets none."""
 
+# One statement: the pattern may have been forgotten since it was taken, and a row without a pattern would count as done.
 _MARK_IN_SUCCESSOR = "insert or replace into successor select ?, ?, ? where exists (select 1 from patterns where pattern_id = ?)"
 _WAITING = (
     "select pattern_id, service, text, example, log_id, first_offset from patterns join"
@@ -73,11 +74,15 @@ class CurrentLedger:
     def begin(self, note: IndexNote) -> None:
         """Every pattern waits, for an index that is empty; the one before and its successor are given up."""
         with Transaction(self._db) as write:
+            # The old index is only noted for removal. Its files go later, so a crash leaves no note of an index that is gone.
+            # The successor is given up too: promoted later, it would replace the index that begins here.
             _drop(write, [self.note(), IndexNote.from_bytes(read_meta(write, _SUCCESSOR_KEYS["note"]))])
             write.execute("update patterns set state = 0")
             write.execute("delete from set_aside")
+            # Counts of wordpieces belong to the index that they were made with; the new one begins with those of its model.
             write_meta(write, _KEYS["frequencies"], b"")
             write_meta(write, _KEYS["note"], note.to_bytes())
+            # Kept apart from the note: a number is never given again, even when the index that had it was given up.
             write_meta(write, _NUMBER, str(note.number).encode())
             _clear_successor(write)
 
@@ -88,14 +93,17 @@ class CurrentLedger:
 
     def pending(self, limit: int) -> list[Pattern]:
         """Some that wait: services take turns, each with what waits longest."""
+        # The partial index `waiting` answers this: its cost is that of the patterns that wait.
         return _patterns(self._db.execute(_WAITING, (limit,)))
 
     def mark(self, outcomes: Outcomes, frequencies: bytes) -> list[int]:
         """Sets states."""
         gone = []
+        # States and wordpiece counts in one transaction: a crash between them would count a text twice, or not at all.
         with Transaction(self._db) as write:
             for key, reason in outcomes.items():
                 state = State.UNREADABLE if reason else State.INDEXED
+                # No row: the pattern was forgotten while it was encoded. The caller deletes its vector again.
                 if not write.execute("update patterns set state = ? where pattern_id = ?", (int(state), signed(key))).rowcount:
                     gone.append(key)
                 elif reason:
@@ -128,6 +136,7 @@ class CurrentLedger:
         """These are gone."""
         gone = set(names)
         with Transaction(self._db) as write:
+            # Read inside the transaction that writes them back: names that were added meanwhile stay on the list.
             write_meta(write, _DROPPED, json.dumps([name for name in _dropped(write) if name not in gone]).encode())
 
 
@@ -167,15 +176,19 @@ class SuccessorLedger:
         """
         settled = "select s.pattern_id from successor s join patterns p using (pattern_id) where p.state = 0"
         with Transaction(self._db) as write:
+            # Before the update, which overwrites the states that this asks for.
             found = [unsigned(row[0]) for row in write.execute(settled)]
+            # A pattern that the successor lacks waits again: it came, or was sent back, while the swap was prepared.
             write.execute(
                 "update patterns set state = coalesce((select state from successor s where s.pattern_id = patterns.pattern_id), 0)"
             )
             write.execute("delete from set_aside")
             write.execute("insert into set_aside select pattern_id, reason from successor where state = 2")
+            # Before the note of the current index is overwritten: its name is needed for the removal.
             _drop(write, [IndexNote.from_bytes(read_meta(write, _KEYS["note"]))])
             for what, key in _KEYS.items():
                 write_meta(write, key, read_meta(write, _SUCCESSOR_KEYS[what]))
+            # Last: the values above are copied from here.
             _clear_successor(write)
         return found
 
@@ -218,6 +231,7 @@ def _patterns(rows: sqlite3.Cursor) -> list[Pattern]:
 
 
 def _clear_successor(write: sqlite3.Connection) -> None:
+    # Gone together with the note: counts without their index would weigh the words of the next one.
     write.execute("delete from successor")
     for key in _SUCCESSOR_KEYS.values():
         write_meta(write, key, b"")
@@ -228,5 +242,7 @@ def _dropped(db: sqlite3.Connection) -> list[str]:
 
 
 def _drop(write: sqlite3.Connection, notes: Iterable[IndexNote | None]) -> None:
+    # An index whose model was never prepared has no name yet, and there is nothing to remove.
     names = [note.name for note in notes if note and note.identity]
+    # The list survives a crash: `_tidy` of the reindexer removes what is on it, and only then takes the names off.
     write_meta(write, _DROPPED, json.dumps([*_dropped(write), *names]).encode())

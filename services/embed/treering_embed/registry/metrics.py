@@ -35,11 +35,13 @@ class EmbedMetrics:
     def admitted(self, pattern_ids: Iterable[int], arrival_time_unix_nano: int) -> None:
         """These patterns are new, and wait for their vectors; of too many only the first are timed."""
         for pattern_id in pattern_ids:
+            # Only the first of a burst are timed: the dict must not grow with what a sender invents.
             if len(self._arrivals) < MAX_TIMED_PATTERNS:
                 self._arrivals[pattern_id] = arrival_time_unix_nano
 
     def settled(self, pattern_ids: Iterable[int]) -> None:
         """These patterns have their vectors, or never will."""
+        # A pattern that was restored from the registry, or that came while too many were timed, has no arrival here.
         for arrival in filter(None, (self._arrivals.pop(pattern_id, None) for pattern_id in pattern_ids)):
             self._new_freshness.reached(arrival)
 

@@ -28,6 +28,7 @@ class IndexNote:
     @property
     def name(self) -> str:
         """Of the index's directory, and in the name of the server's collection."""
+        # The number is part of it: two indexes of one model must not share a directory while one replaces the other.
         return f"{self.identity}-{self.number}"
 
     def to_bytes(self) -> bytes:
@@ -37,4 +38,5 @@ class IndexNote:
     @classmethod
     def from_bytes(cls, content: bytes) -> "IndexNote | None":
         """Reads what `to_bytes` wrote; None of nothing."""
+        # By the names of fields: a new field with a default still reads notes of an earlier version.
         return cls(**json.loads(content)) if content else None

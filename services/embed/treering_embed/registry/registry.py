@@ -120,14 +120,19 @@ class Registry:
 
     def __init__(self, path: Path) -> None:
         try:
+            # Autocommit: `Transaction` alone begins transactions. The thread that opens the connection is not the one that uses it later.
             self.db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=SQLITE_BUSY_S)
+            # In WAL mode a person with `sqlite3` reads without holding up commits.
             self.db.execute("pragma journal_mode=wal")
+            # In WAL mode `normal` does not sync at a commit: the last commits could be lost in a power cut.
             self.db.execute("pragma synchronous=full")
             self.db.execute("pragma fullfsync=on")  # as `treering_runtime.fsync`; SQLite ignores it outside of macOS
             self.db.executescript(_SCHEMA)
+            # All tables first: the additions below ask for their columns.
             self._add_columns()
             self.keyword_only = KeywordOnly(self.db)
             self._add_keyword_only()
+        # Includes `OperationalError`: at the start nothing can be tried again later, and the operator is present.
         except sqlite3.DatabaseError as error:
             raise StartError(f"{path}: {error}; restore the file, or move it away and let it be rebuilt from the log") from error
 
@@ -135,17 +140,20 @@ class Registry:
         """A registry of an earlier version is without them."""
         self._add_column("quarantine", "arrival_time", "integer not null default 0")
         self._add_column("progress", "link", "integer")
+        # The best guess for old rows: seen on the day of their registration.
         if self._add_column("patterns", "last_seen", "integer not null default 0"):
             self.db.execute("update patterns set last_seen = day * 86400")
 
     def _add_keyword_only(self) -> None:
         """An earlier version kept no ids of the patterns that gave way."""
+        # The table is asked for, not made by `if not exists` in the schema: its absence says that this file is of an earlier version.
         if not self.db.execute("select 1 from sqlite_master where name = 'keyword_only'").fetchone():
             self.db.executescript(keyword_only.SCHEMA)
             with Transaction(self.db):
                 self.keyword_only.add((), unnamed=_evicted(self.db))
 
     def _add_column(self, table: str, column: str, kind: str) -> bool:
+        # SQLite has no `add column if not exists`.
         if column in {row[1] for row in self.db.execute(f"pragma table_info({table})")}:
             return False
         self.db.execute(f"alter table {table} add column {column} {kind}")
@@ -200,7 +208,9 @@ class Registry:
 
         What of `read_again` is not in `quarantined` leaves the quarantine in the same step.
         """
+        # Progress and patterns in one transaction: the records below the progress never come again, nor do the patterns in them.
         with Transaction(self.db) as write:
+            # A batch may be written twice: when its write is cancelled, it goes back to what is uncommitted.
             write.executemany(
                 "insert into patterns (pattern_id, mask_version, service, text, example, log_id, first_offset, last_offset, day, state,"
                 " last_seen) values (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) on conflict do nothing",
@@ -220,6 +230,7 @@ class Registry:
                     for p in patterns
                 ),
             )
+            # After the insert: patterns of this batch are in `last_seen`, too. `max`, as a clock may be set back between two runs.
             write.executemany(
                 "update patterns set last_offset = max(last_offset, ?), last_seen = max(last_seen, ?) where pattern_id = ?",
                 ((end, now, signed(key)) for key, end in last_seen.items()),
@@ -229,12 +240,14 @@ class Registry:
             # after: one that was refused and then found room in the same batch is registered
             self.keyword_only.remove(pattern.pattern_id for pattern in patterns)
             _set_aside(write, quarantined, read_again)
+            # A log whose link is not known keeps none: an old one would belong to another offset.
             known = {key: signed(link) for key, link in (links or {}).items()}
             rows = ((signed(key), end, known.get(key)) for key, end in next_offsets.items())
             write.executemany("insert or replace into progress (log_id, next_offset, link) values (?, ?, ?)", rows)
 
     def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside above `after`, in the order of (signed) log and offset."""
+        # The page begins above `after` by primary key: rows that leave between two pages shift nothing.
         log_id, first = (signed(after[0]), after[1]) if after else (-(1 << 63), -1)
         rows = self.db.execute(
             "select log_id, first_offset, record_count, arrival_time, reason, payload from quarantine"
@@ -242,12 +255,14 @@ class Registry:
             " and (?5 = 0 or first_offset < ?5) order by log_id, first_offset",
             (log_id, first, signed(selection.log_id), selection.first_offset, selection.end_offset),
         )
+        # At least one row goes into a page, also one that is larger than a page: an empty page means the end.
         page, size = [], 0
         for key, offset, count, arrival, reason, payload in rows:
             page.append(Quarantined(unsigned(key), offset, count, unsigned(arrival), reason, payload))
             size += len(payload) + len(reason) + QUARANTINE_ENTRY_BYTES
             if size >= QUARANTINE_PAGE_BYTES:
                 break
+        # An open statement keeps its snapshot, and SQLite cannot reset its write-ahead log below a snapshot.
         rows.close()
         return page
 
@@ -257,7 +272,9 @@ class Registry:
 
     def forget(self, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
         """Deletes patterns that were last seen below the given offsets of their logs; returns those that were deleted."""
+        # One host parameter each, whatever the number of ids and of logs: SQLite limits how many a statement has.
         keys = json.dumps([signed(key) for key in pattern_ids])
+        # An offset over 2^63 - 1 would become a floating-point number in SQLite's JSON.
         ends = json.dumps([(signed(log_id), min(end, _LARGEST)) for log_id, end in below.items()])
         with Transaction(self.db) as write:
             # one statement: one for each pattern and log would hold the only thread of the registry for hours
@@ -275,11 +292,14 @@ class Registry:
         patterns a sender makes, those that come back keep their places. A clock that jumps changes at most which go first.
         """
         with Transaction(self.db) as write:
+            # Counted inside the transaction, so that the deletes below meet the same rows.
             (total,) = write.execute("select count(*) from patterns").fetchone()
             (fleeting,) = write.execute(_COUNT_FLEETING).fetchone()
             first = min(count, max(0, fleeting - max(0, total - proven_places)))
+            # Fleeting ones first, as far as they exceed their part; then whatever was not seen for longest.
             found = write.execute(_EVICT.format(_FLEETING), (first,)).fetchall()
             found += write.execute(_EVICT.format("true"), (count - len(found),)).fetchall()
+            # In the same transaction: after a crash the number of evicted patterns is that of the deletes.
             write_meta(write, _EVICTED, str(_evicted(write) + len(found)).encode())
             gone = _all_gone(write, found)
             self.keyword_only.add(gone)
@@ -305,6 +325,7 @@ def _evicted(db: sqlite3.Connection) -> int:
 
 def _all_gone(write: sqlite3.Connection, found: Sequence[tuple[int]]) -> list[int]:
     """The ids of patterns that were deleted; deletes what else was known of them."""
+    # No foreign keys do this. A row left in `successor` would mark the pattern as done there when it is registered again.
     for table in ("successor", "set_aside"):
         write.executemany(f"delete from {table} where pattern_id = ?", found)  # noqa: S608
     return [unsigned(key) for (key,) in found]
@@ -315,6 +336,7 @@ _LARGEST = 2**63 - 1
 
 
 def _set_aside(write: sqlite3.Connection, quarantined: Sequence[Quarantined], read_again: Sequence[Quarantined]) -> None:
+    # Delete before insert: what could not be read again is in both lists, and must stay.
     write.executemany(
         "delete from quarantine where log_id = ? and first_offset = ?", ((signed(q.log_id), q.first_offset) for q in read_again)
     )

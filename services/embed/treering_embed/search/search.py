@@ -60,11 +60,13 @@ class Searcher:
         Raises:
             IndexFaultError: The index does not answer.
         """
+        # One call to the thread for all steps: the event loop waits once.
         return await self._engine.index_threads.run(self._translated, query, limit, selection, also)
 
     def _translated(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
         found = self._rank(query, limit, self._stored(selection), self._ids.to_stored(np.array(also, np.uint64)).tolist())
         ids = self._ids.to_wire(found.pattern_ids)
+        # A pattern that other services cannot name is of no use to them.
         known = ids != NO_PATTERN
         return Ranking(ids[known], found.scores[known], found.dense[known], found.late[known])
 
@@ -76,11 +78,14 @@ class Searcher:
 
     def _rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
         index, wanted = self._engine.index, np.array(also, np.uint64)
+        # At least as deep as the second look: the best by words may be anywhere in these.
         dense = index.nearest(query.dense, max(limit, RERANK_DEPTH), selection)
         candidates = dense.pattern_ids[:RERANK_DEPTH]
         if len(wanted):
+            # Only those that the first search did not return: each pattern may be there once, or it would be ranked twice.
             missing = np.setdiff1d(wanted, dense.pattern_ids)
             dense += index.nearest(query.dense, len(missing), Selection(frozenset(missing.tolist())))
+            # Those named are looked at word by word, wherever the dense vector ranks them.
             candidates = np.union1d(candidates, np.intersect1d(wanted, dense.pattern_ids))
         late = index.late(query.tokens, frozenset(candidates.tolist()))
         return _cut(combine(dense, late), limit, also)
@@ -95,6 +100,7 @@ def combine(dense: Hits, late: Hits) -> Ranking:
     word, computed = _lookup(late, dense.pattern_ids)
     least = late.scores.min() if len(late.scores) else np.float32(0)
     similarity = dense.scores + np.where(computed, word, least)
+    # `stable`: equal scores keep the order of the dense search, so the same question gives the same list.
     order = np.argsort(-similarity, kind="stable")
     return Ranking(dense.pattern_ids[order], calibration.score(similarity[order]), dense.scores[order], word[order])
 

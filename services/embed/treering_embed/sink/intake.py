@@ -32,16 +32,21 @@ def read_frames(decoder: FrameDecoder, book: PatternBook, log_id: int, frames: S
         ValueError: A frame cannot be read.
     """
     batch = decoder.decode(log_id, frames, skip_below)
+    # Claims ids for all patterns of the frames. Those that the book then refuses give their ids back in `PatternBook.admit`.
     columns = find_patterns(batch.column("service"), batch.column("message"), book.ids.claim)
+    # Only distinct ids from here on: a batch of many thousands of records has a few hundred.
     ids = columns.distinct_ids.to_pylist()
     known = [pattern_id for pattern_id in ids if book.is_known(pattern_id)]
+    # Patterns without an id share one value and could not be told apart by it: none of them is registered.
     new = [row for row, pattern_id in enumerate(ids) if pattern_id != NO_PATTERN and not book.is_known(pattern_id)]
+    # Counted by record, not by distinct pattern.
     without = int(np.count_nonzero(columns.pattern_ids.to_numpy() == NO_PATTERN))
     return Intake(batch.num_rows, known, _in_full(batch, log_id, columns, new) if new else [], without)
 
 
 def _in_full(batch: pa.RecordBatch, log_id: int, columns: PatternColumns, new: Sequence[int]) -> list[Pattern]:
     """Some of the distinct patterns, with their first records."""
+    # The order of first appearance is kept: `PatternBook.visible_end` relies on ascending offsets.
     chosen = pa.array(new)
     rows = columns.first_rows.take(chosen)
     fields = (

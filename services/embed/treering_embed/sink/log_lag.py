@@ -16,10 +16,12 @@ class LogLag:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        # One float, replaced as a whole: the model's thread reads the old one or the new one, and needs no lock.
         self._last_behind = -math.inf
 
     def note(self, records: int) -> None:
         """A delivery was taken; its log holds so many records more."""
+        # Never set back by a delivery that leaves nothing: another log may be behind still. It runs out by `LAG_HOLDS_S`.
         if records >= BEHIND_RECORDS:
             self._last_behind = self._clock()
 

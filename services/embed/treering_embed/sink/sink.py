@@ -56,6 +56,7 @@ class Uncommitted:
 
     def join(self, newer: "Uncommitted") -> None:
         """Adds what was taken after it."""
+        # Newer values replace older ones: all of both is committed together.
         self.next_offsets.update(newer.next_offsets)
         self.links.update(newer.links)
         self.patterns += newer.patterns
@@ -68,6 +69,7 @@ class Uncommitted:
     @property
     def is_full(self) -> bool:
         """Whether no more may be taken before a commit."""
+        # Counted in what waits in memory: new patterns hold texts, quarantined records hold payloads; known ones cost an integer each.
         held = sum(len(item.payload) for item in self.quarantined)
         return len(self.patterns) + len(self.refused.pattern_ids) >= MAX_UNCOMMITTED_PATTERNS or held >= MAX_UNCOMMITTED_QUARANTINE_BYTES
 
@@ -96,14 +98,17 @@ class EmbedSink:
         self._uncommitted = Uncommitted()
         self._dirty = asyncio.Event()
         self._room = asyncio.Condition()
+        # Patterns of the last run that wait: no commit of this run would wake the indexer for them.
         if kept.book.pending_count:
             self.committed_patterns.set()
         self._look_for_room()
 
     async def restore(self) -> None:
         """Puts the logs that are known from before on the board."""
+        # Both ends at once: what the registry holds was committed, so it is releasable.
         for log_id, next_offset in self._summary.next_offsets.items():
             await self._report(log_id, next_offset, next_offset, self._summary.quarantined.get(log_id, 0))
+        # The link belongs to exactly this offset; at any other the chain would refuse the next delivery.
         for log_id, link in self._summary.links.items():
             self.board.chain.restore(log_id, self._summary.next_offsets[log_id], link)
 
@@ -113,18 +118,24 @@ class EmbedSink:
         if progress.next_offset >= log_start_offset:
             return
         _LOG.warning("records were deleted from the log before they arrived here", missing=log_start_offset - progress.next_offset)
+        # Not committed: after a crash the log begins at the same offset again, and the hole is in the file by then.
         await self._report(log_id, log_start_offset, progress.releasable_end, progress.quarantined)
 
     async def deliver(self, log_id: int, frames: Sequence[DeliveredFrame], log_end_offset: int) -> None:
         """Takes frames; waits only while the registry cannot be written."""
         async with self._taking:
+            # Under the lock, or two deliveries would share one room. The commit that makes room does not need this lock.
             await self._wait_room()
+            # A frame may begin below this offset: its first records were taken by an earlier delivery.
             skip_below = self.board.get(log_id).next_offset
+            # A caller that is cancelled here leaves claimed ids only; the same frames claim the same ids again.
             parts, bad = await self._decoding.run(self._reader.take, log_id, frames, skip_below)
             # nothing was changed up to here, and nothing waits from here to the report: a delivery that is cut off is taken, or is not
             end_offset = frames[-1].first_offset + frames[-1].record_count
+            # Before `next_offset` moves: the new patterns hold `visible_end` back from the first report on.
             admitted = self._admit(parts)
             self._uncommitted.add(log_id, end_offset, parts, admitted, bad)
+            # The link that the chain noted before this delivery; it must reach the registry with the progress it belongs to.
             self._uncommitted.links.update(self.board.chain.of({log_id: end_offset}))
             self._dirty.set()
             self.lag.note(log_end_offset - end_offset)
@@ -132,6 +143,7 @@ class EmbedSink:
             self._kept.metrics.records.inc(sum(taken.record_count for taken in parts))
             for item in bad:
                 _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
+            # Counted at once, although their commit comes later: they are below the `next_offset` that is reported with them.
             progress = self.board.get(log_id)
             set_aside = progress.quarantined + sum(item.record_count for item in bad)
             await self._report(log_id, end_offset, progress.releasable_end, set_aside)
@@ -142,6 +154,7 @@ class EmbedSink:
             self._kept.metrics.without_pattern.inc(without)
             _LOG.error("another pattern has the id of records; they are not found by meaning", records=without)
         admitted = [pattern for taken in parts for pattern in self._book.admit(taken.unseen, not_before=not_before)]
+        # Refusals go with the delivery that caused them: one transaction, or after a crash both are made again.
         self._uncommitted.refused.join(self._book.take_refused())
         self._look_for_room()
         return admitted
@@ -158,6 +171,7 @@ class EmbedSink:
 
     async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside; what was set aside, or read again, just now is committed first."""
+        # The registry holds neither of the two yet: a page would lack records, or hold some that were read again.
         if self._uncommitted.quarantined or self._uncommitted.read_again:
             await self.commit()
         return await self._kept.registry_thread.run(self._kept.registry.quarantined, selection, after)
@@ -171,11 +185,14 @@ class EmbedSink:
         return await self._kept.tasks.run(self._read_again(items))
 
     async def _read_again(self, items: Sequence[Quarantined]) -> int:
+        # What is known must not change between reading and admitting: a pattern that is forgotten in between would be lost.
         async with self._taking:
             parts, bad = await self._decoding.run(self._reader.again, items)
+            # The largest of all logs, so that `visible_end` falls back in none of them.
             not_before = max(self.board.get(item.log_id).next_offset for item in items)
             self._uncommitted.add_retry(items, self._admit(parts, not_before), bad)
             self._dirty.set()
+            # Still under the lock. When this fails, everything stays in `_uncommitted` and `commit_forever` writes it later.
             await self.commit()
         stored = sum(taken.record_count for taken in parts)
         _LOG.info("records that were set aside were read again", stored=stored, still_set_aside=sum(item.record_count for item in bad))
@@ -196,6 +213,7 @@ class EmbedSink:
             RegistryFault: The registry cannot be written; nothing is forgotten.
         """
         gone = await self._remove(self._evict)
+        # After the book has forgotten them: otherwise the event stays set, and as many give way again at once.
         self._look_for_room()
         self._book.evicted_count += len(gone)
         self._kept.metrics.evicted.inc(len(gone))
@@ -203,6 +221,7 @@ class EmbedSink:
 
     def _evict(self) -> list[int]:
         """On the registry's thread, while nothing is taken."""
+        # The book is read on another thread here. That is safe, because whatever changes these parts of it needs `_taking`.
         self._book.established = self._kept.registry.established(self._book.today())
         return self._kept.registry.evict(self._book.surplus, self._book.proven_places)
 
@@ -212,8 +231,10 @@ class EmbedSink:
             # first, so that the registry knows where each pattern was seen last
             await self.commit()
             gone = await self._kept.registry_thread.run(choose)
+            # After the registry: a fault above must leave the patterns known, as they are still registered.
             self._book.forget(gone)
             self._kept.metrics.forgotten(gone)
+        # A forgotten pattern may have been the oldest that waited: `visible_end` moves.
         if gone:
             await self.settled()
         return gone
@@ -223,11 +244,13 @@ class EmbedSink:
         pause = RETRY_MIN_S
         while True:
             await self._dirty.wait()
+            # One transaction, and so one sync, for all deliveries of this time.
             await asyncio.sleep(COMMIT_LINGER_S)
             try:
                 await self.commit()
                 self._kept.waiting_for.pop(_COMMIT, None)
                 pause = RETRY_MIN_S
+            # Other errors end the service: they are faults of the code or a damaged file, and no retry heals them.
             except RegistryFault as error:
                 self._kept.waiting_for[_COMMIT] = f"new patterns cannot be registered: {error}"
                 _LOG.error("the registry cannot be written; trying again", problem=str(error), pause_s=pause)
@@ -244,11 +267,14 @@ class EmbedSink:
 
     async def _commit(self) -> None:
         async with self._committing:
+            # Cleared before the write: a delivery that comes during the write sets it again.
             self._dirty.clear()
+            # Swapped before the await: what is taken during the write belongs to the next batch.
             batch, self._uncommitted = self._uncommitted, Uncommitted()
             try:
                 await self._kept.registry_thread.run(self._write, batch)
             except BaseException:
+                # The older batch takes up the newer one, never the other way: `next_offsets` of the newer must win.
                 batch.join(self._uncommitted)
                 self._uncommitted = batch
                 self._dirty.set()
@@ -256,8 +282,10 @@ class EmbedSink:
             await self._committed(batch)
 
     async def _committed(self, batch: Uncommitted) -> None:
+        # Only now: the indexer reads what waits from the registry, and would find nothing there before the commit.
         if batch.patterns:
             self.committed_patterns.set()
+        # Only now, after the sync: ingest may delete from the log what is below.
         for log_id, end in batch.next_offsets.items():
             self.board.update(log_id, releasable_end=end)
         for log_id, count in batch.left.items():
@@ -297,5 +325,6 @@ class EmbedSink:
 
     def close(self) -> None:
         """Ends the decoding thread."""
+        # The thread first: it writes the notes.
         self._decoding.close()
         self._notes.close()

@@ -34,9 +34,12 @@ IdOf = Callable[[str, str], int]
 def find_patterns(services: pa.StringArray, messages: pa.StringArray, id_of: IdOf = pattern_id) -> PatternColumns:
     """Masks a batch of records and gives each distinct pattern its id; both columns have the same length and no nulls."""
     coarse = mask_coarse(messages)
+    # In Python, but for the distinct results of the coarse pass only.
     masked = pa.array([mask_fine(text) for text in coarse.dictionary.to_pylist()], pa.string()).dictionary_encode()
     service = services.dictionary_encode()
+    # Through the dictionaries: row -> coarse text -> masked text, all by Arrow and NumPy.
     masked_index = masked.indices.to_numpy()[coarse.indices.to_numpy()]
+    # One number for each pair of service and text. 64 bits: 32-bit indices would overflow in the product.
     pairs = service.indices.to_numpy().astype(np.int64) * max(len(masked.dictionary), 1) + masked_index
     return _spread(pairs, service.dictionary, masked.dictionary, id_of)
 
@@ -45,6 +48,7 @@ def _spread(
     pairs: "np.ndarray[tuple[int], np.dtype[np.int64]]", services: pa.StringArray, texts: pa.StringArray, id_of: IdOf
 ) -> PatternColumns:
     """Hashes each distinct (service, text) pair once and gives every row its pair's id."""
+    # Encoding keeps the order of first appearance, which the docstring promises.
     encoded = pa.array(pairs).dictionary_encode()
     distinct = encoded.dictionary.to_numpy()
     width = max(len(texts), 1)
@@ -52,5 +56,6 @@ def _spread(
     ids = pa.array(map(id_of, service_column.to_pylist(), text_column.to_pylist()), pa.uint64())
     rows = encoded.indices.to_numpy()
     first_rows = np.full(len(distinct), len(rows), np.int64)
+    # `minimum.at` and not indexing: several rows write to one place, and the least of them must stay.
     np.minimum.at(first_rows, rows, np.arange(len(rows)))
     return PatternColumns(ids.take(encoded.indices), ids, service_column, text_column, pa.array(first_rows))

@@ -16,7 +16,9 @@ _SHORT_TEXT_CHARACTERS = 512
 @lru_cache(_CACHE_ENTRIES)
 def mask_fine(coarse: str) -> str:
     """The masked text; white space becomes single spaces."""
+    # Three searches for characters; the regular expressions behind them cost far more, and most texts hold none of these.
     if '"' in coarse or "='" in coarse or "':" in coarse:
         coarse = mask_members(coarse)
+    # A long text would fill the cache of tokens with words that never come again.
     of_token = mask_token_cached if len(coarse) <= _SHORT_TEXT_CHARACTERS else mask_token
     return mask_phrases(list(map(of_token, coarse.split())))

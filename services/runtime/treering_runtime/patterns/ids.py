@@ -46,6 +46,7 @@ class PatternIds:
     def restore(self, stored: Iterable[tuple[int, str, str]]) -> None:
         """Takes over what is stored. The id of a former kind is not computed from its text, but believed."""
         for held, service, text in stored:
+            # Stored under 0 means without an id: such a row holds nothing for its kind.
             if held == NO_PATTERN:
                 continue
             found = fingerprint(service, text)
@@ -60,12 +61,14 @@ class PatternIds:
     def claim(self, service: str, text: str) -> int:
         """The id that a kind holds from now on; `NO_PATTERN` where another one holds it."""
         found = fingerprint(service, text)
+        # Most registries have no former kinds: then this costs one look at an empty dict.
         if self._former and (former := self._former.get(found)) is not None:
             return former
         new = found & ID_BITS
         # the whole fingerprint, not the id alone: two texts of one id can be made, two of one fingerprint cannot
         if (holder := self._holders.get(new)) is not None:
             return new if holder == found else NO_PATTERN
+        # A hash of 0 claims nothing, as its id says "no pattern".
         if new != NO_PATTERN:
             self._holders[new] = found
         return new
@@ -77,9 +80,11 @@ class PatternIds:
             found = self._holders.pop(held, None)
             if found is not None and self._former.get(found) == held:
                 del self._former[found]
+                # Both ids of a former kind become free, but the new one only where this kind holds it.
                 if self._holders.get(found & ID_BITS) == found:
                     del self._holders[found & ID_BITS]
         if len(self._former) != before:
+            # Made anew and swapped whole: another thread may translate by the old one at this moment.
             self._translation = _Translation(self._pairs())
 
     def _pairs(self) -> list[tuple[int, int]]:
@@ -108,6 +113,7 @@ class _Translation:
     """
 
     def __init__(self, pairs: list[tuple[int, int]]) -> None:
+        # Sorted, as `places_among` bisects both columns: one order by former ids, one by new ones.
         table = np.array(sorted(pairs), np.uint64).reshape(-1, 2)
         self._stored, self._wire = table[:, 0], table[:, 1]
         known = table[self._wire != NO_PATTERN]
@@ -127,6 +133,7 @@ def _mapped(pattern_ids: Ids, given: Ids, meant: Ids, others: Ids) -> Ids:
         return pattern_ids
     place, is_given = places_among(pattern_ids, given)
     _, is_other = places_among(pattern_ids, others)
+    # First those that mean something else, then those that are given: an id may be in both lists, and the latter wins.
     mapped = np.where(is_other, np.uint64(NO_PATTERN), pattern_ids)
     mapped[is_given] = meant[place[is_given]]
     return mapped
@@ -139,5 +146,6 @@ def places_among(pattern_ids: Ids, members: Ids) -> "tuple[npt.NDArray[np.intp],
     """
     if not len(members):
         return np.zeros(len(pattern_ids), np.intp), np.zeros(len(pattern_ids), np.bool_)
+    # `searchsorted` answers `len(members)` for what is above all of them.
     places = np.minimum(np.searchsorted(members, pattern_ids), len(members) - 1)
     return places, np.equal(members[places], pattern_ids)

@@ -33,8 +33,10 @@ def mask_phrases(tokens: list[str]) -> str:
     text = " ".join(tokens)
     if MASK not in text:
         return text
+    # Dates first: each becomes a mask, which is then joined with those beside it.
     if _A_MONTH.search(text):
         text = _DATE.sub(MASK, text)
+    # The doubled form first: the second replacement would leave its closing angle.
     if _LESS_THAN_MASK in text:
         text = text.replace(_MASK_IN_ANGLES, MASK).replace(_LESS_THAN_MASK, MASK)
     text = _NEAR_MASK.sub(MASK, text)

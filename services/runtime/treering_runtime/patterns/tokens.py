@@ -26,10 +26,13 @@ _WINDOWS_PATH = re.compile(r"[A-Za-z]:\\|\\\\|[^\\]*\\[^\\]+\\|[\w.-]{2,}\\(?![n
 
 def mask_token(token: str) -> str:
     """Masks one token free of white space, of an already coarsely masked text."""
+    # Most tokens are plain words: they skip all expressions below.
     if token.isalpha() and token.isascii():
         return MASK if _is_variable_word(token) else token
+    # An empty list is a value like a filled one: `()` and `(3)` are one pattern.
     if token == _EMPTY_VALUE:
         return f"({MASK})"
+    # Quotes and addresses before pairs: a `=` inside of a URL is no pair.
     token = _URL.sub(_with_tail, _QUOTED_WORD.sub(_quoted, token))
     if "=" in token:
         token = mask_pairs(token)
@@ -53,10 +56,12 @@ def _with_tail(match: re.Match[str]) -> str:
 
 
 def _part(match: re.Match[str]) -> str:
+    # The punctuation that ends the clause stays outside, as in the first pass.
     tail = _tail(match[0])
     body = match[0].removesuffix(tail)
     if _is_variable(body):
         return MASK + tail
+    # A label stays in front of a literal, as in front of a number: `ok:true` and `ok:1` are one pattern.
     label, colon, word = body.rpartition(":")
     return f"{label}:{MASK}{tail}" if colon and word in LITERALS and label[-1:].isalnum() else match[0]
 
@@ -76,6 +81,7 @@ def _is_variable_word(word: str) -> bool:
 
 
 def _is_path(part: str) -> bool:
+    # Two slashes, or one that begins it: `and/or` stays wording.
     if "/" in part:
         return part.count("/") >= 2 or (part[0] == "/" and len(part) > 1) or "." in part or "~" in part
     return "\\" in part and _WINDOWS_PATH.match(part) is not None
