@@ -13,6 +13,7 @@ from treering_runtime.quarantine import Change
 class SealBatch:
     """What is sealed together."""
 
+    # Everything in here becomes durable together, in the transaction that is the seal, or not at all.
     records: pa.Table
     patterns: pa.Table
     """Patterns whose texts the catalog does not have yet."""
@@ -29,6 +30,7 @@ class SealBatch:
 class SealedState:
     """What is sealed, as the catalog has it; replaced whole by each change."""
 
+    # Read by the event loop while the thread of the catalog goes on: no part of it is ever changed in place.
     segments: tuple[Segment, ...]
     counts: pa.Table
     """Statistics of all segments together."""
@@ -36,5 +38,6 @@ class SealedState:
     """What retention has removed."""
     quarantined: Mapping[int, int]
     """Records in quarantine by log_id."""
+    # The view compares it with the batch that is on its way: equal means that its records have a segment.
     last_batch: str
     """Id of the batch that was sealed last."""

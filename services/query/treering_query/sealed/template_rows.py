@@ -27,17 +27,20 @@ class TemplateRows:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
+        # Not in the catalog's own tables: this class alone knows them.
         catalog.connection.execute(_TABLES)
 
     def load(self) -> Templates:
         """What was saved last, oldest template first."""
         run = self._catalog.connection
+        # By `place`: a dict keeps this order, and the joining of templates prefers the older one.
         rows = run.execute("select template_id, text, open_positions from templates order by place").fetchall()
         members = dict(run.execute("select pattern_id, template_id from template_members").fetchall())
         return Templates({identity: Template(identity, text, frozenset(opened)) for identity, text, opened in rows}, members)
 
     def save(self, change: TemplatesChange) -> None:
         """Makes a change last, whole or not at all."""
+        # A member that names a template which is not there would have no text to show.
         self._catalog.atomically(lambda: self._write(change))
 
     def _write(self, change: TemplatesChange) -> None:
@@ -48,8 +51,10 @@ class TemplateRows:
         _with(
             run,
             _rows(change.new),
+            # Behind all that there are, in the order of the change.
             "insert into templates select *, (select coalesce(max(place), 0) from templates) + row_number() over () from _new",
         )
+        # An assignment replaces the one before: without a key, deleted first, then inserted.
         members = pa.table([list(change.moved), list(change.moved.values())], schema=_MEMBERS)
         _with(run, members, "delete from template_members where pattern_id in (select pattern_id from _new)")
         _with(run, members, "insert into template_members from _new")
@@ -61,6 +66,7 @@ def _rows(templates: list[Template]) -> pa.Table:
 
 
 def _with(run: duckdb.DuckDBPyConnection, table: pa.Table, statement: str) -> None:
+    # The name may still stand for the table of a statement that failed; it is replaced.
     run.register("_new", table)
     run.execute(statement.format(same="templates.template_id = n.template_id"))
     run.unregister("_new")
