@@ -10,6 +10,7 @@ from treering_runtime.request_limits import LOG_ID, OFFSET, Free, Known, Limit, 
 
 _TIME = Number(limits.MAX_TIME_UNIX_NANO, "times are nanoseconds since 1970, until 2262-04-11")
 _POSITIONS = Many(MAX_MIN_POSITIONS, "give one for each log")
+# In bytes, as the intake limits it: a longer one can match nothing.
 _NAME = Text(MAX_ASKED_NAME_BYTES, "no record has one that is longer", "bytes")
 _ABOUT = Text(limits.MAX_ABOUT_CHARACTERS)
 _ATTRIBUTE = Text(limits.MAX_ATTRIBUTE_KEY_BYTES, f"an attribute's key has 1 to {limits.MAX_ATTRIBUTE_KEY_BYTES} bytes", "bytes")
@@ -18,6 +19,7 @@ _PATTERN = Free("a pattern that nobody knows has no records")
 _UNIT = Known(pb.PatternUnit.DESCRIPTOR)
 _TOKEN = Text(limits.MAX_TOKEN_CHARACTERS, "begin again without one")
 
+# Checked before a handler runs, so no text or list that is too long is copied or parsed. A test asks for a row for each field.
 LIMITS: Mapping[str, Limit] = {
     "LogFilter.start_time_unix_nano": _TIME,
     "LogFilter.end_time_unix_nano": _TIME,
@@ -40,6 +42,7 @@ LIMITS: Mapping[str, Limit] = {
     "Metric.quantile": Number(1.0, "the 95th percentile is 0.95"),
     "AggregateLogsRequest.group_by": Many(limits.MAX_GROUP_BY, "group by less"),
     "AggregateLogsRequest.metrics": Many(limits.MAX_METRICS, "ask in several calls"),
+    # `Free` says why a number needs no row of its own.
     "AggregateLogsRequest.bucket_nanos": Free("the number of buckets is limited"),
     "AggregateLogsRequest.time_zone": Text(limits.MAX_TIME_ZONE_CHARACTERS, "write for example Europe/Warsaw"),
     "AggregateLogsRequest.order": Known(pb.AggregateOrder.DESCRIPTOR),

@@ -77,6 +77,7 @@ def check(inventory: Inventory) -> Iterator[Progress]:
 
 
 def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
+    # From the inside out: what a later look relies on is checked by an earlier one.
     yield from _segment_list_problems(inventory)
     yield from _pattern_problems(inventory)
     yield from _progress_problems(inventory.sealed)
@@ -110,6 +111,7 @@ def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
         yield Problem(
             CATALOG_FILE, f"{len(wrong):,} patterns have a text that is not theirs: {_named(map(str, wrong))}; restore it from a copy"
         )
+    # Joins over the table would then count the records of such a pattern twice.
     if len(set(ids)) < len(ids):
         yield Problem(CATALOG_FILE, f"{len(ids) - len(set(ids)):,} patterns are listed twice; restore it from a copy")
     # A record whose pattern has no row is counted, but never listed: joins lose it.
@@ -136,6 +138,7 @@ def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
 def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
     wanted = [manifest_entry(segment) for segment in inventory.sealed.segments]
     manifest = inventory.manifest
+    # Anything may stand in the file: it is asked for its type before it is used.
     said = manifest.get("segments") if isinstance(manifest, dict) else None
     if not isinstance(said, list):
         yield Problem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
@@ -171,6 +174,7 @@ class _SegmentCheck:
         self._arrivals: list[int] = []
         self._ranges: dict[int, LogRange] = {}
         self._misplaced = 0
+        # The words for a file that could not be read to its end; None so far.
         self._unread: str | None = None
 
     def read(self) -> Iterator[int]:
@@ -196,6 +200,7 @@ class _SegmentCheck:
         # Batches are never empty, so there is always a smallest and a largest.
         arrivals = pc.min_max(records.column("arrival_time"))
         self._arrivals += [arrivals["min"].value, arrivals["max"].value]
+        # Offsets of different logs have nothing to do with each other.
         grouped = records.group_by("log_id").aggregate([("offset", "min"), ("offset", "max")])
         for log_id, first, last in zip(*(grouped.column(name).to_pylist() for name in ("log_id", "offset_min", "offset_max")), strict=True):
             # Ends are exclusive, the largest offset is not.
@@ -236,6 +241,7 @@ class _SegmentCheck:
         yield from _differs("the first and the last time", (first, last), (segment.first_time, segment.last_time))
         arrivals = (min(self._arrivals), max(self._arrivals))
         yield from _differs("the first and the last arrival", arrivals, (segment.first_arrival_time, segment.last_arrival_time))
+        # Sorted on both sides: the order of logs in a file means nothing.
         yield from _differs("offsets", sorted(self._ranges.values(), key=_by_log), sorted(segment.ranges, key=_by_log))
 
 

@@ -20,6 +20,7 @@ class ClockRow:
 
     def load(self) -> KeptTime | None:
         """What was kept last; None in a store that never kept it."""
+        # No row in a store that was made by a version without this clock: its ages then begin with arrivals.
         found = self._catalog.connection.execute("select last_time, leap_s, accepted from retention_clock").fetchall()
         return KeptTime(*found[0]) if found else None
 
@@ -41,6 +42,7 @@ class ClockRow:
             self._set(kept)
             self._catalog.connection.execute(_MOVED, {"shift": shift, "now": kept.last_time})
 
+        # An order has an id for this reason.
         if kept.accepted and (found := self.load()) and found.accepted == kept.accepted:
             return  # an attempt that seemed to fail was committed: ages would move twice
         # Only after the look above: the shift is relative, so it must be applied once.

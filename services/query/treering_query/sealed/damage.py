@@ -67,6 +67,7 @@ class DamagedSegmentError(ServiceError):
             "first_time_unix_nano": str(segment.first_time),
             "last_time_unix_nano": str(segment.last_time),
         }
+        # The words go to the caller: the name of the file below the data directory, never its full path.
         super().__init__(ErrorReason.ERROR_REASON_STORE_DAMAGED, message, metadata=metadata)
         self.segment, self.problem = segment, problem
 
@@ -100,6 +101,7 @@ class Damage:
         """
         # In a store without damage a question pays nothing here.
         for segment in segments if self._found else ():
+            # The first is enough: the question is refused as a whole.
             if problem := self._known(segment):
                 raise DamagedSegmentError(segment, problem)
 
@@ -120,6 +122,7 @@ class Damage:
                 continue
             # Between files and not within one: the question has failed already, only its words are at stake.
             if time.monotonic() > until:
+                # The question then gets the database's own error, as if nothing had been looked for.
                 _LOG.warning("the search for damage took too long and was ended; `treering store verify` checks every file")
                 return None
             state = _state(segment.path)  # before it is read: what changes meanwhile is read again

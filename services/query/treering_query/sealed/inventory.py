@@ -43,6 +43,7 @@ def take_inventory(directory: Path, catalog: Catalog) -> Inventory:
     return Inventory(
         sealed=catalog.load(files),
         statistics=statistics,
+        # Beside the list of segments: a difference between the two is what a check looks for.
         listed=frozenset(catalog.segment_ids()),
         manifest=_manifest(directory / MANIFEST_FILE),
         # The directory may be missing in a copy; each segment is then reported as missing, by name.
@@ -66,6 +67,7 @@ def inventory_at_rest(directory: Path) -> Inventory:
         try:
             return take_inventory(directory, catalog)
         finally:
+            # Also after an error: the service that starts next needs the file.
             catalog.close()
 
 
@@ -75,8 +77,10 @@ def _unused(directory: Path) -> Iterator[None]:
     # Taken only where it is: to create it would write into a copy that may be on a read-only medium.
     file = directory / "LOCK"
     try:
+        # Without waiting: a service holds it for as long as it runs.
         with FileLock(file).acquire(timeout=0) if file.exists() else nullcontext():
             yield
+    # Its files change under a check: every seal would look like a missing or an additional file.
     except Timeout:
         raise StartError(f"the query service runs on {directory}; leave the directory out, and it checks itself") from None
 

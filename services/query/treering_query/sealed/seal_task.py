@@ -78,9 +78,11 @@ class SealTask:
         while True:
             # One batch at a time. While it is on its way the next one gathers, and `deliver` waits when that one is full.
             await self._until_due()
+            # What it takes is out of the active part at once; it stays visible as the part that is being sealed.
             batch = await self._begin()
             # No await since the batch was taken: whoever looks at the number sees it with the view that shows the batch.
             self._begun += 1
+            # Never given up: the batch is already out of the active part, and nothing else would seal it.
             await self._seal(batch)
             # After the new view is shown: who waited for the batch asks the view next.
             self._published = self._begun
@@ -113,6 +115,7 @@ class SealTask:
                 _LOG.exception("sealing failed; it is tried again", retry_in_s=pause, rows=batch.records.num_rows)
                 # The records stay visible and in memory; the log keeps them too, as its releasable end does not move.
                 await asyncio.sleep(pause)
+                # Bounded: when the disk has room again, nobody waits for an hour.
                 pause = min(2 * pause, longest)
             else:
                 self.problem = ""
@@ -123,4 +126,5 @@ class SealTask:
 
 def _words(error: Exception) -> str:
     """What the system has against it; of anything else no more than its kind, as its text names files."""
+    # Shown to people over the network, so no path and no payload.
     return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__

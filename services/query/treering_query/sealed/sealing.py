@@ -89,6 +89,7 @@ class Sealer:
         Raises:
             StartError: A segment's file is missing or has another size than it was sealed with.
         """
+        # The catalog is the truth: files are compared with it, never the other way round.
         sealed = self._catalog.load(self._files)
         # Before anything is deleted: a start that is refused has changed no file.
         for segment in sealed.segments:
@@ -110,6 +111,7 @@ class Sealer:
     def _take_state(self, sealed: Sealed) -> None:
         # Never lower than in this process: an attempt that failed used an id up, and the catalog does not know that.
         self._next_id = max(self._next_id, self._catalog.next_segment_id())
+        # Joined here as well: a catalog of an earlier version may hold neighbours apart.
         expired, last = joined(self._catalog.expired()), self._catalog.last_batch()
         # One value, replaced whole: the event loop reads it while this thread goes on.
         self.state = SealedState(sealed.segments, sealed.counts, expired, sealed.quarantined, last)
@@ -163,8 +165,10 @@ class Sealer:
             # A cursor of its own, closed also on an error: one that is left open would keep an invalid database alive, see
             # `Catalog.recover`.
             with contextlib.closing(self._catalog.connection.cursor()) as run:
+                # Arrow in memory, read in place: the database makes no copy of the batch.
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
+                # A generator: one row group at a time is in order in memory.
                 segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, sealed_time)
                 # Before the commit: it may run out of memory, and after the commit nothing may fail.
                 counts = _merged(run, counts, statistics)
@@ -191,6 +195,7 @@ class Sealer:
             segment, statistics = None, COUNTS_SCHEMA.empty_table()
             # All of its records go: no file is read or written, and a damaged one can go, too.
             if not all(each.services <= without for each in old):
+                # The old files stay readable meanwhile: questions go on with them until the view is replaced.
                 segment, statistics = self._rewritten(old, without)
             gone = {each.segment_id for each in old}
             # What is left out is remembered: a hole in the offsets that has no reason would look like damage.
@@ -266,6 +271,7 @@ class Sealer:
 
     def load_templates(self) -> Templates:
         """The templates that were saved last."""
+        # At the start only, when no change can have failed yet.
         return self._templates.load()
 
     def inventory(self) -> Inventory:
@@ -289,6 +295,7 @@ class Sealer:
             # Last, as a crash may have come between the commit and the manifest. Here an error is let through: no change could be repeated
             # by it.
             self._write_manifest()
+        # The next change writes the whole list, so a later manifest makes up for this one.
         except OSError:
             _LOG.exception("the manifest could not be written; the next change writes it")
 

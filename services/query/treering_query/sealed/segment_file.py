@@ -44,10 +44,12 @@ _DICTIONARIES = [
 
 def in_order(records: pa.Table) -> Iterator[pa.Table]:
     """Records in the order of segments, a row group at a time."""
+    # One chunk: `take` over many chunks looks each row up.
     whole = records.combine_chunks()
     # Numbers only, 8 bytes a record. The records themselves are copied a row group at a time, by `take`.
     order = _order(whole)
     step = group_rows(records.num_rows, records.nbytes)
+    # Lazily: the writer compresses one row group before the next is made.
     for start in range(0, len(order), step):
         yield whole.take(pa.array(order[start : start + step]))
 
@@ -82,6 +84,7 @@ def write(path: Path, groups: Iterable[pa.Table]) -> int:
             plain = group.cast(LOGS_SCHEMA)
             # Never split: `group_rows` gives at most so many.
             file.write_table(plain, row_group_size=ROW_GROUP_ROWS)
+            # In memory, not on the disk: merges are bounded by it, since the database sorts them in memory.
             size += plain.nbytes
     return size
 

@@ -26,6 +26,7 @@ def read_segments(run: duckdb.DuckDBPyConnection, directory: Path) -> Iterable[S
     # Two passes over small tables, then one statement for each segment: its pattern ids become one array, without Python objects.
     ranges: dict[int, list[LogRange]] = {}
     for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
+        # In the order of logs, as `write_segment` makes them: a segment that was read again equals the one that was written.
         ranges.setdefault(segment_id, []).append(LogRange(*bounds))
     # What was kept wins over what the patterns tell.
     services = dict(run.execute(_SERVICES).fetchall()) | _kept_services(run)
@@ -48,11 +49,14 @@ def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
     row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
     row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
     row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time]
+    # In the order of the columns, those that were added by `alter table` last.
     run.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint)", row)
     # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
     run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
+    # Kept apart from the patterns: a record without a pattern has a service, too.
     held = [segment.segment_id, sorted(segment.services)]
     run.execute("insert into segment_services select ?::ubigint, unnest(?::varchar[])", held)
+    # Seldom more than one: a row each is cheap.
     for part in segment.ranges:
         bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
         run.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)

@@ -56,6 +56,7 @@ def write_segment(
     sync_directory(path.parent)
     # From here on nothing is written. A rewrite reads its old files a second time for these; new records are in memory.
     ranges = tuple(LogRange(*row) for row in run.execute(_RANGES).fetchall())
+    # There is at least one record: no segment is written without.
     *times, services = run.execute(_BOUNDS).fetchall()[0]
     # `np.unique` sorts: `Segment.has_any` relies on it.
     pattern_ids = np.unique(statistics.column("pattern_id").to_numpy())
@@ -66,6 +67,7 @@ def write_segment(
         segment_id=segment_id,
         path=path,
         row_count=rows,
+        # Compared at each start: a file that was cut or swapped is found without reading it.
         size_bytes=path.stat().st_size,
         first_time=first,
         last_time=last,
@@ -77,6 +79,7 @@ def write_segment(
         checksum=checksum,
         mask_version=mask_version,
         data_bytes=data_bytes,
+        # From the caller: for a rewrite it is not the present.
         sealed_time=sealed_time,
     )
 
@@ -85,6 +88,7 @@ def kept_records(old: Sequence[Segment], without: frozenset[str]) -> str:
     """SQL: makes `_records` the records of some segments, without those of some services."""
     # As text, with quotes doubled: DuckDB takes no parameters in a statement that creates a view.
     files = ", ".join(_quoted(segment.path) for segment in old)
+    # Names of services come from senders: the quotes are doubled, and nothing else ends a text in DuckDB.
     services = ", ".join("'" + service.replace("'", "''") + "'" for service in sorted(without))
     # A temporary view belongs to the cursor that made it and goes with it. It is lazy: each statement reads the files anew.
     return f"create or replace temp view _records as from read_parquet([{files}])" + (

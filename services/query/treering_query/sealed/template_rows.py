@@ -12,6 +12,7 @@ create table if not exists template_members (pattern_id ubigint, template_id ubi
 """
 """`place` is the order of age: it grows with each template and never changes."""
 
+# Types are given: of an empty list Arrow would guess `null`, and the statement would not bind.
 _TEMPLATES = pa.schema(
     [
         pa.field("template_id", pa.uint64()),
@@ -35,6 +36,7 @@ class TemplateRows:
         run = self._catalog.connection
         # By `place`: a dict keeps this order, and the joining of templates prefers the older one.
         rows = run.execute("select template_id, text, open_positions from templates order by place").fetchall()
+        # Expired patterns too: when one comes back, it is in its template again.
         members = dict(run.execute("select pattern_id, template_id from template_members").fetchall())
         return Templates({identity: Template(identity, text, frozenset(opened)) for identity, text, opened in rows}, members)
 
@@ -61,6 +63,7 @@ class TemplateRows:
 
 
 def _rows(templates: list[Template]) -> pa.Table:
+    # Sorted: equal sets become equal lists, whatever the order of a set.
     opened = [sorted(template.open_positions) for template in templates]
     return pa.table([[template.id for template in templates], [template.text for template in templates], opened], schema=_TEMPLATES)
 

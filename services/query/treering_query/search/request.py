@@ -52,8 +52,10 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     like = request.like if request.HasField("like") else None
+    # Cheap checks first: the filter may hold thousands of values.
     _check_text(request.text, like)
     _check_numbers(request)
+    # Of the request as it came, before defaults are filled in: the next page's request looks the same.
     fingerprint = cursor.fingerprint(request)
     return Search(
         text=request.text.strip(),
@@ -62,6 +64,7 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
         literals=find_literals(request.text),
         limit=request.limit or _DEFAULT_RESULTS,
         flat=request.flat,
+        # 0 is a wish here, for none; only an absent field has the default.
         samples=request.samples_per_pattern if request.HasField("samples_per_pattern") else _DEFAULT_SAMPLES,
         min_score=request.min_score,
         literal_budget_s=(request.literal_budget_ms or _DEFAULT_BUDGET_MS) / 1000,
@@ -82,6 +85,7 @@ def _check_text(text: str, like: Position | None) -> None:
     if len(text) > MAX_QUERY_TEXT_CHARACTERS:
         limit = MAX_QUERY_TEXT_CHARACTERS
         raise invalid_field("text", f"{len(text)} characters, over {limit}; search for its most telling part", limit=limit)
+    # The database ends a text at a zero byte, and would find what was not asked for.
     if "\0" in text:
         raise invalid_field("text", "holds a zero byte, which no record can be compared with; leave it out")
 

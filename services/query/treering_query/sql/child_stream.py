@@ -24,6 +24,7 @@ class ChildStream:
     @classmethod
     async def open(cls, sock: socket.socket, tables: list[SharedArrow]) -> "ChildStream":
         """The stream of the child at the other end of `sock`, which has these tables."""
+        # The stream takes the socket over and closes it. The limit bounds what the loop reads ahead of a slow caller.
         reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_MAX_PIECE_BYTES)
         return cls(sock, reader, writer, tables)
 
@@ -36,6 +37,7 @@ class ChildStream:
 
     async def close(self) -> None:
         """Ends the child, if it still runs."""
+        # The child reads the end of this socket on a thread of its own and ends, whatever its query does.
         self._writer.close()
         with suppress(OSError):
             await self._writer.wait_closed()

@@ -19,6 +19,7 @@ class End:
     @classmethod
     def of(cls, started: float, timeout_s: float, remaining_s: float | None) -> "End":
         """The nearer one of the query's own time and the call's deadline."""
+        # Whose limit it is decides the words and the code of the error: one is answered by more time, the other by a narrower query.
         by_caller = remaining_s is not None and remaining_s < timeout_s
         return cls(started + (remaining_s if by_caller and remaining_s is not None else timeout_s), by_caller)
 
@@ -28,6 +29,7 @@ class End:
 
     def reason(self) -> ServiceError:
         """Why a query ended without a last word."""
+        # It ended before its time without a word: memory or processor time, by the operating system.
         if self.left() > 0:
             message = "the query was stopped because it needed more memory or processor time than it may have; narrow it"
             return ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "resources"})

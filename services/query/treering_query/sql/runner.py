@@ -184,6 +184,7 @@ class SqlRunner:
                 summary.degraded_because = "; ".join(filter(None, (missing, self._holes(query))))
                 yield pb.ExecuteSqlResponse(summary=summary)
                 return
+        # The stream ended without a last word: the operating system ended the child by one of its limits.
         raise end.reason()
 
     def _holes(self, query: SqlQuery) -> str:

@@ -38,6 +38,7 @@ def main() -> None:
             # A child that keeps it could ask for forks, and the zygote would outlive the parent.
             control.close()
             _serve(sock)
+        # Else this end would stay open here, and the parent would never see that the child has ended.
         sock.close()
 
 
