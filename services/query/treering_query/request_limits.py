@@ -19,7 +19,7 @@ _PATTERN = Free("a pattern that nobody knows has no records")
 _UNIT = Known(pb.PatternUnit.DESCRIPTOR)
 _TOKEN = Text(limits.MAX_TOKEN_CHARACTERS, "begin again without one")
 
-# Checked before a handler runs, so no text or list that is too long is copied or parsed. A test asks for a row for each field.
+# Checked before a handler runs, so nothing below has to expect more. A test asks for a row for each field.
 LIMITS: Mapping[str, Limit] = {
     "LogFilter.start_time_unix_nano": _TIME,
     "LogFilter.end_time_unix_nano": _TIME,

@@ -47,7 +47,7 @@ def cover(first: int, last: int, length: int, zone: ZoneInfo) -> Buckets:
     Raises:
         ServiceError: INVALID_FIELD when there are too many.
     """
-    # Before they are made: a nanosecond's bucket over a year would be a list of 3e16.
+    # Before they are made: buckets of a millisecond over a year would be a list of 3e10.
     if (last - first) // length > limits.MAX_BUCKETS:
         raise _too_many((last - first) // length, first, last)
     bounds = _bounds(first, last, length, zone)

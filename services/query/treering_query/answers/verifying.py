@@ -49,7 +49,7 @@ class Verifying:
                 # Before the caller hears of it: questions are refused from the same moment.
                 self._remember(step)
                 finished, done = step.segments > done.segments, step
-                # A step is a tenth of a second; most are not worth a message.
+                # Most steps take a tenth of a second, and are not worth a message.
                 if finished or step.problems or time.monotonic() - said >= _SAY_AT_LEAST_S:
                     yield _response(step, len(segments), total_bytes)
                     said = time.monotonic()
@@ -63,7 +63,8 @@ class Verifying:
         """Runs work on the thread, to its end even when the caller goes away: the files that it reads are held only so long."""
         running = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:
-            # A generator that runs on a thread cannot be interrupted between two records; a step is short.
+            # A generator that runs on a thread cannot be interrupted between two records; a step is a batch of records, or the checksum of
+            # a file.
             return await asyncio.shield(running)
         except asyncio.CancelledError:
             # Without a timeout: the snapshot may be let go only when the file is closed.

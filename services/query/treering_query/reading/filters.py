@@ -75,7 +75,7 @@ def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
     conditions = _Conditions()
     _times(conditions, log_filter)
     _severities(conditions, log_filter)
-    # Each once, and not as a set: the statement's text stays the same from call to call.
+    # Each once: a repeated one would only lengthen the statement.
     conditions.one_of("service", list(dict.fromkeys(log_filter.services)), "varchar")
     conditions.one_of("environment", list(dict.fromkeys(log_filter.environments)), "varchar")
     if patterns is not None:
@@ -126,7 +126,7 @@ def _attribute(conditions: _Conditions, attribute: AttributeFilter) -> None:
     value = f"attributes[{conditions.bind(attribute.key)}::varchar]"
     if attribute.values:
         chosen = ", ".join(f"{conditions.bind(wanted)}::varchar" for wanted in attribute.values)
-        # An attribute that is missing gives null, which `not` would leave null: excluded records would take others with them.
+        # A missing attribute gives null, and `not null` is null: an excluding filter would drop the records that lack the attribute.
         holds = f"coalesce({value} in ({chosen}), false)"
     else:
         holds = f"{value} is not null"

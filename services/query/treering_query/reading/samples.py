@@ -107,7 +107,7 @@ def _located(snapshot: Snapshot, part: Slice, ids: Ids, count: int, condition: C
         found = records.filter(pc.is_in(records.column("pattern_id"), pa.array(ids, pa.uint64())))
         if found.num_rows <= _FEW_ROWS:
             return found
-    # The count cannot be bound as the second argument of `max`; `int` keeps anything else out.
+    # `int` keeps anything but a number out of the text of the statement.
     sql = _LOCATE.format(count=int(count), records=part.records, condition=condition.sql)
     return part.query(snapshot, sql, {**condition.parameters, "ids": ids}).select(_PLACES.names).cast(_PLACES)
 

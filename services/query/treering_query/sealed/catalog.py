@@ -55,7 +55,7 @@ create table if not exists sealing (next_segment_id ubigint, last_batch varchar)
 """
 
 # A row belongs to the page while the payloads before it take less than a page. So the first row always belongs to it, however large it is.
-# The payloads of all other rows are not read: `chosen` needs their lengths only.
+# The payloads of all other rows do not leave the database.
 _QUARANTINED = """
 with chosen as (
     select rowid as id, octet_length(payload) as size, sum(size) over (order by log_id, first_offset) - size as before from quarantine
@@ -125,8 +125,7 @@ class Catalog:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         # The same values each time: DuckDB refuses a second connection to an open file with another configuration.
         config: dict[str, str | bool | int | float | list[str]] = {
-            # Questions have an engine of their own. One thread is enough for rows that are counted in thousands, and leaves the cores to
-            # them.
+            # Questions have an engine of their own: seals and upkeep leave the other cores to them.
             "threads": 1,
             # A rewrite sorts its records here. Above this limit they are sorted on the disk, in the directory below.
             "memory_limit": "512MB",
@@ -240,7 +239,8 @@ class Catalog:
             # Their records are in this segment. Removed earlier they could be lost by a crash, removed later they could be stored twice.
             for left in quarantine.read_again:
                 run.execute("delete from quarantine where log_id = ?::ubigint and first_offset = ?::ubigint", list(left.key))
-            # The end of the log's progress is above them, so the log does not deliver them again: this is their only copy from here on.
+            # After the deletes: what still cannot be read is in both lists. The log does not deliver it again, as its end is below the
+            # progress.
             for bad in quarantine.set_aside:
                 row = [*bad.key, bad.record_count, bad.reason, bad.payload, bad.arrival_time_unix_nano]
                 run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?, ?::ubigint)", row)
@@ -261,7 +261,6 @@ class Catalog:
         """
         totals = COUNTS_SCHEMA.empty_table()
 
-        # Inside of the transaction the order is free: before `commit` nothing of it counts, after it everything does.
         def change() -> None:
             nonlocal totals
             # All four or none: `read_segments` would otherwise show a segment without statistics, or a check would find statistics without

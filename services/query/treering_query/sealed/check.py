@@ -93,7 +93,7 @@ def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
         yield Problem(
             CATALOG_FILE, f"has statistics of segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy"
         )
-    # Quadratic, but of a few hundred segments; records of a segment that is listed twice would be counted twice.
+    # Quadratic, which thousands of segments still allow; records of a segment that is listed twice would be counted twice.
     doubled = {number for number in ids if ids.count(number) > 1}
     if doubled:
         yield Problem(CATALOG_FILE, f"lists segments twice: {_named(map(str, sorted(doubled)))}; restore it from a copy")
@@ -156,8 +156,7 @@ def _file_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table:
     ids = inventory.statistics.column("segment_id").to_numpy()
-    # The table is sorted by segment, so the rows of one are a slice and not copied. The number as uint64: with a plain int NumPy would
-    # compare as floats.
+    # The table is sorted by segment, so the rows of one are a slice and not copied.
     first, end = np.searchsorted(ids, np.uint64(segment.segment_id)), np.searchsorted(ids, np.uint64(segment.segment_id), side="right")
     # Merged also here: it sorts, so that both sides of the comparison have one order.
     return merged(inventory.statistics.slice(first, end - first).select(COUNTS_SCHEMA.names).cast(COUNTS_SCHEMA))
@@ -181,7 +180,6 @@ class _SegmentCheck:
         """Reads every record; yields how many at a time."""
         # The bytes first: a parser of Parquet in C++ is not made for hostile or broken input.
         self._unread = problem_of(self._segment)
-        # A damaged file is read no further: its parser is not made for that.
         if self._unread:
             return
         try:

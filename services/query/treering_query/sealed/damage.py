@@ -143,6 +143,7 @@ class Damage:
         # Unchanged since: its bytes are not read again for each question.
         if problem is None or state == _state(segment.path):
             return problem
+        # It was written to or replaced. Its bytes decide, not the operator's word.
         problem = problem_of(segment)
         if problem:
             self.mark(segment, problem)

@@ -104,13 +104,14 @@ class SealTask:
 
     async def _seal(self, batch: SealBatch) -> None:
         pause, longest = RETRY_SEAL_S
+        # Before the first attempt: the time for which the records waited is what an operator wants to see.
         started = time.monotonic()
         while True:
             try:
                 # The same batch with the same id: an attempt that seemed to fail and was committed is recognised by it.
                 await self._publish(batch)
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the disk may pass; nothing is lost meanwhile
-                # Shown by the status page and the health check, until an attempt succeeds.
+                # Shown by GetQueryStatus until an attempt succeeds.
                 self.problem = _words(error)
                 _LOG.exception("sealing failed; it is tried again", retry_in_s=pause, rows=batch.records.num_rows)
                 # The records stay visible and in memory; the log keeps them too, as its releasable end does not move.
@@ -119,7 +120,6 @@ class SealTask:
                 pause = min(2 * pause, longest)
             else:
                 self.problem = ""
-                # From the first attempt on: the time for which a record waited is what an operator wants to see.
                 self._seconds.observe(time.monotonic() - started)
                 return
 

@@ -51,7 +51,7 @@ from treering_runtime.quarantine import Quarantined, Selection
 
 _LOG = structlog.get_logger()
 
-# The order of rows does not matter here, but is fixed: equal records give equal statistics, which a check compares.
+# The order of rows does not matter here, but is fixed: equal records give equal statistics.
 _STATISTICS = """
 select pattern_id, environment, severity, count(*) as count, min(time) as first_time, max(time) as last_time
 from _records group by all order by all
@@ -105,6 +105,7 @@ class Sealer:
                 "removed files of no segment: never sealed (the log delivers their records again), or rewritten", files=len(orphans)
             )
         self._take_state(sealed)
+        # A crash may have come between the commit and the manifest. Here an error ends the start: no change could be repeated by it.
         self._write_manifest()
         return sealed
 
@@ -119,11 +120,12 @@ class Sealer:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         """Around each operation: what an earlier one left open is settled first, and an error of this one is settled before the next."""
-        # First of all: this change would be based on a state that may be outdated, and its id of a batch be compared with an old one.
+        # First of all: this change would be based on a state that may be outdated, and the id of its batch be compared with an outdated
+        # one.
         self._recover()
         try:
             yield
-        # Also what is no error, as the end of the thread: whether the transaction was committed is known to the catalog alone.
+        # Whatever it is: whether the transaction was committed is known to the catalog alone.
         except BaseException:
             self._catalog.suspect()
             raise
@@ -137,6 +139,7 @@ class Sealer:
         # True only after an error. The database is asked, because an error of `commit` may have come before or after it took effect.
         if self._catalog.recover():
             self._take_state(self._catalog.load(self._files))
+            # The manifest may be that of before: a reader outside would miss a segment that was committed after all.
             self._publish_manifest()
         # After the catalog was read: a file whose commit took effect is a segment and must stay.
         committed = {segment.path for segment in self.state.segments}
@@ -200,7 +203,7 @@ class Sealer:
             gone = {each.segment_id for each in old}
             # What is left out is remembered: a hole in the offsets that has no reason would look like damage.
             expired = joined([*self.state.expired, *left_out(old, segment.row_count if segment else 0)])
-            # The counts of all segments come from the transaction: what was left out is not subtracted, it is not counted.
+            # Counted anew, inside of the transaction: a first or last time cannot be subtracted.
             counts = self._catalog.replace(sorted(gone), segment, statistics, expired)
             kept = tuple(each for each in self.state.segments if each.segment_id not in gone)
             segments = (*kept, *((segment,) if segment else ()))
@@ -229,7 +232,6 @@ class Sealer:
         # The new file is a segment's from here on. If it stayed listed, a recovery after the segment is gone would delete it under a query.
         self.state = state
         self._uncommitted.clear()
-        # The manifest may name segments of before; a reader outside would miss a segment that was committed after all.
         self._publish_manifest()
 
     def remove(self, segment: Segment) -> None:
@@ -292,8 +294,6 @@ class Sealer:
     def _publish_manifest(self) -> None:
         """Writes the manifest; a failure is only logged: the commit stands, and a caller that saw an error would repeat it."""
         try:
-            # Last, as a crash may have come between the commit and the manifest. Here an error is let through: no change could be repeated
-            # by it.
             self._write_manifest()
         # The next change writes the whole list, so a later manifest makes up for this one.
         except OSError:

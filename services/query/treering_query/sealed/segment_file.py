@@ -82,7 +82,6 @@ def write(path: Path, groups: Iterable[pa.Table]) -> int:
         for group in groups:
             # What the database sorted comes with its own types and nullability.
             plain = group.cast(LOGS_SCHEMA)
-            # Never split: `group_rows` gives at most so many.
             file.write_table(plain, row_group_size=ROW_GROUP_ROWS)
             # In memory, not on the disk: merges are bounded by it, since the database sorts them in memory.
             size += plain.nbytes

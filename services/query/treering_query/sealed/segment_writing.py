@@ -43,7 +43,7 @@ def write_segment(
     """
     # Under a name that the catalog never has. A crash from here to the commit leaves a file that the next start deletes.
     temporary = path.with_suffix(TEMPORARY)
-    # The writer has closed the file, but closing writes nothing to the disk: a full or broken disk may show only in the next line.
+    # The writer closes the file and does not sync it: an error of the disk may show only in the next line.
     data_bytes = segment_file.write(temporary, groups)
     # Before the rename: after a power cut a name that is there would otherwise stand for bytes that are not.
     _sync_file(temporary)
@@ -67,7 +67,7 @@ def write_segment(
         segment_id=segment_id,
         path=path,
         row_count=rows,
-        # Compared at each start: a file that was cut or swapped is found without reading it.
+        # Compared at each start: a file that was cut is found without reading it.
         size_bytes=path.stat().st_size,
         first_time=first,
         last_time=last,

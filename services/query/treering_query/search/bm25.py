@@ -82,5 +82,5 @@ def _words(texts: pa.StringArray) -> pa.ListArray:
 
 def _stem(word: str) -> str:
     stem = re.sub(_ENDING, "", word)
-    # A short word is its ending: "used" would become "us".
+    # Short words stay: "used" would become "us".
     return stem if len(stem) >= _STEM else word

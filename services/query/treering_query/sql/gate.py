@@ -141,8 +141,8 @@ def _parts(node: _Node, visible: _Names) -> Iterator[tuple[object, _Names]]:
     for entry in _entries(node.get("cte_map")):
         yield entry.get("value"), visible
         visible |= {str(entry.get("key")).lower()}
-    # After the CTEs: the body of the statement sees all of them.
     for name, value in node.items():
+        # The body of the statement sees all of its CTEs.
         if name != "cte_map":
             own = {str(node.get("cte_name")).lower()} if node.get("type") == "RECURSIVE_CTE_NODE" and name == "right" else set()
             yield value, visible | own

@@ -217,7 +217,7 @@ class SqlRunner:
             # A timer of 0 would be no timer.
             seconds=max(seconds, 0.001),
         )
-        # A task that outlives its caller: a child that nobody knows of would never be ended.
+        # A task that outlives its caller: a child that nobody knows of would run until its timer ends it.
         forking = asyncio.create_task(self._on_thread(lambda: self._fork(request, tables)))
         try:
             sock = await asyncio.shield(forking)

@@ -47,7 +47,7 @@ def define(connection: duckdb.DuckDBPyConnection, texts: Sequence[str], scores: 
     # A macro is bound where it is used: nothing in the query may have the name of anything in it, or would be taken for it.
     token = secrets.token_hex(8)
     columns = [f"pattern_{token}", *(f"score_{number}" for number in range(len(texts)))]
-    # By position: the parent's names may not be names of columns at all.
+    # Names of our own, which nothing in the query can have.
     connection.register(f"_wide_{token}", scores.rename_columns(columns))
     # Quoted, not bound: a view takes no parameters. The texts are the user's own, and nothing outside can be reached.
     parts = [_VIEW.format(token=token, text=_quoted(text), column=number) for number, text in enumerate(texts)]

@@ -104,7 +104,7 @@ class PatternTable:
 
     def without_record(self, view: View) -> Ids:
         """The patterns of a view that none of its records has, sorted. Blocks: half a second for 200,000 patterns; any thread."""
-        # Three places where a record can be: segments, memory, and quarantined ones that were read again but are not listed yet.
+        # A text that waits for the next seal counts as alive: the seal would store it after it was forgotten.
         held = [view.sealed_counts.column("pattern_id"), *(chunk.table.column("pattern_id") for chunk in view.hot)]
         alive = [np.unique(column.to_numpy()) for column in (*held, *self._unsealed.pattern_columns())]
         known = [table.column("pattern_id").to_numpy() for table in view.patterns]

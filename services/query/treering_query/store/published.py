@@ -42,6 +42,7 @@ class Published:
         """Everything that is visible now; close it, or use it as a context manager."""
         view = self.view
         held = [segment.segment_id for segment in view.segments]
+        # The view was read on the loop and nothing was awaited since: no file of it can be removed before it is held here.
         with self._lock:
             self._holds.update(held)
         return Snapshot(view, self._engine.cursor, lambda: self._let_go(held), self._damage)
@@ -80,7 +81,6 @@ class Published:
 
     def held(self) -> int:
         """How many segments some snapshot holds."""
-        # Any thread: a question ends where it ran.
         with self._lock:
             return len(self._holds)
 
@@ -99,6 +99,7 @@ class Published:
         del self._retired[segment.segment_id]
 
     def _let_go(self, held: Iterable[int]) -> None:
+        # On any thread: a question ends where it ran.
         with self._lock:
             self._holds.subtract(held)
             self._holds += Counter()  # drops the zeros

@@ -64,7 +64,8 @@ class Quarantine:
 
         Returns how many records were stored. A caller that is cancelled once the change has begun does not stop it.
         """
-        # Exclusive from the reading to the commit: two callers with the same items would store them twice.
+        # Exclusive from the reading to the commit: no seal comes between. The caller must not give the same items twice: they would be
+        # stored twice.
         return await self._files.exclusively(lambda: self._read_again(items))
 
     async def _read_again(self, items: Sequence[Quarantined]) -> int:

@@ -62,7 +62,7 @@ class SealedFiles:
             # The caller is a task of `Exclusive`, which nobody cancels: the result on the thread is always shown.
             return await self._on_thread(lambda: work(self.sealer))
         finally:
-            # Also after an error: the commit may have taken effect, and the recovery of a later step may have found that.
+            # Also after an error: the recovery before it may have found that an earlier commit took effect.
             self._published.show_sealed(self.sealer.state)
 
     @asynccontextmanager

@@ -32,7 +32,7 @@ class TemplatesChange:
 def change(former: Templates, latter: Templates) -> TemplatesChange:
     """What has to be done to the former result to get the latter."""
     ours, theirs = latter.by_id, former.by_id
-    # By equality, which compares identity first: unchanged templates are the same objects.
+    # By value: a template that took in a pattern may have the same text as before.
     grown = [template for identity, template in ours.items() if theirs.get(identity, template) != template]
     moved = {pattern: template for pattern, template in latter.template_ids.items() if former.template_ids.get(pattern) != template}
     return TemplatesChange(

@@ -113,7 +113,6 @@ class _Texts:
         """The template of a final text; the former one itself where nothing has changed."""
         if former is not None and text == former.text and text not in self._fresh:
             return former
-        # The same object where nothing changed: `change` then has little to compare.
         return Template(identity, text, self.live[text])
 
     def absorb(self) -> bool:

@@ -65,7 +65,7 @@ class Session:
 
     def query(self, view: "View", segments: Callable[[], Sequence["Segment"]], sql: str, parameters: Values) -> pa.Table:
         """Runs one SELECT; `segments` says, where the statement reads `logs`, which of them that is."""
-        # By name: registering a table under `_patterns` costs nothing, but making it may.
+        # Only what the statement names is made.
         names = set(_NAMES.findall(sql))
         for name in sorted(names):
             self._make(name, view)

@@ -29,7 +29,7 @@ class SharedArrow:
         self.table = map_arrow(self.descriptor)
 
     def __del__(self) -> None:
-        # A child that inherited it keeps the pages until it ends.
+        # A child that was given it keeps the pages until it ends.
         os.close(self.descriptor)
 
 
