@@ -6,8 +6,8 @@ import sys
 import pytest
 
 STEPS = {
-    "after the records are written": "treering_query.sealed.sealing._sync_file",
-    "before the directory is synced": "treering_query.sealed.sealing.sync_directory",
+    "after the records are written": "treering_query.sealed.segment_writing._sync_file",
+    "before the directory is synced": "treering_query.sealed.segment_writing.sync_directory",
     "before the commit": "treering_query.sealed.catalog.Catalog.commit",
     "inside the transaction": "treering_query.sealed.catalog.Catalog._insert_table",
     "before the manifest": "treering_query.sealed.sealing.Sealer._write_manifest",

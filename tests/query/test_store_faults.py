@@ -10,7 +10,7 @@ import pytest
 
 from treering_query.retention.upkeep import Policy
 from treering_query.sealed import catalog as catalog_module
-from treering_query.sealed import seal_task, sealing, segment_file
+from treering_query.sealed import seal_task, sealing, segment_file, segment_writing
 from treering_runtime.quarantine import Selection
 
 ALL = Selection()
@@ -95,10 +95,10 @@ def function(owner, name: str, *, after: bool = False) -> Place:
 PLACES = [
     function(segment_file, "write"),
     function(segment_file, "write", after=True),
-    function(sealing, "_sync_file"),
-    function(sealing, "checksum_of"),
-    function(sealing, "sync_directory"),
-    function(sealing, "sync_directory", after=True),
+    function(segment_writing, "_sync_file"),
+    function(segment_writing, "checksum_of"),
+    function(segment_writing, "sync_directory"),
+    function(segment_writing, "sync_directory", after=True),
     statement("begin"),
     statement("insert into segments"),
     statement("insert into segment_ranges"),

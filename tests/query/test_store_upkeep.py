@@ -188,7 +188,7 @@ async def test_pattern_that_embed_was_not_told_of_stays_due(open_store, filled):
         assert len(told.forgotten) == 5
 
 
-@pytest.mark.parametrize("step", ["sealing._sync_file", "sealing.sync_directory", "catalog.Catalog._insert_table"])
+@pytest.mark.parametrize("step", ["segment_writing._sync_file", "segment_writing.sync_directory", "catalog.Catalog._insert_table"])
 async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(open_store, filled, monkeypatch, step):
     async with open_store() as store:
         await filled(store, 4)

@@ -5,8 +5,8 @@ from safeguards.mutant import Mutant
 MUTANTS = (
     Mutant(
         "ids-of-segments-are-counted",
-        "services/query/treering_query/sealed/catalog.py",
-        'self.connection.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])',
+        "services/query/treering_query/sealed/segment_rows.py",
+        'run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])',
         "pass",
         ("tests/query/test_store_faults.py::test_an_id_of_a_segment_is_never_used_again",),
     ),
@@ -404,8 +404,8 @@ MUTANTS = (
     ),
     Mutant(
         "a-segment-knows-the-services-of-its-records",
-        "services/query/treering_query/sealed/catalog.py",
-        " | self._kept_services()",
+        "services/query/treering_query/sealed/segment_rows.py",
+        " | _kept_services(run)",
         "",
         ("tests/query/test_pattern_ids.py",),
     ),

@@ -56,9 +56,13 @@ class QueryProcess:
 
     async def start(self) -> None:
         """Opens the store, then SQL, which reads it, then serves."""
+        # A damaged store ends the start before anything listens.
         await self._store.open()
+        # The zygote forks from a process of its own, so it does not matter what is loaded here by now.
         await self._sql.open()
+        # Begins at once: what retention has to remove makes room before the deliveries come.
         self._keeper = Keeper.from_settings(self._store, self._settings, self._embed.forget)
+        # Last: who can reach the service can use all of it.
         await self.planes.start()
 
     async def run(self) -> None:
@@ -67,13 +71,17 @@ class QueryProcess:
 
     async def stop(self, grace_s: float) -> None:
         """Lets go of the log, drains calls, then closes everything in reverse."""
-        # First: a delivery that waits for a seal, or a question for a position, would hold the drain up to its end.
+        # Before the planes stop: streams without an end finish by themselves, and callers learn where to resume.
         self._store.board.drain()
+        # From here on nobody asks and nothing is delivered.
         await self.planes.stop(grace_s)
         self._servicer.close()
+        # Before the store: a turn of upkeep uses it.
         await self._keeper.close()
         await self._sql.close()
+        # After the keeper, which asks it to forget patterns.
         await self._embed.close()
         # After the keeper and SQL, which read segments: the store's own seal may still be going on, and it is waited for.
         await self._store.close()
+        # After the store, whose questions run on its threads.
         self._engine.close()

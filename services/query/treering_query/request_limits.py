@@ -11,6 +11,7 @@ from treering_runtime.request_limits import LOG_ID, OFFSET, Free, Known, Limit, 
 
 _TIME = Number(limits.MAX_TIME_UNIX_NANO, "times are nanoseconds since 1970, until 2262-04-11")
 _POSITIONS = Many(MAX_MIN_POSITIONS, "give one for each log")
+# In bytes, as the intake limits it: a longer one can match nothing.
 _NAME = Text(MAX_ASKED_NAME_BYTES, "no record has one that is longer", "bytes")
 _ABOUT = Text(limits.MAX_ABOUT_CHARACTERS)
 _ATTRIBUTE = Text(limits.MAX_ATTRIBUTE_KEY_BYTES, f"an attribute's key has 1 to {limits.MAX_ATTRIBUTE_KEY_BYTES} bytes", "bytes")
@@ -19,6 +20,7 @@ _PATTERN = Free("a pattern that nobody knows has no records")
 _UNIT = Known(pb.PatternUnit.DESCRIPTOR)
 _TOKEN = Text(limits.MAX_TOKEN_CHARACTERS, "begin again without one")
 
+# Checked before a handler runs, so nothing below has to expect more. A test asks for a row for each field.
 LIMITS: Mapping[str, Limit] = {
     "LogFilter.start_time_unix_nano": _TIME,
     "LogFilter.end_time_unix_nano": _TIME,

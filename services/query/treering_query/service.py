@@ -57,7 +57,9 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     ) -> None:
         self._store = store
         self._exports = Exports(store, bounds.exports_running, bounds.exports_waiting)
+        # No queue: a stream without an end frees its place for nobody in time. Half is the most that one caller gets.
         self._followers = Admission("follow", bounds.followers, 0, words="tails and watches", share=max(1, bounds.followers // 2))
+        # One for all tails, and one for all watches: each reads what is new once.
         self._tails = Hub(store, TailReader)
         self._watches = Hub(store, WatchReader)
         self._meaning = meaning
@@ -65,22 +67,27 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         self._status = status
         self._searcher = searcher
         self._verifying = Verifying(store)
+        # One at a time: a digest reads every record of its range.
         self._digests = Admission("digests", 1, MAX_WAITING_DIGESTS, words="digests")
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
         meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
+        # The present, as callers understand it: buckets without an end run up to now.
         plan = aggregates.plan(request, meant, wall_ns())
         await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
             answer = await self._store.run(snapshot, plan.answer, context.time_remaining())
+        # An operator's hole in the log may concern any count.
         answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
         return answer
 
     async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
         """One SELECT of the caller's."""
+        # Before the wait: a wrong request is refused at once.
         query = SqlQuery.of(request)
         await self._store.wait_visible(request.min_positions, context.time_remaining())
+        # `aclosing`: a generator that is only dropped would end its process when the collector comes by.
         async with aclosing(self._sql.run(query, context.time_remaining())) as responses:
             async for response in responses:
                 yield response
@@ -120,6 +127,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
         """One record among its neighbours."""
         plan = context_of.plan(request)
+        # No position to wait for, but what was visible before a restart.
         await self._store.wait_visible((), context.time_remaining())
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())

@@ -8,6 +8,7 @@ from pydantic_settings import SettingsConfigDict
 
 from treering_runtime.settings import ServiceSettings
 
+# Sizes are given in bytes everywhere; this makes the defaults readable.
 _MIB = 1024 * 1024
 
 
@@ -15,6 +16,7 @@ class QuerySettings(ServiceSettings):
     """Settings of the query service, from `TREERING_QUERY_...` or the table `[query]` of the TOML file."""
 
     model_config = SettingsConfigDict(env_prefix="TREERING_QUERY_")
+    # The name of the table in the TOML file, and of the service in its logs.
     service: ClassVar[str] = "query"
 
     data_dir: Path = Path("treering-data/query")

@@ -14,6 +14,7 @@ _FIELDS = {
     pb.LOG_FIELD_MESSAGE: "message",
     pb.LOG_FIELD_TRACE_ID: "lower(hex(trace_id))",
 }
+# Each takes a text that is made a number by `_number`; what is none does not count.
 _NUMERIC = {
     pb.AGGREGATE_FUNCTION_MIN: "min({})",
     pb.AGGREGATE_FUNCTION_MAX: "max({})",
@@ -46,6 +47,7 @@ class Expressions:
             return self._attribute(ref.attribute, name)
         if ref.WhichOneof("ref") == "about":
             return self._about(ref.about, name)
+        # A look-up in a table of ours: no text of the caller's becomes a part of the SQL.
         if ref.field not in _FIELDS:
             raise invalid_field(name, "names neither a field of the contract nor an attribute")
         expression = _FIELDS[ref.field]
@@ -57,6 +59,7 @@ class Expressions:
             raise invalid_field(name, "the text is empty; say in some words what the records are about")
         self.columns.add("pattern_id")
         patterns = relation(self._bind(self._meant.about(text)).removeprefix("$"))
+        # As a text, like every other group, and never null.
         return f"(case when pattern_id in (select id from {patterns}) then 'true' else 'false' end)"
 
     def _attribute(self, key: str, name: str) -> str:
@@ -66,6 +69,7 @@ class Expressions:
         return f"attributes[{self._bind(key)}::varchar]"
 
     def _bind(self, value: object) -> str:
+        # `a` and not `f`: the values of the filter travel in the same statement.
         name = f"a{len(self.parameters)}"
         self.parameters[name] = value
         return f"${name}"
@@ -78,6 +82,7 @@ class Expressions:
         """
         function = metric.function or pb.AGGREGATE_FUNCTION_COUNT
         if function in {pb.AGGREGATE_FUNCTION_COUNT, pb.AGGREGATE_FUNCTION_RATE}:
+            # Filled in by the run: statistics sum a column where records are counted.
             return "{count}"
         if function == pb.AGGREGATE_FUNCTION_DISTINCT:
             return f"count(distinct {self.field(metric.of, f'{name}.of')})"
@@ -91,4 +96,5 @@ class Expressions:
 
 def _number(text: str) -> str:
     """A text as a number; NULL where it is none or not finite."""
+    # One NaN or infinity would make the sum and the average of its group useless.
     return f"(case when isfinite(try_cast({text} as double)) then try_cast({text} as double) end)"

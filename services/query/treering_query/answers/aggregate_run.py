@@ -58,6 +58,7 @@ class Run:
     def __init__(self, plan: Grouping, snapshot: Snapshot) -> None:
         self._plan = plan
         self._snapshot = snapshot
+        # Of filter and groups together: one that statistics do not know is enough to need the records.
         columns = plan.columns | plan.predicate.columns
         self._records = _WITH_TEMPLATES if "template_id" in columns else "logs"
         # Statistics may answer for all of the time together: the range, the groups. Only what is in each bucket needs the records.
@@ -81,6 +82,7 @@ class Run:
                 metrics.append(metric)
         order = self._order()
         sql = f"select {self._columns(metrics)} from {self._whole} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
+        # One more than wanted says that there are more.
         table = self._query(sql, extra | {"rows": plan.limit + 1})
         return table.slice(0, plan.limit), table.num_rows > plan.limit
 
@@ -90,6 +92,7 @@ class Run:
         Raises:
             ServiceError: INVALID_FIELD, when that is too many rows.
         """
+        # Before the groups: the number of buckets is checked before anything is counted.
         covered = self._covered()
         if covered is None:
             return pa.table({"bucket_start": pa.array([], pa.int64())}), False
@@ -97,6 +100,7 @@ class Run:
             covered = self._without_outliers(*covered)
         cover = buckets.cover(*covered, self._plan.bucket_nanos, self._plan.zone)
         groups, truncated = self._groups()
+        # Each bucket of each group is a row, also an empty one.
         cells = len(cover.starts) * groups.num_rows
         if cells > limits.MAX_AGGREGATE_ROWS:
             limit = limits.MAX_AGGREGATE_ROWS
@@ -104,6 +108,7 @@ class Run:
                 f"{len(cover.starts)} buckets of {groups.num_rows} groups are over {limit} rows; take longer buckets or a smaller limit"
             )
             raise invalid_field("bucket_nanos", problem, limit=limit)
+        # As relations: a zero is a row of the cross join that has no count.
         self._register(cover, groups)
         return self._query(self._filled(cover), {}), truncated
 
@@ -118,9 +123,11 @@ class Run:
         plan = self._plan
         if not plan.keys:
             return pa.table({"one": [True]}), False
+        # Groups are ranked by the first metric, over all buckets together.
         first = self._metrics(self._count_of_whole)[0]
         keys = ", ".join(f"{key} as k{index}" for index, key in enumerate(plan.keys))
         order = self._order()
+        # DuckDB refuses a value that no part of the statement names.
         used = self._parameters_in(keys + first)
         sql = f"select {keys}, {first} as m0 from {self._whole} where {plan.predicate.sql} {self._group()} order by {order} limit $rows"
         table = self._query(sql, {"rows": plan.limit + 1}, used)
@@ -132,6 +139,7 @@ class Run:
         names = [f"k{index}" for index in range(len(plan.keys))]
         keys = "".join(f", {key} as {name}" for key, name in zip(plan.keys, names, strict=True))
         metrics = ", ".join(f"{metric} as m{index}" for index, metric in enumerate(self._metrics("count(*)")))
+        # `is not distinct from`: null is a group, and null = null is not true.
         same = " and ".join(["c.bucket_start = b.bucket_start", *(f"c.{name} is not distinct from g.{name}" for name in names)])
         group = ", ".join(["bucket_start", *plan.keys])
         values = ", ".join(_filled_metric(index, function) for index, function in enumerate(plan.functions))
@@ -187,8 +195,10 @@ class Run:
         """The same time without what a few records far from all others add to it, where the filter leaves it open."""
         predicate = self._plan.predicate
         usual = usual_time(lambda sql: self._query(sql, {}, {}), self._records, predicate.sql)
+        # The records really are so far apart; then the number of buckets is the caller's matter.
         if usual is None or not usual.outside:
             return first, last
+        # The far records must not fall into the first or the last bucket.
         self._inside = usual.condition
         self.left_out = f"{usual.outside} records lie far from all others in time and are in no bucket; give a start and an end to see them"
         until = usual.last if not predicate.start_time else max(usual.last, self._plan.now)
@@ -220,6 +230,7 @@ def _join_order(order: int, bucket: str, keys: str) -> str:
 def _placed(cover: Buckets, relation: str) -> str:
     """A relation whose name is `logs`, with the start of each record's bucket."""
     length = cover.ends[0] - cover.starts[0]
+    # Nearly always: then a bucket is a division. On the days when clocks change it is a join.
     regular = all(end - start == length for start, end in zip(cover.starts, cover.ends, strict=True))
     if regular:
         start = cover.starts[0]
@@ -230,6 +241,7 @@ def _placed(cover: Buckets, relation: str) -> str:
 def _filled_metric(index: int, function: int) -> str:
     value = f"c.m{index}"
     if function in _ZERO_WHEN_EMPTY:
+        # A count of nothing is 0; an average of nothing is unknown.
         value = f"coalesce({value}, 0)"
     if function == pb.AGGREGATE_FUNCTION_RATE:
         value += " / b.bucket_seconds"

@@ -40,6 +40,7 @@ class Plan(Grouping):
         run = Run(self, snapshot)
         table, truncated = run.bucketed() if self.bucket_nanos else run.plain()
         rows = _rows(self, table, _texts(self, table, snapshot))
+        # In the order of the answer, so what does not fit is the end of it.
         kept = fitting(rows)
         if len(kept) < len(rows) and self.bucket_nanos:  # a bucket that is not there would look empty
             raise invalid_field("limit", "the answer is larger than a message may be; ask for fewer groups", limit=MAX_ANSWER_BYTES)
@@ -57,10 +58,12 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0)
     Raises:
         ServiceError: INVALID_FIELD.
     """
+    # The cheap checks first; the filter may hold thousands of values.
     zone = buckets.check(request.bucket_nanos, request.time_zone)
     expressions = Expressions(meant)
     keys = tuple(expressions.field(ref, f"group_by[{index}]") for index, ref in enumerate(request.group_by))
     wanted = list(request.metrics) or [pb.Metric(function=pb.AGGREGATE_FUNCTION_COUNT)]
+    # An unset function is a count, here and in the SQL alike.
     functions = tuple(metric.function or pb.AGGREGATE_FUNCTION_COUNT for metric in wanted)
     metrics = tuple(expressions.metric(metric, f"metrics[{index}]") for index, metric in enumerate(wanted))
     return Plan(
@@ -93,6 +96,7 @@ def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[st
     for index, column in plan.text_columns.items() if table.num_rows else ():
         key, ids = plan.keys[index], as_ids(table.column(f"k{index}").to_pylist())
         sql = f"select distinct {key}, {column} from _patterns where {key} in (select id from {relation('ids')})"
+        # Only for the ids in the answer, after the groups were cut.
         found = snapshot.query(sql, {"ids": ids}, within=plan.predicate)
         texts[index] = {str(number): text for number, text in zip(*(each.to_pylist() for each in found.columns), strict=True)}
     return texts
@@ -114,5 +118,6 @@ def _rows(plan: Plan, table: pa.Table, texts: Mapping[int, dict[str, str]]) -> l
 
 
 def _group(value: object, texts: dict[str, str]) -> pb.AggregateGroup:
+    # Null is a group of its own (no such attribute) and differs from an empty text.
     text = None if value is None else str(value)
     return pb.AggregateGroup(value=text, text=texts.get(text or "", ""))

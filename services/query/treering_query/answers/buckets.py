@@ -45,9 +45,11 @@ def cover(first: int, last: int, length: int, zone: ZoneInfo) -> Buckets:
     Raises:
         ServiceError: INVALID_FIELD when there are too many.
     """
+    # Before they are made: buckets of a millisecond over a year would be a list of 3e10.
     if (last - first) // length > limits.MAX_BUCKETS:
         raise _too_many((last - first) // length, first, last)
     bounds = _bounds(first, last, length, zone)
+    # The bounds cover whole days; these are the first and the last that are needed.
     begin = max(index for index, bound in enumerate(bounds) if bound <= first)
     end = min(index for index, bound in enumerate(bounds) if bound > last)
     if end - begin > limits.MAX_BUCKETS:
@@ -65,6 +67,7 @@ def _too_many(count: int, first: int, last: int) -> Exception:
 def _bounds(first: int, last: int, length: int, zone: ZoneInfo) -> list[int]:
     """Starts of buckets from the start of the first one's day (or days) to beyond `last`."""
     step = max(length // limits.DAY_NANOS, 1)
+    # Counted from 1970, so a bucket of several days starts at the same day in every answer.
     number = (_local_date(first, zone) - _EPOCH_DAY).days // step * step
     bounds: list[int] = []
     midnight = _midnight(number, zone)
@@ -73,12 +76,15 @@ def _bounds(first: int, last: int, length: int, zone: ZoneInfo) -> list[int]:
         if length >= limits.DAY_NANOS:
             bounds.append(midnight)
         else:
+            # Only near the wanted time: a day of millisecond buckets would be 86 million.
             skipped = max(first - midnight, 0) // length * length
+            # In elapsed time: an hour that clocks repeat has buckets of its own.
             bounds += range(midnight + skipped, min(following, last + 2 * length), length)
         if midnight > last:
             return bounds
         if following > last:
             bounds.append(following)
+            # Two days may share a bound where the zone skips a day.
             return sorted(set(bounds))
         number, midnight = number + step, following
 
@@ -88,6 +94,7 @@ def _local_date(nanos: int, zone: ZoneInfo) -> date:
 
 
 def _moment(nanos: int) -> datetime:
+    # Microseconds are enough here: the bounds are whole ones.
     return _EPOCH + timedelta(microseconds=nanos // 1_000)
 
 

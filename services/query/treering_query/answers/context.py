@@ -51,6 +51,7 @@ class Plan:
         """
         log_id, offset = self.position.log_id or _only_log(snapshot), self.position.offset
         count = max(self.before, self.after)
+        # Among all services the neighbours are the next offsets; of one service nobody knows how far they are.
         reach = _NEAR if count and not self.all_services else count
         try:
             found = self._places(snapshot, log_id, offset, reach)
@@ -74,12 +75,14 @@ class Plan:
         if service is not None:
             near = near.filter(pc.equal(near.column("service"), service))
         place = _row_of(near, offset)
+        # Expired, quarantined, or never there: an offset does not tell.
         if place < 0:
             message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
             raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "position"})
         start, end = max(0, place - self.before), min(place + self.after + 1, near.num_rows)
         found = _Found(log_id)
         found.add(part, near.drop_columns(["service"]).slice(start, end - start))
+        # What is missing after the near look: none, most of the time.
         found.add_neighbours(snapshot, first, service, self.before - (place - start), backwards=True)
         found.add_neighbours(snapshot, last, service, self.after - (end - 1 - place), backwards=False)
         return found
@@ -192,6 +195,7 @@ class _Found:
         parameters: dict[str, object] = {"log": self.log_id, "offset": offset} | ({} if service is None else {"service": service})
         within = Predicate(services=None if service is None else frozenset([service]))
         for part in _around(snapshot, self.log_id, offset, backwards=backwards, within=within):
+            # Nearest parts first, so the rest of the store is not looked at.
             if count <= 0:
                 break
             sql = f"""select {PLACE} from {part.records} where log_id = $log::ubigint and "offset" {side} $offset::ubigint and {same}
@@ -215,6 +219,7 @@ def _around(snapshot: Snapshot, log_id: int, offset: int, *, backwards: bool, wi
     held = _holding(snapshot.segments(within), log_id, offset, backwards=backwards)
     parts = [Slice(group) for group in _side_by_side(sorted(held, key=lambda each: each[0].first_offset))]
     hot = Slice((), hot=True)
+    # What is hot is newest: the first to look at backwards, the last forwards.
     yield from ([hot, *reversed(parts)] if backwards else [*parts, hot])
 
 
@@ -230,6 +235,7 @@ def _side_by_side(held: Sequence[tuple[LogRange, Segment]]) -> Iterator[tuple[Se
     group: tuple[Segment, ...] = ()
     end = 0
     for run, segment in held:
+        # In order and without overlap: nothing in a later group can be nearer.
         if group and run.first_offset >= end:
             yield group
             group = ()

@@ -18,6 +18,7 @@ from treering_runtime.errors import invalid_field
 _LOG = structlog.get_logger()
 _MODULUS = 1 << 64
 
+# A contract with `ingest`, which computes the same from the log: field order, separators and the empty value are part of it.
 _TEXT = """concat_ws(chr(0), "offset", epoch_ns(arrival_time), epoch_ns(time), severity, service, environment, message,
     lower(hex(trace_id)), lower(hex(span_id)),
     array_to_string(list_sort(list_transform(map_entries(attributes), lambda pair: pair.key || chr(1) || pair.value)), chr(2)))"""
@@ -47,13 +48,16 @@ class Plan:
         for part in _parts(between(snapshot, self.log_id, self.first_offset, self.end_offset)):
             try:
                 self._add(snapshot, part, counts, digests)
+            # Of the question and not of the file: to name a file as unreadable here would be wrong.
             except (duckdb.InterruptException, duckdb.OutOfMemoryException):
                 raise
             except duckdb.Error as error:
+                # What is in memory has no file to restore.
                 if not part.segments:
                     raise
                 names = ", ".join(segment.path.name for segment in part.segments)
                 _LOG.exception("a segment cannot be read", files=names)
+                # The other segments are still worth comparing, so this is a part of the answer.
                 problems.append(f"{names} cannot be read ({type(error).__name__}); restore the file from a copy")
         runs = [
             RangeDigest(first_offset=start, end_offset_exclusive=min(start + self.step, self.end_offset), record_count=count, digest=digest)
@@ -71,6 +75,7 @@ class Plan:
         """Adds what one part holds; unsigned integers wrap, which is the modulus."""
         parameters = {"log": self.log_id, "first": self.first_offset, "end": self.end_offset, "step": self.step}
         found = part.query(snapshot, _RUNS.format(records=part.records), parameters)
+        # Each run once in a part, so the indexed addition below loses nothing.
         runs = found.column("run").to_numpy()
         counts[runs] += found.column("records").to_numpy().astype(np.uint64)
         digests[runs] += found.column("digest").to_numpy()
@@ -92,6 +97,7 @@ def plan(request: pb.DigestStoreRequest) -> Plan:
     if not 0 <= end - first <= limits.MAX_DIGEST_OFFSETS:
         problem = f"must be 0 to {limits.MAX_DIGEST_OFFSETS} after first_offset; ask several times"
         raise invalid_field("end_offset_exclusive", problem, limit=limits.MAX_DIGEST_OFFSETS)
+    # The answer's size is bounded before a record is read.
     if step < 1 or (end - first) / step > limits.MAX_DIGEST_RUNS:
         raise invalid_field("step", f"must be at least 1 and give at most {limits.MAX_DIGEST_RUNS} runs", limit=limits.MAX_DIGEST_RUNS)
     return Plan(request.log_id, first, end, step)

@@ -71,6 +71,7 @@ class Status:
     def _times(self) -> tuple[int, int]:
         view = self._store.view
         bounds = [(segment.first_time, segment.last_time) for segment in view.segments]
+        # Segments know their times; chunks are looked at.
         for chunk in view.hot:
             found = pc.min_max(chunk.table.column("time"))
             bounds.append((found["min"].value, found["max"].value))
@@ -78,6 +79,7 @@ class Status:
 
     def _limits(self) -> dict[str, int]:
         fixed = {name.lower(): value for name, value in vars(limits).items() if name.isupper() and isinstance(value, int)}
+        # What an operator has set; the other limits are the same in every installation.
         names = ("hot_max_rows", "hot_max_bytes", "query_memory_bytes", "sql_memory_bytes", "sql_max_result_bytes")
         return fixed | {name: getattr(self._settings, name) for name in names}
 
@@ -87,6 +89,7 @@ class StoreMetrics(Collector):
 
     def __init__(self, store: Store, registry: CollectorRegistry) -> None:
         self._store = store
+        # Read when Prometheus asks, on the thread of the metrics: nothing is counted twice, nothing has to be kept up.
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:

@@ -26,6 +26,7 @@ class Verifying:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # No queue: a second check would begin when the first has answered the same.
         self._admission = Admission("verify", 1, 0)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="verify")
 
@@ -39,16 +40,20 @@ class Verifying:
         Raises:
             ServiceError: OVERLOADED while another check runs.
         """
+        # The slot first: the inventory holds the files of all segments.
         async with self._admission.slot(None), self._store.inventory() as inventory:
             segments = inventory.sealed.segments
             steps, done, said = check(inventory), Progress(), 0.0
             total_bytes = sum(segment.size_bytes for segment in segments)
             while step := await self._finished(lambda: next(steps, None)):
+                # Before the caller hears of it: questions are refused from the same moment.
                 self._remember(step)
                 finished, done = step.segments > done.segments, step
+                # Most steps take a tenth of a second, and are not worth a message.
                 if finished or step.problems or time.monotonic() - said >= _SAY_AT_LEAST_S:
                     yield progress_message(step, len(segments), total_bytes)
                     said = time.monotonic()
+            # Only here: a stream that is cut off is not taken for a sound store.
             last = progress_message(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
             last.complete = True
             last.holes.extend(self._store.board.holes.messages)
@@ -58,8 +63,11 @@ class Verifying:
         """Runs work on the thread, to its end even when the caller goes away: the files that it reads are held only so long."""
         running = asyncio.get_running_loop().run_in_executor(self._thread, work)
         try:
+            # A generator that runs on a thread cannot be interrupted between two records; a step is a batch of records, or the checksum of
+            # a file.
             return await asyncio.shield(running)
         except asyncio.CancelledError:
+            # Without a timeout: the snapshot may be let go only when the file is closed.
             await asyncio.wait({running})
             raise
 

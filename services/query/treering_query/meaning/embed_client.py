@@ -113,12 +113,14 @@ class EmbedClient:
         Raises:
             EmbedUnavailable: It does not answer in time, is starting, overloaded, or failed.
         """
+        # Only after a change of how ids are computed: stored records keep theirs, the wire has the new ones.
         if self._ids.translates:  # on a thread: a request may name every pattern
             request = await asyncio.get_running_loop().run_in_executor(self._asking, self._sent, request)
         try:
             response: SearchPatternsResponse = await self._stub.SearchPatterns(request, timeout=timeout_s, metadata=caller.handed_on())
         except grpc.aio.AioRpcError as error:
             raise _explained(error, timeout_s) from error
+        # Straight into an array: no list of Python numbers.
         ids = self._ids.to_stored(np.fromiter((score.pattern_id for score in response.scores), np.uint64, len(response.scores)))
         scores = np.fromiter((score.score for score in response.scores), np.float64, len(response.scores))
         known = ids != NO_PATTERN
@@ -128,9 +130,11 @@ class EmbedClient:
     def _sent(self, request: SearchPatternsRequest) -> SearchPatternsRequest:
         """The request by the ids that embed knows."""
         sent = SearchPatternsRequest()
+        # A copy: the caller's request keeps the ids of the store.
         sent.CopyFrom(request)
         sent.also_score_ids[:] = self._wire_ids(request.also_score_ids)
         sent.restrict_to.pattern_ids[:] = self._wire_ids(request.restrict_to.pattern_ids)
+        # The assignment above has set it; absent means all, set and empty means none.
         if not request.HasField("restrict_to"):
             sent.ClearField("restrict_to")
         return sent
@@ -148,6 +152,7 @@ class EmbedClient:
         """
         request = ScorePatternsRequest(texts=texts, min_positions=min_positions)
         try:
+            # A stream, as the scores of all patterns do not fit into one message. Its size is bounded by embed's own limit on patterns.
             call = self._admin.ScorePatterns(request, timeout=timeout_s, metadata=caller.handed_on())
             slices = [part async for part in call]
         except grpc.aio.AioRpcError as error:
@@ -190,8 +195,10 @@ _WORDS = {
 
 def _explained(error: grpc.aio.AioRpcError, timeout_s: float) -> EmbedUnavailable:
     info = _error_info(error)
+    # Before the code: the same code has other causes, with another way out.
     if waiting_for := info.metadata.get("waiting_for", ""):
         return EmbedUnavailable("embed has not indexed the wanted position in time", waiting_for)
+    # Words of ours: the peer's own may speak of things that this caller cannot see.
     if words := _WORDS.get(info.reason):
         return EmbedUnavailable(words)
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -203,9 +210,11 @@ def _explained(error: grpc.aio.AioRpcError, timeout_s: float) -> EmbedUnavailabl
 
 def _error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
     info = error_details_pb2.ErrorInfo()
+    # gRPC carries the rich status as a binary trailer of this name.
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
             for detail in status_pb2.Status.FromString(value).details:
+                # A status may have several details; the others are not asked for here.
                 if detail.Is(info.DESCRIPTOR):
                     detail.Unpack(info)
     return info

@@ -34,6 +34,7 @@ class Meaning:
         Raises:
             ServiceError: As `of`; INVALID_FIELD.
         """
+        # By field, so that an error names the one that the caller wrote.
         asked = {field: text for field, text in texts.items() if text}
         for field, text in asked.items():
             if not text.strip():
@@ -47,11 +48,13 @@ class Meaning:
             ServiceError: PEER_UNAVAILABLE; TIMED_OUT when `min_positions` are not indexed in time.
         """
         left = limits.DEFAULT_DEADLINE_S if remaining_s is None else remaining_s
+        # Who waits for a position wants embed to wait, too; else a share of the time is kept for the answer.
         timeout_s = left if min_positions else min(limits.EMBED_TIMEOUT_S, left * _EMBED_SHARE)
         try:
             found = await self._scorer.score(texts, min_positions, timeout_s)
         except EmbedUnavailable as error:
             raise _unavailable(error) from error
+        # With other masking rules the ids mean other patterns: a wrong answer without any error.
         if found.mask_version != MASK_VERSION:
             raise _unavailable(
                 EmbedUnavailable(f"embed masks by rules {found.mask_version}, query by {MASK_VERSION}; run one version of both")

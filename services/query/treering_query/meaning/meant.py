@@ -24,10 +24,12 @@ class Meant:
 
     def about(self, text: str) -> Ids:
         """The patterns that are about one of the texts, ascending."""
+        # Ids ascend and the mask keeps their order, so this ascends too.
         return self.pattern_ids[self.scores[self.texts.index(text)] >= ABOUT]
 
     def table(self) -> pa.Table:
         """The ids, then the scores of each text in a column of its own."""
+        # Column names do not matter: whoever reads it goes by position.
         return pa.table([self.pattern_ids, *self.scores], names=["pattern_id", *(str(number) for number in range(len(self.scores)))])
 
     def missing_in(self, patterns: Iterable[pa.Table]) -> str:
@@ -35,6 +37,7 @@ class Meant:
         if not self.texts:
             return ""
         known = np.concatenate([np.empty(0, np.uint64), *(table.column("pattern_id").to_numpy() for table in patterns)])
+        # That row is no pattern and can have no vector.
         known = known[known != NO_PATTERN]
         missing = len(known) - int(np.count_nonzero(among(known, self.pattern_ids)))
         return f"{missing:,} of {len(known):,} patterns have no vector yet: they score 0 for every text" if missing else ""

@@ -75,13 +75,17 @@ class Plan:
 
     def answer(self, snapshot: Snapshot) -> pb.ComparePatternsResponse:
         """The differences. Blocks: runs on a thread of the store."""
+        # Two statements on one snapshot: each reads only the segments that its own filter may reach.
         found = _Sides(self._counted(snapshot, self.looked_at), self._counted(snapshot, self.baseline))
         ranked = found.ranked(self.min_ratio)
+        # Counts of all kinds are over everything; the choice of kinds is for the list only.
         chosen = ranked.order[np.isin(ranked.changes[ranked.order], list(self.wanted))]
+        # After the choice: a page continues the list that the caller sees.
         left = chosen[self.after.comes_before(ranked.ratios[chosen], found.together[chosen], found.ids[chosen])] if self.after else chosen
         differences = fitting(self._differences(snapshot, found, ranked, left[: self.limit].tolist()))
         return pb.ComparePatternsResponse(
             differences=differences,
+            # By what fitted into the answer, not by what was asked for.
             next_page_token=self._token(found, ranked, left[len(differences) - 1]) if len(differences) < len(left) else "",
             seen=snapshot.seen,
             total_count=found.total,
@@ -145,6 +149,7 @@ def _baseline(log_filter: LogFilter, meant: Meant) -> Predicate:
     """As `filters.where`; what is wrong is said of the field `baseline`."""
     try:
         return filters.where(log_filter, meant)
+    # The same checks for two fields; the words have to name the one that the caller wrote.
     except ServiceError as error:
         metadata = {name: value.replace("filter", "baseline", 1) for name, value in error.metadata.items()}
         raise ServiceError(error.reason, error.message.replace("filter", "baseline", 1), metadata=metadata) from None
@@ -171,6 +176,7 @@ class _Sides:
         self.looked_at = looked_at
         self.baseline = baseline
         both = pa.concat_tables([_one_side(looked_at, "count"), _one_side(baseline, "baseline_count")])
+        # A pattern that one side does not have gets a zero there, not a gap.
         both = both.group_by("pattern_id").aggregate([("count", "sum"), ("baseline_count", "sum")])
         self.ids = both.column("pattern_id").to_numpy()
         self.counts = both.column("count_sum").to_numpy()
@@ -183,7 +189,9 @@ class _Sides:
         """What differs, without what chance may have done."""
         sides = (self.counts, self.baseline_counts, self.total, self.baseline_total)
         kinds, ratios = changes(*sides), log_likelihood_ratio(*sides)
+        # Equal shares are no difference. New and gone are shown whatever the chance.
         telling = np.flatnonzero((kinds != 0) & ((ratios >= min_ratio) | ~np.isin(kinds, _BY_CHANCE)))
+        # The last key decides first: ratio, records of both, id. `Place.comes_before` repeats this order.
         order = telling[np.lexsort((self.ids[telling], -self.together[telling], -ratios[telling]))]
         return _Ranked(order, kinds, ratios)
 
@@ -212,6 +220,7 @@ def _with_counts(patterns: Mapping[int, pb.Pattern], counted: pa.Table) -> Mappi
         pattern.last_time_unix_nano = max(last, pattern.last_time_unix_nano)
         services[pattern_id][service] += count
     for pattern_id, found in services.items():
+        # Of a template only: a pattern has one service, which its row says.
         if patterns[pattern_id].pattern_count:
             patterns[pattern_id].services.extend(service for service, _ in found.most_common(_MAX_SERVICES))
     return patterns

@@ -27,6 +27,7 @@ class Place:
 
     def comes_before(self, ratios: npt.NDArray[np.float64], together: npt.NDArray[np.int64], ids: Ids) -> npt.NDArray[np.bool_]:
         """Which differences come after it."""
+        # The same three keys as in `_Sides.ranked`; the id makes the order total, so no difference comes twice.
         same_ratio, same_count = ratios == self.ratio, together == self.together
         after: npt.NDArray[np.bool_] = (ratios < self.ratio) | (
             same_ratio & ((together < self.together) | (same_count & (ids > np.uint64(self.pattern_id))))
@@ -41,6 +42,7 @@ class Place:
 def fingerprint(request: pb.ComparePatternsRequest) -> int:
     """What the next page's request must agree in."""
     same = pb.ComparePatternsRequest()
+    # All fields but these: one that is added later is in the fingerprint by itself.
     same.CopyFrom(request)
     for name in ("limit", "min_positions", "page_token"):
         same.ClearField(name)
@@ -58,6 +60,7 @@ def place(token: str, wanted: int) -> Place | None:
     found, ratio, together, pattern_id = unpacked(_TOKEN, token)
     if found != wanted:
         raise invalid_field("page_token", "made for another question; repeat that, or begin again without one")
+    # The layout allows NaN, which no ratio comes before or after.
     if not 0 <= ratio < math.inf or together >= 1 << 63:
         raise refused()
     return Place(ratio, int(together), int(pattern_id))

@@ -20,6 +20,7 @@ def log_likelihood_ratio(counts: Counts, baseline_counts: Counts, total: int, ba
     It is the sum of `observed * ln(observed / expected)` over the four cells of the table (this pattern or another one) by (this selection
     or the baseline), doubled. By chance alone it exceeds 3.84 one time in 20, 10.83 one time in 1,000 (chi-squared, one degree of freedom).
     """
+    # Against nothing, every pattern is new or gone, and by how much says no number.
     if not total or not baseline_total:
         return np.zeros(len(counts))
     everything = total + baseline_total
@@ -31,11 +32,13 @@ def log_likelihood_ratio(counts: Counts, baseline_counts: Counts, total: int, ba
         + _part(total - counts, total * rest)
         + _part(baseline_total - baseline_counts, baseline_total * rest)
     )
+    # Equal shares may give a little less than 0 by rounding.
     return np.maximum(0.0, 2 * parts)
 
 
 def changes(counts: Counts, baseline_counts: Counts, total: int, baseline_total: int) -> npt.NDArray[np.int64]:
     """A `PatternChange` for each pair of counts; UNSPECIFIED where the shares are the same (to one part in 2^53)."""
+    # Cross-multiplied: no division, and no zero to divide by.
     weighed, baseline_weighed = counts * float(baseline_total), baseline_counts * float(total)
     return np.select(
         [baseline_counts == 0, counts == 0, weighed > baseline_weighed, weighed < baseline_weighed],
@@ -47,4 +50,5 @@ def changes(counts: Counts, baseline_counts: Counts, total: int, baseline_total:
 def _part(observed: Counts, expected: Numbers) -> Numbers:
     """One cell: observed * ln(observed / expected), 0 for what was not observed."""
     some = observed > 0
+    # Both branches are computed before one is chosen, so the logarithm must not see a zero.
     return np.where(some, observed * np.log(np.where(some, observed, 1) / np.where(some, expected, 1)), 0.0)

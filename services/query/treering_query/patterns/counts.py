@@ -10,6 +10,7 @@ from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
 
+# Columns of the statistics and of the pattern table. A condition on anything else needs the records.
 _IN_STATISTICS = frozenset({"service", "environment", "severity", "pattern_id", "template_id"})
 
 _STATISTICS = """
@@ -31,6 +32,7 @@ def in_statistics(view: View, columns: frozenset[str]) -> bool:
 
 def counts_sql(view: View, predicate: Predicate) -> str:
     """A SELECT of (pattern_id, severity, count, first_time, last_time), perhaps several rows a pattern and severity."""
+    # The two give the same numbers; only the cost differs, by the number of records in a group.
     template = _STATISTICS if in_statistics(view, predicate.columns) else _COUNTED
     return template.format(condition=predicate.sql)
 
@@ -47,7 +49,9 @@ def selected_counts(snapshot: Snapshot, predicate: Predicate) -> pa.Table:
 def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, int]:
     """All records of some patterns, whatever the filter; patterns without any are left out."""
     wanted = pa.array(list(pattern_ids), pa.uint64())
+    # Without SQL: a few ids of a table in memory are found faster than a statement is planned.
     tables = [snapshot.view.sealed_counts, *(chunk.counts for chunk in snapshot.view.hot)]
+    # One pattern has many rows: by environment and severity, and by chunk.
     totals: Counter[int] = Counter()
     for table in tables:
         found = table.select(["pattern_id", "count"]).filter(pc.is_in(table.column("pattern_id"), wanted))

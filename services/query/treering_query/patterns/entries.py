@@ -64,6 +64,7 @@ class Entry:
 
 def count(snapshot: Snapshot, predicate: Predicate) -> pa.Table:
     """What a filter selects, by pattern and severity: pattern_id, severity, count, first_time, last_time."""
+    # Once for each answer: page, order, entries and times are all made of this table.
     return snapshot.query(_COUNTED.format(counts=counts_sql(snapshot.view, predicate)), predicate.parameters, within=predicate)
 
 
@@ -78,6 +79,7 @@ def by_pattern(snapshot: Snapshot, pattern_ids: Sequence[int] | None = None) -> 
 def over_time(snapshot: Snapshot, predicate: Predicate, span: Span, entries: Sequence[Entry]) -> list[Counts]:
     """Records in each part of the span, for each entry."""
     counted = by_pattern(snapshot, [member for entry in entries for member in entry.members])
+    # By pattern, also for templates: a template's records are those of its members.
     found = series(snapshot, predicate, span, counted)
     return [sum((found[member] for member in entry.members), np.zeros(span.parts, np.int64)) for entry in entries]
 
@@ -92,6 +94,7 @@ def describe(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, ids: Sequence[i
     columns |= {name: nanoseconds(table.column(name)) for name in ("first_time", "last_time")}
     rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
     entries = {row["id"]: _entry(row, seconds, whole=whole) for row in rows}
+    # The database gives them in no order.
     return [entries[identity] for identity in ids]
 
 
@@ -108,6 +111,7 @@ def _entry(row: dict[str, Any], seconds: float, *, whole: bool) -> Entry:
         template_id=row["template_id"],
         pattern_count=len(row["members"]) if whole else 0,
         services=row["services"] if whole else (),
+        # One record, or several at one instant, have no rate.
         rate_per_second=row["count"] / seconds if seconds else 0.0,
     )
     return Entry(pattern, row["members"])

@@ -45,8 +45,10 @@ def usual_time(query: Query, records: str, condition: str) -> Usual | None:
     if not table.num_rows:
         return None
     days, counts = (table.column(name).to_numpy() for name in ("day", "n"))
+    # Quartiles by days: the first day at which a quarter of all records has been seen.
     below = np.cumsum(counts)
     low, high = (int(days[np.searchsorted(below * 4, below[-1] * quarter)]) for quarter in (1, 3))
+    # A day at least: where most records are of one day, the day before is no outlier.
     reach = 3 * max(high - low, 1)
     inside = np.flatnonzero((days >= low - reach) & (days <= high + reach))
     first, last = table.column("first")[inside[0]].as_py(), table.column("last")[inside[-1]].as_py()

@@ -61,10 +61,12 @@ class Plan:
         Raises:
             ServiceError: NOT_FOUND.
         """
+        # An id of a template that was joined to another one still leads there.
         identity = self._resolved(snapshot)
         within = _of_patterns(self.predicate, *_members(snapshot, self.unit, identity))
         snapshot.register("_counted", count(snapshot, within))
         counted = by_pattern(snapshot)
+        # The pattern exists, the filter selects none of its records: that is an answer and no error.
         if not counted.num_rows:
             return pb.GetPatternResponse(pattern=_unselected(snapshot, self.unit, identity), seen=snapshot.seen)
         bounds = min(nanoseconds(counted.column("first_time"))), max(nanoseconds(counted.column("last_time")))
@@ -74,9 +76,11 @@ class Plan:
         (counts,) = over_time(snapshot, within, span, [entry])
         entry.pattern.sparkline.extend(counts.tolist())
         entry.pattern.growth = growth(counts)
+        # From whole messages, so of a bounded number of records.
         variables, read = read_variables(entry.pattern.text, _newest_messages(snapshot, within), self.values)
         return pb.GetPatternResponse(
             pattern=entry.pattern,
+            # Members, variables and records each have a share, so that none crowds the others out.
             members=fitting([member.pattern for member in self._largest(snapshot, counted, seconds)], limits.MAX_DETAIL_BYTES),
             sparkline_start_unix_nano=span.start,
             sparkline_end_unix_nano=span.end,
@@ -125,12 +129,14 @@ def _members(snapshot: Snapshot, unit: pb.PatternUnit.ValueType, identity: int) 
         unit_name = UNITS[unit].removesuffix("_id")
         message = f"no {unit_name} has the id {identity}: it never had a record, or they all have expired; ListPatterns shows what there is"
         raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": UNITS[unit]})
+    # The records without a pattern are of any service.
     services = None if identity == NO_PATTERN else frozenset(found.column("service").unique().to_pylist())
     return as_ids(found.column("pattern_id").to_numpy()), services
 
 
 def _of_patterns(predicate: Predicate, members: Ids, services: frozenset[str] | None) -> Predicate:
     """The same, of some patterns only. Few are spelled out, with their services: segments are sorted by these, so that little is read."""
+    # Services too: they are the first key of a segment's order.
     if len(members) <= _FEW and services is not None:
         own = {f"own{number}": service for number, service in enumerate(sorted(services))}
         sql = f"pattern_id in ({', '.join(map(str, members.tolist()))}) and service in ({', '.join(f'${name}::varchar' for name in own)})"
@@ -168,6 +174,7 @@ def _newest_messages(snapshot: Snapshot, within: Predicate) -> pa.ChunkedArray:
         sql = _MESSAGES.format(characters=MAX_PATTERN_TEXT_CHARACTERS + 1, records=part.records, condition=within.sql, limit=limit)
         found.append(part.query(snapshot, sql, within.parameters))
         nanos = pa.concat_tables(found).column("nanos")
+        # Enough that are newer than everything in the parts to come.
         if pc.sum(pc.greater_equal(nanos, part.older_than), min_count=0).as_py() >= limit:
             break
     return pa.concat_tables(found).sort_by([("nanos", "descending")]).slice(0, limit).column("message")
@@ -177,6 +184,7 @@ def _samples(snapshot: Snapshot, within: Predicate, counted: pa.Table, wanted: i
     """The newest records: they are of the patterns that were seen last, as many at most."""
     if not wanted:
         return []
+    # The newest n records are of the n patterns that were seen last, at most.
     latest = counted.sort_by([("last_time", "descending"), ("pattern_id", "ascending")]).slice(0, wanted)
     table = newest(snapshot, latest.column("pattern_id").to_pylist(), wanted, within).select(LOGS_SCHEMA.names).slice(0, wanted)
     return stored_records(within_bytes(table, limits.MAX_DETAIL_BYTES))

@@ -78,10 +78,12 @@ class Plan:
 
     def answer(self, snapshot: Snapshot) -> pb.ListPatternsResponse:
         """The page. Blocks: runs on a thread of the store."""
+        # First: everything below reads this relation.
         snapshot.register("_counted", count(snapshot, self.predicate))
         if self.order == pb.PATTERN_ORDER_GROWTH:
             snapshot.register("_halves", self._halves(snapshot))
         table = self._page(snapshot)
+        # One row more was asked for: it says whether there is another page.
         page = table.slice(0, self.page_size)
         if not page.num_rows:
             return pb.ListPatternsResponse(seen=snapshot.seen)
@@ -90,6 +92,7 @@ class Plan:
         ids = page.column("id").to_pylist()
         entries = describe(snapshot, self.unit, ids, (last - first) / 1e9)
         self._add_times(snapshot, span, entries, page)
+        # The answer may be full before the page is; the token then names the last one that fits.
         patterns = fitting([entry.pattern for entry in entries])
         return pb.ListPatternsResponse(
             patterns=patterns,
@@ -136,6 +139,7 @@ class Plan:
                 entry.pattern.growth = growth(counts)
         if self.order == pb.PATTERN_ORDER_GROWTH:
             for entry, key in zip(entries, page.column("key").to_pylist(), strict=True):
+                # The number that the order used: computed anew, it could differ in the last digit and look out of order.
                 entry.pattern.growth = -key / 1e9
 
     def _token(self, page: pa.Table) -> str:
@@ -144,6 +148,7 @@ class Plan:
 
 def _place(token: str, fingerprint: int) -> Place:
     found, key, pattern_id = unpacked(_TOKEN, token)
+    # The place of another order would begin in the middle of nowhere.
     if found != fingerprint:
         raise invalid_field("page_token", "made for another filter, order or unit; repeat those, or begin again without one")
     return Place(int(key), int(pattern_id))
@@ -157,6 +162,7 @@ def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
     """
     order, unit = request.order or pb.PATTERN_ORDER_COUNT, request.unit or pb.PATTERN_UNIT_PATTERN
     predicate = filters.where(request.filter, meant)
+    # Not the size of a page: it may change from page to page.
     fingerprint = xxhash.xxh3_64_intdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None
     return Plan(predicate, order, unit, request.page_size or _DEFAULT_PAGE, request.sparkline_buckets, after, fingerprint)

@@ -29,6 +29,7 @@ _NARROW_NANOS = 30 * limits.DAY_NANOS
 
 def usual_bounds(snapshot: Snapshot, predicate: Predicate, first: int, last: int) -> tuple[int, int]:
     """The first and the last selected record, but for a few that lie far from all others in time: one would make a sparkline one spike."""
+    # Nearly always; the look for outliers reads times of records.
     if last - first <= _NARROW_NANOS:
         return first, last
     usual = usual_time(lambda sql: snapshot.query(sql, predicate.parameters, within=predicate), "logs", predicate.sql)
@@ -48,6 +49,7 @@ class Span:
         """From the filter's start, else the first record, to the filter's end, else behind the last record."""
         start = predicate.start_time or first
         end = predicate.end_time if predicate.end_time <= limits.MAX_TIME_UNIX_NANO else last + 1
+        # Rounded up, so the parts cover the end; 1 ns at least.
         return cls(start, max(1, -(-(end - start) // parts)), parts)
 
     @property
@@ -75,6 +77,7 @@ def series(snapshot: Snapshot, predicate: Predicate, span: Span, counted: pa.Tab
     times = zip(nanoseconds(counted.column("first_time")), nanoseconds(counted.column("last_time")), strict=True)
     for pattern_id, count, (first, last) in zip(found, counted.column("count").to_pylist(), times, strict=True):
         part = span.part(first)
+        # All in one part: the count is known already, from statistics.
         if part == span.part(last) and 0 <= part < span.parts:
             found[pattern_id][part] = count
         else:
@@ -85,12 +88,14 @@ def series(snapshot: Snapshot, predicate: Predicate, span: Span, counted: pa.Tab
 
 
 def _scan(snapshot: Snapshot, predicate: Predicate, span: Span, wide: Collection[int], found: Mapping[int, Counts]) -> None:
+    # Few ids let Parquet skip row groups by its statistics; many would be compared one by one.
     spelled = len(wide) <= _SPELLED
     sql = _SCAN.format(condition=predicate.sql, chosen=f"pattern_id in ({', '.join(map(str, wide))})" if spelled else "true")
     parameters = {**predicate.parameters, "start": span.start, "width": span.width, "last": min(span.end - 1, limits.MAX_TIME_UNIX_NANO)}
     table = snapshot.query(sql, parameters, within=predicate)
     wanted = set(wide)
     for pattern_id, part, count in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        # Of those in one part the count is there already, and must not be replaced by a part of it.
         if pattern_id in wanted:
             found[pattern_id][part] = count
 

@@ -23,6 +23,7 @@ class _Conditions:
         self.columns: set[str] = set()
 
     def bind(self, value: object) -> str:
+        # `hub.marks` relies on this form to give the values of several filters names of their own.
         name = f"f{len(self.parameters)}"
         self.parameters[name] = value
         return f"${name}"
@@ -32,6 +33,7 @@ class _Conditions:
         self.sql.append(sql)
 
     def one_of(self, column: str, values: Sequence[object], kind: str) -> None:
+        # An empty list selects everything, as in the contract.
         if not values:
             return
         if len(values) <= _FEW:
@@ -41,6 +43,7 @@ class _Conditions:
         self.add(column, f"{column} in ({chosen})")
 
     def patterns(self, ids: Ids) -> None:
+        # No pattern is meant, which differs from no choice of patterns: nothing is selected.
         if not len(ids):
             self.add("pattern_id", "false")
         elif len(ids) <= _FEW:
@@ -65,11 +68,13 @@ def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
             "filter.about is not served on streams: what arrives later has no score yet; list patterns with it, and give their pattern_ids"
         )
         raise ServiceError(ErrorReason.ERROR_REASON_NOT_IMPLEMENTED, message)
+    # Before anything grows with the lists in it.
     _check(log_filter)
     patterns = _patterns(log_filter, meant)
     conditions = _Conditions()
     _times(conditions, log_filter)
     _severities(conditions, log_filter)
+    # Each once: a repeated one would only lengthen the statement.
     conditions.one_of("service", list(dict.fromkeys(log_filter.services)), "varchar")
     conditions.one_of("environment", list(dict.fromkeys(log_filter.environments)), "varchar")
     if patterns is not None:
@@ -83,9 +88,11 @@ def where(log_filter: LogFilter, meant: Meant = NOTHING) -> Predicate:
         " and ".join(conditions.sql) or "true",
         conditions.parameters,
         frozenset(conditions.columns),
+        # Next to the condition, for the choice of segments.
         frozenset(log_filter.services) or None,
         patterns,
         log_filter.start_time_unix_nano,
+        # Exclusive, so one more than the largest time that a record may have.
         log_filter.end_time_unix_nano or limits.MAX_TIME_UNIX_NANO + 1,
     )
 
@@ -107,6 +114,7 @@ def _times(conditions: _Conditions, log_filter: LogFilter) -> None:
 
 
 def _severities(conditions: _Conditions, log_filter: LogFilter) -> None:
+    # Severity 0 is unknown: whoever names a bound does not mean it.
     if log_filter.min_severity or log_filter.max_severity:
         conditions.add("severity", f"severity >= {conditions.bind(max(log_filter.min_severity, 1))}::utinyint")
     if log_filter.max_severity:
@@ -117,6 +125,7 @@ def _attribute(conditions: _Conditions, attribute: AttributeFilter) -> None:
     value = f"attributes[{conditions.bind(attribute.key)}::varchar]"
     if attribute.values:
         chosen = ", ".join(f"{conditions.bind(wanted)}::varchar" for wanted in attribute.values)
+        # A missing attribute gives null, and `not null` is null: an excluding filter would drop the records that lack the attribute.
         holds = f"coalesce({value} in ({chosen}), false)"
     else:
         holds = f"{value} is not null"
@@ -132,6 +141,7 @@ def _positions(conditions: _Conditions, log_filter: LogFilter) -> None:
     if log_filter.positions:
         logs = conditions.bind([position.log_id for position in log_filter.positions])
         offsets = conditions.bind([position.offset for position in log_filter.positions])
+        # Two lists unnested side by side are pairs.
         conditions.add("offset", f'(log_id, "offset") in (select unnest({logs}::ubigint[]), unnest({offsets}::ubigint[]))')
 
 
@@ -145,6 +155,7 @@ def contains(parameter: str, text: str) -> str:
 
     A regular expression takes two thirds of the time that lowering every message takes (and of ILIKE).
     """
+    # The same question as in `searched`: the two have to agree on what is bound.
     if _as_expression(text):
         return f"regexp_matches(message, {parameter}::varchar)"
     return f"contains(lower(message), lower({parameter}::varchar))"
@@ -170,6 +181,7 @@ def _either_case(letter: str) -> str:
     """One ASCII character as a regular expression."""
     if letter.isalpha():
         return f"[{letter.lower()}{letter.upper()}{_MORE_CASES.get(letter.lower(), '')}]"
+    # Every other character by its number: nothing of the text can be an operator.
     return f"\\x{ord(letter):02x}"
 
 

@@ -29,6 +29,7 @@ class OpenResults:
     def __init__(self, memory_bytes: int) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory_bytes}B",
+            # The thread that asks does the reading: nothing runs between two batches.
             "threads": 1,
             "temp_directory": "",
             "autoinstall_known_extensions": False,
@@ -40,6 +41,7 @@ class OpenResults:
 
     def of(self, snapshot: Snapshot) -> "OpenResult":
         """One that reads from a snapshot; close it before the snapshot."""
+        # A connection of its own for each export: an open result holds its connection.
         cursor = self._database.cursor()
         cursor.execute(f"set streaming_buffer_size = '{_AHEAD}'")
         return OpenResult(Session(cursor), snapshot)
@@ -73,11 +75,14 @@ class OpenResult:
         """
         with self._lock:
             self._reader = self._opened(part, sql, parameters, rows)
+        # Outside of the lock between two batches: `close` must not wait for a caller that does not read.
         while (batch := self._next_batch()) is not None:
             yield batch
 
     def _opened(self, part: Slice, sql: str, parameters: Mapping[str, object], rows: int) -> pa.RecordBatchReader:
+        # DuckDB forgets an interrupt that comes between two statements; the flag does not.
         self._refuse_interrupted()
+        # Before it is opened: a file that is known to be damaged is refused, not read in part.
         self._snapshot.reads(part.segments)
         return self._session.stream(self._snapshot.view, sql, parameters, rows)
 
@@ -106,7 +111,9 @@ class OpenResult:
     def close(self) -> None:
         """Gives back memory and files; a step that runs is waited for."""
         with self._lock:
+            # A step that still waits for the lock finds this and reads nothing.
             self._interrupted = True
+            # The reader before its connection.
             if self._reader is not None:
                 self._reader.close()
                 self._reader = None
@@ -116,6 +123,7 @@ class OpenResult:
 def _of_the_database(error: Exception) -> duckdb.Error:
     """The database's own error, which Arrow passes on as one of reading: its kind stands in front."""
     text = str(error)
+    # Arrow's C stream passes a text and no type.
     if text.startswith("Out of Memory Error"):
         return duckdb.OutOfMemoryException(text)
     if text.startswith("INTERRUPT Error"):

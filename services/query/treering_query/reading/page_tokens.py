@@ -19,6 +19,7 @@ def unpacked(layout: struct.Struct, token: str) -> tuple[float, ...]:
         ServiceError: INVALID_FIELD, when it has another length or is not base64.
     """
     try:
+        # Strict in characters and in length: anything else is refused here, and not half understood.
         return layout.unpack(base64.b64decode(token, b"-_", validate=True))
     except (binascii.Error, struct.error, ValueError):
         raise refused() from None

@@ -36,11 +36,13 @@ def records_at(snapshot: Snapshot, part: Slice, places: pa.Table, hot_records: p
         places: The columns of `PLACE`.
         hot_records: Which of those in memory may be meant; None = all.
     """
+    # So that there is a schema without a record, too.
     tables = [LOGS_SCHEMA.empty_table()]
     if part.hot:
         tables.append(_hot_at(hot.as_table(snapshot.view.hot) if hot_records is None else hot_records, places.column("offset")))
     if part.segments:
         tables.append(_sealed_at(snapshot, part.segments, places))
+    # Offsets alone were compared so far.
     return _of_their_logs(pa.concat_tables(tables), places)
 
 
@@ -94,10 +96,12 @@ def _hot_at(records: pa.Table, offsets: pa.ChunkedArray) -> pa.Table:
 
 def _sealed_at(snapshot: Snapshot, segments: Sequence[Segment], places: pa.Table) -> pa.Table:
     """In one statement over the segments that hold a place. Offsets are joined: spelled out, they would be compared one by one."""
+    # A segment without one of the places is not opened.
     whole = Slice(tuple(segment for segment in segments if _holds_one(segment, places)))
     if not whole.segments:
         return LOGS_SCHEMA.empty_table()
     patterns = places.column("pattern_id").unique().to_pylist()
+    # Numbers of ours, not the caller's text.
     few = ", ".join(f"{pattern_id}::ubigint" for pattern_id in patterns)
     sql = f"""select * from {whole.records} where "offset" in (select unnest($offsets::ubigint[]))
         and pattern_id in ({few if len(patterns) <= _FEW else "select unnest($patterns::ubigint[])"})"""
@@ -124,10 +128,12 @@ def _held(segment: Segment, places: pa.Table) -> npt.NDArray[np.bool_]:
 def _of_their_logs(records: pa.Table, places: pa.Table) -> pa.Table:
     """Two logs may have records at one offset."""
     logs = places.column("log_id").unique()
+    # Nearly always.
     if len(logs) == 1:
         return records.filter(pc.equal(records.column("log_id"), logs[0]))
     wanted = np.stack([places.column(name).to_numpy() for name in ("log_id", "offset")], axis=1)
     found = np.stack([records.column(name).to_numpy() for name in ("log_id", "offset")], axis=1)
+    # Pairs become numbers, so that one comparison tells whether both parts agree.
     _, number = np.unique(np.concatenate([wanted, found]), axis=0, return_inverse=True)
     number = number.reshape(-1)
     return records.filter(pa.array(np.isin(number[len(wanted) :], number[: len(wanted)])))

@@ -16,6 +16,7 @@ def stored_records(table: pa.Table) -> list[StoredRecord]:
 
 
 def _stored(table: pa.Table) -> Iterator[StoredRecord]:
+    # A column at a time: one conversion for each column instead of one for each value.
     columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in {"time", "arrival_time"}}
     times, arrivals = nanoseconds(table.column("time")), nanoseconds(table.column("arrival_time"))
     for row in range(table.num_rows):
@@ -35,6 +36,7 @@ def _stored(table: pa.Table) -> Iterator[StoredRecord]:
 
 def nanoseconds(times: pa.ChunkedArray) -> list[int]:
     """Times as nanoseconds since 1970."""
+    # As integers: Python's datetime has no nanoseconds.
     numbers: list[int] = times.cast(pa.int64()).to_pylist()
     return numbers
 
@@ -60,6 +62,7 @@ _ENTRY_BYTES = 13
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    # A sum over Arrow's own lengths: no text becomes a Python object.
     sizes = [_array_lengths(chunk) for chunk in column.chunks]
     joined: np.ndarray[tuple[int], np.dtype[np.int64]] = np.concatenate([np.empty(0, np.int64), *sizes])
     return joined
@@ -72,6 +75,7 @@ def _array_lengths(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]
     keys, items = (_array_lengths(part) for part in (array.keys, array.items))
     ends = np.concatenate([[0], np.cumsum(keys + items + _ENTRY_BYTES)])
     offsets = array.offsets.to_numpy()
+    # A slice of a map array keeps the offsets of the whole, its keys and items are those of the slice.
     offsets = offsets - offsets[0]
     sizes: np.ndarray[tuple[int], np.dtype[np.int64]] = ends[offsets[1:]] - ends[offsets[:-1]]
     return sizes

@@ -62,6 +62,7 @@ def newest(snapshot: Snapshot, pattern_ids: Iterable[int], count: int, predicate
     places = _PLACES.empty_table()
     missing, both = as_ids(pattern_ids), condition.within(predicate)
     for part in _widening(newest_first(snapshot, _of(predicate, missing))):
+        # Every pattern has its newest records: older parts cannot change the answer.
         if not count or not len(missing):
             break
         if holding := _holding(snapshot, part, missing):
@@ -73,6 +74,7 @@ def newest(snapshot: Snapshot, pattern_ids: Iterable[int], count: int, predicate
 
 def _of(predicate: Predicate, ids: Ids) -> Predicate:
     """The same, of some patterns: segments without any are left out."""
+    # For the choice of segments only. The condition names the ids by itself.
     return replace(predicate, patterns=ids if predicate.patterns is None else ids[among(ids, predicate.patterns)])
 
 
@@ -82,6 +84,7 @@ def _widening(parts: Iterable[Slice]) -> Iterator[Slice]:
     wanted = 1
     for part in parts:
         waiting.append(part)
+        # The hot part alone comes first: for most patterns it is enough.
         if part.hot or len(waiting) == wanted or not part.older_than:
             yield Slice(tuple(segment for each in waiting for segment in each.segments), part.hot, part.older_than)
             wanted = 1 if part.hot else 2 * wanted
@@ -98,17 +101,20 @@ def _holding(snapshot: Snapshot, part: Slice, ids: Ids) -> Slice | None:
 
 def _located(snapshot: Snapshot, part: Slice, ids: Ids, count: int, condition: Condition) -> pa.Table:
     """Places and times of the newest records of each pattern in a part; `count` of each or more."""
+    # The most frequent case by far: newest records of some patterns, no filter, all in memory.
     if part.hot and condition == _NOTHING_ELSE:
         records = hot.as_table(snapshot.view.hot).select(_PLACES.names)
         found = records.filter(pc.is_in(records.column("pattern_id"), pa.array(ids, pa.uint64())))
         if found.num_rows <= _FEW_ROWS:
             return found
+    # `int` keeps anything but a number out of the text of the statement.
     sql = _LOCATE.format(count=int(count), records=part.records, condition=condition.sql)
     return part.query(snapshot, sql, {**condition.parameters, "ids": ids}).select(_PLACES.names).cast(_PLACES)
 
 
 def _unfinished(places: pa.Table, ids: Ids, count: int, older_than: int) -> Ids:
     """The patterns that may still gain a newer record from the parts to come."""
+    # Equal counts as newer: a later part has no record after `older_than`.
     newer = places.filter(pc.greater_equal(places.column("time").cast(pa.int64()), older_than))
     found, counts = np.unique(newer.column("pattern_id").to_numpy(), return_counts=True)
     return ids[~among(ids, found[counts >= count])]
@@ -125,8 +131,10 @@ def _cut(table: pa.Table, count: int) -> pa.Table:
     """Newest first, at most `count` a pattern."""
     table = table.sort_by(_NEWEST)
     ids = table.column("pattern_id").to_numpy()
+    # Stable: within a pattern the newest stay in front.
     order = np.argsort(ids, kind="stable")
     starts = np.concatenate([[0], np.flatnonzero(np.diff(ids[order])) + 1]) if len(ids) else np.empty(0, np.int64)
     place = np.empty(len(ids), np.int64)
+    # The number of each row within its pattern.
     place[order] = np.arange(len(ids)) - np.repeat(starts, np.diff(np.append(starts, len(ids))))
     return table.filter(pa.array(place < count))

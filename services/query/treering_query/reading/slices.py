@@ -19,6 +19,7 @@ SLICE_ROWS = 500_000
 
 _COLUMNS = ", ".join(f'"{name}"' for name in LOGS_SCHEMA.names)
 _FRESH = "_fresh"
+# With it `logs` would have no segments: the statement names its files itself.
 _NO_SEGMENT = Predicate(end_time=0)
 
 
@@ -38,6 +39,7 @@ class Slice:
         """A relation of SQL with the columns of `logs`."""
         if not self.segments:
             return self.hot_name
+        # Quoted and not bound, as it is part of a relation. The names are ours.
         names = ", ".join("'" + str(segment.path).replace("'", "''") + "'" for segment in self.segments)
         sealed = f"read_parquet([{names}])"
         return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from {self.hot_name})" if self.hot else sealed
@@ -48,15 +50,18 @@ class Slice:
         Raises:
             DamagedSegmentError: One of the segments is known to be damaged.
         """
+        # The snapshot sees no files in the statement, so it is told: damage is refused and searched for by this.
         snapshot.reads(self.segments)
         return snapshot.query(sql, parameters, within=_NO_SEGMENT)
 
 
 def newest_first(snapshot: Snapshot, within: Predicate) -> Iterator[Slice]:
     """What is hot, then the sealed segments that may hold what is asked for, by the time of their last record."""
+    # By the last time: what comes later in this order can still be newer than the first record of an earlier one, never than its last.
     segments = sorted(snapshot.segments(within), key=lambda segment: (segment.last_time, segment.segment_id), reverse=True)
     groups = [(), *_groups(segments)]
     for group, later in zip(groups, [*groups[1:], ()], strict=True):
+        # What is hot is the first, alone: it has no bound of times, and costs no file.
         yield Slice(group, not group, later[0].last_time if later else 0)
 
 
@@ -70,6 +75,7 @@ def first_held(snapshot: Snapshot, wanted: LogRange) -> int:
     """The first offset of a range that may be held; its end when none is."""
     runs = (run for segment in snapshot.segments() for run in segment.ranges if run.log_id == wanted.log_id)
     sealed = [max(run.first_offset, wanted.first_offset) for run in runs if run.end_offset > wanted.first_offset]
+    # Hot chunks are in the order of arrival: the first that has some has the first.
     hot_offsets = (offsets[0] for offsets in map(partial(_offsets, wanted), snapshot.view.hot) if len(offsets))
     return min([*sealed, int(next(hot_offsets, wanted.end_offset)), wanted.end_offset])
 
@@ -86,11 +92,14 @@ def fresh(snapshot: Snapshot, new: LogRange) -> tuple[Slice, pa.Table]:
         of_log = logs == new.log_id
         rows = np.flatnonzero(of_log & (offsets >= new.first_offset) & (offsets < new.end_offset))
         if len(rows):
+            # A chunk may hold several logs; mostly it holds one, and a slice of it copies nothing.
             together = rows[-1] - rows[0] + 1 == len(rows)
             tables.insert(0, chunk.table.slice(rows[0], len(rows)) if together else chunk.table.take(rows))
+        # Older chunks hold older offsets of this log only.
         if (of_log & (offsets < new.first_offset)).any():
             break
     records = pa.concat_tables([LOGS_SCHEMA.empty_table(), *tables])
+    # Of this snapshot only; the next call replaces it.
     snapshot.register(_FRESH, records)
     return replace(between(snapshot, new.log_id, new.first_offset, new.end_offset), hot_name=_FRESH), records
 
@@ -110,6 +119,7 @@ def _reaches(segment: Segment, log_id: int, first_offset: int, end_offset: int) 
 def _groups(segments: Sequence[Segment]) -> Iterator[tuple[Segment, ...]]:
     group: list[Segment] = []
     for segment in segments:
+        # A segment is never split: a large one is a group by itself.
         if group and sum(member.row_count for member in group) + segment.row_count > SLICE_ROWS:
             yield tuple(group)
             group = []

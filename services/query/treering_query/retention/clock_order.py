@@ -27,6 +27,7 @@ class ClockOrder(NamedTuple):
 def write_clock_order(directory: Path, time_unix_nano: int) -> ClockOrder:
     """Gives the order to the store of a data directory, durably; it replaces an earlier one."""
     order = ClockOrder(secrets.token_hex(8), time_unix_nano)
+    # Whole or not at all: the service may read at any moment.
     write_atomically(directory / CLOCK_ORDER_FILE, json.dumps(order._asdict()).encode() + b"\n")
     return order
 
@@ -43,6 +44,7 @@ def read_clock_order(directory: Path) -> ClockOrder | None:
         return ClockOrder(str(found["order_id"]), int(found["time_unix_nano"]))
     except FileNotFoundError:
         return None
+    # Most likely written by root with a mode that the service cannot read.
     except OSError as error:
         raise StartError(f"{file} cannot be read ({error.strerror}); give the order as the user that the service runs as") from error
     except (ValueError, KeyError, TypeError):

@@ -10,9 +10,11 @@ def left_out(old: Sequence[Segment], kept: int) -> Iterator[Expired]:
 
     How many records of each log that is, in a segment that has several, is not known: as many as there may be.
     """
+    # A merge removes nothing, and notes nothing.
     removed = sum(segment.row_count for segment in old) - kept
     for segment in old if removed else ():
         for part in segment.ranges:
+            # The largest number that can be true of this range.
             most = min(removed, segment.row_count, part.end_offset - part.first_offset)
             yield Expired(part.log_id, part.first_offset, part.end_offset, most)
 
@@ -22,6 +24,7 @@ def joined(parts: Iterable[Expired]) -> tuple[Expired, ...]:
 
     So a log whose old end is removed for years is one range. Of ranges that overlap, how the removed records were spread is given up.
     """
+    # Both folds look at neighbours only.
     ordered = sorted(parts, key=lambda each: (each.log_id, each.first_offset, each.end_offset))
     return tuple(_folded(_folded(ordered, _overlap), _are_whole_neighbours))
 
@@ -45,6 +48,7 @@ def _are_whole_neighbours(before: Expired, part: Expired) -> bool:
 
 
 def _both(before: Expired, part: Expired) -> Expired:
+    # One may lie inside the other.
     end = max(before.end_offset, part.end_offset)
     return Expired(before.log_id, before.first_offset, end, min(before.row_count + part.row_count, end - before.first_offset))
 

@@ -67,6 +67,7 @@ class RetentionClock:
         self._leap_s, self._accepted = (kept.leap_s, kept.accepted) if kept else (0, "")
         if last is None:
             last = wall
+        # Backwards only: a service that stood still for a year finds the wall clock ahead, and that is no leap.
         elif wall < last - LEAP_NS:
             self._note_leap(wall - last)
         # what was kept is this clock's own; an arrival is the time of another machine's clock, which may be ahead
@@ -91,8 +92,10 @@ class RetentionClock:
     def look(self) -> None:
         """Compares the clocks. To be called at each turn, before anything is deleted."""
         parted = self._parted() - self._parting
+        # Both clocks count suspends, so only a step of the wall clock parts them.
         if abs(parted) > LEAP_NS:
             self._note_leap(parted)
+        # After a leap the wall clock is not followed: it is the one in doubt.
         if not self._leap_s:
             self._follow(parted)
 

@@ -53,19 +53,25 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
 
     No segment is in two changes. Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
     """
+    # Dropping reads nothing and frees space, so it comes before everything that writes.
     drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
+    # What age drops already does not count towards the size.
     drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
     yield from drops
+    # The rest waits for the next turn, which sees the store without them.
     if drops:
         return
+    # A damaged file cannot be rewritten: its records are not known to be what was sealed.
     sound = [segment for segment in segments if segment.segment_id not in damaged]
     cuts = [change for segment in sound if (change := _expired(segment, policy, now))]
     yield from cuts
+    # Rewritten in this turn already.
     cut = {segment.segment_id for change in cuts for segment in change.segments}
     yield from _merges(sound, cut, policy)
 
 
 def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
+    # By service: one segment may hold some that are too old and some that are not.
     ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
     gone = frozenset(service for service, age in ages.items() if age and segment.sealed_time < now - age * _SECOND)
     return Change((segment,), gone) if gone else None
@@ -75,6 +81,7 @@ def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
     """The segments that were sealed first by the retention clock, whatever the clocks of machines said; as many as are too many."""
     found: list[Change] = []
     total = sum(segment.size_bytes for segment in segments)
+    # Whole segments and not services: the bound is about the disk.
     for segment in sorted(segments, key=lambda each: (each.sealed_time, each.segment_id)):
         if not most or total <= most:
             break
@@ -88,10 +95,12 @@ def _merges(segments: Sequence[Segment], cut: Collection[int], policy: Policy) -
     run: list[Segment] = []
     ordered = sorted(segments, key=_place)
     for segment in [*(None if each.segment_id in cut else each for each in ordered), None]:
+        # Two of its size have to fit, or a merge would make one that can never be merged again.
         small = segment is not None and _fit([segment, segment], policy)
         if segment and small and _fit([*run, segment], policy):
             run.append(segment)
             continue
+        # A run ends at a large segment, so neighbours in the log stay neighbours.
         if len(run) >= MIN_TOGETHER:
             yield Change(tuple(run))
         run = [segment] if segment and small else []
@@ -101,6 +110,7 @@ def _fit(segments: Sequence[Segment], policy: Policy) -> bool:
     """Whether segments together are no larger than one may be; of those whose bytes are not known nobody can say so."""
     known = [segment.data_bytes for segment in segments if segment.data_bytes is not None]
     rows = sum(segment.row_count for segment in segments)
+    # Unknown is too large: the database sorts all of them in memory.
     return len(known) == len(segments) and sum(known) <= policy.merge_up_to_bytes and rows <= policy.merge_up_to_rows
 
 

@@ -12,18 +12,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import structlog
 
+from treering_query.sealed.segment_rows import insert_segment, read_segments
 from treering_query.values.schemas import COUNTS_SCHEMA, PATTERNS_SCHEMA
-from treering_query.values.segment import Expired, LogRange, Segment
+from treering_query.values.segment import Expired, Segment
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_ENTRY_BYTES, QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Change, Quarantined, Selection
 
 _LOG = structlog.get_logger()
 
+# Written for a new store and for one of any earlier version: each line has no effect where it was applied already.
+# A column that a version added stays null in older rows; the readers of this module know what null means there.
 _TABLES = """
 create table if not exists segments (
     segment_id ubigint, file varchar, row_count bigint, size_bytes bigint, first_time timestamp_ns, last_time timestamp_ns,
@@ -52,12 +54,8 @@ create table if not exists expired (log_id ubigint, first_offset ubigint, end_of
 create table if not exists sealing (next_segment_id ubigint, last_batch varchar);
 """
 
-_SEGMENTS = """
-select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
-       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}
-from segments order by segment_id
-"""
-
+# A row belongs to the page while the payloads before it take less than a page. So the first row always belongs to it, however large it is.
+# The payloads of all other rows do not leave the database.
 _QUARANTINED = """
 with chosen as (
     select rowid as id, octet_length(payload) + strlen(reason) + $entry as size,
@@ -68,11 +66,6 @@ with chosen as (
 select log_id, first_offset, record_count, arrival_time, reason, payload from quarantine
 where rowid in (select id from chosen where before < $size) order by log_id, first_offset
 """
-
-_SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
-"""Of segments that a version sealed which did not keep their services; all of their records have a pattern."""
-
-_KEPT_SERVICES = "select segment_id, list(service) from segment_services group by all"
 
 _PATTERN_COLUMNS = ", ".join(PATTERNS_SCHEMA.names)
 
@@ -87,6 +80,7 @@ _EXPIRED = pa.schema(
 )  # the columns of the table, in its order
 
 
+# The store is small enough to be read whole at the start: everything below is in memory afterwards, and questions never come here.
 @dataclass(frozen=True)
 class Sealed:
     """All that the catalog knows, for a start."""
@@ -118,26 +112,36 @@ class Catalog:
             if not read_only:
                 self.connection.execute(_TABLES)
                 self.connection.execute("insert into sealing select 1, '' where not exists (from sealing)")
+        # Nothing is made new here: an empty catalog beside full segments would have their files deleted as orphans.
         except duckdb.Error as error:
             problem = str(error).splitlines()[0]
             raise StartError(f"{file} cannot be read ({problem}); restore it, or move the data directory away to start afresh") from error
+        # What a crash left in the write-ahead log was replayed by `_connect`. It goes into the main file, which has checksums, before new
+        # changes.
         if not read_only:
             self._checkpoint()
+            # Only if the checkpoint failed: then the connection refuses everything, and the first user would meet an error of the start.
             self.recover()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
+        # The same values each time: DuckDB refuses a second connection to an open file with another configuration.
         config: dict[str, str | bool | int | float | list[str]] = {
+            # Questions have an engine of their own: seals and upkeep leave the other cores to them.
             "threads": 1,
+            # A rewrite sorts its records here. Above this limit they are sorted on the disk, in the directory below.
             "memory_limit": "512MB",
             "temp_directory": str(self._file.with_name("catalog-spill")),
+            # No statement may fetch code from the network.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
+            # Otherwise a name in a statement that is no table would be looked up among the variables of the Python caller.
             "python_enable_replacements": False,
         }
         return duckdb.connect(str(self._file), config=config, read_only=self._read_only)
 
     def suspect(self) -> None:
         """Something failed: `recover` will open the catalog again."""
+        # Not done here: the disk has just failed and would most likely fail again. The next operation needs the catalog, and opens it.
         self._suspect = True
 
     def recover(self) -> bool:
@@ -150,9 +154,11 @@ class Catalog:
         """
         if not self._suspect:
             return False
+        # A close that fails leaves nothing to save: what is committed is in the files.
         with contextlib.suppress(duckdb.Error):
             self.connection.close()
         self.connection = self._connect()
+        # After the open: if it raises, the catalog stays suspect, and the next operation tries again.
         self._suspect = False
         return True
 
@@ -161,8 +167,9 @@ class Catalog:
         run = self.connection
         progress = run.execute("select * from progress").fetchall()  # of an earlier version, when it is only read: without links
         return Sealed(
-            tuple(self._segments(directory)),
+            tuple(read_segments(run, directory)),
             self.totals(),
+            # The order of arrival, so that a start shows patterns in the order that they had before.
             run.sql(f"select {_PATTERN_COLUMNS} from patterns order by rowid").to_arrow_table().cast(PATTERNS_SCHEMA),
             {row[0]: row[1] for row in progress},
             self.quarantine_counts(),
@@ -179,11 +186,13 @@ class Catalog:
 
     def segment_ids(self) -> Iterable[int]:
         """Segments that have statistics or offsets, whether they are listed or not."""
+        # The union: a segment may be known to one of the two tables alone, which is the damage that a check looks for.
         found = self.connection.execute("select segment_id from statistics union select segment_id from segment_ranges").fetchall()
         return (segment_id for (segment_id,) in found)
 
     def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside above `after`, by log and offset, about `QUARANTINE_PAGE_BYTES`."""
+        # The place is a pair: offsets of different logs are not comparable.
         after_log, after_offset = after or (None, None)
         parameters = {
             "after_log": after_log,
@@ -204,31 +213,6 @@ class Catalog:
         """Statistics of all segments together."""
         return self.connection.sql(_TOTALS).to_arrow_table().cast(COUNTS_SCHEMA)
 
-    def _sealed_time(self) -> str:
-        """What to read for it; a catalog of an earlier version does not have the column, as long as it is only read."""
-        statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', 'sealed_time')"
-        arrival = "epoch_ns(last_arrival_time)"
-        return f"coalesce(sealed_time, {arrival})" if self.connection.execute(statement).fetchall()[0][0] else arrival
-
-    def _segments(self, directory: Path) -> Iterable[Segment]:
-        run = self.connection
-        ranges: dict[int, list[LogRange]] = {}
-        for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
-            ranges.setdefault(segment_id, []).append(LogRange(*bounds))
-        services = dict(run.execute(_SERVICES).fetchall()) | self._kept_services()
-        for segment_id, file, *numbers in run.execute(_SEGMENTS.format(sealed_time=self._sealed_time())).fetchall():
-            found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
-            ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-            rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed = numbers
-            held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
-            facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
-            yield Segment(segment_id, directory / file, *facts, sealed_time=sealed)
-
-    def _kept_services(self) -> dict[int, list[str]]:
-        """The services of segments, by id. Patterns do not tell them: a record may have none of its own."""
-        known = self.connection.execute("from duckdb_tables() where table_name = 'segment_services'").fetchall()
-        return dict(self.connection.execute(_KEPT_SERVICES).fetchall()) if known else {}  # only read, of an earlier version
-
     def commit(
         self,
         batch_id: str,
@@ -245,17 +229,24 @@ class Catalog:
 
         def change() -> None:
             if segment is not None:
-                self._insert_segment(segment)
+                insert_segment(run, segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
+                # It may be here already: quarantined records that were read again have stored it since the delivery that found it new.
                 self._insert_table("patterns", "*", patterns, where="pattern_id not in (select pattern_id from patterns)")
+            # With the segment: an end that is durable without its records would let the log delete them, the reverse would store them
+            # twice.
             for log_id, end in ends.items():
                 run.execute("delete from progress where log_id = ?::ubigint", [log_id])
                 run.execute("insert into progress values (?::ubigint, ?::ubigint, ?::ubigint)", [log_id, end, links.get(log_id)])
+            # Their records are in this segment. Removed earlier they could be lost by a crash, removed later they could be stored twice.
             for left in quarantine.read_again:
                 run.execute("delete from quarantine where log_id = ?::ubigint and first_offset = ?::ubigint", list(left.key))
+            # After the deletes: what still cannot be read is in both lists. The log does not deliver it again, as its end is below the
+            # progress.
             for bad in quarantine.set_aside:
                 row = [*bad.key, bad.record_count, bad.reason, bad.payload, bad.arrival_time_unix_nano]
                 run.execute("insert into quarantine values (?::ubigint, ?::ubigint, ?, ?, ?, ?::ubigint)", row)
+            # The answer to "was this batch committed?" after an error. Without an id nobody asks: the change before stays the last one.
             if batch_id:
                 run.execute("update sealing set last_batch = ?", [batch_id])
 
@@ -274,11 +265,15 @@ class Catalog:
 
         def change() -> None:
             nonlocal totals
+            # All four or none: `read_segments` would otherwise show a segment without statistics, or a check would find statistics without
+            # a segment.
             for table in ("segments", "segment_ranges", "segment_services", "statistics"):
                 self.connection.execute(f"delete from {table} where segment_id in (select unnest($1::ubigint[]))", [list(old)])
+            # Texts of patterns stay, also those without a record now: embed has to forget them first. See `forget`.
             if segment is not None:
-                self._insert_segment(segment)
+                insert_segment(self.connection, segment)
                 self._insert_table("statistics", "*", statistics, f"{segment.segment_id}::ubigint, ")
+            # The whole list: it is short, because neighbouring runs are joined.
             self.connection.execute("delete from expired")
             self._insert_table("expired", "*", pa.Table.from_pylist([asdict(part) for part in expired], _EXPIRED))
             totals = self.totals()  # before the commit: what comes after it must not fail
@@ -298,14 +293,17 @@ class Catalog:
             Exception: Whatever failed. The change is not made then; only if `commit` itself failed it may be: `suspect`, `recover`, read.
         """
         run = self.connection
+        # Outside of the `try`: a `begin` that fails has opened nothing that could be undone.
         run.execute("begin")
         try:
             change()
             run.execute("commit")
+        # Whatever it is: a transaction left open would take in the statements of the next change.
         except BaseException:
             with contextlib.suppress(duckdb.Error):  # the first error is the one to know; a database that is invalid has nothing to undo
                 run.execute("rollback")
             raise
+        # After the commit, and not part of it: from here on the change is durable, in the write-ahead log of the database.
         self._checkpoint()
 
     def _checkpoint(self) -> None:
@@ -313,33 +311,23 @@ class Catalog:
         try:
             self.connection.execute("checkpoint")
         except duckdb.Error as error:
+            # The commit stands, but DuckDB refuses all further statements after some errors of a checkpoint. So it is opened again, when it
+            # is needed.
             self.suspect()
             problem = str(error).splitlines()[0]
             _LOG.warning("the catalog's checkpoint failed; what is committed stays in its write-ahead log", problem=problem)
 
     def next_segment_id(self) -> int:
         """The smallest id that no segment ever had; 1 in a new catalog."""
+        # The counter and not the largest id: a segment that was removed, or merged away, may still be held by a query, or its file be on
+        # the disk.
         kept = self.connection.execute("select next_segment_id from sealing").fetchall()[0][0]
         used = self.connection.execute("select max(segment_id) from segments").fetchall()[0][0]  # of a store older than the counter
         return int(max(kept, (used or 0) + 1))
 
-    def _insert_segment(self, segment: Segment) -> None:
-        times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
-        row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
-        row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
-        row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time]
-        self.connection.execute(
-            f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint)", row
-        )
-        # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
-        self.connection.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
-        held = [segment.segment_id, sorted(segment.services)]
-        self.connection.execute("insert into segment_services select ?::ubigint, unnest(?::varchar[])", held)
-        for part in segment.ranges:
-            bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
-            self.connection.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)
-
     def _insert_table(self, name: str, columns: str, table: pa.Table | None, before: str = "", where: str = "true") -> None:
+        # DuckDB reads the Arrow table in place under this name. The same name each time: an insert that failed leaves no table behind for
+        # ever.
         self.connection.register("_new", table)
         self.connection.execute(f"insert into {name} select {before}{columns} from _new where {where}")
         self.connection.unregister("_new")

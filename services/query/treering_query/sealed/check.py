@@ -21,9 +21,11 @@ from treering_query.values.segment import LogRange, Segment
 from treering_query.values.statistics import merged, statistics
 from treering_runtime.patterns import NO_PATTERN, SAME_RULES, PatternIds, find_patterns, former_pattern_id, pattern_id
 
+# The caller may stop between two of these, so its size bounds how long a stop takes, and the memory of a check.
 _BATCH_ROWS = 65_536
 """Records that are looked at together: a tenth of a second, so that a check can be stopped."""
 
+# A store that is damaged all over must not give an answer larger than a message may be.
 _NAMED = 5
 """So many of many alike are named in one problem."""
 
@@ -55,14 +57,18 @@ class Progress:
 
 def check(inventory: Inventory) -> Iterator[Progress]:
     """Checks everything, a step at a time. Blocks; memory for one batch of records."""
+    # The catalog first: it takes no reading of segments, and everything below trusts its list.
     progress = Progress(problems=tuple(_catalog_problems(inventory)))
     yield progress
+    # One for the whole check: which id a pattern has depends on all patterns, as two may collide.
     ids = PatternIds(kinds(inventory.sealed.patterns))
     for segment in inventory.sealed.segments:
         records = 0
+        # A new one for each segment: what was counted of one is dropped before the next is read.
         reading = _SegmentCheck(segment, _statistics_of(inventory, segment), ids)
         for rows in reading.read():
             records += rows
+            # The records of a segment that is not finished are shown, but added only once, below.
             yield replace(progress, records=progress.records + records, problems=())
         progress = Progress(
             progress.segments + 1, progress.records + records, progress.size_bytes + segment.size_bytes, tuple(reading.problems())
@@ -71,6 +77,7 @@ def check(inventory: Inventory) -> Iterator[Progress]:
 
 
 def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
+    # From the inside out: what a later look relies on is checked by an earlier one.
     yield from _segment_list_problems(inventory)
     yield from _pattern_problems(inventory)
     yield from _progress_problems(inventory.sealed)
@@ -80,11 +87,13 @@ def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
     ids = [segment.segment_id for segment in inventory.sealed.segments]
+    # The tables are written in one transaction, so this is damage and nothing that a crash leaves.
     lost = inventory.listed.difference(ids)
     if lost:
         yield Problem(
             CATALOG_FILE, f"has statistics of segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy"
         )
+    # Quadratic, which thousands of segments still allow; records of a segment that is listed twice would be counted twice.
     doubled = {number for number in ids if ids.count(number) > 1}
     if doubled:
         yield Problem(CATALOG_FILE, f"lists segments twice: {_named(map(str, sorted(doubled)))}; restore it from a copy")
@@ -92,6 +101,7 @@ def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
     ids = inventory.sealed.patterns.column("pattern_id").to_pylist()
+    # The id is a hash of service and text, so each row proves itself. A former id is one of an older way to compute it.
     wrong = [
         number
         for number, *kind in kinds(inventory.sealed.patterns)
@@ -101,8 +111,10 @@ def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
         yield Problem(
             CATALOG_FILE, f"{len(wrong):,} patterns have a text that is not theirs: {_named(map(str, wrong))}; restore it from a copy"
         )
+    # Joins over the table would then count the records of such a pattern twice.
     if len(set(ids)) < len(ids):
         yield Problem(CATALOG_FILE, f"{len(ids) - len(set(ids)):,} patterns are listed twice; restore it from a copy")
+    # A record whose pattern has no row is counted, but never listed: joins lose it.
     missing = sorted(set(inventory.statistics.column("pattern_id").unique().to_pylist()).difference(ids))
     if missing:
         yield Problem(
@@ -112,10 +124,12 @@ def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
     """Below a log's releasable end records are not delivered again: above it a sealed record would come twice."""
+    # The largest end of each log over all segments: they come in no order.
     ends: dict[int, int] = {}
     for part in (part for segment in sealed.segments for part in segment.ranges):
         ends[part.log_id] = max(part.end_offset, ends.get(part.log_id, 0))
     for log_id, end in ends.items():
+        # Only below is wrong. Above is usual: offsets after the last record may be quarantined, or their segment removed by retention.
         said = sealed.ends.get(log_id, 0)
         if said < end:
             yield Problem(CATALOG_FILE, f"says that log {log_id:016x} is sealed below offset {said}, but segments reach {end}; restore it")
@@ -124,14 +138,17 @@ def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
 def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
     wanted = [manifest_entry(segment) for segment in inventory.sealed.segments]
     manifest = inventory.manifest
+    # Anything may stand in the file: it is asked for its type before it is used.
     said = manifest.get("segments") if isinstance(manifest, dict) else None
     if not isinstance(said, list):
         yield Problem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
+    # The order of entries means nothing. As text, because an entry may be any JSON.
     elif sorted(map(str, said)) != sorted(map(str, wanted)):
         yield Problem(MANIFEST_FILE, "does not list the segments that there are; the next start of the service writes it", is_damage=False)
 
 
 def _file_problems(inventory: Inventory) -> Iterator[Problem]:
+    # Replaced files stay while queries hold them: they are not lost and not reported.
     known = {segment.path.name for segment in inventory.sealed.segments} | inventory.leaving
     for name in sorted(inventory.files - known):
         yield Problem(f"{SEGMENTS_DIRECTORY}/{name}", "belongs to no segment; the next start of the service removes it", is_damage=False)
@@ -139,7 +156,9 @@ def _file_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table:
     ids = inventory.statistics.column("segment_id").to_numpy()
+    # The table is sorted by segment, so the rows of one are a slice and not copied.
     first, end = np.searchsorted(ids, np.uint64(segment.segment_id)), np.searchsorted(ids, np.uint64(segment.segment_id), side="right")
+    # Merged also here: it sorts, so that both sides of the comparison have one order.
     return merged(inventory.statistics.slice(first, end - first).select(COUNTS_SCHEMA.names).cast(COUNTS_SCHEMA))
 
 
@@ -154,29 +173,38 @@ class _SegmentCheck:
         self._arrivals: list[int] = []
         self._ranges: dict[int, LogRange] = {}
         self._misplaced = 0
+        # The words for a file that could not be read to its end; None so far.
         self._unread: str | None = None
 
     def read(self) -> Iterator[int]:
         """Reads every record; yields how many at a time."""
+        # The bytes first: a parser of Parquet in C++ is not made for hostile or broken input.
         self._unread = problem_of(self._segment)
         if self._unread:
             return
         try:
+            # The file is read twice, by the checksum and here; the second time mostly from the page cache.
             with pq.ParquetFile(self._segment.path) as file:
                 for batch in file.iter_batches(_BATCH_ROWS):
+                    # By name and type: a column that is missing is a KeyError below, one that does not fit a ValueError.
                     self._take(pa.Table.from_batches([batch]).select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA).combine_chunks())
                     yield batch.num_rows
         except (OSError, ValueError, KeyError) as error:  # what pyarrow raises for a file that is no Parquet of ours
             self._unread = f"it cannot be read as what was sealed ({type(error).__name__})"
 
     def _take(self, records: pa.Table) -> None:
+        # Grouped at once: what stays of a batch is as large as its patterns, not as its records.
         self._counts.append(statistics(records))
+        # Batches are never empty, so there is always a smallest and a largest.
         arrivals = pc.min_max(records.column("arrival_time"))
         self._arrivals += [arrivals["min"].value, arrivals["max"].value]
+        # Offsets of different logs have nothing to do with each other.
         grouped = records.group_by("log_id").aggregate([("offset", "min"), ("offset", "max")])
         for log_id, first, last in zip(*(grouped.column(name).to_pylist() for name in ("log_id", "offset_min", "offset_max")), strict=True):
+            # Ends are exclusive, the largest offset is not.
             before = self._ranges.get(log_id, LogRange(log_id, first, last + 1))
             self._ranges[log_id] = LogRange(log_id, min(first, before.first_offset), max(last + 1, before.end_offset))
+        # With other masking rules other ids would be found, and none of them would be wrong.
         if self._segment.mask_version in SAME_RULES:
             found = find_patterns(records.column("service").chunk(0), records.column("message").chunk(0)).pattern_ids.to_numpy()
             stored = records.column("pattern_id").to_numpy()
@@ -186,6 +214,7 @@ class _SegmentCheck:
     def problems(self) -> Iterator[Problem]:
         """What is wrong with it."""
         file = f"{SEGMENTS_DIRECTORY}/{self._segment.path.name}"
+        # Nothing else is said of it: what was read before the damage would only look like more damage.
         if self._unread:
             words = f"is damaged: {self._unread}. It holds {contents(self._segment)}. Restore the file from a copy"
             yield Problem(file, words, damaged=(self._segment, self._unread))
@@ -193,20 +222,24 @@ class _SegmentCheck:
         differences = list(self._differences())
         if differences:
             yield Problem(file, f"its records are not those of the catalog: {'; '.join(differences)}. Restore {CATALOG_FILE} from a copy")
+        # Neither file nor catalog is damaged then, and no copy helps: the program had it wrong.
         if self._misplaced:
             yield Problem(file, f"{self._misplaced:,} records have the id of another pattern than their message; report this")
 
     def _differences(self) -> Iterator[str]:
         segment, counts = self._segment, merged(pa.concat_tables(self._counts))
         yield from _differs("records", sum(counts.column("count").to_pylist()), segment.row_count)
+        # Every count and both times of every group, in one comparison; both sides are sorted.
         if not counts.equals(self._statistics):
             yield "the statistics by pattern, environment and severity differ"
+        # No record, no smallest and largest: the difference in their number is reported above.
         if not counts.num_rows:
             return
         first, last = pc.min(counts.column("first_time")).value, pc.max(counts.column("last_time")).value
         yield from _differs("the first and the last time", (first, last), (segment.first_time, segment.last_time))
         arrivals = (min(self._arrivals), max(self._arrivals))
         yield from _differs("the first and the last arrival", arrivals, (segment.first_arrival_time, segment.last_arrival_time))
+        # Sorted on both sides: the order of logs in a file means nothing.
         yield from _differs("offsets", sorted(self._ranges.values(), key=_by_log), sorted(segment.ranges, key=_by_log))
 
 

@@ -24,20 +24,25 @@ SOUND_S = 300.0
 """How long a file that was found sound is not read again, seconds, unless it has changed or the database names it: questions that fail for
 another reason must not have the whole store read each time."""
 
+# Inode, size in bytes, time of modification in ns. None stands for a file that is not there.
 _State = tuple[int, int, int]
 
 
 def problem_of(segment: Segment) -> str | None:
     """What is wrong with a segment's file as bytes, in words; None when it is what was sealed. Reads all of it."""
     try:
+        # The size first: it costs one system call, and finds a file that was cut or is missing.
         size = segment.path.stat().st_size
         if size != segment.size_bytes:
             return f"it has {size:,} bytes instead of {segment.size_bytes:,}"
+        # A segment of an early version has no checksum; of it no more than the size can be said.
         if segment.checksum is not None and checksum_of(segment.path) != segment.checksum:
             return "its bytes are not those that were sealed"
+    # Every outcome is an answer in words: the callers are a question that failed and a check, both have to go on.
     except FileNotFoundError:
         return "it is missing"
     except OSError as error:
+        # The system's words only: the text of the error names a path of the server.
         return f"it cannot be read ({error.strerror})"
     return None
 
@@ -62,6 +67,7 @@ class DamagedSegmentError(ServiceError):
             "first_time_unix_nano": str(segment.first_time),
             "last_time_unix_nano": str(segment.last_time),
         }
+        # The words go to the caller: the name of the file below the data directory, never its full path.
         super().__init__(ErrorReason.ERROR_REASON_STORE_DAMAGED, message, metadata=metadata)
         self.segment, self.problem = segment, problem
 
@@ -70,7 +76,9 @@ class Damage:
     """The segments that were found damaged since the start. Any thread may call it."""
 
     def __init__(self) -> None:
+        # By id: what is wrong, and the state of the file then. Ids are never used twice, so an entry cannot come to stand for another file.
         self._found: dict[int, tuple[str, _State | None]] = {}
+        # By id: when it was found sound, on the monotonic clock, and the state of the file before it was read.
         self._sound: dict[int, tuple[float, _State | None]] = {}
 
     @property
@@ -80,6 +88,7 @@ class Damage:
 
     def mark(self, segment: Segment, problem: str) -> None:
         """Remembers that a segment is damaged."""
+        # Once: every question that meets it calls this again.
         if segment.segment_id not in self._found:
             _LOG.error("a segment is damaged; restore it from a copy", file=segment.path.name, problem=problem, rows=segment.row_count)
         self._found[segment.segment_id] = (problem, _state(segment.path))
@@ -90,7 +99,9 @@ class Damage:
         Raises:
             DamagedSegmentError: One is.
         """
+        # In a store without damage a question pays nothing here.
         for segment in segments if self._found else ():
+            # The first is enough: the question is refused as a whole.
             if problem := self._known(segment):
                 raise DamagedSegmentError(segment, problem)
 
@@ -102,17 +113,23 @@ class Damage:
             error: The words of the database. Files that they name are looked at first, then those that are known to be damaged.
             until: `time.monotonic()` after which no further file is begun.
         """
+        # Forgotten by age here, so the table is never larger than the segments that were read within `SOUND_S`.
         self._sound = {number: found for number, found in self._sound.items() if found[0] > time.monotonic() - SOUND_S}
+        # False sorts before True: first what the error names, then what is known to be damaged, then the rest.
         for segment in sorted(segments, key=lambda each: (each.path.name not in error, each.segment_id not in self._found)):
+            # A file that the error names is always read: it may have been damaged without a trace in its state, as by a bad disk.
             if segment.path.name not in error and self._was_sound(segment):
                 continue
+            # Between files and not within one: the question has failed already, only its words are at stake.
             if time.monotonic() > until:
+                # The question then gets the database's own error, as if nothing had been looked for.
                 _LOG.warning("the search for damage took too long and was ended; `treering store verify` checks every file")
                 return None
             state = _state(segment.path)  # before it is read: what changes meanwhile is read again
             if problem := problem_of(segment):
                 self.mark(segment, problem)
                 return DamagedSegmentError(segment, problem)
+            # Only now: a file that could not be read to its end is not sound.
             self._sound[segment.segment_id] = (time.monotonic(), state)
         return None
 
@@ -121,13 +138,17 @@ class Damage:
         return segment.segment_id in self._sound and self._sound[segment.segment_id][1] == _state(segment.path)
 
     def _known(self, segment: Segment) -> str | None:
+        # One look-up: another thread may take the entry away at any moment.
         problem, state = self._found.get(segment.segment_id, (None, None))
+        # Unchanged since: its bytes are not read again for each question.
         if problem is None or state == _state(segment.path):
             return problem
+        # It was written to or replaced. Its bytes decide, not the operator's word.
         problem = problem_of(segment)
         if problem:
             self.mark(segment, problem)
         else:
+            # With a default: two questions may find the restored file at the same time.
             self._found.pop(segment.segment_id, None)
             _LOG.info("a damaged segment was restored", file=segment.path.name)
         return problem
@@ -139,6 +160,7 @@ def _state(path: Path) -> _State | None:
         found = path.stat()
     except OSError:
         return None
+    # The inode too: a copy that was moved into place may keep size and time of the original.
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 

@@ -38,12 +38,15 @@ class Inventory:
 def take_inventory(directory: Path, catalog: Catalog) -> Inventory:
     """Reads catalog, manifest and names; no segment's file. Belongs to the catalog's thread."""
     files = directory / SEGMENTS_DIRECTORY
+    # All on the catalog's thread and without a change between: the parts describe one moment.
     statistics = catalog.statistics()
     return Inventory(
         sealed=catalog.load(files),
         statistics=statistics,
+        # Beside the list of segments: a difference between the two is what a check looks for.
         listed=frozenset(catalog.segment_ids()),
         manifest=_manifest(directory / MANIFEST_FILE),
+        # The directory may be missing in a copy; each segment is then reported as missing, by name.
         files=frozenset(file.name for file in files.iterdir()) if files.is_dir() else frozenset(),
     )
 
@@ -54,23 +57,30 @@ def inventory_at_rest(directory: Path) -> Inventory:
     Raises:
         StartError: A service runs on it, or there is no catalog, or it cannot be read.
     """
+    # DuckDB would otherwise say in its own words that there is no database, and name no remedy.
     if not (directory / CATALOG_FILE).is_file():
         raise StartError(f"{directory} holds no store; give the directory that has a file {CATALOG_FILE}: <data>/query")
+    # Before the catalog is opened: two processes on one DuckDB file are an error of the second, without a remedy in it.
     with _unused(directory):
+        # Only read: a check must not migrate, replay into the main file, or repair what it looks at.
         catalog = Catalog(directory / CATALOG_FILE, read_only=True)
         try:
             return take_inventory(directory, catalog)
         finally:
+            # Also after an error: the service that starts next needs the file.
             catalog.close()
 
 
 @contextmanager
 def _unused(directory: Path) -> Iterator[None]:
     """No service runs on the directory meanwhile; a copy of one, without the lock's file, is nobody's."""
+    # Taken only where it is: to create it would write into a copy that may be on a read-only medium.
     file = directory / "LOCK"
     try:
+        # Without waiting: a service holds it for as long as it runs.
         with FileLock(file).acquire(timeout=0) if file.exists() else nullcontext():
             yield
+    # Its files change under a check: every seal would look like a missing or an additional file.
     except Timeout:
         raise StartError(f"the query service runs on {directory}; leave the directory out, and it checks itself") from None
 
@@ -81,6 +91,7 @@ def manifest_entry(segment: Segment) -> dict[str, object]:
         "file": f"{SEGMENTS_DIRECTORY}/{segment.path.name}",
         "row_count": segment.row_count,
         "size_bytes": segment.size_bytes,
+        # As hexadecimal text: JSON numbers lose bits above 2^53 in many readers.
         "xxh3_64": None if segment.checksum is None else f"{segment.checksum:016x}",
         "first_time_unix_nano": segment.first_time,
         "last_time_unix_nano": segment.last_time,
@@ -93,5 +104,6 @@ def manifest_entry(segment: Segment) -> dict[str, object]:
 def _manifest(file: Path) -> object:
     try:
         return json.loads(file.read_bytes())
+    # A manifest can always be written again from the catalog, so whatever is wrong with it is one finding.
     except (OSError, ValueError):
         return None

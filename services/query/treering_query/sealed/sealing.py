@@ -22,14 +22,12 @@ it (`_recover`); a batch that is committed is not sealed a second time.
 
 import contextlib
 import json
-import os
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 import structlog
 
@@ -37,40 +35,32 @@ from treering_query.retention.expired import joined, left_out
 from treering_query.retention.retention_clock import KeptTime
 from treering_query.sealed import segment_file
 from treering_query.sealed.catalog import Catalog, Sealed
-from treering_query.sealed.checksums import checksum_of
 from treering_query.sealed.clock_row import ClockRow
 from treering_query.sealed.damage import DamagedSegmentError, contents, problem_of
 from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
 from treering_query.sealed.sealed_state import SealBatch, SealedState
+from treering_query.sealed.segment_writing import TEMPORARY, kept_records, sorted_records, write_segment
 from treering_query.sealed.template_rows import TemplateRows
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.values.schemas import COUNTS_SCHEMA
-from treering_query.values.segment import LogRange, Segment
-from treering_runtime.data_dir import sync_directory, write_atomically
+from treering_query.values.segment import Segment
+from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
-from treering_runtime.fsync import fsync
 from treering_runtime.patterns import MASK_VERSION, SAME_RULES
 from treering_runtime.quarantine import Quarantined, Selection
 
 _LOG = structlog.get_logger()
 
-_TEMPORARY = ".parquet.tmp"
-
+# The order of rows does not matter here, but is fixed: equal records give equal statistics.
 _STATISTICS = """
 select pattern_id, environment, severity, count(*) as count, min(time) as first_time, max(time) as last_time
 from _records group by all order by all
 """
 
+# Sums of sums: the cost is that of the groups, not of the records.
 _MERGED = """
 select pattern_id, environment, severity, sum(count)::bigint as count, min(first_time) as first_time, max(last_time) as last_time
 from (from _before union all from _new) group by all
-"""
-
-_RANGES = 'select log_id, min("offset"), max("offset") + 1 from _records group by log_id order by log_id'
-
-_BOUNDS = """
-select epoch_ns(min(time)), epoch_ns(max(time)), epoch_ns(min(arrival_time)), epoch_ns(max(arrival_time)), list(distinct service)
-from _records
 """
 
 
@@ -83,7 +73,9 @@ class Sealer:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._files = directory / SEGMENTS_DIRECTORY
+        # Private: messages of all services are in these files.
         self._files.mkdir(mode=0o700, exist_ok=True)
+        # The tables of these two are made in the same database, so the catalog is opened first.
         self._catalog = Catalog(directory / CATALOG_FILE)
         self._templates = TemplateRows(self._catalog)
         self._clock = ClockRow(self._catalog)
@@ -97,11 +89,15 @@ class Sealer:
         Raises:
             StartError: A segment's file is missing or has another size than it was sealed with.
         """
+        # The catalog is the truth: files are compared with it, never the other way round.
         sealed = self._catalog.load(self._files)
+        # Before anything is deleted: a start that is refused has changed no file.
         for segment in sealed.segments:
             _check_file(segment)
+        # Whatever the catalog does not name, also `.tmp`: a seal that stopped before its commit, or a removal that a crash cut off.
         known = {segment.path.name for segment in sealed.segments}
         orphans = sorted(file for file in self._files.iterdir() if file.name not in known)
+        # No query of an earlier process can hold them: the directory is locked by this one.
         for file in orphans:
             file.unlink()
         if orphans:
@@ -109,20 +105,27 @@ class Sealer:
                 "removed files of no segment: never sealed (the log delivers their records again), or rewritten", files=len(orphans)
             )
         self._take_state(sealed)
+        # A crash may have come between the commit and the manifest. Here an error ends the start: no change could be repeated by it.
         self._write_manifest()
         return sealed
 
     def _take_state(self, sealed: Sealed) -> None:
+        # Never lower than in this process: an attempt that failed used an id up, and the catalog does not know that.
         self._next_id = max(self._next_id, self._catalog.next_segment_id())
+        # Joined here as well: a catalog of an earlier version may hold neighbours apart.
         expired, last = joined(self._catalog.expired()), self._catalog.last_batch()
+        # One value, replaced whole: the event loop reads it while this thread goes on.
         self.state = SealedState(sealed.segments, sealed.counts, expired, sealed.quarantined, last)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         """Around each operation: what an earlier one left open is settled first, and an error of this one is settled before the next."""
+        # First of all: this change would be based on a state that may be outdated, and the id of its batch be compared with an outdated
+        # one.
         self._recover()
         try:
             yield
+        # Whatever it is: whether the transaction was committed is known to the catalog alone.
         except BaseException:
             self._catalog.suspect()
             raise
@@ -133,15 +136,19 @@ class Sealer:
         Raises:
             duckdb.Error, OSError: The disk still fails; to be tried again.
         """
+        # True only after an error. The database is asked, because an error of `commit` may have come before or after it took effect.
         if self._catalog.recover():
             self._take_state(self._catalog.load(self._files))
+            # The manifest may be that of before: a reader outside would miss a segment that was committed after all.
             self._publish_manifest()
+        # After the catalog was read: a file whose commit took effect is a segment and must stay.
         committed = {segment.path for segment in self.state.segments}
+        # Newest first, and taken from the list only when it is gone: an error here leaves the rest for the next operation.
         while self._uncommitted:
             file = self._uncommitted[-1]
             if file not in committed:
                 file.unlink(missing_ok=True)
-                file.with_suffix(_TEMPORARY).unlink(missing_ok=True)
+                file.with_suffix(TEMPORARY).unlink(missing_ok=True)
             self._uncommitted.pop()
 
     def seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
@@ -150,22 +157,31 @@ class Sealer:
         `sealed_time` is what the retention clock shows, read on this thread: when an operator sets that clock, times of before are moved.
         """
         with self._changing():
+            # After `_changing` has read the catalog again: the commit of an earlier attempt may have taken effect although it raised.
             is_sealed = batch.batch_id and batch.batch_id == self.state.last_batch
             return None if is_sealed else self._seal(batch, sealed_time)
 
     def _seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
         segment, statistics, counts = None, COUNTS_SCHEMA.empty_table(), self.state.counts
+        # None of the records could be read: there is no file, but the progress and the quarantine are committed all the same.
         if batch.records.num_rows:
+            # A cursor of its own, closed also on an error: one that is left open would keep an invalid database alive, see
+            # `Catalog.recover`.
             with contextlib.closing(self._catalog.connection.cursor()) as run:
+                # Arrow in memory, read in place: the database makes no copy of the batch.
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
+                # A generator: one row group at a time is in order in memory.
                 segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, sealed_time)
+                # Before the commit: it may run out of memory, and after the commit nothing may fail.
                 counts = _merged(run, counts, statistics)
         # the file and its directory are synced before the commit: a segment that counts is on disk
         ends, links, quarantine = batch.ends, batch.links, batch.quarantine
         self._catalog.commit(batch.batch_id, ends, links, quarantine, segment, statistics=statistics, patterns=batch.patterns)
+        # Only memory from here on. The state is replaced in one step, so no question sees the segment without its counts.
         quarantined = quarantine.applied_to(self.state.quarantined)
         segments = (*self.state.segments, *((segment,) if segment else ()))
+        # A batch without an id is never asked for again; the answer for the one before must not be lost by it.
         last = batch.batch_id or self.state.last_batch
         self._committed(replace(self.state, segments=segments, counts=counts, quarantined=quarantined, last_batch=last))
         return segment
@@ -180,10 +196,14 @@ class Sealer:
         """
         with self._changing():
             segment, statistics = None, COUNTS_SCHEMA.empty_table()
+            # All of its records go: no file is read or written, and a damaged one can go, too.
             if not all(each.services <= without for each in old):
+                # The old files stay readable meanwhile: questions go on with them until the view is replaced.
                 segment, statistics = self._rewritten(old, without)
             gone = {each.segment_id for each in old}
+            # What is left out is remembered: a hole in the offsets that has no reason would look like damage.
             expired = joined([*self.state.expired, *left_out(old, segment.row_count if segment else 0)])
+            # Counted anew, inside of the transaction: a first or last time cannot be subtracted.
             counts = self._catalog.replace(sorted(gone), segment, statistics, expired)
             kept = tuple(each for each in self.state.segments if each.segment_id not in gone)
             segments = (*kept, *((segment,) if segment else ()))
@@ -191,31 +211,38 @@ class Sealer:
             return segment
 
     def _rewritten(self, old: Sequence[Segment], without: frozenset[str]) -> tuple[Segment, pa.Table]:
+        # The whole file is read for its checksum before the first record: the new checksum would make damaged bytes look sound for ever.
         for each in old:
             if problem := problem_of(each):
                 raise DamagedSegmentError(each, problem)
+        # By the average record: how many are left out, and of which size, is not known yet.
         group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
+        # Records keep the pattern ids that they have. With different rules in one file no rules can be named: 0.
         versions = {MASK_VERSION if each.mask_version in SAME_RULES else each.mask_version for each in old}
         version = versions.pop() if len(versions) == 1 else 0
+        # The youngest decides: a merge may keep records longer, but never removes one before its time.
         sealed_time = max(each.sealed_time for each in old)
         with contextlib.closing(self._catalog.connection.cursor()) as run:
-            run.execute(_kept(old, without))
+            run.execute(kept_records(old, without))
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            return self._write(run, _in_order(run, group_rows), statistics, version, sealed_time), statistics
+            return self._write(run, sorted_records(run, group_rows), statistics, version, sealed_time), statistics
 
     def _committed(self, state: SealedState) -> None:
         """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
+        # The new file is a segment's from here on. If it stayed listed, a recovery after the segment is gone would delete it under a query.
         self.state = state
         self._uncommitted.clear()
         self._publish_manifest()
 
     def remove(self, segment: Segment) -> None:
         """Deletes the file of a segment that was dropped or rewritten; its name is never given to another one."""
+        # Outside of `_changing`: the catalog is not used, and an error says only that this file is still there. The caller tries again.
         segment.path.unlink(missing_ok=True)
 
     def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """As `Catalog.quarantined`."""
         with self._changing():
+            # Reading needs a usable catalog, too: an error of an earlier change is settled first.
             return self._catalog.quarantined(selection, after)
 
     def forget(self, pattern_ids: Sequence[int]) -> None:
@@ -236,6 +263,7 @@ class Sealer:
         """Keeps a time that begins or that an operator set, `shift` nanoseconds after what the clock showed: ages of segments stay."""
         with self._changing():
             self._clock.set(kept, shift)
+            # The times of segments were moved in the catalog: what is in memory is read anew instead of moved a second time.
             self._take_state(self._catalog.load(self._files))
 
     def save_templates(self, change: TemplatesChange) -> None:
@@ -245,6 +273,7 @@ class Sealer:
 
     def load_templates(self) -> Templates:
         """The templates that were saved last."""
+        # At the start only, when no change can have failed yet.
         return self._templates.load()
 
     def inventory(self) -> Inventory:
@@ -256,66 +285,29 @@ class Sealer:
         self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int, sealed_time: int
     ) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
+        # The id alone would not do: the counter is raised at the commit, so an attempt that a crash cut off may have had the same one.
         path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
-        temporary = path.with_suffix(_TEMPORARY)
+        # Before the first byte: a write that fails halfway has to be cleaned up as well.
         self._uncommitted.append(path)
-        data_bytes = segment_file.write(temporary, groups)
-        _sync_file(temporary)
-        checksum = checksum_of(temporary)
-        temporary.replace(path)
-        sync_directory(self._files)
-        ranges = tuple(LogRange(*row) for row in run.execute(_RANGES).fetchall())
-        *times, services = run.execute(_BOUNDS).fetchall()[0]
-        pattern_ids = np.unique(statistics.column("pattern_id").to_numpy())
-        rows = sum(statistics.column("count").to_pylist())
-        first, last, first_arrival, last_arrival = times
-        return Segment(
-            segment_id=segment_id,
-            path=path,
-            row_count=rows,
-            size_bytes=path.stat().st_size,
-            first_time=first,
-            last_time=last,
-            first_arrival_time=first_arrival,
-            last_arrival_time=last_arrival,
-            ranges=ranges,
-            services=frozenset(services),
-            pattern_ids=pattern_ids,
-            checksum=checksum,
-            mask_version=mask_version,
-            data_bytes=data_bytes,
-            sealed_time=sealed_time,
-        )
+        return write_segment(run, segment_id, path, groups, statistics, mask_version=mask_version, sealed_time=sealed_time)
 
     def _publish_manifest(self) -> None:
         """Writes the manifest; a failure is only logged: the commit stands, and a caller that saw an error would repeat it."""
         try:
             self._write_manifest()
+        # The next change writes the whole list, so a later manifest makes up for this one.
         except OSError:
             _LOG.exception("the manifest could not be written; the next change writes it")
 
     def _write_manifest(self) -> None:
         entries = [manifest_entry(segment) for segment in self.state.segments]
         content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
+        # Replaced whole: a reader outside never meets half of one.
         write_atomically(self._directory / MANIFEST_FILE, content)
 
     def close(self) -> None:
         """Closes the catalog."""
         self._catalog.close()
-
-
-def _kept(old: Sequence[Segment], without: frozenset[str]) -> str:
-    files = ", ".join(_quoted(segment.path) for segment in old)
-    services = ", ".join("'" + service.replace("'", "''") + "'" for service in sorted(without))
-    return f"create or replace temp view _records as from read_parquet([{files}])" + (
-        f" where service not in ({services})" if services else ""
-    )
-
-
-def _in_order(run: duckdb.DuckDBPyConnection, group_rows: int) -> Iterator[pa.Table]:
-    """The records of a rewrite, which may be more than fit into memory: the database sorts them."""
-    reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(group_rows)
-    yield from map(pa.Table.from_batches, ([batch] for batch in reader))
 
 
 def _merged(run: duckdb.DuckDBPyConnection, before: pa.Table, new: pa.Table) -> pa.Table:
@@ -326,6 +318,8 @@ def _merged(run: duckdb.DuckDBPyConnection, before: pa.Table, new: pa.Table) -> 
 
 def _check_file(segment: Segment) -> None:
     try:
+        # The size alone: a start must not read the whole store. Changed bytes are found by `store verify`, or when a question fails on
+        # them.
         size = segment.path.stat().st_size
     except FileNotFoundError:
         size = -1
@@ -335,15 +329,3 @@ def _check_file(segment: Segment) -> None:
             f"{segment.path} {found}; it holds {contents(segment)}. Restore it from a copy, "
             "or move the data directory away to start afresh from what the log still has"
         )
-
-
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
-def _sync_file(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -44,15 +44,19 @@ _DICTIONARIES = [
 
 def in_order(records: pa.Table) -> Iterator[pa.Table]:
     """Records in the order of segments, a row group at a time."""
+    # One chunk: `take` over many chunks looks each row up.
     whole = records.combine_chunks()
+    # Numbers only, 8 bytes a record. The records themselves are copied a row group at a time, by `take`.
     order = _order(whole)
     step = group_rows(records.num_rows, records.nbytes)
+    # Lazily: the writer compresses one row group before the next is made.
     for start in range(0, len(order), step):
         yield whole.take(pa.array(order[start : start + step]))
 
 
 def group_rows(rows: int, size_bytes: int) -> int:
     """How many records a row group holds where so many records have so many bytes."""
+    # At least one: a single record may be larger than the limit.
     return max(1, min(ROW_GROUP_ROWS, rows * _ROW_GROUP_BYTES // max(size_bytes, 1)))
 
 
@@ -63,6 +67,7 @@ def write(path: Path, groups: Iterable[pa.Table]) -> int:
         OSError: It cannot be written.
     """
     size = 0
+    # Leaving the block writes the footer, without which the file is no Parquet. It may fail, too: the disk is full there at the latest.
     with pq.ParquetWriter(
         path,
         LOGS_SCHEMA,
@@ -71,17 +76,22 @@ def write(path: Path, groups: Iterable[pa.Table]) -> int:
         compression_level=_COMPRESSION_LEVEL,
         use_dictionary=_DICTIONARIES,
         column_encoding=_DELTAS,
+        # Arrow's own schema would be a second description of the columns; other tools read Parquet's.
         store_schema=False,
     ) as file:
         for group in groups:
+            # What the database sorted comes with its own types and nullability.
             plain = group.cast(LOGS_SCHEMA)
             file.write_table(plain, row_group_size=ROW_GROUP_ROWS)
+            # In memory, not on the disk: merges are bounded by it, since the database sorts them in memory.
             size += plain.nbytes
     return size
 
 
 def _order(records: pa.Table) -> npt.NDArray[np.int64]:
     services = records.column("service").combine_chunks().dictionary_encode()
+    # Few distinct services: their ranks are computed once, and a record's service becomes a number to sort by.
     ranks = pc.rank(services.dictionary).to_numpy()[services.indices.to_numpy()]
     pattern_ids, times, log_ids, offsets = (records.column(name).to_numpy() for name in ("pattern_id", "time", "log_id", "offset"))
+    # The last key is the first to sort by. The result is the order that `ORDER` says, so both ways of writing agree.
     return np.lexsort((offsets, log_ids, times, pattern_ids, ranks))

@@ -51,6 +51,7 @@ class Answer:
 
     def write(self, snapshot: Snapshot) -> pb.SearchLogsResponse:
         """The response. Blocks: runs on a thread of the store."""
+        # On a thread, on the snapshot of the first half: counts and records are of the same moment as the hits.
         page = self._flat(snapshot) if self.search.flat else self._grouped(snapshot)
         full = "records were left out because the answer is full; ask for fewer" if page.cut else ""
         return pb.SearchLogsResponse(
@@ -70,13 +71,16 @@ class Answer:
     def _grouped(self, snapshot: Snapshot) -> Page:
         shown = self.ranking.part(0, self.search.limit)
         counts, kinds = self._counts(snapshot, shown), self._kinds(shown)
+        # One read for all of the page, not one for each result.
         whole = self._records(snapshot, shown, self.search.samples)
         table = within_bytes(whole, limits.MAX_ANSWER_RECORD_BYTES)
         records: dict[int, list[StoredRecord]] = {}
         for record in stored_records(table):
             records.setdefault(record.pattern_id, []).append(record)
+        # A pattern may be known of which the filter selects no record.
         counted = [place for place in shown if place.pattern_id in counts]
         results = fitting([self._result(place, kinds, counts, records.get(place.pattern_id, [])) for place in counted])
+        # The answer is full: the next page begins with the first result that is not in it.
         if len(results) < len(counted):
             return Page(results, self.search.shown.and_also(result.pattern_id for result in results), cut=True)
         more = self.search.shown.and_also(place.pattern_id for place in shown) if len(self.ranking) > len(shown) else None
@@ -90,10 +94,12 @@ class Answer:
             tables.append(records)
             rows += records.num_rows
             places.update({place.pattern_id: place for place in run})
+            # Most flat pages end within the first run of patterns.
             if rows >= wanted:
                 break
         whole = pa.concat_tables([LOGS_SCHEMA.empty_table(), *tables])
         table = within_bytes(whole.slice(0, self.search.limit), limits.MAX_ANSWER_RECORD_BYTES)
+        # Counts are looked up for what fits only.
         shown = [places[pattern_id] for pattern_id in dict.fromkeys(table.column("pattern_id").to_pylist())]
         counts, kinds = self._counts(snapshot, shown), self._kinds(shown)
         results = fitting([self._result(places[record.pattern_id], kinds, counts, [record]) for record in stored_records(table)])
@@ -103,6 +109,7 @@ class Answer:
 
     def _runs(self, snapshot: Snapshot, count: int) -> Iterator[tuple[list[Ranked], pa.Table]]:
         """Records in their order: of the pattern in whose midst the last page ended, then of the others, some patterns at a time."""
+        # Its place comes from the cursor: its score may have moved since, and it must not come again elsewhere.
         if last := self.search.shown.last:
             yield [last.place], newest(snapshot, [last.pattern_id], count, self.search.predicate, self._continued(snapshot, last))
         for start in range(0, len(self.ranking), _FLAT_PATTERNS):
@@ -112,6 +119,7 @@ class Answer:
     def _continued(self, snapshot: Snapshot, last: LastRecord) -> Condition:
         """What the records after the last one fulfil: as on its page, records with the literal where there is any."""
         condition = self._conditions()[last.tier]
+        # The page before showed records with the literal where there was one; this one has to go on in the same list.
         held = newest(snapshot, [last.pattern_id], 1, self.search.predicate, condition).num_rows
         return condition.and_also(last.older) if held else last.older
 
@@ -145,6 +153,7 @@ class Answer:
         for tier in (Tier.VERBATIM, Tier.IDENTIFIERS):
             wanted = [place.pattern_id for place in shown if place.tier is tier]
             tables.append(newest(snapshot, wanted, count, self.search.predicate, self._conditions()[tier]))
+            # Hits by the pattern's text whose records do not hold the literal themselves are shown with their newest.
             bare += set(wanted) - set(tables[-1].column("pattern_id").to_pylist())
         tables.append(newest(snapshot, bare, count, self.search.predicate))
         return _in_order(pa.concat_tables(tables), [place.pattern_id for place in shown])
@@ -177,5 +186,6 @@ class Answer:
 
 def _in_order(table: pa.Table, pattern_ids: list[int]) -> pa.Table:
     places = pc.index_in(table.column("pattern_id"), pa.array(pattern_ids, pa.uint64()))
+    # The row number keeps the order within a pattern: Arrow's sort promises no stability.
     keyed = table.append_column("place", places).append_column("row", pa.array(range(table.num_rows)))
     return keyed.sort_by([("place", "ascending"), ("row", "ascending")]).select(table.column_names)

@@ -30,15 +30,19 @@ class Bm25:
     """
 
     def __init__(self, texts: pa.StringArray) -> None:
+        # Arrow for all texts at once; Python sees each distinct word once, not each occurrence.
         lists = _words(texts)
         owners = pc.list_parent_indices(lists).to_numpy()
         encoded = lists.flatten().dictionary_encode()
         self._vocabulary = {word: number for number, word in enumerate(encoded.dictionary.to_pylist())}
         self._documents = len(texts)
         lengths = np.bincount(owners, minlength=len(texts))
+        # The part of the formula that does not depend on the query; without a word the mean is 0.
         self._norm = K1 * (1 - B + B * lengths / max(lengths.mean() if len(texts) else 0, 1e-9))
+        # One number for a word in a document: sorted, each word's documents lie together.
         pairs, counts = np.unique(encoded.indices.to_numpy().astype(np.int64) * max(len(texts), 1) + owners, return_counts=True)
         self._owners, self._counts = pairs % max(len(texts), 1), counts
+        # Where each word's part begins; one more for the end of the last.
         self._starts = np.searchsorted(pairs // max(len(texts), 1), np.arange(len(self._vocabulary) + 1))
 
     def score(self, text: str) -> npt.NDArray[np.float64]:
@@ -48,6 +52,7 @@ class Bm25:
         """
         scores = np.zeros(self._documents)
         ideal = 0.0
+        # A word counts once, however often the query repeats it.
         for word in dict.fromkeys(_words(pa.array([text], pa.string())).flatten().to_pylist()):
             rows, counts = self._postings(word)
             weight = float(np.log(1 + (self._documents - len(rows) + 0.5) / (len(rows) + 0.5)))
@@ -66,13 +71,16 @@ def _words(texts: pa.StringArray) -> pa.ListArray:
     plain = pc.replace_substring_regex(pc.utf8_lower(spaced), pattern=_NO_WORD, replacement=" ")
     words = pc.split_pattern(plain, " ")
     encoded = words.flatten().dictionary_encode()
+    # An empty word, as at the edges of a text, becomes null and is left out below.
     stems = pa.array([_stem(word) or None for word in encoded.dictionary.to_pylist()], pa.string()).take(encoded.indices)
     kept = stems.is_valid()
     owners = pc.list_parent_indices(words).filter(kept).to_numpy()
+    # Texts that lost all their words still have a list, of length 0.
     offsets = np.searchsorted(owners, np.arange(len(texts) + 1)).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), stems.filter(kept))
 
 
 def _stem(word: str) -> str:
     stem = re.sub(_ENDING, "", word)
+    # Short words stay: "used" would become "us".
     return stem if len(stem) >= _STEM else word

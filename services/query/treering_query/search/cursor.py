@@ -69,11 +69,13 @@ class Shown:
 
     def and_also(self, pattern_ids: Iterable[int], last: LastRecord | None = None) -> "Shown":
         """With what one more page held."""
+        # The pattern in whose midst the last page ended is done, unless this page ends in it again.
         before = [self.last.pattern_id] if self.last and self.last.pattern_id != (last and last.pattern_id) else []
         return Shown(tuple(dict.fromkeys([*self.pattern_ids, *before, *pattern_ids])), last)
 
     def token(self, fingerprint: bytes) -> str:
         """The cursor; empty when it would be too long."""
+        # The cursor comes back in each request, so it has to stay far below the limit of a message.
         if len(self.pattern_ids) > limits.MAX_PAGED_PATTERNS:
             return ""
         last = self.last or LastRecord(0, 0, 0, 0, Tier.VERBATIM, 0.0)
@@ -85,6 +87,7 @@ class Shown:
 def fingerprint(request: pb.SearchLogsRequest) -> bytes:
     """What a request and its next page have in common: all but the cursor, the size of a page, and what to wait for."""
     same = pb.SearchLogsRequest()
+    # A field that is added to the request later is in the fingerprint by itself; the exceptions are named.
     same.CopyFrom(request)
     for name in ("cursor", "limit", "samples_per_pattern", "literal_budget_ms", "min_positions"):
         same.ClearField(name)
@@ -100,6 +103,7 @@ def shown(token: str, fingerprint: bytes) -> Shown:
     if not token:
         return Shown()
     try:
+        # Strict: without `validate` foreign characters are dropped, and many tokens would mean one.
         raw = base64.b64decode(token, b"-_", validate=True)
         (digest,) = _HEAD.unpack_from(raw)
         body = raw[_HEAD.size :]

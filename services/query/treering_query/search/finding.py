@@ -38,6 +38,7 @@ class Found:
     def to_score(self) -> list[int]:
         """Hits that shall have a score, the strongest first when there are too many."""
         ids = [np.sort(self.texts.ids[flags]) for flags in (self.hits.verbatim, self.hits.identifiers & ~self.hits.verbatim)]
+        # As many as embed scores in one call; verbatim hits are in front.
         chosen: list[int] = np.concatenate(ids)[:MAX_PATTERNS].tolist()
         return chosen
 
@@ -52,12 +53,15 @@ class Found:
     def by_meaning(self, pattern_ids: Ids, scores: Numbers) -> Fits:
         """Scores of the embed service; of what it knows and this snapshot does not hold, there is none."""
         rows = self.texts.rows_of(pattern_ids)
+        # Embed may be ahead: a pattern that this snapshot does not hold has no row.
         known = rows >= 0
+        # Within the known ones only: -1 would be taken for the last row.
         known[known] = self.allowed[rows[known]]
         return Fits(rows[known], scores[known])
 
     def order(self, search: Search, fits: Fits) -> Ranking:
         """What the search has not shown yet, best first."""
+        # What was shown is left out last, so the order does not depend on the page.
         ranking = rank(self.texts.ids, self.hits, fits, search.min_score)
         if search.own_pattern is not None and self._allows(search.own_pattern):
             ranking = ranking.led_by(search.own_pattern)
@@ -69,8 +73,10 @@ class Found:
 
 def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Found:
     """Resolves the filter and looks the literals up: in pattern texts, then in messages where the query is worth it."""
+    # Nearly every search: then no record is counted, and the pattern table alone answers.
     counts = None if _by_service_of_pattern(snapshot, search) else selected_counts(snapshot, search.predicate)
     allowed = texts.of_services(search.predicate.services) if counts is None else texts.flagged(counts.column("pattern_id").to_numpy())
+    # Nothing is looked up by letters: asked for so, or there is nothing to find.
     if search.mode == pb.SEARCH_MODE_SEMANTIC or search.like is not None or not allowed.any():
         return Found(texts, allowed, counts, Hits.none(len(allowed)), Scan())
     scan = Scan()
@@ -98,10 +104,13 @@ def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flag
     """Hits in messages, and hits in pattern texts that hold for a record which the filter selects."""
     listed = texts.find(search.literals)
     read = Hits(texts.flagged(as_ids(scan.verbatim)), texts.flagged(as_ids(scan.identifiers)))
+    # An example is one record of its pattern, perhaps not one that the filter selects.
     unsure = texts.find_in_examples_only(search.literals, listed) & allowed & ~read.any
+    # All selected messages were read: what they do not hold, no selected record holds.
     if scan.complete:
         refuted = unsure
     elif _by_service_of_pattern(snapshot, search):
+        # The filter selects whole patterns, so the example is one of the selected records.
         refuted = np.zeros_like(unsure)
     else:
         refuted = unsure & ~_confirmed(snapshot, texts, search, listed, unsure)
@@ -113,6 +122,7 @@ def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flag
 def _confirmed(snapshot: Snapshot, texts: PatternTexts, search: Search, listed: Hits, unsure: Flags) -> Flags:
     confirmed = np.zeros_like(unsure)
     for flags, condition in ((listed.verbatim, verbatim(search.literals)), (listed.identifiers, identifiers(search.literals))):
+        # One record each is enough, so the store is read only as far as the first.
         table = newest(snapshot, texts.ids[unsure & flags], 1, search.predicate, condition)
         confirmed |= texts.flagged(table.column("pattern_id").to_numpy())
     return confirmed

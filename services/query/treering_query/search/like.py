@@ -28,21 +28,26 @@ def resolved(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Search:
     """
     if search.like is None:
         return search
+    # On the snapshot of the search: a record that is found has its pattern in the same view.
     found = _record(snapshot, search.like)
     pattern_id, message = found.column("pattern_id")[0].as_py(), found.column("message")[0].as_py()
     if pattern_id == NO_PATTERN:  # its text is of no record, and the others of this id are not like this one
         return replace(search, text=_searchable(message))
+    # Masks are no words of a language: the encoder would take them for some.
     masked = " ".join(text.replace(MASK, " ") for text in texts.described([pattern_id]).column("text").to_pylist())
     masked = " ".join(masked.split())
+    # A message of nothing but variables has no constant words; then it is compared as it is.
     told = masked if any(character.isalpha() for character in masked) else message
     return replace(search, text=_searchable(told), own_pattern=pattern_id)
 
 
 def _searchable(text: str) -> str:
+    # The limits of a query's text hold for this one too: embed refuses longer ones, and an empty one.
     return text[:MAX_QUERY_TEXT_CHARACTERS].replace("\0", " ").strip() or MASK
 
 
 def _record(snapshot: Snapshot, position: Position) -> pa.Table:
+    # Most stores have one log, and people type an offset.
     log_id, offset = position.log_id or _only_log(snapshot), position.offset
     part = between(snapshot, log_id, offset, offset + 1)
     sql = f'select pattern_id, message from {part.records} where log_id = $log::ubigint and "offset" = $offset::ubigint'

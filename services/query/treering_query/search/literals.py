@@ -10,7 +10,9 @@ MAX_IDENTIFIERS = 16
 """Identifiers of one query that are looked up; a longer paste is found verbatim or by meaning."""
 
 _QUOTED = re.compile(r'"([^"]+)"')
+# What people rarely type in a sentence, and machines put into names.
 _MARKED = re.compile(r"[0-9_/\\$@=]|::|\w\.\w|[a-z][A-Z]")
+# Punctuation of the sentence around a name, and no part of it.
 _EDGES = ".,;:!?()[]{}<>'\"`"
 
 
@@ -34,7 +36,9 @@ def find_literals(text: str) -> Literals:
     """
     whole = text.strip()
     quoted = [part.strip() for part in _QUOTED.findall(whole) if part.strip()]
+    # A token of nothing but punctuation stays as it is; `_is_identifier` refuses it.
     tokens = (token.strip(_EDGES) or token for token in _QUOTED.sub(" ", whole).split())
+    # Quoted ones first: when there are too many, what was asked for by hand is kept.
     identifiers = tuple(dict.fromkeys([*quoted, *filter(_is_identifier, tokens)]))[:MAX_IDENTIFIERS]
     return Literals(whole, identifiers, bool(identifiers) or len(whole.split()) <= SHORT_QUERY_WORDS)
 

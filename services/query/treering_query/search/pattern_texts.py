@@ -40,11 +40,13 @@ class PatternTexts:
         order, ascending = self._by_id
         if not len(order):
             return np.full(len(pattern_ids), -1, np.int64)
+        # `searchsorted` gives the length for what is above all; the comparison below finds that it is another one.
         places = np.minimum(np.searchsorted(ascending, pattern_ids), len(order) - 1)
         return np.where(ascending[places] == pattern_ids, order[places], -1)
 
     def flagged(self, pattern_ids: Ids) -> Flags:
         """Which rows are of some patterns."""
+        # Flags and no sets: hundreds of thousands of Python numbers would take seconds.
         flags = np.zeros(len(self.ids), np.bool_)
         rows = self.rows_of(pattern_ids)
         flags[rows[rows >= 0]] = True
@@ -70,6 +72,7 @@ class PatternTexts:
 
     def find_in_examples_only(self, literals: Literals, hits: Hits) -> Flags:
         """Those hits that hold it in their variable parts: other records of these patterns need not."""
+        # The masked text is the same for all records of a pattern, so what it holds all of them hold.
         sure = self._each_holding("text", [literals.whole])
         if literals.identifiers:
             sure |= self._each_holding("text", literals.identifiers) & ~hits.verbatim
@@ -89,6 +92,7 @@ class PatternTexts:
 
     @cached_property
     def _lower(self) -> dict[str, pa.StringArray]:
+        # Lowered once for the table, and only so far as a pattern's text may reach.
         cut = {name: pc.utf8_slice_codeunits(self._columns[name], 0, MAX_PATTERN_TEXT_CHARACTERS) for name in ("text", "example")}
         return {name: pc.utf8_lower(column) for name, column in cut.items()}
 
@@ -99,6 +103,7 @@ class PatternTexts:
     def _each_holding(self, column: str, wanted: Iterable[str]) -> Flags:
         held = np.ones(len(self.ids), np.bool_)
         for word in wanted:
+            # Lowered by the same library as the table: Python's rules differ for some letters.
             pattern = pc.utf8_lower(pa.scalar(word)).as_py()
             held &= pc.match_substring(self._lower[column], pattern).to_numpy(zero_copy_only=False)
         return held
@@ -113,7 +118,9 @@ class PatternTextsCache:
 
     def of(self, view: View) -> PatternTexts:
         """The texts of a view. Blocks: for a thread of the store, as a new table of 200,000 patterns is copied."""
+        # While one thread makes the table, the others wait: they would each make the same, at the same time.
         with self._lock:
+            # By identity: the tuple is replaced whole when a pattern comes or goes.
             if self._last[0] is not view.patterns:
                 self._last = (view.patterns, PatternTexts(view.patterns))
             return self._last[1]

@@ -92,6 +92,7 @@ class Ranking:
 
     def without(self, pattern_ids: Iterable[int]) -> "Ranking":
         """The others, in the same order."""
+        # Bisection in a sorted array: a cursor may hold thousands of ids.
         kept = ~among(self.pattern_ids, as_ids(pattern_ids))
         return Ranking(self.pattern_ids[kept], self.tiers[kept], self.fits[kept])
 
@@ -116,10 +117,13 @@ def rank(pattern_ids: Ids, hits: Hits, fits: Fits, min_score: float = 0.0) -> Ra
         min_score: Results below it are left out, but never a literal hit: whoever names something wants every place that holds it.
     """
     scores, scored = np.zeros(len(pattern_ids)), np.zeros(len(pattern_ids), np.bool_)
+    # NaN would make the order depend on the algorithm of the sort.
     scores[fits.rows] = np.clip(np.nan_to_num(fits.scores, posinf=1.0, neginf=0.0), 0.0, 1.0)
     scored[fits.rows] = True
+    # A hit needs no score.
     rows = np.flatnonzero(hits.any | (scored & (scores >= min_score)))
     tiers = np.select([hits.verbatim[rows], hits.identifiers[rows]], [Tier.VERBATIM, Tier.IDENTIFIERS], Tier.REST).astype(np.int8)
+    # The last key decides first: tier, then score, then id, so that two runs give one order.
     order = np.lexsort((pattern_ids[rows], -scores[rows], tiers))
     return Ranking(pattern_ids[rows][order], tiers[order], scores[rows][order])
 
@@ -127,5 +131,6 @@ def rank(pattern_ids: Ids, hits: Hits, fits: Fits, min_score: float = 0.0) -> Ra
 def placed(pattern_id: int, tier: Tier, fit: float) -> Ranked:
     """A pattern with its score, from its fit, 0..1."""
     literal = tier is not Tier.REST
+    # What holds the literal is never shown below what is only alike.
     score = BORDER + (1 - BORDER) * fit if literal else fit
     return Ranked(pattern_id, tier, fit, score, weak=not literal and score < BORDER)

@@ -49,6 +49,7 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     like = request.like if request.HasField("like") else None
+    # Cheap checks first: the filter may hold thousands of values.
     _check_text(request.text, like)
     fingerprint = cursor.fingerprint(request)
     return Search(
@@ -58,6 +59,7 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
         literals=find_literals(request.text),
         limit=request.limit or _DEFAULT_RESULTS,
         flat=request.flat,
+        # 0 is a wish here, for none; only an absent field has the default.
         samples=request.samples_per_pattern if request.HasField("samples_per_pattern") else _DEFAULT_SAMPLES,
         min_score=request.min_score,
         literal_budget_s=(request.literal_budget_ms or _DEFAULT_BUDGET_MS) / 1000,

@@ -36,11 +36,14 @@ def scan_messages(
     The budget is looked at between slices, so it is kept to within the time of one (`slices.SLICE_ROWS`).
     """
     scan = Scan(attempted=True)
+    # The budget of the scan, not the deadline of the call: what is not read is said, and the search goes on.
     end = clock() + budget_s
     for part in newest_first(snapshot, predicate):
         _read(scan, snapshot, part, predicate, literals)
+        # After each slice, so that the answer says how far back it is true, wherever the loop ends.
         scan.complete = part.older_than == 0
         scan.scanned_back_to = 0 if scan.complete else part.older_than + 1
+        # Looked at after a slice: also with a budget of 0 the newest records are read.
         if clock() >= end or len(scan.verbatim | scan.identifiers) >= ENOUGH_PATTERNS:
             break
     return scan
@@ -49,6 +52,7 @@ def scan_messages(
 def _read(scan: Scan, snapshot: Snapshot, part: Slice, predicate: Predicate, literals: Literals) -> None:
     condition, parameters = holds(literals)
     whole = contains("$whole", literals.whole)
+    # By pattern and in one pass: which of its records it was does not matter here.
     sql = f"""select pattern_id, bool_or({whole}) as verbatim from {part.records}
         where {predicate.sql} and {condition} group by pattern_id limit {MAX_PATTERNS}"""
     found = part.query(snapshot, sql, {**predicate.parameters, **parameters, "whole": searched(literals.whole)})
@@ -61,6 +65,7 @@ def holds(literals: Literals) -> tuple[str, dict[str, object]]:
 
     Every identifier is a piece of the query, so a message that holds all of it fulfils this too.
     """
+    # Identifiers are found in any order and place; only the whole query has to stand as it is.
     wanted = {f"i{number}": word for number, word in enumerate(literals.identifiers or (literals.whole,))}
     sql = " and ".join(contains(f"${name}", word) for name, word in wanted.items())
     return sql, {name: searched(word) for name, word in wanted.items()}

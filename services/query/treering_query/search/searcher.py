@@ -78,8 +78,10 @@ class Searcher:
             ServiceError: INVALID_FIELD, TIMED_OUT; NOT_FOUND for a record that is not there;
                 PEER_UNAVAILABLE in mode semantic without the embed service.
         """
+        # Before anything is waited for: a wrong request gets its answer at once.
         search = checked(request, meant)
         end = time.monotonic() + (limits.DEFAULT_DEADLINE_S if timeout_s is None else timeout_s)
+        # Before the snapshot, which shows what is visible when it is taken.
         await self._store.wait_visible(search.min_positions, _left(end))
         with self._store.snapshot() as snapshot:
             # All that grows with the patterns is done in the two halves on the store's threads, the question's message included.
@@ -88,6 +90,7 @@ class Searcher:
             return await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))
 
     def _begun(self, search: Search, snapshot: Snapshot) -> Begun:
+        # On the thread: a new table is a copy of all patterns.
         texts = self._texts.of(snapshot.view)
         whole = resolved(snapshot, texts, search)
         found = find(snapshot, texts, whole)
@@ -98,9 +101,11 @@ class Searcher:
             return Judged(None)
         try:
             answer = await self._meaning.search(begun.question, _embed_time(begun.search, end))
+        # Words still find something, and the answer says what is missing.
         except EmbedUnavailable as error:
             _LOG.warning("search without meaning", problem=error.reason)
             return _without_meaning(begun.search, error)
+        # With other rules the same message has another id there: its scores would be of other patterns.
         if answer.mask_version != MASK_VERSION:
             reason = f"embed masks by rules {answer.mask_version}, query by {MASK_VERSION}; run one version of both"
             return _without_meaning(begun.search, EmbedUnavailable(reason))
@@ -114,16 +119,20 @@ def _by_words_only(begun: Begun, answer: MeaningAnswer) -> str:
     """How many of the patterns that may be found embed does not know: they gave way to others there, or a cap was reached."""
     total = len(begun.found.texts.ids)
     if begun.question is not None and begun.question.HasField("restrict_to"):
+        # It was asked of these patterns by id and says how many of them it does not know.
         total, unknown = len(begun.question.restrict_to.pattern_ids), answer.unknown_count
     else:
+        # Two counts of two moments: the difference may be below 0.
         unknown = max(0, total - answer.pattern_count) if answer.pattern_count else 0
     return f"{unknown} of {total} patterns have no vector and are found by their words only" if unknown else ""
 
 
 def _without_meaning(search: Search, error: EmbedUnavailable) -> Judged:
+    # The caller asked for a position and gets no answer that may lack it.
     if error.waiting_for:
         message = f"offset {error.waiting_for} was not indexed in time; ask again with more time"
         raise ServiceError(ErrorReason.ERROR_REASON_TIMED_OUT, message, metadata={"waiting_for": error.waiting_for})
+    # Words would be something else than what was asked for.
     if search.mode == pb.SEARCH_MODE_SEMANTIC:
         message = f"{error.reason}; try again, or search in mode hybrid or keyword, which answer without it"
         raise ServiceError(ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, message, metadata={"peer": "embed"})
@@ -132,6 +141,7 @@ def _without_meaning(search: Search, error: EmbedUnavailable) -> Judged:
 
 def _answered(begun: Begun, judged: Judged, snapshot: Snapshot) -> pb.SearchLogsResponse:
     search, found, answer = begun.search, begun.found, judged.answer
+    # One of the two, never a mixture: their numbers are not on one scale.
     fits = found.by_words(search.text) if answer is None else found.by_meaning(answer.pattern_ids, answer.scores)
     ranking = found.order(search, fits)
     words_only = frozenset() if answer is None else found.unscored(answer.pattern_ids)
@@ -143,6 +153,7 @@ def _question(search: Search, found: Found) -> SearchPatternsRequest:
     narrow = not search.predicate.services_only
     request = SearchPatternsRequest(
         text=search.text,
+        # Shown ones are left out here and not by embed, so it has to give as many more.
         limit=len(search.shown.pattern_ids) + search.limit + _SPARE_PATTERNS,
         services=[] if narrow else sorted(search.predicate.services or ()),
         also_score_ids=found.to_score,
@@ -150,11 +161,13 @@ def _question(search: Search, found: Found) -> SearchPatternsRequest:
     )
     if narrow:
         request.restrict_to.SetInParent()  # set and empty = none
+        # The whole list of what may be found, by value: embed does not know the filter.
         request.restrict_to.pattern_ids.extend(found.texts.ids[found.allowed].tolist())
     return request
 
 
 def _embed_time(search: Search, end: float) -> float:
+    # Who waits for a position would rather have a late answer than one without it.
     return _left(end) if search.min_positions else min(limits.EMBED_TIMEOUT_S, _left(end) * _EMBED_SHARE)
 
 

@@ -64,6 +64,7 @@ _OF_ONE_ROW = """
     vertex_extract wavg week weekday weekofyear weighted_avg xor year yearweek
 """
 
+# In small letters: names of functions are compared without regard to case.
 ALLOWED = frozenset(f"{_OPERATORS} {_AGGREGATES} {_OF_ONE_ROW}".lower().split())
 """Compute a value from their arguments alone, or from the time."""
 
@@ -104,4 +105,5 @@ def is_allowed(name: str) -> bool:
 
 def is_refused(name: str) -> bool:
     """Whether a function is known, and may not be called."""
+    # Known without asking the database, so that the refusal does not depend on the version.
     return name in REFUSED or name.startswith("__")

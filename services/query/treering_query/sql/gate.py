@@ -40,13 +40,16 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
     Raises:
         Refused: SQL_ERROR when it cannot be parsed, SQL_NOT_ALLOWED otherwise.
     """
+    # The statement is a parameter and is only parsed. The parser is the one that will run it, so the two cannot disagree.
     rows = connection.execute("select json_serialize_sql($1::varchar, skip_empty := true, skip_null := true)", [statement]).fetchall()
     tree = json.loads(rows[0][0])
+    # The function serialises SELECT alone: any other statement is an error here already.
     if tree.get("error"):
         raise _not_select(tree, statement)
     statements = tree["statements"]
     if not statements:
         raise Refused("SQL_ERROR", "the query is empty; write one SELECT")
+    # The database would run all of them, and answer with the last.
     if len(statements) > 1:
         raise Refused("SQL_NOT_ALLOWED", f"only a single SELECT is allowed; these are {len(statements)} statements")
     return _Walk(statements[0], connection).check()
@@ -70,12 +73,14 @@ class _Walk:
 
     def check(self) -> list[str]:
         texts: dict[str, None] = {}
+        # Every node, wherever it stands: what is forbidden may hide in any expression, CTE or lateral join.
         for node, visible in self._nodes():
             _check_kind(node)
             self._check_function(node)
             if node.get("type") == "BASE_TABLE":
                 _check_table(node, visible)
             if (text := text_of(node)) is not None:
+                # A dict as an ordered set: the macros number the texts in this order.
                 texts[text] = None
             if len(texts) > limits.MAX_SQL_TEXTS:
                 message = f"meaning and about are asked of more than {limits.MAX_SQL_TEXTS} texts; ask for the others in a second query"
@@ -83,6 +88,7 @@ class _Walk:
         return list(texts)
 
     def _nodes(self) -> Iterator[tuple[_Node, _Names]]:
+        # A list and no recursion: a statement may be nested deeper than Python's stack is.
         waiting: list[tuple[object, _Names]] = [(self._tree, frozenset())]
         while waiting:
             value, visible = waiting.pop()
@@ -93,6 +99,7 @@ class _Walk:
                 waiting.extend((part, visible) for part in value)
 
     def _check_function(self, node: _Node) -> None:
+        # An allow-list: `read_csv`, `glob` and the like are functions of this kind.
         if node.get("type") == "TABLE_FUNCTION":
             function = node.get("function")
             name = str(function.get("function_name", "")).lower() if isinstance(function, dict) else ""
@@ -101,10 +108,12 @@ class _Walk:
                 raise Refused("SQL_NOT_ALLOWED", message, location(node))
         name = str(node.get("function_name", "")).lower()
         self._check_name(name, node)
+        # The second argument is a call by name, so it goes through the same list.
         if name in functions.BY_NAME:
             self._check_name(_aggregate(name, node), node)
 
     def _check_name(self, name: str, node: _Node) -> None:
+        # An unknown name passes: it is an error of the user's, and the database's words say it better.
         if name and name not in _TABLE_FUNCTIONS and not functions.is_allowed(name) and self._exists(name):
             raise Refused("SQL_NOT_ALLOWED", f"the function {name} is not allowed: it reaches outside the tables", location(node))
 
@@ -116,9 +125,11 @@ class _Walk:
 def _aggregate(name: str, node: _Node) -> str:
     """The aggregate that a function such as `list_aggregate(list, 'sum')` calls; empty where it has too few arguments."""
     given = arguments(node)
+    # The database refuses it; there is nothing to check.
     if len(given) < 2:
         return ""
     literal = given[1]["expression"].get("literal", {})
+    # A name that is computed cannot be checked before it runs.
     if literal.get("kind") != "STRING":
         message = f"the second argument of {name} must be the name of an aggregate in single quotes, for example {name}(list, 'sum')"
         raise Refused("SQL_NOT_ALLOWED", message, location(node))
@@ -131,6 +142,7 @@ def _parts(node: _Node, visible: _Names) -> Iterator[tuple[object, _Names]]:
         yield entry.get("value"), visible
         visible |= {str(entry.get("key")).lower()}
     for name, value in node.items():
+        # The body of the statement sees all of its CTEs.
         if name != "cte_map":
             own = {str(node.get("cte_name")).lower()} if node.get("type") == "RECURSIVE_CTE_NODE" and name == "right" else set()
             yield value, visible | own
@@ -150,6 +162,7 @@ def _check_table(node: _Node, visible: _Names) -> None:
     is_cte = path in ([name], [_RECURRING, name]) and name.lower() in visible
     if not (is_cte or path in ([name], ["main", name])) or not _NAME.fullmatch(name):
         raise Refused("SQL_NOT_ALLOWED", f'"{name}" is outside; only the tables {NAMED} can be read', place)
+    # An allow-list again: tables of the catalog, files as tables and variables of Python have no way in.
     if name.lower() not in TABLES and not is_cte:
         message = f"Catalog Error: Table with name {name} does not exist! The tables are {NAMED}"
         raise Refused("SQL_ERROR", message, place)
@@ -159,6 +172,7 @@ def _check_table(node: _Node, visible: _Names) -> None:
 
 def _check_kind(node: _Node) -> None:
     kind = node.get("type")
+    # DML may stand in a CTE: a look at the kind of the statement alone would let it through.
     if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
         what = kind.removesuffix("_NODE").removesuffix("_QUERY")
         raise Refused("SQL_NOT_ALLOWED", f"only reading is allowed; this holds a {what}", location(node))
@@ -166,6 +180,7 @@ def _check_kind(node: _Node) -> None:
         raise Refused("SQL_NOT_ALLOWED", "parameters are not allowed; write the value", location(node))
     if kind == "SHOW_REF" and (node.get("show_type") not in {"DESCRIBE", "SUMMARY"} or "table_name" in node):
         raise Refused("SQL_NOT_ALLOWED", f"SHOW is not allowed; the tables are {NAMED}: DESCRIBE logs", location(node))
+    # Sources of a kind that a newer database may bring are refused until somebody has looked at them.
     sources = [node.get("from_table"), *((node.get("left"), node.get("right")) if kind == "JOIN" else ())]
     for source in sources:
         if isinstance(source, dict) and source.get("type") not in _SOURCES:

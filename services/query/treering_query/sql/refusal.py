@@ -19,4 +19,5 @@ class Refused(Exception):  # noqa: N818 - an outcome, not a fault
 def location(node: Mapping[str, object]) -> int | None:
     """Where a node of a statement's tree stands in the statement, as a byte offset, if known."""
     found = node.get("query_location")
+    # The parser says "nowhere" with the largest numbers of 64 bits.
     return found if isinstance(found, int) and 0 <= found < _NOWHERE else None

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,21 +23,23 @@ from treering_query.meaning.meaning import Meaning
 from treering_query.meaning.meant import Meant
 from treering_query.settings import QuerySettings
 from treering_query.sql import wire
+from treering_query.sql.child_stream import ChildStream, messages
+from treering_query.sql.end import End
 from treering_query.sql.zygote_process import Zygote
 from treering_query.store.store import Store
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.shared_arrow import SharedArrow
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.admission import Admission, timed_out
+from treering_runtime.admission import Admission
 from treering_runtime.errors import ServiceError
 from treering_runtime.own_thread import on_own_thread
 
 _LOG = structlog.get_logger()
 T = TypeVar("T")
 
+# A word anywhere in the text. It may be found in vain, which costs time, but never missed.
 _LOGS = re.compile(r"logs", re.IGNORECASE)
 _PATTERNS = re.compile(r"patterns|templates", re.IGNORECASE)
-_MAX_PIECE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -80,35 +81,6 @@ class SqlQuery:
         return cls(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
 
 
-@dataclass(frozen=True)
-class End:
-    """When a query ends, on the clock of `time.monotonic`, and whose limit that is."""
-
-    at: float
-    by_caller: bool
-    """True when it is the call's deadline, False when it is the query's own time."""
-
-    @classmethod
-    def of(cls, started: float, timeout_s: float, remaining_s: float | None) -> "End":
-        """The nearer one of the query's own time and the call's deadline."""
-        by_caller = remaining_s is not None and remaining_s < timeout_s
-        return cls(started + (remaining_s if by_caller and remaining_s is not None else timeout_s), by_caller)
-
-    def left(self) -> float:
-        """Seconds that are left, at least 0."""
-        return max(self.at - time.monotonic(), 0.0)
-
-    def reason(self) -> ServiceError:
-        """Why a query ended without a last word."""
-        if self.left() > 0:
-            message = "the query was stopped because it needed more memory or processor time than it may have; narrow it"
-            return ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "resources"})
-        message = "the query took longer than it may; narrow it, for example by time, or give it more time"
-        if self.by_caller:
-            return timed_out(message)
-        return ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, message, metadata={"limit": "time"})
-
-
 class SqlRunner:
     """Runs users' SQL in processes of their own.
 
@@ -125,10 +97,12 @@ class SqlRunner:
         self._segments = segments
         self._bounds = bounds
         self._admission = Admission("sql", bounds.running, bounds.waiting)
+        # The child needs a schema also when nothing is in memory.
         self._nothing = SharedArrow(LOGS_SCHEMA.empty_table())
         # of SQL alone, one for each query that may run: what others ask never waits for a fork
         self._threads = ThreadPoolExecutor(bounds.running, thread_name_prefix="sql")
         self._zygote: Zygote | None = None
+        # Threads fork, so more than one may notice that the zygote is gone.
         self._renewing = threading.Lock()
         self._closed = False
 
@@ -146,6 +120,7 @@ class SqlRunner:
 
     def _close(self) -> None:
         with self._renewing:
+            # Before the zygote ends, under the lock: a query that notices must not start another one.
             self._closed = True
             if self._zygote:
                 self._zygote.close()
@@ -159,9 +134,12 @@ class SqlRunner:
         """
         started = time.monotonic()
         end = End.of(started, query.timeout_s, time_remaining_s)
+        # Before the snapshot: a query that waits must not hold files.
         async with self._admission.slot(end.left()):
+            # Held until the child has ended: it opens segments by name, and a file may not go meanwhile.
             with self._store.snapshot() as snapshot:
                 segments = snapshot.view.segments if _LOGS.search(query.text) else ()
+                # On a thread: for a segment that is known to be damaged this may read its whole file.
                 await self._on_thread(lambda: self._store.damage.refuse(segments))
                 patterns = await self._patterns(snapshot, query, end.left())
                 child = await self._begin(snapshot, query, [segment.path.name for segment in segments], patterns, end.left())
@@ -171,6 +149,7 @@ class SqlRunner:
                             part.summary.elapsed_ms = round((time.monotonic() - started) * 1000)
                         yield part
                 finally:
+                    # Also when the caller has gone: the end of the socket ends the process, within the admission.
                     await child.close()
 
     async def _patterns(self, snapshot: Snapshot, query: SqlQuery, timeout_s: float) -> SharedArrow | None:
@@ -178,12 +157,13 @@ class SqlRunner:
             return None
         return await self._store.run(snapshot, lambda taken: SharedArrow(taken.query("from patterns")), timeout_s)
 
-    async def _parts(self, child: "_Child", snapshot: Snapshot, query: SqlQuery, end: End) -> AsyncIterator[pb.ExecuteSqlResponse]:
+    async def _parts(self, child: ChildStream, snapshot: Snapshot, query: SqlQuery, end: End) -> AsyncIterator[pb.ExecuteSqlResponse]:
         missing = ""
-        async for kind, body in _messages(child, end):
+        async for kind, body in messages(child, end):
             if kind == wire.ARROW:
                 yield pb.ExecuteSqlResponse(arrow_ipc=body)
             elif kind == wire.TEXTS:
+                # While the child makes its tables ready. The time of embed counts as the query's own.
                 meant = await self._meaning.of(json.loads(body), query.min_positions, end.left())
                 missing, scores = await self._on_thread(partial(_scores, meant, snapshot))
                 child.give(scores)
@@ -192,6 +172,7 @@ class SqlRunner:
                 summary.degraded_because = "; ".join(filter(None, (missing, self._holes(query))))
                 yield pb.ExecuteSqlResponse(summary=summary)
                 return
+        # The stream ended without a last word: the operating system ended the child by one of its limits.
         raise end.reason()
 
     def _holes(self, query: SqlQuery) -> str:
@@ -203,12 +184,14 @@ class SqlRunner:
         try:
             return _summary(kind, body, snapshot)
         except RuntimeError as error:
+            # A damaged file is the likeliest reason for an error that is not the user's.
             damage = await self._store.find_damage(snapshot.view.segments, error)
             raise damage or error from error
 
     async def _begin(
         self, snapshot: Snapshot, query: SqlQuery, files: Sequence[str], patterns: SharedArrow | None, seconds: float
-    ) -> "_Child":
+    ) -> ChildStream:
+        # The patterns are the last: the child takes them from the end.
         tables = [*(snapshot.view.hot or (self._nothing,)), *((patterns,) if patterns else ())]
         request = wire.Request(
             query=query.text,
@@ -219,22 +202,27 @@ class SqlRunner:
             max_bytes=self._bounds.result_bytes,
             memory_bytes=self._bounds.memory_bytes,
             threads=self._bounds.threads,
+            # A timer of 0 would be no timer.
             seconds=max(seconds, 0.001),
         )
+        # A task that outlives its caller: a child that nobody knows of would run until its timer ends it.
         forking = asyncio.create_task(self._on_thread(lambda: self._fork(request, tables)))
         try:
             sock = await asyncio.shield(forking)
         except asyncio.CancelledError:
+            # The thread may still be in the fork; its socket is closed when it has come.
             forking.add_done_callback(_close_unwanted)
             raise
-        return await _Child.open(sock, tables)
+        return await ChildStream.open(sock, tables)
 
     def _fork(self, request: wire.Request, tables: Sequence[SharedArrow]) -> socket.socket:
         """Makes a child; keeps the tables, whose descriptors are closed with them, until it has them, whoever has gone meanwhile."""
         ours, theirs = socket.socketpair()
         try:
+            # Closed here in any case: while it is open in this process, the end of the child would not be seen.
             with theirs:
                 self._ask_zygote(theirs)
+            # On this thread, which owns the tables: their descriptors are open until the kernel has taken them.
             wire.send_request(ours, request, [table.descriptor for table in tables])
         except BaseException:
             ours.close()
@@ -248,6 +236,7 @@ class SqlRunner:
                 raise BrokenPipeError("there is none yet")
             zygote.fork(sock)
         except OSError:
+            # Once: a second failure is an error of this query.
             self._renewed(zygote).fork(sock)
 
     def _renewed(self, gone: Zygote | None) -> Zygote:
@@ -255,6 +244,7 @@ class SqlRunner:
         with self._renewing:
             if self._closed:
                 raise _draining()
+            # Another thread may have renewed it while this one waited for the lock.
             if self._zygote is gone or self._zygote is None:
                 _LOG.warning("the process that forks SQL queries is gone; another one is started")
                 if gone is not None:
@@ -270,49 +260,9 @@ def _draining() -> ServiceError:
 
 def _close_unwanted(forking: "asyncio.Task[socket.socket]") -> None:
     """The child of a caller that has gone while it was made ends with its socket."""
+    # To ask for the exception marks it as seen; nobody else will.
     if not forking.cancelled() and forking.exception() is None:
         forking.result().close()
-
-
-class _Child:
-    """The open stream of one child's answer; keeps the shared tables until it is closed."""
-
-    def __init__(self, sock: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tables: list[SharedArrow]) -> None:
-        self.reader = reader
-        self._sock = sock
-        self._writer = writer
-        self._tables = tables
-
-    @classmethod
-    async def open(cls, sock: socket.socket, tables: list[SharedArrow]) -> "_Child":
-        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=_MAX_PIECE_BYTES)
-        return cls(sock, reader, writer, tables)
-
-    def give(self, scores: SharedArrow) -> None:
-        """Answers its question for scores."""
-        self._tables.append(scores)
-        with suppress(BrokenPipeError, ConnectionResetError):  # it ended; the end of its stream says the same
-            wire.send_scores(self._sock, scores.descriptor)
-
-    async def close(self) -> None:
-        """Ends the child, if it still runs."""
-        self._writer.close()
-        with suppress(OSError):
-            await self._writer.wait_closed()
-
-
-async def _messages(child: _Child, end: End) -> AsyncIterator[tuple[bytes, bytes]]:
-    """What the child says, until its end or ours."""
-    try:
-        while True:
-            async with asyncio.timeout(end.left()):
-                kind, length = wire.HEADER.unpack(await child.reader.readexactly(wire.HEADER.size))
-                body = await child.reader.readexactly(length)
-            yield kind, body
-    except (asyncio.IncompleteReadError, ConnectionResetError):
-        return
-    except TimeoutError:
-        raise end.reason() from None
 
 
 def _scores(meant: Meant, snapshot: Snapshot) -> tuple[str, SharedArrow]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+# Scores come as one column for each text; the macros want rows. Views copy nothing.
 _VIEW = "select pattern_{token}, {text} as text_{token}, score_{column} as score_{token} from temp.main._wide_{token}"
 
 _MEANING = """create macro meaning(pattern_id, text) as coalesce((
@@ -26,6 +27,7 @@ _NO_CANDIDATES = "\nCandidate bindings: "
 
 def without_own_names(message: str) -> str:
     """A message of the database without the names of the macros' own columns, which it may propose for an unknown one."""
+    # The names have a random part that would be new in each answer, and says nothing to the user.
     return _OWN_NAME.sub("", message).removesuffix(_NO_CANDIDATES)
 
 
@@ -45,7 +47,9 @@ def define(connection: duckdb.DuckDBPyConnection, texts: Sequence[str], scores: 
     # A macro is bound where it is used: nothing in the query may have the name of anything in it, or would be taken for it.
     token = secrets.token_hex(8)
     columns = [f"pattern_{token}", *(f"score_{number}" for number in range(len(texts)))]
+    # Names of our own, which nothing in the query can have.
     connection.register(f"_wide_{token}", scores.rename_columns(columns))
+    # Quoted, not bound: a view takes no parameters. The texts are the user's own, and nothing outside can be reached.
     parts = [_VIEW.format(token=token, text=_quoted(text), column=number) for number, text in enumerate(texts)]
     connection.execute(f"create temp view _scores_{token} as {' union all '.join(parts)}")
     connection.execute(_MEANING.format(token=token))

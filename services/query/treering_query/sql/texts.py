@@ -26,9 +26,11 @@ def text_of(node: Mapping[str, Any]) -> str | None:
     name = str(node.get("function_name", "")).lower()
     if name not in FUNCTIONS:
         return None
+    # A macro would drop these words without an error, and the answer would not be what was asked.
     if node.get("type") != "FUNCTION" or node.get("distinct") or "filter" in node or "orders" in node.get("order_bys", {}):
         raise _misused(node, f"{name} is no aggregate: DISTINCT, FILTER, ORDER BY and OVER do not apply to it")
     given = arguments(node)
+    # Exactly the form that is scored: whatever passes here has its text in the list.
     if len(given) != 2 or any("name" in argument for argument in given):
         raise _misused(node, f"{name} takes a pattern's id and a text in quotes, for example {name}(pattern_id, 'the disk is full')")
     return _text(name, given[1]["expression"])
@@ -36,6 +38,7 @@ def text_of(node: Mapping[str, Any]) -> str | None:
 
 def arguments(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """A function's arguments; an empty one for the `pattern_id` of `pattern_id.meaning('text')`, which the parser takes for a schema."""
+    # `a.f(x)` and `schema.f(x)` look the same to the parser.
     home = node["qualified_name"]["path"][:-1]
     receiver: list[Mapping[str, Any]] = [] if home in _HOMES else [{"expression": {}}]
     return [*receiver, *node.get("arguments", [])]
@@ -43,6 +46,7 @@ def arguments(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _text(name: str, expression: Mapping[str, Any]) -> str:
     literal = expression.get("literal", {})
+    # Only a literal can be scored before the statement runs; an expression has no value yet.
     if literal.get("kind") != "STRING":
         quoted = expression.get("type") == "COLUMN_REF"
         hint = "; single quotes, as double ones name a column" if quoted else ""
@@ -50,6 +54,7 @@ def _text(name: str, expression: Mapping[str, Any]) -> str:
     text = str(literal.get("text", ""))
     if not text.strip():
         raise _misused(expression, f"the text of {name} is empty; say in some words what it is about")
+    # After the look at blanks: the encoder's cost grows with the text.
     if len(text) > limits.MAX_ABOUT_CHARACTERS:
         raise _misused(expression, f"the text of {name} has {len(text)} characters, over {limits.MAX_ABOUT_CHARACTERS}; shorten it")
     return text

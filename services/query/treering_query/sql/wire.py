@@ -24,6 +24,7 @@ ERROR = b"E"
 """JSON {reason, message, metadata}: the end of a failure."""
 
 _LENGTH = struct.Struct("<I")
+# Linux passes at most 253 with one message (SCM_MAX_FD).
 _MAX_DESCRIPTORS = 250
 
 
@@ -48,7 +49,9 @@ class Request:
 def send_request(sock: socket.socket, request: Request, descriptors: list[int]) -> None:
     """Sends a request; blocks while the child does not read."""
     body = json.dumps(asdict(request)).encode()
+    # Descriptors travel with at least one byte, so they go with the length, before the body.
     socket.send_fds(sock, [_LENGTH.pack(len(body))], descriptors)
+    # In pieces, as the child reads. The kernel keeps its own references to the descriptors from here on.
     sock.sendall(body)
 
 
@@ -58,6 +61,7 @@ def receive_request(sock: socket.socket) -> tuple[Request, list[int]]:
     Raises:
         EOFError: The parent is gone.
     """
+    # One call: descriptors that are not taken with their bytes are closed by the kernel.
     head, descriptors, _, _ = socket.recv_fds(sock, _LENGTH.size, _MAX_DESCRIPTORS)
     if len(head) < _LENGTH.size:
         raise EOFError
@@ -83,6 +87,7 @@ def send(sock: socket.socket, kind: bytes, body: bytes) -> None:
 
 def _exactly(sock: socket.socket, size: int) -> bytes:
     received = bytearray()
+    # A stream has no borders of messages: a read may give less.
     while len(received) < size:
         piece = sock.recv(size - len(received))
         if not piece:

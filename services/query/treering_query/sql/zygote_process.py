@@ -23,11 +23,15 @@ class Zygote:
 
     def __init__(self, timeout_s: float = limits.ZYGOTE_START_S) -> None:
         self._control, theirs = socket.socketpair()
+        # `-I`: no module from the working directory or from the user's own site-packages.
         command = [sys.executable, "-I", "-m", "treering_query.sql.zygote", str(theirs.fileno())]
         with theirs:
+            # An empty environment: tokens and paths of the service are not there to be read by SQL.
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env={}, stdin=subprocess.DEVNULL, close_fds=True)  # noqa: S603
+        # For the start only; a fork takes a millisecond.
         self._control.settimeout(timeout_s)
         try:
+            # Empty when it died: nobody has the other end open then.
             word = self._control.recv(1)
         except TimeoutError:
             word = b""
@@ -48,10 +52,12 @@ class Zygote:
         Raises:
             OSError: The process is gone.
         """
+        # Returns before the fork. If the zygote dies in between, the caller sees its own socket end.
         socket.send_fds(self._control, [b"f"], [sock.fileno()])
 
     def close(self) -> None:
         """Ends it."""
+        # It ends by itself when it reads the end of this socket; the kill is for one that hangs.
         self._control.close()
         try:
             self._process.wait(_END_S)

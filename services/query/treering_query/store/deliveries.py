@@ -74,7 +74,9 @@ class Deliveries:
         self._board = board
         self._bounds = bounds
         self._without_pattern = without_pattern
+        # Held while a delivery is read or a batch is taken; waiting on it gives it up, so a full store still seals.
         self._hot = asyncio.Condition()
+        # One thread: decoding, masking and the claims of ids happen in the order of the deliveries.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
 
     def open(self, intake: Intake, shown: Shown, hot_changed: Callable[[], None]) -> None:
@@ -85,6 +87,7 @@ class Deliveries:
 
     def close(self) -> None:
         """Ends the thread, when what runs on it has ended."""
+        # Waits: the notes and the slots below are used by what runs on it.
         self._thread.shutdown()
         self.intake.close()
         self._shown.close()
@@ -107,6 +110,7 @@ class Deliveries:
             return
         if held < log_start_offset:
             _LOG.warning("the log begins after what is stored", log_id=f"{log_id:016x}", stored_end=held, log_start=log_start_offset)
+            # The records before are gone from the log: without this step they would be waited for, for ever.
             self._show(log_id, log_start_offset, view.active)
         self.report(log_id)
 
@@ -117,22 +121,29 @@ class Deliveries:
         brings nothing, and one that is cut off after it brings nothing twice.
         """
         async with self._hot:
+            # The limit stands before the reading: the frames are bytes of the caller's until there is room for their columns.
             await self._hot.wait_for(lambda: not self._full())
+            # After the wait: while it lasted the same delivery may have come by another stream.
             held = dict(self._published.view.seen).get(log_id, self._board.get(log_id).next_offset)
+            # A log delivers again what it was not told of; a frame that is cut by `held` is read in part.
             fresh = [frame for frame in frames if frame.first_offset + frame.record_count > held]
             if fresh:
+                # Cancelled here, the thread reads on and its result is dropped. The view has not changed, so the log delivers again.
                 delivered = await self.on_thread(lambda: self._read(log_id, fresh, held))
                 self._take_over(log_id, fresh[-1].first_offset + fresh[-1].record_count, delivered)
+        # Also when nothing was fresh: the log asks how far this store is.
         self.report(log_id)
 
     def report(self, log_id: int) -> None:
         """Tells the board how far a log is."""
         end = dict(self._published.view.seen).get(log_id, 0)
+        # Three places where a quarantined record can be, never in two: not yet sealed, on its way, sealed.
         quarantined = self._published.quarantined(log_id) + self._unsealed.quarantined[log_id]
         self._board.update(log_id, next_offset=end, visible_end=end, quarantined=quarantined)
 
     def due_in(self) -> float | None:
         """Seconds until what is hot has to be sealed; None when there is nothing."""
+        # Before the age: a delivery waits for room.
         if self._full():
             return 0.0
         age_s = self._unsealed.age_s
@@ -143,21 +154,26 @@ class Deliveries:
         # under the lock: a delivery that is being read would otherwise append to records that are a batch already
         async with self._hot:
             records = hot.as_table(self._published.view.active)
+            # With the records of the same moment: a text that is sealed later than its records would be missing after a crash.
             patterns, quarantine = self._unsealed.take()
+            # Every log, also one without a new record: a commit may raise its end, as by records that could not be read.
             ends = dict(self._published.view.seen)
             batch = SealBatch(records, patterns, ends, quarantine, secrets.token_hex(8), self._board.chain.of(ends))
             self._published.begin_sealing(batch)
+            # There is room now. Who waits runs only when the lock is free, so it sees the new view.
             self._hot.notify_all()
         return batch
 
     def _full(self) -> bool:
         active = self._published.view.active
+        # Quarantined payloads are memory as well: a sender of rubbish must not get around the limit.
         held = hot.total_bytes(active) + self._unsealed.size_bytes
         return hot.total_rows(active) >= self._bounds.rows or held >= self._bounds.size_bytes
 
     def _read(self, log_id: int, frames: Sequence[DeliveredFrame], next_offset: int) -> _Delivered:
         active = self._published.view.active
         taken, bad = self.intake.take(log_id, frames, next_offset)
+        # The caller holds the lock, so nobody changes what is hot meanwhile. If it was cancelled, this result is dropped.
         chunks = hot.appended(active, taken.records) if taken.records.num_rows else active
         return _Delivered(chunks, self._patterns.new_in(taken.patterns), bad, taken.without_pattern)
 

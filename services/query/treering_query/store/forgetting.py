@@ -30,6 +30,7 @@ class Forgetting:
 
     async def drop(self, dead: Ids) -> None:
         """Forgets those of `dead` that have no record now."""
+        # No seal between memory and catalog: it would store a pattern's text, which the second step then removes.
         await self._files.exclusively(lambda: self._drop(dead))
 
     async def _drop(self, dead: Ids) -> None:
@@ -37,10 +38,12 @@ class Forgetting:
         # no delivery meanwhile: one after it finds these patterns unknown, and the seal that stores them again comes after their removal
         async with self._deliveries.paused():
             leaving = await on_thread(lambda: self._patterns.left_by(dead))
+            # Deliveries are paused, but a pass of templates may replace the table meanwhile. It rests between passes, so this ends.
             while not self._patterns.forget(leaving):
                 leaving = await on_thread(lambda: self._patterns.left_by(dead))
             # with no delivery being read: one that claims an id from here on finds its pattern unknown, and stores it again
             await on_thread(lambda: self._ids.release(leaving.gone.tolist()))
+        # Memory first: until the next line is durable, a crash brings them back, without a record, to be forgotten again.
         if len(leaving.gone):
             self._patterns_left()
             await self._files.within(lambda sealer: sealer.forget(leaving.gone.tolist()))

@@ -39,6 +39,7 @@ class Intake:
     def __init__(self, notes: Path, settled: Mapping[int, int], ids: PatternIds | None = None) -> None:
         self._ids = ids or PatternIds()
         self._decoder = FrameDecoder()
+        # A frame that ends the process, as by a fault in a native library, is known by this file after the restart, and quarantined.
         self._notes = CrashNotes(notes, settled)
         self._reader = FrameReader(self._read, self._notes)
 
@@ -57,13 +58,17 @@ class Intake:
         self._notes.close()
 
     def _read(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> Taken:
+        # Columns from the first step on: no Python object is made for a record.
         batch = pa.Table.from_batches([self._decoder.decode(log_id, frames, skip_below)], SCHEMA)
         services, messages = _column(batch, "service"), _column(batch, "message")
+        # Claims in the order of delivery: of two texts with one hash the first keeps the id, also after a restart.
         found = find_patterns(services, messages, self._ids.claim)
         records = batch.append_column(LOGS_SCHEMA.field("pattern_id"), found.pattern_ids)
+        # Where each pattern was seen first; `first_rows` has one row for each distinct pattern.
         log_ids, offsets = (records.column(name).combine_chunks().take(found.first_rows) for name in ("log_id", "offset"))
         columns = [found.distinct_ids, found.services, found.texts, messages.take(found.first_rows), log_ids, offsets]
         patterns = pa.table(columns, schema=PATTERNS_SCHEMA)
+        # Zero, unless somebody searched for a text that has the id of another one.
         without = int(np.count_nonzero(found.pattern_ids.to_numpy() == NO_PATTERN))
         return Taken(records, _with_own_ids(patterns) if without else patterns, without)
 
@@ -77,20 +82,24 @@ def _with_own_ids(patterns: pa.Table) -> pa.Table:
 
 def _joined(parts: Sequence[Taken]) -> Taken:
     """Several as one: nearly always there is but one, and it is returned as it is."""
+    # Several mostly after something unreadable: what is readable comes in pieces around it.
     if len(parts) == 1:
         return parts[0]
     records = pa.concat_tables([LOGS_SCHEMA.empty_table(), *(part.records for part in parts)]).combine_chunks()
     patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *(part.patterns for part in parts)])
+    # A pattern may be in several parts; the first mention is the one that has its first position.
     _, first_rows = np.unique(patterns.column("pattern_id").to_numpy(), return_index=True)
     return Taken(records, patterns.take(first_rows), sum(part.without_pattern for part in parts))
 
 
 def _column(table: pa.Table, name: str) -> pa.StringArray:
     chunked = table.column(name)
+    # `concat_arrays` copies and wants at least one array.
     return chunked.chunk(0) if chunked.num_chunks == 1 else pa.concat_arrays([pa.array([], chunked.type), *chunked.chunks])
 
 
 def unknown(patterns: pa.Table, known: Container[int]) -> pa.Table:
     """The patterns that are not among the known ones."""
+    # Distinct patterns of a delivery, so this loop does not run per record.
     ids = patterns.column("pattern_id").to_pylist()
     return patterns.filter(pa.array(np.fromiter((number not in known for number in ids), np.bool_, len(ids))))

@@ -44,9 +44,11 @@ class Keeper:
     async def _run(self) -> None:
         while True:
             try:
+                # At once after the start: what became due while the service was down is not put off.
                 await turn(self._store, self._policy, self._forget)
             except Exception as error:  # noqa: BLE001 - a disk may have room again, embed may answer again; nothing is lost meanwhile
                 _LOG.warning("upkeep of the store failed; it is tried again", retry_in_s=self._interval_s, problem=str(error))
+            # The pause is between turns, not between their begins: a long turn is not followed by another at once.
             await asyncio.sleep(self._interval_s)
 
     async def close(self) -> None:
@@ -62,9 +64,11 @@ async def turn(store: Store, policy: Policy, forget: Forget) -> None:
         Exception: Some of it failed; nothing is lost, and the next turn tries again.
     """
     try:
+        # Before ages are looked at: a leap has to be known before anything is deleted by it.
         await store.clock.turn()
     except Exception as error:  # noqa: BLE001 - a full disk must not keep from deletion what makes room on it
         _LOG.warning("the last known time is not kept; the next turn tries again", problem=str(error))
     # after the look at the clocks: what a leap makes old is never deleted
     due = policy.without_ages() if store.clock.leapt else policy
+    # The retention clock, not the one of the wall: what a wrong clock deletes cannot be had again.
     await store.keep_up(due, store.clock.now(), forget)

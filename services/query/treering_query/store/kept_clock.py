@@ -36,8 +36,10 @@ class KeptClock:
     async def open(self, segments: Sequence[Segment]) -> None:
         """Goes on from what the catalog kept, or, in a store of an earlier version, from when the newest record of `segments` arrived."""
         kept = await self._files.change(lambda sealer: sealer.load_clock())
+        # By another machine's clock, but nothing better is known of a store that kept no time.
         newest = max((segment.last_arrival_time for segment in segments), default=None)
         self._clock = RetentionClock(self._clocks, kept, newest)
+        # Kept at once: the ages of segments count from a time that a crash must not change.
         if not kept:
             await self._files.change(lambda sealer: sealer.set_clock(self._clock.kept))
         if self.leapt:
@@ -72,13 +74,17 @@ class KeptClock:
         await self._files.change(self._turn)
 
     def _turn(self, sealer: Sealer) -> None:
+        # To log a leap once and not at every turn.
         before = self.leapt
+        # Before the time is kept: what is kept includes the leap, so a restart does not forget it.
         self._clock.look()
         if self.leapt and not before:
             _LOG.error("nothing is deleted by age", problem=self.problem)
+        # Without an order the time alone is kept, each turn: a crash costs no more than one turn.
         if not (accepted := self._accepted()):
             sealer.keep_clock(self._clock.kept)
             return
+        # In one transaction with the ages of segments: they keep their age, whatever the jump.
         sealer.set_clock(accepted, accepted.last_time - self.now())
         # after the commit: a clock that runs on before it would delete what a restart does not know to be accepted
         self._clock.restart(accepted)
@@ -91,11 +97,14 @@ class KeptClock:
     def _accepted(self) -> KeptTime | None:
         try:
             order = read_clock_order(self._directory)
+        # An order that cannot be read is an operator's mistake; it must not stop the clock from being kept.
         except StartError as error:
             _LOG.warning("an order about the clock is not carried out", problem=str(error))
             return None
+        # The file of an order stays where it is: it is known by its id, so that it is carried out once.
         if order is None or order.order_id in (self._clock.accepted, self._too_old):
             return None
+        # An order is an assurance about the clock of a certain moment. It does not hold for a later one.
         if not (accepted := self._clock.accepting(*order)):
             self._too_old = order.order_id
             _LOG.warning("an order about the clock is not carried out: it is over an hour old, or the clock leapt after it; give it again")

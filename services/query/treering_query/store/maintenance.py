@@ -54,8 +54,11 @@ class Maintenance:
         Files of an earlier turn that no query holds any more are deleted: a reader of the manifest has the time between two turns to open
         what it names. Patterns without a record are forgotten, elsewhere first, so that one that could not be told stays due.
         """
+        # First: what the turn before replaced has had the whole interval to be read to its end.
         await self._remove_retired()
+        # Once, before the first change: segments that a change of this turn makes wait for the next one.
         due = list(changes(self._published.view.segments, policy, now, frozenset(self._damage.segment_ids)))
+        # Each gives its turn back: a seal comes between two of them, not after all.
         for change in due:
             await self._rewrite(change)
         await self._forget(forget)
@@ -64,6 +67,7 @@ class Maintenance:
     async def _rewrite(self, change: Change) -> None:
         try:
             segment = await self._files.change(lambda sealer: sealer.rewrite(change.segments, change.without))
+        # The others go on. This one stays as it is, is refused to questions, and leaves by its age.
         except DamagedSegmentError as damaged:
             self._damage.mark(damaged.segment, damaged.problem)
             return
@@ -76,11 +80,13 @@ class Maintenance:
         await self._remove_retired()
 
     async def _remove_retired(self) -> None:
+        # A list of its own: removals await, and questions end meanwhile.
         for segment in self._published.unread():
             await self._remove(segment)
 
     async def _remove(self, segment: Segment) -> None:
         try:
+            # On the catalog's thread, in turn with the checks, which look at the names of files.
             await self._files.change(lambda sealer: sealer.remove(segment))
         except OSError as error:  # the others are removed all the same; this one is tried again at the next turn
             _LOG.warning("the file of a segment that is gone cannot be removed", file=segment.path.name, problem=str(error))
@@ -88,9 +94,13 @@ class Maintenance:
             self._published.removed(segment)
 
     async def _forget(self, forget: Forget) -> None:
+        # One view for patterns and positions: "no record below" is true of these positions only.
         view = self._published.view
+        # Half a second for many patterns: not on the event loop.
         dead = await on_own_thread("upkeep", lambda: self._without_record(view))
         for start in range(0, len(dead), _FORGET_AT_ONCE):
+            # If embed does not answer, this raises and the patterns stay listed here: they are found again at the next turn.
             await forget(dead[start : start + _FORGET_AT_ONCE].tolist(), view.positions())
         if len(dead):
+            # Last, and looked at anew there: some may have a record again by now.
             await self._drop_patterns(dead)

@@ -56,6 +56,7 @@ class PatternTable:
         self._published = published
         self._unsealed = unsealed
         self._came = came
+        # Replaced whole by `forget`, added to by `add`: both on the event loop.
         self._known: set[int] = set()
 
     def open(self, patterns: pa.Table, templates: Templates) -> None:
@@ -65,6 +66,7 @@ class PatternTable:
 
     def new_in(self, found: pa.Table) -> NewPatterns | None:
         """Those of `found` (`PATTERNS_SCHEMA`) that are not known; None when all are. Only reads, so any thread may call it."""
+        # The templates are remembered with the result: `add` notices when they have changed meanwhile.
         rows, templates = unknown(found, self._known), self._published.view.templates
         if not rows.num_rows:
             return None
@@ -75,13 +77,16 @@ class PatternTable:
 
         Since they were looked up, others may have added some of them, or templates may have changed: then they are looked up again.
         """
+        # A second look-up on the event loop, but only of what was new in one delivery.
         if new and (new.templates is not self._published.view.templates or not self._known.isdisjoint(new.ids)):
             new = self.new_in(new.rows)
         if new is None:
             return
         tables = (*self._published.view.patterns, new.listed)
+        # The first one is large and stays; the small ones behind it are joined. So no delivery copies all patterns.
         if len(tables) >= _MOST_TABLES:
             tables = (tables[0], pa.concat_tables(tables[1:]).combine_chunks())
+        # Known, kept for the seal, shown: one step, no await. A pattern that is known but not kept would have no text after a restart.
         self._known.update(new.ids)
         self._unsealed.add_patterns(new.rows)
         self._show(tables, self._published.view.templates)
@@ -90,6 +95,7 @@ class PatternTable:
     def show_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
         """Shows templates; see `template_keeper.Shelf`."""
         now = self._published.view.patterns
+        # By identity: the tables are immutable, so the same objects have the same rows.
         if len(now) < len(before) or any(one is not other for one, other in zip(before, now, strict=False)):
             return False
         tables = now if after is None else (after, *(listed(table, templates) for table in now[len(before) :]))
@@ -98,6 +104,7 @@ class PatternTable:
 
     def without_record(self, view: View) -> Ids:
         """The patterns of a view that none of its records has, sorted. Blocks: half a second for 200,000 patterns; any thread."""
+        # A text that waits for the next seal counts as alive: the seal would store it after it was forgotten.
         held = [view.sealed_counts.column("pattern_id"), *(chunk.table.column("pattern_id") for chunk in view.hot)]
         alive = [np.unique(column.to_numpy()) for column in (*held, *self._unsealed.pattern_columns())]
         known = [table.column("pattern_id").to_numpy() for table in view.patterns]
@@ -106,6 +113,7 @@ class PatternTable:
     def left_by(self, candidates: Ids) -> Leaving:
         """Which of some patterns have no record now, and the table without them. Blocks."""
         view = self._published.view
+        # The view of now, not the one from which the candidates come: records may have come.
         gone = np.intersect1d(candidates, self.without_record(view))
         whole = pa.concat_tables(view.patterns)
         stays = ~np.isin(whole.column("pattern_id").to_numpy(), gone)
@@ -113,6 +121,7 @@ class PatternTable:
 
     def forget(self, leaving: Leaving) -> bool:
         """Takes over what `left_by` found: a delivery after it finds the patterns unknown again. False when the table has changed since."""
+        # Patterns came while the thread worked. The caller makes the table again.
         if self._published.view.patterns is not leaving.before:
             return False
         self._known = leaving.known

@@ -52,8 +52,10 @@ class Quarantine:
 
     async def listed(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is quarantined; what came just now is sealed first."""
+        # The list is read from the catalog alone. What is in memory gets there first, by a seal.
         if self._unsealed.quarantined:
             await self._sealing.seal()
+        # A batch on its way may hold some, too.
         await self._sealing.settled()
         return await self._files.change(lambda sealer: sealer.quarantined(selection, after))
 
@@ -62,6 +64,8 @@ class Quarantine:
 
         Returns how many records were stored. A caller that is cancelled once the change has begun does not stop it.
         """
+        # Exclusive from the reading to the commit: no seal comes between. The caller must not give the same items twice: they would be
+        # stored twice.
         return await self._files.exclusively(lambda: self._read_again(items))
 
     async def _read_again(self, items: Sequence[Quarantined]) -> int:
@@ -69,11 +73,15 @@ class Quarantine:
             taken, bad = self._deliveries.intake.take_again(items)
             return taken, bad, self._patterns.new_in(taken.patterns)
 
+        # On the deliveries' thread: it alone claims ids of patterns, and the notes of a crash are its own.
         taken, bad, new = await self._deliveries.on_thread(read)
+        # No progress: these offsets are below the end already. No id: an attempt that fails is reported, not repeated.
         batch = SealBatch(taken.records, taken.patterns, {}, Change(bad, items))
+        # Stored and taken from the quarantine in one transaction. In the same step of the loop as the next line: no await between.
         await self._files.within(lambda sealer: sealer.seal(batch, self._clock.now()))
         self._patterns.add(new)
         self._without_pattern.add(taken.without_pattern)
+        # The board shows how many are quarantined; it is told of every log that may have changed.
         for log_id in records_by_log(items):
             self._deliveries.report(log_id)
         _LOG.info("quarantined records were read again", stored=taken.records.num_rows, still=sum(item.record_count for item in bad))

@@ -28,6 +28,7 @@ class Questions:
     def __init__(self, engine: Engine, damage: Damage) -> None:
         self._engine = engine
         self._damage = damage
+        # A thread of its own: it reads whole files, and must take neither the threads of questions nor that of the seals.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="damage")
 
     async def run(self, snapshot: Snapshot, work: Callable[[Snapshot], T], timeout_s: float | None = None) -> T:
@@ -40,6 +41,7 @@ class Questions:
         """
         try:
             return await self._engine.run(snapshot, work, timeout_s)
+        # Any error of the database may be the first sign of a damaged file. Its text is kept as the cause, not sent.
         except duckdb.Error as error:
             damage = await self.find_damage(snapshot.last_read, error)
             raise damage or error from error
@@ -49,6 +51,7 @@ class Questions:
 
         One search at a time, for `DAMAGE_SEARCH_S` seconds at most, time in the queue included: many failing questions cost no more.
         """
+        # Set before the queue: who waited long behind others reads less, so a burst of errors has one bound.
         until = time.monotonic() + limits.DAMAGE_SEARCH_S
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._damage.find, segments, str(error), until)

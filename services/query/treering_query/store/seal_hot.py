@@ -17,6 +17,7 @@ def sealing_of(deliveries: Deliveries, files: SealedFiles, clock: KeptClock, boa
     """A task that writes what is hot into segments, stamped by the retention clock, and tells the board what the log may delete."""
 
     async def publish(batch: SealBatch) -> None:
+        # `now` is read on the catalog's thread: an operator's order to the clock is carried out there, before or after, not between.
         segment = await files.change(lambda sealer: sealer.seal(batch, clock.now()))
         # after the commit only: below this offset the log may delete
         for log_id, end in batch.ends.items():

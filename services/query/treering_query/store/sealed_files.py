@@ -32,6 +32,7 @@ class SealedFiles:
         self._directory = directory
         self._published = published
         self._changes = Exclusive("change of the sealed store")
+        # One thread: the connection of the catalog belongs to it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
 
     async def open(self) -> Sealed:
@@ -40,6 +41,7 @@ class SealedFiles:
         Raises:
             StartError: The catalog or a segment is damaged or missing.
         """
+        # Made on the thread, which owns its connection from the first statement on.
         self.sealer = await self._on_thread(lambda: Sealer(self._directory))
         sealed = await self._on_thread(self.sealer.open)
         self._published.show_sealed(self.sealer.state)
@@ -51,13 +53,16 @@ class SealedFiles:
 
     async def exclusively(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Runs a change of several steps, each through `within`, when its turn has come."""
+        # Between two steps nothing else may change what is sealed; questions go on.
         return await self._changes.run(work)
 
     async def within(self, work: Callable[[Sealer], T]) -> T:
         """One step of a change."""
         try:
+            # The caller is a task of `Exclusive`, which nobody cancels: the result on the thread is always shown.
             return await self._on_thread(lambda: work(self.sealer))
         finally:
+            # Also after an error: the recovery before it may have found that an earlier commit took effect.
             self._published.show_sealed(self.sealer.state)
 
     @asynccontextmanager
@@ -75,8 +80,10 @@ class SealedFiles:
             return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
 
         try:
+            # A check is long: it holds the files but not the turn, so seals and rewrites go on.
             yield await self._changes.run(take)
         finally:
+            # Before the snapshot is let go: work that has not come to it yet will not take one.
             is_wanted = False
             held.close()
 
@@ -86,7 +93,9 @@ class SealedFiles:
 
     async def close(self) -> None:
         """Ends; a change that runs is finished."""
+        # First: a change that runs uses the thread and the catalog.
         await self.finish()
+        # On its own thread, like every use of the connection.
         await self._on_thread(self.sealer.close)
         self._thread.shutdown()
 

@@ -35,9 +35,11 @@ class Shown:
         self._patience_s = patience_s
         self._slots = Slots(path, struct.Struct("<QQ"), limits.MAX_SHOWN_LOGS)
         before = {slot[0]: slot[1] for slot in self._slots.load() if slot}
+        # A log keeps its slot for the life of the process.
         self._slot_of = {log_id: number for number, log_id in enumerate(before)}
         self._before = before
         self._has_returned = asyncio.Event()
+        # All slots at once: from here on the file has its full size, so that a note needs no space on the disk.
         self._slots.write(0, [*before.items(), *[None] * (limits.MAX_SHOWN_LOGS - len(before))])
 
     def note(self, log_id: int, end: int) -> None:
@@ -45,13 +47,16 @@ class Shown:
         if end < self._before.get(log_id, 0) and not self._has_returned.is_set():
             return  # what was shown before and is missing has to be waited for by the next process as well
         number = self._slot_of.setdefault(log_id, len(self._slot_of))
+        # A log above the limit is shown without a note: after a crash nobody waits for its records.
         if number < limits.MAX_SHOWN_LOGS:
             self._slots.write(number, [(log_id, end)])
 
     async def watch(self) -> None:
         """Returns when everything is visible again, or when the log has delivered nothing of it for too long."""
+        # The patience is for a log that stands still. It begins anew with everything that comes.
         until, missing = time.monotonic() + self._patience_s, self._missing()
         while missing and (left_s := until - time.monotonic()) > 0:
+            # No await between the look at what is missing and this line: a change cannot be overlooked.
             await self._board.wait_change(self._board.version, left_s)
             if (still := self._missing()) != missing:
                 until, missing = time.monotonic() + self._patience_s, still
@@ -59,6 +64,7 @@ class Shown:
             problem = "records that were visible before the restart were not delivered again; answers lack them until they are"
             _LOG.warning(problem, log_id=f"{log_id:016x}", missing=count, waited_s=self._patience_s)
             self._slots.write(self._slot_of[log_id], [None])  # a log that is gone does not hold up every start
+        # For good: from here on notes may go down again, and questions are answered with what there is.
         self._has_returned.set()
 
     async def returned(self, timeout_s: float | None) -> None:
@@ -68,6 +74,7 @@ class Shown:
             ServiceError: TIMED_OUT when that is not after `timeout_s` seconds (None waits for ever).
         """
         try:
+            # Once the watch has ended, this returns at once.
             async with asyncio.timeout(timeout_s):
                 await self._has_returned.wait()
         except TimeoutError:

@@ -73,10 +73,12 @@ class Store:
     ) -> None:
         self.board = ProgressBoard()
         self.damage = Damage()
+        # Shared by the deliveries and by what forgets patterns: one table of who holds which id.
         self.ids = PatternIds()  # claimed on the intake thread only, so that of two patterns that come together one is the first
         self._directory = directory
         self._engine = engine
         self._questions = Questions(engine, self.damage)
+        # Parts from the inside out: each one gets those that it uses, none of them knows the store.
         self._published = Published(engine, self.damage)
         unsealed, without_pattern = Unsealed(), WithoutPattern(registry)
         self.templates = TemplateKeeper(self, registry)
@@ -94,6 +96,7 @@ class Store:
             clock=self.clock,
             without_pattern=without_pattern,
         )
+        # Only now: it needs the deliveries and the files, and is needed by the maintenance alone.
         forgetting = Forgetting(
             self._deliveries, self._patterns, self._files, self.ids, patterns_left=lambda: self.templates.wake(forgotten=True)
         )
@@ -106,15 +109,20 @@ class Store:
         Raises:
             StartError: The catalog or a segment is damaged or missing.
         """
+        # The catalog first: it says what everything below begins with, and refuses the start before anything is written.
         sealed = await self._files.open()
+        # Before the first seal: a segment is stamped with this clock.
         await self.clock.open(sealed.segments)
         templates = await self._files.change(lambda sealer: sealer.load_templates())
         self._patterns.open(sealed.patterns, templates)
+        # On the thread that claims ids later, and before the first delivery: a known pattern must keep its id.
         await self._deliveries.on_thread(lambda: self.ids.restore(kinds(sealed.patterns)))
+        # Before `Shown` asks the board how far this process is.
         self._begin_at(sealed)
         shown = Shown(self._directory / "shown", self.board)
         self._deliveries.open(Intake(self._directory / "reading", sealed.ends, self.ids), shown, self._sealing.hot_changed)
         self._shown = shown
+        # Last: nothing seals, joins or waits before all parts have what they begin with.
         self._tasks = [asyncio.create_task(work) for work in (self._sealing.run(), self.templates.run(), shown.watch())]
         self.templates.wake()
 
@@ -124,15 +132,18 @@ class Store:
         for log_id, end in seen:
             self.board.update(log_id, releasable_end=end)
             self._deliveries.report(log_id)
+        # The log compares its own chain with this one, so that a log that was replaced is noticed.
         for log_id, link in sealed.links.items():
             self.board.chain.restore(log_id, sealed.ends[log_id], link)
 
     async def close(self) -> None:
         """Stops; what is hot is forgotten here and delivered again by the log."""
+        # The tasks first, so that none begins a change below. A change that runs goes on: it is not the task's.
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.templates.close()
+        # After the tasks and before the files: it waits for changes that run, then deletes what they replaced.
         await self._maintenance.close()
         with contextlib.suppress(duckdb.Error, OSError):  # without it the clock lags by the time since the last turn
             await self.clock.keep()
@@ -151,6 +162,7 @@ class Store:
         Raises:
             ServiceError: TIMED_OUT when it is not after `timeout_s` seconds (None waits for ever).
         """
+        # One deadline for both waits.
         begin = time.monotonic()
         await self._shown.returned(timeout_s)
         await self.board.wait_visible(positions, None if timeout_s is None else timeout_s - (time.monotonic() - begin))
@@ -195,6 +207,7 @@ class Store:
 
     def disk_free_bytes(self) -> int:
         """Of the file system that holds the segments."""
+        # Free for this user: blocks that the system keeps for root do not count.
         return shutil.disk_usage(self._directory).free
 
     async def seal(self) -> None:

@@ -59,6 +59,7 @@ class TemplateKeeper:
     def __init__(self, store: Shelf, registry: CollectorRegistry, pause_s: float = limits.TEMPLATE_PAUSE_S) -> None:
         self._store = store
         self._pause_s = pause_s
+        # A flag and not a queue: however much has come, one pass sees all of it.
         self._due = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -70,7 +71,9 @@ class TemplateKeeper:
 
     def wake(self, *, forgotten: bool = False) -> None:
         """Patterns have come, or some were forgotten."""
+        # Sticky until a pass takes it: a later wake-up without it must not hide an earlier one.
         self._forgotten = self._forgotten or forgotten
+        # In this order, without an await: nobody who waits for `settled` gets through between the two.
         self._idle.clear()
         self._due.set()
 
@@ -82,6 +85,7 @@ class TemplateKeeper:
         """Runs passes for ever."""
         while True:
             await self._due.wait()
+            # Before the pass reads the view: what comes from here on sets it again and is of the next pass.
             self._due.clear()
             forgotten, self._forgotten = self._forgotten, False
             started = time.monotonic()
@@ -90,12 +94,15 @@ class TemplateKeeper:
             except Exception:  # noqa: BLE001 - templates are a convenience: whatever is wrong may pass, and nothing is lost meanwhile
                 _LOG.exception("joining patterns into templates failed; it is tried again", retry_in_s=_RETRY_S)
                 await asyncio.sleep(_RETRY_S)
+                # The pass has taken the flags; they are given back, or the change would wait for the next new pattern.
                 self.wake(forgotten=forgotten)
                 continue
             seconds = time.monotonic() - started
             self._seconds.observe(seconds)
+            # Patterns that came during the pass are not in it.
             if not self._due.is_set():
                 self._idle.set()
+            # A pass without a result was short, and the next one begins only when something comes.
             if changed:
                 await asyncio.sleep(max(self._pause_s, _REST * seconds))
 
@@ -105,17 +112,21 @@ class TemplateKeeper:
 
     async def _pass(self, *, forgotten: bool) -> bool:
         """One pass; False when there was nothing to do."""
+        # One immutable value: the thread reads it while deliveries go on.
         view = self._store.view
         loop = asyncio.get_running_loop()
         templates, found = await loop.run_in_executor(self._thread, _regroup, view, forgotten)
         if found.is_empty:
             return False
+        # Saved before shown: an id that somebody saw must be valid after a restart.
         await self._store.save_templates(found)
         published = False
+        # New patterns may come while the tables are made; then they are made again. Only whole tables replace whole tables.
         while not published:
             before = self._store.view.patterns
             after = await loop.run_in_executor(self._thread, _relist, before, templates) if found.shows else None
             published = self._store.publish_templates(templates, before, after)
+        # The allocator keeps freed pages; after a large pass they are worth giving back.
         if len(found.moved) >= limits.RELEASE_AFTER_PATTERNS:
             await loop.run_in_executor(self._thread, release_freed)
         return True
@@ -124,9 +135,12 @@ class TemplateKeeper:
 def _regroup(view: View, forgotten: bool) -> tuple[Templates, TemplatesChange]:  # noqa: FBT001 - an executor passes no names
     listed_now = whole(view.patterns).select(["pattern_id", "text"])
     patterns = listed_now.filter(has_pattern(listed_now.column("pattern_id")))
+    # Costs a look at all patterns, so only after some were forgotten.
     former = alive(view.templates, patterns.column("pattern_id").to_pylist()) if forgotten else view.templates
+    # The cost of a pass grows with what is joined. Beyond the limit each pattern stays a template by itself.
     room = max(limits.MAX_TEMPLATE_PATTERNS - len(former.template_ids), 0)
     arrived = unknown(patterns, former.template_ids).slice(0, room)
+    # From the former result on: templates only grow, so an id keeps its meaning.
     latter = find_templates(starmap(Pattern, zip(*(column.to_pylist() for column in arrived.columns), strict=True)), former)
     return latter, change(view.templates, latter)
 

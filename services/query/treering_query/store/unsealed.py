@@ -22,6 +22,7 @@ class Unsealed:
         self._patterns: list[pa.Table] = []
         self._quarantined: list[Quarantined] = []
         self._counts: Counter[int] = Counter()
+        # Of the oldest: later deliveries must not put off the seal.
         self._since: float | None = None
 
     @property
@@ -43,6 +44,7 @@ class Unsealed:
         """A delivery has come, with records that could not be read, or none."""
         self._quarantined += quarantined
         self._counts += records_by_log(quarantined)
+        # Also for a delivery without a readable record: its progress and quarantine wait for a seal, too.
         if self._since is None:
             self._since = self._clock()
 
@@ -56,7 +58,9 @@ class Unsealed:
 
     def take(self) -> tuple[pa.Table, Change]:
         """Everything that was gathered, for a seal; from now on the next one is gathered for."""
+        # Without a pattern there still is a table, of no rows.
         patterns = pa.concat_tables([PATTERNS_SCHEMA.empty_table(), *self._patterns])
         change = Change(tuple(self._quarantined))
+        # New lists, and not cleared: the batch keeps what it was given, however often it is tried.
         self._patterns, self._quarantined, self._counts, self._since = [], [], Counter(), None
         return patterns, change

@@ -17,5 +17,6 @@ class WithoutPattern:
     def add(self, records: int) -> None:
         """So many records have come."""
         if records:
+            # In steps of whole deliveries: the alarm below is one line for each, however many records a sender makes.
             self._records.inc(records)
             _LOG.error("another pattern has the id of records; they are found by their words and by SQL only", records=records)

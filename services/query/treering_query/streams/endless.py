@@ -22,8 +22,10 @@ async def patiently(store: Records, snapshot: Snapshot, work: Callable[[Snapshot
         try:
             return await store.run(snapshot, work)
         except ServiceError as error:
+            # Overload alone passes by itself. Everything else is the answer's end, with its reason.
             if error.reason != ErrorReason.ERROR_REASON_OVERLOADED:
                 raise
+            # As long as the store asks for: followers that all came back at once would keep it overloaded.
             await asyncio.sleep(error.retry_after_s or _RETRY_S)
 
 

@@ -60,7 +60,9 @@ class Exports:
     def __init__(self, store: Store, running: int, waiting: int) -> None:
         self._store = store
         self._results = OpenResults(limits.EXPORT_MEMORY_BYTES)
+        # A number of its own: an export may last for hours, and must not take the turns of questions.
         self.admission = Admission("export", running, waiting, patience_s=limits.EXPORT_PATIENCE_S, words="exports")
+        # Fewer threads than exports: a thread is needed for a batch, not for the time in which the caller reads.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="export")
 
     async def run(self, predicate: Predicate, timeout_s: float | None) -> AsyncGenerator[pb.ExportLogsResponse, None]:
@@ -70,16 +72,20 @@ class Exports:
             ServiceError: OVERLOADED or TIMED_OUT before the first part only; SQL_LIMIT; STORE_DAMAGED.
         """
         async with self.admission.slot(timeout_s):
+            # The result closes first: it reads files that the snapshot holds.
             with self._store.snapshot() as snapshot, closing(self._results.of(snapshot)) as result:
                 export = _Export(predicate, result)
+                # A generator that runs on threads, one step at a time; never two at once, as each is awaited.
                 steps = export.steps(snapshot)
                 while (pieces := await self._next(snapshot, result, steps)) is not None:
+                    # While the caller reads, nothing runs for it.
                     for piece in pieces:
                         yield pb.ExportLogsResponse(arrow_ipc=piece)
                 yield pb.ExportLogsResponse(summary=pb.ExportSummary(row_count=export.row_count, seen=snapshot.seen))
 
     async def _next(self, snapshot: Snapshot, result: OpenResult, steps: Iterator[list[bytes]]) -> list[bytes] | None:
         try:
+            # A caller that goes away interrupts the batch; after that the result can be closed.
             return await interruptible(self._threads, result, lambda: next(steps, None))
         except duckdb.Error as error:
             damage = await self._store.find_damage(snapshot.last_read, error)
@@ -87,6 +93,7 @@ class Exports:
 
     def close(self) -> None:
         """Ends the threads; exports that run have been cancelled before."""
+        # Before the results: a batch that is being read uses its connection.
         self._threads.shutdown()
         self._results.close()
 
@@ -102,13 +109,17 @@ class _Export:
 
     def steps(self, snapshot: Snapshot) -> Iterator[list[bytes]]:
         """What each batch adds to the Arrow IPC stream, then its end."""
+        # Of the hot part, which needs no file: all parts have the same columns.
         schema = self._result.schema(_HOT, self._sql(_HOT), self._predicate.parameters)
         with pa.ipc.new_stream(pa.PythonFile(self._pieces, mode="w"), schema) as writer:
+            # One part is open at a time; the next is planned when this one is read to its end.
             for part in newest_first(snapshot, self._predicate):
                 for batch in self._result.batches(part, self._sql(part), self._predicate.parameters, _rows(part, snapshot)):
+                    # Parts may differ in nullability or in dictionaries; the stream has one schema.
                     writer.write_batch(batch.cast(schema))
                     self.row_count += batch.num_rows
                     yield self._pieces.take()
+        # The end of the Arrow stream is written by the `with`, so it is taken after it.
         yield self._pieces.take()
 
     def _sql(self, part: Slice) -> str:
@@ -133,6 +144,7 @@ class _Pieces:
         self.closed = False
 
     def write(self, data: memoryview) -> int:
+        # Copied: Arrow may reuse its buffer after the call.
         self._kept += data
         return len(data)
 
@@ -141,5 +153,6 @@ class _Pieces:
 
     def take(self) -> list[bytes]:
         """What was written since the last call, in messages as large as they may be."""
+        # A new buffer: the one before is read by the pieces.
         whole, self._kept = self._kept, bytearray()
         return list(pieces(whole))

@@ -68,17 +68,21 @@ class Follower(ABC, Generic[Item, Response]):
             ServiceError: DRAINING when the service stops; whatever reading alone meets, but never OVERLOADED.
         """
         try:
+            # After a restart: what was visible before must not be taken for new.
             await self.store.wait_visible((), None)
             await self.begin()
             if self.greets:
                 yield self.sign_of_life()
             said = time.monotonic()
             while True:
+                # At each step: a stream without an end must not hold up the end of the service.
                 refuse_when_draining(self.store.board)
                 responses = await self._step(max(0.0, said + self._heartbeat_s - time.monotonic()))
+                # Also while it reads for long and selects nothing: the caller sees that it lives, and gets a place to resume from.
                 if not responses and time.monotonic() - said >= self._heartbeat_s:
                     responses = [self.sign_of_life()]
                 for response in responses:
+                    # Control is with the caller here for as long as it likes: gRPC's flow control is the pace of a slow reader.
                     yield response
                     said = time.monotonic()
         finally:
@@ -87,10 +91,13 @@ class Follower(ABC, Generic[Item, Response]):
     async def _step(self, patience_s: float) -> Sequence[Response]:
         """What comes next, perhaps nothing after `patience_s` seconds."""
         if any(self.next.get(log_id, 0) < end for log_id, end in self.alone_until.items()):
+            # Before the hub: what is older is sent first, so that records keep the order of the log.
             return await self.read_alone()
         if self._feed is None:
+            # Joined before the last of what is older is read: the feed says where it starts, and the gap is read alone.
             self._feed = self.new_feed()
             self._hub.join(self._feed)
+        # Nothing in it counts: its own place says what was sent, and it reads alone from there.
         if self._feed.lost:
             self._leave()
             self.alone_until = {position.log_id: position.offset for position in self.store.board.seen()}
@@ -110,6 +117,7 @@ class Follower(ABC, Generic[Item, Response]):
     def moved_to(self, reached: Mapping[int, int]) -> None:
         """Moves the place to where nothing is left to send below."""
         for log_id, end in reached.items():
+            # Never back: it would send records twice.
             self.next[log_id] = max(end, self.next.get(log_id, 0))
 
     def positions(self) -> list[Position]:

@@ -59,6 +59,7 @@ class Feed(ABC, Generic[Item_contra]):
 
     def __init__(self, predicate: Predicate) -> None:
         self.predicate = predicate
+        # None until the hub knows a place that is true for this feed.
         self.start: Mapping[int, int] | None = None
         self.reached: Mapping[int, int] = {}
         """Below these offsets, everything has been put in or left out."""
@@ -71,6 +72,7 @@ class Feed(ABC, Generic[Item_contra]):
 
     def begin(self, reached: Mapping[int, int]) -> None:
         """Makes it live."""
+        # Both at once: everything from here on is put in, nothing of before is missing.
         self.start = self.reached = reached
         self.wake()
 
@@ -88,6 +90,7 @@ class Feed(ABC, Generic[Item_contra]):
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._woken.wait()
+        # Cleared without an await after the wait: the caller looks at the feed next, so no wake-up is lost.
         self._woken.clear()
 
 
@@ -108,6 +111,7 @@ class Hub(Generic[Item]):
 
     def join(self, feed: Feed[Item]) -> None:
         """Feeds it from now on; leave again."""
+        # A round that failed is never used again: its place may be in the middle of what it could not read.
         if self._round is None or self._round.over:
             self._round = _Round(self._store, self._reader(), self._pause_s)
         self._round.join(feed)
@@ -125,12 +129,14 @@ class _Round(Generic[Item]):
         self._store = store
         self._reader = reader
         self._pause_s = pause_s
+        # The place where it begins: whoever joins reads alone up to here.
         with store.snapshot() as snapshot:
             self._next = {position.log_id: position.offset for position in snapshot.seen}
         self._feeds: dict[Feed[Item], None] = {}
         self._is_reading = False
         self.over = False
         # for all who follow: the turns of whoever came first are not spent on it
+        # One task owns the place. Followers may come and go at each of its awaits.
         self._task = asyncio.create_task(self._run(), context=caller.as_ourselves())
 
     def join(self, feed: Feed[Item]) -> None:
@@ -142,6 +148,7 @@ class _Round(Generic[Item]):
     def leave(self, feed: Feed[Item]) -> bool:
         """Returns whether that was the last one."""
         self._feeds.pop(feed, None)
+        # Without a follower nobody would need what it reads.
         if not self._feeds:
             self._task.cancel()
         return not self._feeds
@@ -150,13 +157,16 @@ class _Round(Generic[Item]):
         board = self._store.board
         try:
             while not board.draining:
+                # Before the look: what becomes visible during the look changes it, and the wait below returns at once.
                 version = board.version
                 if not await self._look():
+                    # Only when all is read: while it is behind, it reads on without a pause.
                     await asyncio.sleep(self._pause_s)
                     await board.wait_change(version, limits.TAIL_HEARTBEAT_S)
         except Exception:  # noqa: BLE001 - whatever it is, each follower meets it by itself or does without the hub
             _LOG.warning("reading for several tails or watches failed; each reads by itself", followers=len(self._feeds), exc_info=True)
         finally:
+            # First: a follower that is woken by the next line joins a new round.
             self.over = True
             for feed in self._feeds:
                 feed.lose()
@@ -165,13 +175,17 @@ class _Round(Generic[Item]):
         """Reads the next of what is visible; returns whether there is more."""
         with self._store.snapshot() as snapshot:
             seen = {position.log_id: position.offset for position in snapshot.seen}
+            # A log that has become visible since the begin is read from its first record on.
             new = [LogRange(log_id, self._next.get(log_id, 0), end) for log_id, end in seen.items() if self._next.get(log_id, 0) < end]
+            # The offsets have moved, but nothing that followers want: they are told the place, and no file is read.
             if new and self._reader.has_nothing(snapshot):
                 self._publish((), {}, seen)
             elif new and self._feeds:
+                # Those of now: one that joins during the reading has a filter that the reading does not know.
                 feeds = tuple(self._feeds)
                 found, reached = await self._read(snapshot, new, {_key(feed.predicate): feed.predicate for feed in feeds})
                 self._publish(feeds, found, reached)
+            # By what this snapshot shows: what came later is for the next look.
             is_behind = any(self._next[log_id] < end for log_id, end in seen.items())
             if not is_behind:
                 self._reader.finished(snapshot)
@@ -180,6 +194,7 @@ class _Round(Generic[Item]):
     async def _read(
         self, snapshot: Snapshot, new: Sequence[LogRange], predicates: Mapping[str, Predicate]
     ) -> tuple[dict[str, list[Item]], dict[int, int]]:
+        # Set before the first await of the reading: `join` looks at it.
         self._is_reading = True
         try:
             return await patiently(self._store, snapshot, functools.partial(_all, self._reader, new, predicates))
@@ -188,12 +203,15 @@ class _Round(Generic[Item]):
 
     def _publish(self, feeds: Sequence[Feed[Item]], found: Mapping[str, Sequence[Item]], reached: Mapping[int, int]) -> None:
         """In one step of the loop: whoever joins sees the hub's place and what has been given out change together."""
+        # A new dict: feeds keep the one before as their own place.
         self._next = {**self._next, **reached}
         for feed in feeds:
+            # It may have left during the reading.
             if feed in self._feeds:
                 for item in found[_key(feed.predicate)]:
                     feed.put(item)
         for feed in self._feeds:
+            # It came during the reading: from this place on it misses nothing.
             if feed.start is None:
                 feed.begin(self._next)
             feed.reached = self._next
@@ -203,6 +221,7 @@ def _all(
     reader: Reader[Item], new: Sequence[LogRange], predicates: Mapping[str, Predicate], snapshot: Snapshot
 ) -> tuple[dict[str, list[Item]], dict[int, int]]:
     """What each filter selects of all logs, and where the reading came to in each."""
+    # By filter and not by follower: many followers with one filter cost one column.
     found: dict[str, list[Item]] = {key: [] for key in predicates}
     reached = {}
     for part in new:
@@ -223,9 +242,11 @@ def marks(predicates: Sequence[Predicate]) -> tuple[str, dict[str, object]]:
     values: dict[str, object] = {}
     columns = []
     for number, predicate in enumerate(predicates):
+        # All filters are in one statement: their parameters get names of their own.
         sql = _VALUE.sub(rf"$p{number}_\1", predicate.sql)
         for name in (name for name, value in predicate.parameters.items() if isinstance(value, np.ndarray)):
             sql = re.sub(rf"\b{relation(name)}\b", relation(f"p{number}_{name}"), sql)
+        # A comparison with null is null, which would be neither selected nor left out.
         columns.append(f"coalesce({sql}, false) as s{number}")
         values |= {f"p{number}_{name}": value for name, value in predicate.parameters.items()}
     return ", ".join(columns), values

@@ -67,8 +67,10 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
     async def begin(self) -> None:
         """Where the oldest wanted record may be."""
         with self.store.snapshot() as snapshot:
+            # What is visible now is older. From here on records are live, and may be skipped for a reader that lags.
             self._live_from = {position.log_id: position.offset for position in snapshot.seen}
             if self._plan.begin is not None:
+                # A log that the caller does not name is read from its first record on: by position nothing is left out.
                 self.next |= dict.fromkeys(self._live_from, 0) | dict(self._plan.begin)
             else:
                 self.next |= self._live_from
@@ -81,6 +83,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
         begin: dict[int, int] = {}
         missing = self._plan.backlog
         for part in newest_first(snapshot, self._plan.predicate):
+            # Newest slices first, so most of the store is never read.
             if not missing:
                 break
             if part.hot and not snapshot.view.hot:
@@ -99,6 +102,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
 
     def new_feed(self) -> TailFeed:
         """An empty one; of the one before it, what was skipped still counts."""
+        # The feed before may have been lost with a count that nobody has been told.
         self._skipped += self._taken.skipped
         self._taken = TailFeed(self._plan.predicate, self.next)
         return self._taken
@@ -110,12 +114,16 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
             return [self._response(())] if self._taken.skipped else ()
         found = self._taken.take()
         head = found[: limits.TAIL_MESSAGE_RECORDS]
+        # Shared with all tails: each record is made a message once.
         stored = head.shared.first(head.rows, limits.MAX_ANSWER_RECORD_BYTES)
         if stored is None:
             stored = await self._read_again(head)
+        # Records that have expired meanwhile are passed over, not waited for.
         is_whole = not stored or stored[-1].position.offset == head.offsets[-1]
         rest = found[len(head) :] if is_whole else found.at_or_after(stored[-1].position.offset + 1)
+        # Before the place moves: the two together say what is left to send.
         self._taken.put_back(rest)
+        # Only as far as this response goes: a caller that resumes from its place misses nothing.
         self.moved_to({found.new.log_id: int(rest.offsets[0]) if len(rest) else found.new.end_offset})
         if self._taken.is_empty():
             self.moved_to(self._taken.reached)
@@ -135,6 +143,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
     def _read(self, snapshot: Snapshot) -> tuple[pa.Table, int]:
         for log_id, end in self.alone_until.items():
             begin = self.next.get(log_id, 0)
+            # One log after the other, each from its own place; the order between logs means nothing.
             if begin < end:
                 table, skipped, self.next[log_id] = self._read_log(snapshot, LogRange(log_id, begin, end))
                 if table.num_rows or skipped:
@@ -144,14 +153,17 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
     def _read_log(self, snapshot: Snapshot, wanted: LogRange) -> tuple[pa.Table, int, int]:
         """Some records, how many were skipped before them, and where to go on."""
         begin = first_held(snapshot, wanted)
+        # All of it has expired.
         if begin == wanted.end_offset:
             return LOGS_SCHEMA.empty_table(), 0, begin
         live = begin >= self._live_from.get(wanted.log_id, 0)
+        # What may be skipped is looked at as a whole, to skip the oldest; the rest in windows, to hold no turn for long.
         end = wanted.end_offset if live else min(wanted.end_offset, begin + WINDOW_OFFSETS)
         part = between(snapshot, wanted.log_id, begin, end)
         places, skipped = self._places(snapshot, part, self._values(wanted.log_id, begin, end), live=live)
         if not places.num_rows:
             return LOGS_SCHEMA.empty_table(), skipped, end
+        # A message of gRPC has a limit; what does not fit is read again from its offset.
         chosen = first_at(snapshot, part, places.slice(0, limits.TAIL_MESSAGE_RECORDS), limits.MAX_ANSWER_RECORD_BYTES)
         last = chosen.column("offset")[-1].as_py()
         return chosen, skipped, end if last == places.column("offset")[-1].as_py() else last + 1
@@ -174,6 +186,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
         return {**self._plan.predicate.parameters, "log": log_id, "begin": begin, "end": end}
 
     def _response(self, stored: Sequence[StoredRecord]) -> pb.TailLogsResponse:
+        # Told once, with the next response, whatever it holds.
         skipped, self._skipped = self._skipped + self._taken.skipped, 0
         self._taken.skipped = 0
         return pb.TailLogsResponse(records=stored, resume_from=self.positions(), skipped_count=skipped)

@@ -44,6 +44,7 @@ class SharedRecords:
     def __init__(self, records: pa.Table) -> None:
         content = _Content(records)
         self._content: _Content | None = content
+        # Of the table. The messages that are made of it come on top and are about as large.
         self._size_bytes = int(content.sizes.sum())
 
     @property
@@ -53,6 +54,7 @@ class SharedRecords:
 
     def drop(self) -> None:
         """Gives back the memory."""
+        # One assignment: the loop works with the content that it has taken, or finds None.
         self._content = None
 
     def first(self, rows: npt.NDArray[np.int64], budget: int) -> list[StoredRecord] | None:
@@ -60,9 +62,11 @@ class SharedRecords:
 
         Each message is made once for all. None when not all of them are there.
         """
+        # Taken once: another thread may drop it between two lines.
         content = self._content
         if content is None or (rows < 0).any():
             return None
+        # At least one, or a record larger than the budget would stop its tail for ever; and only what no tail has asked for yet.
         wanted = rows[: count_fitting(content.sizes[rows].tolist(), budget)].tolist()
         missing = [row for row in wanted if row not in content.made]
         if missing:
@@ -120,11 +124,13 @@ class TailFeed(Feed[Found]):
 
     def put(self, item: Found) -> None:
         """Takes some places, and forgets the oldest ones when there are too many."""
+        # What the follower has read alone already is not put in again.
         wanted = item.at_or_after(self._next.get(item.new.log_id, 0))
         self.skipped += len(wanted.older)
         if len(wanted):
             self._items.append(wanted)
             self._count += len(wanted)
+        # The oldest go: who follows a tail wants what is new.
         while self._count > limits.MAX_TAIL_BEHIND_RECORDS:
             excess, oldest = self._count - limits.MAX_TAIL_BEHIND_RECORDS, self.take()
             self.skipped += min(excess, len(oldest))
@@ -152,6 +158,7 @@ class TailReader:
     """Reads new records for all tails: one statement says which filters select which, and the selected ones are read once."""
 
     def __init__(self) -> None:
+        # Weak: records that no feed wants any more go without the reader's help.
         self._kept: deque[weakref.ref[SharedRecords]] = deque()
 
     def has_nothing(self, snapshot: Snapshot) -> bool:
@@ -161,6 +168,7 @@ class TailReader:
 
     def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[Found]]]:
         """What each filter selects, in one `Found` or none."""
+        # Offsets below may have expired since the last look.
         begin = first_held(snapshot, new)
         part_of_it = LogRange(new.log_id, begin, min(new.end_offset, begin + WINDOW_OFFSETS))
         if begin == new.end_offset:
@@ -168,8 +176,10 @@ class TailReader:
         part, records = fresh(snapshot, part_of_it)
         marked = _marked(snapshot, part, part_of_it, predicates)
         chosen = [np.flatnonzero(marked.column(f"s{number}").to_numpy()) for number in range(len(predicates))]
+        # A union of rows, so a record that many filters select is read once; the newest where not all fit.
         shown = np.unique(np.concatenate([rows[-limits.MAX_TAIL_BEHIND_RECORDS :] for rows in chosen]))[-_shared_rows(part, records) :]
         shared = self._shared(snapshot, part, records, marked.take(shown))
+        # -1 = not shared: whoever wants it reads it alone.
         in_shared = np.full(marked.num_rows, -1)
         in_shared[shown] = np.arange(len(shown))
         return part_of_it.end_offset, [_found(part_of_it, marked, rows, shared, in_shared) for rows in chosen]
@@ -180,6 +190,7 @@ class TailReader:
     def _shared(self, snapshot: Snapshot, part: Slice, records: pa.Table, places: pa.Table) -> SharedRecords:
         """The records at some places; older ones are dropped to make room."""
         found = records_at(snapshot, part, places, hot_records=records).sort_by("offset") if places.num_rows else records.slice(0, 0)
+        # Places and records are of one snapshot. If they differ, the rows below would be those of other records.
         if found.num_rows != places.num_rows:
             raise RuntimeError(f"{places.num_rows} records were found, and {found.num_rows} of them read")
         shared = SharedRecords(found)
@@ -187,6 +198,7 @@ class TailReader:
         alive = [each for each in (reference() for reference in self._kept) if each is not None]
         self._kept = deque(map(weakref.ref, alive))
         for each in alive[:-1]:
+            # From the oldest on, until the rest fits; the one just made always stays.
             if sum(one.size_bytes for one in alive) > limits.TAIL_SHARED_BYTES:
                 each.drop()
         return shared
@@ -199,6 +211,7 @@ def _marked(snapshot: Snapshot, part: Slice, new: LogRange, predicates: Sequence
     sql = f"""select * from (select {PLACE}, {columns} from {part.records}
         where log_id = $log::ubigint and "offset" >= $begin::ubigint and "offset" < $end::ubigint) where {any_of}"""
     values |= {"log": new.log_id, "begin": new.first_offset, "end": new.end_offset}
+    # Sorted here: the database keeps no order among its threads.
     return part.query(snapshot, sql, values).sort_by("offset")
 
 

@@ -76,6 +76,7 @@ class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
 
     def _arrived_since(self, snapshot: Snapshot) -> dict[int, int]:
         """The first offset of each log that arrived at or after the time of the plan."""
+        # Whole segments are passed over by their newest arrival, without a look into them.
         segments = (segment for segment in snapshot.segments() if segment.last_arrival_time >= self._plan.since)
         part = Slice(tuple(segments), hot=True)
         sql = f"""select log_id, min("offset") as first from {part.records}
@@ -94,24 +95,29 @@ class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
     async def take(self) -> Sequence[pb.WatchPatternsResponse]:
         """All that waits."""
         responses = [self._announced(each) for each in self._taken.take_all()]
+        # After the announcements: their own places are never beyond it.
         self.moved_to(self._taken.reached)
         return responses
 
     async def read_alone(self) -> Sequence[pb.WatchPatternsResponse]:
         """Some announcements of the first log that has some."""
+        # One log a step; `_step` comes again while there is one.
         log_id, end = next((log_id, end) for log_id, end in self.alone_until.items() if self.next.get(log_id, 0) < end)
         new = LogRange(log_id, self.next.get(log_id, 0), end)
         with self.store.snapshot() as snapshot:
+            # The same pattern table as at its last full read: no pattern can be new.
             if self._reader.has_nothing(snapshot):
                 self.moved_to(self.alone_until)
                 return ()
             reached, (found,) = await patiently(self.store, snapshot, lambda moment: self._reader.read(moment, new, [self._plan.predicate]))
             responses = [self._announced(each) for each in found]
+            # After the announcements of this look: the place must not pass one that was not sent.
             self.moved_to({log_id: reached})
             if all(self.next.get(position.log_id, 0) >= position.offset for position in snapshot.seen):
                 self._reader.finished(snapshot)
         return responses
 
     def _announced(self, each: Announcement) -> pb.WatchPatternsResponse:
+        # With each response: a caller that is cut off here resumes behind what it has got.
         self.next[each.log_id] = each.offset + 1
         return pb.WatchPatternsResponse(pattern=each.pattern, first_record=each.first_record, resume_from=self.positions())

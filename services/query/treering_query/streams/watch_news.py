@@ -63,12 +63,14 @@ class WatchFeed(Feed[Announcement]):
 
     def put(self, item: Announcement) -> None:
         """Takes one more, or is lost."""
+        # Announced already, while it read alone.
         if item.offset < self._next.get(item.log_id, 0):
             return
         self._items.append(item)
         self._size_bytes += item.size_bytes
         if len(self._items) > AT_ONCE or self._size_bytes > limits.MAX_ANSWER_RECORD_BYTES:
             self._items.clear()
+            # Unlike a tail, a watch leaves nothing out: it reads the same again by itself, at its own pace.
             self.lose()
         self.wake()
 
@@ -92,12 +94,16 @@ class WatchReader:
 
     def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[Announcement]]]:
         """What each filter selects of the first new patterns of a range, by offset."""
+        # Until the read has come to the end: an error in the middle must not count as read.
         self._patterns = None
         values = {"log": new.log_id, "begin": new.first_offset, "end": new.end_offset, "most": AT_ONCE}
+        # By the offset of the first record: the place of a watch is an offset, so the order has to be its own.
         found = snapshot.query(_NEW, values).to_pylist()
+        # A full look may have left some out: they begin after the last one.
         end = new.end_offset if len(found) < AT_ONCE else found[-1]["first_offset"] + 1
         offsets = [row["first_offset"] for row in found]
         records, chosen, end = _first_records(snapshot, LogRange(new.log_id, new.first_offset, end), offsets, predicates)
+        # The limit of bytes may cut the look short.
         rows = [row for row in found if row["first_offset"] < end]
         patterns = [pb.Pattern(**{name: row[name] for name in row if name != "first_offset"}) for row in rows]
         announced = [
@@ -125,6 +131,7 @@ def _first_records(
     """The records at some offsets, which of them each filter selects, and where what fits into an answer ends."""
     if not offsets:
         return {}, [frozenset()] * len(predicates), new.end_offset
+    # From the first to the last of the offsets: segments outside are not opened.
     part = between(snapshot, new.log_id, offsets[0], offsets[-1] + 1)
     columns, values = marks(predicates)
     sql = f"""select {PLACE}, {columns} from {part.records}
@@ -132,6 +139,7 @@ def _first_records(
     table = part.query(snapshot, sql, values | {"log": new.log_id, "offsets": list(offsets)})
     stored = stored_records(first_at(snapshot, part, table, limits.MAX_ANSWER_RECORD_BYTES))
     places = table.column("offset")
+    # The first record that does not fit is where the next look begins.
     end = places[len(stored)].as_py() if len(stored) < table.num_rows else new.end_offset
     chosen = [frozenset(places.filter(table.column(f"s{number}")).to_pylist()) for number in range(len(predicates))]
     return {record.position.offset: record for record in stored}, chosen, end

@@ -32,6 +32,7 @@ class TemplatesChange:
 def change(former: Templates, latter: Templates) -> TemplatesChange:
     """What has to be done to the former result to get the latter."""
     ours, theirs = latter.by_id, former.by_id
+    # By value: a template that took in a pattern may have the same text as before.
     grown = [template for identity, template in ours.items() if theirs.get(identity, template) != template]
     moved = {pattern: template for pattern, template in latter.template_ids.items() if former.template_ids.get(pattern) != template}
     return TemplatesChange(
@@ -40,6 +41,7 @@ def change(former: Templates, latter: Templates) -> TemplatesChange:
         gone=theirs.keys() - ours.keys(),
         moved=moved,
         forgotten=former.template_ids.keys() - latter.template_ids.keys(),
+        # A template of one pattern, under its own id, is what the list shows anyway: nothing has to be made again.
         shows=bool(grown) or any(pattern != template for pattern, template in moved.items()),
     )
 
@@ -47,6 +49,7 @@ def change(former: Templates, latter: Templates) -> TemplatesChange:
 def alive(templates: Templates, pattern_ids: Collection[int]) -> Templates:
     """Without the templates of which no pattern is left, and without the ids that lead to them."""
     kept = {templates.template_ids[pattern] for pattern in pattern_ids if pattern in templates.template_ids}
+    # The same object tells the caller that nothing was forgotten.
     if len(kept) == len(templates.by_id):
         return templates
     by_id = {identity: template for identity, template in templates.by_id.items() if identity in kept}

@@ -95,13 +95,17 @@ def values_needed(tokens: list[str], position: int, values: Collection[str]) -> 
 
     `values` are what the texts that agree elsewhere have there; `tokens` is any one of these texts.
     """
+    # Too little that is constant: everything would fit, and the template would say nothing.
     constant = sum(any(map(str.isalpha, token)) for place, token in enumerate(tokens) if place != position)
     if constant < _LEAST_CONSTANT_WORDS:
         return float("inf")
+    # A mask says nothing about the form of the others.
     words = [value for value in values if value != MASK]
     if position == 0 or 4 * sum(map(_is_state, words)) > len(words):
         return VALUES_OF_WORDING
+    # Position 0 has returned above, so this is the token in front and not the last one.
     before = tokens[position - 1].strip(_FRAME).lower()
+    # The strongest sign first.
     if before in _LABELS:
         return VALUES_AFTER_LABEL
     names = before in _PREPOSITIONS or 2 * sum(map(_is_identifier, words)) > len(words)
@@ -112,9 +116,11 @@ def _is_state(value: str) -> bool:
     word = value.strip(_FRAME)
     if not word.isalpha():
         return False
+    # Participles and capitals are states in logs: "failed", "stopped", "READY".
     return word.lower() in _STATES or (len(word) > 1 and word.isupper()) or (len(word) > 4 and word.lower().endswith(("ed", "ing")))
 
 
 def _is_identifier(value: str) -> bool:
     word = value.strip(_FRAME)
+    # A digit, a dot, a mask or a capital inside.
     return not word.isalpha() or word[1:] != word[1:].lower()

@@ -15,6 +15,7 @@ Ids: TypeAlias = npt.NDArray[np.uint64]
 
 def as_ids(pattern_ids: Iterable[int] | Ids) -> Ids:
     """Each id once, ascending."""
+    # Bisection needs them in order and once; every array of ids that a predicate holds has been here.
     return np.unique(pattern_ids if isinstance(pattern_ids, np.ndarray) else np.fromiter(pattern_ids, np.uint64))
 
 
@@ -28,6 +29,7 @@ def relation(name: str) -> str:
 
     Bound as a list, 200,000 ids would keep Python's lock for 0.3 s of each statement; a relation is given to the database as it is.
     """
+    # A name of ours, so it can stand in the text of a statement.
     return f"_given_{name}"
 
 

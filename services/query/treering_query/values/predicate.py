@@ -31,4 +31,5 @@ class Predicate:
     @property
     def services_only(self) -> bool:
         """True when it narrows by nothing or by services alone."""
+        # Time counts as narrowing: it may select a part of a pattern's records.
         return self.columns <= {"service"}

@@ -6,6 +6,7 @@ import pyarrow as pa
 
 from treering_runtime.columns import SCHEMA
 
+# The order of columns is that of the files and of every view over them.
 LOGS_SCHEMA = SCHEMA.append(pa.field("pattern_id", pa.uint64(), nullable=False))
 """Columns of `logs` in the store."""
 
@@ -39,6 +40,7 @@ Records whose pattern has no id of its own (`NO_PATTERN`) share a row, while the
 NO_PATTERN_TEXT = "(records that belong to no pattern, because another one has their id)"
 """What the row says that these share."""
 
+# The template's text stands in each row: lists show it without a join.
 LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), nullable=False)).append(
     pa.field("template_text", pa.string(), nullable=False)
 )
@@ -47,4 +49,5 @@ LISTED_SCHEMA = PATTERNS_SCHEMA.append(pa.field("template_id", pa.uint64(), null
 
 def kinds(patterns: pa.Table) -> Iterator[tuple[int, str, str]]:
     """Id, service and text of each row of `PATTERNS_SCHEMA`."""
+    # Python objects for each pattern: only for the start and for a check, not for questions.
     return zip(*(patterns.column(name).to_pylist() for name in ("pattern_id", "service", "text")), strict=True)

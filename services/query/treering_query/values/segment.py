@@ -67,13 +67,17 @@ class Segment:
 
     def may_match(self, predicate: Predicate) -> bool:
         """False when no record of it can fulfil the predicate."""
+        # The end is exclusive, the last record's time is not.
         if self.last_time < predicate.start_time or self.first_time >= predicate.end_time:
             return False
+        # An empty set on this side would rule the segment out: services are kept for each segment that is sealed.
         if predicate.services is not None and self.services.isdisjoint(predicate.services):
             return False
+        # Last, as it is the dearest: two arrays instead of two numbers.
         return predicate.patterns is None or self.has_any(predicate.patterns)
 
     def has_any(self, wanted: Ids) -> bool:
         """True when it has a record of one of these patterns, which ascend. Some at a time: of many, one of the first is mostly there."""
+        # The shorter one is looked up in the longer one: n log m.
         few, many = sorted((wanted, self.pattern_ids), key=len)
         return any(among(few[start : start + _AT_ONCE], many).any() for start in range(0, len(few), _AT_ONCE))

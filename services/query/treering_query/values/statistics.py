@@ -9,6 +9,7 @@ _GROUP = ["pattern_id", "environment", "severity"]
 
 def statistics(records: pa.Table) -> pa.Table:
     """Statistics of some records, `COUNTS_SCHEMA`."""
+    # By Arrow and not by SQL: callers have no connection at hand. The sealer's SQL gives the same.
     grouped = records.group_by(_GROUP).aggregate([([], "count_all"), ("time", "min"), ("time", "max")])
     return grouped.select([*_GROUP, "count_all", "time_min", "time_max"]).rename_columns(COUNTS_SCHEMA.names).cast(COUNTS_SCHEMA)
 

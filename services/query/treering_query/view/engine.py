@@ -35,19 +35,24 @@ class Engine:
 
     def __init__(self, spill: Path, *, memory_bytes: int, threads: int, running: int, waiting: int, timeout_s: float) -> None:
         config: dict[str, str | bool | int | float | list[str]] = {
+            # Of all questions together: one that needs more while others run is refused with a time to try again.
             "memory_limit": f"{memory_bytes}B",
             "threads": threads,
+            # Large sorts may go to the disk, but not so far that they fill the disk of the segments.
             "temp_directory": str(spill),
             "max_temp_directory_size": f"{4 * memory_bytes}B",
+            # Our statements use what is built in; none may fetch code, none may look into Python's variables.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "python_enable_replacements": False,
+            # The order of rows is what a statement asks for. Without this, parallel scans would hold results back to sort them.
             "preserve_insertion_order": False,
         }
         self._database = duckdb.connect(":memory:", config=config)
         # Segments never change, and a footer takes longer to read than many a question: a millisecond each. About 100 KiB of memory a
         # segment, inside the limit, least recently used ones go first.
         self._database.execute("set global parquet_metadata_cache = true")
+        # As many threads as questions may run: one that is admitted never waits for a thread.
         self._threads = ThreadPoolExecutor(running, thread_name_prefix="query")
         self._admission = Admission("store", running, waiting)
         self._timeout_s = timeout_s
@@ -74,12 +79,14 @@ class Engine:
         Raises:
             ServiceError: TIMED_OUT, OVERLOADED, or SQL_LIMIT when memory is not enough.
         """
+        # One deadline for the wait and the work: a question that waited long may run less.
         end = time.monotonic() + min(self._timeout_s, timeout_s if timeout_s is not None else self._timeout_s)
         async with self._admission.slot(end - time.monotonic()):
             return await interruptible(self._threads, snapshot, lambda: work(snapshot), end - time.monotonic())
 
     def close(self) -> None:
         """Ends the threads and the instance."""
+        # Before the instance: a thread that still runs would use a database that is closed.
         self._threads.shutdown(wait=True)
         self._database.close()
 
@@ -97,6 +104,7 @@ async def interruptible(threads: ThreadPoolExecutor, asked: Interruptible, work:
     Raises:
         ServiceError: TIMED_OUT, or SQL_LIMIT when memory is not enough.
     """
+    # A thread cannot be cancelled. Hence the shield: the future stays true about the thread, and we interrupt it instead.
     running = asyncio.get_running_loop().run_in_executor(threads, work)
     try:
         async with asyncio.timeout(timeout_s):

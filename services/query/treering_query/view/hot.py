@@ -29,9 +29,12 @@ def appended(chunks: Sequence[Chunk], batch: pa.Table) -> tuple[Chunk, ...]:
     """The chunks with one more batch, merged where the last ones have become alike in size."""
     kept, merged = list(chunks), [batch]
     rows = batch.num_rows
+    # Sizes at least double from right to left, below the bound of a merge. A chunk that has reached it is never copied again.
     while kept and kept[-1].row_count <= 2 * rows and kept[-1].row_count + rows <= _MERGE_UP_TO_ROWS:
+        # In front: the order of arrival stays.
         merged.insert(0, kept[-1].table)
         rows += kept.pop().row_count
+    # A new tuple: views of before keep theirs, and the chunks in it.
     return (*kept, Chunk(pa.concat_tables(merged).combine_chunks()))
 
 

@@ -22,6 +22,7 @@ from {patterns} group by template_id
 
 def logs_view(files: Sequence[str], columns: Sequence[str]) -> str:
     """The statement that defines `logs` over some Parquet files of ours and the relation `_hot`."""
+    # The columns by name: each part of the union must have them in the same order.
     return "create or replace temp view logs as " + _records(files, "_hot", ", ".join(f'"{name}"' for name in columns))
 
 
@@ -40,6 +41,8 @@ def user_logs_view(files: Sequence[str], hot: str) -> str:
 def _records(files: Sequence[str], hot: str, columns: str) -> str:
     parts = [f"select {columns} from {hot}"]
     if files:
+        # Quoted, not bound: DuckDB takes no parameters in the definition of a view.
         names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
+        # Without a file there is no `read_parquet`: it refuses an empty list.
         parts.insert(0, f"select {columns} from read_parquet([{names}])")
     return " union all ".join(parts)

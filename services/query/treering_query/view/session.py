@@ -46,6 +46,7 @@ _NEEDS = {
 }
 """What the definition of a view names in turn, in the order in which it is made."""
 
+# A word in a text counts as well: then a relation is made in vain. It can never be missing.
 _NAMES = re.compile(r"\b(logs|patterns|pattern_counts|_hot|_hot_counts|_sealed_counts|_patterns)\b")
 
 
@@ -64,6 +65,7 @@ class Session:
 
     def query(self, view: "View", segments: Callable[[], Sequence["Segment"]], sql: str, parameters: Values) -> pa.Table:
         """Runs one SELECT; `segments` says, where the statement reads `logs`, which of them that is."""
+        # Only what the statement names is made.
         names = set(_NAMES.findall(sql))
         for name in sorted(names):
             self._make(name, view)
@@ -74,6 +76,7 @@ class Session:
             return self._cursor.sql(sql, params=values or None).to_arrow_table()
         finally:
             for name in given:
+                # Also after an error: the session may serve the next question, with other arrays under the same names.
                 self._cursor.unregister(name)
 
     def stream(self, view: "View", sql: str, parameters: Values, rows: int) -> pa.RecordBatchReader:
@@ -88,6 +91,7 @@ class Session:
         """What is bound, and the relations that were registered for values that are arrays."""
         values, arrays = _parted(parameters)
         for name, ids in arrays.items():
+            # As a relation: thousands of ids as a bound list are much slower to plan than a join.
             self._cursor.register(relation(name), pa.table({"id": ids}))
         return values, [relation(name) for name in arrays]
 
@@ -98,6 +102,7 @@ class Session:
 
     def part(self) -> None:
         """Forgets what was registered for one snapshot only."""
+        # A name may have been registered twice; it can be taken away once.
         for name in dict.fromkeys(self._guests):
             self._cursor.unregister(name)
         self._guests.clear()
@@ -113,6 +118,7 @@ class Session:
     def _make(self, name: str, view: "View") -> None:
         if name in self._made:
             return
+        # First what the definition names: DuckDB binds a view when it is created.
         for needed in _NEEDS.get(name, ()):
             self._make(needed, view)
         match name:
@@ -131,6 +137,7 @@ class Session:
         self._made.add(name)
 
     def _view_logs(self, segments: Sequence["Segment"]) -> None:
+        # Questions to one view mostly read the same segments; the view is made again only when they differ.
         if segments != self._segments:
             self._cursor.execute(logs_view([str(segment.path) for segment in segments], LOGS_SCHEMA.names))
             self._segments = segments

@@ -43,6 +43,7 @@ class Snapshot:
         """The segments that the last statement read: where to look for damage when it failed."""
         self._connect = connect
         self._release = release
+        # Held for a whole statement: `close` waits for it, so a file is never given back under a reader.
         self._lock = threading.Lock()
         self._interrupted = False
         self._session: Session | None = None
@@ -62,6 +63,7 @@ class Snapshot:
         """
         with self._lock:
             session = self._opened()
+            # An interrupt between two statements of one question: DuckDB forgets it, this flag does not.
             if self._interrupted:
                 raise duckdb.InterruptException("stopped before it began")
             return session.query(self.view, lambda: self.reads(self.segments(within)), sql, parameters)
@@ -81,12 +83,15 @@ class Snapshot:
         Raises:
             DamagedSegmentError: One of them is known to be damaged.
         """
+        # Only what this statement reads: damage elsewhere is no reason to refuse it.
         self.damage.refuse(segments)
+        # Before it runs: when it fails, this is where to look.
         self.last_read = segments
         return segments
 
     def interrupt(self) -> None:
         """Stops the running query, if any, and refuses further ones."""
+        # The flag first: a session that is opened after this line runs nothing.
         self._interrupted = True
         if session := self._session:
             session.interrupt()
@@ -94,8 +99,10 @@ class Snapshot:
     def close(self) -> None:
         """Gives back segments and memory; a running query is waited for."""
         with self._lock:
+            # Twice is allowed: an error path and a `with` may both do it.
             if not self._closed:
                 self._closed = True
+                # The session first: its relations read files that `_release` allows to be deleted.
                 self._part()
                 self._release()
 
@@ -117,6 +124,7 @@ class Snapshot:
         session = self._session
         if session is None:
             return
+        # An interrupt may still be on its way in the database; the next question must not get it.
         if self._interrupted or len(self.view.idle) >= _IDLE_SESSIONS:
             session.close()
         else:

@@ -38,18 +38,21 @@ class View:
     """(log_id, visible end) of each log."""
     expired: tuple[Expired, ...] = ()
     """What retention has removed since the store was made: a check can tell it from what was lost."""
+    # The only part that changes. Not of `replace`: a new view begins with none, as the relations of the old sessions are not its own.
     idle: "deque[Session]" = field(default_factory=deque, init=False, repr=False, compare=False)
     """Sessions that have this view's relations and wait for the next question; they go with the view."""
 
     @cached_property
     def has_records_without_pattern(self) -> bool:
         """Whether the service of some records is not that of their pattern, because they have none."""
+        # Few tables, computed once for a view: it decides which of two statements a question becomes.
         return any(pc.index(table.column("pattern_id"), NO_PATTERN).as_py() >= 0 for table in self.patterns)
 
     @property
     def pattern_count(self) -> int:
         """Known patterns."""
         rows: int = sum(table.num_rows for table in self.patterns)
+        # The row that such records share is no pattern.
         return rows - self.has_records_without_pattern
 
     @property

@@ -1,0 +1,77 @@
+"""The catalog's rows about a segment: itself, its services, its runs of offsets."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from treering_query.values.segment import LogRange, Segment
+
+# Times as integers: a Python datetime holds microseconds, and the times of records are nanoseconds.
+_SEGMENTS = """
+select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
+       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}
+from segments order by segment_id
+"""
+
+_SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
+"""Of segments that a version sealed which did not keep their services; all of their records have a pattern."""
+
+_KEPT_SERVICES = "select segment_id, list(service) from segment_services group by all"
+
+
+def read_segments(run: duckdb.DuckDBPyConnection, directory: Path) -> Iterable[Segment]:
+    """The segments that the catalog lists, by id; their files are in `directory`."""
+    # Two passes over small tables, then one statement for each segment: its pattern ids become one array, without Python objects.
+    ranges: dict[int, list[LogRange]] = {}
+    for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
+        # In the order of logs, as `write_segment` makes them: a segment that was read again equals the one that was written.
+        ranges.setdefault(segment_id, []).append(LogRange(*bounds))
+    # What was kept wins over what the patterns tell.
+    services = dict(run.execute(_SERVICES).fetchall()) | _kept_services(run)
+    for segment_id, file, *numbers in run.execute(_SEGMENTS.format(sealed_time=_sealed_time(run))).fetchall():
+        # `Segment.has_any` searches by bisection: the ids have to ascend, each once.
+        found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
+        ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
+        rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed = numbers
+        held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
+        # A mask version that was not kept is 0, "differs from record to record": nothing may be concluded from the ids then.
+        facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
+        yield Segment(segment_id, directory / file, *facts, sealed_time=sealed)
+
+
+def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
+    """Adds a segment; only inside the transaction that is its seal."""
+    # A bound datetime would lose the nanoseconds, so the integers are made timestamps by the database.
+    times = ", ".join(["make_timestamp_ns(?::bigint)"] * 4)
+    # The name only: a data directory may be moved or restored elsewhere.
+    row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
+    row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
+    row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time]
+    # In the order of the columns, those that were added by `alter table` last.
+    run.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint)", row)
+    # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
+    run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
+    # Kept apart from the patterns: a record without a pattern has a service, too.
+    held = [segment.segment_id, sorted(segment.services)]
+    run.execute("insert into segment_services select ?::ubigint, unnest(?::varchar[])", held)
+    # Seldom more than one: a row each is cheap.
+    for part in segment.ranges:
+        bounds = [segment.segment_id, part.log_id, part.first_offset, part.end_offset]
+        run.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)
+
+
+def _sealed_time(run: duckdb.DuckDBPyConnection) -> str:
+    """What to read for it; a catalog of an earlier version does not have the column, as long as it is only read."""
+    # A catalog that is opened for reading is not migrated, so the column is looked for instead of selected.
+    statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', 'sealed_time')"
+    # Null in a row that an earlier version wrote. The arrival of its newest record is the best guess, by the clock of another machine.
+    arrival = "epoch_ns(last_arrival_time)"
+    return f"coalesce(sealed_time, {arrival})" if run.execute(statement).fetchall()[0][0] else arrival
+
+
+def _kept_services(run: duckdb.DuckDBPyConnection) -> dict[int, list[str]]:
+    """The services of segments, by id. Patterns do not tell them: a record may have none of its own."""
+    known = run.execute("from duckdb_tables() where table_name = 'segment_services'").fetchall()
+    return dict(run.execute(_KEPT_SERVICES).fetchall()) if known else {}  # only read, of an earlier version
