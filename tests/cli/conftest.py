@@ -13,8 +13,8 @@ from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, in
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
 from treering_cli.app import app
-from treering_runtime.boundary import to_status
 from treering_runtime.errors import ServiceError
+from treering_runtime.statuses import to_status
 
 LOG_ID = 0xABC
 STORED = StoredRecord(

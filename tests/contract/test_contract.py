@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
-from treering_runtime.boundary import STATUS_CODES, reason_name
+from treering_runtime.statuses import STATUS_CODES, reason_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOS = sorted((ROOT / "protos/treering/v1").glob("*.proto"))

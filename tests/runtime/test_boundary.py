@@ -21,10 +21,11 @@ from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, ingest_pb2, ingest_pb2_g
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime import caller
 from treering_runtime.answers import CallBounds
-from treering_runtime.boundary import DOMAIN, Boundary
+from treering_runtime.boundary import Boundary
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.request_limits import Many, RequestLimits
 from treering_runtime.server import Server
+from treering_runtime.statuses import DOMAIN
 
 UPLOAD, STREAM, STATUS = "UploadLogs", "StreamLogs", "GetIngestStatus"
 METHODS = [UPLOAD, STREAM, STATUS]

@@ -14,8 +14,8 @@ from treering import Client, Endpoints, InnerEndpoints
 from treering.inner import SocketPlace, socket_address
 from treering.v1 import ingest_pb2, ingest_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
-from treering_runtime.boundary import to_status
 from treering_runtime.errors import ServiceError
+from treering_runtime.statuses import to_status
 
 from .facades import LoopClient
 

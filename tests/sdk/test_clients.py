@@ -26,9 +26,9 @@ from treering import (
 from treering.channels import CHANNEL_OPTIONS
 from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2, query_pb2_grpc
 from treering.v1.error_pb2 import ErrorReason
-from treering_runtime.boundary import to_status, trailing_metadata
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_MESSAGE_BYTES
+from treering_runtime.statuses import to_status, trailing_metadata
 
 from .conftest import Serving
 from .facades import answer as ask

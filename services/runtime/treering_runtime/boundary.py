@@ -1,4 +1,4 @@
-"""The one place where domain errors become status codes, and where calls are counted and timed."""
+"""The one place where domain errors become statuses (`statuses`), and where calls are counted and timed."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import grpc
 import structlog
 from google.protobuf import descriptor_pool
-from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
-from google.rpc import error_details_pb2, status_pb2
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from treering.v1.error_pb2 import ErrorReason
@@ -26,10 +23,10 @@ from treering_runtime.answers import USUAL_BOUNDS, Answers, CallBounds
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.faulty_text import faulty_text
 from treering_runtime.hanging_up import hang_up
-from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.scarcity import exhausted
 from treering_runtime.shares import Shares
+from treering_runtime.statuses import STATUS_CODES, shortened, trailing_metadata
 
 _LOG = structlog.get_logger()
 
@@ -41,89 +38,8 @@ if TYPE_CHECKING:
     _Read = Callable[[Any], Any]
     _Written = Callable[[Any], bytes]
 
-DOMAIN = "treering"
-"""ErrorInfo.domain of every error."""
-
-_DEFAULT_RETRY_S = 1.0
-
-_R = ErrorReason
-STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
-    _R.ERROR_REASON_INVALID_FIELD: grpc.StatusCode.INVALID_ARGUMENT,
-    _R.ERROR_REASON_MALFORMED_BATCH: grpc.StatusCode.INVALID_ARGUMENT,
-    _R.ERROR_REASON_BATCH_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
-    _R.ERROR_REASON_SEQUENCE_GAP: grpc.StatusCode.FAILED_PRECONDITION,
-    _R.ERROR_REASON_SEQUENCE_REUSED: grpc.StatusCode.ALREADY_EXISTS,
-    _R.ERROR_REASON_PRODUCER_UNKNOWN: grpc.StatusCode.FAILED_PRECONDITION,
-    _R.ERROR_REASON_OVERLOADED: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    _R.ERROR_REASON_DISK_LOW: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    _R.ERROR_REASON_STARTING: grpc.StatusCode.UNAVAILABLE,
-    _R.ERROR_REASON_DRAINING: grpc.StatusCode.UNAVAILABLE,
-    _R.ERROR_REASON_PEER_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
-    _R.ERROR_REASON_TIMED_OUT: grpc.StatusCode.DEADLINE_EXCEEDED,
-    _R.ERROR_REASON_NOT_IMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
-    _R.ERROR_REASON_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
-    _R.ERROR_REASON_SQL_ERROR: grpc.StatusCode.INVALID_ARGUMENT,
-    _R.ERROR_REASON_SQL_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
-    _R.ERROR_REASON_SQL_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    _R.ERROR_REASON_INTERNAL: grpc.StatusCode.INTERNAL,
-    _R.ERROR_REASON_SINK_AHEAD: grpc.StatusCode.FAILED_PRECONDITION,
-    _R.ERROR_REASON_LOG_FAILED: grpc.StatusCode.UNAVAILABLE,
-    _R.ERROR_REASON_STORE_DAMAGED: grpc.StatusCode.DATA_LOSS,
-    _R.ERROR_REASON_CHAIN_BROKEN: grpc.StatusCode.FAILED_PRECONDITION,
-    _R.ERROR_REASON_REINDEX_RUNNING: grpc.StatusCode.FAILED_PRECONDITION,
-}
-"""Which status code a reason has."""
-
 _CODE_NAMES: dict[object, str] = {key: code.name for code in grpc.StatusCode for key in (code, code.value[0])}
 """How a status code is called, by itself and by its number."""
-
-_WAITED_ALREADY = frozenset({_R.ERROR_REASON_PEER_UNAVAILABLE})
-"""Reasons that have the code on which clients retry by themselves, although the service has waited in their place."""
-
-_NEVER_RETRY = ("grpc-retry-pushback-ms", "-1")
-"""What the trailers say to a gRPC library so that it does not try again."""
-
-
-def reason_name(reason: ErrorReason.ValueType) -> str:
-    """The reason as ErrorInfo says it: without the enum's prefix."""
-    return ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
-
-
-def to_status(error: ServiceError) -> status_pb2.Status:
-    """The google.rpc.Status of an error: one ErrorInfo, and RetryInfo where the caller may simply try again later."""
-    details = [error_details_pb2.ErrorInfo(reason=reason_name(error.reason), domain=DOMAIN, metadata=error.metadata)]
-    retry = _retry_info(error)
-    status = status_pb2.Status(code=STATUS_CODES[error.reason].value[0], message=_shortened(error.message))
-    for detail in [*details, *([retry] if retry else [])]:
-        packed = AnyMessage()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status
-
-
-def _retry_info(error: ServiceError) -> error_details_pb2.RetryInfo | None:
-    """When to try again; None where that would not help: the same query meets the same limit."""
-    own_limit = error.reason == _R.ERROR_REASON_SQL_LIMIT and not error.retry_after_s
-    if STATUS_CODES[error.reason] is not grpc.StatusCode.RESOURCE_EXHAUSTED or own_limit:
-        return None
-    delay = Duration()
-    delay.FromNanoseconds(int((error.retry_after_s or _DEFAULT_RETRY_S) * 1e9))
-    return error_details_pb2.RetryInfo(retry_delay=delay)
-
-
-def trailing_metadata(error: ServiceError) -> tuple[tuple[str, str | bytes], ...]:
-    """What the trailers of a failed call hold.
-
-    The whole status; RetryInfo by itself, for clients that look only there; and that a gRPC library shall not try again by itself, where
-    another try would take as long as this one did.
-    """
-    # The whole google.rpc.Status, in the trailer that gRPC libraries know by this name.
-    trailers: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", to_status(error).SerializeToString())]
-    if retry := _retry_info(error):
-        trailers.append(("google.rpc.retryinfo-bin", retry.SerializeToString()))
-    if error.reason in _WAITED_ALREADY:
-        trailers.append(_NEVER_RETRY)
-    return tuple(trailers)
 
 
 def unexpected(error: BaseException, method: str) -> ServiceError:
@@ -132,7 +48,7 @@ def unexpected(error: BaseException, method: str) -> ServiceError:
     error_id = secrets.token_hex(6)
     _LOG.error("call failed", method=method, error_id=error_id, exc_info=error)
     message = f"internal error {error_id}; the service's log has the details under this id"
-    return ServiceError(_R.ERROR_REASON_INTERNAL, message, metadata={"error_id": error_id})
+    return ServiceError(ErrorReason.ERROR_REASON_INTERNAL, message, metadata={"error_id": error_id})
 
 
 class CallMetrics:
@@ -379,11 +295,4 @@ def _known(error: Exception, method: str) -> ServiceError:
 
 
 def _refusal(error: ServiceError) -> _Refusal:
-    return _Refusal(STATUS_CODES[error.reason], _shortened(error.message), trailing_metadata(error))
-
-
-def _shortened(message: str) -> str:
-    """The message, cut where the trailers would outgrow what clients take."""
-    # Cut by bytes, as trailers are limited by bytes; half a character at the end is dropped.
-    raw = message.encode(errors="replace")
-    return message if len(raw) <= MAX_ERROR_MESSAGE_BYTES else raw[:MAX_ERROR_MESSAGE_BYTES].decode(errors="ignore") + " ..."
+    return _Refusal(STATUS_CODES[error.reason], shortened(error.message), trailing_metadata(error))
