@@ -3,10 +3,12 @@
 The reasons and their metadata are documented in `treering.v1.error_pb2.ErrorReason`.
 """
 
+import contextlib
 import copy
 from typing import Any, Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 _DOMAIN = "treering"
@@ -168,7 +170,9 @@ def _status(error: FailedCall) -> status_pb2.Status | None:
     for key, value in error.trailing_metadata() or ():
         # Trailers of this suffix are bytes; a text under the same name is of somebody else.
         if key == "grpc-status-details-bin" and isinstance(value, bytes):
-            return status_pb2.Status.FromString(value)
+            # A proxy may have put something else there: then gRPC's own code and words are what is known.
+            with contextlib.suppress(DecodeError):
+                return status_pb2.Status.FromString(value)
     return None
 
 

@@ -105,6 +105,13 @@ def test_a_pattern_that_was_refused_comes_in_when_others_gave_way():
     assert book.keyword_only_count < refused
 
 
+def test_what_was_read_again_holds_up_its_own_log_from_where_that_stands():
+    book = PatternBook(EMPTY, 100, 100)
+    book.admit([pattern(1, offset=3, log_id=1), pattern(2, offset=4, log_id=2)], not_before={1: 1_000, 2: 10})
+    book.admit([pattern(3, offset=15, log_id=2)])
+    assert (book.visible_end(1, 2_000), book.visible_end(2, 20)) == (1_000, 10)
+
+
 @given(st.lists(st.tuples(st.integers(0, 30), st.booleans()), max_size=60))
 def test_visible_end_is_the_oldest_waiting_pattern(steps):
     """Against a plain list of (offset, pattern) that wait."""

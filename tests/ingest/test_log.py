@@ -242,6 +242,25 @@ def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(fau
         assert (log.torn_tail, log.end_offset) == (None, taken)
 
 
+def test_a_deletion_that_there_was_no_room_for_is_given_up_for_good(faulty_disk, opened, batch, monkeypatch):
+    with opened(files=faulty_disk, segment_bytes=300) as log:
+        for _ in range(6):
+            write(log, [batch()])
+        with monkeypatch.context() as patched:
+            patched.setattr(faulty_disk, "sync_directory", no_room)
+            with pytest.raises(DiskFullError):
+                log.release(log.end_offset)
+        for _ in range(3):
+            write(log, [batch()])  # begins segments, which the manifest names
+        end = log.end_offset
+    with opened(segment_bytes=300) as log:
+        assert (log.start_offset, log.end_offset) == (0, end)
+
+
+def no_room():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.mark.parametrize("step", ["header", "before the write", "in the write", "after the write", "producers"])
 def test_without_memory_at_any_step_of_an_append_what_was_acknowledged_is_there(faulty_disk, opened, batch, monkeypatch, step):
     """The process ends then; what it closes and leaves is opened by the next one."""
@@ -260,7 +279,7 @@ def test_without_memory_at_any_step_of_an_append_what_was_acknowledged_is_there(
             if step in written:
                 patched.setattr(type(log._active.file), "append", append)
             elif step == "header":
-                patched.setattr("treering_ingest.wal.log.encode_header", without_memory)
+                patched.setattr("treering_ingest.wal.active.encode_header", without_memory)
             else:
                 patched.setattr(log.producers, "store", without_memory)
             with pytest.raises(MemoryError):

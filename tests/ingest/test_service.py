@@ -14,7 +14,10 @@ from treering.v1.admin_pb2 import DigestLogRequest
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
+from treering_ingest.admission import check_batch
+from treering_ingest.limits import BATCH_OVERHEAD_BYTES
 from treering_ingest.wal.inspect import cat
+from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_WAITING_DIGESTS
 
 
@@ -250,6 +253,19 @@ async def test_what_waits_for_the_disk_is_bounded(running, request_of):
         assert (code, reason, metadata["limit"]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED", "max_waiting_bytes")
         assert retry is not None
         assert metadata["last_durable_sequence"] == "0"
+
+
+async def test_batches_of_nothing_that_wait_are_bounded_as_well(running):
+    """Their payloads have no bytes; what is around them has."""
+    async with running() as (process, _):
+        intake, committer = process.intake, process.committer
+        intake._max_waiting_bytes, intake._max_wait_s = 10 * BATCH_OVERHEAD_BYTES, 0
+        nothing = check_batch(b"")
+        for _ in range(10):  # no await of it lets the committer run
+            await intake.take(nothing)
+        with pytest.raises(ServiceError, match="bytes wait for the disk"):
+            await intake.take(nothing)
+        assert committer.staged_count == 10
 
 
 async def test_the_status_is_complete(running, request_of):

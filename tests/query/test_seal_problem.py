@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.patience import PATIENCE_S
 from treering import AsyncClient
 from treering_query.sealed import seal_task, segment_file
+from treering_runtime.errors import StopError
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +47,21 @@ async def test_a_seal_that_fails_is_told_until_it_succeeds(serving, fill, monkey
         monkeypatch.setattr(segment_file, "write", write)
         await sealing
         assert await told(client, problem=False) == ""
+
+
+async def test_sealing_that_ends_by_a_fault_of_ours_ends_the_service(open_store, fill, monkeypatch):
+    """Otherwise deliveries would wait for room for ever, and nobody would know why."""
+
+    async def without_memory():
+        raise MemoryError
+
+    async with open_store() as store:
+        working = asyncio.create_task(store.work())
+        await fill(store, 0, 100)
+        monkeypatch.setattr(store._sealing, "_begin", without_memory)
+        waiting = asyncio.create_task(store.seal())
+        async with asyncio.timeout(PATIENCE_S):
+            with pytest.raises(StopError, match="sealing failed: MemoryError"):
+                await working
+        waiting.cancel()
+        await asyncio.wait({waiting})

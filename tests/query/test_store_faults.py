@@ -92,6 +92,16 @@ def function(owner, name: str, *, after: bool = False) -> Place:
     return Place(f"{'after' if after else 'before'} {name}", install)
 
 
+def one_after_the_other(*places: Place) -> Place:
+    """Of one number of faults: what fails first leaves the others to the places that are met after it."""
+
+    def install(patch, store, faults):
+        for place in places:
+            place.install(patch, store, faults)
+
+    return Place(", ".join(place.name for place in places), install)
+
+
 PLACES = [
     function(segment_file, "write"),
     function(segment_file, "write", after=True),
@@ -112,6 +122,8 @@ PLACES = [
     statement("update sealing"),
     statement("commit"),
     statement("commit", after=True),
+    one_after_the_other(statement("commit", after=True), function(catalog_module.Catalog, "load")),
+    one_after_the_other(statement("commit", after=True), function(catalog_module.Catalog, "expired")),
     statement("checkpoint"),
     statement("checkpoint", after=True),
     function(sealing.Sealer, "_write_manifest"),

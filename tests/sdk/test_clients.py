@@ -193,6 +193,17 @@ def test_an_error_of_another_domain_has_no_reason(client, channel):
         future.result()
 
 
+def test_details_that_are_none_leave_the_code_and_the_words_of_grpc(client, channel):
+    trailers = (("grpc-status-details-bin", b"\xff of a proxy"),)
+    empty = query_pb2.GetQueryStatusResponse()
+    _, future = answer(
+        channel, SERVICES[2], "GetQueryStatus", client.get_query_status, empty, grpc.StatusCode.RESOURCE_EXHAUSTED, "proxy", trailers
+    )
+    with pytest.raises(OverloadedError, match="proxy") as caught:
+        future.result()
+    assert caught.value.reason == ""
+
+
 def test_pages_are_followed_to_the_end(client, channel):
     future = in_thread(lambda: [pattern.pattern_id for pattern in client.patterns()])
     for token, wanted in (("t", ""), ("", "t")):

@@ -357,4 +357,11 @@ MUTANTS = (
         "if job.urgency is urgency]",
         ("tests/embed/test_encode_queue.py::test_patterns_that_give_way_hold_up_no_flood",),
     ),
+    Mutant(
+        "each-log-is-held-up-at-its-own-place",
+        f"{_EMBED}/registry/book.py",
+        "(not_before or {}).get(pattern.log_id, 0)",
+        "max((not_before or {0: 0}).values())",
+        ("tests/embed/test_book.py",),
+    ),
 )

@@ -289,4 +289,11 @@ MUTANTS = (
         "        bool()",
         (INGEST + "test_committer.py::test_without_memory_for_a_further_thread_the_log_is_written_and_sealed",),
     ),
+    Mutant(
+        "batches-of-nothing-count",
+        "services/ingest/treering_ingest/committer.py",
+        "return self.waiting_bytes + BATCH_OVERHEAD_BYTES * (self._staged_count - self._durable_count)",
+        "return self.waiting_bytes",
+        (INGEST + "test_service.py::test_batches_of_nothing_that_wait_are_bounded_as_well",),
+    ),
 )

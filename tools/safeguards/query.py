@@ -591,4 +591,18 @@ MUTANTS = (
         "self._admin.ScorePatterns(request, timeout=timeout_s)",
         ("tests/query/test_embed_client.py",),
     ),
+    Mutant(
+        "what-took-effect-is-read-before-its-file-is-looked-at",
+        "services/query/treering_query/sealed/sealing.py",
+        "            except BaseException:\n                self._catalog.suspect()\n                raise\n            #",
+        "            except KeyError:\n                raise\n            #",
+        ("tests/query/test_store_faults.py",),
+    ),
+    Mutant(
+        "sealing-that-ends-is-told",
+        "services/query/treering_query/store/store.py",
+        "if task.done() and not task.cancelled() and (error := task.exception()):",
+        "if not task.done() and (error := task.exception()):",
+        ("tests/query/test_seal_problem.py",),
+    ),
 )

@@ -70,4 +70,11 @@ MUTANTS = (
         "reader.file.size() if newest else self._frames_end",
         (INGEST + "test_log.py::test_nothing_unsynced_is_read",),
     ),
+    Mutant(
+        "a-deletion-that-failed-is-given-up",
+        WAL + "log.py",
+        "        write_manifest(self.files, manifest)\n",
+        "        self._manifest = manifest\n        write_manifest(self.files, manifest)\n",
+        (INGEST + "test_log.py::test_a_deletion_that_there_was_no_room_for_is_given_up_for_good",),
+    ),
 )

@@ -12,7 +12,7 @@ import structlog
 
 from treering_ingest.commit_policy import CommitObserver, CommitPolicy
 from treering_ingest.durable_log import Batch, DiskFullError, DurableLog, LogFailedError
-from treering_ingest.limits import DISK_RETRY_S
+from treering_ingest.limits import BATCH_OVERHEAD_BYTES, DISK_RETRY_S
 from treering_ingest.settings import Durability
 from treering_runtime.wakeup import Wakeup
 
@@ -103,12 +103,17 @@ class Committer:
         """Batches that were ever staged: the ticket of the newest."""
         return self._staged_count
 
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the batches that wait, about: their payloads and what is around them."""
+        return self.waiting_bytes + BATCH_OVERHEAD_BYTES * (self._staged_count - self._durable_count)
+
     def is_durable(self, ticket: int) -> bool:
         """Whether the batch with this ticket, and all before it, may be acknowledged."""
         return ticket <= self._durable_count
 
     def stage(self, batch: Batch) -> int:
-        """Adds a batch to the log's order and returns its ticket. Call only after a look at `waiting_bytes` and `failure`."""
+        """Adds a batch to the log's order and returns its ticket. Call only after a look at `held_bytes` and `failure`."""
         # A batch's ticket is its number in this order, and the log is written in this order. So one comparison with the number of
         # durable batches tells for any batch whether it may be acknowledged.
         # Not a coroutine: the ticket, the place in the log and the intake's own count of offsets are fixed in one step and cannot disagree.

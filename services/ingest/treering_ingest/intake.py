@@ -166,7 +166,7 @@ class Intake:
             ServiceError: Its sequence or the state of the service does not allow it; nothing was stored.
         """
         # Before the sequence is checked: while this waits, another stream may bring the same batch.
-        if self.committer.waiting_bytes >= self._max_waiting_bytes or self.refusal():
+        if self.committer.held_bytes >= self._max_waiting_bytes or self.refusal():
             await self._wait_for_room()
         # From here on without an await. Between check and staging another batch of the producer could take the sequence.
         repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash)
@@ -189,11 +189,11 @@ class Intake:
             self._disk.check()
             # Each time anew: what refuses may have come, or gone, while this waited.
             self._raise_refusal()
-            if self.committer.waiting_bytes < self._max_waiting_bytes:
+            if self.committer.held_bytes < self._max_waiting_bytes:
                 return
             # A deadline, not a timeout of each wait: `room` fires with every commit, and others may take the room first.
             if not await self.committer.room.wait(max(0.0, deadline - time.monotonic())):
-                raise _overloaded("max_waiting_bytes", f"{self.committer.waiting_bytes} bytes wait for the disk already")
+                raise _overloaded("max_waiting_bytes", f"{self.committer.held_bytes} bytes wait for the disk already")
 
     def _raise_refusal(self) -> None:
         refusal = self.refusal()

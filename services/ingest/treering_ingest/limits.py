@@ -32,6 +32,9 @@ MAX_LISTED_REJECTIONS = 1_000
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """Bytes of batches that may wait for the disk: about a second of a slow disk. Streams beyond are held by flow control."""
 
+BATCH_OVERHEAD_BYTES = 256
+"""What a waiting batch counts for besides its payload: Python's objects around it. Without it, empty batches would wait without bound."""
+
 MAX_WAIT_FOR_ROOM_S = 10.0
 """Seconds that a stream waits for that room before it is told to come back later: long enough for a hiccup of the disk."""
 

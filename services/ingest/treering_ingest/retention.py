@@ -7,7 +7,7 @@ import structlog
 
 from treering_ingest.committer import Committer
 from treering_ingest.disk import DiskGuard
-from treering_ingest.durable_log import DiskFullError, LogFailedError
+from treering_ingest.durable_log import DiskFullError
 from treering_ingest.sink_state import SinkState
 
 _LOG = structlog.get_logger()
@@ -34,13 +34,14 @@ class Retention:
         self._min_bytes = min_bytes
 
     async def run(self) -> None:
-        """Trims every few seconds, until cancelled or the log fails."""
+        """Trims every few seconds, until cancelled.
+
+        Raises:
+            LogFailedError: The log failed, in a deletion or before: the service cannot go on.
+        """
         while True:
             try:
                 await self.trim()
-            # The log refuses the committer's next write as well, and that ends the process.
-            except LogFailedError:
-                return
             # The manifest is written before a file goes, and there was no room for it, or no descriptor. That may pass.
             except DiskFullError as error:
                 _LOG.warning("segments cannot be deleted", problem=str(error))

@@ -1,6 +1,5 @@
 """The query service put together: store, SQL, search, and the servers of both planes."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -66,8 +65,12 @@ class QueryProcess:
         await self.planes.start()
 
     async def run(self) -> None:
-        """Returns never: what fails beside calls is tried again, and the status says so."""
-        await asyncio.Event().wait()
+        """Returns never.
+
+        Raises:
+            StopError: A task of the store failed. What else fails beside calls is tried again, and the status says so.
+        """
+        await self._store.work()
 
     async def stop(self, grace_s: float) -> None:
         """Lets go of the log, drains calls, then closes everything in reverse."""

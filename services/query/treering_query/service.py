@@ -155,8 +155,10 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     async def VerifyStore(self, request: admin_pb2.VerifyStoreRequest, context: "Context") -> AsyncIterator[admin_pb2.VerifyStoreResponse]:
         """Whether the sealed store is what it should be."""
         del request, context
-        async for response in self._verifying.run():
-            yield response
+        # A caller that has gone gives the turn and the snapshot back at once, not when the garbage collector comes by.
+        async with aclosing(self._verifying.run()) as responses:
+            async for response in responses:
+                yield response
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
         """How the patterns of two selections differ."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED, PROVEN_SHARE, SPARE_SHARE
 from treering_embed.registry.registry import Pattern, Refused, Summary
@@ -118,11 +118,11 @@ class PatternBook:
         """Whether the pattern is registered. Safe to ask from another thread."""
         return pattern_id in self._known
 
-    def admit(self, candidates: Sequence[Pattern], *, not_before: int = 0) -> list[Pattern]:
+    def admit(self, candidates: Sequence[Pattern], *, not_before: Mapping[int, int] | None = None) -> list[Pattern]:
         """Those of the patterns that are new and find room; from now on they are known, and wait for their vectors.
 
-        They hold up what is visible from their first record on, or from the offset `not_before` if that is later: what is visible must
-        not fall back when a record that was set aside long ago is read after all.
+        They hold up what is visible from their first record on, or from the offset that `not_before` has for their log if that is later:
+        what is visible must not fall back when a record that was set aside long ago is read after all.
         """
         # Before any candidate: the caps of the new day count for them.
         self._turn_day()
@@ -132,7 +132,8 @@ class PatternBook:
         now = self._monotonic()
         for pattern in admitted:
             # Never before its first record, and never below what is visible already.
-            self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = max(pattern.first_offset, not_before)
+            begins = max(pattern.first_offset, (not_before or {}).get(pattern.log_id, 0))
+            self._pending.setdefault(pattern.log_id, {})[pattern.pattern_id] = begins
             self._waits_since[pattern.pattern_id] = now
         return admitted
 

@@ -140,16 +140,19 @@ class Registry:
         """A registry of an earlier version is without them."""
         self._add_column("quarantine", "arrival_time", "integer not null default 0")
         self._add_column("progress", "link", "integer")
-        # The best guess for old rows: seen on the day of their registration.
-        if self._add_column("patterns", "last_seen", "integer not null default 0"):
-            self.db.execute("update patterns set last_seen = day * 86400")
+        # One step: after a crash between the two, old patterns would pass for never seen and give way first.
+        with Transaction(self.db):
+            # The best guess for old rows: seen on the day of their registration.
+            if self._add_column("patterns", "last_seen", "integer not null default 0"):
+                self.db.execute("update patterns set last_seen = day * 86400")
 
     def _add_keyword_only(self) -> None:
         """An earlier version kept no ids of the patterns that gave way."""
         # The table is asked for, not made by `if not exists` in the schema: its absence says that this file is of an earlier version.
         if not self.db.execute("select 1 from sqlite_master where name = 'keyword_only'").fetchone():
-            self.db.executescript(keyword_only.SCHEMA)
+            # One step: the table says that the count is in it.
             with Transaction(self.db):
+                self.db.execute(keyword_only.SCHEMA)
                 self.keyword_only.add((), unnamed=_evicted(self.db))
 
     def _add_column(self, table: str, column: str, kind: str) -> bool:

@@ -148,7 +148,7 @@ class EmbedSink:
             set_aside = progress.quarantined + sum(item.record_count for item in bad)
             await self._report(log_id, end_offset, progress.releasable_end, set_aside)
 
-    def _admit(self, parts: Sequence[Intake], not_before: int = 0) -> list[Pattern]:
+    def _admit(self, parts: Sequence[Intake], not_before: Mapping[int, int] | None = None) -> list[Pattern]:
         if without := sum(taken.without_pattern for taken in parts):
             self._book.without_pattern_count += without
             self._kept.metrics.without_pattern.inc(without)
@@ -188,8 +188,8 @@ class EmbedSink:
         # What is known must not change between reading and admitting: a pattern that is forgotten in between would be lost.
         async with self._taking:
             parts, bad = await self._decoding.run(self._reader.again, items)
-            # The largest of all logs, so that `visible_end` falls back in none of them.
-            not_before = max(self.board.get(item.log_id).next_offset for item in items)
+            # What is visible of a log must not fall back; and its patterns wait in the order of their offsets.
+            not_before = {item.log_id: self.board.get(item.log_id).next_offset for item in items}
             self._uncommitted.add_retry(items, self._admit(parts, not_before), bad)
             self._dirty.set()
             # Still under the lock. When this fails, everything stays in `_uncommitted` and `commit_forever` writes it later.

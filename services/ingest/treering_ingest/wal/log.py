@@ -63,7 +63,8 @@ class Log:
     @property
     def segments(self) -> tuple[SegmentInfo, ...]:
         """All segments, oldest first; the last one is usually still written."""
-        sealed, active = self._sealed, self._active
+        # In this order: a segment that is sealed between the two lines is in the first, one that begins then in neither, and none is lost.
+        active, sealed = self._active, self._sealed
         # Between the two steps of `_seal` the segment is in both. It must be listed once.
         if active is None or (sealed and sealed[-1].name.index >= active.header.index):
             return sealed
@@ -322,8 +323,10 @@ class Log:
         return file
 
     def _write_manifest(self, **changes: int) -> None:
-        self._manifest = dataclasses.replace(self._manifest, **changes)
-        write_manifest(self.files, self._manifest)
+        manifest = dataclasses.replace(self._manifest, **changes)
+        write_manifest(self.files, manifest)
+        # Only now: after an error the next write must not carry on with a deletion that was given up.
+        self._manifest = manifest
 
     def resume(self, found: Found) -> None:
         """Goes on where the files end; used once, by `open_log`."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -34,7 +34,7 @@ class Verifying:
         """Ends the thread; the check has been cancelled before."""
         self._thread.shutdown()
 
-    async def run(self) -> AsyncIterator[pb.VerifyStoreResponse]:
+    async def run(self) -> AsyncGenerator[pb.VerifyStoreResponse]:
         """How far the check is, until it is complete.
 
         Raises:

@@ -138,7 +138,12 @@ class Sealer:
         """
         # True only after an error. The database is asked, because an error of `commit` may have come before or after it took effect.
         if self._catalog.recover():
-            self._take_state(self._catalog.load(self._files))
+            try:
+                self._take_state(self._catalog.load(self._files))
+            # Until it is read the state is that of before: a file whose commit took effect would pass for one of no segment.
+            except BaseException:
+                self._catalog.suspect()
+                raise
             # The manifest may be that of before: a reader outside would miss a segment that was committed after all.
             self._publish_manifest()
         # After the catalog was read: a file whose commit took effect is a segment and must stay.

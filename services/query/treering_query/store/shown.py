@@ -49,7 +49,11 @@ class Shown:
         number = self._slot_of.setdefault(log_id, len(self._slot_of))
         # A log above the limit is shown without a note: after a crash nobody waits for its records.
         if number < limits.MAX_SHOWN_LOGS:
-            self._slots.write(number, [(log_id, end)])
+            # In the middle of taking a delivery: an error would end that halfway, and the note is of use only after the next crash.
+            try:
+                self._slots.write(number, [(log_id, end)])
+            except OSError as error:
+                _LOG.error("what is shown cannot be noted; after a crash nobody waits for it", log_id=f"{log_id:016x}", problem=str(error))
 
     async def watch(self) -> None:
         """Returns when everything is visible again, or when the log has delivered nothing of it for too long."""

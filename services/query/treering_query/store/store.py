@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
+import structlog
 from prometheus_client import CollectorRegistry
 
 from treering.v1.log_pb2 import Position
@@ -42,11 +43,13 @@ from treering_query.values.segment import Segment
 from treering_query.view.engine import Engine
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
+from treering_runtime.errors import StopError
 from treering_runtime.patterns import PatternIds
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
 
 T = TypeVar("T")
+_LOG = structlog.get_logger()
 
 
 class Store:
@@ -123,8 +126,24 @@ class Store:
         self._deliveries.open(Intake(self._directory / "reading", sealed.ends, self.ids), shown, self._sealing.hot_changed)
         self._shown = shown
         # Last: nothing seals, joins or waits before all parts have what they begin with.
-        self._tasks = [asyncio.create_task(work) for work in (self._sealing.run(), self.templates.run(), shown.watch())]
+        works = {"sealing": self._sealing.run(), "templates": self.templates.run(), "wait for what was shown": shown.watch()}
+        self._tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
         self.templates.wake()
+
+    async def work(self) -> None:
+        """Returns never while the store's own tasks do their work.
+
+        Raises:
+            StopError: One of them failed: sealing would end, or questions would wait, and nobody would know.
+        """
+        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                _LOG.error("a task of the store failed", task=task.get_name(), exc_info=error)
+                raise StopError(
+                    f"{task.get_name()} failed: {type(error).__name__}; the log of the service has the whole story. Start again"
+                )
+        await asyncio.Event().wait()
 
     def _begin_at(self, sealed: Sealed) -> None:
         seen = tuple(sorted(sealed.ends.items()))
