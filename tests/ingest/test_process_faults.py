@@ -164,7 +164,7 @@ class TestFullDisk:
             assert status.end_offset_exclusive >= acknowledged * 10 > 0
             ballast.unlink()
             number = resume(stub, acknowledged)
-            assert process.told().count("the disk has space again; what waited is written") == 1
+            assert process.told().count("there is room again; what waited is written") == 1
             process.send_signal(signal.SIGTERM)
             assert process.wait(PATIENCE_S) == 0
         assert stored_sequences(data) == list(range(1, number + 1))

@@ -16,11 +16,13 @@ from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
 from treering_query.meaning.meaning import Meaning
+from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
+from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
 
 KINDS = ("disk is full", "payment timed out", "user logged in", "cache was rebuilt")
@@ -50,7 +52,7 @@ class Canned:
 
 @asynccontextmanager
 async def serving(store, sql, canned):
-    front = Server("127.0.0.1:0", (), CollectorRegistry())
+    front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
     servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), Meaning(canned))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     await front.start()
