@@ -1,6 +1,7 @@
 """What is counted of answers is given back in the end, whatever becomes of their calls."""
 
 import asyncio
+import gc
 
 import grpc
 import pytest
@@ -105,3 +106,19 @@ async def test_what_was_taken_late_loses_its_call_and_not_its_connection(made, m
     call.taken.set()
     await asyncio.gather(*answers._untaken)
     assert (calls.total, answers._unread.total) == (0, 0)
+
+
+async def test_a_write_that_fails_after_its_call_has_gone_is_no_fault(made):
+    _, make = made
+    faults, loop = [], asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+    call = Call(grpc.aio.InternalError("the call is closed"))
+    giving = asyncio.create_task(make().give(call, ANSWER))
+    await settled()
+    giving.cancel()
+    await asyncio.wait({giving})
+    del giving  # it holds the frames that hold the write
+    call.taken.set()
+    await settled()
+    gc.collect()
+    assert faults == []

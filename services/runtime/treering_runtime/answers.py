@@ -79,6 +79,7 @@ class Answers:
             await caller.send_initial_metadata(())
         # A task of its own: what is written stays in memory until gRPC is done with it, whatever becomes of the call meanwhile.
         writing = asyncio.ensure_future(caller.write(answer))
+        writing.add_done_callback(_looked_at)
         if give_back:
             writing.add_done_callback(lambda _: give_back())
         try:
@@ -105,3 +106,9 @@ class Answers:
         await asyncio.wait({writing}, timeout=self._patience_s)
         if not writing.done() and hang_up(peer):
             _LOG.warning("a caller that takes neither its answer nor the error lost its connection", peer=peer)
+
+
+def _looked_at(writing: "asyncio.Future[None]") -> None:
+    """Takes the error of a write whose call has gone meanwhile: nobody else asks for it, and it is no fault of ours."""
+    if not writing.cancelled():
+        writing.exception()
