@@ -158,8 +158,10 @@ def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
             process.terminate()
             assert process.wait(START_S) == 0
         finally:
-            for each in psutil.Process().children(recursive=True):
-                each.kill()
+            if process.poll() is None:
+                supervisor = psutil.Process(process.pid)
+                for each in [*supervisor.children(recursive=True), supervisor]:
+                    each.kill()
 
 
 def _until(process, done):
