@@ -544,7 +544,7 @@ MUTANTS = (
     Mutant(
         "a-stream-of-requests-is-closed-with-its-call",
         "services/runtime/treering_runtime/boundary.py",
-        "await aiter(request).aclose()",
+        "await aiter(self._request).aclose()",
         "pass",
         ("tests/runtime/test_boundary.py::test_a_stream_of_requests_is_closed_with_its_call_and_keeps_no_message",),
     ),
