@@ -242,7 +242,7 @@ MUTANTS = (
     ),
     Mutant(
         "without-a-descriptor-the-log-waits",
-        "services/ingest/treering_ingest/wal/log.py",
+        "services/ingest/treering_ingest/wal/errors.py",
         "    errno.EMFILE: NoDescriptorError,\n",
         "",
         ("tests/ingest/test_log.py",),

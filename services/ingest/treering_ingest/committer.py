@@ -65,10 +65,9 @@ class Committer:
         # Payload bytes that are staged and not durable yet. The intake bounds them, and they are taken off the free space of the disk.
         self.waiting_bytes = 0
         self.lack: _Fault | None = None
-        """Why what waits cannot be written at the moment, for want of space or descriptors; None when it can."""
+        """Why what waits cannot be written at the moment; None when it can."""
         self.failure = ""  # why the disk failed; empty while it has not
-        # `advanced`: a group was finished or synced, or the disk failed or is full. `room`: `waiting_bytes` went down, or nothing comes in.
-        # Both say only that something may have changed: whoever wakes looks again.
+        # Both say only that something may have changed, a commit, a failure, room: whoever wakes looks again.
         self.advanced = Wakeup()
         self.room = Wakeup()
         self._policy = policy
@@ -114,8 +113,7 @@ class Committer:
 
     def stage(self, batch: Batch) -> int:
         """Adds a batch to the log's order and returns its ticket. Call only after a look at `held_bytes` and `failure`."""
-        # A batch's ticket is its number in this order, and the log is written in this order. So one comparison with the number of
-        # durable batches tells for any batch whether it may be acknowledged.
+        # A batch's ticket is its number in this order, which is the log's: one comparison tells whether it may be acknowledged.
         # Not a coroutine: the ticket, the place in the log and the intake's own count of offsets are fixed in one step and cannot disagree.
         self._pending.append((batch, time.monotonic()))
         self._senders.add(batch.producer_id)

@@ -1,6 +1,16 @@
 """What can be wrong with a log."""
 
-from treering_ingest.durable_log import LogDamagedError
+import errno
+
+from treering_ingest.durable_log import DiskFullError, LogDamagedError, NoDescriptorError
+
+NO_ROOM = {
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EMFILE: NoDescriptorError,
+    errno.ENFILE: NoDescriptorError,
+}
+"""Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
 
 
 class CorruptLogError(LogDamagedError):

@@ -1,28 +1,20 @@
 """The write-ahead log: append, sync, seal, delete."""
 
 import dataclasses
-import errno
 import secrets
 from collections.abc import Callable, Sequence
 
-from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, NoDescriptorError, WrongEndError
+from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, WrongEndError
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
 from treering_ingest.wal.active import Active, Mark, encode_group
 from treering_ingest.wal.config import LogConfig
+from treering_ingest.wal.errors import NO_ROOM
 from treering_ingest.wal.filesystem import File, FileSystem
 from treering_ingest.wal.frame import Link
 from treering_ingest.wal.manifest import Manifest, write_manifest
 from treering_ingest.wal.reader import LogCursor
 from treering_ingest.wal.recovery import Found, Newest, SegmentInfo, TornTail
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
-
-_NO_ROOM = {
-    errno.ENOSPC: DiskFullError,
-    errno.EDQUOT: DiskFullError,
-    errno.EMFILE: NoDescriptorError,
-    errno.ENFILE: NoDescriptorError,
-}
-"""Errors that may pass: no space, or no descriptor to open a file with. The file itself is as it was."""
 
 # The link in the header of a log's first segment, which has none before it.
 _NO_PREVIOUS_CRC = 0
@@ -243,7 +235,7 @@ class Log:
 
     def _undone(self, active: Active | None, error: OSError) -> LogFailedError | DiskFullError:
         """Takes a partial write back when there was no room; anything else has broken the log."""
-        passing = _NO_ROOM.get(error.errno or 0)
+        passing = NO_ROOM.get(error.errno or 0)
         # What is in the file after any other error is not known, so nothing may be written behind it.
         if passing is None:
             return self._fail(error)
