@@ -52,7 +52,7 @@ class Committer:
     all who wait get LogFailedError, now and later. A lack of space or descriptors is no failure: all who wait get DiskFullError, and what
     is staged is tried again until there is room.
 
-    Belongs to one event loop. The log is used on a thread of its own, by this class alone.
+    Belongs to one event loop. What writes to the log runs on a thread of its own, through this class alone.
 
     Args:
         log: The open log.
