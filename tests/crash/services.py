@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from tests.crash.plan import FLEETING, SERVICES
+from tests.readable import is_readable
 from treering import Client, Endpoints
 from treering.inner import SOCKET, socket_address
 
@@ -66,8 +66,7 @@ class Services:
         errors = self._data_dir / "up.stderr"
         with errors.open("ab") as stderr:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment)
-        readable, _, _ = select.select([self._process.stdout], [], [], START_S)
-        line = self._process.stdout.readline() if readable else b""
+        line = self._process.stdout.readline() if is_readable(self._process.stdout, START_S) else b""
         if not line or not json.loads(line).get("ready"):
             raise RuntimeError(f"`treering up` did not become ready: {errors.read_text()[-2_000:]}")
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from tests.readable import is_readable
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOP_RECORDS = 20_000
@@ -98,8 +99,7 @@ def start_up(data_dir: Path, **settings: str) -> Up:
     with errors.open("a") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment(**settings))
     up = Up(process, data_dir, errors, {})
-    readable, _, _ = select.select([process.stdout], [], [], START_S)
-    line = process.stdout.readline() if readable else ""  # type: ignore[union-attr]
+    line = process.stdout.readline() if is_readable(process.stdout, START_S) else ""  # type: ignore[union-attr,arg-type]
     if not line:
         up.kill()
         pytest.fail(f"`treering up` did not become ready: {errors.read_text()[-3_000:]}")
