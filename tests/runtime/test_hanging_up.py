@@ -2,6 +2,7 @@
 
 import socket
 
+import psutil
 import pytest
 
 from treering_runtime.hanging_up import hang_up
@@ -41,3 +42,11 @@ def test_of_whom_there_is_no_connection_nothing_ends(connections, peer):
     assert not hang_up(peer)
     served.sendall(b"x")
     assert connections[0][0].recv(1) == b"x"
+
+
+def test_looking_for_a_connection_leaves_no_descriptor(tmp_path):
+    with (tmp_path / "file").open("w"):
+        before = psutil.Process().num_fds()
+        for _ in range(5):
+            assert not hang_up("ipv4:192.0.2.1:9")
+        assert psutil.Process().num_fds() == before

@@ -19,10 +19,17 @@ def hang_up(peer: str) -> bool:
 
 def _shut_down(descriptor: int, place: tuple[str, int]) -> bool:
     # On a duplicate: the descriptor may be closed at any moment, and its number may be another file's.
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
-        if connection.family in (socket.AF_INET, socket.AF_INET6) and _normal(*connection.getpeername()[:2]) == place:
-            connection.shutdown(socket.SHUT_RDWR)
-            return True
+    with suppress(OSError):
+        duplicate = os.dup(descriptor)
+        try:
+            connection = socket.socket(fileno=duplicate)
+        except OSError:  # no socket: nobody else would close the duplicate
+            os.close(duplicate)
+            return False
+        with connection:
+            if connection.family in (socket.AF_INET, socket.AF_INET6) and _normal(*connection.getpeername()[:2]) == place:
+                connection.shutdown(socket.SHUT_RDWR)
+                return True
     return False
 
 
