@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-from treering_ingest.background import Background
-
 CHILD = """
 import sys
 from unittest import mock
@@ -18,31 +16,6 @@ with mock.patch.object({where}, "run", fails):
     import runpy
     runpy.run_module("treering_ingest", run_name="__main__")
 """
-
-
-async def test_a_failure_is_kept_and_told():
-    background = Background()
-    going_on = asyncio.Event()
-
-    async def fails():
-        raise RuntimeError("not foreseen")
-
-    async def ends():
-        """Its work is done."""
-
-    async def goes_on():
-        try:
-            await asyncio.Event().wait()
-        finally:
-            going_on.set()
-
-    background.start("short", ends())
-    background.start("long", goes_on())
-    background.start("bad", fails())
-    await background.wait_failed()
-    assert background.failure == "bad failed: RuntimeError: not foreseen"
-    await background.stop()
-    assert going_on.is_set()
 
 
 @pytest.mark.parametrize(

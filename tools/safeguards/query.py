@@ -594,15 +594,15 @@ MUTANTS = (
     Mutant(
         "what-took-effect-is-read-before-its-file-is-looked-at",
         "services/query/treering_query/sealed/sealing.py",
-        "            except BaseException:\n                self._catalog.suspect()\n                raise\n            #",
-        "            except KeyError:\n                raise\n            #",
+        "        try:\n            # First of all: this change",
+        "        self._recover()\n        try:\n            # First of all: this change",
         ("tests/query/test_store_faults.py",),
     ),
     Mutant(
         "sealing-that-ends-is-told",
         "services/query/treering_query/store/store.py",
-        "if task.done() and not task.cancelled() and (error := task.exception()):",
-        "if not task.done() and (error := task.exception()):",
+        "        await self._background.wait_failed()\n",
+        "        await __import__('asyncio').Event().wait()\n",
         ("tests/query/test_seal_problem.py",),
     ),
 )

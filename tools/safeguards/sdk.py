@@ -230,8 +230,8 @@ MUTANTS = (
     Mutant(
         "verify-knows-a-pattern-by-its-new-id",
         "services/query/treering_query/reconciliation/verification.py",
-        'if pattern_id(row["service"], row["text"]) not in registered',
-        "if True",
+        " if now not in registered}",
+        "}",
         ("tests/cli/test_verify_patterns.py",),
     ),
     Mutant(
@@ -363,8 +363,8 @@ MUTANTS = (
     Mutant(
         "a-pattern-that-a-cap-kept-out-hides-no-lost-one",
         "services/query/treering_query/reconciliation/verification.py",
-        "[each for each in unregistered if each not in keyword_only], keyword_only)",
-        "[each for each in unregistered if each not in keyword_only], keyword_only) if not keyword_only else []",
+        "if not {key, now} & keyword_only]",
+        "if not keyword_only]",
         ("tests/cli/test_verify_patterns.py",),
     ),
     Mutant(

@@ -5,7 +5,6 @@ import time
 
 from prometheus_client import CollectorRegistry
 
-from treering_ingest.background import Background
 from treering_ingest.commit_policy import CommitPolicy
 from treering_ingest.committer import Committer
 from treering_ingest.delivered import DeliveredNote
@@ -21,6 +20,7 @@ from treering_ingest.service import ADMIN_SERVICE_NAME, SERVICE_NAME, IngestHand
 from treering_ingest.settings import IngestSettings, parse_sinks
 from treering_ingest.status import StatusReport
 from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
+from treering_runtime.background import Background
 from treering_runtime.clocks import wall_ns
 from treering_runtime.data_dir import make_directory
 from treering_runtime.errors import ServiceError, StartError, StopError

@@ -163,8 +163,8 @@ class Verification:
             self._count("have no vector: the model gives no finite one", len(part.unreadable_ids))
             keyword_only.update(part.keyword_only_ids)
             forgotten += part.forgotten_keyword_only_count
-        unregistered = self._unregistered(sorted(stored - registered), registered)
-        absent = self._unregistered([each for each in unregistered if each not in keyword_only], keyword_only)
+        unregistered = {key: now for key, now in self._ids_of_today(sorted(stored - registered)).items() if now not in registered}
+        absent = [key for key, now in unregistered.items() if not {key, now} & keyword_only]
         self._count("are found by their words only: a cap of embed was reached", len(unregistered) - len(absent))
         self._judge(self._not_excused(absent), forgotten)
 
@@ -175,10 +175,10 @@ class Verification:
         else:
             self._say("of the store are not known to embed", absent)
 
-    def _unregistered(self, unknown: Sequence[int], registered: set[int]) -> list[int]:
-        """The patterns that embed knows by no id: it may know one by a newer id than the store keeps."""
-        rows = self._asked_of("select pattern_id, service, text from patterns where pattern_id in ({ids}) order by pattern_id", unknown)
-        return [row["pattern_id"] for row in rows if pattern_id(row["service"], row["text"]) not in registered]
+    def _ids_of_today(self, patterns: Sequence[int]) -> dict[int, int]:
+        """By the id that the store keeps, the one of today's rules: embed may know a pattern by either."""
+        rows = self._asked_of("select pattern_id, service, text from patterns where pattern_id in ({ids}) order by pattern_id", patterns)
+        return {row["pattern_id"]: pattern_id(row["service"], row["text"]) for row in rows}
 
     def _asked_of(self, query: str, ids: Sequence[int]) -> Iterator[dict[str, Any]]:
         """The rows of a query that is asked of some patterns at a time."""

@@ -120,10 +120,11 @@ class Sealer:
     @contextlib.contextmanager
     def _changing(self) -> Iterator[None]:
         """Around each operation: what an earlier one left open is settled first, and an error of this one is settled before the next."""
-        # First of all: this change would be based on a state that may be outdated, and the id of its batch be compared with an outdated
-        # one.
-        self._recover()
         try:
+            # First of all: this change would be based on a state that may be outdated, and the id of its batch be compared with an
+            # outdated one. An error of it counts as one of the change: until the catalog was read to its end, the state is that of
+            # before, and a file whose commit took effect would pass for one of no segment.
+            self._recover()
             yield
         # Whatever it is: whether the transaction was committed is known to the catalog alone.
         except BaseException:
@@ -138,12 +139,7 @@ class Sealer:
         """
         # True only after an error. The database is asked, because an error of `commit` may have come before or after it took effect.
         if self._catalog.recover():
-            try:
-                self._take_state(self._catalog.load(self._files))
-            # Until it is read the state is that of before: a file whose commit took effect would pass for one of no segment.
-            except BaseException:
-                self._catalog.suspect()
-                raise
+            self._take_state(self._catalog.load(self._files))
             # The manifest may be that of before: a reader outside would miss a segment that was committed after all.
             self._publish_manifest()
         # After the catalog was read: a file whose commit took effect is a segment and must stay.

@@ -1,6 +1,5 @@
 """The store: a sink of the log that keeps its records hot, seals them, and gives snapshots of everything."""
 
-import asyncio
 import contextlib
 import shutil
 import time
@@ -12,7 +11,6 @@ from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
-import structlog
 from prometheus_client import CollectorRegistry
 
 from treering.v1.log_pb2 import Position
@@ -43,13 +41,13 @@ from treering_query.values.segment import Segment
 from treering_query.view.engine import Engine
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
+from treering_runtime.background import Background
 from treering_runtime.errors import StopError
 from treering_runtime.patterns import PatternIds
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
 
 T = TypeVar("T")
-_LOG = structlog.get_logger()
 
 
 class Store:
@@ -104,7 +102,7 @@ class Store:
             self._deliveries, self._patterns, self._files, self.ids, patterns_left=lambda: self.templates.wake(forgotten=True)
         )
         self._maintenance = Maintenance(self._published, self._files, self.damage, self._patterns.without_record, forgetting.drop)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     async def open(self) -> None:
         """Reads the catalog, reconciles it with the files, and begins to seal in the background.
@@ -126,8 +124,9 @@ class Store:
         self._deliveries.open(Intake(self._directory / "reading", sealed.ends, self.ids), shown, self._sealing.hot_changed)
         self._shown = shown
         # Last: nothing seals, joins or waits before all parts have what they begin with.
-        works = {"sealing": self._sealing.run(), "templates": self.templates.run(), "wait for what was shown": shown.watch()}
-        self._tasks = [asyncio.create_task(work, name=name) for name, work in works.items()]
+        self._background.start("sealing", self._sealing.run())
+        self._background.start("templates", self.templates.run())
+        self._background.start("wait for what was shown", shown.watch())
         self.templates.wake()
 
     async def work(self) -> None:
@@ -136,14 +135,8 @@ class Store:
         Raises:
             StopError: One of them failed: sealing would end, or questions would wait, and nobody would know.
         """
-        await asyncio.wait(self._tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()):
-                _LOG.error("a task of the store failed", task=task.get_name(), exc_info=error)
-                raise StopError(
-                    f"{task.get_name()} failed: {type(error).__name__}; the log of the service has the whole story. Start again"
-                )
-        await asyncio.Event().wait()
+        await self._background.wait_failed()
+        raise StopError(f"{self._background.failure}; the log of the service has the whole story. Start again")
 
     def _begin_at(self, sealed: Sealed) -> None:
         seen = tuple(sorted(sealed.ends.items()))
@@ -158,9 +151,7 @@ class Store:
     async def close(self) -> None:
         """Stops; what is hot is forgotten here and delivered again by the log."""
         # The tasks first, so that none begins a change below. A change that runs goes on: it is not the task's.
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         self.templates.close()
         # After the tasks and before the files: it waits for changes that run, then deletes what they replaced.
         await self._maintenance.close()
