@@ -73,22 +73,36 @@ class Answers:
             ServiceError: OVERLOADED.
             asyncio.CancelledError: The caller has gone; gRPC found out while it wrote, before it cancelled the handler.
         """
-        give_back = self._unread.take(len(answer)) if len(answer) > UNCOUNTED_ANSWER_BYTES else None
-        if give_back and begins:
+        try:
+            if len(answer) > UNCOUNTED_ANSWER_BYTES:
+                await self._give_counted(caller, answer, begins=begins)
+            else:
+                await self._give_small(caller, answer)
+        # The same event comes as a cancellation when gRPC notices it earlier: no fault of ours, so it is made one here.
+        except grpc.aio.BaseError as error:
+            raise asyncio.CancelledError from error
+
+    async def _give_small(self, caller: Caller, answer: bytes) -> None:
+        """No task, which would cost an acknowledgement more than its writing: of what is not counted nobody asks when gRPC is done with it."""
+        try:
+            # Around one write: the time that the handler computes between two responses does not count.
+            async with asyncio.timeout(self._patience_s):
+                await caller.write(answer)
+        except TimeoutError:
+            raise self._not_taken() from None
+
+    async def _give_counted(self, caller: Caller, answer: bytes, *, begins: bool) -> None:
+        give_back = self._unread.take(len(answer))
+        if begins:
             # by itself: gRPC takes no error for a call whose beginning is on its way together with an answer that nobody takes
             await caller.send_initial_metadata(())
         # A task of its own: what is written stays in memory until gRPC is done with it, whatever becomes of the call meanwhile.
         writing = asyncio.ensure_future(caller.write(answer))
         writing.add_done_callback(_looked_at)
-        if give_back:
-            writing.add_done_callback(lambda _: give_back())
+        writing.add_done_callback(lambda _: give_back())
         try:
-            # Around one write: the time that the handler computes between two responses does not count.
             async with asyncio.timeout(self._patience_s):
                 await asyncio.shield(writing)
-        # The same event comes as a cancellation when gRPC notices it earlier: no fault of ours, so it is made one here.
-        except grpc.aio.BaseError as error:
-            raise asyncio.CancelledError from error
         except TimeoutError:
             raise self._given_up(caller, writing) from None
 
@@ -99,6 +113,9 @@ class Answers:
         task = asyncio.create_task(self._hang_up_unless_taken(caller.peer(), writing))
         self._untaken.add(task)
         task.add_done_callback(self._untaken.discard)
+        return self._not_taken()
+
+    def _not_taken(self) -> ServiceError:
         message = f"nothing of the answer was taken for {self._patience_s:g} s, so the call was ended; read faster, or ask for less"
         return ServiceError(ErrorReason.ERROR_REASON_OVERLOADED, message, metadata={"limit": "max_unread_s"})
 
