@@ -210,7 +210,7 @@ class Scripted(sink_pb2_grpc.SinkServiceServicer):
 @pytest.mark.parametrize("offsets", [(7,), (0, 7)], ids=["at the start", "in the middle"])
 @pytest.mark.parametrize("claim", ["next_offset", "releasable_end_offset"])
 async def test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_no_offset_is_given_out(
-    running, request_of, impatient, capsys, offsets, claim
+    running, request_of, impatient, logged, offsets, claim
 ):
     sink = Scripted(*offsets, claim=claim)
     async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, stub):
@@ -233,7 +233,7 @@ async def test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_
         sink.offsets = (0,)
         await until(lambda: state.connected and not state.ahead, process)
         assert (await stub.UploadLogs(iter([request_of("b")]))).accepted_count == 1
-    assert "claims log" in capsys.readouterr().out
+    assert "claims log" in logged()
 
 
 class KeepsLink(Keeps):

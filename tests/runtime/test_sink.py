@@ -341,7 +341,7 @@ async def test_frames_without_links_are_refused():
     assert sink.taken == []
 
 
-async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(capsys):
+async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(logged):
     sink = Stands()
     sink.board.chain = Chain()  # as a directory of an earlier version has it
     async with delivering(sink) as stub:
@@ -352,7 +352,7 @@ async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_
         forged.links.before += 1
         await call.write(forged)
         assert "another history" in (await refusal(call)).details()
-    assert "on trust" in capsys.readouterr().out
+    assert "on trust" in logged()
 
 
 async def test_a_sink_never_jumps_over_a_gap():

@@ -5,6 +5,7 @@ import json
 import statistics
 import sys
 import time
+import uuid
 from contextlib import asynccontextmanager
 
 import grpc
@@ -78,14 +79,16 @@ class Prober:
         self.ingest, self.embed, self.query = IngestServiceStub(ingest), EmbedServiceStub(embed), QueryServiceStub(query)
         self._sequence = 0
         self._new = 0
+        # Of its own, also where an earlier prober had the same place in memory.
+        self._name = uuid.uuid4().hex
 
     async def upload(self):
         """As a producer that was there before, then as one that is new."""
         self._sequence += 1
         self._new += 1
-        for name, sequence in (("victim", self._sequence), (f"new {id(self)} {self._new}", 1)):
+        for name, sequence in (("victim", self._sequence), (f"new {self._name} {self._new}", 1)):
             record = LogRecord(message="somebody else's", service="prober")
-            request = ingest_pb2.UploadLogsRequest(producer_id=f"{name} {id(self)}", sequence=sequence, records=[record])
+            request = ingest_pb2.UploadLogsRequest(producer_id=f"{name} {self._name}", sequence=sequence, records=[record])
             answer = await self.ingest.UploadLogs(iter([request]))
             assert answer.accepted_count == 1
         return Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
