@@ -83,7 +83,7 @@ class Answers:
             raise asyncio.CancelledError from error
 
     async def _give_small(self, caller: Caller, answer: bytes) -> None:
-        """No task, which would cost an acknowledgement more than its writing: of what is not counted nobody asks when gRPC is done with it."""
+        """Without a task, which would cost an acknowledgement more than its writing: nobody counts it, so nobody asks for its end."""
         try:
             # Around one write: the time that the handler computes between two responses does not count.
             async with asyncio.timeout(self._patience_s):
