@@ -72,6 +72,16 @@ def test_a_cursor_goes_on_where_it_stopped_across_segments(opened, batch):
         assert seen[-1].end_offset == log.end_offset
 
 
+def test_a_snapshot_of_many_producers_is_not_written_for_each_group(opened, batch):
+    with opened(segment_bytes=1_024) as log:
+        for number in range(200):
+            write(log, [batch(b"producer %d" % number, 1, 1)])
+        before = len(log.segments)
+        for sequence in range(2, 52):
+            write(log, [batch(b"producer 0", sequence, 1)])
+        assert 0 < len(log.segments) - before <= 50 // 2
+
+
 @pytest.mark.parametrize("offset", range(12))
 def test_a_cursor_may_begin_at_any_offset(opened, batch, offset):
     with opened(segment_bytes=400) as log:
