@@ -241,9 +241,16 @@ MUTANTS = (
     Mutant(
         "an-answer-that-nobody-takes-ends",
         "services/runtime/treering_runtime/answers.py",
-        "async with asyncio.timeout(self._patience_s):",
-        "async with asyncio.timeout(None):",
+        "async with asyncio.timeout(self._patience_s):\n                await asyncio.shield(writing)",
+        "async with asyncio.timeout(None):\n                await asyncio.shield(writing)",
         ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
+    ),
+    Mutant(
+        "a-small-answer-that-nobody-takes-ends",
+        "services/runtime/treering_runtime/answers.py",
+        "async with asyncio.timeout(self._patience_s):\n                await caller.write(answer)",
+        "async with asyncio.timeout(None):\n                await caller.write(answer)",
+        ("tests/runtime/test_answers.py::test_a_small_answer_that_nobody_takes_ends_its_call",),
     ),
     Mutant(
         "single-answers-that-nobody-takes-end",
@@ -264,7 +271,7 @@ MUTANTS = (
     Mutant(
         "answers-that-nobody-takes-are-bounded",
         "services/runtime/treering_runtime/answers.py",
-        "self._unread.take(len(answer)) if len(answer) > UNCOUNTED_ANSWER_BYTES else None",
+        "self._unread.take(len(answer))",
         "self._unread.keep(len(answer))",
         ("tests/runtime/test_boundary.py::test_answers_that_nobody_takes_are_bounded_for_each_caller_and_for_all",),
     ),
