@@ -55,7 +55,7 @@ SHOWN: Mapping[str, Mapping[str, str]] = {
         "treering_embed.limits": "MAX_WORDPIECES MAX_EMBED_TEXTS MAX_WAITING_SEARCHES",
     },
     "Running": {
-        "treering_runtime.limits": "MAX_LOGS MIN_OPEN_FILES MAX_OPEN_FILES MAX_METRICS_CONNECTIONS METRICS_TIMEOUT_S",
+        "treering_runtime.limits": "MAX_LOCAL_CONNECTIONS MAX_LOGS MIN_OPEN_FILES MAX_OPEN_FILES MAX_METRICS_CONNECTIONS METRICS_TIMEOUT_S",
         "treering_ingest.limits": "SINK_SILENCE_S RECONNECT_MAX_S VERIFY_AT_START_BYTES DISK_RETRY_S",
         "treering_embed.limits": "PROVEN_SHARE MIN_FREE_BYTES MAX_GIVING_WAY_S RETRY_MAX_S",
         "treering_query.limits": "RETURN_PATIENCE_S",

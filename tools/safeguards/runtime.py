@@ -246,6 +246,13 @@ MUTANTS = (
         ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
     ),
     Mutant(
+        "connections-of-this-host-are-bounded",
+        "services/runtime/treering_runtime/shares.py",
+        "            self._connections.add(caller)\n",
+        "            pass\n",
+        ("tests/runtime/test_shares.py",),
+    ),
+    Mutant(
         "a-small-answer-that-nobody-takes-ends",
         "services/runtime/treering_runtime/answers.py",
         "async with asyncio.timeout(self._patience_s):\n                await caller.write(answer)",

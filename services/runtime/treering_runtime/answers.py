@@ -16,7 +16,13 @@ import structlog
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.errors import ServiceError
 from treering_runtime.hanging_up import hang_up
-from treering_runtime.limits import MAX_OPEN_CALLS, MAX_UNREAD_BYTES, MAX_UNREAD_S, UNCOUNTED_ANSWER_BYTES
+from treering_runtime.limits import (
+    MAX_LOCAL_CONNECTIONS,
+    MAX_OPEN_CALLS,
+    MAX_UNREAD_BYTES,
+    MAX_UNREAD_S,
+    UNCOUNTED_ANSWER_BYTES,
+)
 from treering_runtime.shares import Shares
 
 _LOG = structlog.get_logger()
@@ -40,6 +46,7 @@ class CallBounds:
     """What callers may hold of a server."""
 
     open_calls: int = MAX_OPEN_CALLS
+    local_connections: int = MAX_LOCAL_CONNECTIONS
     unread_bytes: int = MAX_UNREAD_BYTES
     unread_s: float = MAX_UNREAD_S
 

@@ -137,7 +137,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._are_ours = are_ours
         self._wrapped: dict[str, tuple[_Handler, _Handler]] = {}
         """By method: its handler, and that wrapped. Of the methods that are served, so there are never many."""
-        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"))
+        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"), connections=bounds.local_connections)
         self.answers = Answers(bounds, self._calls)
 
     async def intercept_service(
