@@ -358,6 +358,13 @@ MUTANTS = (
         ("tests/embed/test_encode_queue.py::test_patterns_that_give_way_hold_up_no_flood",),
     ),
     Mutant(
+        "patterns-that-are-gone-count-for-their-day",
+        "services/embed/treering_embed/registry/registry.py",
+        " union all select service, count from gone where day = ?)",
+        " union all select service, count from gone where day = ? and false)",
+        ("tests/embed/test_registry.py",),
+    ),
+    Mutant(
         "each-log-is-held-up-at-its-own-place",
         f"{_EMBED}/registry/book.py",
         "(not_before or {}).get(pattern.log_id, 0)",
