@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from contextlib import closing
 
 import google_crc32c
@@ -397,3 +398,17 @@ def test_the_manifest_names_what_is_there(three_segments, opened, tmp_path):
     with opened(segment_bytes=300) as log:
         manifest = read_manifest(PosixFileSystem(tmp_path))
         assert (manifest.log_id, manifest.first_segment, manifest.last_segment) == (log.log_id, 1, log.segments[-1].name.index)
+
+
+def test_a_file_that_was_closed_touches_no_other_file(tmp_path):
+    file = PosixFileSystem(tmp_path).create("first")
+    file.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    try:
+        file.close()
+        for use in (lambda: file.append([b"x"]), lambda: file.truncate(0), file.sync):
+            with pytest.raises((OSError, ValueError)):
+                use()
+        assert os.fstat(other).st_size == 0
+    finally:
+        os.close(other)
