@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-_DOMAIN = "treering"
+_DOMAIN = "treering.dev"
 
 
 class TreeringError(Exception):

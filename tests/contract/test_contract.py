@@ -83,6 +83,9 @@ def test_each_rpc_has_a_request_and_a_response_of_its_own(files):
 def test_zero_of_each_enum_means_nothing(files):
     enums = [enum for file in files for enum in file.enum_type]
     assert [enum.name for enum in enums if enum.value[0].number != 0 or not enum.value[0].name.endswith("_UNSPECIFIED")] == []
+    said = {name: _comments(file).get(path) for file in files for path, name in _elements(file) if name.endswith("_UNSPECIFIED")}
+    # A sender may know nothing about how serious a record is: that is data.
+    assert {name for name, comment in said.items() if comment != "Never sent."} == {"SEVERITY_UNSPECIFIED"}
 
 
 def test_both_doors_take_the_same_bytes():

@@ -39,7 +39,7 @@ WORDS = 30_000
 class WordEncoder:
     """An encoder by the book, without a model: each word has a random direction of its own, a text is the mean of its words."""
 
-    name = "words"
+    name = "sentence-transformers"
     dimension = 48
 
     def __init__(self, dimension: int = 48) -> None:

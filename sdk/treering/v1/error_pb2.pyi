@@ -4,7 +4,7 @@ isort:skip_file
 Why a call failed, in a form that programs can act on.
 
 Every error of every service is a google.rpc.Status with exactly one google.rpc.ErrorInfo: `domain` is
-"treering", `reason` is the name of an ErrorReason without its prefix (for example "SEQUENCE_GAP"), and
+"treering.dev", `reason` is the name of an ErrorReason without its prefix (for example "SEQUENCE_GAP"), and
 `metadata` holds what the reason's comment names. RESOURCE_EXHAUSTED also carries a google.rpc.RetryInfo, in the
 details and as the trailing metadata `google.rpc.retryinfo-bin`; SQL_LIMIT only where the same query may succeed later.
 """
@@ -73,7 +73,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     where known (both from 1).
     """
     ERROR_REASON_SQL_NOT_ALLOWED: _ErrorReason.ValueType  # 16
-    """PERMISSION_DENIED: the SQL is more than one reading statement, or reaches for something outside the tables.
+    """INVALID_ARGUMENT: the SQL is more than one reading statement, or reaches for something outside the tables.
     Example: "only a single SELECT is allowed; this is a COPY".
     """
     ERROR_REASON_SQL_LIMIT: _ErrorReason.ValueType  # 17
@@ -99,6 +99,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CHAIN_BROKEN: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
     word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
+    """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 24
+    """UNAUTHENTICATED: the call does not say who makes it, or what it says cannot be believed. No service asks yet.
+    Example: "the token has expired; take a new one".
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 25
+    """PERMISSION_DENIED: whoever calls may not do this. The answer is the same whether the thing asked for exists or not. No service asks yet.
+    Example: "reading needs the right `query`; ask whoever runs this installation".
+    """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 26
+    """RESOURCE_EXHAUSTED: whoever calls has used what it may use in a time, however idle the service is. Metadata: `limit` names the quota.
+    Retry after the given delay. No service has quotas yet.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -149,7 +161,7 @@ ERROR_REASON_SQL_ERROR: ErrorReason.ValueType  # 15
 where known (both from 1).
 """
 ERROR_REASON_SQL_NOT_ALLOWED: ErrorReason.ValueType  # 16
-"""PERMISSION_DENIED: the SQL is more than one reading statement, or reaches for something outside the tables.
+"""INVALID_ARGUMENT: the SQL is more than one reading statement, or reaches for something outside the tables.
 Example: "only a single SELECT is allowed; this is a COPY".
 """
 ERROR_REASON_SQL_LIMIT: ErrorReason.ValueType  # 17
@@ -175,5 +187,17 @@ ERROR_REASON_REINDEX_RUNNING: ErrorReason.ValueType  # 22
 ERROR_REASON_CHAIN_BROKEN: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
 word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 24
+"""UNAUTHENTICATED: the call does not say who makes it, or what it says cannot be believed. No service asks yet.
+Example: "the token has expired; take a new one".
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 25
+"""PERMISSION_DENIED: whoever calls may not do this. The answer is the same whether the thing asked for exists or not. No service asks yet.
+Example: "reading needs the right `query`; ask whoever runs this installation".
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 26
+"""RESOURCE_EXHAUSTED: whoever calls has used what it may use in a time, however idle the service is. Metadata: `limit` names the quota.
+Retry after the given delay. No service has quotas yet.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -44,6 +44,30 @@ REJECTION_REASON_RECORD_TOO_LARGE: RejectionReason.ValueType  # 2
 """The record is over 1 MiB encoded. Shorten it or split it."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
+class _Durability:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DURABILITY_UNSPECIFIED: _Durability.ValueType  # 0
+    """Never sent."""
+    DURABILITY_ALWAYS: _Durability.ValueType  # 1
+    """Before it is acknowledged."""
+    DURABILITY_INTERVAL: _Durability.ValueType  # 2
+    """Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+
+class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
+    """When an acknowledged batch is on disk."""
+
+DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
+"""Never sent."""
+DURABILITY_ALWAYS: Durability.ValueType  # 1
+"""Before it is acknowledged."""
+DURABILITY_INTERVAL: Durability.ValueType  # 2
+"""Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+Global___Durability: _TypeAlias = Durability  # noqa: Y015
+
 @_typing.final
 class UploadLogsRequest(_message.Message):
     """One batch of records. At most 4 MiB encoded. The log stores these bytes as they came, so the fields of this message never change
@@ -338,8 +362,8 @@ class GetIngestStatusResponse(_message.Message):
     """Below this many free bytes nothing is accepted."""
     producer_count: _builtins.int
     """Producers that the log remembers."""
-    durability: _builtins.str
-    """The durability policy in force: `always` or `interval`."""
+    durability: Global___Durability.ValueType
+    """The durability policy in force."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
     refusing_because: _builtins.str
@@ -363,7 +387,7 @@ class GetIngestStatusResponse(_message.Message):
         disk_free_bytes: _builtins.int = ...,
         disk_reserve_bytes: _builtins.int = ...,
         producer_count: _builtins.int = ...,
-        durability: _builtins.str = ...,
+        durability: Global___Durability.ValueType = ...,
         sinks: _abc.Iterable[Global___SinkStatus] | None = ...,
         start_time_unix_nano: _builtins.int = ...,
         refusing_because: _builtins.str = ...,

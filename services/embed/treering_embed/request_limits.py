@@ -16,7 +16,7 @@ LIMITS: Mapping[str, Limit] = {
         limits.MAX_SERVICES, each=Text(MAX_ASKED_NAME_BYTES, "no record has one that is longer", "bytes")
     ),
     "SearchPatternsRequest.also_score_ids": Many(limits.MAX_ALSO_SCORE),
-    "SearchPatternsRequest.limit": Number(limits.MAX_SEARCH_LIMIT, "ask for that many at most"),
+    "SearchPatternsRequest.limit": Number(limits.MAX_SEARCH_LIMIT, "ask for that many at most", least=1),
     "SearchPatternsRequest.min_positions": _POSITIONS,
     "ScorePatternsRequest.texts": Many(limits.MAX_SCORE_TEXTS, each=_TEXT),
     "ScorePatternsRequest.min_positions": _POSITIONS,

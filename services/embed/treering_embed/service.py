@@ -31,6 +31,11 @@ from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
 _M = TypeVar("_M")
+_ENCODERS = {
+    "openvino": embed_pb2.ENCODER_OPENVINO,
+    "sentence-transformers": embed_pb2.ENCODER_SENTENCE_TRANSFORMERS,
+}
+_ENGINES = {"edge": embed_pb2.INDEX_ENGINE_EDGE, "server": embed_pb2.INDEX_ENGINE_SERVER}
 _PHASES = {phase: embed_pb2.ReindexPhase.Value(f"REINDEX_PHASE_{phase.name}") for phase in Phase}
 
 
@@ -59,10 +64,6 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     ) -> embed_pb2.SearchPatternsResponse:
         """Ranks patterns by closeness of meaning to a text."""
         _check_texts("text", [request.text])
-        if not request.limit:
-            raise invalid_field(
-                "limit", f"0 is not in 1..{limits.MAX_SEARCH_LIMIT}; ask for one pattern at least", limit=limits.MAX_SEARCH_LIMIT
-            )
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
         # Before the search: `seen` must not promise more than the index had when it was asked.
@@ -81,11 +82,12 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     async def _found(self, request: embed_pb2.SearchPatternsRequest) -> tuple[list[embed_pb2.PatternScore], int]:
         """What grows with the patterns is made on other threads: the event loop serves everybody."""
         selection, unknown = await self._answers.run(_selection, request, self._book)
+        limit = request.limit if request.HasField("limit") else limits.DEFAULT_SEARCH_LIMIT
         with self._meaning.using() as engine:
             searcher = Searcher(engine, self._book.ids)
             query = (await searcher.encode([request.text]))[0]
             with self._metrics.search_seconds.time():
-                ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
+                ranking = await searcher.rank(query, limit, selection, request.also_score_ids)
         return await self._answers.run(_scores, ranking), unknown
 
     async def ScorePatterns(
@@ -140,7 +142,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             configured_model=self._settings.model,
             model_sha256=model.weights.sha256 if model else "",
             dimension=model.encoder.dimension if model else 0,
-            encoder=model.encoder.name if model else "",
+            encoder=_ENCODERS[model.encoder.name] if model else None,
             rendering_version=RENDERING_VERSION,
             mask_version=MASK_VERSION,
             pattern_count=self._book.pattern_count,
@@ -148,7 +150,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             keyword_only_count=self._book.keyword_only_count,
             evicted_count=self._book.evicted_count,
             seen=self._board.seen(),
-            index=self._settings.index,
+            index=_ENGINES[self._settings.index],
             model_ready=model is not None,
             index_ready=self._meaning.is_ready,
             problem=self._problem(),

@@ -170,7 +170,7 @@ class Delivery:
         if not isinstance(response, DeliverLogsResponse):
             raise SinkFault("the sink ended the delivery")
         if response.progress.log_id != self._log.log_id:
-            raise SinkFault(f"the sink speaks of log {response.progress.log_id:016x} instead of {self._log.log_id:016x}")
+            raise SinkFault(f"the sink speaks of log {response.progress.log_id} instead of {self._log.log_id}")
         return response.progress
 
     async def _receive(self, call: "_Call", window: _Window, claims: Claims) -> None:

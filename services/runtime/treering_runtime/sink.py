@@ -131,11 +131,11 @@ class SinkServicer(SinkServiceServicer):
         # Durable when this returns: after a crash the sink still knows that the gap was an operator's decision.
         if not self._holes.go_behind(Hole(log_id, held, log_start_offset)):
             raise _gap(log_id, held, log_start_offset)
-        _LOG.warning("goes on behind a hole", log_id=f"{log_id:016x}", first_offset=held, end_offset=log_start_offset)
+        _LOG.warning("goes on behind a hole", log_id=str(log_id), first_offset=held, end_offset=log_start_offset)
 
     async def _end_older(self, log_id: int) -> None:
         if older := self._deliveries.get(log_id):
-            _LOG.info("a newer delivery takes over", log_id=f"{log_id:016x}")
+            _LOG.info("a newer delivery takes over", log_id=str(log_id))
             await _cancelled(older)
 
     async def _take(self, log_id: int, requests: AsyncIterator[DeliverLogsRequest]) -> None:
@@ -249,9 +249,9 @@ def fresh_frames(frames: Sequence[DeliveredFrame], next_offset: int) -> list[Del
 
 def _gap(log_id: int, held: int, log_start: int) -> ServiceError:
     message = (
-        f"log {log_id:016x} begins at offset {log_start}, but this sink holds it below {held} only: {log_start - held} records "
+        f"log {log_id} begins at offset {log_start}, but this sink holds it below {held} only: {log_start - held} records "
         "would be missing. Nothing is skipped by itself. Restore the log's files; or, to go on without those records, run "
-        f"`treering store skip DIR {log_id:016x} {held} {log_start}` with this sink's data directory"
+        f"`treering store skip DIR {log_id} {held} {log_start}` with this sink's data directory"
     )
     return ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, message, metadata={"expected_sequence": str(held)})
 
