@@ -42,7 +42,7 @@ def _is_well(found: dict[str, Any]) -> bool:
 
 def _is_parted(sink: dict[str, Any]) -> bool:
     """Whether ingest has cut a sink off, or the sink refuses the log: neither ends by itself. One that is only away is seen by itself."""
-    return sink["is_ahead"] or (not sink["connected"] and sink["last_error"].startswith("FAILED_PRECONDITION"))
+    return bool(sink["is_ahead"] or sink["is_refusing"])
 
 
 def _as_json(message: Any) -> dict[str, Any]:

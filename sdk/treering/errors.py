@@ -76,7 +76,7 @@ class TimedOutError(TreeringError):
 
 
 class UnsupportedError(TreeringError):
-    """The server does not serve this part of the contract."""
+    """The server does not serve this part of the contract, or another version of it."""
 
 
 class DamagedError(TreeringError):
@@ -118,6 +118,7 @@ _BY_REASON: dict[str, type[TreeringError]] = {
     "CHAIN_BROKEN": InternalError,
     "STORE_DAMAGED": DamagedError,
     "REINDEX_RUNNING": RunningError,
+    "VERSION_MISMATCH": UnsupportedError,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {

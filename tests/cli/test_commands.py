@@ -248,7 +248,8 @@ def test_tail_patterns_context_status_in_json(run, services):
 
 
 def test_status_says_that_a_sink_is_gone_and_holds_nothing_for_good(run):
-    expected = "name query, connected no, last error refused, next offset 5, visible end offset 0, releasable end offset 0, is ahead no"
+    expected = "name query, connected no, last error refused, next offset 5, visible end offset 0, releasable end offset 0, is ahead no, "
+    expected += "is refusing no"
     assert f"sinks: {expected}\n" in run("status").stdout
 
 

@@ -38,6 +38,8 @@ class _ReindexPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReindexP
     """The new index answers searches."""
     REINDEX_PHASE_FAILED: _ReindexPhase.ValueType  # 5
     """It was given up; `problem` says why. The index that was there goes on answering."""
+    REINDEX_PHASE_CANCELLED: _ReindexPhase.ValueType  # 6
+    """It was given up because somebody asked for that. The index that was there goes on answering."""
 
 class ReindexPhase(_ReindexPhase, metaclass=_ReindexPhaseEnumTypeWrapper):
     """What a reindex is doing."""
@@ -54,6 +56,8 @@ REINDEX_PHASE_DONE: ReindexPhase.ValueType  # 4
 """The new index answers searches."""
 REINDEX_PHASE_FAILED: ReindexPhase.ValueType  # 5
 """It was given up; `problem` says why. The index that was there goes on answering."""
+REINDEX_PHASE_CANCELLED: ReindexPhase.ValueType  # 6
+"""It was given up because somebody asked for that. The index that was there goes on answering."""
 Global___ReindexPhase: _TypeAlias = ReindexPhase  # noqa: Y015
 
 class _Encoder:
@@ -116,6 +120,8 @@ class ReindexStatus(_message.Message):
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    REINDEX_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     phase: Global___ReindexPhase.ValueType
     """What it is doing."""
     model: _builtins.str
@@ -128,6 +134,10 @@ class ReindexStatus(_message.Message):
     """When it began, or was gone on with after a restart, nanoseconds since 1970."""
     problem: _builtins.str
     """What it waits for, or why it was given up; empty = nothing is wrong."""
+    reindex_id: _builtins.int
+    """Its id, counted up by the registry of patterns: no other reindex ever has it. 0 when none has run."""
+    request_id: _builtins.str
+    """What whoever asked for it called it; empty when it was not called anything, or when a setting asked for it."""
     def __init__(
         self,
         *,
@@ -137,10 +147,12 @@ class ReindexStatus(_message.Message):
         total_count: _builtins.int = ...,
         start_time_unix_nano: _builtins.int = ...,
         problem: _builtins.str = ...,
+        reindex_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "model", b"model", "phase", b"phase", "problem", b"problem", "start_time_unix_nano", b"start_time_unix_nano", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "model", b"model", "phase", b"phase", "problem", b"problem", "reindex_id", b"reindex_id", "request_id", b"request_id", "start_time_unix_nano", b"start_time_unix_nano", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

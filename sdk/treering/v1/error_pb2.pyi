@@ -95,7 +95,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
     """
     ERROR_REASON_REINDEX_RUNNING: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
+    """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`, `reindex_id`. Wait for its end."""
     ERROR_REASON_CHAIN_BROKEN: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
     word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
@@ -111,6 +111,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 26
     """RESOURCE_EXHAUSTED: whoever calls has used what it may use in a time, however idle the service is. Metadata: `limit` names the quota.
     Retry after the given delay. No service has quotas yet.
+    """
+    ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION: between services, and from the command line to them: the two sides speak different versions of the inner plane.
+    Metadata: `version` of the caller (0 = it says none), `expected_version`. Run one release of all of them.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -183,7 +187,7 @@ ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 21
 Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
 """
 ERROR_REASON_REINDEX_RUNNING: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
+"""FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`, `reindex_id`. Wait for its end."""
 ERROR_REASON_CHAIN_BROKEN: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
 word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
@@ -199,5 +203,9 @@ Example: "reading needs the right `query`; ask whoever runs this installation".
 ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 26
 """RESOURCE_EXHAUSTED: whoever calls has used what it may use in a time, however idle the service is. Metadata: `limit` names the quota.
 Retry after the given delay. No service has quotas yet.
+"""
+ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION: between services, and from the command line to them: the two sides speak different versions of the inner plane.
+Metadata: `version` of the caller (0 = it says none), `expected_version`. Run one release of all of them.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -418,6 +418,7 @@ class SinkStatus(_message.Message):
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     IS_AHEAD_FIELD_NUMBER: _builtins.int
+    IS_REFUSING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the settings, for example `query`."""
     address: _builtins.str
@@ -443,6 +444,10 @@ class SinkStatus(_message.Message):
     place. It is cut off then, and the log keeps everything. Claimed beyond the log at the start of a delivery it may be true, and uploads
     are refused until that is over. Over = a delivery has begun from a place that fits, and the sink has reported once more.
     """
+    is_refusing: _builtins.bool
+    """Whether the sink refuses this log, or speaks another version of the contract: that does not end by itself, and `last_error` says what to
+    do. The log keeps everything meanwhile.
+    """
     def __init__(
         self,
         *,
@@ -457,10 +462,11 @@ class SinkStatus(_message.Message):
         quarantined_count: _builtins.int = ...,
         skipped_count: _builtins.int = ...,
         is_ahead: _builtins.bool = ...,
+        is_refusing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "is_refusing", b"is_refusing", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

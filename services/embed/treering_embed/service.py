@@ -18,7 +18,8 @@ from treering_embed.encoder.renderings import RENDERING_VERSION
 from treering_embed.index import EVERYTHING, Selection
 from treering_embed.indexing.comparison import Comparison
 from treering_embed.indexing.meaning import Meaning
-from treering_embed.indexing.reindexing import Phase, Reindexer
+from treering_embed.indexing.progress import Phase, Progress
+from treering_embed.indexing.reindexing import Reindexer
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.kept import Background, Kept
 from treering_embed.search.search import Ranking, Searcher
@@ -154,7 +155,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             model_ready=model is not None,
             index_ready=self._meaning.is_ready,
             problem=self._problem(),
-            reindex=self._reindex_status(),
+            reindex=self._reindex_status(self._reindexer.progress),
             start_time_unix_nano=self._started_ns,
             limits=self._limits(),
             quarantined_count=sum(self._board.get(log_id).quarantined for log_id in self._board.log_ids()),
@@ -167,8 +168,16 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     ) -> admin_pb2.StartReindexResponse:
         """Begins to embed every pattern anew."""
         del context
-        await self._reindexer.request(request.model)
-        return admin_pb2.StartReindexResponse(reindex=self._reindex_status())
+        progress = await self._reindexer.request(request.model, request.request_id)
+        return admin_pb2.StartReindexResponse(reindex=self._reindex_status(progress))
+
+    async def CancelReindex(
+        self, request: admin_pb2.CancelReindexRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> admin_pb2.CancelReindexResponse:
+        """Gives a reindex up."""
+        del context
+        progress = await self._reindexer.cancel(request.reindex_id if request.HasField("reindex_id") else None)
+        return admin_pb2.CancelReindexResponse(reindex=self._reindex_status(progress))
 
     async def DigestIndex(
         self, request: admin_pb2.DigestIndexRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -188,8 +197,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         of_model = self._meaning.problem if self._book.pending_count or not self._meaning.is_ready else ""
         return "; ".join(filter(None, (of_model, *self._waiting_for.values())))
 
-    def _reindex_status(self) -> embed_pb2.ReindexStatus:
-        progress = self._reindexer.progress
+    def _reindex_status(self, progress: Progress) -> embed_pb2.ReindexStatus:
         return embed_pb2.ReindexStatus(
             phase=_PHASES[progress.phase],
             model=progress.model,
@@ -197,6 +205,8 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             total_count=self._book.pattern_count if progress.running else progress.done,
             start_time_unix_nano=progress.started_ns,
             problem=progress.problem,
+            reindex_id=progress.number,
+            request_id=progress.request_id,
         )
 
     def _limits(self) -> dict[str, int]:

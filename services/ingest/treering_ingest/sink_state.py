@@ -67,6 +67,8 @@ class SinkState:
     last_error: str = ""
     progress: SinkProgress = field(default_factory=SinkProgress)
     ahead: SinkAhead | None = None
+    refusing: bool = False
+    """Whether the sink refuses the log, or is of another version."""
 
     @property
     def releasable_end(self) -> int:

@@ -62,6 +62,7 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
         quarantined_count=progress.quarantined_count,
         skipped_count=progress.skipped_count,
         is_ahead=sink.ahead is not None,
+        is_refusing=sink.refusing,
     )
 
 

@@ -10,6 +10,7 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.sink_pb2 import (
     DeliveredFrame,
@@ -28,6 +29,7 @@ from treering_runtime.errors import ServiceError, invalid_field, overloaded
 from treering_runtime.exclusive import Exclusive
 from treering_runtime.fitting import messages
 from treering_runtime.holes import Hole, Holes, skipped_count
+from treering_runtime.inner_version import check_version
 from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
@@ -87,6 +89,8 @@ class SinkServicer(SinkServiceServicer):
         first = await anext(request_iterator, DeliverLogsRequest())
         if not first.HasField("start"):
             raise invalid_field("start", "the first message of a delivery must hold it")
+        # Before anything of it is believed: fields may mean something else in another version.
+        check_version(first.start.protocol_version)
         log_id = first.start.log_id
         async with self._beginning:  # of several that begin at once each ends the one before it, or two would take the same
             taking = await self._begin(log_id, first.start.log_start_offset, request_iterator)
@@ -156,7 +160,7 @@ class SinkServicer(SinkServiceServicer):
         # Read before the answer is made: a change while the answer is written is seen by the next wait.
         version = board.version
         # At once, before any frame: the log asks where this sink stands, and delivers from there.
-        yield _response(log_id, board, self._holes.gone_behind)
+        yield _response(log_id, board, self._holes.gone_behind, PROTOCOL_VERSION)
         while not taking.done():
             change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
             try:
@@ -267,9 +271,10 @@ async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:
     await asyncio.wait({task})
 
 
-def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> DeliverLogsResponse:
+def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole], version: int = 0) -> DeliverLogsResponse:
     progress = board.get(log_id)
     return DeliverLogsResponse(
+        protocol_version=version,
         progress=SinkProgress(
             log_id=log_id,
             next_offset=progress.next_offset,
@@ -279,5 +284,5 @@ def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> Deliv
             skipped_count=skipped_count(holes, log_id, progress.next_offset),
             # The proof of this place: ingest deletes from the log only what a sink claims with the log's own link.
             link=board.chain.at(log_id, progress.next_offset),
-        )
+        ),
     )

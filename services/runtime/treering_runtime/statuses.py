@@ -42,6 +42,7 @@ STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
     _R.ERROR_REASON_UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
     _R.ERROR_REASON_PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
     _R.ERROR_REASON_QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    _R.ERROR_REASON_VERSION_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
 }
 """Which status code a reason has."""
 
