@@ -88,7 +88,7 @@ class RunningError(TreeringError):
 
 
 class NoAccessError(TreeringError):
-    """The inner plane is closed to this user, or what would open it is missing or wrong; the message says what to give."""
+    """Whoever calls may not do this, or the inner plane is closed to this user; the message says what to give."""
 
 
 class InternalError(TreeringError):
@@ -131,6 +131,8 @@ _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {
     grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
     grpc.StatusCode.INTERNAL: InternalError,
     grpc.StatusCode.DATA_LOSS: InternalError,
+    grpc.StatusCode.UNAUTHENTICATED: NoAccessError,
+    grpc.StatusCode.PERMISSION_DENIED: NoAccessError,
 }
 
 
