@@ -165,7 +165,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
         # A delivery says its version in its first message, where the answer has the other side's.
         if self._are_ours and not handler.request_streaming and changes_with_releases(method):
-            call = _of_one_version(call)
+            call = _of_one_version(call, streams=handler.response_streaming)
         if handler.response_streaming and inspect.iscoroutinefunction(call):  # health: it writes its responses by itself
             return make(self._by_itself(call, read, _as_it_is, method), None, handler.response_serializer)
         wrap = self._streaming if handler.response_streaming else self._single
@@ -244,7 +244,7 @@ def _implementation(handler: _Handler) -> Callable[..., Any]:
     return call
 
 
-def _of_one_version(call: Callable[..., Any]) -> Callable[..., Any]:
+def _of_one_version(call: Callable[..., Any], *, streams: bool) -> Callable[..., Any]:
     """The handler, which refuses callers that speak another version of the inner plane."""
 
     async def single(request: Any, context: _Context) -> Any:
@@ -257,7 +257,7 @@ def _of_one_version(call: Callable[..., Any]) -> Callable[..., Any]:
             async for response in responses:
                 yield response
 
-    return single if inspect.iscoroutinefunction(call) else streaming
+    return streaming if streams else single
 
 
 def _as_it_is(answer: bytes) -> bytes:

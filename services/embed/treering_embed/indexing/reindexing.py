@@ -116,7 +116,7 @@ class Reindexer:
     async def _begin_checked(self, wanted: str, request_id: str, before: Progress) -> None:
         try:
             await self._meaning.models.identify(wanted)
-            await self.begin(wanted, request_id)
+            await self._begin(wanted, request_id)
         except BaseException as error:
             # Nothing began: the caller is told, and the next request is not refused because of this one.
             self.progress = before
@@ -124,7 +124,13 @@ class Reindexer:
                 raise invalid_field("model", str(error)) from error
             raise
 
-    async def begin(self, model: str, request_id: str = "") -> None:
+    async def begin(self, model: str) -> None:
+        """Begins what the setting asks for, or goes on with what was begun before a restart; what was asked for since is left alone."""
+        async with self._orders:
+            if not self.progress.running:
+                await self._begin(model)
+
+    async def _begin(self, model: str, request_id: str = "") -> None:
         """Notes that everything is to be embedded with a model; goes on with what was done of it before."""
         found, configured = await self._on_registry(self._kept.successor.note), self._settings.model
         # The decision is renewed under the setting of today, and the successor keeps what it has.
