@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Page:
         for index, enum in enumerate(self.file.enum_type):
             yield from self._enum(index, enum)
 
-    def _services(self) -> Iterator[str]:
+    def _services(self) -> Generator[str, None, set[str]]:
         """The services, each rpc with its own two messages; returns the names of those."""
         places = {message.name: index for index, message in enumerate(self.file.message_type)}
         used: set[str] = set()
