@@ -18,7 +18,7 @@ with Client(Endpoints(ingest, embed, query), timeout=60) as client:
             message = f"payment {number} timed out" if number % 3 == 0 else f"payment {number} was accepted"
             upload.send(LogRecord(service="old-checkout", environment="prod", severity=17, message=message, attributes=attributes))
     done = upload.result()
-    said["accepted"] = done.accepted_count
+    said["accepted"] = done.accepted
     chosen = log_filter(services=["old-checkout"], min_severity="error", where={"status": "500"})
     seen = {"min_positions": done.positions}
 
