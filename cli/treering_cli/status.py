@@ -46,7 +46,7 @@ def _is_parted(sink: dict[str, Any]) -> bool:
 
 
 def _as_json(message: Any) -> dict[str, Any]:
-    """Every field of a status by its name in the contract; log ids as decimal strings, times as RFC 3339."""
+    """Every field of a status by its name in the contract; ids as decimal strings, times as RFC 3339."""
     return {
         field.name: _named_value(field, getattr(message, field.name)) if _is_known(message, field) else None
         for field in message.DESCRIPTOR.fields
@@ -68,7 +68,7 @@ def _named_value(field: Any, value: Any) -> Any:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name == "log_id":
+    if name in {"log_id", "reindex_id"}:
         return str(value)
     if name.endswith("_time_unix_nano"):
         return rfc3339(value)
@@ -104,7 +104,7 @@ def _show_field(key: str, value: Any) -> None:
 
 def _says_something(name: str, value: Any) -> bool:
     """No and the offset 0 do; no text, and a count of nothing, do not."""
-    return isinstance(value, bool) or name.endswith("offset") or value not in ("", 0)
+    return isinstance(value, bool) or name.endswith("offset") or value not in ("", 0, "0", None)
 
 
 def _text(value: Any) -> str:
