@@ -42,7 +42,7 @@ def patterns(
             filter=selecting.filter(),
             order=cast("PatternOrder", sort.replace("-", "_")),
             unit=unit,
-            sparkline_buckets=_SPARKLINE_PARTS if sparkline else 0,
+            sparkline_buckets=_SPARKLINE_PARTS if sparkline else None,
             page_size=min(limit, _PAGE),
         )
         found = list(itertools.islice(pages, limit))

@@ -112,7 +112,18 @@ async def test_frames_out_of_order_do_not_make_the_link_unknown(stray):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "7", '[{"log_id": "a1"}]', '["a1"]', '[{"log_id": "a1", "first_offset": 9, "end_offset": 9}]', "[" * 9999]
+    "content",
+    [
+        "{",
+        "7",
+        '{"version": 2}',
+        '{"version": 3, "holes": []}',
+        '{"version": 2, "holes": [{"log_id": "a1", "first_offset": 1, "end_offset": 2}]}',
+        '[{"log_id": "a1"}]',
+        '["a1"]',
+        '[{"log_id": "a1", "first_offset": 9, "end_offset": 9}]',
+        "[" * 9999,
+    ],
 )
 async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(tmp_path, logged, content):
     sink = Stands()

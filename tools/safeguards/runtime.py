@@ -569,4 +569,32 @@ MUTANTS = (
         "and False",
         ("tests/contract/test_request_limits.py::test_a_text_that_is_not_utf_8_is_named",),
     ),
+    Mutant(
+        "a-delivery-is-of-one-version",
+        "services/runtime/treering_runtime/sink.py",
+        "        check_version(first.start.protocol_version)\n",
+        "",
+        ("tests/runtime/test_sink.py::test_a_delivery_of_another_version_is_refused_before_anything_of_it_is_believed",),
+    ),
+    Mutant(
+        "inner-calls-are-of-one-version",
+        "services/runtime/treering_runtime/boundary.py",
+        "        if self._are_ours and not handler.request_streaming and changes_with_releases(method):\n",
+        "        if False:\n",
+        ("tests/inner/test_versions.py",),
+    ),
+    Mutant(
+        "what-is-not-known-is-refused",
+        "services/runtime/treering_runtime/request_limits.py",
+        "        if value and value in self.enum.values_by_number:\n",
+        "        if value in self.enum.values_by_number:\n",
+        ("tests/contract/test_request_limits.py::test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name",),
+    ),
+    Mutant(
+        "holes-of-before-are-in-hex",
+        "services/runtime/treering_runtime/holes.py",
+        "        return content, 16\n",
+        "        return content, 10\n",
+        ("tests/runtime/test_sink_claims.py::test_holes_of_an_earlier_version_count",),
+    ),
 )

@@ -263,7 +263,7 @@ class _Check:
 def _joint_problem(header: SegmentHeader, manifest: Manifest | None, previous: Footer | None) -> str | None:
     # Copies of another log have checksums that fit. They come from a restore into the wrong directory.
     if manifest and header.log_id != manifest.log_id:
-        return f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}"
+        return f"the segment is of log {header.log_id}, this is {manifest.log_id}"
     # Both: segments that hold frames without records alone have the same first offset, and differ in the checksum.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
         return "the segment does not follow the one before it"

@@ -175,7 +175,7 @@ def _checked_header(file: File, name: SegmentName, manifest: Manifest, previous:
     header = read_segment_header(file, name)
     # Files of another log pass all checksums of their own; they come from a copy into the wrong directory.
     if header.log_id != manifest.log_id:
-        raise CorruptLogError(name.file, 0, f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}")
+        raise CorruptLogError(name.file, 0, f"the segment is of log {header.log_id}, this is {manifest.log_id}")
     # Joins the segments: a segment of an older copy of this log has the right name and does not fit its predecessor.
     # The oldest one that is left has nothing before it to compare with.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
