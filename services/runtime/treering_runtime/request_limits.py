@@ -86,7 +86,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Number:
-    """A number from `least` to `most`, or 0, which asks for what is usual; NaN is none of these."""
+    """A number from `least` to `most`; NaN is none of these. A field that is unset is not checked, and has its default."""
 
     most: float
     remedy: str = "ask for less"
@@ -95,7 +95,7 @@ class Number:
     def check(self, field: str, value: float) -> None:
         """Says the number and the bound that it passes."""
         # NaN compares as false here and goes on to the refusal.
-        if value == 0 or self.least <= value <= self.most:
+        if self.least <= value <= self.most:
             return
         if not isinstance(self.most, int):
             raise invalid_field(field, f"{value:g} is outside {self.least} to {self.most:g}; {self.remedy}")
@@ -108,24 +108,25 @@ class Number:
 
 @dataclass(frozen=True)
 class Known:
-    """A value that an enum of the contract has; they are numbered without a gap."""
+    """A value that an enum of the contract names; they are numbered without a gap. 0 names nothing: unset is how to ask for the default."""
 
     enum: EnumDescriptor
 
     def check(self, field: str, value: int) -> None:
         """Says which there are."""
-        if value in self.enum.values_by_number:
+        if value and value in self.enum.values_by_number:
             return
         prefix = self.enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
         listed = [f"{number} ({self.enum.values_by_number[number].name.removeprefix(prefix)})" for number in (1, self._last)]
-        raise invalid_field(field, f"{value} is none of the contract's; they are {' to '.join(listed).lower()}", limit=self._last)
+        problem = f"{value} is none of the contract's; they are {' to '.join(listed).lower()}, and unset is the default"
+        raise invalid_field(field, problem, limit=self._last)
 
     @property
     def _last(self) -> int:
         return len(self.enum.values) - 1
 
     def __str__(self) -> str:
-        return f"up to {self._last}"
+        return f"1 to {self._last}"
 
 
 @dataclass(frozen=True)
