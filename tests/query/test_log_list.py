@@ -187,6 +187,19 @@ async def test_an_empty_store_and_an_empty_selection_have_an_empty_page(open_sto
         assert (list(page.records), page.next_page_token) == ([], "")
 
 
+async def test_the_newest_page_opens_the_newest_segment_alone_and_no_damaged_one_before_it(open_store, fill, tmp_path):
+    async with open_store() as store:
+        for begin in range(0, 600, 100):
+            await fill(store, begin, begin + 100)
+            await store.seal()
+        for segment in store.view.segments[:5]:
+            segment.path.write_bytes(b"damaged")
+        with store.snapshot() as snapshot:
+            page = await store.run(snapshot, log_list.plan(pb.ListLogsRequest(page_size=99)).answer)
+            assert [segment.last_time for segment in snapshot.read_segments.values()] == [store.view.segments[5].last_time]
+    assert [stored.position.offset for stored in page.records] == list(range(599, 500, -1))
+
+
 async def test_no_more_of_the_store_is_read_than_can_hold_the_page(open_store, fill, monkeypatch):
     monkeypatch.setattr(slices, "SLICE_ROWS", 100)
     async with open_store() as store:

@@ -37,7 +37,7 @@ COMPARE = pb.ComparePatternsRequest(limit=1, baseline=LogFilter(services=["svc1"
 SEARCH = pb.SearchLogsRequest(text="user 5 logged in", limit=1, mode=pb.SEARCH_MODE_KEYWORD)
 CONTEXT = pb.GetLogContextRequest(position=Position(log_id=7, offset=30), before=40, after=40, all_services=True)
 LOGS = pb.ListLogsRequest(page_size=1, order=pb.LOG_ORDER_NEWEST_FIRST)
-NAMES = pb.ListFieldsRequest(page_size=8)
+NAMES = pb.ListFieldsRequest(page_size=7)
 QUESTIONS = {
     "ListPatterns": (LIST, "page_token"),
     "ComparePatterns": (COMPARE, "page_token"),

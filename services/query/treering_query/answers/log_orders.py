@@ -1,7 +1,7 @@
 """The orders in which records are listed: as SQL, as the sequence of what is read, and as the place where a page ends."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -120,7 +120,7 @@ class Order:
         """
         within = self.narrowed(predicate, place)
         segments = [each for each in snapshot.segments(within) if bound.may_hold(each) and self._reaches(each, place)]
-        groups = [(), *together(sorted(segments, key=self.first_key))]
+        groups = [(), *_growing(sorted(segments, key=self.first_key))]
         for group, later in zip(groups, [*groups[1:], ()], strict=True):
             yield Slice(group, not group), self.first_key(later[0]) if later else None
 
@@ -129,6 +129,15 @@ class Order:
         if place is None or self.by_time:
             return True
         return any((run.log_id, run.end_offset - 1) > (place.log_id, place.offset) for run in segment.ranges)
+
+
+def _growing(segments: Sequence[Segment]) -> Iterator[tuple[Segment, ...]]:
+    """One, then two, then four: mostly the first one holds the page, and damage in another one does not stop it."""
+    begin, count = 0, 1
+    while begin < len(segments):
+        # What may be read together bounds the size of each group, too.
+        yield from together(segments[begin : begin + count])
+        begin, count = begin + count, 2 * count
 
 
 ORDERS = {
