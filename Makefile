@@ -52,6 +52,7 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against protos/baseline.binpb
 	$(BIN)/python tools/proto.py --check
+	$(BIN)/python tools/contract.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/words.py
@@ -115,12 +116,14 @@ fix: $(READY) ## What can be put right by machine: format, lint, contracts' layo
 	$(BIN)/buf format --write protos
 	$(BIN)/python tools/tables.py
 
-proto: $(READY) ## Generate sdk/treering/v1 from protos/
+proto: $(READY) ## Generate sdk/treering/v1 and docs/contract.md from protos/
 	$(BIN)/buf lint protos
 	$(BIN)/python tools/proto.py
+	$(BIN)/python tools/contract.py
 
-tables: $(READY) ## Write docs/settings.md and docs/limits.md
+tables: $(READY) ## Write docs/settings.md, docs/limits.md and docs/contract.md
 	$(BIN)/python tools/tables.py
+	$(BIN)/python tools/contract.py
 
 clean: ## Remove .venv, caches and builds (not your data)
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

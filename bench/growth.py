@@ -138,7 +138,7 @@ class Growing:
 
 def _searching(client: Client) -> float:
     numbers = iter(range(10**6))
-    return _milliseconds(lambda: client.search_logs(SEARCHES[next(numbers) % len(SEARCHES)], mode="semantic", limit=10))
+    return _milliseconds(lambda: client.search_logs(SEARCHES[next(numbers) % len(SEARCHES)], mode="semantic", page_size=10))
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

@@ -213,7 +213,7 @@ def _search(stack: Stack, seconds: float, found: list[float]) -> None:
     with stack.client() as client:
         while time.monotonic() < until:
             started = time.perf_counter()
-            client.search_logs(SEARCHES[len(found) % len(SEARCHES)], mode="semantic", limit=10)
+            client.search_logs(SEARCHES[len(found) % len(SEARCHES)], mode="semantic", page_size=10)
             found.append(time.perf_counter() - started)
             time.sleep(0.1)
 

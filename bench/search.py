@@ -29,6 +29,7 @@ from report import Figure, finish, of_runs
 from treering import Client
 from treering.channels import Endpoints
 from treering.inner.channels import connect
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliveryStart
@@ -78,7 +79,7 @@ def deliver_until_indexed(data_dir: Path, records: Sequence[LogRecord]) -> float
     indexed = threading.Event()
 
     def requests() -> Iterator[DeliverLogsRequest]:
-        yield DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID))
+        yield DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID, protocol_version=PROTOCOL_VERSION))
         for frame in frames:
             end = frame.first_offset + frame.record_count
             links = ChainLinks(before=frame.first_offset, after=end)

@@ -160,6 +160,7 @@ def edges(limits: RequestLimits, kind: Descriptor) -> Iterator[tuple[list[FieldD
         elif isinstance(limit, Known):
             last = len(limit.enum.values) - 1
             yield path, last, last + 1, last
+            yield path, 1, 0, last
         elif isinstance(limit, Sizes):
             yield path, b"x" * max(limit.allowed), b"x" * (max(limit.allowed) + 1), max(limit.allowed)
 
@@ -178,7 +179,7 @@ class Bad:
         return bool(self.path) and self.path[0].name in WAITING
 
 
-WAITING = {"min_positions", "from"}
+WAITING = {"min_positions", "start_positions"}
 """Fields that make a call wait for a position, which may never come."""
 
 

@@ -40,16 +40,16 @@ def aggregate(
     ] = None,
     time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Zone that buckets are cut in, for example Europe/Warsaw.")] = "",
     order: Annotated[
-        Literal["default", "largest", "smallest", "group"],
+        Literal["bucket", "largest", "smallest", "group"],
         typer.Option(help="By time and largest number, by the largest or smallest number, or by the groups' values."),
-    ] = "default",
+    ] = "bucket",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many groups.")] = 1_000,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Count records, or compute other numbers, by group and over time; draws bars, stacked by severity with --by severity --bucket 5m."""
     fields = [name for each in by or () for name in field_names(each)]
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
-    bucket_s = _bucket_s(bucket) if bucket else 0
+    bucket_s = _bucket_s(bucket) if bucket else None
     with connection.client() as client:
         try:
             found = client.aggregate_logs(

@@ -64,7 +64,7 @@ def compare(
         raise typer.BadParameter("--baseline compares with an earlier time, --against with other records of the same time; give one")
     with connection.client() as client:
         found = client.compare_patterns(
-            looked_at, other, unit=unit, changes=_changes(only), min_log_likelihood_ratio=min_ratio, limit=limit
+            looked_at, other, unit=unit, changes=_changes(only), min_log_likelihood_ratio=min_ratio, page_size=limit
         )
     if json:
         answer_json(_as_json(found, looked_at, other) | {"cost": cost_json(found.cost)})

@@ -45,7 +45,7 @@ def patterns(
             filter=selecting.filter(),
             order=cast("PatternOrder", sort.replace("-", "_")),
             unit=unit,
-            sparkline_buckets=_SPARKLINE_PARTS if sparkline else 0,
+            sparkline_buckets=_SPARKLINE_PARTS if sparkline else None,
         )
         found = listed(lambda size, token: ask(page_size=size, page_token=token), "patterns", limit)
     if json:

@@ -9,11 +9,11 @@ from treering_cli.output import rfc3339
 
 
 def record_json(stored: StoredRecord) -> dict[str, Any]:
-    """One record: its place, times as RFC 3339 with nanoseconds where there are any, severity as a word, ids in hex or decimal strings."""
+    """One record: its place, times as RFC 3339 with nanoseconds where there are any, severity as a word, ids as decimal strings."""
     record = stored.record
     fields: dict[str, Any] = {
         "offset": stored.position.offset,
-        "log_id": f"{stored.position.log_id:016x}",
+        "log_id": str(stored.position.log_id),
         "time": rfc3339(record.time_unix_nano),
         "arrival_time": rfc3339(stored.arrival_time_unix_nano),
         "severity": severity_name(record.severity),

@@ -89,7 +89,7 @@ class Selecting:
             return log_filter(
                 since=time_of("--since", self.since, now) if self.since else None,
                 until=time_of("--until", self.until, now) if self.until else None,
-                min_severity=self.min_severity or 0,
+                min_severity=self.min_severity or None,
                 services=[*(self.service or ()), *named["service"]],
                 environments=[*(self.environment or ()), *named["environment"]],
                 where=where,

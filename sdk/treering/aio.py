@@ -67,7 +67,8 @@ class AsyncClient(Methods):
 
     async def pages(self, rpc: Rpc, request: Any, timeout: float | None) -> AsyncIterator[Any]:  # noqa: ASYNC109 - as above
         """As `BlockingCaller.pages`."""
-        request.page_size = request.page_size or PAGE_SIZE
+        if not request.HasField("page_size"):
+            request.page_size = PAGE_SIZE
         while True:
             page = await self.call(rpc, request, timeout)
             for part in rpc.parts(page):

@@ -11,8 +11,8 @@ def log_filter(
     *,
     since: TimeLike | None = None,
     until: TimeLike | None = None,
-    min_severity: SeverityLike = 0,
-    max_severity: SeverityLike = 0,
+    min_severity: SeverityLike | None = None,
+    max_severity: SeverityLike | None = None,
     services: Iterable[str] = (),
     environments: Iterable[str] = (),
     where: Mapping[str, str | Iterable[str]] | None = None,
@@ -48,8 +48,8 @@ def log_filter(
     return LogFilter(
         start_time_unix_nano=0 if since is None else time_nanos(since, "since"),
         end_time_unix_nano=0 if until is None else time_nanos(until, "until"),
-        min_severity=Severity.ValueType(severity_number(min_severity)),
-        max_severity=Severity.ValueType(severity_number(max_severity)),
+        min_severity=_severity(min_severity),
+        max_severity=_severity(max_severity),
         services=list(services),
         environments=list(environments),
         attributes=attributes,
@@ -59,6 +59,10 @@ def log_filter(
         pattern_ids=list(pattern_ids),
         about=about,
     )
+
+
+def _severity(value: SeverityLike | None) -> Severity.ValueType | None:
+    return None if value is None else Severity.ValueType(severity_number(value))
 
 
 def _trace_id(value: str | bytes) -> bytes:

@@ -57,6 +57,7 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServic
     def __init__(self, ingest):
         self._ingest = ingest
         self.asked = []
+        self.cancelled = []
         self.course = []
         """How a reindex stands, asked for again and again: a status, None while the index is not open, or a gRPC code to fail with."""
 
@@ -74,8 +75,20 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServic
         if request.model == "late":
             _refuse(context, ErrorReason.ERROR_REASON_REINDEX_RUNNING, "a reindex runs: 3 of 10 patterns")
         return admin_pb2.StartReindexResponse(
-            reindex=embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_PREPARING, model=request.model or "in use", total_count=10)
+            reindex=embed_pb2.ReindexStatus(
+                phase=embed_pb2.REINDEX_PHASE_PREPARING,
+                model=request.model or "in use",
+                total_count=10,
+                reindex_id=3,
+                request_id=request.request_id,
+            )
         )
+
+    def CancelReindex(self, request, context):
+        self.cancelled.append(request.reindex_id if request.HasField("reindex_id") else None)
+        if not self.course:
+            _refuse(context, ErrorReason.ERROR_REASON_NOT_FOUND, "no reindex runs", field="reindex_id")
+        return admin_pb2.CancelReindexResponse(reindex=self.course[0])
 
 
 class Query(query_pb2_grpc.QueryServiceServicer):

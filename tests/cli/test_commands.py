@@ -91,11 +91,11 @@ def test_every_command_takes_json(command):
 
 
 def test_search_asks_for_records_like_one(run, services):
-    result = run("search", "--like", "0", "--cursor", "abc", "--json")
-    assert json.loads(result.stdout)["next_cursor"] == ""
+    result = run("search", "--like", "0", "--page-token", "abc", "--json")
+    assert json.loads(result.stdout)["next_page_token"] == ""
     (request,) = services.requests
     assert request.HasField("like")
-    assert (request.like.offset, request.text, request.cursor) == (0, "", "abc")
+    assert (request.like.offset, request.text, request.page_token) == (0, "", "abc")
 
 
 @pytest.mark.parametrize("arguments", [("disk", "--like", "7"), (), ("  ",), ("--like", "-1"), ("disk", "--page", "0")])
@@ -215,14 +215,14 @@ def test_aggregate_gives_severities_as_words(run):
 
 def test_aggregate_groups_by_every_by(run, services):
     run("aggregate", "--by", "service,region", "--by", "about:slow, very slow", "--by", "about:lost", "--json")
-    assert [each.WhichOneof("ref") for each in services.requests[-1].group_by] == ["field", "attribute", "about", "about"]
+    assert [each.WhichOneof("field_kind") for each in services.requests[-1].group_by] == ["field", "attribute", "about", "about"]
 
 
 def test_aggregate_is_ordered_as_asked_for(run, services):
-    for order in ("default", "largest", "smallest", "group"):
+    for order in ("bucket", "largest", "smallest", "group"):
         assert run("aggregate", "--by", "service", "--order", order).exit_code == 0
     assert [request.order for request in services.requests] == [
-        query_pb2.AGGREGATE_ORDER_UNSPECIFIED,
+        query_pb2.AGGREGATE_ORDER_BUCKET,
         query_pb2.AGGREGATE_ORDER_VALUE_DESCENDING,
         query_pb2.AGGREGATE_ORDER_VALUE_ASCENDING,
         query_pb2.AGGREGATE_ORDER_GROUP,
@@ -244,11 +244,12 @@ def test_tail_patterns_context_status_in_json(run, services):
     assert services.requests[-1].HasField("after")
     status = json.loads(run("status", "--json").stdout)
     assert [status[name]["ok"] for name in ("ingest", "embed", "query")] == [True, True, True]
-    assert status["ingest"]["log_id"] == f"{0xABC:016x}"
+    assert status["ingest"]["log_id"] == str(0xABC)
 
 
 def test_status_says_that_a_sink_is_gone_and_holds_nothing_for_good(run):
-    expected = "name query, connected no, last error refused, next offset 5, visible end offset 0, releasable end offset 0, is ahead no"
+    expected = "name query, connected no, last error refused, next offset 5, visible end offset 0, releasable end offset 0, is ahead no, "
+    expected += "is refusing no"
     assert f"sinks: {expected}\n" in run("status").stdout
 
 

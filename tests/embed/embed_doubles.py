@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 from tests.links import links_of
 from tests.patience import PATIENCE_S
 from treering.inner.channels import connect_async
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2 import UploadLogsRequest
@@ -39,7 +40,7 @@ WORDS = 30_000
 class WordEncoder:
     """An encoder by the book, without a model: each word has a random direction of its own, a text is the mean of its words."""
 
-    name = "words"
+    name = "sentence-transformers"
     dimension = 48
 
     def __init__(self, dimension: int = 48) -> None:
@@ -141,7 +142,7 @@ class Running:
         """Delivers frames and returns the progress once the field `reached` is past them all."""
         end = max((item.first_offset + item.record_count for item in frames), default=0)
         call = self.sink.DeliverLogs()
-        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=log_id)))
+        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=log_id, protocol_version=PROTOCOL_VERSION)))
         for each in frames:
             await call.write(DeliverLogsRequest(frames=[each], log_end_offset=end, links=links_of([each])))
         async for response in call:

@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 
 from treering.v1.admin_pb2 import DigestLogRequest
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
+from treering.v1.ingest_pb2 import DURABILITY_ALWAYS, GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.admission import check_batch
 from treering_ingest.limits import BATCH_OVERHEAD_BYTES
@@ -274,7 +274,8 @@ async def test_the_status_is_complete(running, request_of):
         status = await stub.GetIngestStatus(GetIngestStatusRequest())
         unset = {field.name for field in status.DESCRIPTOR.fields} - {field.name for field, _ in status.ListFields()}
         assert unset == {"start_offset", "disk_reserve_bytes", "refusing_because"}
-        assert (status.end_offset_exclusive, status.segment_count, status.producer_count, status.durability) == (1, 1, 1, "always")
+        assert (status.end_offset_exclusive, status.segment_count, status.producer_count) == (1, 1, 1)
+        assert status.durability == DURABILITY_ALWAYS
         assert [(sink.name, sink.address, sink.connected, sink.lag_records) for sink in status.sinks] == [("query", "unix", False, 1)]
         assert status.limits["max_batch_bytes"] == 4 * 1024 * 1024
 

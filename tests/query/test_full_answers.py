@@ -97,7 +97,7 @@ async def taken(stream, count):
     return messages
 
 
-@pytest.mark.parametrize("asked", [{"from": [Position(log_id=LOG)]}, {"backlog": 32}])
+@pytest.mark.parametrize("asked", [{"start_positions": [Position(log_id=LOG)]}, {"backlog": 32}])
 async def test_a_tail_splits_its_messages(store, together, asked):
     found = await taken(Tail(store, Hub(store, TailReader), tail.plan(pb.TailLogsRequest(**asked))).run(), 32)
     assert whole_and_small(found, together) == list(range(32))
@@ -115,7 +115,7 @@ async def test_a_tail_of_what_is_new_splits_its_messages(store, frame, record):
 
 
 async def test_a_watch_splits_its_messages(store, together):
-    asked = pb.WatchPatternsRequest(**{"from": [Position(log_id=LOG)]})
+    asked = pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG)])
     messages = []
     async with asyncio.timeout(PATIENCE_S), aclosing(Watch(store, Hub(store, WatchReader), watch.plan(asked)).run()) as stream:
         async for message in stream:

@@ -200,16 +200,16 @@ REQUESTS = {
         query=f"select {', '.join(f'''sum(meaning(pattern_id, '{text}'))''' for text in TEXTS)} from patterns"
     ),
     "SearchLogs-each-pattern": pb.SearchLogsRequest(
-        text="handed over", filter=EVERY_RECORD, limit=limits.MAX_SEARCH_RESULTS, samples_per_pattern=limits.MAX_SAMPLES_PER_PATTERN
+        text="handed over", filter=EVERY_RECORD, page_size=limits.MAX_SEARCH_RESULTS, samples_per_pattern=limits.MAX_SAMPLES_PER_PATTERN
     ),
-    "SearchLogs-flat": pb.SearchLogsRequest(text="handed over", flat=True, limit=limits.MAX_SEARCH_RESULTS),
+    "SearchLogs-flat": pb.SearchLogsRequest(text="handed over", flat=True, page_size=limits.MAX_SEARCH_RESULTS),
     "SearchLogs-by-words": pb.SearchLogsRequest(
-        text="which scheduler was it that jobs were handed to", mode=pb.SEARCH_MODE_KEYWORD, limit=limits.MAX_SEARCH_RESULTS
+        text="which scheduler was it that jobs were handed to", mode=pb.SEARCH_MODE_KEYWORD, page_size=limits.MAX_SEARCH_RESULTS
     ),
     "SearchLogs-about": pb.SearchLogsRequest(
-        text="which scheduler was it that jobs were handed to", filter=ABOUT_ALL, limit=limits.MAX_SEARCH_RESULTS
+        text="which scheduler was it that jobs were handed to", filter=ABOUT_ALL, page_size=limits.MAX_SEARCH_RESULTS
     ),
-    "SearchLogs-like": pb.SearchLogsRequest(like=Position(log_id=LOG, offset=5), filter=EVERY_RECORD, limit=limits.MAX_SEARCH_RESULTS),
+    "SearchLogs-like": pb.SearchLogsRequest(like=Position(log_id=LOG, offset=5), filter=EVERY_RECORD, page_size=limits.MAX_SEARCH_RESULTS),
     "ListPatterns": pb.ListPatternsRequest(
         filter=ABOUT_ALL,
         order=pb.PATTERN_ORDER_GROWTH,
@@ -218,7 +218,7 @@ REQUESTS = {
     ),
     "GetPattern": pb.GetPatternRequest(filter=ABOUT_ALL, buckets=limits.MAX_DETAIL_PARTS, samples=limits.MAX_SAMPLES_PER_PATTERN),
     "ComparePatterns": pb.ComparePatternsRequest(
-        filter=ABOUT_ALL, baseline=LogFilter(about="something else"), limit=limits.MAX_PAGE_PATTERNS, unit=pb.PATTERN_UNIT_TEMPLATE
+        filter=ABOUT_ALL, baseline=LogFilter(about="something else"), page_size=limits.MAX_PAGE_PATTERNS, unit=pb.PATTERN_UNIT_TEMPLATE
     ),
     "GetLogContext": pb.GetLogContextRequest(
         position=Position(log_id=LOG, offset=PATTERNS // 2),
@@ -238,7 +238,7 @@ REQUESTS = {
     "VerifyStore": admin_pb2.VerifyStoreRequest(),
     "ExportLogs": pb.ExportLogsRequest(filter=ABOUT_ALL),
     "TailLogs": pb.TailLogsRequest(backlog=limits.MAX_BACKLOG_RECORDS, filter=EVERY_RECORD),
-    "WatchPatterns": pb.WatchPatternsRequest(**{"from": [Position(log_id=LOG, offset=0)]}),
+    "WatchPatterns": pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG, offset=0)]),
 }
 
 

@@ -93,7 +93,7 @@ async def healthy_are_found(client, numbers):
     (row,) = (await client.sql(f"select count(*) n, count(attributes['a']) a from logs where service = '{HEALTHY}'")).rows()
     assert row == {"n": len(numbers), "a": len(numbers)}
     words = f"order {numbers[0]} was paid"
-    found = await client.search_logs(words, filter=healthy, mode="keyword", flat=True, limit=1)
+    found = await client.search_logs(words, filter=healthy, mode="keyword", flat=True, page_size=1)
     assert found.results[0].records[0].record.message == words
     pages = [pattern async for pattern in client.patterns(filter=healthy)]
     assert sum(pattern.count for pattern in pages) == len(numbers)
@@ -182,7 +182,7 @@ async def test_many_large_records_hide_no_healthy_one(serving, name):
             near = await client.get_log_context(end // 2, log_id=LOG, before=end, after=end, all_services=True)
             assert end // 2 in [stored.position.offset for stored in near.records]
             await client.compare_patterns(filter=log_filter(), baseline=log_filter(services=[HEALTHY]))
-            assert (await client.search_logs("hello", mode="keyword", limit=100)).results or name == "messages"
+            assert (await client.search_logs("hello", mode="keyword", page_size=100)).results or name == "messages"
             await healthy_are_found(client, list(range(48)))
             await store.seal()
         await verified(client)

@@ -72,7 +72,7 @@ async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed):
         if place % 500 == 0:
             ((name, problem, is_damage),) = problems_of(inventory)
             assert (name, is_damage) == (f"segments/{file.name}", True)
-            assert "its bytes are not those that were sealed. It holds 300 records, offsets 0 to 299 of log 0000000000000007" in problem
+            assert "its bytes are not those that were sealed. It holds 300 records, offsets 0 to 299 of log 7" in problem
         file.write_bytes(original)
     assert found(sealed) == []
 
@@ -104,12 +104,24 @@ async def test_foreign_file_is_found_and_is_no_damage(sealed):
         ("update patterns set text = 'other' where rowid = 0", "1 patterns have a text that is not theirs"),
         ("insert into patterns select * from patterns limit 1", "1 patterns are listed twice"),
         ("insert into segments select * from segments limit 1", "lists segments twice: 1"),
-        ("delete from progress", "says that log 0000000000000007 is sealed below offset 0, but segments reach 600"),
+        ("delete from progress", "says that log 7 is sealed below offset 0, but segments reach 600"),
     ],
 )
 async def test_catalog_that_lost_or_changed_a_row_is_found(sealed, statement, words):
     change_catalog(sealed, statement)
     assert any(words in problem and is_damage for _, problem, is_damage in found(sealed))
+
+
+async def test_manifest_of_an_earlier_version_is_as_good(sealed):
+    manifest = sealed / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for segment in content["segments"]:
+        for part in segment["logs"]:
+            part["log_id"] = f"{int(part['log_id']):016x}"
+    manifest.write_text(json.dumps(content | {"version": 1}))
+    assert list(found(sealed)) == []
+    manifest.write_text(json.dumps(content))
+    assert [name for name, _, _ in found(sealed)] == ["manifest.json"]
 
 
 async def test_manifest_that_lists_something_else_is_found(sealed):

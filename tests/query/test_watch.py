@@ -38,7 +38,7 @@ def watching(store, heartbeat_s=60.0, hub=None, **fields):
 
 
 def since(offset):
-    return {"from": [Position(log_id=LOG, offset=offset)]}
+    return {"start_positions": [Position(log_id=LOG, offset=offset)]}
 
 
 async def take(stream, count):
@@ -101,7 +101,7 @@ async def test_a_restart_of_the_store_neither_loses_nor_repeats(open_store, send
         (beta,) = await take(stream, 1)
         await stream.aclose()
     async with open_store() as store:
-        stream = watching(store, **{"from": beta.resume_from})
+        stream = watching(store, start_positions=beta.resume_from)
         if not sealed:
             await send(store, 0, ["alpha", "beta"])
         await send(store, 2, ["alpha", "gamma"])

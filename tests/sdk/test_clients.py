@@ -101,11 +101,11 @@ def test_search_builds_the_request_of_its_arguments(client, channel):
         channel,
         SERVICES[2],
         "SearchLogs",
-        lambda: client.search_logs("x", mode="keyword", filter=chosen, limit=5, samples_per_pattern=0),
+        lambda: client.search_logs("x", mode="keyword", filter=chosen, page_size=5, samples_per_pattern=0),
         query_pb2.SearchLogsResponse(mask_version=3),
     )
     assert future.result().mask_version == 3
-    assert (request.mode, request.limit, request.samples_per_pattern) == (query_pb2.SEARCH_MODE_KEYWORD, 5, 0)
+    assert (request.mode, request.page_size, request.samples_per_pattern) == (query_pb2.SEARCH_MODE_KEYWORD, 5, 0)
     assert request.filter.min_severity == 17
     assert request.filter.attributes[0].values == ["v", "w"]
 

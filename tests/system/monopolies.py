@@ -187,7 +187,7 @@ async def pattern_searches(greedy: Greedy) -> None:
 
 async def searches(greedy: Greedy) -> None:
     stub = QueryServiceStub(await greedy.channel("query"))
-    greedy.ask(100, lambda: stub.SearchLogs(query_pb2.SearchLogsRequest(text=TEXTS[0], limit=100)))
+    greedy.ask(100, lambda: stub.SearchLogs(query_pb2.SearchLogsRequest(text=TEXTS[0], page_size=100)))
 
 
 async def abouts(greedy: Greedy) -> None:

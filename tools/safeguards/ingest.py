@@ -296,4 +296,11 @@ MUTANTS = (
         "return self.waiting_bytes",
         (INGEST + "test_service.py::test_batches_of_nothing_that_wait_are_bounded_as_well",),
     ),
+    Mutant(
+        "a-sink-is-of-one-version",
+        "services/ingest/treering_ingest/delivery.py",
+        "        if begins and response.protocol_version != PROTOCOL_VERSION:\n",
+        "        if False:\n",
+        (INGEST + "test_delivery.py::test_a_sink_of_another_version_gets_nothing_and_the_log_keeps_everything",),
+    ),
 )

@@ -481,7 +481,7 @@ MUTANTS = (
     ),
     Mutant(
         "a-cursor-names-a-possible-record",
-        "services/query/treering_query/search/cursor.py",
+        "services/query/treering_query/search/page_token.py",
         "    is_possible = last.is_possible and len",
         "    is_possible = len",
         ("tests/query/test_tokens.py",),

@@ -241,9 +241,23 @@ MUTANTS = (
     Mutant(
         "an-answer-that-nobody-takes-ends",
         "services/runtime/treering_runtime/answers.py",
-        "async with asyncio.timeout(self._patience_s):",
-        "async with asyncio.timeout(None):",
+        "async with asyncio.timeout(self._patience_s):\n                await asyncio.shield(writing)",
+        "async with asyncio.timeout(None):\n                await asyncio.shield(writing)",
         ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
+    ),
+    Mutant(
+        "connections-of-this-host-are-bounded",
+        "services/runtime/treering_runtime/shares.py",
+        "            self._connections.add(caller)\n",
+        "            pass\n",
+        ("tests/runtime/test_shares.py",),
+    ),
+    Mutant(
+        "a-small-answer-that-nobody-takes-ends",
+        "services/runtime/treering_runtime/answers.py",
+        "async with asyncio.timeout(self._patience_s):\n                await caller.write(answer)",
+        "async with asyncio.timeout(None):\n                await caller.write(answer)",
+        ("tests/runtime/test_answers.py::test_a_small_answer_that_nobody_takes_ends_its_call",),
     ),
     Mutant(
         "single-answers-that-nobody-takes-end",
@@ -264,7 +278,7 @@ MUTANTS = (
     Mutant(
         "answers-that-nobody-takes-are-bounded",
         "services/runtime/treering_runtime/answers.py",
-        "self._unread.take(len(answer)) if len(answer) > UNCOUNTED_ANSWER_BYTES else None",
+        "self._unread.take(len(answer))",
         "self._unread.keep(len(answer))",
         ("tests/runtime/test_boundary.py::test_answers_that_nobody_takes_are_bounded_for_each_caller_and_for_all",),
     ),
@@ -554,5 +568,33 @@ MUTANTS = (
         "and not _is_utf8(self._raw[start:end])",
         "and False",
         ("tests/contract/test_request_limits.py::test_a_text_that_is_not_utf_8_is_named",),
+    ),
+    Mutant(
+        "a-delivery-is-of-one-version",
+        "services/runtime/treering_runtime/sink.py",
+        "        check_version(first.start.protocol_version)\n",
+        "",
+        ("tests/runtime/test_sink.py::test_a_delivery_of_another_version_is_refused_before_anything_of_it_is_believed",),
+    ),
+    Mutant(
+        "inner-calls-are-of-one-version",
+        "services/runtime/treering_runtime/boundary.py",
+        "        if self._are_ours and not handler.request_streaming and changes_with_releases(method):\n",
+        "        if False:\n",
+        ("tests/inner/test_versions.py",),
+    ),
+    Mutant(
+        "what-is-not-known-is-refused",
+        "services/runtime/treering_runtime/request_limits.py",
+        "        if value and value in self.enum.values_by_number:\n",
+        "        if value in self.enum.values_by_number:\n",
+        ("tests/contract/test_request_limits.py::test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name",),
+    ),
+    Mutant(
+        "holes-of-before-are-in-hex",
+        "services/runtime/treering_runtime/holes.py",
+        "        return content, 16\n",
+        "        return content, 10\n",
+        ("tests/runtime/test_sink_claims.py::test_holes_of_an_earlier_version_count",),
     ),
 )

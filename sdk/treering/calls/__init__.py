@@ -10,7 +10,16 @@ documentation. In all of them:
 - Every failure is a `TreeringError`.
 """
 
-from treering.calls.admin import digest_index, digest_log, digest_store, forget_patterns, score_patterns, start_reindex, verify_store
+from treering.calls.admin import (
+    cancel_reindex,
+    digest_index,
+    digest_log,
+    digest_store,
+    forget_patterns,
+    score_patterns,
+    start_reindex,
+    verify_store,
+)
 from treering.calls.call import Call
 from treering.calls.embed import embed_texts, get_embed_status, search_patterns
 from treering.calls.ingest import get_ingest_status, stream_logs, upload_logs
@@ -35,6 +44,7 @@ __all__ = [
     "PatternUnit",
     "SearchMode",
     "aggregate_logs",
+    "cancel_reindex",
     "compare_patterns",
     "digest_index",
     "digest_log",

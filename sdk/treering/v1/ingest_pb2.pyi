@@ -44,6 +44,30 @@ REJECTION_REASON_RECORD_TOO_LARGE: RejectionReason.ValueType  # 2
 """The record is over 1 MiB encoded. Shorten it or split it."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
+class _Durability:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DURABILITY_UNSPECIFIED: _Durability.ValueType  # 0
+    """Never sent."""
+    DURABILITY_ALWAYS: _Durability.ValueType  # 1
+    """Before it is acknowledged."""
+    DURABILITY_INTERVAL: _Durability.ValueType  # 2
+    """Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+
+class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
+    """When an acknowledged batch is on disk."""
+
+DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
+"""Never sent."""
+DURABILITY_ALWAYS: Durability.ValueType  # 1
+"""Before it is acknowledged."""
+DURABILITY_INTERVAL: Durability.ValueType  # 2
+"""Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+Global___Durability: _TypeAlias = Durability  # noqa: Y015
+
 @_typing.final
 class UploadLogsRequest(_message.Message):
     """One batch of records. At most 4 MiB encoded. The log stores these bytes as they came, so the fields of this message never change
@@ -338,8 +362,8 @@ class GetIngestStatusResponse(_message.Message):
     """Below this many free bytes nothing is accepted."""
     producer_count: _builtins.int
     """Producers that the log remembers."""
-    durability: _builtins.str
-    """The durability policy in force: `always` or `interval`."""
+    durability: Global___Durability.ValueType
+    """The durability policy in force."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
     refusing_because: _builtins.str
@@ -363,7 +387,7 @@ class GetIngestStatusResponse(_message.Message):
         disk_free_bytes: _builtins.int = ...,
         disk_reserve_bytes: _builtins.int = ...,
         producer_count: _builtins.int = ...,
-        durability: _builtins.str = ...,
+        durability: Global___Durability.ValueType = ...,
         sinks: _abc.Iterable[Global___SinkStatus] | None = ...,
         start_time_unix_nano: _builtins.int = ...,
         refusing_because: _builtins.str = ...,
@@ -394,6 +418,7 @@ class SinkStatus(_message.Message):
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     IS_AHEAD_FIELD_NUMBER: _builtins.int
+    IS_REFUSING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the settings, for example `query`."""
     address: _builtins.str
@@ -419,6 +444,10 @@ class SinkStatus(_message.Message):
     place. It is cut off then, and the log keeps everything. Claimed beyond the log at the start of a delivery it may be true, and uploads
     are refused until that is over. Over = a delivery has begun from a place that fits, and the sink has reported once more.
     """
+    is_refusing: _builtins.bool
+    """Whether the sink refuses this log, or speaks another version of the contract: that does not end by itself, and `last_error` says what to
+    do. The log keeps everything meanwhile.
+    """
     def __init__(
         self,
         *,
@@ -433,10 +462,11 @@ class SinkStatus(_message.Message):
         quarantined_count: _builtins.int = ...,
         skipped_count: _builtins.int = ...,
         is_ahead: _builtins.bool = ...,
+        is_refusing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "is_refusing", b"is_refusing", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -359,9 +359,9 @@ class LogFilter(_message.Message):
     end_time_unix_nano: _builtins.int
     """Only records whose time is before this, nanoseconds since 1970. 0 = no upper limit."""
     min_severity: Global___Severity.ValueType
-    """Only records at least this serious. SEVERITY_UNSPECIFIED = no lower limit."""
+    """Only records at least this serious. Unset = no lower limit."""
     max_severity: Global___Severity.ValueType
-    """Only records at most this serious, records of unspecified severity excluded. SEVERITY_UNSPECIFIED = no upper limit."""
+    """Only records at most this serious, records of unspecified severity excluded. Unset = no upper limit."""
     message_contains: _builtins.str
     """Only records whose message contains this text, upper and lower case alike. At most 10,000 characters. Empty = any message."""
     trace_id: _builtins.bytes
@@ -395,8 +395,8 @@ class LogFilter(_message.Message):
         *,
         start_time_unix_nano: _builtins.int = ...,
         end_time_unix_nano: _builtins.int = ...,
-        min_severity: Global___Severity.ValueType = ...,
-        max_severity: Global___Severity.ValueType = ...,
+        min_severity: Global___Severity.ValueType | None = ...,
+        max_severity: Global___Severity.ValueType | None = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
         environments: _abc.Iterable[_builtins.str] | None = ...,
         attributes: _abc.Iterable[Global___AttributeFilter] | None = ...,
@@ -406,11 +406,18 @@ class LogFilter(_message.Message):
         pattern_ids: _abc.Iterable[_builtins.int] | None = ...,
         about: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_severity", b"_max_severity", "_min_severity", b"_min_severity", "max_severity", b"max_severity", "min_severity", b"min_severity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attributes", b"attributes", "end_time_unix_nano", b"end_time_unix_nano", "environments", b"environments", "max_severity", b"max_severity", "message_contains", b"message_contains", "min_severity", b"min_severity", "pattern_ids", b"pattern_ids", "positions", b"positions", "services", b"services", "start_time_unix_nano", b"start_time_unix_nano", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_severity", b"_max_severity", "_min_severity", b"_min_severity", "about", b"about", "attributes", b"attributes", "end_time_unix_nano", b"end_time_unix_nano", "environments", b"environments", "max_severity", b"max_severity", "message_contains", b"message_contains", "min_severity", b"min_severity", "pattern_ids", b"pattern_ids", "positions", b"positions", "services", b"services", "start_time_unix_nano", b"start_time_unix_nano", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_severity: _TypeAlias = _typing.Literal["max_severity"]  # noqa: Y015
+    _WhichOneofArgType__max_severity: _TypeAlias = _typing.Literal["_max_severity", b"_max_severity"]  # noqa: Y015
+    _WhichOneofReturnType__min_severity: _TypeAlias = _typing.Literal["min_severity"]  # noqa: Y015
+    _WhichOneofArgType__min_severity: _TypeAlias = _typing.Literal["_min_severity", b"_min_severity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_severity) -> _WhichOneofReturnType__max_severity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_severity) -> _WhichOneofReturnType__min_severity | None: ...
 
 Global___LogFilter: _TypeAlias = LogFilter  # noqa: Y015
 

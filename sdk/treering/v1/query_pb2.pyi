@@ -27,7 +27,7 @@ class _LogField:
 class _LogFieldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogField.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LOG_FIELD_UNSPECIFIED: _LogField.ValueType  # 0
-    """Not a field; refused."""
+    """Never sent."""
     LOG_FIELD_SERVICE: _LogField.ValueType  # 1
     """LogRecord.service."""
     LOG_FIELD_ENVIRONMENT: _LogField.ValueType  # 2
@@ -47,7 +47,7 @@ class LogField(_LogField, metaclass=_LogFieldEnumTypeWrapper):
     """A built-in column of a record that can be grouped by or counted distinctly."""
 
 LOG_FIELD_UNSPECIFIED: LogField.ValueType  # 0
-"""Not a field; refused."""
+"""Never sent."""
 LOG_FIELD_SERVICE: LogField.ValueType  # 1
 """LogRecord.service."""
 LOG_FIELD_ENVIRONMENT: LogField.ValueType  # 2
@@ -71,7 +71,7 @@ class _AggregateFunction:
 class _AggregateFunctionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AggregateFunction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AGGREGATE_FUNCTION_UNSPECIFIED: _AggregateFunction.ValueType  # 0
-    """Means AGGREGATE_FUNCTION_COUNT."""
+    """Never sent."""
     AGGREGATE_FUNCTION_COUNT: _AggregateFunction.ValueType  # 1
     """Records."""
     AGGREGATE_FUNCTION_DISTINCT: _AggregateFunction.ValueType  # 2
@@ -93,7 +93,7 @@ class AggregateFunction(_AggregateFunction, metaclass=_AggregateFunctionEnumType
     """What is computed for each group."""
 
 AGGREGATE_FUNCTION_UNSPECIFIED: AggregateFunction.ValueType  # 0
-"""Means AGGREGATE_FUNCTION_COUNT."""
+"""Never sent."""
 AGGREGATE_FUNCTION_COUNT: AggregateFunction.ValueType  # 1
 """Records."""
 AGGREGATE_FUNCTION_DISTINCT: AggregateFunction.ValueType  # 2
@@ -119,25 +119,29 @@ class _AggregateOrder:
 class _AggregateOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AggregateOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AGGREGATE_ORDER_UNSPECIFIED: _AggregateOrder.ValueType  # 0
-    """By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
+    """Never sent."""
     AGGREGATE_ORDER_VALUE_DESCENDING: _AggregateOrder.ValueType  # 1
     """By the first metric, largest first."""
     AGGREGATE_ORDER_VALUE_ASCENDING: _AggregateOrder.ValueType  # 2
     """By the first metric, smallest first."""
     AGGREGATE_ORDER_GROUP: _AggregateOrder.ValueType  # 3
     """By the group's values."""
+    AGGREGATE_ORDER_BUCKET: _AggregateOrder.ValueType  # 4
+    """By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
 
 class AggregateOrder(_AggregateOrder, metaclass=_AggregateOrderEnumTypeWrapper):
     """How groups are ordered."""
 
 AGGREGATE_ORDER_UNSPECIFIED: AggregateOrder.ValueType  # 0
-"""By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
+"""Never sent."""
 AGGREGATE_ORDER_VALUE_DESCENDING: AggregateOrder.ValueType  # 1
 """By the first metric, largest first."""
 AGGREGATE_ORDER_VALUE_ASCENDING: AggregateOrder.ValueType  # 2
 """By the first metric, smallest first."""
 AGGREGATE_ORDER_GROUP: AggregateOrder.ValueType  # 3
 """By the group's values."""
+AGGREGATE_ORDER_BUCKET: AggregateOrder.ValueType  # 4
+"""By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
 Global___AggregateOrder: _TypeAlias = AggregateOrder  # noqa: Y015
 
 class _SearchMode:
@@ -147,7 +151,7 @@ class _SearchMode:
 class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
-    """Means SEARCH_MODE_HYBRID."""
+    """Never sent."""
     SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 1
     """Records that hold the words or identifiers literally come first, everything else by meaning."""
     SEARCH_MODE_SEMANTIC: _SearchMode.ValueType  # 2
@@ -159,7 +163,7 @@ class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
     """How to search."""
 
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
-"""Means SEARCH_MODE_HYBRID."""
+"""Never sent."""
 SEARCH_MODE_HYBRID: SearchMode.ValueType  # 1
 """Records that hold the words or identifiers literally come first, everything else by meaning."""
 SEARCH_MODE_SEMANTIC: SearchMode.ValueType  # 2
@@ -207,7 +211,7 @@ class _PatternUnit:
 class _PatternUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternUnit.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PATTERN_UNIT_UNSPECIFIED: _PatternUnit.ValueType  # 0
-    """Means PATTERN_UNIT_PATTERN."""
+    """Never sent."""
     PATTERN_UNIT_PATTERN: _PatternUnit.ValueType  # 1
     """Patterns: a service and a masked message."""
     PATTERN_UNIT_TEMPLATE: _PatternUnit.ValueType  # 2
@@ -217,7 +221,7 @@ class PatternUnit(_PatternUnit, metaclass=_PatternUnitEnumTypeWrapper):
     """What is listed: kinds of messages of one service, or of all."""
 
 PATTERN_UNIT_UNSPECIFIED: PatternUnit.ValueType  # 0
-"""Means PATTERN_UNIT_PATTERN."""
+"""Never sent."""
 PATTERN_UNIT_PATTERN: PatternUnit.ValueType  # 1
 """Patterns: a service and a masked message."""
 PATTERN_UNIT_TEMPLATE: PatternUnit.ValueType  # 2
@@ -231,7 +235,7 @@ class _PatternOrder:
 class _PatternOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PATTERN_ORDER_UNSPECIFIED: _PatternOrder.ValueType  # 0
-    """Means PATTERN_ORDER_COUNT."""
+    """Never sent."""
     PATTERN_ORDER_COUNT: _PatternOrder.ValueType  # 1
     """Most records first."""
     PATTERN_ORDER_RARITY: _PatternOrder.ValueType  # 2
@@ -247,7 +251,7 @@ class PatternOrder(_PatternOrder, metaclass=_PatternOrderEnumTypeWrapper):
     """How patterns are ordered."""
 
 PATTERN_ORDER_UNSPECIFIED: PatternOrder.ValueType  # 0
-"""Means PATTERN_ORDER_COUNT."""
+"""Never sent."""
 PATTERN_ORDER_COUNT: PatternOrder.ValueType  # 1
 """Most records first."""
 PATTERN_ORDER_RARITY: PatternOrder.ValueType  # 2
@@ -376,13 +380,13 @@ class FieldRef(_message.Message):
         attribute: _builtins.str = ...,
         about: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "field_kind", b"field_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "field_kind", b"field_kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_ref: _TypeAlias = _typing.Literal["field", "attribute", "about"]  # noqa: Y015
-    _WhichOneofArgType_ref: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_ref) -> _WhichOneofReturnType_ref | None: ...
+    _WhichOneofReturnType_field_kind: _TypeAlias = _typing.Literal["field", "attribute", "about"]  # noqa: Y015
+    _WhichOneofArgType_field_kind: _TypeAlias = _typing.Literal["field_kind", b"field_kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_field_kind) -> _WhichOneofReturnType_field_kind | None: ...
 
 Global___FieldRef: _TypeAlias = FieldRef  # noqa: Y015
 
@@ -396,9 +400,9 @@ class Metric(_message.Message):
     OF_FIELD_NUMBER: _builtins.int
     QUANTILE_FIELD_NUMBER: _builtins.int
     function: Global___AggregateFunction.ValueType
-    """What to compute."""
+    """What to compute. Unset = COUNT."""
     quantile: _builtins.float
-    """For QUANTILE: 0 to 1, for example 0.95."""
+    """For QUANTILE, which needs it: 0 to 1, for example 0.95. Ignored by the others."""
     @_builtins.property
     def of(self) -> Global___FieldRef:
         """From what. Ignored by COUNT and RATE; MIN, MAX, AVG, SUM and QUANTILE want an attribute."""
@@ -406,15 +410,22 @@ class Metric(_message.Message):
     def __init__(
         self,
         *,
-        function: Global___AggregateFunction.ValueType = ...,
+        function: Global___AggregateFunction.ValueType | None = ...,
         of: Global___FieldRef | None = ...,
-        quantile: _builtins.float = ...,
+        quantile: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["of", b"of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_function", b"_function", "_quantile", b"_quantile", "function", b"function", "of", b"of", "quantile", b"quantile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "of", b"of", "quantile", b"quantile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_function", b"_function", "_quantile", b"_quantile", "function", b"function", "of", b"of", "quantile", b"quantile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__function: _TypeAlias = _typing.Literal["function"]  # noqa: Y015
+    _WhichOneofArgType__function: _TypeAlias = _typing.Literal["_function", b"_function"]  # noqa: Y015
+    _WhichOneofReturnType__quantile: _TypeAlias = _typing.Literal["quantile"]  # noqa: Y015
+    _WhichOneofArgType__quantile: _TypeAlias = _typing.Literal["_quantile", b"_quantile"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__function) -> _WhichOneofReturnType__function | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantile) -> _WhichOneofReturnType__quantile | None: ...
 
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
@@ -433,17 +444,17 @@ class AggregateLogsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     bucket_nanos: _builtins.int
-    """Length of a time bucket in nanoseconds, at least 1 ms. 0 = no buckets. Shorter than a day, they start at multiples of their length
-    since midnight of `time_zone`; a day or more are whole local days. Every bucket is answered for, with records or without: from the one that holds the
+    """Length of a time bucket in nanoseconds, at least 1 ms. Unset = no buckets. Shorter than a day, they start at multiples of their
+    length since midnight of `time_zone`; a day or more are whole local days. Every bucket is answered for, with records or without: from the one that holds the
     filter's start to the one that holds its end; without an end, to now (or the newest record, if its time is later); without a start, from
     the first record, and then without an end to the last one. At most 10,000 buckets, and 100,000 rows; more are refused (INVALID_FIELD).
     """
     time_zone: _builtins.str
     """IANA name of the zone that buckets are cut in, for example `Europe/Warsaw`. Empty = UTC."""
     order: Global___AggregateOrder.ValueType
-    """How to order."""
+    """How to order. Unset = BUCKET."""
     limit: _builtins.int
-    """How many groups at most (rows when there are no buckets): 1 to 100,000. 0 = 10,000."""
+    """How many groups at most (rows when there are no buckets): 1 to 100,000. Unset = 10,000. The first ones by `order`; there is no page after."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records."""
@@ -466,17 +477,28 @@ class AggregateLogsRequest(_message.Message):
         filter: _log_pb2.LogFilter | None = ...,
         group_by: _abc.Iterable[Global___FieldRef] | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
-        bucket_nanos: _builtins.int = ...,
+        bucket_nanos: _builtins.int | None = ...,
         time_zone: _builtins.str = ...,
-        order: Global___AggregateOrder.ValueType = ...,
-        limit: _builtins.int = ...,
+        order: Global___AggregateOrder.ValueType | None = ...,
+        limit: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bucket_nanos", b"_bucket_nanos", "_limit", b"_limit", "_order", b"_order", "bucket_nanos", b"bucket_nanos", "filter", b"filter", "limit", b"limit", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_nanos", b"bucket_nanos", "filter", b"filter", "group_by", b"group_by", "limit", b"limit", "metrics", b"metrics", "min_positions", b"min_positions", "order", b"order", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bucket_nanos", b"_bucket_nanos", "_limit", b"_limit", "_order", b"_order", "bucket_nanos", b"bucket_nanos", "filter", b"filter", "group_by", b"group_by", "limit", b"limit", "metrics", b"metrics", "min_positions", b"min_positions", "order", b"order", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bucket_nanos: _TypeAlias = _typing.Literal["bucket_nanos"]  # noqa: Y015
+    _WhichOneofArgType__bucket_nanos: _TypeAlias = _typing.Literal["_bucket_nanos", b"_bucket_nanos"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bucket_nanos) -> _WhichOneofReturnType__bucket_nanos | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
 
 Global___AggregateLogsRequest: _TypeAlias = AggregateLogsRequest  # noqa: Y015
 
@@ -627,9 +649,9 @@ class ExecuteSqlRequest(_message.Message):
     of up to 16 texts, each 1 to 1,000 characters.
     """
     max_rows: _builtins.int
-    """Stop after this many rows and say `truncated`. 0 = 100,000; at most 10,000,000."""
+    """Stop after this many rows and say `truncated`: 1 to 10,000,000. Unset = 100,000."""
     timeout_ms: _builtins.int
-    """Stop the query after this many milliseconds. 0 = 30,000; at most 600,000. The call's deadline applies as well."""
+    """Stop the query after this many milliseconds: 1 to 600,000. Unset = 30,000. The call's deadline applies as well."""
     @_builtins.property
     def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Wait until the store includes everything below these positions; the call's deadline is the limit."""
@@ -638,15 +660,22 @@ class ExecuteSqlRequest(_message.Message):
         self,
         *,
         query: _builtins.str = ...,
-        max_rows: _builtins.int = ...,
-        timeout_ms: _builtins.int = ...,
+        max_rows: _builtins.int | None = ...,
+        timeout_ms: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_timeout_ms", b"_timeout_ms", "max_rows", b"max_rows", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_rows", b"max_rows", "min_positions", b"min_positions", "query", b"query", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_timeout_ms", b"_timeout_ms", "max_rows", b"max_rows", "min_positions", b"min_positions", "query", b"query", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
+    _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
+    _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_rows) -> _WhichOneofReturnType__max_rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
 
 Global___ExecuteSqlRequest: _TypeAlias = ExecuteSqlRequest  # noqa: Y015
 
@@ -731,20 +760,20 @@ class SearchLogsRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
     FLAT_FIELD_NUMBER: _builtins.int
     SAMPLES_PER_PATTERN_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
     LITERAL_BUDGET_MS_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     LIKE_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What is looked for: 1 to 10,000 characters, not only white space. Empty where `like` is set."""
     mode: Global___SearchMode.ValueType
-    """How to search."""
-    limit: _builtins.int
-    """How many results: patterns, or records when `flat`. 1 to 1,000. 0 = 10."""
+    """How to search. Unset = HYBRID."""
+    page_size: _builtins.int
+    """How many results: patterns, or records when `flat`. 1 to 1,000. Unset = 10."""
     flat: _builtins.bool
     """One result for each record instead of one for each pattern."""
     samples_per_pattern: _builtins.int
@@ -752,11 +781,11 @@ class SearchLogsRequest(_message.Message):
     min_score: _builtins.float
     """Leave out results whose score is below this, 0 to 1; 0.5 leaves out what is `weak`. What was found literally is never left out."""
     literal_budget_ms: _builtins.int
-    """How long to look for literal hits in messages, milliseconds. 0 = 300; at most 60,000."""
-    cursor: _builtins.str
-    """Continue after an earlier answer's `next_cursor`: the best of what was not shown yet. Only `limit`, `samples_per_pattern`,
-    `literal_budget_ms` and `min_positions` may differ from the request that it came with. What arrives between two pages repeats nothing
-    and hides nothing.
+    """How long to look for literal hits in messages, milliseconds: 0 to 60,000. Unset = 300. With 0 only the newest records are looked at."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before: the best of what was not shown yet. Only `page_size`, `samples_per_pattern`, `literal_budget_ms`
+    and `min_positions` may differ from the request that it came with. What arrives between two pages repeats nothing and hides nothing.
+    Empty = the first page.
     """
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
@@ -776,23 +805,36 @@ class SearchLogsRequest(_message.Message):
         self,
         *,
         text: _builtins.str = ...,
-        mode: Global___SearchMode.ValueType = ...,
+        mode: Global___SearchMode.ValueType | None = ...,
         filter: _log_pb2.LogFilter | None = ...,
-        limit: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         flat: _builtins.bool = ...,
         samples_per_pattern: _builtins.int | None = ...,
         min_score: _builtins.float = ...,
-        literal_budget_ms: _builtins.int = ...,
+        literal_budget_ms: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
         like: _log_pb2.Position | None = ...,
-        cursor: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "like", b"like", "samples_per_pattern", b"samples_per_pattern"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_literal_budget_ms", b"_literal_budget_ms", "_mode", b"_mode", "_page_size", b"_page_size", "_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "like", b"like", "literal_budget_ms", b"literal_budget_ms", "mode", b"mode", "page_size", b"page_size", "samples_per_pattern", b"samples_per_pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern", "cursor", b"cursor", "filter", b"filter", "flat", b"flat", "like", b"like", "limit", b"limit", "literal_budget_ms", b"literal_budget_ms", "min_positions", b"min_positions", "min_score", b"min_score", "mode", b"mode", "samples_per_pattern", b"samples_per_pattern", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_literal_budget_ms", b"_literal_budget_ms", "_mode", b"_mode", "_page_size", b"_page_size", "_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "flat", b"flat", "like", b"like", "literal_budget_ms", b"literal_budget_ms", "min_positions", b"min_positions", "min_score", b"min_score", "mode", b"mode", "page_size", b"page_size", "page_token", b"page_token", "samples_per_pattern", b"samples_per_pattern", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__literal_budget_ms: _TypeAlias = _typing.Literal["literal_budget_ms"]  # noqa: Y015
+    _WhichOneofArgType__literal_budget_ms: _TypeAlias = _typing.Literal["_literal_budget_ms", b"_literal_budget_ms"]  # noqa: Y015
+    _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
+    _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
     _WhichOneofReturnType__samples_per_pattern: _TypeAlias = _typing.Literal["samples_per_pattern"]  # noqa: Y015
     _WhichOneofArgType__samples_per_pattern: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__literal_budget_ms) -> _WhichOneofReturnType__literal_budget_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mode) -> _WhichOneofReturnType__mode | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__samples_per_pattern) -> _WhichOneofReturnType__samples_per_pattern | None: ...
 
 Global___SearchLogsRequest: _TypeAlias = SearchLogsRequest  # noqa: Y015
@@ -808,14 +850,14 @@ class SearchLogsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
     MASK_VERSION_FIELD_NUMBER: _builtins.int
-    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     COST_FIELD_NUMBER: _builtins.int
     degraded_because: _builtins.str
     """What is missing from this answer and why, for people; empty when nothing is. Example: "embed does not answer: literal hits only"."""
     mask_version: _builtins.int
     """How pattern ids are made, and by which masking rules."""
-    next_cursor: _builtins.str
-    """Give this as `cursor` to go on; empty at the end, and after 1,000 patterns."""
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end, and after 1,000 patterns."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
         """The results."""
@@ -840,12 +882,12 @@ class SearchLogsResponse(_message.Message):
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         degraded_because: _builtins.str = ...,
         mask_version: _builtins.int = ...,
-        next_cursor: _builtins.str = ...,
+        next_page_token: _builtins.str = ...,
         cost: Global___QueryCost | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "literal_scan", b"literal_scan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_cursor", b"next_cursor", "results", b"results", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_page_token", b"next_page_token", "results", b"results", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -957,15 +999,15 @@ class ListPatternsRequest(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     SPARKLINE_BUCKETS_FIELD_NUMBER: _builtins.int
     order: Global___PatternOrder.ValueType
-    """How to order."""
+    """How to order. Unset = COUNT."""
     page_size: _builtins.int
-    """How many: 1 to 10,000. 0 = 50."""
+    """How many: 1 to 10,000. Unset = 50."""
     page_token: _builtins.str
-    """Continue after an earlier answer's `next_page_token`."""
+    """`next_page_token` of the page before, with the same filter, order and unit. Empty = the first page."""
     unit: Global___PatternUnit.ValueType
-    """What is listed."""
+    """What is listed. Unset = PATTERN."""
     sparkline_buckets: _builtins.int
-    """In how many equal parts of time each pattern's records are counted, for a sparkline: 2 to 240. 0 = not at all."""
+    """In how many equal parts of time each pattern's records are counted, for a sparkline: 2 to 240. Unset = not at all."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records count."""
@@ -978,18 +1020,33 @@ class ListPatternsRequest(_message.Message):
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
-        order: Global___PatternOrder.ValueType = ...,
-        page_size: _builtins.int = ...,
+        order: Global___PatternOrder.ValueType | None = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
-        unit: Global___PatternUnit.ValueType = ...,
-        sparkline_buckets: _builtins.int = ...,
+        unit: Global___PatternUnit.ValueType | None = ...,
+        sparkline_buckets: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_order", b"_order", "_page_size", b"_page_size", "_sparkline_buckets", b"_sparkline_buckets", "_unit", b"_unit", "filter", b"filter", "order", b"order", "page_size", b"page_size", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_order", b"_order", "_page_size", b"_page_size", "_sparkline_buckets", b"_sparkline_buckets", "_unit", b"_unit", "filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    _WhichOneofReturnType__sparkline_buckets: _TypeAlias = _typing.Literal["sparkline_buckets"]  # noqa: Y015
+    _WhichOneofArgType__sparkline_buckets: _TypeAlias = _typing.Literal["_sparkline_buckets", b"_sparkline_buckets"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sparkline_buckets) -> _WhichOneofReturnType__sparkline_buckets | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
 
 Global___ListPatternsRequest: _TypeAlias = ListPatternsRequest  # noqa: Y015
 
@@ -1172,9 +1229,9 @@ class GetPatternRequest(_message.Message):
     template_id: _builtins.int
     """A template, by its id or by an id that it had before it was joined to another one."""
     buckets: _builtins.int
-    """In how many equal parts of time its records are counted: 2 to 1,000. 0 = 60."""
+    """In how many equal parts of time its records are counted: 2 to 1,000. Unset = 60."""
     values_per_variable: _builtins.int
-    """How many values each variable part is listed with, most frequent first: 1 to 1,000. 0 = 10."""
+    """How many values each variable part is listed with, most frequent first: 1 to 1,000. Unset = 10."""
     samples: _builtins.int
     """How many sample records, newest first: 0 to 100. Unset = 3."""
     @_builtins.property
@@ -1191,23 +1248,31 @@ class GetPatternRequest(_message.Message):
         pattern_id: _builtins.int = ...,
         template_id: _builtins.int = ...,
         filter: _log_pb2.LogFilter | None = ...,
-        buckets: _builtins.int = ...,
-        values_per_variable: _builtins.int = ...,
+        buckets: _builtins.int | None = ...,
+        values_per_variable: _builtins.int | None = ...,
         samples: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "filter", b"filter", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "which", b"which"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buckets", b"_buckets", "_samples", b"_samples", "_values_per_variable", b"_values_per_variable", "buckets", b"buckets", "filter", b"filter", "pattern_id", b"pattern_id", "samples", b"samples", "subject", b"subject", "template_id", b"template_id", "values_per_variable", b"values_per_variable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "buckets", b"buckets", "filter", b"filter", "min_positions", b"min_positions", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "values_per_variable", b"values_per_variable", "which", b"which"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buckets", b"_buckets", "_samples", b"_samples", "_values_per_variable", b"_values_per_variable", "buckets", b"buckets", "filter", b"filter", "min_positions", b"min_positions", "pattern_id", b"pattern_id", "samples", b"samples", "subject", b"subject", "template_id", b"template_id", "values_per_variable", b"values_per_variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__buckets: _TypeAlias = _typing.Literal["buckets"]  # noqa: Y015
+    _WhichOneofArgType__buckets: _TypeAlias = _typing.Literal["_buckets", b"_buckets"]  # noqa: Y015
     _WhichOneofReturnType__samples: _TypeAlias = _typing.Literal["samples"]  # noqa: Y015
     _WhichOneofArgType__samples: _TypeAlias = _typing.Literal["_samples", b"_samples"]  # noqa: Y015
-    _WhichOneofReturnType_which: _TypeAlias = _typing.Literal["pattern_id", "template_id"]  # noqa: Y015
-    _WhichOneofArgType_which: _TypeAlias = _typing.Literal["which", b"which"]  # noqa: Y015
+    _WhichOneofReturnType__values_per_variable: _TypeAlias = _typing.Literal["values_per_variable"]  # noqa: Y015
+    _WhichOneofArgType__values_per_variable: _TypeAlias = _typing.Literal["_values_per_variable", b"_values_per_variable"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["pattern_id", "template_id"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__buckets) -> _WhichOneofReturnType__buckets | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__samples) -> _WhichOneofReturnType__samples | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_which) -> _WhichOneofReturnType_which | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__values_per_variable) -> _WhichOneofReturnType__values_per_variable | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
 Global___GetPatternRequest: _TypeAlias = GetPatternRequest  # noqa: Y015
 
@@ -1347,16 +1412,16 @@ class ComparePatternsRequest(_message.Message):
 
     FILTER_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     MIN_LOG_LIKELIHOOD_RATIO_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    limit: _builtins.int
-    """How many differences: 1 to 10,000. 0 = 50."""
+    page_size: _builtins.int
+    """How many differences: 1 to 10,000. Unset = 50."""
     unit: Global___PatternUnit.ValueType
-    """What is compared."""
+    """What is compared. Unset = PATTERN."""
     min_log_likelihood_ratio: _builtins.float
     """Leave out MORE and LESS whose `log_likelihood_ratio` is below this: 10.83 leaves out what chance alone would give one time in 1,000.
     NEW and GONE are never left out. 0 = nothing is.
@@ -1384,18 +1449,25 @@ class ComparePatternsRequest(_message.Message):
         *,
         filter: _log_pb2.LogFilter | None = ...,
         baseline: _log_pb2.LogFilter | None = ...,
-        limit: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
-        unit: Global___PatternUnit.ValueType = ...,
+        unit: Global___PatternUnit.ValueType | None = ...,
         changes: _abc.Iterable[Global___PatternChange.ValueType] | None = ...,
         min_log_likelihood_ratio: _builtins.float = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_unit", b"_unit", "baseline", b"baseline", "filter", b"filter", "page_size", b"page_size", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "page_token", b"page_token", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_unit", b"_unit", "baseline", b"baseline", "changes", b"changes", "filter", b"filter", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "page_size", b"page_size", "page_token", b"page_token", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
 
 Global___ComparePatternsRequest: _TypeAlias = ComparePatternsRequest  # noqa: Y015
 
@@ -1421,7 +1493,7 @@ class ComparePatternsResponse(_message.Message):
     baseline_total_count: _builtins.int
     """Records that `baseline` selects."""
     difference_count: _builtins.int
-    """How many differences there are in all, before `limit`."""
+    """How many differences there are in all, on every page together."""
     new_count: _builtins.int
     """How many of all differences are NEW; this and the next three whatever `changes` says."""
     gone_count: _builtins.int
@@ -1516,11 +1588,11 @@ class WatchPatternsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    START_POSITIONS_FIELD_NUMBER: _builtins.int
     SINCE_UNIX_NANO_FIELD_NUMBER: _builtins.int
     since_unix_nano: _builtins.int
-    """When `from` is empty: announce every pattern whose first record arrived at or after this time, nanoseconds since 1970, then go on.
-    0 = from now on.
+    """When `start_positions` is empty: announce every pattern whose first record arrived at or after this time, nanoseconds since 1970, then
+    go on. Unset = from now on.
     """
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
@@ -1528,17 +1600,26 @@ class WatchPatternsRequest(_message.Message):
         asked of the pattern, and it is rather announced.
         """
 
+    @_builtins.property
+    def start_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Announce every pattern whose first record is at or after these positions, then go on. A log that is not named is announced from its
+        beginning. Empty = from `since_unix_nano` on.
+        """
+
     def __init__(
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
-        since_unix_nano: _builtins.int = ...,
+        start_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+        since_unix_nano: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_since_unix_nano", b"_since_unix_nano", "filter", b"filter", "since_unix_nano", b"since_unix_nano"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "from", b"from", "since_unix_nano", b"since_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since_unix_nano", b"_since_unix_nano", "filter", b"filter", "since_unix_nano", b"since_unix_nano", "start_positions", b"start_positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__since_unix_nano: _TypeAlias = _typing.Literal["since_unix_nano"]  # noqa: Y015
+    _WhichOneofArgType__since_unix_nano: _TypeAlias = _typing.Literal["_since_unix_nano", b"_since_unix_nano"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__since_unix_nano) -> _WhichOneofReturnType__since_unix_nano | None: ...
 
 Global___WatchPatternsRequest: _TypeAlias = WatchPatternsRequest  # noqa: Y015
 
@@ -1561,7 +1642,7 @@ class WatchPatternsResponse(_message.Message):
 
     @_builtins.property
     def resume_from(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
-        """Everything below these positions has been announced: give them as `from` to resume."""
+        """Everything below these positions has been announced: give them as `start_positions` to resume."""
 
     def __init__(
         self,
@@ -1586,22 +1667,27 @@ class TailLogsRequest(_message.Message):
 
     FILTER_FIELD_NUMBER: _builtins.int
     BACKLOG_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    START_POSITIONS_FIELD_NUMBER: _builtins.int
     backlog: _builtins.int
     """Begin with this many of the newest records that are there already: 0 to 10,000."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records."""
 
+    @_builtins.property
+    def start_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Begin with everything at or after these positions instead; `backlog` is ignored then."""
+
     def __init__(
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
         backlog: _builtins.int = ...,
+        start_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "filter", b"filter", "from", b"from"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "filter", b"filter", "start_positions", b"start_positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1624,7 +1710,7 @@ class TailLogsResponse(_message.Message):
 
     @_builtins.property
     def resume_from(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
-        """Everything that was selected below these positions has been sent: give them as `from` to resume."""
+        """Everything that was selected below these positions has been sent: give them as `start_positions` to resume."""
 
     def __init__(
         self,

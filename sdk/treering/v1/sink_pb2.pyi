@@ -259,19 +259,23 @@ class DeliveryStart(_message.Message):
 
     LOG_ID_FIELD_NUMBER: _builtins.int
     LOG_START_OFFSET_FIELD_NUMBER: _builtins.int
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     log_id: _builtins.int
     """The log that will be delivered."""
     log_start_offset: _builtins.int
     """The oldest offset that can still be delivered."""
+    protocol_version: _builtins.int
+    """Which version of the inner plane the client speaks. 0 = one from before there were versions."""
     def __init__(
         self,
         *,
         log_id: _builtins.int = ...,
         log_start_offset: _builtins.int = ...,
+        protocol_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "log_start_offset", b"log_start_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "log_start_offset", b"log_start_offset", "protocol_version", b"protocol_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -318,6 +322,9 @@ class DeliverLogsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROGRESS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    """Which version of the inner plane the sink speaks: in the first answer, 0 in the others."""
     @_builtins.property
     def progress(self) -> Global___SinkProgress:
         """How far the sink is in the log that `start` named."""
@@ -326,10 +333,11 @@ class DeliverLogsResponse(_message.Message):
         self,
         *,
         progress: Global___SinkProgress | None = ...,
+        protocol_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "protocol_version", b"protocol_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

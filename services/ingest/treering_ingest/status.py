@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treering.inner import InnerAddress
-from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
+from treering.v1.ingest_pb2 import DURABILITY_ALWAYS, DURABILITY_INTERVAL, GetIngestStatusResponse, SinkStatus
 from treering_ingest import limits
 from treering_ingest.disk import DiskGuard
 from treering_ingest.intake import Intake
 from treering_ingest.metrics import lag_records
-from treering_ingest.settings import IngestSettings
+from treering_ingest.settings import Durability, IngestSettings
 from treering_ingest.sink_state import SinkState
+
+_DURABILITY = {Durability.ALWAYS: DURABILITY_ALWAYS, Durability.INTERVAL: DURABILITY_INTERVAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class StatusReport:
             disk_free_bytes=self.disk.free_bytes,
             disk_reserve_bytes=self.disk.reserve_bytes,
             producer_count=self.intake.producer_count,
-            durability=self.settings.durability.value,
+            durability=_DURABILITY[self.settings.durability],
             sinks=[_sink_status(sink, end) for sink in self.sinks],
             start_time_unix_nano=self.start_time_unix_nano,
             refusing_because=refusal.message if refusal else "",
@@ -60,6 +62,7 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
         quarantined_count=progress.quarantined_count,
         skipped_count=progress.skipped_count,
         is_ahead=sink.ahead is not None,
+        is_refusing=sink.refusing,
     )
 
 

@@ -81,7 +81,7 @@ MAX_TIME_ZONE_CHARACTERS = 64
 """Name of a time zone, characters: the longest of IANA's has half as many."""
 
 MAX_TOKEN_CHARACTERS = 16_384
-"""Page token or cursor, characters: a cursor names each pattern that was shown, up to `MAX_PAGED_PATTERNS`."""
+"""Page token, characters: that of a search names each pattern that was shown, up to `MAX_PAGED_PATTERNS`."""
 
 MAX_SEARCH_RESULTS = 1_000
 """Results of one search: more is not read by people, and programs have SQL."""
@@ -90,7 +90,7 @@ MAX_SAMPLES_PER_PATTERN = 100
 """Sample records a pattern."""
 
 MAX_PAGED_PATTERNS = 1_000
-"""Patterns that one search pages through: its cursor names each that was shown, 8 bytes a pattern."""
+"""Patterns that one search pages through: its page token names each that was shown, 8 bytes a pattern."""
 
 MAX_LITERAL_BUDGET_MS = 60_000
 """Longest time that one search may read messages, milliseconds."""

@@ -23,6 +23,7 @@ from treering_runtime.answers import USUAL_BOUNDS, Answers, CallBounds
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.faulty_text import faulty_text
 from treering_runtime.hanging_up import hang_up
+from treering_runtime.inner_version import changes_with_releases, check_caller
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.scarcity import exhausted
 from treering_runtime.shares import Shares
@@ -137,7 +138,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._are_ours = are_ours
         self._wrapped: dict[str, tuple[_Handler, _Handler]] = {}
         """By method: its handler, and that wrapped. Of the methods that are served, so there are never many."""
-        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"))
+        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"), connections=bounds.local_connections)
         self.answers = Answers(bounds, self._calls)
 
     async def intercept_service(
@@ -162,6 +163,9 @@ class Boundary(grpc.aio.ServerInterceptor):
             # an upload: its answer is small, and with the end of the call in one step
             return grpc.stream_unary_rpc_method_handler(self._by_itself(call, read, written, method), None, None)
         make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        # A delivery says its version in its first message, where the answer has the other side's.
+        if self._are_ours and not handler.request_streaming and changes_with_releases(method):
+            call = _of_one_version(call, streams=handler.response_streaming)
         if handler.response_streaming and inspect.iscoroutinefunction(call):  # health: it writes its responses by itself
             return make(self._by_itself(call, read, _as_it_is, method), None, handler.response_serializer)
         wrap = self._streaming if handler.response_streaming else self._single
@@ -238,6 +242,22 @@ def _implementation(handler: _Handler) -> Callable[..., Any]:
     kinds = {True: "stream", False: "unary"}
     call: Callable[..., Any] = getattr(handler, f"{kinds[handler.request_streaming]}_{kinds[handler.response_streaming]}")
     return call
+
+
+def _of_one_version(call: Callable[..., Any], *, streams: bool) -> Callable[..., Any]:
+    """The handler, which refuses callers that speak another version of the inner plane."""
+
+    async def single(request: Any, context: _Context) -> Any:
+        check_caller(context.invocation_metadata())
+        return await call(request, context)
+
+    async def streaming(request: Any, context: _Context) -> AsyncGenerator[Any, None]:
+        check_caller(context.invocation_metadata())
+        async with aclosing(call(request, context)) as responses:
+            async for response in responses:
+                yield response
+
+    return streaming if streams else single
 
 
 def _as_it_is(answer: bytes) -> bytes:

@@ -94,6 +94,9 @@ UNCOUNTED_ANSWER_BYTES = 16 * 1024
 MAX_OPEN_CALLS = 8_192
 """Calls of one server that have begun and not ended, 50 KiB each; one caller has half of them at most. As many as may arrive at once."""
 
+MAX_LOCAL_CONNECTIONS = 1_024
+"""Connections of its own host that have calls open at a server: each is a caller there, with a share of all that is shared out."""
+
 MAX_LOG_START_OFFSET = 2**62
 """Where a log may begin: further on it would end where databases cannot count, and a sink that cannot write its progress ends."""
 

@@ -166,6 +166,7 @@ SHARED: Mapping[str, Limit] = {
     "DeliverLogsRequest.log_end_offset": OFFSET,
     "DeliveryStart.log_id": LOG_ID,
     "DeliveryStart.log_start_offset": Number(MAX_LOG_START_OFFSET, "no log gets there"),
+    "DeliveryStart.protocol_version": Free("compared with the version that is served"),
     "DeliveredFrame.first_offset": OFFSET,
     "DeliveredFrame.record_count": Free("compared with the payload"),
     "DeliveredFrame.arrival_time_unix_nano": Free("put right where no record may have it"),

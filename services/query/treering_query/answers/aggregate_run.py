@@ -218,7 +218,7 @@ class Run:
 
 def _join_order(order: int, bucket: str, keys: str) -> str:
     value = "m0 asc nulls last" if order == pb.AGGREGATE_ORDER_VALUE_ASCENDING else "m0 desc nulls last"
-    if order == pb.AGGREGATE_ORDER_UNSPECIFIED:
+    if order == pb.AGGREGATE_ORDER_BUCKET:
         by = (bucket, value, keys)
     elif order == pb.AGGREGATE_ORDER_GROUP:
         by = (keys, bucket, "")

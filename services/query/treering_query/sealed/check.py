@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from treering_query.sealed.catalog import Sealed
 from treering_query.sealed.damage import contents, problem_of
-from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry
+from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, MANIFEST_VERSION, SEGMENTS_DIRECTORY, Inventory, manifest_entry
 from treering_query.values.schemas import COUNTS_SCHEMA, LOGS_SCHEMA, kinds
 from treering_query.values.segment import LogRange, Segment
 from treering_query.values.statistics import merged, statistics
@@ -132,14 +132,16 @@ def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
         # Only below is wrong. Above is usual: offsets after the last record may be quarantined, or their segment removed by retention.
         said = sealed.ends.get(log_id, 0)
         if said < end:
-            yield Problem(CATALOG_FILE, f"says that log {log_id:016x} is sealed below offset {said}, but segments reach {end}; restore it")
+            yield Problem(CATALOG_FILE, f"says that log {log_id} is sealed below offset {said}, but segments reach {end}; restore it")
 
 
 def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
-    wanted = [manifest_entry(segment) for segment in inventory.sealed.segments]
-    manifest = inventory.manifest
     # Anything may stand in the file: it is asked for its type before it is used.
-    said = manifest.get("segments") if isinstance(manifest, dict) else None
+    manifest = inventory.manifest if isinstance(inventory.manifest, dict) else {}
+    said = manifest.get("segments")
+    # A copy may be of an earlier version: it is compared in its own form.
+    version = 1 if manifest.get("version") == 1 else MANIFEST_VERSION
+    wanted = [manifest_entry(segment, version) for segment in inventory.sealed.segments]
     if not isinstance(said, list):
         yield Problem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
     # The order of entries means nothing. As text, because an entry may be any JSON.

@@ -37,7 +37,15 @@ from treering_query.sealed import segment_file
 from treering_query.sealed.catalog import Catalog, Sealed
 from treering_query.sealed.clock_row import ClockRow
 from treering_query.sealed.damage import DamagedSegmentError, contents, problem_of
-from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry, take_inventory
+from treering_query.sealed.inventory import (
+    CATALOG_FILE,
+    MANIFEST_FILE,
+    MANIFEST_VERSION,
+    SEGMENTS_DIRECTORY,
+    Inventory,
+    manifest_entry,
+    take_inventory,
+)
 from treering_query.sealed.sealed_state import SealBatch, SealedState
 from treering_query.sealed.segment_writing import TEMPORARY, kept_records, sorted_records, write_segment
 from treering_query.sealed.template_rows import TemplateRows
@@ -302,7 +310,7 @@ class Sealer:
 
     def _write_manifest(self) -> None:
         entries = [manifest_entry(segment) for segment in self.state.segments]
-        content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
+        content = json.dumps({"version": MANIFEST_VERSION, "segments": entries}, indent=1).encode()
         # Replaced whole: a reader outside never meets half of one.
         write_atomically(self._directory / MANIFEST_FILE, content)
 

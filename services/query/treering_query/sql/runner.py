@@ -78,8 +78,9 @@ class SqlQuery:
     @classmethod
     def of(cls, request: pb.ExecuteSqlRequest) -> "SqlQuery":
         """The request with its defaults."""
-        timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
-        return cls(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
+        timeout_ms = request.timeout_ms if request.HasField("timeout_ms") else limits.DEFAULT_SQL_TIMEOUT_MS
+        max_rows = request.max_rows if request.HasField("max_rows") else limits.DEFAULT_SQL_ROWS
+        return cls(request.query, max_rows, timeout_ms / 1000, request.min_positions)
 
 
 class SqlRunner:

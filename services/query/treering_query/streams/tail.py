@@ -43,7 +43,7 @@ def plan(request: pb.TailLogsRequest) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    begin = {position.log_id: position.offset for position in getattr(request, "from")}
+    begin = {position.log_id: position.offset for position in request.start_positions}
     return Plan(filters.where(request.filter), request.backlog, begin or None)
 
 
