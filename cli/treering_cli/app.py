@@ -11,6 +11,8 @@ from treering_cli import (
     config,
     context,
     export,
+    fields,
+    list_logs,
     pattern,
     patterns,
     quarantine,
@@ -22,6 +24,7 @@ from treering_cli import (
     store,
     tail,
     up,
+    values,
     verify,
     wal,
     watch,
@@ -44,6 +47,9 @@ app.command("send")(with_groups(send.send))
 app.command("search")(with_groups(search.search))
 app.command("sql")(with_groups(sql.sql))
 app.command("aggregate")(with_groups(aggregate.aggregate))
+app.command("list")(with_groups(list_logs.list_logs))
+app.command("fields")(with_groups(fields.fields))
+app.command("values")(with_groups(values.values))
 app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
 app.command("compare")(with_groups(compare.compare))

@@ -8,6 +8,7 @@ import typer
 
 from treering.severity import severity_name
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs, cost_json
 from treering_cli.output import answer_json, answer_table, note, rfc3339
 from treering_cli.selecting import NOT_ATTRIBUTES, Selecting, duration_s
 
@@ -26,6 +27,7 @@ def compare(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -65,12 +67,13 @@ def compare(
             looked_at, other, unit=unit, changes=_changes(only), min_log_likelihood_ratio=min_ratio, page_size=limit
         )
     if json:
-        answer_json(_as_json(found, looked_at, other))
+        answer_json(_as_json(found, looked_at, other) | {"cost": cost_json(found.cost)})
     else:
         _show(found)
     for count, name in ((found.total_count, "what is looked at"), (found.baseline_total_count, "the baseline")):
         if not count:
             note(f"treering: {name} selects no record at all; look at the times and the filter")
+    costs.show(found.cost, json=json)
 
 
 def _changes(only: str) -> list[Any]:

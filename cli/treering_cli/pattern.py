@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs, cost_json
 from treering_cli.escaping import escape
 from treering_cli.ids import id_of
 from treering_cli.output import answer, answer_json, answer_table, note, rfc3339
@@ -17,6 +18,7 @@ def pattern(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     unit: Annotated[Literal["pattern", "template"], typer.Option(help="What the id names.")] = "pattern",
     buckets: Annotated[int, typer.Option(min=2, max=1_000, help="In how many parts of time its records are counted.")] = 60,
     values: Annotated[int, typer.Option(min=1, max=1_000, help="How many values of each variable part are shown.")] = 10,
@@ -30,9 +32,10 @@ def pattern(
             identity, unit=unit, filter=selecting.filter(), buckets=buckets, values_per_variable=values, samples=samples
         )
     if json:
-        answer_json(_as_json(found))
+        answer_json(_as_json(found) | {"cost": cost_json(found.cost)})
     else:
         _show(found)
+    costs.show(found.cost, json=json)
 
 
 def _as_json(found: Any) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def record_json(stored: StoredRecord) -> dict[str, Any]:
         "attributes": dict(sorted(record.attributes.items())),
         "pattern_id": str(stored.pattern_id),
     }
+    if stored.whole_message_bytes:
+        fields["whole_message_bytes"] = stored.whole_message_bytes
     if record.trace_id:
         fields["trace_id"] = record.trace_id.hex()
     if record.span_id:

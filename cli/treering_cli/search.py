@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs, cost_json, total
 from treering_cli.escaping import escape
 from treering_cli.output import answer, answer_json, note, rfc3339
 from treering_cli.selecting import Selecting
@@ -20,6 +21,7 @@ def search(
     ] = None,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     mode: Annotated[
         Literal["hybrid", "semantic", "keyword"], typer.Option(help="hybrid: literal hits first, then by meaning; or one of the two alone.")
     ] = "hybrid",
@@ -37,10 +39,11 @@ def search(
 ) -> None:
     """Find records by what they say, in words that they need not contain."""
     _check(text, like)
+    asked = []
     with connection.client() as client:
 
         def ask(after: str) -> Any:
-            return client.search_logs(
+            answered = client.search_logs(
                 text,
                 like=_position(like),
                 mode=mode,
@@ -51,16 +54,19 @@ def search(
                 min_score=min_score,
                 page_token=after,
             )
+            asked.append(answered.cost)
+            return answered
 
         found = _page(ask, page_token, page)
     if json:
-        answer_json(_as_json(found))
+        answer_json(_as_json(found) | {"cost": cost_json(total(asked))})
     else:
         _show(found)
         if found.next_page_token:
             note(f"treering: there is more; the next page comes with --page {page + 1}" if not page_token else _MORE)
     if found.degraded_because:
         note(f"treering: {found.degraded_because}")
+    costs.show(total(asked), json=json)
 
 
 _MORE = "treering: there is more; --page-token takes the `next_page_token` of the answer to --json"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs
 from treering_cli.escaping import escape_lines, to_json
 from treering_cli.output import answer, answer_json, answer_table, note
 from treering_cli.problems import REFUSED, Refusal, error_object, explain_at_place
@@ -22,6 +23,7 @@ def sql(
     ] = None,
     *,
     connection: Connection,
+    costs: Costs,
     format: Annotated[  # noqa: A002 - the option's name
         Literal["table", "json", "csv", "arrow"] | None, typer.Option(help="table (default), json: a list of objects, csv, or arrow: IPC.")
     ] = None,
@@ -55,6 +57,7 @@ def sql(
         note(f"treering: {result.summary.degraded_because}")
     if result.summary.truncated:
         note(f"treering: only the first {result.summary.row_count:,} rows; ask for more with --max-rows")
+    costs.show(result.summary.cost, json=form == "json")
 
 
 def _run(client: "Client", text: str, form: str, *, max_rows: int, timeout_ms: int) -> Any:
@@ -89,4 +92,5 @@ def _write(result: Any, form: str, *, for_spreadsheet: bool) -> None:
     else:
         rows, numeric = text_rows(table)
         answer_table(table.column_names, rows, right=numeric)
-        note(f"{table.num_rows:,} row{'s' if table.num_rows != 1 else ''} in {result.summary.elapsed_ms} ms")
+        cost = result.summary.cost
+        note(f"{table.num_rows:,} row{'s' if table.num_rows != 1 else ''} in {cost.wait_ms + cost.work_ms} ms")

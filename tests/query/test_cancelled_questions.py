@@ -101,6 +101,10 @@ ENDING = {
     "ExecuteSql of patterns": lambda servicer: drained(servicer.ExecuteSql(pb.ExecuteSqlRequest(query="from patterns"), Context())),
     "SearchLogs": lambda servicer: servicer.SearchLogs(pb.SearchLogsRequest(text="user logged in"), Context()),
     "AggregateLogs": lambda servicer: servicer.AggregateLogs(pb.AggregateLogsRequest(), Context()),
+    "ListLogs": lambda servicer: servicer.ListLogs(pb.ListLogsRequest(), Context()),
+    "ListFieldValues": lambda servicer: servicer.ListFieldValues(
+        pb.ListFieldValuesRequest(fields=[pb.FieldRef(attribute="ms")]), Context()
+    ),
     "ListPatterns": lambda servicer: servicer.ListPatterns(pb.ListPatternsRequest(), Context()),
 }
 

@@ -226,6 +226,13 @@ REQUESTS = {
         after=limits.MAX_CONTEXT_RECORDS,
         all_services=True,
     ),
+    "ListLogs": pb.ListLogsRequest(filter=ABOUT_ALL, page_size=limits.MAX_LIST_RECORDS),
+    "ListFields": pb.ListFieldsRequest(filter=ABOUT_ALL, page_size=limits.MAX_LIST_FIELDS),
+    "ListFieldValues": pb.ListFieldValuesRequest(
+        filter=ABOUT_ALL,
+        fields=[pb.FieldRef(field=pb.LOG_FIELD_PATTERN)] * limits.MAX_VALUE_FIELDS,
+        values_per_field=limits.MAX_FIELD_VALUES,
+    ),
     "GetQueryStatus": pb.GetQueryStatusRequest(),
     "DigestStore": admin_pb2.DigestStoreRequest(log_id=LOG, first_offset=0, end_offset_exclusive=PATTERNS, step=PATTERNS // 4_000),
     "VerifyStore": admin_pb2.VerifyStoreRequest(),

@@ -221,6 +221,9 @@ async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> Non
         "sql": client.sql("select max(message) from logs"),
         "export": anext(client.export_logs()),
         "tail": anext(client.tail_logs(backlog=600)),
+        "list": client.list_logs(order="oldest"),
+        "fields": client.list_fields(),
+        "values": client.list_field_values(["ms"]),
     }
     for name, call in calls.items():
         with pytest.raises(DamagedError, match=rf"0000000001-\w+\.parquet is damaged: {how}.* offsets 0 to 299 ") as refusal:
@@ -230,6 +233,8 @@ async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> Non
     assert (await client.aggregate_logs()).rows[0].values[0].value == 600
     assert (await client.sql("select sum(count)::bigint as n from patterns")).rows() == [{"n": 600}]
     assert (await client.get_log_context(500)).records
+    assert len((await client.list_logs(page_size=200)).records) == 200
+    assert (await client.list_field_values(["service"])).fields[0].record_count == 600
 
 
 async def test_only_one_check_runs_at_a_time(serving, fill):

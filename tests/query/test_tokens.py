@@ -18,6 +18,7 @@ from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
 from treering_query.answers import context
 from treering_query.patterns import compare_page
+from treering_query.reading import list_pages
 from treering_query.search import page_token
 from treering_query.search.ranking import Tier
 from treering_runtime.errors import ServiceError
@@ -35,11 +36,15 @@ LIST = pb.ListPatternsRequest(page_size=1, order=pb.PATTERN_ORDER_COUNT, unit=pb
 COMPARE = pb.ComparePatternsRequest(page_size=1, baseline=LogFilter(services=["svc1"]))
 SEARCH = pb.SearchLogsRequest(text="user 5 logged in", page_size=1, mode=pb.SEARCH_MODE_KEYWORD)
 CONTEXT = pb.GetLogContextRequest(position=Position(log_id=7, offset=30), before=40, after=40, all_services=True)
+LOGS = pb.ListLogsRequest(page_size=1, order=pb.LOG_ORDER_NEWEST_FIRST)
+NAMES = pb.ListFieldsRequest(page_size=7)
 QUESTIONS = {
     "ListPatterns": (LIST, "page_token"),
     "ComparePatterns": (COMPARE, "page_token"),
     "SearchLogs": (SEARCH, "page_token"),
     "GetLogContext": (CONTEXT, "page_token"),
+    "ListLogs": (LOGS, "page_token"),
+    "ListFields": (NAMES, "page_token"),
 }
 
 
@@ -73,7 +78,32 @@ def context_fields():
     return [encoded(struct.pack("<QQQ", found, *rest)) for rest in itertools.product(U64, U64)]
 
 
-FIELDS = {"ListPatterns": list_fields, "ComparePatterns": compare_fields, "SearchLogs": search_fields, "GetLogContext": context_fields}
+def _bounded(question, places):
+    """Tokens of pages of some bound, with logs at their ends, in no order, or too few of them, and of some place."""
+    found = list_pages.fingerprint(question)
+    bounds = [(), (7, 100), (7, 0), *itertools.product(U64, U64), (7, 1, 7, 2), (8, 1, 7, 2), *(sum(zip(U64, U64, strict=True), ()),)]
+    for bound, place in itertools.product(bounds, places):
+        yield encoded(struct.pack(f"<QH{len(bound)}Q", found, len(bound) // 2, *bound) + place)
+    yield from (encoded(struct.pack("<QH", found, count) + bytes(16 * count)) for count in (1, 2, 500, 65_535))
+
+
+def log_fields():
+    return _bounded(LOGS, [struct.pack("<QQQ", *place) for place in itertools.product(U64, repeat=3)][::5])
+
+
+def name_fields():
+    keys = (b"", b"ms", b"\xff", b"a\0b", b"k" * 5_000)
+    return _bounded(NAMES, [struct.pack("<BQ", *place) + key for place in itertools.product((0, 7, 8, 255), U64) for key in keys][::3])
+
+
+FIELDS = {
+    "ListPatterns": list_fields,
+    "ComparePatterns": compare_fields,
+    "SearchLogs": search_fields,
+    "GetLogContext": context_fields,
+    "ListLogs": log_fields,
+    "ListFields": name_fields,
+}
 
 
 def strange(genuine: str, random: Random):

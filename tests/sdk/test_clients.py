@@ -214,6 +214,21 @@ def test_pages_are_followed_to_the_end(client, channel):
     assert future.result() == [0, 1]
 
 
+def test_pages_of_records_and_of_fields_are_followed_to_the_end(client, channel):
+    future = in_thread(lambda: [record.pattern_id for record in client.logs(order="oldest", page_size=7)])
+    for token, wanted in (("t", ""), ("", "t")):
+        _, request, rpc = channel.take_unary_unary(method(SERVICES[2], "ListLogs"))
+        assert (request.page_token, request.page_size, request.order) == (wanted, 7, query_pb2.LOG_ORDER_OLDEST_FIRST)
+        page = query_pb2.ListLogsResponse(records=[treering.StoredRecord(pattern_id=len(wanted))], next_page_token=token)
+        rpc.terminate(page, (), grpc.StatusCode.OK, "")
+    assert future.result() == [0, 1]
+    future = in_thread(lambda: [field.record_count for field in client.fields()])
+    _, request, rpc = channel.take_unary_unary(method(SERVICES[2], "ListFields"))
+    assert request.page_size == 1_000
+    rpc.terminate(query_pb2.ListFieldsResponse(fields=[query_pb2.FieldSummary(record_count=3)]), (), grpc.StatusCode.OK, "")
+    assert future.result() == [3]
+
+
 def test_leaving_an_iteration_cancels_the_call(client, channel):
     records = client.tail()
     future = in_thread(lambda: next(records))

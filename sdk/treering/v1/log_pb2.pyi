@@ -255,6 +255,7 @@ class StoredRecord(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     ARRIVAL_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     PATTERN_ID_FIELD_NUMBER: _builtins.int
+    WHOLE_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     arrival_time_unix_nano: _builtins.int
     """When ingest accepted it, nanoseconds since 1970-01-01T00:00:00Z. Retention counts from here."""
     pattern_id: _builtins.int
@@ -262,6 +263,10 @@ class StoredRecord(_message.Message):
     bytes (8 bytes, little-endian), its service and its masked message. A pattern that was stored when ids were made otherwise keeps the
     id it had. 0 = another pattern has the id that this one would get, which happens to nobody by chance: such a record belongs to no
     pattern, and is found by its words and by SQL.
+    """
+    whole_message_bytes: _builtins.int
+    """How long the message is, bytes of UTF-8, where `record.message` is only its beginning, because the request asked for that. 0 = it is
+    whole.
     """
     @_builtins.property
     def position(self) -> Global___Position:
@@ -278,10 +283,11 @@ class StoredRecord(_message.Message):
         record: Global___LogRecord | None = ...,
         arrival_time_unix_nano: _builtins.int = ...,
         pattern_id: _builtins.int = ...,
+        whole_message_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_time_unix_nano", b"arrival_time_unix_nano", "pattern_id", b"pattern_id", "position", b"position", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_time_unix_nano", b"arrival_time_unix_nano", "pattern_id", b"pattern_id", "position", b"position", "record", b"record", "whole_message_bytes", b"whole_message_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

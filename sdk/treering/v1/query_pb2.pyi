@@ -296,6 +296,66 @@ PATTERN_CHANGE_LESS: PatternChange.ValueType  # 4
 """A smaller share."""
 Global___PatternChange: _TypeAlias = PatternChange  # noqa: Y015
 
+class _LogOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_ORDER_UNSPECIFIED: _LogOrder.ValueType  # 0
+    """Never sent."""
+    LOG_ORDER_NEWEST_FIRST: _LogOrder.ValueType  # 1
+    """By time, latest first; of the same time, by log id and offset, largest first."""
+    LOG_ORDER_OLDEST_FIRST: _LogOrder.ValueType  # 2
+    """By time, earliest first; of the same time, by log id and offset, smallest first."""
+    LOG_ORDER_BY_POSITION: _LogOrder.ValueType  # 3
+    """By log id, then by offset, smallest first."""
+
+class LogOrder(_LogOrder, metaclass=_LogOrderEnumTypeWrapper):
+    """In which order records are listed."""
+
+LOG_ORDER_UNSPECIFIED: LogOrder.ValueType  # 0
+"""Never sent."""
+LOG_ORDER_NEWEST_FIRST: LogOrder.ValueType  # 1
+"""By time, latest first; of the same time, by log id and offset, largest first."""
+LOG_ORDER_OLDEST_FIRST: LogOrder.ValueType  # 2
+"""By time, earliest first; of the same time, by log id and offset, smallest first."""
+LOG_ORDER_BY_POSITION: LogOrder.ValueType  # 3
+"""By log id, then by offset, smallest first."""
+Global___LogOrder: _TypeAlias = LogOrder  # noqa: Y015
+
+class _FieldKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FieldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FieldKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIELD_KIND_UNSPECIFIED: _FieldKind.ValueType  # 0
+    """Never sent."""
+    FIELD_KIND_TEXT: _FieldKind.ValueType  # 1
+    """None of the others; also the empty text."""
+    FIELD_KIND_INTEGER: _FieldKind.ValueType  # 2
+    """Decimal digits 0 to 9, perhaps after one sign, `+` or `-`. Example: `-42`."""
+    FIELD_KIND_DECIMAL: _FieldKind.ValueType  # 3
+    """Decimal digits with a point, an exponent or both, perhaps after a sign. Examples: `0.5`, `.5`, `1e-3`."""
+    FIELD_KIND_BOOLEAN: _FieldKind.ValueType  # 4
+    """`true` or `false`, in upper or lower case."""
+
+class FieldKind(_FieldKind, metaclass=_FieldKindEnumTypeWrapper):
+    """What the text of a value looks like."""
+
+FIELD_KIND_UNSPECIFIED: FieldKind.ValueType  # 0
+"""Never sent."""
+FIELD_KIND_TEXT: FieldKind.ValueType  # 1
+"""None of the others; also the empty text."""
+FIELD_KIND_INTEGER: FieldKind.ValueType  # 2
+"""Decimal digits 0 to 9, perhaps after one sign, `+` or `-`. Example: `-42`."""
+FIELD_KIND_DECIMAL: FieldKind.ValueType  # 3
+"""Decimal digits with a point, an exponent or both, perhaps after a sign. Examples: `0.5`, `.5`, `1e-3`."""
+FIELD_KIND_BOOLEAN: FieldKind.ValueType  # 4
+"""`true` or `false`, in upper or lower case."""
+Global___FieldKind: _TypeAlias = FieldKind  # noqa: Y015
+
 @_typing.final
 class FieldRef(_message.Message):
     """What is meant: a built-in column or an attribute."""
@@ -452,6 +512,7 @@ class AggregateLogsResponse(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
     """True when `limit` cut groups off, or the size of a message did."""
     degraded_because: _builtins.str
@@ -464,6 +525,10 @@ class AggregateLogsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -471,10 +536,11 @@ class AggregateLogsResponse(_message.Message):
         truncated: _builtins.bool = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         degraded_because: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "rows", b"rows", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "rows", b"rows", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -649,15 +715,13 @@ class SqlSummary(_message.Message):
 
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
-    ELAPSED_MS_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     row_count: _builtins.int
     """Rows that were sent."""
     truncated: _builtins.bool
     """True when a limit on rows or bytes cut the result off."""
-    elapsed_ms: _builtins.int
-    """Time the query took, milliseconds."""
     degraded_because: _builtins.str
     """What is missing from this result and why, for people; empty when nothing is. Holes of the store are named in every result that may
     concern records. Example: "3 of 480 patterns have no vector yet: they score 0 for every text".
@@ -666,18 +730,22 @@ class SqlSummary(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
         row_count: _builtins.int = ...,
         truncated: _builtins.bool = ...,
-        elapsed_ms: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         degraded_because: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "elapsed_ms", b"elapsed_ms", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -783,6 +851,7 @@ class SearchLogsResponse(_message.Message):
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
     MASK_VERSION_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     degraded_because: _builtins.str
     """What is missing from this answer and why, for people; empty when nothing is. Example: "embed does not answer: literal hits only"."""
     mask_version: _builtins.int
@@ -801,6 +870,10 @@ class SearchLogsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log the store's side includes."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -810,10 +883,11 @@ class SearchLogsResponse(_message.Message):
         degraded_because: _builtins.str = ...,
         mask_version: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["literal_scan", b"literal_scan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "literal_scan", b"literal_scan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_page_token", b"next_page_token", "results", b"results", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_page_token", b"next_page_token", "results", b"results", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -988,6 +1062,7 @@ class ListPatternsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     SPARKLINE_START_UNIX_NANO_FIELD_NUMBER: _builtins.int
     SPARKLINE_END_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
     total_count: _builtins.int
@@ -1006,6 +1081,10 @@ class ListPatternsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -1015,10 +1094,11 @@ class ListPatternsResponse(_message.Message):
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         sparkline_start_unix_nano: _builtins.int = ...,
         sparkline_end_unix_nano: _builtins.int = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1210,6 +1290,7 @@ class GetPatternResponse(_message.Message):
     VARIABLES_READ_COUNT_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     sparkline_start_unix_nano: _builtins.int
     """Where the sparkline begins, nanoseconds since 1970."""
     sparkline_end_unix_nano: _builtins.int
@@ -1236,6 +1317,10 @@ class GetPatternResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -1247,10 +1332,11 @@ class GetPatternResponse(_message.Message):
         variables_read_count: _builtins.int = ...,
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "pattern", b"pattern", "records", b"records", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "variables", b"variables", "variables_read_count", b"variables_read_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "members", b"members", "pattern", b"pattern", "records", b"records", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "variables", b"variables", "variables_read_count", b"variables_read_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1401,6 +1487,7 @@ class ComparePatternsResponse(_message.Message):
     MORE_COUNT_FIELD_NUMBER: _builtins.int
     LESS_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
     """Records that `filter` selects."""
     baseline_total_count: _builtins.int
@@ -1425,6 +1512,10 @@ class ComparePatternsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -1438,10 +1529,11 @@ class ComparePatternsResponse(_message.Message):
         more_count: _builtins.int = ...,
         less_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "next_page_token", b"next_page_token", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "cost", b"cost", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "next_page_token", b"next_page_token", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1691,6 +1783,7 @@ class GetLogContextResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Where the record stands in `records`; on a page after the first, where it would stand."""
     next_page_token: _builtins.str
@@ -1701,16 +1794,21 @@ class GetLogContextResponse(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.StoredRecord]:
         """By offset, the record itself among them; on a page after the first, neighbours alone."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         index: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "index", b"index", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1928,22 +2026,498 @@ class ExportSummary(_message.Message):
 
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     row_count: _builtins.int
     """Records that were sent."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
         row_count: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["row_count", b"row_count", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "row_count", b"row_count", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportSummary: _TypeAlias = ExportSummary  # noqa: Y015
+
+@_typing.final
+class QueryCost(_message.Message):
+    """What an answer cost. Counts are of what was opened, not of what was needed: of a segment that is read all records and bytes count, once,
+    although columns and parts that cannot match are skipped inside of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_READ_FIELD_NUMBER: _builtins.int
+    BYTES_READ_FIELD_NUMBER: _builtins.int
+    SEGMENTS_READ_FIELD_NUMBER: _builtins.int
+    SEGMENTS_SKIPPED_FIELD_NUMBER: _builtins.int
+    WAIT_MS_FIELD_NUMBER: _builtins.int
+    WORK_MS_FIELD_NUMBER: _builtins.int
+    rows_read: _builtins.int
+    """Records of the segments that were read, and those in memory if they were read, too. 0 where statistics alone gave the answer."""
+    bytes_read: _builtins.int
+    """Bytes of the files of these segments. What is in memory and statistics count nothing."""
+    segments_read: _builtins.int
+    """Sealed segments that were read."""
+    segments_skipped: _builtins.int
+    """Sealed segments that were not: statistics answered, or none of their records could be selected, or the answer was full before."""
+    wait_ms: _builtins.int
+    """Milliseconds for which the question waited for positions and for its turn."""
+    work_ms: _builtins.int
+    """All other milliseconds until the answer, those of the embed service included, but not those in which the caller of a stream took what
+    had been sent.
+    """
+    def __init__(
+        self,
+        *,
+        rows_read: _builtins.int = ...,
+        bytes_read: _builtins.int = ...,
+        segments_read: _builtins.int = ...,
+        segments_skipped: _builtins.int = ...,
+        wait_ms: _builtins.int = ...,
+        work_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_read", b"bytes_read", "rows_read", b"rows_read", "segments_read", b"segments_read", "segments_skipped", b"segments_skipped", "wait_ms", b"wait_ms", "work_ms", b"work_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryCost: _TypeAlias = QueryCost  # noqa: Y015
+
+@_typing.final
+class ListLogsRequest(_message.Message):
+    """Asks for records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    order: Global___LogOrder.ValueType
+    """In which order. Unset = NEWEST_FIRST."""
+    page_size: _builtins.int
+    """How many: 1 to 10,000. Unset = 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same filter, order and max_message_bytes. Empty = the first page."""
+    max_message_bytes: _builtins.int
+    """Cut messages that are longer than so many bytes of UTF-8: 1 to 1,048,576. Cuts are between two characters, and
+    `StoredRecord.whole_message_bytes` says that there is more. Unset = messages are whole.
+    """
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        order: Global___LogOrder.ValueType | None = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        max_message_bytes: _builtins.int | None = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_message_bytes", b"_max_message_bytes", "_order", b"_order", "_page_size", b"_page_size", "filter", b"filter", "max_message_bytes", b"max_message_bytes", "order", b"order", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_message_bytes", b"_max_message_bytes", "_order", b"_order", "_page_size", b"_page_size", "filter", b"filter", "max_message_bytes", b"max_message_bytes", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_message_bytes: _TypeAlias = _typing.Literal["max_message_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_message_bytes: _TypeAlias = _typing.Literal["_max_message_bytes", b"_max_message_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_message_bytes) -> _WhichOneofReturnType__max_message_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListLogsRequest: _TypeAlias = ListLogsRequest  # noqa: Y015
+
+@_typing.final
+class ListLogsResponse(_message.Message):
+    """A page of records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.StoredRecord]:
+        """The records."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included: on every page what the first one included, so that records which arrive between two pages are in
+        none of them, and neither repeat nor hide one.
+        """
+
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "next_page_token", b"next_page_token", "records", b"records", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLogsResponse: _TypeAlias = ListLogsResponse  # noqa: Y015
+
+@_typing.final
+class ListFieldsRequest(_message.Message):
+    """Asks which fields records have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many fields: 1 to 10,000. Unset = 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same filter. Empty = the first page."""
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "min_positions", b"min_positions", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListFieldsRequest: _TypeAlias = ListFieldsRequest  # noqa: Y015
+
+@_typing.final
+class ListFieldsResponse(_message.Message):
+    """A page of fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
+    total_count: _builtins.int
+    """How many fields there are in all."""
+    record_count: _builtins.int
+    """Records that the filter selects."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSummary]:
+        """First the built-in ones, whether a record has them or not, then the keys of attributes, most records first, then by key."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included: on every page what the first one included, as in ListLogs."""
+
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[Global___FieldSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_count: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "fields", b"fields", "next_page_token", b"next_page_token", "record_count", b"record_count", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFieldsResponse: _TypeAlias = ListFieldsResponse  # noqa: Y015
+
+@_typing.final
+class FieldSummary(_message.Message):
+    """One field."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    record_count: _builtins.int
+    """Selected records that have it: the attribute is there, or the built-in field is neither empty nor 0."""
+    @_builtins.property
+    def field(self) -> Global___FieldRef:
+        """The field, as other requests name it."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldKindCount]:
+        """What its values look like: each kind that occurs, with its records, the most frequent first."""
+
+    def __init__(
+        self,
+        *,
+        field: Global___FieldRef | None = ...,
+        record_count: _builtins.int = ...,
+        kinds: _abc.Iterable[Global___FieldKindCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["field", b"field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "kinds", b"kinds", "record_count", b"record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldSummary: _TypeAlias = FieldSummary  # noqa: Y015
+
+@_typing.final
+class FieldKindCount(_message.Message):
+    """How many values of a field are of a kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___FieldKind.ValueType
+    """The kind."""
+    count: _builtins.int
+    """Records."""
+    def __init__(
+        self,
+        *,
+        kind: Global___FieldKind.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldKindCount: _TypeAlias = FieldKindCount  # noqa: Y015
+
+@_typing.final
+class ListFieldValuesRequest(_message.Message):
+    """Asks for the values of some fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    VALUES_PER_FIELD_FIELD_NUMBER: _builtins.int
+    BUDGET_MS_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    values_per_field: _builtins.int
+    """How many values of each: 1 to 1,000. Unset = 10."""
+    budget_ms: _builtins.int
+    """Look at the newest records only, as many as can be read in about so many milliseconds: 0 to 60,000. At least the records in memory and
+    the newest segment are. Unset = look at all.
+    """
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldRef]:
+        """The fields: 1 to 20."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        fields: _abc.Iterable[Global___FieldRef] | None = ...,
+        values_per_field: _builtins.int | None = ...,
+        budget_ms: _builtins.int | None = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_ms", b"_budget_ms", "_values_per_field", b"_values_per_field", "budget_ms", b"budget_ms", "filter", b"filter", "values_per_field", b"values_per_field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_ms", b"_budget_ms", "_values_per_field", b"_values_per_field", "budget_ms", b"budget_ms", "fields", b"fields", "filter", b"filter", "min_positions", b"min_positions", "values_per_field", b"values_per_field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_ms: _TypeAlias = _typing.Literal["budget_ms"]  # noqa: Y015
+    _WhichOneofArgType__budget_ms: _TypeAlias = _typing.Literal["_budget_ms", b"_budget_ms"]  # noqa: Y015
+    _WhichOneofReturnType__values_per_field: _TypeAlias = _typing.Literal["values_per_field"]  # noqa: Y015
+    _WhichOneofArgType__values_per_field: _TypeAlias = _typing.Literal["_values_per_field", b"_values_per_field"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_ms) -> _WhichOneofReturnType__budget_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__values_per_field) -> _WhichOneofReturnType__values_per_field | None: ...
+
+Global___ListFieldValuesRequest: _TypeAlias = ListFieldValuesRequest  # noqa: Y015
+
+@_typing.final
+class ListFieldValuesResponse(_message.Message):
+    """The values of some fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    degraded_because: _builtins.str
+    """What is missing from these numbers and why, for people; empty when nothing is. As SqlSummary.degraded_because."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValues]:
+        """A list for each field of the request, in its order."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included."""
+
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[Global___FieldValues] | None = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        degraded_because: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "fields", b"fields", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFieldValuesResponse: _TypeAlias = ListFieldValuesResponse  # noqa: Y015
+
+@_typing.final
+class FieldValues(_message.Message):
+    """The values of one field."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    DISTINCT_COUNT_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    MISSING_COUNT_FIELD_NUMBER: _builtins.int
+    SCANNED_BACK_TO_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    distinct_count: _builtins.int
+    """How many different values there are."""
+    record_count: _builtins.int
+    """Selected records that have the field: the attribute is there, or the built-in field is neither empty nor 0."""
+    missing_count: _builtins.int
+    """Selected records that lack it."""
+    scanned_back_to_unix_nano: _builtins.int
+    """Where the budget ended the reading: all numbers are exact for the records at or after this time, nanoseconds since 1970, and older ones
+    are not counted. 0 = all are counted.
+    """
+    truncated: _builtins.bool
+    """True when values are not listed because the answer would be larger than a message may be; they are counted."""
+    @_builtins.property
+    def field(self) -> Global___FieldRef:
+        """The field."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:
+        """The values, most records first, then by value."""
+
+    def __init__(
+        self,
+        *,
+        field: Global___FieldRef | None = ...,
+        values: _abc.Iterable[Global___FieldValue] | None = ...,
+        distinct_count: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+        missing_count: _builtins.int = ...,
+        scanned_back_to_unix_nano: _builtins.int = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["field", b"field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distinct_count", b"distinct_count", "field", b"field", "missing_count", b"missing_count", "record_count", b"record_count", "scanned_back_to_unix_nano", b"scanned_back_to_unix_nano", "truncated", b"truncated", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldValues: _TypeAlias = FieldValues  # noqa: Y015
+
+@_typing.final
+class FieldValue(_message.Message):
+    """One value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value as text: severities as their number, ids as decimals."""
+    text: _builtins.str
+    """Of a pattern or template: the masked text. Empty for everything else."""
+    count: _builtins.int
+    """Records that have it."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        text: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldValue: _TypeAlias = FieldValue  # noqa: Y015

@@ -179,6 +179,33 @@ MAX_CONTEXT_RECORDS = 1_000
 DEFAULT_CONTEXT_RECORDS = 10
 """Neighbours on each side of a record when the caller does not say."""
 
+DEFAULT_LIST_RECORDS = 100
+"""Records of one page of a list when the request does not say."""
+
+MAX_LIST_RECORDS = 10_000
+"""Records of one page of a list: more than a screen holds, and a second's work for whoever draws them."""
+
+MAX_LIST_MESSAGE_BYTES = 1024 * 1024
+"""Largest length at which the messages of a list can be cut, bytes: that of the largest record."""
+
+DEFAULT_LIST_FIELDS = 1_000
+"""Fields of one page when the request does not say: nearly always all there are."""
+
+MAX_LIST_FIELDS = 10_000
+"""Fields of one page."""
+
+MAX_VALUE_FIELDS = 20
+"""Fields whose values are listed in one call: each is a pass over its column."""
+
+DEFAULT_FIELD_VALUES = 10
+"""Values of a field when the request does not say."""
+
+MAX_FIELD_VALUES = 1_000
+"""Most values of a field: more is a matter for AggregateLogs."""
+
+MAX_VALUES_BUDGET_MS = 60_000
+"""Longest time for which values may be read, milliseconds; without a budget the call's deadline is the limit."""
+
 MAX_DIGEST_OFFSETS = 262_144
 """Offsets that one call digests: about a second of work, so that a caller sees progress and a deadline holds."""
 

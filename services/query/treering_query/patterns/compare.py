@@ -91,7 +91,10 @@ class Plan:
             total_count=found.total,
             baseline_total_count=found.baseline_total,
             difference_count=len(chosen),
-            **{f"{name}_count": ranked.count(change) for name, change in zip(("new", "gone", "more", "less"), _CHANGES, strict=True)},
+            new_count=ranked.count(pb.PATTERN_CHANGE_NEW),
+            gone_count=ranked.count(pb.PATTERN_CHANGE_GONE),
+            more_count=ranked.count(pb.PATTERN_CHANGE_MORE),
+            less_count=ranked.count(pb.PATTERN_CHANGE_LESS),
         )
 
     def _token(self, found: "_Sides", ranked: "_Ranked", last: int) -> str:

@@ -28,6 +28,7 @@ from treering_query.sql.end import End
 from treering_query.sql.zygote_process import Zygote
 from treering_query.store.store import Store
 from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.view.cost import Timing
 from treering_query.view.shared_arrow import SharedArrow
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission
@@ -126,19 +127,23 @@ class SqlRunner:
             if self._zygote:
                 self._zygote.close()
 
-    async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncGenerator[pb.ExecuteSqlResponse, None]:
-        """The pieces of the result, then the summary. Closing the iterator ends the query's process.
+    async def run(
+        self, query: SqlQuery, time_remaining_s: float | None, timing: Timing | None = None
+    ) -> AsyncGenerator[pb.ExecuteSqlResponse, None]:
+        """The pieces of the result, then the summary. Closing the iterator ends the query's process. `timing` None = it begins now.
 
         Raises:
             ServiceError: SQL_ERROR, SQL_NOT_ALLOWED, SQL_LIMIT, OVERLOADED, TIMED_OUT; STORE_DAMAGED when it names `logs` and a segment is
                 damaged; PEER_UNAVAILABLE when it asks for meaning and embed does not answer.
         """
+        timing = timing or Timing()
         started = time.monotonic()
         end = End.of(started, query.timeout_s, time_remaining_s)
         # Before the snapshot: a query that waits must not hold files.
         async with self._admission.slot(end.left()):
             # Held until the child has ended: it opens segments by name, and a file may not go meanwhile.
             with self._store.snapshot() as snapshot:
+                snapshot.waited_s += time.monotonic() - started
                 segments = snapshot.view.segments if _LOGS.search(query.text) else ()
                 # On a thread: for a segment that is known to be damaged this may read its whole file.
                 await self._on_thread(lambda: self._store.damage.refuse(segments))
@@ -147,8 +152,10 @@ class SqlRunner:
                 try:
                     async for part in self._parts(child, snapshot, query, end):
                         if part.HasField("summary"):
-                            part.summary.elapsed_ms = round((time.monotonic() - started) * 1000)
-                        yield part
+                            # The child opens whatever it is given when the text names `logs`.
+                            part.summary.cost.CopyFrom(timing.cost_of_all(snapshot, reads_logs=bool(_LOGS.search(query.text))))
+                        with timing.away():
+                            yield part
                 finally:
                     # Also when the caller has gone: the end of the socket ends the process, within the admission.
                     await child.close()

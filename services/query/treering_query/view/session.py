@@ -50,6 +50,11 @@ _NEEDS = {
 _NAMES = re.compile(r"\b(logs|patterns|pattern_counts|_hot|_hot_counts|_sealed_counts|_patterns)\b")
 
 
+def names_hot(sql: str) -> bool:
+    """Whether a statement reads the records in memory."""
+    return not {"logs", "_hot"}.isdisjoint(_NAMES.findall(sql))
+
+
 class Session:
     """One connection and what is registered on it. For one view and one thread at a time.
 
