@@ -30,7 +30,7 @@ from treering import Client
 from treering.channels import Endpoints
 from treering.inner.channels import connect
 from treering.inner.version import PROTOCOL_VERSION
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
@@ -72,7 +72,7 @@ def deliver_until_indexed(data_dir: Path, records: Sequence[LogRecord]) -> float
             first_offset=start,
             record_count=len(records[start : start + _FRAME]),
             arrival_time_unix_nano=1,
-            payload=UploadLogsRequest(records=records[start : start + _FRAME]).SerializeToString(),
+            payload=LogBatch(records=records[start : start + _FRAME]).SerializeToString(),
         )
         for start in range(0, len(records), _FRAME)
     ]

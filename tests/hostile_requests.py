@@ -131,7 +131,10 @@ def with_value(kind: Descriptor, path: list[FieldDescriptor], value: object) -> 
         message = getattr(message, field.name).add() if field.is_repeated else getattr(message, field.name)
         message.SetInParent()
     field = path[-1]
-    if field.is_repeated and field.message_type:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        for number, _ in enumerate(value):
+            getattr(message, field.name)[f"{number}"] = ""
+    elif field.is_repeated and field.message_type:
         for _ in value:
             getattr(message, field.name).add()
     elif field.is_repeated:

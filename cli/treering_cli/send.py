@@ -2,6 +2,7 @@
 
 import datetime as dt
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,8 @@ from treering_formats.reader import Format
 if TYPE_CHECKING:
     from treering.client import Client
     from treering.patience import OnOutage
-    from treering.upload_state import UploaderOptions, UploadResult
+    from treering.upload_options import UploaderOptions
+    from treering.upload_state import UploadResult
     from treering.uploader import Uploader
 
 _UPDATE_EVERY = 1_000
@@ -33,6 +35,10 @@ def send(
     service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: the file's stem.")] = None,
     environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = "",
     format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
+    resource: Annotated[
+        list[str] | None,
+        typer.Option("--resource", metavar="KEY=VALUE", help="An attribute that holds for all records, stored once; may be repeated."),
+    ] = None,
     producer_id: Annotated[str | None, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the records can be searched and counted.")] = False,
     wait_timeout: Annotated[
@@ -56,13 +62,25 @@ def send(
     inputs = check_inputs(files)
     if producer_id is not None and not 1 <= len(producer_id.encode()) <= 128:
         raise typer.BadParameter("--producer-id has 1 to 128 bytes; a UUID is a good choice")
+    shared = _resource(resource or ())
     with connection.client() as client:
-        sending = _Sending(inputs, service, environment, format)
+        sending = _Sending(inputs, service, environment, format, shared)
         sending.run(client, producer_id or "", retry_for)
         if wait and not sending.problem:
             sending.wait(client, wait_timeout)
     _report(sending)
     sending.finish()
+
+
+def _resource(pairs: Sequence[str]) -> dict[str, str]:
+    parted = [pair.partition("=") for pair in pairs]
+    for pair, (key, separator, _) in zip(pairs, parted, strict=True):
+        if not key or not separator:
+            raise typer.BadParameter(f"--resource {pair!r} is no KEY=VALUE; for example --resource host.name=db-1")
+    resource = {key: value for key, _, value in parted}
+    if len(resource) < len(parted):
+        raise typer.BadParameter("--resource names a key twice; all records have one value of it")
+    return resource
 
 
 @dataclass
@@ -73,6 +91,7 @@ class _Sending:
     service: str | None
     environment: str
     format: Format
+    resource: Mapping[str, str]
     records: int = 0
     unparsed: int = 0
     replaced: int = 0
@@ -112,10 +131,13 @@ class _Sending:
 
         Files are cut into the same batches each time they are sent, so that a repeat is recognised.
         """
-        on_outage = self._outage(progress, address)
-        if self.is_pipe:
-            return {"retry_for_s": retry_for_s, "on_outage": on_outage, "linger_s": _PIPE_LINGER_S}
-        return {"retry_for_s": retry_for_s, "on_outage": on_outage, "linger_s": math.inf, "drain_for_s": 0.0}
+        options: UploaderOptions = {
+            "retry_for_s": retry_for_s,
+            "on_outage": self._outage(progress, address),
+            "resource": self.resource,
+            "linger_s": _PIPE_LINGER_S,
+        }
+        return options if self.is_pipe else {**options, "linger_s": math.inf, "drain_for_s": 0.0}
 
     def _outage(self, progress: SendProgress, address: str) -> "OnOutage":
         """Says that ingest is away. A host that never had a name is not restarted there, so that ends the upload."""

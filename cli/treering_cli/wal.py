@@ -67,7 +67,7 @@ def _record(found: Mapping[str, Any]) -> dict[str, Any]:
         "sequence": found["sequence"],
         "time": rfc3339(found["time_unix_nano"]),
         "severity": severity_name(found["severity"]),
-        **{name: found[name] for name in ("service", "environment", "message", "attributes", "trace_id", "span_id")},
+        **{name: found[name] for name in ("service", "environment", "message", "attributes", "resource", "trace_id", "span_id")},
     }
 
 

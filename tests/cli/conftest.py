@@ -32,6 +32,7 @@ COST = query_pb2.QueryCost(rows_read=1_000, bytes_read=2_000, segments_read=1, s
 class Ingest(ingest_pb2_grpc.IngestServiceServicer):
     def __init__(self):
         self.records = []
+        self.resource = {}
 
     def GetIngestStatus(self, request, context):
         sink = ingest_pb2.SinkStatus(name="query", last_error="refused", next_offset=5)
@@ -39,9 +40,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
 
     def StreamLogs(self, request_iterator, context):
         for request in request_iterator:
-            good = [record for record in request.records if record.message]
+            good = [record for record in request.batch.records if record.message]
             self.records += good
-            bad = [place for place, record in enumerate(request.records) if not record.message]
+            self.resource = dict(request.batch.resource)
+            bad = [place for place, record in enumerate(request.batch.records) if not record.message]
             reason = ingest_pb2.REJECTION_REASON_MESSAGE_EMPTY
             yield ingest_pb2.StreamLogsResponse(
                 last_durable_sequence=request.sequence,

@@ -32,6 +32,23 @@ def test_send_reads_standard_input(run, services):
     assert (record.service, record.environment, record.message) == ("mine", "dev", "hello")
 
 
+def test_send_shares_what_holds_for_all_records(run, services):
+    result = run("send", "-", "--resource", "host.name=db-1", "--resource", "note=a=b", stdin="hello\n")
+    assert result.exit_code == 0
+    assert services._ingest.resource == {"host.name": "db-1", "note": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [(["host"], "'host' is no KEY=VALUE"), (["=x"], "'=x' is no KEY=VALUE"), (["a=1", "a=2"], "names a key twice")],
+)
+def test_send_says_what_is_wrong_with_a_resource(run, services, given, words):
+    result = run("send", "-", *(word for pair in given for word in ("--resource", pair)), stdin="hello\n")
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not services._ingest.records
+
+
 def test_send_of_an_empty_file_says_so(run, tmp_path):
     file = tmp_path / "empty.log"
     file.touch()

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -94,7 +95,8 @@ def test_both_doors_take_the_same_bytes():
         return [(field.number, field.name, field.type, field.is_repeated, field.message_type) for field in message.DESCRIPTOR.fields]
 
     assert fields(UploadLogsRequest) == fields(StreamLogsRequest)
-    uploaded = UploadLogsRequest(producer_id="p", sequence=7, records=[LogRecord(message="m", attributes={"k": "v"}, trace_id=b"t" * 16)])
+    records = [LogRecord(message="m", attributes={"k": "v"}, trace_id=b"t" * 16)]
+    uploaded = UploadLogsRequest(producer_id="p", sequence=7, batch=LogBatch(records=records, resource={"k": "v"}))
     raw = uploaded.SerializeToString(deterministic=True)
     assert StreamLogsRequest.FromString(raw).SerializeToString(deterministic=True) == raw
 

@@ -18,8 +18,8 @@ from tests.patience import PATIENCE_S
 from treering.inner.channels import connect_async
 from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
-from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
@@ -118,7 +118,7 @@ def settings_for(path: Path, **changes) -> EmbedSettings:
 
 def frame(first_offset: int, messages: Sequence[str], service: str = "shop/checkout") -> DeliveredFrame:
     records = [LogRecord(service=service, message=message) for message in messages]
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(first_offset=first_offset, record_count=len(records), arrival_time_unix_nano=1, payload=payload)
 
 

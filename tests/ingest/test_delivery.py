@@ -19,7 +19,8 @@ from treering.inner import InnerAddress
 from treering.inner.version import PROTOCOL_VERSION
 from treering.v1 import sink_pb2_grpc
 from treering.v1.admin_pb2 import DigestLogRequest
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
+from treering.v1.ingest_pb2 import GetIngestStatusRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module
@@ -53,7 +54,7 @@ class Keeps:
         await self.room.wait()
         self.requests += 1
         for frame in frames:
-            records = UploadLogsRequest.FromString(frame.payload).records
+            records = LogBatch.FromString(frame.payload).records
             assert len(records) == frame.record_count
             self.messages += [record.message for record in records[max(0, len(self.messages) - frame.first_offset) :]]
         end = len(self.messages)
@@ -114,7 +115,7 @@ async def test_every_sink_gets_every_record_once_and_in_order(running, request_o
     async with (
         serving(one) as first,
         serving(other) as second,
-        running(sinks=f"one={first},other={second}", segment_bytes=5_000) as (process, stub),
+        running(sinks=f"one={first},other={second}", segment_bytes=4_000) as (process, stub),
     ):
         for round_ in range(5):
             await upload(stub, request_of, round_ * 60, 6, 10, 1 + round_ * 6)

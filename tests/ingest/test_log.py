@@ -389,9 +389,9 @@ def test_newer_format_is_refused(opened, tmp_path):
     with opened():
         pass
     manifest = tmp_path / MANIFEST
-    line = json.dumps({**json.loads(manifest.read_bytes().split(b"\n")[0]), "format": 2}).encode()
+    line = json.dumps({**json.loads(manifest.read_bytes().split(b"\n")[0]), "format": 3}).encode()
     manifest.write_bytes(line + b"\n%08x\n" % google_crc32c.value(line))
-    refused(opened, "format 2 is newer than 1; use a newer Treering")
+    refused(opened, "format 3 is newer than 2; use a newer Treering")
 
 
 def test_the_manifest_names_what_is_there(three_segments, opened, tmp_path):

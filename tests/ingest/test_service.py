@@ -41,7 +41,7 @@ async def test_an_upload_is_on_disk_when_it_is_answered(running, request_of, tmp
         answer = await stub.UploadLogs(iter(batches))
         assert (answer.accepted_count, answer.duplicate_count, answer.end_offset_exclusive) == (3, 0, 3)
         assert answer.log_id == process.log.log_id
-        assert [frame.payload for frame in cat(tmp_path / "wal")] == [batch.SerializeToString() for batch in batches]
+        assert [frame.payload for frame in cat(tmp_path / "wal")] == [request.batch.SerializeToString() for request in batches]
 
 
 @pytest.mark.parametrize("shown", [-(10**18), 0, 2**63 - 1, 2**63 + 10**18, None])

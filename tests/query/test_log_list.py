@@ -251,7 +251,7 @@ async def test_a_cut_message_says_how_long_it_is_and_makes_room_for_more(open_st
 
 
 def _messages(*texts):
-    empty = {"service": "", "environment": "", "trace_id": b"", "span_id": b"", "attributes": []}
+    empty = {"service": "", "environment": "", "trace_id": b"", "span_id": b"", "attributes": [], "resource": ""}
     rows = [{name: empty.get(name, 0) for name in LOGS_SCHEMA.names} | {"message": text} for text in texts]
     return pa.Table.from_pylist(rows, LOGS_SCHEMA)
 

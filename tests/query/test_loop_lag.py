@@ -22,9 +22,9 @@ from treering.v1.admin_pb2_grpc import (
     add_EmbedAdminServiceServicer_to_server,
     add_QueryAdminServiceServicer_to_server,
 )
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
-from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -141,7 +141,7 @@ class Crowded:
 
 
 def _frame(start: int, end: int) -> DeliveredFrame:
-    payload = UploadLogsRequest(records=[_record(number) for number in range(start, end)]).SerializeToString()
+    payload = LogBatch(records=[_record(number) for number in range(start, end)]).SerializeToString()
     return DeliveredFrame(first_offset=start, record_count=end - start, arrival_time_unix_nano=BEGIN + start, payload=payload)
 
 

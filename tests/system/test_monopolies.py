@@ -13,6 +13,7 @@ import pytest
 
 from tests.system.monopolies import invented
 from treering.v1 import embed_pb2, ingest_pb2, query_pb2
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
@@ -88,7 +89,7 @@ class Prober:
         self._new += 1
         for name, sequence in (("victim", self._sequence), (f"new {self._name} {self._new}", 1)):
             record = LogRecord(message="somebody else's", service="prober")
-            request = ingest_pb2.UploadLogsRequest(producer_id=f"{name} {self._name}", sequence=sequence, records=[record])
+            request = ingest_pb2.UploadLogsRequest(producer_id=f"{name} {self._name}", sequence=sequence, batch=LogBatch(records=[record]))
             answer = await self.ingest.UploadLogs(iter([request]))
             assert answer.accepted_count == 1
         return Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
@@ -132,7 +133,8 @@ class Prober:
 
     async def _sent_new_kind(self):
         word = invented(time.time_ns())
-        request = ingest_pb2.UploadLogsRequest(records=[LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")])
+        record = LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")
+        request = ingest_pb2.UploadLogsRequest(batch=LogBatch(records=[record]))
         answer = await self.ingest.UploadLogs(iter([request]))
         return word, Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
 

@@ -647,4 +647,32 @@ MUTANTS = (
         "",
         ("tests/query/test_costs.py",),
     ),
+    Mutant(
+        "resources-are-sealed",
+        "services/query/treering_query/sealed/sealing.py",
+        'is_used(batch.records.column("resource"))',
+        "False",
+        ("tests/query/test_resources.py",),
+    ),
+    Mutant(
+        "resources-outlive-a-merge",
+        "services/query/treering_query/sealed/sealing.py",
+        "any(each.has_resources for each in old)",
+        "False",
+        ("tests/query/test_resources.py::test_segments_that_are_made_one_keep_their_resources",),
+    ),
+    Mutant(
+        "a-records-own-attribute-wins",
+        "services/query/treering_query/reading/records.py",
+        '{**resources[columns["resource"][row]], **dict(columns["attributes"][row])}',
+        '{**dict(columns["attributes"][row]), **resources[columns["resource"][row]]}',
+        ("tests/query/test_resources.py",),
+    ),
+    Mutant(
+        "a-row-as-a-whole-has-all-attributes",
+        "services/query/treering_query/sql/attribute_keys.py",
+        "    return None if any(_names(node)[-1:] == [row] for node in nodes for row in rows) else list(keys)\n",
+        "    return list(keys)\n",
+        ("tests/query/test_resources.py::test_a_statement_that_names_the_attributes_that_it_wants_makes_no_map",),
+    ),
 )

@@ -41,11 +41,11 @@ MUTANTS = (
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):\n"
+        "                with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):\n"
         "                    return written(await call(read(request), context))\n",
         "                try:\n                    return written(await call(read(request), context))\n"
         "                except Exception as error:\n"
-        "                    with _Ending(self._metrics, method, context) as ending:\n                        raise\n"
+        "                    with _Ending(self._metrics, method, context, self._patience_s) as ending:\n                        raise\n"
         "                    await ending.refuse()\n",
         ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),
     ),
@@ -596,5 +596,19 @@ MUTANTS = (
         "        return content, 16\n",
         "        return content, 10\n",
         ("tests/runtime/test_sink_claims.py::test_holes_of_an_earlier_version_count",),
+    ),
+    Mutant(
+        "a-quarantined-record-keeps-its-resource",
+        "services/runtime/treering_runtime/quarantine.py",
+        "payload=resource + record",
+        "payload=record",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "resources-that-read-alike-are-told-apart",
+        "services/runtime/treering_runtime/resources.py",
+        'pc.binary_join_element_wise(*sizes, pc.binary_join_element_wise(keys, values, ""), ",")',
+        'pc.binary_join_element_wise(keys, values, "")',
+        ("tests/runtime/test_columns_properties.py::test_resources_that_read_alike_are_told_apart",),
     ),
 )

@@ -402,4 +402,11 @@ MUTANTS = (
         "        if False:\n",
         ("tests/cli/test_supervisor.py::test_up_is_ready_without_an_index_and_says_what_is_missing",),
     ),
+    Mutant(
+        "a-resource-goes-with-each-batch",
+        "sdk/treering/upload_state.py",
+        "LogBatch(records=records, resource=self._resource)",
+        "LogBatch(records=records)",
+        ("tests/sdk/test_uploader.py::test_a_resource_goes_with_each_batch_and_a_repeat_has_the_same_bytes",),
+    ),
 )

@@ -36,7 +36,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MALFORMED_BATCH: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT: the bytes are no valid message of the contract. Metadata: `field`, where one text is not UTF-8.
-    Example: "batch: not a valid UploadLogsRequest; records[3].message is not UTF-8".
+    Example: "batch: not a valid UploadLogsRequest; batch.records[3].message is not UTF-8".
     """
     ERROR_REASON_BATCH_TOO_LARGE: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT: the batch is larger than the limit. Metadata: `size_bytes`, `limit_bytes`. Send smaller batches."""
@@ -128,7 +128,7 @@ one. Example: "limit: 10000000 is over 10000; ask for less or page".
 """
 ERROR_REASON_MALFORMED_BATCH: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT: the bytes are no valid message of the contract. Metadata: `field`, where one text is not UTF-8.
-Example: "batch: not a valid UploadLogsRequest; records[3].message is not UTF-8".
+Example: "batch: not a valid UploadLogsRequest; batch.records[3].message is not UTF-8".
 """
 ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the batch is larger than the limit. Metadata: `size_bytes`, `limit_bytes`. Send smaller batches."""

@@ -8,7 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from treering.v1 import log_pb2 as _log_pb2
+from treering.v1 import batch_pb2 as _batch_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -70,15 +70,13 @@ Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
 @_typing.final
 class UploadLogsRequest(_message.Message):
-    """One batch of records. At most 4 MiB encoded. The log stores these bytes as they came, so the fields of this message never change
-    their numbers, and StreamLogsRequest has the same.
-    """
+    """One batch of records, and who sends it. At most 4 MiB encoded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PRODUCER_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     producer_id: _builtins.str
     """Who sends, at most 128 bytes; a random UUID is a good choice. Two senders never share one. Empty = no producer: the batch is
     stored each time it arrives, `sequence` must be 0, and a retry may store it twice.
@@ -86,19 +84,21 @@ class UploadLogsRequest(_message.Message):
     sequence: _builtins.int
     """The number of this batch, counted by its producer: 1, 2, 3, ... without gaps."""
     @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LogRecord]:
-        """The records. A bad one is rejected alone, the others are kept. May be empty."""
+    def batch(self) -> _batch_pb2.LogBatch:
+        """The records. The log stores the bytes of this field as they came; together with `producer_id` and `sequence` they are what a repeat is
+        recognised by. Unset = no records.
+        """
 
     def __init__(
         self,
         *,
         producer_id: _builtins.str = ...,
         sequence: _builtins.int = ...,
-        records: _abc.Iterable[_log_pb2.LogRecord] | None = ...,
+        batch: _batch_pb2.LogBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["producer_id", b"producer_id", "records", b"records", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "producer_id", b"producer_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,13 +160,13 @@ class StreamLogsRequest(_message.Message):
 
     PRODUCER_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     producer_id: _builtins.str
     """As in UploadLogsRequest."""
     sequence: _builtins.int
     """As in UploadLogsRequest."""
     @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LogRecord]:
+    def batch(self) -> _batch_pb2.LogBatch:
         """As in UploadLogsRequest."""
 
     def __init__(
@@ -174,11 +174,11 @@ class StreamLogsRequest(_message.Message):
         *,
         producer_id: _builtins.str = ...,
         sequence: _builtins.int = ...,
-        records: _abc.Iterable[_log_pb2.LogRecord] | None = ...,
+        batch: _batch_pb2.LogBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["producer_id", b"producer_id", "records", b"records", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "producer_id", b"producer_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

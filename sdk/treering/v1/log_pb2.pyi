@@ -274,7 +274,9 @@ class StoredRecord(_message.Message):
 
     @_builtins.property
     def record(self) -> Global___LogRecord:
-        """The record, normalised as the comments on LogRecord say; `time_unix_nano` is never 0 here."""
+        """The record, normalised as the comments on LogRecord say; `time_unix_nano` is never 0 here. Its attributes are those of its batch's
+        resource and its own together; where both have a key, the record's own value is there.
+        """
 
     def __init__(
         self,
@@ -299,8 +301,8 @@ class RangeDigest(_message.Message):
 
     The digest is the sum, modulo 2^64, of one number a record: the last 8 bytes (little-endian) of the MD5 of its fields as text, joined by
     zero bytes: offset, arrival time, time (both nanoseconds), severity, service, environment, message, trace id and span id in lower-case
-    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord: each key is there once, and
-    `treering.` attributes are among them), whichever side computes it. It does not depend on the order
+    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as StoredRecord shows them (each key is there once, those of
+    the resource and `treering.` attributes are among them), whichever side computes it. It does not depend on the order
     of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
     """
 
@@ -431,7 +433,7 @@ class AttributeFilter(_message.Message):
     VALUES_FIELD_NUMBER: _builtins.int
     EXCLUDE_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """The attribute's key, compared exactly. Must not be empty."""
+    """The attribute's key, compared exactly, of the record or of its batch's resource. Must not be empty."""
     exclude: _builtins.bool
     """Turns the condition round: records that lack the key, or have another value, are selected."""
     @_builtins.property

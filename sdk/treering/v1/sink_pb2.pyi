@@ -102,7 +102,9 @@ class QuarantinedRecords(_message.Message):
     payload_bytes: _builtins.int
     """Bytes of the payload."""
     payload: _builtins.bytes
-    """A serialised UploadLogsRequest with the records, as it was received: all of it, or the part that is this record. Empty unless asked for."""
+    """A serialised LogBatch with the records, as it was received: all of it, or the part that is this record, with the resource of its batch.
+    Empty unless asked for.
+    """
     def __init__(
         self,
         *,
@@ -298,7 +300,7 @@ class DeliveredFrame(_message.Message):
     arrival_time_unix_nano: _builtins.int
     """When it was accepted, nanoseconds since 1970: the arrival time of all its records."""
     payload: _builtins.bytes
-    """A serialised UploadLogsRequest."""
+    """A serialised LogBatch."""
     def __init__(
         self,
         *,

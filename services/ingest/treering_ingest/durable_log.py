@@ -40,11 +40,11 @@ class Batch(NamedTuple):
     """What is appended.
 
     Args:
-        payload: A serialised UploadLogsRequest.
+        payload: A serialised LogBatch.
         record_count: Records in it; 0 keeps the producer's place and nothing else.
         producer_id: UTF-8 bytes; empty = anonymous.
         sequence: Of the producer; 0 = anonymous.
-        batch_hash: xxh3_64 of the bytes as they were received.
+        batch_hash: xxh3_64 of the LogBatch as it was received.
         arrival_time_unix_nano: When it was accepted.
     """
 

@@ -55,6 +55,10 @@ QUARANTINE_PAGE_BYTES = 1024 * 1024
 QUARANTINE_ENTRY_BYTES = 128
 """What one entry of a quarantine takes besides its payload and its reason, bytes: entries of two bytes must not come by the million."""
 
+MAX_COPIED_RESOURCE_BYTES = 64 * 1024 * 1024
+"""Copies of a batch's resource, one a record, when the batch is taken apart to find what cannot be read, bytes. One that would take more is
+set aside whole: 16 attributes of 40 bytes stand beside 100,000 records before that."""
+
 MAX_REASON_CHARACTERS = 1_000
 """Why something was set aside, characters: an error of a library may quote what it could not read."""
 

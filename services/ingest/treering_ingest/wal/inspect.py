@@ -165,7 +165,7 @@ def _frames(files: FileSystem, name: SegmentName, *, newest: bool) -> Iterator[F
         except BadFrameError as bad:
             # Only the newest may end in a torn write, or in one that goes on just now: then the readable frames are over.
             if not newest or proof_of_damage(reader, bad, size):
-                raise CorruptLogError(name.file, bad.position, bad.problem) from bad
+                raise bad.as_damage(name.file) from bad
         # After its frames, so that they are shown: whoever reads on must know that what stood behind them is gone.
         if footer is None and not newest:
             raise CorruptLogError(name.file, size, "no valid footer although a newer segment exists")

@@ -164,7 +164,7 @@ def check_frames(reader: SegmentReader, name: SegmentName, footer: Footer) -> No
     try:
         count = sum(1 for _ in reader.frames(footer.length))
     except BadFrameError as bad:
-        raise CorruptLogError(name.file, bad.position, bad.problem) from bad
+        raise bad.as_damage(name.file) from bad
     # The whole of the footer is compared, not only the number of frames: a sealed segment was complete to its last byte.
     # The link, too: that a count is right does not say that the frames are those that were sealed.
     if (count, reader.link) != (footer.frame_count, Link(footer.length, footer.end_offset, footer.last_crc)):
@@ -212,7 +212,7 @@ def recover_newest(
         except BadFrameError as bad:
             # The order matters: first the proof of damage, then the cut. Bytes that were once durable are never cut off.
             if proof := proof_of_damage(reader, bad, size):
-                raise CorruptLogError(name.file, bad.position, f"{bad.problem}, and {proof}") from bad
+                raise bad.as_damage(name.file, proof) from bad
             torn = _cut(files, file, name, bad)
     finally:
         # Before `rewrite`, which opens the file in another mode: with O_APPEND no place inside it can be written.

@@ -2,6 +2,7 @@
 
 from treering.v1 import query_pb2 as pb
 from treering_query.meaning.meant import Meant
+from treering_query.reading.attributes import value_of
 from treering_query.values.pattern_ids import relation
 from treering_runtime.errors import invalid_field
 
@@ -66,7 +67,7 @@ class Expressions:
         if not key:
             raise invalid_field(f"{name}.attribute", "empty; name the attribute")
         self.columns.add("attributes")
-        return f"attributes[{self._bind(key)}::varchar]"
+        return value_of(key, self._bind)
 
     def _bind(self, value: object) -> str:
         # `a` and not `f`: the values of the filter travel in the same statement.

@@ -16,6 +16,7 @@ from treering_query.reading import filters
 from treering_query.reading.list_pages import Bound, continued, fingerprint, token
 from treering_query.reading.page_tokens import refused
 from treering_query.reading.samples import Condition
+from treering_query.values import attributes
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.fitting import fitting
@@ -43,9 +44,9 @@ _KIND = f"""case
     when lower(value) in ('true', 'false') then {pb.FIELD_KIND_BOOLEAN}
     else {pb.FIELD_KIND_TEXT} end"""
 
-_ENTRIES = """
+_ENTRIES = f"""
 select entry.key as key, entry.value as value
-from (select unnest(map_entries(attributes)) as entry from logs where {condition})
+from (select unnest({attributes.ENTRIES}) as entry from logs where {{condition}})
 """
 """A row for each attribute of each record; a record has a key once."""
 

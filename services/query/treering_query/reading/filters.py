@@ -6,6 +6,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import AttributeFilter, LogFilter
 from treering_query import limits
 from treering_query.meaning.meant import NOTHING, Meant
+from treering_query.reading.attributes import value_of
 from treering_query.values.pattern_ids import Ids, among, as_ids, relation
 from treering_query.values.predicate import Predicate
 from treering_runtime.errors import ServiceError, invalid_field
@@ -122,7 +123,7 @@ def _severities(conditions: _Conditions, log_filter: LogFilter) -> None:
 
 
 def _attribute(conditions: _Conditions, attribute: AttributeFilter) -> None:
-    value = f"attributes[{conditions.bind(attribute.key)}::varchar]"
+    value = value_of(attribute.key, conditions.bind)
     if attribute.values:
         chosen = ", ".join(f"{conditions.bind(wanted)}::varchar" for wanted in attribute.values)
         # A missing attribute gives null, and `not null` is null: an excluding filter would drop the records that lack the attribute.

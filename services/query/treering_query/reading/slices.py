@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
-from treering_query.values.segment import LogRange, Segment
+from treering_query.values.sealed_records import sealed_records
+from treering_query.values.segment import LogRange, Segment, in_both_forms
 from treering_query.view.hot import Chunk
 from treering_query.view.snapshot import Snapshot
 
@@ -39,9 +40,7 @@ class Slice:
         """A relation of SQL with the columns of `logs`."""
         if not self.segments:
             return self.hot_name
-        # Quoted and not bound, as it is part of a relation. The names are ours.
-        names = ", ".join("'" + str(segment.path).replace("'", "''") + "'" for segment in self.segments)
-        sealed = f"read_parquet([{names}])"
+        sealed = sealed_records(*in_both_forms(self.segments))
         return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from {self.hot_name})" if self.hot else sealed
 
     def query(self, snapshot: Snapshot, sql: str, parameters: Mapping[str, object]) -> pa.Table:

@@ -35,6 +35,7 @@ alter table segments add column if not exists checksum ubigint;
 alter table segments add column if not exists mask_version utinyint;
 alter table segments add column if not exists data_bytes ubigint;
 alter table segments add column if not exists sealed_time bigint;
+alter table segments add column if not exists has_resources boolean;
 create table if not exists segment_services (segment_id ubigint, service varchar);
 create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
 create table if not exists statistics (

@@ -20,6 +20,7 @@ from treering_query.values.schemas import COUNTS_SCHEMA, LOGS_SCHEMA, kinds
 from treering_query.values.segment import LogRange, Segment
 from treering_query.values.statistics import merged, statistics
 from treering_runtime.patterns import NO_PATTERN, SAME_RULES, PatternIds, find_patterns, former_pattern_id, pattern_id
+from treering_runtime.resources import none
 
 # The caller may stop between two of these, so its size bounds how long a stop takes, and the memory of a check.
 _BATCH_ROWS = 65_536
@@ -189,10 +190,15 @@ class _SegmentCheck:
             with pq.ParquetFile(self._segment.path) as file:
                 for batch in file.iter_batches(_BATCH_ROWS):
                     # By name and type: a column that is missing is a KeyError below, one that does not fit a ValueError.
-                    self._take(pa.Table.from_batches([batch]).select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA).combine_chunks())
+                    self._take(self._typed(pa.Table.from_batches([batch])))
                     yield batch.num_rows
         except (OSError, ValueError, KeyError) as error:  # what pyarrow raises for a file that is no Parquet of ours
             self._unread = f"it cannot be read as what was sealed ({type(error).__name__})"
+
+    def _typed(self, records: pa.Table) -> pa.Table:
+        if not self._segment.has_resources:
+            records = records.append_column("resource", none(records.num_rows))
+        return records.select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA).combine_chunks()
 
     def _take(self, records: pa.Table) -> None:
         # Grouped at once: what stays of a batch is as large as its patterns, not as its records.

@@ -21,6 +21,7 @@ it (`_recover`); a batch that is committed is not sealed a second time.
 """
 
 import contextlib
+import functools
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +57,7 @@ from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION, SAME_RULES
 from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.resources import is_used
 
 _LOG = structlog.get_logger()
 
@@ -181,7 +183,8 @@ class Sealer:
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
                 # A generator: one row group at a time is in order in memory.
-                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, sealed_time)
+                groups, has_resources = segment_file.in_order(batch.records), is_used(batch.records.column("resource"))
+                segment = self._write(run, groups, statistics, MASK_VERSION, sealed_time, has_resources=has_resources)
                 # Before the commit: it may run out of memory, and after the commit nothing may fail.
                 counts = _merged(run, counts, statistics)
         # the file and its directory are synced before the commit: a segment that counts is on disk
@@ -232,9 +235,12 @@ class Sealer:
         # The youngest decides: a merge may keep records longer, but never removes one before its time.
         sealed_time = max(each.sealed_time for each in old)
         with contextlib.closing(self._catalog.connection.cursor()) as run:
-            run.execute(kept_records(old, without))
+            kept_records(run, old, without)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            return self._write(run, sorted_records(run, group_rows), statistics, version, sealed_time), statistics
+            has_resources = any(each.has_resources for each in old)
+            # Closed also on an error, which would keep it, and with it an invalid database: its reader has the cursor open.
+            with contextlib.closing(sorted_records(run, group_rows)) as groups:
+                return self._write(run, groups, statistics, version, sealed_time, has_resources=has_resources), statistics
 
     def _committed(self, state: SealedState) -> None:
         """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
@@ -291,14 +297,22 @@ class Sealer:
             return take_inventory(self._directory, self._catalog)
 
     def _write(
-        self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int, sealed_time: int
+        self,
+        run: duckdb.DuckDBPyConnection,
+        groups: Iterable[pa.Table],
+        statistics: pa.Table,
+        mask_version: int,
+        sealed_time: int,
+        *,
+        has_resources: bool,
     ) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
         # The id alone would not do: the counter is raised at the commit, so an attempt that a crash cut off may have had the same one.
         path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
         # Before the first byte: a write that fails halfway has to be cleaned up as well.
         self._uncommitted.append(path)
-        return write_segment(run, segment_id, path, groups, statistics, mask_version=mask_version, sealed_time=sealed_time)
+        write = functools.partial(write_segment, mask_version=mask_version, sealed_time=sealed_time, has_resources=has_resources)
+        return write(run, segment_id, path, groups, statistics)
 
     def _publish_manifest(self) -> None:
         """Writes the manifest; a failure is only logged: the commit stands, and a caller that saw an error would repeat it."""

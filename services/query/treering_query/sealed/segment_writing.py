@@ -1,7 +1,7 @@
 """Writing the file of a segment: its records are on the disk, under its name, before anything refers to it (steps 1 and 2 of `sealing`)."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from treering_query.sealed import segment_file
 from treering_query.sealed.checksums import checksum_of
-from treering_query.values.segment import LogRange, Segment
+from treering_query.values.sealed_records import sealed_records
+from treering_query.values.segment import LogRange, Segment, in_both_forms
 from treering_runtime.data_dir import sync_directory
 from treering_runtime.fsync import fsync
 
@@ -35,6 +36,7 @@ def write_segment(
     *,
     mask_version: int,
     sealed_time: int,
+    has_resources: bool,
 ) -> Segment:
     """Writes and syncs the file of a segment, and its directory; returns what the catalog keeps of it. `_records` of `run` are its records.
 
@@ -44,7 +46,7 @@ def write_segment(
     # Under a name that the catalog never has. A crash from here to the commit leaves a file that the next start deletes.
     temporary = path.with_suffix(TEMPORARY)
     # The writer closes the file and does not sync it: an error of the disk may show only in the next line.
-    data_bytes = segment_file.write(temporary, groups)
+    data_bytes = segment_file.write(temporary, groups, with_resources=has_resources)
     # Before the rename: after a power cut a name that is there would otherwise stand for bytes that are not.
     _sync_file(temporary)
     # From the file and not from memory: this is what every later check reads. Before the commit, as the catalog keeps it.
@@ -79,32 +81,38 @@ def write_segment(
         checksum=checksum,
         mask_version=mask_version,
         data_bytes=data_bytes,
+        has_resources=has_resources,
         # From the caller: for a rewrite it is not the present.
         sealed_time=sealed_time,
     )
 
 
-def kept_records(old: Sequence[Segment], without: frozenset[str]) -> str:
-    """SQL: makes `_records` the records of some segments, without those of some services."""
-    # As text, with quotes doubled: DuckDB takes no parameters in a statement that creates a view.
-    files = ", ".join(_quoted(segment.path) for segment in old)
-    # Names of services come from senders: the quotes are doubled, and nothing else ends a text in DuckDB.
+def kept_records(run: duckdb.DuckDBPyConnection, old: Sequence[Segment], without: frozenset[str]) -> None:
+    """Makes `_records` the records of some segments, without those of some services."""
+    files = sealed_records(*in_both_forms(old))
+    # Names of services come from senders: the quotes are doubled, and nothing else ends a text in DuckDB, which takes no parameters in a
+    # statement that creates a view.
     services = ", ".join("'" + service.replace("'", "''") + "'" for service in sorted(without))
     # A temporary view belongs to the cursor that made it and goes with it. It is lazy: each statement reads the files anew.
-    return f"create or replace temp view _records as from read_parquet([{files}])" + (
-        f" where service not in ({services})" if services else ""
-    )
+    run.execute(f"create or replace temp view _records as from {files}" + (f" where service not in ({services})" if services else ""))
 
 
-def sorted_records(run: duckdb.DuckDBPyConnection, group_rows: int) -> Iterator[pa.Table]:
-    """The records of a rewrite, which may be more than fit into memory: the database sorts them."""
+def sorted_records(run: duckdb.DuckDBPyConnection, group_rows: int) -> Generator[pa.Table, None, None]:
+    """The records of a rewrite, which may be more than fit into memory: the database sorts them. To be closed."""
+    # Numbers in place of resources: the sort would hold the text of each with each of its records.
+    sets = run.sql("select distinct resource from _records order by all").to_arrow_table().column(0).combine_chunks()
+    run.register("_sets", pa.table({"number": pa.array(range(len(sets)), pa.int32()), "text": sets}))
     # A batch at a time: the reader keeps no more than one row group, the sort spills what does not fit.
-    reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(group_rows)
-    yield from map(pa.Table.from_batches, ([batch] for batch in reader))
+    with run.sql(_SORTED).to_arrow_reader(group_rows) as reader:
+        for batch in reader:
+            place = batch.schema.get_field_index("resource")
+            coded = pa.DictionaryArray.from_arrays(batch.column(place), sets)
+            yield pa.Table.from_batches([batch]).set_column(place, "resource", coded)
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+_SORTED = f"""
+select records.* replace (number as resource) from _records as records join _sets on resource = text order by {segment_file.ORDER}
+"""
 
 
 def _sync_file(path: Path) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from treering_query.sql import gate, scores, wire
 from treering_query.sql.refusal import Refused
+from treering_query.values.sealed_records import sealed_records
 from treering_query.view.relation import PATTERNS_VIEW, TEMPLATES_VIEW, user_logs_view
 from treering_query.view.shared_arrow import map_arrow
 
@@ -86,7 +87,7 @@ def _limit(request: wire.Request, descriptors: list[int]) -> None:
     # Mapped pages count as address space, though they take no memory of this process.
     shared = sum(os.fstat(descriptor).st_size for descriptor in descriptors)
     # With room: two for each segment, and some for the process itself.
-    files = len(request.files) * 2 + len(descriptors) + 128
+    files = len(request.all_files) * 2 + len(descriptors) + 128
     bounds = {
         resource.RLIMIT_AS: _address_space() + request.memory_bytes + shared + _EXTRA_ADDRESS_SPACE,
         resource.RLIMIT_CPU: cpu,
@@ -133,10 +134,10 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     os.chdir(request.directory)
     connection = _open(request)
     # Before the tables exist: what is refused costs nothing.
-    texts = gate.check(connection, request.query)
+    texts, keys = gate.check(connection, request.query)
     if texts:  # the parent has them scored while the tables are made ready
         wire.send(sock, wire.TEXTS, json.dumps(texts).encode())
-    _define_tables(connection, request, [map_arrow(descriptor) for descriptor in descriptors])
+    _define_tables(connection, request, [map_arrow(descriptor) for descriptor in descriptors], keys)
     if texts:
         # Waits for the parent. If it never answers, the timer or the end of its socket ends this process.
         scores.define(connection, texts, map_arrow(sent.get()))
@@ -154,7 +155,7 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
         raise _SqlError(reason, message + scores.hint(message) if texts else message, place) from error
 
 
-def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table]) -> None:
+def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table], keys: list[str] | None) -> None:
     # what lies under the views has a name that nobody knows beforehand, so that no statement can ask for it
     token = secrets.token_hex(8)
     patterns, hot = f"_patterns_{token}", f"_hot_{token}"
@@ -164,7 +165,8 @@ def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request,
         connection.execute(PATTERNS_VIEW.format(patterns=patterns))
         connection.execute(TEMPLATES_VIEW.format(patterns=patterns))
     connection.register(hot, pa.concat_tables(tables))
-    connection.execute(user_logs_view(request.files, hot))
+    sealed = sealed_records(request.files, request.files_with_resources) if request.all_files else None
+    connection.execute(user_logs_view(sealed, hot, keys))
 
 
 def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:
@@ -188,7 +190,7 @@ def _lock(connection: duckdb.DuckDBPyConnection, request: wire.Request) -> None:
     """From here on only the segments can be opened, and no setting can be changed."""
     connection.execute("set TimeZone = 'UTC'")
     # In this order: paths can be allowed only while access is on, and settings changed only before the lock.
-    connection.execute("set allowed_paths = $1::varchar[]", [list(request.files)])
+    connection.execute("set allowed_paths = $1::varchar[]", [list(request.all_files)])
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 

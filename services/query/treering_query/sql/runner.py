@@ -28,6 +28,7 @@ from treering_query.sql.end import End
 from treering_query.sql.zygote_process import Zygote
 from treering_query.store.store import Store
 from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.values.segment import Segment, in_both_forms
 from treering_query.view.cost import Timing
 from treering_query.view.shared_arrow import SharedArrow
 from treering_query.view.snapshot import Snapshot
@@ -148,7 +149,7 @@ class SqlRunner:
                 # On a thread: for a segment that is known to be damaged this may read its whole file.
                 await self._on_thread(lambda: self._store.damage.refuse(segments))
                 patterns = await self._patterns(snapshot, query, end.left())
-                child = await self._begin(snapshot, query, [segment.path.name for segment in segments], patterns, end.left())
+                child = await self._begin(snapshot, query, segments, patterns, end.left())
                 try:
                     async for part in self._parts(child, snapshot, query, end):
                         if part.HasField("summary"):
@@ -197,14 +198,16 @@ class SqlRunner:
             raise damage or error from error
 
     async def _begin(
-        self, snapshot: Snapshot, query: SqlQuery, files: Sequence[str], patterns: SharedArrow | None, seconds: float
+        self, snapshot: Snapshot, query: SqlQuery, segments: Sequence[Segment], patterns: SharedArrow | None, seconds: float
     ) -> ChildStream:
         # The patterns are the last: the child takes them from the end.
         tables = [*(snapshot.view.hot or (self._nothing,)), *((patterns,) if patterns else ())]
+        plain, with_resources = (tuple(file.name for file in form) for form in in_both_forms(segments))
         request = wire.Request(
             query=query.text,
             directory=str(self._segments),
-            files=tuple(files),
+            files=plain,
+            files_with_resources=with_resources,
             has_patterns=patterns is not None,
             max_rows=query.max_rows,
             max_bytes=self._bounds.result_bytes,

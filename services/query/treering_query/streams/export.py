@@ -141,7 +141,7 @@ def _rows(part: Slice, snapshot: Snapshot) -> int:
         rows = sum(segment.row_count for segment in part.segments)
         size = sum(segment.memory_bytes for segment in part.segments)
     else:
-        rows, size = hot.total_rows(snapshot.view.hot), hot.total_bytes(snapshot.view.hot)
+        rows, size = hot.total_rows(snapshot.view.hot), sum(chunk.read_bytes for chunk in snapshot.view.hot)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(size, 1)))
 
 

@@ -10,6 +10,8 @@ import pyarrow as pa
 
 from treering_query.values.pattern_ids import relation
 from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.values.sealed_records import sealed_records
+from treering_query.values.segment import in_both_forms
 from treering_query.view import hot
 from treering_query.view.relation import logs_view
 
@@ -144,7 +146,8 @@ class Session:
     def _view_logs(self, segments: Sequence["Segment"]) -> None:
         # Questions to one view mostly read the same segments; the view is made again only when they differ.
         if segments != self._segments:
-            self._cursor.execute(logs_view([str(segment.path) for segment in segments], LOGS_SCHEMA.names))
+            sealed = sealed_records(*in_both_forms(segments)) if segments else None
+            self._cursor.execute(logs_view(sealed, LOGS_SCHEMA.names))
             self._segments = segments
 
 
