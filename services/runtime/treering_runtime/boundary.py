@@ -80,10 +80,11 @@ class _Ending:
     payloads in the frames that it went through. So ours is gone before the abort.
     """
 
-    def __init__(self, metrics: CallMetrics, method: str, context: _Context) -> None:
+    def __init__(self, metrics: CallMetrics, method: str, context: _Context, patience_s: float) -> None:
         self._metrics = metrics
         self._method = method
         self._context = context
+        self._patience_s = patience_s
         self._started = time.perf_counter()
         self._refusal: _Refusal | None = None
 
@@ -106,8 +107,10 @@ class _Ending:
         """Ends the call with its error, if it had one; then this returns never."""
         if self._refusal:
             try:
-                await self._context.abort(*self._refusal)
-            except grpc.aio.InternalError:  # a small answer that nobody takes fills the way: nothing else can be said
+                async with asyncio.timeout(self._patience_s):
+                    await self._context.abort(*self._refusal)
+            # An answer that nobody takes fills the way: nothing else can be said, or what is said waits behind it for ever.
+            except (grpc.aio.InternalError, TimeoutError):
                 hang_up(self._context.peer())
                 raise asyncio.CancelledError from None
 
@@ -140,6 +143,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         """By method: its handler, and that wrapped. Of the methods that are served, so there are never many."""
         self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"), connections=bounds.local_connections)
         self.answers = Answers(bounds, self._calls)
+        self._patience_s = bounds.unread_s
 
     async def intercept_service(
         self,
@@ -183,7 +187,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         async def wrapped(request: Any, context: _Context) -> Any:
             self._note_caller(context)
             async with _ClosedWithCall(request):
-                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):
                     return written(await call(read(request), context))
             return await ending.refuse()
 
@@ -192,7 +196,7 @@ class Boundary(grpc.aio.ServerInterceptor):
     def _single(self, call: Callable[..., Awaitable[Any]], read: _Read, written: _Written, method: str) -> Callable[..., Awaitable[None]]:
         async def wrapped(request: Any, context: _Context) -> None:
             self._note_caller(context)
-            with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+            with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):
                 # of an answer that waits to be taken nothing is kept but its bytes
                 await self.answers.give(context, written(await call(read(request), context)))
             await ending.refuse()
@@ -205,7 +209,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         async def wrapped(request: Any, context: _Context) -> None:
             self._note_caller(context)
             async with _ClosedWithCall(request):
-                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):
                     begins = True
                     # `aclosing`: a stream that is given up ends its handler now, not when the garbage collector finds it.
                     async with aclosing(call(read(request), context)) as responses:
