@@ -247,10 +247,50 @@ def test_format_text_takes_json_as_text():
 # Bytes
 
 
-def test_invalid_utf8_is_replaced_and_counted():
-    lines = reader(b"a\xffb\nfine\n\xc3\n")
-    assert [record.message for _, record in lines] == ["a\ufffdb", "fine", "\ufffd"]
-    assert lines.replaced == 2
+def test_bytes_that_are_no_utf8_are_read_as_windows_1252_and_counted():
+    lines = reader(b"K\xfchlung \x80 gr\xc3\xbcn\nfine\n\xc3\n\x81\n")
+    assert [record.message for _, record in lines] == ["Kühlung € grün", "fine", "Ã", "\x81"]
+    assert lines.replaced == 3
+
+
+def test_nul_bytes_are_left_out_and_counted():
+    lines = reader(b"\0" * 4096 + b"first\nsec\0ond\n\0\0\n")
+    assert list(lines) == [(1, one("first")), (2, one("second"))]
+    assert (lines.nul_bytes, lines.lines, lines.blank) == (4099, 3, 1)
+
+
+class Arriving:
+    """A stream that has its parts one after the other; None between them."""
+
+    def __init__(self, *parts):
+        self._parts = list(parts)
+
+    def readline(self, size):
+        return self._parts.pop(0) if self._parts else b""
+
+
+def test_a_stream_that_has_nothing_yet_says_so_and_gives_what_it_holds_when_asked():
+    stream = Arriving(b"one\n", None, b"\tat x\n", None, b'{"msg": "two"}\n', b"three\n", None)
+    lines = RecordReader(stream, service="", environment="", fmt="text", now=NOW)
+    records = iter(lines)
+    assert next(records)[0] == 0
+    assert lines.held_from == 1
+    assert next(records)[0] == 0
+    assert [(number, record.message) for number, record in lines.flush()] == [(1, "one\n\tat x")]
+    assert (lines.held_from, lines.flush()) == (0, [])
+    assert next(records)[1].message == '{"msg": "two"}'
+    assert lines.held_from == 4  # the line that ended the record before it
+    assert next(records)[0] == 0
+    assert [(number, record.message) for number, record in records] == [(4, "three")]
+
+
+def test_a_line_that_is_read_and_not_given_counts_as_held():
+    lines = reader("text\nmessage = up | environment = dev | status = INFO\nlast\n", "text")
+    records = iter(lines)
+    assert next(records)[1].message == "text"
+    assert lines.held_from == 2
+    assert next(records)[1].message == "up"
+    assert lines.held_from == 0
 
 
 def test_byte_order_mark_and_crlf_vanish():
