@@ -156,6 +156,11 @@ def test_rows_of_the_csvlog_of_postgresql_go_on_inside_quotes():
     assert second.message == 'no "till"'
 
 
+def test_lines_behind_a_row_of_the_csvlog_stay_in_its_message():
+    row = '2026-11-23 18:00:00.123 UTC,"ann","shop",71,"[local]",6.4,1,"SELECT",2026-11-23 17:00:00 UTC,3/7,0,LOG,00000,"up",'
+    assert messages(f"{row}\n  and more\n") == ["up\n  and more"]
+
+
 def test_logs_of_the_garbage_collector_keep_their_blocks():
     text = (
         "2026-11-23T18:00:00.123+0000: 1.5: [GC pause, 0.001 secs]\nDesired survivor size 5 bytes\n- age   1: 7 bytes\n"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from treering_formats.fields import flat, text_of
+from treering_formats.fields import text_of
 from treering_formats.times import any_time
 from treering_formats.wrappers.envelope import Envelope
 from treering_formats.wrappers.inner import Inner, InnerObject, InnerText, as_attributes
@@ -34,11 +34,28 @@ def json_items(text: str) -> list[Any] | None:
     return items[0] if len(items) == 1 and isinstance(items[0], list) else items
 
 
+def flat(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys and values of an object, nested ones dotted; a different value under the same name is kept as `treering.duplicate.NAME`."""
+    fields: dict[str, Any] = {}
+    waiting = [("", value)]
+    while waiting:
+        prefix, inner = waiting.pop()
+        for key, item in inner.items():
+            name = prefix + key
+            if isinstance(item, dict) and item:
+                waiting.append((f"{name}.", item))
+            elif name in fields and fields[name] != item:
+                fields[f"treering.duplicate.{name}"] = item
+            else:
+                fields[name] = item
+    return fields
+
+
 def array_items(items: Any, outer: Mapping[str, str] | None = None, form: str = RECORDS) -> Iterator[Inner] | None:
     """Each object of an array; None when the array is empty or has anything else in it."""
     if not isinstance(items, list) or not items or not all(isinstance(each, dict) for each in items):
         return None
-    return (InnerObject(dict(flat(each)), text_of(each), form, outer or {}) for each in items)
+    return (InnerObject(flat(each), text_of(each), form, outer or {}) for each in items)
 
 
 def records_array(fields: dict[str, Any]) -> Iterator[Inner] | None:
@@ -86,7 +103,7 @@ def _is_stream(stream: Any) -> bool:
 
 def _loki_line(labels: Mapping[str, Any], value: list[Any]) -> InnerText:
     own = value[2] if len(value) > 2 and isinstance(value[2], dict) else {}
-    attributes = as_attributes({**labels, **dict(flat(own))})
+    attributes = as_attributes({**labels, **flat(own)})
     service = next((attributes[name] for name in ("service_name", "service", "app", "container", "job") if attributes.get(name)), "")
     environment = attributes.get("env") or attributes.get("environment") or ""
     lane = tuple(sorted(as_attributes(labels).items()))
