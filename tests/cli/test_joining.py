@@ -135,6 +135,22 @@ def test_statements_of_postgresql_keep_their_lines_and_details():
     assert len(others) == 2
 
 
+def test_two_lines_of_java_util_logging_are_one_record():
+    for first in ("Nov 23, 2026 6:00:00 PM shop.Till open", "23.11.2026 18:00:00 shop.Till open", "2026-11-23 18:00:00.123 shop.Till open"):
+        text = f"{first}\nSEVERE: stuck\nshop.Stuck: x\n\tat shop.Till.open(Till.java:17)\n{first}\nFehler: stuck\n"
+        assert [message.count("\n") for message in messages(text, "text")] in ([3, 1], [4, 2])
+    assert len(records("2026-11-23 18:00:00.123 the till opens\nERROR: stuck\n")) == 2
+
+
+@pytest.mark.parametrize("head", ["Nov 23 18:00:00 web1 till[7]: ", "11-23 18:00:00.123  7134  7159 E AndroidRuntime: "])
+def test_a_trace_with_a_front_on_each_line_is_one_record(head):
+    other = head.replace("till[7]", "till[8]").replace("AndroidRuntime", "Till")
+    text = "".join(
+        f"{head}{line}\n" for line in ["shop.Stuck: x", "\tat shop.Till.open(Till.java:17)", "Caused by: shop.Locked", "\t... 3 more"]
+    )
+    assert [message.count("\n") for message in messages(f"{text}{head}next\n{other}\tat shop.Till\n")] == [3, 0, 0]
+
+
 def test_entries_of_the_slow_log_of_mysql_are_records():
     user = "# User@Host: ann[ann] @ till3 [192.0.2.7]  Id:    71\n"
     entry = f"{user}# Query_time: 2.5  Rows_sent: 1\nSET timestamp=1795456800;\nselect 1\n\nfrom tills;"

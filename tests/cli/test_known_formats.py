@@ -195,6 +195,11 @@ def test_logfmt():
     assert dict(record.attributes) == expected
 
 
+def test_a_message_without_quotes_is_a_sentence():
+    record = one("level=error msg=the till is stuck till=3")
+    assert (record.message, record.severity, dict(record.attributes)) == ("the till is stuck", 17, {"till": "3"})
+
+
 def test_pairs_without_a_message_keep_the_line():
     line = "till=3 drawer=open amount=7.50"
     record = one(line)
@@ -241,7 +246,7 @@ def test_events_of_windows():
     expected = {"provider": "Till & Co", "event.id": "4625", "host": "web1", "TargetUserName": "ann"}
     assert dict(record.attributes) == expected
     pretty = xml.replace("><", ">\n<")
-    assert one(pretty.replace("<Event xmlns='x'>\n", "<Event\n xmlns='x'>\n")).severity == 13
+    assert [event.message for event in records(f"{pretty}\n{pretty}\n")] == [pretty, pretty]
 
 
 # Objects

@@ -37,6 +37,11 @@ _CSVLOG = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+,")
 _DIGITS = re.compile(r"\d+")
 _CLOSING = re.compile(r"[}\])]+[,;]?$|</")
 _JSON_LINE = re.compile(r"[\"{}\[\],]|(?:-?\d|true|false|null)")
+_FRAME_MARKS = ("\tat ", "    at ", ": Caused by: ", ": \t... ", ":   File ")
+_FRAME_BEHIND = re.compile(r"(.{8,120}?:) ?(?:[ \t]+at |Caused by: |[ \t]+\.\.\. \d| {2}File \")")
+# The first of two lines of java.util.logging: Nov 20, 2026 10:00:00 AM shop.Till open
+_JUL_FIRST = re.compile(r"\D{0,12}\d[\d.,/ -]*\d,? ?\D{0,12}\d*,? \d\d?:\d\d:\d\d(?:\.\d+)?(?:\s[AP]M)? [\w.$]+ [\w$<>]+$")
+_JUL_SECOND = re.compile(r"[^\W\d_]{4,15}: ")
 _SLOW_LOG = ("# Time: ", "# User@Host: ")
 
 
@@ -50,6 +55,8 @@ def continues(line: str, event: Event, *, after_blank: bool) -> bool:
     last = event.lines[-1]
     if line[0] in " \t":
         return _is_deeper(line, event)
+    if _is_second_of_two(line, event):
+        return True
     found = _ANYWHERE.match(line)
     if found:
         event.kind = found.lastgroup or event.kind
@@ -59,6 +66,11 @@ def continues(line: str, event: Event, *, after_blank: bool) -> bool:
     if _EXCEPTION.match(line) and _takes_exceptions(event, last, after_blank=after_blank):
         return True
     return _continues_kind(line, event, last)
+
+
+def _is_second_of_two(line: str, event: Event) -> bool:
+    """Whether a line is the level and the words of java.util.logging, below the line with the time."""
+    return len(event.lines) == 1 and _JUL_SECOND.match(line) is not None and _JUL_FIRST.match(event.lines[0]) is not None
 
 
 def kind_of(line: str) -> str:
@@ -96,7 +108,7 @@ def _continues_kind(line: str, event: Event, last: str) -> bool:
         return lines.match(line) is not None or _closes(line, last)
     if event.kind == "python" and last[0] in " \t" and _RAISED.match(line):
         return True
-    return _closes(line, last) or _continues_first(line, event)
+    return _closes(line, last) or _continues_first(event)
 
 
 def _closes(line: str, last: str) -> bool:
@@ -104,11 +116,11 @@ def _closes(line: str, last: str) -> bool:
     return (last[0] in " \t" and _CLOSING.match(line) is not None) or (last.endswith(":") and "panicked at " in last)
 
 
-def _continues_first(line: str, event: Event) -> bool:
+def _continues_first(event: Event) -> bool:
     """Whether the event's first line begins a text in which lines stand at the left margin."""
     first = event.lines[0]
-    if first[0] == "<":
-        return line[0] == "<" and not first.rstrip().endswith(">")
+    if first.startswith("<Event"):
+        return "</Event>" not in event.lines[-1]
     return first.startswith(("{Heap before", *_SLOW_LOG)) or _is_open_row(event)
 
 
@@ -120,15 +132,22 @@ def _is_open_row(event: Event) -> bool:
 def is_more_of(line: str, event: Event) -> bool:
     """Whether a line with a head belongs to the event before it all the same."""
     first = event.lines[0]
-    if ":  " in line and ":  " in first:
-        return _is_postgres_detail(line, first)
     if event.kind == "json":
         return _JSON_LINE.match(line) is not None
     if first[0] == "#" and first.startswith(_SLOW_LOG):
-        if line[0] == "#":
-            return event.lines[-1].startswith("# Time: ") and line.startswith("# User@Host: ")
-        return line[0] != "/"
-    return False
+        return _is_in_slow_log(line, event.lines[-1])
+    return (
+        (":  " in line and ":  " in first and _is_postgres_detail(line, first))
+        or (line[0].isalpha() and _is_second_of_two(line, event))
+        or (any(mark in line for mark in _FRAME_MARKS) and _is_frame_behind_head(line, first))
+    )
+
+
+def _is_in_slow_log(line: str, last: str) -> bool:
+    """Whether a line is part of an entry of the slow log: only the next entry, or the server's own start, ends it."""
+    if line[0] == "#":
+        return last.startswith("# Time: ") and line.startswith("# User@Host: ")
+    return line[0] != "/"
 
 
 def _is_postgres_detail(line: str, first: str) -> bool:
@@ -137,6 +156,15 @@ def _is_postgres_detail(line: str, first: str) -> bool:
     if not more or not front or len(more[1]) > 200:
         return False
     return _DIGITS.sub("0", more[1]) == _DIGITS.sub("0", front[1]) and _pids(more[1]) == _pids(front[1])
+
+
+def _is_frame_behind_head(line: str, first: str) -> bool:
+    """Whether a line is part of a trace of which syslog, or Android's logcat, has put a front before each line."""
+    frame = _FRAME_BEHIND.match(line)
+    if not frame:
+        return False
+    front = first[: len(frame[1])]
+    return _DIGITS.sub("0", frame[1]) == _DIGITS.sub("0", front) and _pids(frame[1]) == _pids(front)
 
 
 def _pids(front: str) -> list[str]:

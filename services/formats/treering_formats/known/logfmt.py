@@ -10,6 +10,7 @@ _FRONT = r"[A-Za-z_@][\w.@/:-]*+=(?:\"(?:[^\"\\\n]|\\.)*+\"|[^\s\"]*+)(?:\s++[A-
 _PAIR = re.compile(r"([^\s=\"]+)(?:=(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\"]*)))?(?:\s+|$)")
 _ALIASES = {"t": "time", "lvl": "level"}
 _TOLD = frozenset({"msg", "message", "level", "lvl", "time", "ts", "t", "severity", "err", "error", "event", "at"})
+_MESSAGES = frozenset({"msg", "message", "err", "error"})
 _LEAST_PAIRS = 3
 
 
@@ -20,19 +21,32 @@ def logfmt_fields(line: str) -> dict[str, Any] | None:
     """
     fields: dict[str, Any] = {}
     end = pairs = 0
+    sentence = ""
     for match in _PAIR.finditer(line):
         if match.start() != end:
             return None
         end = match.end()
         name, quoted, bare = match.groups()
-        pairs += quoted is not None or bare is not None
-        _put(fields, name, unescaped(quoted) if quoted is not None else bare if bare is not None else "true")
+        if quoted is None and bare is None:
+            _add_word(fields, name, sentence)
+            continue
+        pairs += 1
+        sentence = name if bare and name in _MESSAGES else ""
+        _put(fields, name, bare or "" if quoted is None else unescaped(quoted))
     if end != len(line) or pairs * 2 < len(fields) or (pairs < _LEAST_PAIRS and _TOLD.isdisjoint(fields)):
         return None
     for alias, name in _ALIASES.items():
         if alias in fields and name not in fields:
             fields[name] = fields.pop(alias)
     return fields
+
+
+def _add_word(fields: dict[str, Any], word: str, sentence: str) -> None:
+    """Takes a word without a value: part of a message that is not quoted, else a flag."""
+    if sentence:
+        fields[sentence] += f" {word}"
+    else:
+        _put(fields, word, "true")
 
 
 def _put(fields: dict[str, Any], name: str, value: str) -> None:
