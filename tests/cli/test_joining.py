@@ -103,6 +103,7 @@ CRASHES = {
     "node": "/srv/till.js:10\n    throw new Error('stuck');\n    ^\n\nError: stuck\n    at open (/srv/till.js:10:7)\n\nNode.js v20.1.0",
     "ruby": "till.rb:3:in `open': stuck (RuntimeError)\n\tfrom till.rb:7:in `<main>'",
     "php": "PHP Fatal error:  Uncaught Exception: stuck in /srv/till.php:3\nStack trace:\n#0 {main}\n  thrown in /srv/till.php on line 3",
+    "dart": "Unhandled exception:\nFormatException: stuck\n#0      main (file:///till.dart:1:2)\n#1      _start (dart:isolate)",
     "python, by a signal": 'Fatal Python error: Aborted\n\nCurrent thread 0x00007f (most recent call first):\n  File "till.py", line 3',
 }
 
@@ -149,6 +150,12 @@ def test_a_trace_with_a_front_on_each_line_is_one_record(head):
         f"{head}{line}\n" for line in ["shop.Stuck: x", "\tat shop.Till.open(Till.java:17)", "Caused by: shop.Locked", "\t... 3 more"]
     )
     assert [message.count("\n") for message in messages(f"{text}{head}next\n{other}\tat shop.Till\n")] == [3, 0, 0]
+
+
+def test_a_traceback_with_a_front_on_each_line_is_one_record():
+    head = "Nov 23 18:00:00 web1 till[7]: "
+    lines = ["Traceback (most recent call last):", '  File "till.py", line 1, in x', "    open()", "ValueError: stuck"]
+    assert [message.count("\n") for message in messages("".join(f"{head}{line}\n" for line in [*lines, "next"]))] == [3, 0]
 
 
 def test_entries_of_the_slow_log_of_mysql_are_records():

@@ -37,8 +37,8 @@ _CSVLOG = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? \S+,")
 _DIGITS = re.compile(r"\d+")
 _CLOSING = re.compile(r"[}\])]+[,;]?$|</")
 _JSON_LINE = re.compile(r"[\"{}\[\],]|(?:-?\d|true|false|null)")
-_FRAME_MARKS = ("\tat ", "    at ", ": Caused by: ", ": \t... ", ":   File ")
 _FRAME_BEHIND = re.compile(r"(.{8,120}?:) ?(?:[ \t]+at |Caused by: |[ \t]+\.\.\. \d| {2}File \")")
+_RAISED_BEHIND = re.compile(r"(.{8,120}?:) (?:    |[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)(?::|$))")
 # The first of two lines of java.util.logging: Nov 20, 2026 10:00:00 AM shop.Till open
 _JUL_FIRST = re.compile(r"\D{0,12}\d[\d.,/ -]*\d,? ?\D{0,12}\d*,? \d\d?:\d\d:\d\d(?:\.\d+)?(?:\s[AP]M)? [\w.$]+ [\w$<>]+$")
 _JUL_SECOND = re.compile(r"[^\W\d_]{4,15}: ")
@@ -113,7 +113,9 @@ def _continues_kind(line: str, event: Event, last: str) -> bool:
 
 def _closes(line: str, last: str) -> bool:
     """Whether a line closes the brackets around indented ones, or is what a panic says, which stands on a line of its own."""
-    return (last[0] in " \t" and _CLOSING.match(line) is not None) or (last.endswith(":") and "panicked at " in last)
+    return (last[0] in " \t" and _CLOSING.match(line) is not None) or (
+        last.endswith(":") and ("panicked at " in last or last == "Unhandled exception:")
+    )
 
 
 def _continues_first(event: Event) -> bool:
@@ -139,8 +141,13 @@ def is_more_of(line: str, event: Event) -> bool:
     return (
         (":  " in line and ":  " in first and _is_postgres_detail(line, first))
         or (line[0].isalpha() and _is_second_of_two(line, event))
-        or (any(mark in line for mark in _FRAME_MARKS) and _is_frame_behind_head(line, first))
+        or ((event.kind == "fronts" or _may_have_frame(line)) and _is_frame_behind_head(line, event))
     )
+
+
+def _may_have_frame(line: str) -> bool:
+    """Whether to look for a frame at all: asked of every line with a head, so it is searches for fixed texts."""
+    return "\tat " in line or "  at " in line or ": Caused by: " in line or ": \t... " in line or ':   File "' in line
 
 
 def _is_in_slow_log(line: str, last: str) -> bool:
@@ -158,13 +165,16 @@ def _is_postgres_detail(line: str, first: str) -> bool:
     return _DIGITS.sub("0", more[1]) == _DIGITS.sub("0", front[1]) and _pids(more[1]) == _pids(front[1])
 
 
-def _is_frame_behind_head(line: str, first: str) -> bool:
+def _is_frame_behind_head(line: str, event: Event) -> bool:
     """Whether a line is part of a trace of which syslog, or Android's logcat, has put a front before each line."""
-    frame = _FRAME_BEHIND.match(line)
+    frame = _FRAME_BEHIND.match(line) or (_RAISED_BEHIND.match(line) if event.kind == "fronts" else None)
     if not frame:
         return False
-    front = first[: len(frame[1])]
-    return _DIGITS.sub("0", frame[1]) == _DIGITS.sub("0", front) and _pids(frame[1]) == _pids(front)
+    front = event.lines[0][: len(frame[1])]
+    if _DIGITS.sub("0", frame[1]) != _DIGITS.sub("0", front) or _pids(frame[1]) != _pids(front):
+        return False
+    event.kind = "fronts"
+    return True
 
 
 def _pids(front: str) -> list[str]:
