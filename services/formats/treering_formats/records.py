@@ -26,6 +26,7 @@ class RecordReader:
         unparsed: Lines of JSON lines that are no JSON object, and were kept as plain messages.
         blank: Lines without anything in them, which make no record.
         joined: Lines that joined the record before them.
+        form: The name of the form that the record given last was written in; `plain` for a text without a time and a level.
         held_from: The number of the first line that is read and not yet given as a record; 0 when there is none.
     """
 
@@ -36,6 +37,7 @@ class RecordReader:
         self.unparsed = 0
         self.blank = 0
         self.joined = 0
+        self.form = ""
         self.held_from = 0
         self._held = self._last = ""
 
@@ -100,8 +102,10 @@ class RecordReader:
             fields = json_fields(line.strip())
             if fields is None:
                 self.unparsed += 1
+                self.form = "plain"
                 yield number, self._plain(line)
             else:
+                self.form = "json"
                 yield number, to_record(fields, line.strip(), self._defaults)
 
     def _hold(self, number: int, text: str) -> None:
@@ -125,6 +129,7 @@ class RecordReader:
             yield from complete
             if structured is not None:
                 self.held_from = 0
+                self.form = "json" if line.startswith("{") else "treering old"
                 yield number, to_record(structured, line, self._defaults)
         yield from self.flush()
 
@@ -135,6 +140,7 @@ class RecordReader:
 
     def _text_record(self, text: str) -> LogRecord:
         fields, message = text_fields(text, self._defaults)
+        self.form = "text" if fields else "plain"
         return to_record(fields | {"message": message}, text, self._defaults)
 
     def _plain(self, line: str) -> LogRecord:
