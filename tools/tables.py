@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/limits.md from the classes and modules that define them.
+"""Writes docs/settings.md, docs/limits.md and the table in docs/formats.md from the classes and modules that define them.
 
 python tools/tables.py            writes them
 python tools/tables.py --check    fails if writing would change anything
@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from treering_embed import request_limits as embed
 from treering_embed.settings import EmbedSettings
+from treering_formats.catalog import CATALOG
 from treering_ingest import request_limits as ingest
 from treering_ingest.settings import IngestSettings
 from treering_query import request_limits as query
@@ -38,6 +39,8 @@ _LIMITS_HEAD = """# Limits
 
 What is fixed, with its reason. `treering status --json` has those in force. This page is written by `make tables`.
 """
+_FORMATS_PAGE = ROOT / "docs" / "formats.md"
+_FORMATS = re.compile(r"(<!-- written by make tables -->\n).*?(<!-- until here -->)", re.DOTALL)
 _BINARY_UNITS = {1024**3: "GiB", 1024**2: "MiB", 1024: "KiB"}
 
 
@@ -70,6 +73,13 @@ def requests_table() -> Iterator[str]:
     yield "**Requests**: what a field may hold; more is refused with INVALID_FIELD, which names the field and the limit\n"
     tables = (SHARED, ingest.LIMITS, embed.LIMITS, query.LIMITS)
     yield from _table(("Field", "At most"), ((f"`{name}`", _line(str(limit))) for rows in tables for name, limit in rows.items()))
+
+
+def formats_page() -> str:
+    """The page of formats with its table as it should be; what people wrote around it stays."""
+    rows = ((f"`{each.name}`", _line(each.description), f"`{each.example.replace('|', chr(92) + '|')}`") for each in CATALOG)
+    table = "\n".join(_table(("Format", "What writes it", "For example"), rows))
+    return _FORMATS.sub(lambda match: f"{match[1]}\n{table}{match[2]}", _FORMATS_PAGE.read_text())
 
 
 def constants(module: str) -> list[tuple[str, Any, str]]:
@@ -126,6 +136,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "settings.md": "\n".join([_SETTINGS_HEAD, *settings]),
         ROOT / "docs" / "limits.md": "\n".join([_LIMITS_HEAD, *limits]),
+        _FORMATS_PAGE: formats_page(),
     }
 
 

@@ -12,6 +12,7 @@ from treering_cli import (
     context,
     export,
     follow,
+    formats,
     pattern,
     patterns,
     quarantine,
@@ -57,6 +58,7 @@ app.command("status")(with_groups(status.status))
 app.command("reindex")(with_groups(reindex.reindex))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
+app.command("formats")(with_groups(formats.formats))
 app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(store.store, name="store")
 app.add_typer(wal.wal, name="wal")

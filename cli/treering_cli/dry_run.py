@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from treering.severity import severity_name
 from treering_cli.inputs import Input
 from treering_cli.output import answer_json, answer_table, note, rfc3339
+from treering_cli.reading import Reading
 from treering_cli.records_json import fields_json
-from treering_cli.sending import reader_of
-from treering_formats.reader import QUIET, Format
+from treering_formats.reader import QUIET
 
 if TYPE_CHECKING:
     from treering.v1.log_pb2 import LogRecord
@@ -19,10 +19,10 @@ _COLUMNS = ("line", "time", "level", "service", "message", "fields", "format")
 _WIDEST = 160
 
 
-def show(inputs: list[Input], service: str | None, environment: str, fmt: Format, *, json: bool) -> None:
+def show(inputs: list[Input], reading: Reading, *, json: bool) -> None:
     """Writes a table for each input, or a list of objects."""
     for source in inputs:
-        records = list(_first(source, service, environment, fmt))
+        records = list(_first(source, reading))
         if json:
             answer_json([{"line": number, **fields_json(record), "format": form} for number, record, form in records])
             continue
@@ -32,10 +32,10 @@ def show(inputs: list[Input], service: str | None, environment: str, fmt: Format
         answer_table(_COLUMNS, [_row(*each) for each in records], right=(0,), optional=(0, 6))
 
 
-def _first(source: Input, service: str | None, environment: str, fmt: Format) -> "list[tuple[int, LogRecord, str]]":
+def _first(source: Input, reading: Reading) -> "list[tuple[int, LogRecord, str]]":
     records: list[tuple[int, LogRecord, str]] = []
     with source.open() as text:
-        reader = reader_of(source, text, service, environment, fmt)
+        reader = reading.reader(text, source.name)
         for number, record in reader:
             given = reader.flush() if number == QUIET else [(number, record)]
             records += [(place, each, reader.form) for place, each in given]

@@ -1,11 +1,9 @@
 """`treering follow`, and the way of `treering send --once`: files whose lines are each stored once."""
 
-import datetime as dt
 import math
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -14,38 +12,20 @@ import typer
 from treering_cli.choosing import Choice, Choosing
 from treering_cli.connection import Connection
 from treering_cli.escaping import to_json
-from treering_cli.file_names import service_of
 from treering_cli.inputs import files_below, is_pattern, selected
 from treering_cli.instance import DEFAULT_DATA_DIR
 from treering_cli.output import answer, note
 from treering_cli.problems import INTERRUPTED, REFUSED, Refusal
-from treering_formats.reader import Format, Stream
+from treering_cli.reading import Reading, ReadingOptions
 
 if TYPE_CHECKING:
     from treering_cli.following.follower import Follower
     from treering_cli.following.shipping import Shipping
-    from treering_formats.records import RecordReader
 
 StateDir = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Where it is kept how far each file was read. Default: positions in the data directory."),
 ]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How files are read."""
-
-    service: str | None
-    environment: str
-    format: Format
-
-    def reader(self, stream: Stream, path: str) -> "RecordReader":
-        """What makes records of the lines of a file."""
-        from treering_formats.records import RecordReader  # noqa: PLC0415 - start-up
-
-        now = dt.datetime.now(dt.UTC)
-        return RecordReader(stream, service=self.service or service_of(path), environment=self.environment, fmt=self.format, now=now)
 
 
 def state_dir_of(given: Path | None, connection: Connection) -> Path:
@@ -59,10 +39,8 @@ def follow(
     ],
     *,
     connection: Connection,
+    reading: ReadingOptions,
     choosing: Choosing,
-    service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: by the file's name.")] = None,
-    environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = "",
-    format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
     state_dir: StateDir = None,
     json: Annotated[bool, typer.Option("--json", help="The answer is JSON anyway.")] = False,
 ) -> None:
@@ -72,8 +50,7 @@ def follow(
     however it comes, goes on where the last acknowledged record was. The answer at the end is one line of JSON.
     """
     del json
-    reading = Reading(service, environment, format)
-    with once_stored(connection, reading, choosing.choice(), state_dir, retry_for_s=math.inf) as run:
+    with once_stored(connection, Reading(reading), choosing.choice(), state_dir, retry_for_s=math.inf) as run:
         run.go(lambda: _paths(files), until_stopped=True)
     run.finish()
 
@@ -166,6 +143,7 @@ class OnceStored:
             "stored": shipping.accepted,
             "left_out": self._choice.left_out,
             "uncertain": shipping.uncertain,
+            "redacted": self._reading.redacted(),
             "files": [{"file": path, "records": count} for path, count in sorted(follower.by_path.items())[:1_000]],
         }
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import typer
 
-from treering_cli.file_names import service_of
 from treering_cli.packed import MAGIC_BYTES, kind_of
-from treering_cli.text_streams import NotTextError, Text, open_pipe, open_text
+from treering_cli.text_streams import FileText, NotTextError, Text, open_pipe, open_text
 
 STDIN = "-"
 _OWN_FILES = {"up.lock", "LOCK", "positions.lock"}
@@ -30,11 +29,6 @@ class Input:
     """Whether it can be read once only."""
     encoding: str = ""
     """Empty is UTF-8, or UTF-16 where its mark is."""
-
-    @property
-    def service(self) -> str:
-        """The service of records that name none."""
-        return "stdin" if self.name in {STDIN, "/dev/stdin"} else service_of(self.name)
 
     @property
     def size(self) -> int:
@@ -66,8 +60,9 @@ class Input:
             OSError: It cannot be read.
         """
         if not self.is_pipe:
-            with self.open():
-                pass
+            with self.open() as text:
+                if isinstance(text, FileText) and text.is_unreadable:
+                    raise NotTextError(f"{self.name}: {text.problem}")
 
 
 @dataclass

@@ -6,15 +6,15 @@ import typer
 
 from treering_cli.choosing import Choosing
 from treering_cli.connection import Connection
-from treering_cli.follow import Reading, StateDir, once_stored, state_dir_of
+from treering_cli.follow import StateDir, once_stored, state_dir_of
 from treering_cli.inputs import Found, find_inputs
 from treering_cli.output import answer, note
 from treering_cli.problems import REFUSED
+from treering_cli.reading import Reading, ReadingOptions
 from treering_cli.send_report import files_json, tell
 from treering_cli.sending import Sending
 from treering_cli.sent_before import remember, say_what_was_sent
 from treering_cli.text_streams import check_encoding
-from treering_formats.reader import Format
 
 _REASONS = {"MESSAGE_EMPTY": "the message is empty; give every record a text", "RECORD_TOO_LARGE": "the record is over 1 MiB; split it"}
 _LISTED = 20
@@ -35,10 +35,8 @@ def send(
     ],
     *,
     connection: Connection,
+    reading: ReadingOptions,
     choosing: Choosing,
-    service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: by the file's name.")] = None,
-    environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = "",
-    format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
     encoding: Annotated[str, typer.Option(callback=_encoding, help="Of texts that are neither UTF-8 nor UTF-16 with its mark.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how the first records are read, and send nothing.")] = False,
     once: Annotated[
@@ -73,16 +71,16 @@ def send(
     if dry_run:
         from treering_cli.dry_run import show  # noqa: PLC0415 - start-up
 
-        show(found.inputs, service, environment, format, json=json)
+        show(found.inputs, Reading(reading), json=json)
         return
     _say_what_is_left_out(found)
     if once:
         _check_once(found, own_id=bool(producer_id), encoding=encoding)
-        with once_stored(connection, Reading(service, environment, format), choosing.choice(), state_dir, retry_for_s=retry_for) as run:
+        with once_stored(connection, Reading(reading), choosing.choice(), state_dir, retry_for_s=retry_for) as run:
             run.go(lambda: iter([each.name for each in found.inputs]), until_stopped=False)
             run.finish(wait_s=wait_timeout if wait else None)
     else:
-        sending = Sending(found.inputs, service, environment, format, choosing.choice())
+        sending = Sending(found.inputs, Reading(reading), choosing.choice())
         directory = state_dir_of(state_dir, connection)
         if not producer_id:
             say_what_was_sent(directory, found.inputs)
@@ -126,10 +124,13 @@ def _report(sending: Sending) -> None:
         "stored": sending.stored,
         "pending": result.pending,
         "visible": sending.visible,
+        "redacted": sending.reading.redacted(),
         "files": files_json(sending.reports),
     }
     answer(to_json(counts))
     tell(sending.reports)
+    if redacted := sending.reading.redacted():
+        note(f"treering: masked: {', '.join(f'{rule} {count:,}' for rule, count in redacted.items())}")
     if result.uncertain:
         note(f"treering: ingest had forgotten this producer; {result.uncertain:,} records may be stored twice")
     for rejection in result.rejections[:_LISTED]:

@@ -10,9 +10,6 @@ from treering_cli.output import note
 if TYPE_CHECKING:
     from treering_formats.records import RecordReader
 
-NOT_UNDERSTOOD = "treering.time"
-"""The attribute of a record whose time was seen and not understood."""
-
 PLAIN = "plain"
 """The form of a text that says neither time nor level."""
 
@@ -44,6 +41,7 @@ class FileReport:
         """Takes over what the reader counted."""
         self.lines, self.joined, self.blank, self.bytes_read = reader.lines, reader.joined, reader.blank, reader.bytes_read
         self.no_json, self.not_utf8, self.nul_bytes = reader.unparsed, reader.replaced, reader.nul_bytes
+        self.formats, self.times_not_understood = reader.forms, reader.unread_times
 
     @property
     def plain(self) -> int:

@@ -1,6 +1,5 @@
 """A send on its way: inputs become records, records go to the uploader."""
 
-import datetime as dt
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -10,10 +9,11 @@ import typer
 from treering_cli.choosing import Choice
 from treering_cli.inputs import Input
 from treering_cli.problems import INTERRUPTED, REFUSED, Refusal
+from treering_cli.reading import Reading
 from treering_cli.send_progress import SendProgress
-from treering_cli.send_report import NOT_UNDERSTOOD, FileReport
+from treering_cli.send_report import FileReport
 from treering_cli.text_streams import NotTextError, Text
-from treering_formats.reader import QUIET, Format
+from treering_formats.reader import QUIET
 
 if TYPE_CHECKING:
     from treering.client import Client
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from treering.upload_state import UploaderOptions, UploadResult
     from treering.uploader import Uploader
     from treering.v1.log_pb2 import LogRecord
-    from treering_formats.records import RecordReader
 
 _UPDATE_EVERY = 1_000
 _PIPE_LINGER_S = 0.3
@@ -32,9 +31,7 @@ class Sending:
     """A send on its way, and how it ended."""
 
     inputs: list[Input]
-    service: str | None
-    environment: str
-    format: Format
+    reading: Reading
     choice: Choice
     records: int = 0
     reports: list[FileReport] = field(default_factory=list)
@@ -104,7 +101,7 @@ class Sending:
 
     def _send(self, source: Input, text: Text, progress: SendProgress, done_bytes: int) -> int:
         """Sends one input; returns how many bytes were read of it."""
-        reader = reader_of(source, text, self.service, self.environment, self.format)
+        reader = self.reading.reader(text, source.name)
         report = FileReport(source.name)
         self.reports.append(report)
         left_out_before = self.choice.left_out
@@ -112,9 +109,9 @@ class Sending:
             for number, record in reader:
                 if number == QUIET:
                     for held, waiting in reader.flush():
-                        self._take(source, report, reader.form, held, waiting)
+                        self._take(source, report, held, waiting)
                     continue
-                self._take(source, report, reader.form, number, record)
+                self._take(source, report, number, record)
                 if not self.records % _UPDATE_EVERY:
                     progress.update(done_bytes + reader.bytes_read, self.records)
         finally:
@@ -124,12 +121,10 @@ class Sending:
             report.problem = text.problem
         return reader.bytes_read
 
-    def _take(self, source: Input, report: FileReport, form: str, number: int, record: "LogRecord") -> None:
+    def _take(self, source: Input, report: FileReport, number: int, record: "LogRecord") -> None:
         if not self.choice.takes(record, number):
             return
         report.records += 1
-        report.formats[form] += 1
-        report.times_not_understood += NOT_UNDERSTOOD in record.attributes
         self.uploader.send(record, (source.name, number))
         self.records += 1
 
@@ -153,11 +148,3 @@ class Sending:
             raise self.problem
         if self.result.rejected or any(each.problem for each in self.reports):
             raise typer.Exit(REFUSED)
-
-
-def reader_of(source: Input, text: Text, service: str | None, environment: str, fmt: Format) -> "RecordReader":
-    """The records of an input."""
-    from treering_formats.records import RecordReader  # noqa: PLC0415 - start-up
-
-    now = dt.datetime.now(dt.UTC)
-    return RecordReader(text, service=service or source.service, environment=environment, fmt=fmt, now=now)

@@ -18,6 +18,7 @@ stack trace in one go."""
 
 _PROBE_BYTES = 64 * 1024
 _FOREIGN = {b"PK\x03\x04": "zip", b"PAR1": "Parquet", b"7z\xbc\xaf": "7-Zip"}
+_TAR_AT = 257
 _MOST_CONTROL = 0.3
 _MOST_NUL = 0.1
 _NUL_BLOCK = b"\0" * 16
@@ -37,6 +38,8 @@ def check_text(name: str, start: bytes) -> None:
     for magic, kind in _FOREIGN.items():
         if start.startswith(magic):
             raise NotTextError(f"{name}: this is a {kind} file, not text; unpack it first, for example with `... | treering send -`")
+    if start[_TAR_AT:].startswith(b"ustar"):
+        raise NotTextError(f"{name}: this is a tar archive, not text; give the files in it, for example `tar -xOf ... | treering send -`")
     if start.startswith(_UTF_16):
         return
     head = start[:8192]
@@ -96,6 +99,11 @@ class FileText:
         """See `Text`."""
         return self._unpacked.problem if self._unpacked else ""
 
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether nothing of a packed file can be read."""
+        return bool(self.problem) and not self.stream.peek(1)
+
 
 def open_text(name: str, raw: io.BufferedReader, encoding: str) -> FileText:
     """A file's content as text.
@@ -107,8 +115,6 @@ def open_text(name: str, raw: io.BufferedReader, encoding: str) -> FileText:
     unpacked = Unpacked(raw, kind) if kind else None
     stream = io.BufferedReader(unpacked, _PROBE_BYTES) if unpacked else raw
     start = stream.peek(_PROBE_BYTES)[:_PROBE_BYTES]
-    if unpacked and unpacked.problem and not start:
-        raise NotTextError(f"{name}: {unpacked.problem}")
     if not encoding:
         check_text(name, start)
     decoder = decoder_for(start, encoding)

@@ -293,13 +293,13 @@ def test_two_files_with_the_same_first_lines_are_two(bench, ingest, log):
 
 
 def test_headers_are_known_where_reading_goes_on(bench, ingest, log):
-    log.write_text('{"msg": "a"}\n')
+    log.write_text("#Fields: date time cs-method cs-uri-stem sc-status\n2026-11-20 10:00:00 GET /a 200\n")
     bench.begin().turns()
     bench.kill()
     with log.open("a") as out:
-        out.write("no json\n\tindented\n")
+        out.write("2026-11-20 10:00:01 GET /b 503\n")
     bench.begin().turns()
-    assert ingest.messages == ["a", "no json", "\tindented"]
+    assert [record.attributes.get("sc-status") or record.attributes.get("status") for record in ingest.records[-2:]] == ["200", "503"]
 
 
 def test_what_is_left_out_is_counted_and_not_read_again(tmp_path, ingest, log):

@@ -29,21 +29,24 @@ class Content:
         # Not to wait for the other end of a pipe: it is refused below.
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         self._path = path
+        self._raw: io.BufferedReader | None = None
+        self._text: FileText | None = None
+        self._at = 0
         try:
             status = os.fstat(self._descriptor)
             _check_file(path, status)
             self.device, self.inode = status.st_dev, status.st_ino
             start = os.pread(self._descriptor, _PROBE_BYTES, 0)
             # UTF-16 is read as a packed file is: its text is not what stands in it.
+            _check_start(path, start)
             self.is_packed = bool(kind_of(start[:MAGIC_BYTES])) or start.startswith((b"\xff\xfe", b"\xfe\xff"))
-            if not self.is_packed:
+            if self.is_packed:
+                self._opened()
+            else:
                 check_text(path, start)
         except BaseException:
-            os.close(self._descriptor)
+            self.close()
             raise
-        self._raw: io.BufferedReader | None = None
-        self._text: FileText | None = None
-        self._at = 0
 
     def status(self) -> os.stat_result:
         """The file's state now."""
@@ -100,3 +103,8 @@ class Content:
 def _check_file(path: str, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise NotTextError(f"{path}: this is no file and cannot be read twice; pipe it into `treering send -`")
+
+
+def _check_start(path: str, start: bytes) -> None:
+    if start.startswith(b"__CURSOR="):  # its entries are no lines, so that there is no place in it to go on from
+        raise NotTextError(f"{path}: this is an export of the journal; give it to `treering send`, without --once")

@@ -40,7 +40,6 @@ _AFTER_S = 15.0
 _REST_S = 3_600.0
 """A reader that has been idle for so long is given up: it reads times without a year by the date that it was made at."""
 
-_ROUND_RECORDS = 1_000
 _MOST_ROUNDS = 20
 _MAX_RECORD_BYTES = 1024 * 1024
 
@@ -56,7 +55,7 @@ class _Batch:
     @property
     def is_full(self) -> bool:
         """Whether it must be sent before more is read."""
-        return len(self.records) >= MAX_RECORDS - _ROUND_RECORDS or self.size >= MAX_BYTES
+        return len(self.records) >= MAX_RECORDS or self.size >= MAX_BYTES
 
 
 class Follower:
@@ -226,11 +225,11 @@ class Follower:
         before = self.records
         for tracked in self._all():
             for _ in range(_MOST_ROUNDS):
-                taken = tracked.take(_ROUND_RECORDS)
-                self._take(tracked, taken or tracked.take_held(now=self._clock()))
+                taken = tracked.take(MAX_RECORDS - len(self._batch.records), MAX_BYTES - self._batch.size)
+                self._take(tracked, taken)
                 if self._batch.is_full:
                     self._ship()
-                if len(taken) < _ROUND_RECORDS:
+                elif not taken and not tracked.release_held(self._clock()):
                     break
         self._ship()
         self._end_closing(self._clock())
@@ -248,12 +247,11 @@ class Follower:
                 tracked.finish()
 
     def _take(self, tracked: Tracked, taken: list[Taken]) -> None:
-        for line, record in taken:
+        for line, record, size in taken:
             self.records += 1
             self.by_path[tracked.path] += 1
             if not self._choice.takes(record, line):
                 continue
-            size = record.ByteSize()
             if size > _MAX_RECORD_BYTES:
                 self.too_large += 1
                 self._say(f"{tracked.path}:{line}: rejected: the record is over 1 MiB; split it")

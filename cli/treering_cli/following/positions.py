@@ -45,8 +45,8 @@ class Position:
     tail: bytes
     lines: int
     """Lines before the offset."""
-    beyond: tuple[int, ...]
-    """Where records behind the offset begin that are stored."""
+    beyond: tuple[tuple[int, int], ...]
+    """Lines from the offset on of which records are stored: where each begins, and how many of its records are."""
     since: float
     """When the content was met first, seconds since 1970."""
     finished: bool
@@ -113,7 +113,7 @@ class Positions:
         rows = self._base.execute(
             "select key, path, device, inode, offset, head, tail, lines, beyond, since, finished from files order by since, key"
         )
-        return [Position(*row[:8], tuple(json.loads(row[8])), row[9], bool(row[10])) for row in rows]
+        return [Position(*row[:8], _pairs(json.loads(row[8])), row[9], bool(row[10])) for row in rows]
 
     def producer(self) -> tuple[str, int]:
         """The producer id of this directory, and its next sequence."""
@@ -202,6 +202,10 @@ def _encoded(positions: Iterable[Position]) -> str:
 
 def _decoded(text: str) -> list[Position]:
     return [
-        Position(**each | {"head": bytes.fromhex(each["head"]), "tail": bytes.fromhex(each["tail"]), "beyond": tuple(each["beyond"])})
+        Position(**each | {"head": bytes.fromhex(each["head"]), "tail": bytes.fromhex(each["tail"]), "beyond": _pairs(each["beyond"])})
         for each in json.loads(text)
     ]
+
+
+def _pairs(values: Iterable[list[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((place, count) for place, count in values)

@@ -1,6 +1,6 @@
 """The records of one content, each with the place where it begins, and from where on to read again."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 
 _PIECE_BYTES = 256 * 1024
 _PRIMING_BYTES = 64 * 1024
-"""So much of a file's beginning is read again before reading goes on in its middle: headers say what its lines are."""
+"""So much of a file's beginning, and of what is before the position, is read again before reading goes on in its middle: headers say what
+its lines are, and a secret over several lines must be known as one."""
+
+_Numbered = tuple[int, "LogRecord"]
 
 MakeReader = Callable[[Stream, str], "RecordReader"]
 """Makes the reader of a stream of lines, for a path."""
 
 Clock = Callable[[], float]
 
-Taken = tuple[int, "LogRecord"]
-"""A record, and the number of its first line in the content."""
+Taken = tuple[int, "LogRecord", int]
+"""The number of a record's first line in the content, the record, and its size in bytes."""
 
 
 class Tracked:
@@ -56,36 +59,47 @@ class Tracked:
         self._first = 1
         self._line_begins = True
         self._priming: deque[bytes | None] = deque()
-        self._given: list[int] = []
-        self._skipped = set(position.beyond)
+        self._given: Counter[int] = Counter()
+        self._skipped = Counter(dict(position.beyond))
+        self._between = 0
         self._moved = False
         self._gone = False
         self._checked = (-1, -1)
         self._window = Window(content, position.offset)
         self.reader: RecordReader
-        self._records: Iterator[Taken] | None = None
+        self._records: Iterator[_Numbered] | None = None
+        self._flushed: deque[_Numbered] = deque()
 
-    def take(self, most: int) -> list[Taken]:
-        """The next records, at most about `most`; fewer when nothing more is there at present."""
+    def take(self, most: int, most_bytes: int) -> list[Taken]:
+        """The next records, at most `most`, and no more once they have `most_bytes`; fewer when nothing more is there at present."""
         taken: list[Taken] = []
-        for number, record in self._records or self._begin():
+        size = 0
+        self._between = 0
+        for number, record in self._coming():
             if number == QUIET:
                 return taken
-            self._give(number, record, taken)
-            if len(taken) >= most:
+            size += self._give(number, record, taken)
+            if len(taken) >= most or size >= most_bytes:
+                # The line may hold more records, which the reader has and nobody else: from it on the file is read again.
+                self._between = number
                 return taken
         self._moved = self._moved or not self.ended
         self.ended = True
         return taken
 
-    def take_held(self, *, now: float) -> list[Taken]:
-        """What waits for lines that might join it, if none has come for long enough."""
+    def release_held(self, now: float) -> bool:
+        """Lets `take` give what waits for lines that might join it, if none has come for long enough; False when there is nothing."""
         if self._records is None or not self.reader.held_from or now - self.grown_at < QUIET_S:
-            return []
-        taken: list[Taken] = []
-        for number, record in self.reader.flush():
-            self._give(number, record, taken)
-        return taken
+            return False
+        self._flushed.extend(self.reader.flush())
+        return bool(self._flushed)
+
+    def _coming(self) -> Iterator[_Numbered]:
+        while self._flushed:
+            yield self._flushed.popleft()
+        # Not `yield from`: the end of this generator would be the end of the reader's.
+        for each in self._records or self._begin():  # noqa: UP028
+            yield each
 
     def finish(self) -> None:
         """No more comes: what is there is given to the end, a line without an end as well."""
@@ -106,7 +120,7 @@ class Tracked:
 
     def rest(self) -> None:
         """Gives the reader up, which knows what time it was made at; the next line makes another. Only where nothing waits in it."""
-        if self._records is not None and not self.reader.held_from and not self._moved:
+        if self._records is not None and not self._held_from() and not self._moved:
             self._records = None
             self._starts.clear()
             self._first = 1
@@ -118,14 +132,14 @@ class Tracked:
 
     def position(self) -> Position:
         """From where on to read again, once everything that was given is stored."""
-        held = self.reader.held_from if self._records is not None else 0
+        held = self._held_from()
         offset = self._starts[held - self._first] if held else self.read_to
         # Looked up before the starts are forgotten: `lines` is counted from the first of them.
         lines = self.start.lines + (held - self._first if held else len(self._starts))
-        self._given = [place for place in self._given if place >= offset]
-        self._skipped = {place for place in self._skipped if place >= offset}
+        self._given = _from(offset, self._given)
+        self._skipped = _from(offset, self._skipped)
         mark = self._window.mark(offset)
-        beyond = tuple(sorted({*self._given, *self._skipped}))
+        beyond = tuple(sorted((self._given + self._skipped).items()))
         path, device, inode = self.path, self.content.device, self.content.inode
         self.start = Position(
             self.start.key, path, device, inode, offset, mark.head, mark.tail, lines, beyond, self.start.since, self.ended and self.closing
@@ -134,18 +148,31 @@ class Tracked:
         self._moved = False
         return self.start
 
+    def _held_from(self) -> int:
+        """The first line that is read and of which not every record is given for certain; 0 when there is none."""
+        if self._records is None:
+            return 0
+        waiting = self._flushed[0][0] if self._flushed else 0
+        return min((number for number in (self.reader.held_from, self._between, waiting) if number), default=0)
+
     def close(self) -> None:
         """Closes the file."""
         self.content.close()
 
-    def _begin(self) -> Iterator[Taken]:
-        """Makes the reader, and lets it see the beginning of the file without giving the records of it again."""
+    def _begin(self) -> Iterator[_Numbered]:
+        """Makes the reader, and lets it see the beginning of the file, and what is before the position, without giving records again."""
         self.reader = self._make_reader(self, self.path)
         self._records = iter(self.reader)
         if not self.start.offset:
             return self._records
         head = self.content.read(0, min(_PRIMING_BYTES, self.start.offset))
         self._priming.extend(line + b"\n" for line in head.split(b"\n")[:-1])
+        if self.start.offset > _PRIMING_BYTES:
+            before = self.content.read(
+                max(_PRIMING_BYTES, self.start.offset - _PRIMING_BYTES), min(_PRIMING_BYTES, self.start.offset - _PRIMING_BYTES)
+            )
+            # The first of these is a part of a line.
+            self._priming.extend(line + b"\n" for line in before.split(b"\n")[1:-1])
         # The end of the beginning: the lines that follow in the file are not those that follow here.
         self._priming.append(None)
         for number, _ in self._records:
@@ -155,13 +182,17 @@ class Tracked:
         self._first = self.reader.lines + 1
         return self._records
 
-    def _give(self, number: int, record: "LogRecord", taken: list[Taken]) -> None:
+    def _give(self, number: int, record: "LogRecord", taken: list[Taken]) -> int:
+        """Takes a record, if it was not stored before; returns its size."""
         place = self._starts[number - self._first]
         self._moved = True
-        if place in self._skipped:  # it was stored before the last stop, out of the order of the file
-            return
-        self._given.append(place)
-        taken.append((self.start.lines + number - self._first + 1, record))
+        self._given[place] += 1
+        if self._skipped[place]:
+            self._skipped[place] -= 1
+            return 0
+        size = record.ByteSize()
+        taken.append((self.start.lines + number - self._first + 1, record, size))
+        return size
 
     def _forget_before(self, number: int) -> None:
         while self._first < number:
@@ -194,3 +225,8 @@ class Tracked:
         self._window.add(line)
         self._moved = self._moved or bool(line)
         return line
+
+
+def _from(offset: int, counts: Counter[int]) -> Counter[int]:
+    """The counts of places from an offset on."""
+    return Counter({place: count for place, count in counts.items() if place >= offset and count})

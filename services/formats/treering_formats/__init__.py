@@ -1,8 +1,10 @@
 """From the text and JSON that other systems write to records: a library that reads what it is given and opens nothing.
 
-`reader` finds lines in bytes (never fails, never loses one), `records` decides line by line between JSON (`json_line`), the old logger's
-form (`old_form`) and plain text (`text_line`, with continuation lines joined), `fields` gives names their roles, `times` reads times. What
-cannot be understood is kept: a line as a plain message, a value as an attribute under the name it came with.
+`reader` finds lines in bytes (never fails, never loses one); `wrappers` are opened, so that what a container or the journal has written is
+read as if it stood alone; `joining` makes one event of the lines that were written as one; `event_reader` reads an event by the first format
+that fits: JSON (`json_line`), the formats of one program (`known`), the old logger's form (`old_form`), text (`text_line`); `fields` gives names
+their roles, `times` reads times; `redaction` masks what must not be stored. `records` is all of them in a row, `catalog` the list for people.
+What cannot be understood is kept: a line as a plain message, a value as an attribute under the name it came with.
 
 Rules that are not obvious:
 

@@ -1,0 +1,53 @@
+"""The rules that come with Treering.
+
+They mask what is a secret by its form: a password that stands alone in a sentence has none. A number is a card's when its first digits and
+its length are those of an issuer and its checksum is right; one in ten of that form is right by chance, and is masked, too.
+"""
+
+import re
+
+from treering_formats.redaction.rule import Rule
+
+_CARD = re.compile(
+    r"(?<![\w.-])(?:"
+    r"4\d{3}(?:[ -]?\d{4}){3}(?:[ -]?\d{3})?|4\d{12}"
+    r"|(?:5[1-5]\d\d|2[2-7]\d\d|6(?:011|5\d\d|4[4-9]\d)|35\d\d|62\d\d)(?:[ -]?\d{4}){3}(?:[ -]?\d{3})?"
+    r"|3[47]\d\d[ -]?\d{6}[ -]?\d{5}|3(?:0[0-5]|[68]\d)\d[ -]?\d{6}[ -]?\d{4}"
+    r")(?![\w-]|\.\d)",
+    re.ASCII,
+)
+_BEARER = re.compile(
+    r"(?i)(\bbearer[ +:=\"']+|\bauthorization[\\\"']*\s*[:=]\s*[\\\"']*(?:\w+\s+)?)[\w.~+/=-]{6,}"
+    r"|()\beyJ[\w-]{10,}\.[\w-]{4,}\.[\w-]*",
+    re.ASCII,
+)
+_URL = re.compile(r"(\b[a-zA-Z][a-zA-Z\d+.-]*://[^\s:/@\"']*:)[^\s/@\"']+(?:@[^\s/@\"']+)*(?=@)")
+_NAME = (
+    r"[\w.-]*(?:passw(?:or)?d|passphrase|passwort|secret|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|credentials?"
+    r"|(?:auth|access|refresh|id|session|api|csrf|security|private|personal)[_-]?token)[\w-]*"
+)
+_SECRET = re.compile(
+    rf"(?i)((?:\b{_NAME}|\bpwd|\btoken(?=[\\\"']*=)|\btoken(?=[\\\"']+\s*:))[\\\"']*\s*[:=]\s*)"
+    r"(?:(?<!\\)\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\+\"[^\"]*?\\+\"|(?![/\\{\[\"'])[^\s,;&\"'<>)}\]]+)"
+)
+_SECRET_KEY = re.compile(rf"(?i)(?:.*[._-])?(?:{_NAME}|pwd|token|authorization|set-cookie|cookie)")
+_KEY = re.compile(
+    r"-----BEGIN (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
+)
+
+
+def has_checksum(text: str) -> bool:
+    """Whether the digits of a text pass Luhn's check (ISO/IEC 7812-1, annex B)."""
+    digits = [int(each) for each in text if each.isdigit()]
+    doubled = (2 * each - 9 * (each > 4) for each in digits[-2::-2])
+    return (sum(digits[-1::-2]) + sum(doubled)) % 10 == 0
+
+
+BUILT_IN = (
+    Rule("private-key", _KEY, "[private key]"),
+    Rule("bearer-token", _BEARER, r"\1[token]"),
+    Rule("url-password", _URL, r"\1[password]"),
+    Rule("secret", _SECRET, r"\1[secret]", key=_SECRET_KEY),
+    Rule("card-number", _CARD, "[card number]", has_checksum),
+)
+"""Private keys first, because what is in them could look like anything."""
