@@ -11,6 +11,7 @@ from treering_cli import (
     config,
     context,
     export,
+    follow,
     formats,
     pattern,
     patterns,
@@ -42,6 +43,7 @@ app = typer.Typer(
 )
 app.command("up")(with_groups(up.up))
 app.command("send")(with_groups(send.send))
+app.command("follow")(with_groups(follow.follow))
 app.command("search")(with_groups(search.search))
 app.command("sql")(with_groups(sql.sql))
 app.command("aggregate")(with_groups(aggregate.aggregate))

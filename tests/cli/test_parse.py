@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from treering_cli.inputs import NotTextError, check_text
+from treering_cli.text_streams import NotTextError, check_text
 from treering_formats.records import RecordReader
 from treering_formats.times import any_time
 
@@ -315,7 +315,9 @@ def test_ten_megabyte_line_is_one_record():
     assert len(one("x" * 10_000_000 + "\n").message) == 10_000_000
 
 
-@pytest.mark.parametrize("start", [b"\x7fELF\x00\x01", b"\x1f\x8b\x08", b"\xff\xfea\x00", b"PAR1", bytes(range(1, 9)) * 10])
+@pytest.mark.parametrize(
+    "start", [b"\x7fELF\x00\x01", b"PK\x03\x04", b"a\x00b\x00" * 9, b"PAR1", bytes(range(1, 9)) * 10, b"\x00\xff\xee\xdd" * 4 + b"a" * 30]
+)
 def test_what_is_no_text_is_refused(start):
     with pytest.raises(NotTextError, match="file"):
         check_text("file", start)
