@@ -33,6 +33,9 @@ def send(
     service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: the file's stem.")] = None,
     environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = "",
     format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
+    time_zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Zone of times that name none, for example Europe/Warsaw or +02:00. Default: UTC.")
+    ] = "",
     producer_id: Annotated[str | None, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the records can be searched and counted.")] = False,
     wait_timeout: Annotated[
@@ -54,10 +57,11 @@ def send(
     """
     del json
     inputs = check_inputs(files)
+    zone = _zone(time_zone)
     if producer_id is not None and not 1 <= len(producer_id.encode()) <= 128:
         raise typer.BadParameter("--producer-id has 1 to 128 bytes; a UUID is a good choice")
     with connection.client() as client:
-        sending = _Sending(inputs, service, environment, format)
+        sending = _Sending(inputs, service, environment, format, zone)
         sending.run(client, producer_id or "", retry_for)
         if wait and not sending.problem:
             sending.wait(client, wait_timeout)
@@ -73,6 +77,7 @@ class _Sending:
     service: str | None
     environment: str
     format: Format
+    zone: dt.tzinfo = dt.UTC
     records: int = 0
     unparsed: int = 0
     replaced: int = 0
@@ -146,7 +151,7 @@ class _Sending:
             now = dt.datetime.now(dt.UTC)
             service = self.service or source.service
             lines = UntilInterrupted(stream) if source.name == STDIN else stream
-            reader = RecordReader(lines, service=service, environment=self.environment, fmt=self.format, now=now)
+            reader = RecordReader(lines, service=service, environment=self.environment, fmt=self.format, now=now, zone=self.zone)
             before = self.records
             for number, record in reader:
                 self.uploader.send(record, (source.name, number))
@@ -181,6 +186,23 @@ class _Sending:
             raise self.problem
         if self.result.rejected:
             raise typer.Exit(REFUSED)
+
+
+def _zone(name: str) -> dt.tzinfo:
+    """The zone that a person names.
+
+    Raises:
+        typer.BadParameter: This machine knows none of that name.
+    """
+    from treering_formats.zones import offset_of, zone_named  # noqa: PLC0415 - start-up
+
+    if not name or name.upper() == "UTC":
+        return dt.UTC
+    offset = offset_of(name) if name[0] in "+-" else None
+    zone = zone_named(name) if offset is None else dt.timezone(dt.timedelta(seconds=offset))
+    if zone is None:
+        raise typer.BadParameter(f"--time-zone: no such zone {name!r} on this machine; give one such as Europe/Warsaw, or +02:00")
+    return zone
 
 
 def _report(sending: _Sending) -> None:

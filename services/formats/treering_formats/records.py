@@ -9,7 +9,7 @@ from treering_formats.fields import Defaults, to_record
 from treering_formats.json_line import json_fields
 from treering_formats.old_form import old_fields
 from treering_formats.reader import Format, LineReader, Stream
-from treering_formats.text_line import continues, text_fields
+from treering_formats.text_line import continues, text_record
 
 _MAX_JOINED_CHARACTERS = 256 * 1024
 """Continuation lines join a record up to this length in characters: it stays under the largest record in any script."""
@@ -25,9 +25,9 @@ class RecordReader:
         blank: Lines without anything in them, which make no record.
     """
 
-    def __init__(self, stream: Stream, *, service: str, environment: str, fmt: Format, now: dt.datetime) -> None:
+    def __init__(self, stream: Stream, *, service: str, environment: str, fmt: Format, now: dt.datetime, zone: dt.tzinfo = dt.UTC) -> None:
         self._lines = LineReader(stream)
-        self._defaults = Defaults(service, environment, now)
+        self._defaults = Defaults(service, environment, now, zone)
         self._format = fmt
         self.unparsed = 0
         self.blank = 0
@@ -86,7 +86,7 @@ class RecordReader:
                 held, last = f"{held}\n{line}", line
                 continue
             if held:
-                yield start, self._text_record(held)
+                yield start, text_record(held, self._defaults)
                 held = ""
             structured = self._structured(line, recognise_json=recognise_json)
             if structured is not None:
@@ -94,16 +94,12 @@ class RecordReader:
             else:
                 start, held, last = number, line, line
         if held:
-            yield start, self._text_record(held)
+            yield start, text_record(held, self._defaults)
 
     def _structured(self, line: str, *, recognise_json: bool) -> dict[str, Any] | None:
         if recognise_json and line.startswith("{"):
             return json_fields(line)
         return old_fields(line)
-
-    def _text_record(self, text: str) -> LogRecord:
-        fields, message = text_fields(text, self._defaults)
-        return to_record(fields | {"message": message}, text, self._defaults)
 
     def _plain(self, line: str) -> LogRecord:
         return LogRecord(service=self._defaults.service, environment=self._defaults.environment, message=line)
