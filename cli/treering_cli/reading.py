@@ -26,10 +26,30 @@ class ReadingOptions:
     service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: by the file's name.")] = None
     environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = ""
     format: Annotated[Format, typer.Option(help="What a line is; auto looks at each one.")] = "auto"
+    time_zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Zone of times that name none, for example Europe/Warsaw or +02:00. Default: UTC.")
+    ] = ""
     redact: Annotated[
         bool,
         typer.Option("--redact", help="Mask secrets by the built-in rules before anything is sent; rules of your own: docs/formats.md."),
     ] = False
+
+
+def _zone(name: str) -> dt.tzinfo:
+    """The zone that a person names.
+
+    Raises:
+        typer.BadParameter: This machine knows none of that name.
+    """
+    from treering_formats.zones import offset_of, zone_named  # noqa: PLC0415 - start-up
+
+    if not name or name.upper() == "UTC":
+        return dt.UTC
+    offset = offset_of(name) if name[0] in "+-" else None
+    zone = zone_named(name) if offset is None else dt.timezone(dt.timedelta(seconds=offset))
+    if zone is None:
+        raise typer.BadParameter(f"--time-zone: no such zone {name!r} on this machine; give one such as Europe/Warsaw, or +02:00")
+    return zone
 
 
 @dataclass
@@ -44,6 +64,7 @@ class Reading:
 
         Raises:
             Refusal: The rules of redaction cannot be applied.
+            typer.BadParameter: There is no such time zone.
         """
         from treering_cli.redacting import configured_redactor  # noqa: PLC0415 - start-up
         from treering_formats.records import RecordReader  # noqa: PLC0415
@@ -61,6 +82,7 @@ class Reading:
             environment=options.environment or (origin.environment if origin else ""),
             fmt=options.format,
             now=dt.datetime.now(dt.UTC),
+            zone=_zone(options.time_zone),
             attributes=origin.attributes if origin else None,
             redactor=redactor,
         )

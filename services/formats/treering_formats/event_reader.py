@@ -14,7 +14,7 @@ from treering_formats.json_line import json_fields
 from treering_formats.known import known_object, read_known
 from treering_formats.known.reading import Context, Reading
 from treering_formats.old_form import old_fields
-from treering_formats.text_line import text_fields
+from treering_formats.text_line import text_record
 from treering_formats.wrappers.arrays import array_items, json_items
 from treering_formats.wrappers.envelope import Envelope
 from treering_formats.wrappers.inner import Inner, InnerObject, InnerRecord
@@ -100,18 +100,17 @@ class EventReader:
         known = read_known(text, context)
         if known:
             return _known_record(known[0], text, defaults), known[1]
-        fields, message = text_fields(text, defaults)
-        behind = read_known(message, context) if "program" in fields else None
-        if behind and isinstance(behind[0], Reading):
-            return _behind_head(fields, behind[0], text, defaults), behind[1]
-        form = "text" if fields else "plain"
-        fields["message"] = message
-        return to_record(fields, text, defaults), form
+        record = text_record(text, defaults)
+        if _may_be_head(record):
+            behind = read_known(record.message, context)
+            if behind:
+                return _behind_head(record, behind[0], defaults), behind[1]
+        return record, "text" if record.time_unix_nano or record.severity or record.attributes else "plain"
 
     def _new_context(self, lane: Hashable) -> Context:
         if len(self._contexts) >= MAX_LANES:
             self._contexts.clear()
-        context = self._contexts[lane] = Context(self._defaults.now)
+        context = self._contexts[lane] = Context(self._defaults.reading)
         return context
 
     def _around(self, envelope: Envelope) -> Defaults:
@@ -135,13 +134,17 @@ def _not_empty(record: LogRecord, text: str) -> LogRecord:
     return record
 
 
-def _behind_head(fields: dict[str, Any], reading: Reading, text: str, defaults: Defaults) -> LogRecord:
-    """The record of a known format behind the head of syslog: what it says itself wins."""
-    record = to_record(fields | {"message": reading.message}, text, defaults)
-    record.time_unix_nano = reading.time_unix_nano or record.time_unix_nano
-    if reading.severity:
-        record.severity = reading.severity  # type: ignore[assignment]  # enums are open
-    record.attributes.update(reading.attributes)
+def _may_be_head(record: LogRecord) -> bool:
+    """Whether what a text said by its front may be the head of a known format: of syslog, or a time before pairs with a level in them."""
+    return "program" in record.attributes or (record.time_unix_nano > 0 and not record.severity and "=" in record.message)
+
+
+def _behind_head(head: LogRecord, found: Reading | dict[str, Any], defaults: Defaults) -> LogRecord:
+    """The record of a known format behind a head: what it says itself wins."""
+    record = _known_record(found, head.message, defaults)
+    record.time_unix_nano = record.time_unix_nano or head.time_unix_nano
+    record.severity = record.severity or head.severity
+    _add(record, head.attributes, "head")
     return record
 
 

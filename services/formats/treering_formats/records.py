@@ -46,6 +46,7 @@ class RecordReader:
         environment: str,
         fmt: Format,
         now: dt.datetime,
+        zone: dt.tzinfo = dt.UTC,
         attributes: Mapping[str, str] | None = None,
         redactor: Redactor | None = None,
     ) -> None:
@@ -57,6 +58,7 @@ class RecordReader:
             environment: Of records that name none.
             fmt: What a line is.
             now: Dates without a year are near it.
+            zone: Of times that name none.
             attributes: What every record gets that has no attribute of that name.
             redactor: Masks every record before it is given.
         """
@@ -65,7 +67,7 @@ class RecordReader:
         self._is_jsonl = True if fmt == "jsonl" else None if self._is_json else False
         self._source = JournalAware(stream) if self._is_json else None
         self._lines = LineReader(self._source or stream)
-        self._defaults = Defaults(service, environment, now)
+        self._defaults = Defaults(service, environment, now, zone)
         self._joiner = Joiner(json=self._is_json)
         self._events = EventReader(self._defaults, json=self._is_json)
         self._attributes = attributes

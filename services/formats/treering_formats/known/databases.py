@@ -3,8 +3,9 @@
 import csv
 import re
 
+from treering_formats.calendar_names import MONTHS
 from treering_formats.known.reading import DIGITS, Context, Reading, TextFormat, named
-from treering_formats.times import MONTHS, any_time, epoch, instant
+from treering_formats.times import any_time, epoch, instant
 
 _CSVLOG_COLUMNS = (
     "log_time user database pid connection_from session_id session_line_num command_tag session_start_time virtual_transaction_id "
@@ -23,7 +24,7 @@ _REDIS_LEVELS = {".": 5, "-": 9, "*": 10, "#": 13}
 _REDIS_ROLES = {"M": "master", "S": "replica", "C": "child", "X": "sentinel"}
 
 
-def _csvlog(text: str, _context: Context) -> Reading | None:
+def _csvlog(text: str, context: Context) -> Reading | None:
     lines = text.split("\n")
     rows = csv.reader((f"{line}\n" for line in lines), strict=True)
     try:
@@ -34,7 +35,7 @@ def _csvlog(text: str, _context: Context) -> Reading | None:
         return None
     found = named(_CSVLOG_NAMES, values)
     found |= {f"column_{index}": value for index, value in enumerate(values[len(_CSVLOG_NAMES) :], len(_CSVLOG_NAMES) + 1) if value}
-    time = any_time(found.get("log_time", ""))
+    time = any_time(found.get("log_time", ""), context.times)
     if time:
         del found["log_time"]
     level = found.pop("level", "")
@@ -45,7 +46,7 @@ def _csvlog(text: str, _context: Context) -> Reading | None:
     return Reading(message, time or 0, severity, found)
 
 
-def _slow_log(text: str, _context: Context) -> Reading | None:
+def _slow_log(text: str, context: Context) -> Reading | None:
     """An entry of the slow log. The message is all of it."""
     found: dict[str, str] = {}
     user = _SLOW_USER.search(text)
@@ -54,27 +55,27 @@ def _slow_log(text: str, _context: Context) -> Reading | None:
     for line in text.splitlines():
         if line.startswith("# ") and not line.startswith(("# Time: ", "# User@Host: ", "# administrator")):
             found |= dict(_SLOW_VALUE.findall(line))
-    return Reading(text, _slow_time(text), 0, found)
+    return Reading(text, _slow_time(text, context), 0, found)
 
 
-def _slow_time(text: str) -> int:
+def _slow_time(text: str, context: Context) -> int:
     match = _SLOW_TIME.match(text)
     if match and match[8]:
-        found = any_time(match[8])
+        found = any_time(match[8], context.times)
     elif match:
-        found = instant((2000 + int(match[1]), int(match[2]), int(match[3])), (match[4], match[5], match[6], match[7]))
+        found = instant((2000 + int(match[1]), int(match[2]), int(match[3])), (match[4], match[5], match[6], match[7]), context.times.zone)
     else:  # several statements of one second have one line with the time
         found = None
     stamp = _SLOW_STAMP.search(text)
     return found or (epoch(int(stamp[1])) if stamp else None) or 0
 
 
-def _redis(line: str, _context: Context) -> Reading | None:
+def _redis(line: str, context: Context) -> Reading | None:
     match = _REDIS.match(line)
     if not match or match[4].lower() not in MONTHS:
         return None
     pid, role, day, month, year, hour, minute, second, fraction, mark, message = match.groups()
-    time = instant((int(year), MONTHS[month.lower()], int(day)), (hour, minute, second, fraction))
+    time = instant((int(year), MONTHS[month.lower()], int(day)), (hour, minute, second, fraction), context.times.zone)
     found = {"pid": pid, "redis.role": _REDIS_ROLES.get(role, role)}
     return Reading(message or line, time, _REDIS_LEVELS[mark], found) if time else None
 

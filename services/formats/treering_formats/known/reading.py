@@ -1,6 +1,5 @@
 """What a reader of one format finds in a text."""
 
-import datetime as dt
 import string
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from typing import Any
 
 from treering.v1.log_pb2 import LogRecord
 from treering_formats.fields import Defaults
+from treering_formats.times import Reading as TimeReading
 
 DIGITS = string.digits
 LETTERS = string.ascii_letters
@@ -41,11 +41,12 @@ class Context:
     """What was read before in the same stream, and what holds for it.
 
     Attributes:
+        times: The present and the zone, for times that lack something.
         columns: Names of the columns that header lines gave; empty without such lines.
         is_tabbed: Whether columns are apart by tabs, as the header's are.
     """
 
-    now: dt.datetime
+    times: TimeReading
     columns: tuple[str, ...] = ()
     is_tabbed: bool = False
 

@@ -2,9 +2,10 @@
 
 import re
 
+from treering_formats.calendar_names import MONTHS
 from treering_formats.known.quoting import unescaped
 from treering_formats.known.reading import SYSLOG_SEVERITIES, Context, Reading, TextFormat, named
-from treering_formats.times import MONTHS, any_time, epoch, without_year
+from treering_formats.times import any_time, epoch, without_year
 
 # <134>Nov 20 10:00:00 fw1 , or a time in ISO 8601, or nothing
 _HEAD = (
@@ -35,7 +36,7 @@ def _read(match: re.Match[str], found: dict[str, str], severity: str, context: C
     priority, month, day, hour, minute, second, fraction, stamp, host, message = match.groups()[:10]
     time = next((read for name in _TIMES if (read := any_time(found.get(name, "")))), 0)
     if not time and month and month.lower() in MONTHS:
-        time = without_year(MONTHS[month.lower()], int(day), (hour, minute, second, fraction), context.now) or 0
+        time = without_year(MONTHS[month.lower()], int(day), (hour, minute, second, fraction), context.times.now, context.times.zone) or 0
     elif not time and stamp:
         time = any_time(stamp) or 0
     if host:

@@ -1,9 +1,11 @@
 """Access and error logs of web servers and proxies: Apache, nginx, HAProxy, and what writes like them."""
 
+import datetime as dt
 import re
 
+from treering_formats.calendar_names import MONTHS
 from treering_formats.known.reading import DIGITS, LETTERS, Context, Reading, TextFormat, named
-from treering_formats.times import MONTHS, any_time, instant
+from treering_formats.times import any_time, instant
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _MOMENT = r"(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"
@@ -32,7 +34,7 @@ def status_severity(status: str) -> int:
     return 17 if status >= "500" else 13 if status >= "400" else 9
 
 
-def moment(parts: tuple[str, ...], zone: str | None = None) -> int | None:
+def moment(parts: tuple[str, ...], zone: dt.tzinfo | str) -> int | None:
     """The time of day, month, year, hour, minute, second and fraction as access logs have them."""
     day, month, year, hour, minute, second, fraction = parts
     number = MONTHS.get(month.lower())
@@ -60,14 +62,14 @@ def _access(line: str, _context: Context) -> Reading | None:
     return Reading(rest, time, status_severity(status), found | request_fields(request))
 
 
-def _nginx_error(line: str, _context: Context) -> Reading | None:
+def _nginx_error(line: str, context: Context) -> Reading | None:
     match = _NGINX_ERROR.match(line)
     if not match:
         return None
     stamp, level, message, pid, tid, connection = match.groups()
     fields = {name: quoted or bare for name, quoted, bare in _NGINX_NAMED.findall(message)}
     found = named(("pid", "tid", "connection"), (pid, tid, connection)) | fields | request_fields(fields.get("request", ""))
-    time = any_time(stamp)
+    time = any_time(stamp, context.times)
     return None if time is None else _levelled(Reading(message, time, 0, found), level)
 
 
@@ -80,23 +82,23 @@ def _levelled(reading: Reading, level: str) -> Reading:
     return reading
 
 
-def _apache_error(line: str, _context: Context) -> Reading | None:
+def _apache_error(line: str, context: Context) -> Reading | None:
     match = _APACHE_ERROR.match(line)
     if not match:
         return None
     month, day, hour, minute, second, fraction, year, module, level, message, pid, tid, client = match.groups()
-    time = moment((day, month, year, hour, minute, second, fraction))
+    time = moment((day, month, year, hour, minute, second, fraction), context.times.zone)
     found = named(("module", "pid", "tid", "client"), (module, pid, tid, client))
     return None if time is None else _levelled(Reading(message or line, time, 0, found), level)
 
 
-def _haproxy(line: str, _context: Context) -> Reading | None:
+def _haproxy(line: str, context: Context) -> Reading | None:
     match = _HAPROXY.match(line)
     if not match:
         return None
     client, port, *parts = match.groups()[:9]
     rest, frontend, backend, server, timers, status, size, _, _, state, connections, queues, request = match.groups()[9:]
-    time = moment(tuple(parts))
+    time = moment(tuple(parts), context.times.zone)
     if time is None:
         return None
     names = (
