@@ -21,15 +21,8 @@ def _gelf(fields: dict[str, Any]) -> bool:
         return False
     for name in [name for name in fields if name.startswith("_") and len(name) > 1]:
         _rename(fields, name, name[1:])
-    short, full = fields.get("short_message"), fields.get("full_message")
-    # the full message is the short one with what follows it, often a stack trace
-    if isinstance(full, str) and isinstance(short, str) and full.startswith(short):
-        del fields["short_message"]
-        short = None
-    if short or not full:
-        _rename(fields, "short_message", "message")
-    else:
-        _rename(fields, "full_message", "message")
+    # the full message, often a stack trace, is an attribute, as it is for the loggers of OpenTelemetry
+    _rename(fields, "short_message" if fields.get("short_message") else "full_message", "message")
     level = fields.get("level")
     number = int(level) if isinstance(level, str) and level.isascii() and level.isdigit() and len(level) == 1 else level
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 8 and "severity_number" not in fields:
