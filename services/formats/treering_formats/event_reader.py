@@ -14,7 +14,7 @@ from treering_formats.json_line import json_fields
 from treering_formats.known import known_object, read_known
 from treering_formats.known.reading import Context, Reading
 from treering_formats.old_form import old_fields
-from treering_formats.text_line import text_record
+from treering_formats.text_line import text_record, usual_record
 from treering_formats.wrappers.arrays import array_items, json_items
 from treering_formats.wrappers.envelope import Envelope
 from treering_formats.wrappers.inner import Inner, InnerObject, InnerRecord
@@ -93,6 +93,9 @@ class EventReader:
 
     def _bare_text(self, text: str, defaults: Defaults, lane: Hashable) -> Named:
         """The strict forms first: each later one takes texts that an earlier one understands better."""
+        usual = usual_record(text, defaults)
+        if usual is not None:
+            return usual, "text"
         old = old_fields(text)
         if old is not None:
             return _not_empty(to_record(dict(old), text, defaults), text), "treering old"

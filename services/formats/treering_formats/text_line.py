@@ -23,22 +23,28 @@ _USUAL_LEVELS = {word: SEVERITY_WORDS[word.lower()] for word in ("TRACE", "DEBUG
 
 def text_record(text: str, defaults: Defaults) -> LogRecord:
     """The record of a line, or of lines that belong together."""
+    return usual_record(text, defaults) or _record(text, read_text(text, defaults.reading), defaults)
+
+
+def usual_record(text: str, defaults: Defaults) -> LogRecord | None:
+    """The record of a text with the front that most have, a time and a level; None for any other."""
     usual = _USUAL.match(text)
-    if usual:
-        _, minute, second, fraction, zone, thread, _, word = usual.groups()
-        time = iso_time(minute, second, fraction, zone or "Z") if zone or defaults.zone is dt.UTC else None
-        if time is not None:
-            record = LogRecord(
-                time_unix_nano=time,
-                severity=_USUAL_LEVELS[word],  # type: ignore[arg-type]  # enums are open
-                service=defaults.service,
-                environment=defaults.environment,
-                message=text[usual.end() :],
-            )
-            if thread:
-                record.attributes["thread"] = thread
-            return record
-    return _record(text, read_text(text, defaults.reading), defaults)
+    if not usual:
+        return None
+    _, minute, second, fraction, zone, thread, _, word = usual.groups()
+    time = iso_time(minute, second, fraction, zone or "Z") if zone or defaults.zone is dt.UTC else None
+    if time is None:
+        return None
+    record = LogRecord(
+        time_unix_nano=time,
+        severity=_USUAL_LEVELS[word],  # type: ignore[arg-type]  # enums are open
+        service=defaults.service,
+        environment=defaults.environment,
+        message=text[usual.end() :],
+    )
+    if thread:
+        record.attributes["thread"] = thread
+    return record
 
 
 def _record(text: str, front: Front, defaults: Defaults) -> LogRecord:

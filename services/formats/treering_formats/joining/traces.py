@@ -147,7 +147,7 @@ def is_more_of(line: str, event: Event) -> bool:
 
 def _may_have_frame(line: str) -> bool:
     """Whether to look for a frame at all: asked of every line with a head, so it is searches for fixed texts."""
-    return "\tat " in line or "  at " in line or ": Caused by: " in line or ": \t... " in line or ':   File "' in line
+    return "\t" in line or "   " in line or ": Caused by: " in line
 
 
 def _is_in_slow_log(line: str, last: str) -> bool:
