@@ -50,7 +50,10 @@ def test_send_of_an_empty_file_says_so(run, tmp_path):
 def test_send_of_a_line_of_ten_megabytes_names_it(run):
     result = run("send", "-", stdin="fine\n" + "x" * 10_000_000)
     counts = {"accepted": 1, "duplicate": 0, "rejected": 1, "end_offset": 1, "stored": 1, "pending": 0, "visible": None}
-    assert (result.exit_code, {name: value for name, value in json.loads(result.stdout).items() if name not in {"files", "redacted"}}) == (1, counts)
+    assert (result.exit_code, {name: value for name, value in json.loads(result.stdout).items() if name not in {"files", "redacted"}}) == (
+        1,
+        counts,
+    )
     assert "-:2: rejected: the record is over 1 MiB" in result.stderr
 
 
