@@ -85,8 +85,7 @@ class Files:
         known = self._known_as(content, path)
         if known is not None and (known.key in self._open or self._is_read(known, content, path)):
             return self._pass_over(path, content)
-        # A part of a packed file that is being written may be anything, also a copy of what was read.
-        if known is None and content.is_packed and not self._by_content and content.problem():
+        if known is None and not self._by_content and self._may_be_known(path, content):
             return self._pass_over(path, content)
         return self._track(path, content, known or self._new(path, content))
 
@@ -135,6 +134,11 @@ class Files:
         if self._open.get(tracked.start.key) is tracked:
             del self._open[tracked.start.key]
         tracked.close()
+
+    def _may_be_known(self, path: str, content: Content) -> bool:
+        """Whether unknown content may be what was read: a copy of something that has no position yet, or a packed file that is being written."""
+        is_older_part = log_name(path) != Path(path).name
+        return (is_older_part and any(each.is_in(content) for each in self._open.values())) or bool(content.problem())
 
     def _pass_over(self, path: str, content: Content) -> None:
         """Leaves a file alone until it changes."""

@@ -128,10 +128,14 @@ class Follower:
             Stopped: It was stopped before everything was sent.
         """
         now = self._clock()
-        if now - self._looked_at >= POLL_S:
-            self._looked_at = now
-            self._look(now)
-        return self._read()
+        if now - self._looked_at < POLL_S:
+            return self._read()
+        self._looked_at = now
+        self._look(now)
+        has_read = self._read()
+        # Behind the reading: a packed copy of what was not read yet would not be known as one.
+        self._look_for_later_parts(now)
+        return has_read
 
     def read_once(self) -> None:
         """Reads what is there now, to the end of each file."""
@@ -212,6 +216,8 @@ class Follower:
             elif now - since > _SEARCH_S:
                 self._say(f"{position.path}: the file that was read to byte {position.offset:,} is nowhere; more of it cannot be read")
                 self._files.forget(position)
+
+    def _look_for_later_parts(self, now: float) -> None:
         for key, (position, since) in list(self._after.items()):
             self._closing += self._files.came_after(position, self._wanted)
             # Looked for again and again: a file that is being packed is taken when it is whole.

@@ -118,6 +118,10 @@ class Tracked:
         self._checked = state
         return status.st_size >= self.read_to and self._window.is_of(self.content)
 
+    def is_in(self, content: Content) -> bool:
+        """Whether another file holds what was read of this one; false while that is nothing."""
+        return self.read_to > 0 and self._window.is_of(content)
+
     def rest(self) -> None:
         """Gives the reader up, which knows what time it was made at; the next line makes another. Only where nothing waits in it."""
         if self._records is not None and not self._held_from() and not self._moved:

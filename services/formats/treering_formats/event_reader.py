@@ -14,6 +14,7 @@ from treering_formats.json_line import json_fields
 from treering_formats.known import known_object, read_known
 from treering_formats.known.reading import Context, Reading
 from treering_formats.old_form import old_fields
+from treering_formats.own_export import without_place
 from treering_formats.text_line import text_record, usual_record
 from treering_formats.wrappers.arrays import array_items, json_items
 from treering_formats.wrappers.envelope import Envelope
@@ -54,6 +55,7 @@ class EventReader:
 
     def object(self, fields: dict[str, Any], text: str, defaults: Defaults | None = None) -> Named:
         """The record of an object that is no wrapper. `fields` is consumed."""
+        fields = without_place(fields)
         form = known_object(fields) or "json"
         return _not_empty(to_record(fields, text, defaults or self._defaults), text), form
 
