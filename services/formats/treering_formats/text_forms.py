@@ -14,10 +14,11 @@ _CLOCK = r"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})(?!\d))?"
 _HIGHEST_PRIORITY = 191
 
 # <34>Oct 11 22:14:15 host su[77]: message (RFC 3164); the priority is often missing in files. A program's name ends with a colon and a
-# space, or has its number in brackets: what else stands before a colon, as in {"a":1} or CEF:0|, is the message's.
+# space, or has its number in brackets: what else stands before a colon, as in {"a":1} or CEF:0|, is the message's. Devices send CEF, LEEF
+# and JSON without a program.
 _SYSLOG = re.compile(
     rf"(?:<(\d{{1,3}})>)?({_MONTH})\s+(\d{{1,2}})\s{_CLOCK}\s+([^\s\"{{}}\[\]<>|=]+)\s+"
-    r"([^\s:\[\]\"{}<>|=,]+)(?:\[([^\]\s]*)\]:(?:\s|$|(?=[^\s:]))|:(?:\s|$))",
+    r"(?:([^\s:\[\]\"{}<>|=,]+)(?:\[([^\]\s]*)\]:(?:\s|$|(?=[^\s:]))|:(?:\s|$))|(?=CEF:\d|LEEF:\d|@cee:|\{))",
     re.ASCII,
 )
 # <165>1 2003-10-11T22:14:15.003Z host app 77 ID47 [data] message (RFC 5424). Structured data may hold escaped brackets.
@@ -51,7 +52,7 @@ def _syslog(line: str, reading: Reading) -> Front | None:
     said = _priority(priority)
     if time is None or said is None:
         return None
-    attributes = {"host": host, "program": program} | ({"pid": pid} if pid else {}) | said[1]
+    attributes = {name: value for name, value in (("host", host), ("program", program), ("pid", pid)) if value} | said[1]
     return _level_behind(line, Front(time, said[0], attributes, match.end()), reading)
 
 
