@@ -2,7 +2,7 @@
 
 `reader` finds lines in bytes (never fails, never loses one); `wrappers` are opened, so that what a container or the journal has written is
 read as if it stood alone; `joining` makes one event of the lines that were written as one; `event_reader` reads an event by the first
-format that fits: JSON (`json_line`), the formats of one program (`known`), the old logger's form (`old_form`), text (`text_line`). The front
+format that fits: JSON (`json_line`), those of one program (`known`), the old logger's form (`old_form`), text (`text_line`). The front
 of a text is read by `front`, forms with parts of their own by `text_forms`. `roles` has the names that mean something, `fields` makes
 records of fields, `times` (with `dates`, `zones` and `calendar_names`) reads times, `levels` reads levels; `redaction` masks what must not
 be stored. `records` is all of them in a row, `catalog` the list for people. What cannot be understood is kept: a line as a plain message, a

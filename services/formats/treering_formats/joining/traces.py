@@ -40,7 +40,7 @@ _JSON_LINE = re.compile(r"[\"{}\[\],]|(?:-?\d|true|false|null)")
 _FRAME_BEHIND = re.compile(r"(.{8,120}?:) ?(?:[ \t]+at |Caused by: |[ \t]+\.\.\. \d| {2}File \")")
 _RAISED_BEHIND = re.compile(r"(.{8,120}?:) (?:    |[\w.]*(?:Error|Exception|Interrupt|Exit|Warning)(?::|$))")
 # The first of two lines of java.util.logging: Nov 20, 2026 10:00:00 AM shop.Till open
-_JUL_FIRST = re.compile(r"\D{0,12}\d[\d.,/ -]*\d,? ?\D{0,12}\d*,? \d\d?:\d\d:\d\d(?:\.\d+)?(?:\s[AP]M)? [\w.$]+ [\w$<>]+$")
+_JUL_FIRST = re.compile(r"\D{0,12}\d[\d.,/ -]{0,20}\d,? ?\D{0,12}\d{0,4},? \d\d?:\d\d:\d\d(?:\.\d+)?(?:\s[AP]M)? [\w.$]++ [\w$<>]++$")
 _JUL_SECOND = re.compile(r"[^\W\d_]{4,15}: ")
 _SLOW_LOG = ("# Time: ", "# User@Host: ")
 
@@ -93,7 +93,7 @@ def _takes_exceptions(event: Event, last: str, *, after_blank: bool) -> bool:
 
 
 _LINES_OF: Mapping[str, re.Pattern[str]] = {
-    "go": re.compile(r"[\w./*(){}\[\]\u00b7-]+\(.*\)$|r\w+ +0x|goroutine running on"),
+    "go": re.compile(r"[^\s(]+(?:\([^\s()]*\)[^\s(]+)?\(.*\)$|r\w+ +0x|goroutine running on"),
     "numbered": re.compile(r"#\d+\s|\"\}"),
     "node": re.compile(r"- "),
     "pem": re.compile(r"[A-Za-z0-9+/=]{1,80}$|[A-Z][\w-]+: "),

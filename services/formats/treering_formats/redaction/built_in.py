@@ -17,20 +17,23 @@ _CARD = re.compile(
     re.ASCII,
 )
 _BEARER = re.compile(
-    r"(?i)(\bbearer[ +:=\"']+|\bauthorization[\\\"']*\s*[:=]\s*[\\\"']*(?:\w+\s+)?)[\w.~+/=-]{6,}"
-    r"|()\beyJ[\w-]{10,}\.[\w-]{4,}\.[\w-]*",
+    r"(?i)(\bbearer[ +:=\"']{1,8}"
+    r"|\bauthorization[\\\"']{0,8}\s{0,8}[:=]\s{0,8}[\\\"']{0,8}(?:\w{1,20}\s{1,8})?)[\w.~+/=-]{6,}"
+    r"|()(?<![\w-])eyJ[\w-]{10,8000}\.[\w-]{4,8000}\.[\w-]*",
     re.ASCII,
 )
-_URL = re.compile(r"(\b[a-zA-Z][a-zA-Z\d+.-]*://[^\s:/@\"']*:)[^\s/@\"']+(?:@[^\s/@\"']+)*(?=@)")
-_NAME = (
-    r"[\w.-]*(?:passw(?:or)?d|passphrase|passwort|secret|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|credentials?"
-    r"|(?:auth|access|refresh|id|session|api|csrf|security|private|personal)[_-]?token)[\w-]*"
+_URL = re.compile(r"(://[^\s:/@\"']{0,256}:)[^\s/@\"']{1,256}(?:@[^\s/@\"']{1,256})*(?=@)")
+_WORD = (
+    r"(?:passw(?:or)?d|passphrase|passwort|secret|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|credential"
+    r"|(?:auth|access|refresh|id|session|api|csrf|security|private|personal)[_-]?token)"
 )
+# The name may go on before the word and behind it: db_password_old. Its front is not looked at, so that long texts cost no more than they must.
 _SECRET = re.compile(
-    rf"(?i)((?:\b{_NAME}|\bpwd|\btoken(?=[\\\"']*=)|\btoken(?=[\\\"']+\s*:))[\\\"']*\s*[:=]\s*)"
-    r"(?:(?<!\\)\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'|\\+\"[^\"]*?\\+\"|(?![/\\{\[\"'])[^\s,;&\"'<>)}\]]+)"
+    rf"(?i)((?:{_WORD}[\w-]{{0,64}}|\bpwd"
+    r"|\btoken(?=[\\\"']{0,8}=)|\btoken(?=[\\\"']{1,8}\s{0,8}:))[\\\"']{0,8}\s{0,8}[:=]\s{0,8})"
+    r"(?:(?<!\\)\"(?:[^\"\\]|\\.)*+\"|'(?:[^'\\]|\\.)*+'|\\{1,8}\"[^\"]*?\\{1,8}\"|(?![/\\{\[\"'])[^\s,;&\"'<>)}\]]+)"
 )
-_SECRET_KEY = re.compile(rf"(?i)(?:.*[._-])?(?:{_NAME}|pwd|token|authorization|set-cookie|cookie)")
+_SECRET_KEY = re.compile(rf"(?i)[\w.-]{{0,200}}{_WORD}[\w-]{{0,64}}|(?:.{{0,200}}[._-])?(?:pwd|token|authorization|set-cookie|cookie)")
 _KEY = re.compile(
     r"-----BEGIN (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----|\Z)", re.DOTALL
 )

@@ -10,7 +10,7 @@ from treering_formats.redaction.rule import Rule
 _NOTHING_LEFT = "[redacted]"
 _KEY_BEGINS = re.compile(r"-----BEGIN (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----")
 _KEY_ENDS = re.compile(r"-----END (?:[A-Z\d]+ )*PRIVATE KEY(?: BLOCK)?-----")
-_KEY_LINE = re.compile(r"[A-Za-z\d+/=]{16,}\s*\Z", re.MULTILINE)
+_KEY_LINE = re.compile(r"[A-Za-z\d+/=]{16,}")
 _KEY_RECORDS = 200
 """So many records behind the beginning of a private key may have a line of it each. A key of 16,384 bits has 190 lines."""
 
@@ -60,7 +60,7 @@ class Redactor:
         masked = None
         if self._open_key:
             self._open_key = 0 if _KEY_ENDS.search(message) else self._open_key - 1
-            masked = _KEY_LINE.sub("[private key]", message)
+            masked = "\n".join(map(_without_key, message.split("\n")))
         begins = list(_KEY_BEGINS.finditer(message)) if self._has_key_rule else []
         if begins and not _KEY_ENDS.search(message, begins[-1].end()):
             self._open_key = _KEY_RECORDS
@@ -73,6 +73,13 @@ class Redactor:
                 self.counts[rule.name] += 1
                 return self.masked(name), f"[{rule.name}]"
         return self.masked(name), self.masked(value)
+
+
+def _without_key(line: str) -> str:
+    """A line whose last word is no line of a key."""
+    text = line.rstrip()
+    start = max(text.rfind(" "), text.rfind("\t"), text.rfind(":")) + 1
+    return f"{text[:start]}[private key]" if _KEY_LINE.fullmatch(text, start) else line
 
 
 def _free(name: str, record: LogRecord) -> str:

@@ -1,6 +1,7 @@
 """Arrays of records: CloudTrail's `Records`, Azure's `records`, CloudWatch's `logEvents`, Loki's `streams`, answers of Elasticsearch."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,7 @@ LOKI = "loki"
 ELASTICSEARCH = "elasticsearch"
 
 
+_BETWEEN = re.compile(r"[ \t\r\n,]*")
 _DECODER = json.JSONDecoder(parse_float=Decimal)
 
 
@@ -28,7 +30,7 @@ def json_items(text: str) -> list[Any] | None:
             value, end = _DECODER.raw_decode(text, end)
             items.append(value)
             # objects that were elements of an array may have its comma behind them
-            end += len(text) - end - len(text[end:].lstrip(" \t\r\n,"))
+            end = _BETWEEN.match(text, end).end()  # type: ignore[union-attr]  # it matches the empty text, too
     except (ValueError, RecursionError):
         return None
     return items[0] if len(items) == 1 and isinstance(items[0], list) else items
