@@ -27,7 +27,7 @@ _WORD = (
     r"(?:passw(?:or)?d|passphrase|passwort|secret|api[_-]?key|access[_-]?key|private[_-]?key|account[_-]?key|credential"
     r"|(?:auth|access|refresh|id|session|api|csrf|security|private|personal)[_-]?token)"
 )
-# The name may go on before the word and behind it: db_password_old. Its front is not looked at, so that long texts cost no more than they must.
+# The name may go on on both sides: db_password_old. Its front is not looked at, so that a long text costs no more than it must.
 _SECRET = re.compile(
     rf"(?i)((?:{_WORD}[\w-]{{0,64}}|\bpwd"
     r"|\btoken(?=[\\\"']{0,8}=)|\btoken(?=[\\\"']{1,8}\s{0,8}:))[\\\"']{0,8}\s{0,8}[:=]\s{0,8})"
