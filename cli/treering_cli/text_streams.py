@@ -115,7 +115,7 @@ def open_text(name: str, raw: io.BufferedReader, encoding: str) -> FileText:
     """
     kind = kind_of(raw.peek(MAGIC_BYTES))
     unpacked = Unpacked(raw, kind) if kind else None
-    stream: "Buffered" = io.BufferedReader(unpacked, _PROBE_BYTES) if unpacked else raw
+    stream: Buffered = io.BufferedReader(unpacked, _PROBE_BYTES) if unpacked else raw
     start = stream.peek(_PROBE_BYTES)[:_PROBE_BYTES]
     if not encoding:
         check_text(name, start)
