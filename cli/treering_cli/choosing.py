@@ -108,7 +108,11 @@ def _severity(sign: str | None, value: str) -> Condition:
 
 
 def _field(key: str, sign: str | None, value: str) -> Condition:
-    read = (lambda record: getattr(record, key)) if key in _FIELDS else (lambda record: record.attributes.get(key))
+    def read(record: "LogRecord") -> str | None:
+        if key in _FIELDS:
+            return str(getattr(record, key))
+        return record.attributes.get(key)
+
     if sign is None:
         return lambda record: bool(read(record))
     holds = _text_test(sign, value)

@@ -4,6 +4,7 @@ Times are RFC 3339 in UTC, bytes are hex, decimals have all their digits, interv
 `infinity`. As JSON, numbers that a reader would round are texts.
 """
 
+import functools
 import math
 import struct
 from collections.abc import Callable, Container
@@ -26,6 +27,7 @@ _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What is left when these are escaped: controls, and characters that cannot be seen.
+_SPECIAL = f'["\\\\\\x00-\\x1f{UNSEEN_IN_JSON}]'
 _ODD = f"[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f{UNSEEN_IN_JSON}]"
 
 
@@ -79,7 +81,13 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _joined(*parts: Any) -> pa.Array:
-    return pc.binary_join_element_wise(*parts, "")
+    return pc.binary_join_element_wise(*(_constant(part) if isinstance(part, str) else part for part in parts), _constant(""))
+
+
+@functools.cache
+def _constant(text: str) -> pa.Scalar:
+    # Arrow looks for pandas, file by file, each time that it makes one.
+    return pa.scalar(text, pa.string())
 
 
 def _texts(array: pa.Array, *, as_json: bool, as_text: bool) -> pa.Array:
@@ -96,6 +104,8 @@ def _texts(array: pa.Array, *, as_json: bool, as_text: bool) -> pa.Array:
     if is_number(kind):
         return _numbers(array, as_json=as_json, as_text=as_text)
     texts = _scalars(array)
+    if as_json and pa.types.is_temporal(kind):
+        return _joined('"', texts, '"')
     return quoted(texts) if as_json else texts
 
 
@@ -187,7 +197,9 @@ def _nested(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_map(kind):
         keys = _texts(array.keys, as_json=False, as_text=False).fill_null("null")
-        return _enclosed("{", array, _joined(quoted(keys), ": ", _inner(array.items)), "}")
+        # There are few of them, again and again.
+        distinct = keys.dictionary_encode()
+        return _enclosed("{", array, _joined(quoted(distinct.dictionary).take(distinct.indices), ": ", _inner(array.items)), "}")
     if pa.types.is_struct(kind):
         parts: list[Any] = []
         for index, field in enumerate(kind):
@@ -215,11 +227,12 @@ def _enclosed(start: str, array: pa.Array, parts: pa.Array, end: str) -> pa.Arra
 
 def quoted(texts: pa.Array) -> pa.Array:
     """Texts as JSON writes them; what cannot be seen is escaped, too."""
+    if not pc.any(pc.match_substring_regex(texts, _SPECIAL)).as_py():
+        return _joined('"', texts, '"')
     odd = pc.match_substring_regex(texts, _ODD)
     escaped = texts
     for character, escape in _ESCAPED.items():
-        if pc.any(pc.match_substring(escaped, character)).as_py():
-            escaped = pc.replace_substring(escaped, character, escape)
+        escaped = pc.replace_substring(escaped, character, escape)
     written = _joined('"', escaped, '"')
     if not pc.any(odd).as_py():
         return written

@@ -72,7 +72,8 @@ def _opened(stream: Readable, kind: str) -> Readable:
     if kind == "zstd":
         import pyarrow as pa  # noqa: PLC0415 - start-up
 
-        return pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+        unpacked: Readable = pa.CompressedInputStream(pa.PythonFile(stream, mode="r"), "zstd")
+        return unpacked
     source: BinaryIO = stream  # type: ignore[assignment]  # each of these calls `read` alone
     if kind == "bzip2":
         return bz2.BZ2File(source)

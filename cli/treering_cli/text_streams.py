@@ -4,13 +4,15 @@ import codecs
 import io
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from treering_cli.line_buffer import LineBuffer
 from treering_cli.packed import MAGIC_BYTES, Unpacked, kind_of, may_become_packed
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
+
+    Buffered = io.BufferedReader[Any]
 
 QUIET_S = 0.4
 """A pipe in which nothing has come for so long is quiet, seconds: what waits for lines that might join it waits no longer. Programs write a
@@ -89,7 +91,7 @@ class FileText:
 
     was_interrupted = False
 
-    def __init__(self, stream: io.BufferedReader, unpacked: Unpacked | None) -> None:
+    def __init__(self, stream: "Buffered", unpacked: Unpacked | None) -> None:
         self.stream = stream
         self.readline = stream.readline
         self._unpacked = unpacked
@@ -113,7 +115,7 @@ def open_text(name: str, raw: io.BufferedReader, encoding: str) -> FileText:
     """
     kind = kind_of(raw.peek(MAGIC_BYTES))
     unpacked = Unpacked(raw, kind) if kind else None
-    stream = io.BufferedReader(unpacked, _PROBE_BYTES) if unpacked else raw
+    stream: Buffered = io.BufferedReader(unpacked, _PROBE_BYTES) if unpacked else raw
     start = stream.peek(_PROBE_BYTES)[:_PROBE_BYTES]
     if not encoding:
         check_text(name, start)
@@ -130,7 +132,7 @@ def decoder_for(start: bytes, encoding: str) -> codecs.IncrementalDecoder | None
 class _Transcoded(io.RawIOBase):
     """The bytes of a stream in another encoding, in UTF-8."""
 
-    def __init__(self, stream: io.BufferedReader, decoder: codecs.IncrementalDecoder) -> None:
+    def __init__(self, stream: "Buffered", decoder: codecs.IncrementalDecoder) -> None:
         self._stream = stream
         self._decoder = decoder
         self._ready = b""

@@ -1,6 +1,7 @@
 """Files that grow, are renamed, truncated, packed and killed under the follower: each line is stored once."""
 
 import gzip
+import json
 import os
 import shutil
 
@@ -300,6 +301,20 @@ def test_headers_are_known_where_reading_goes_on(bench, ingest, log):
         out.write("2026-11-20 10:00:01 GET /b 503\n")
     bench.begin().turns()
     assert [record.attributes.get("sc-status") or record.attributes.get("status") for record in ingest.records[-2:]] == ["200", "503"]
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+def test_a_line_that_holds_many_records_gives_each_of_them_once(bench, ingest, log, fault):
+    many = [f"record {number} {PADDING}" for number in range(12_000)]
+    log.write_text("first\n" + json.dumps([{"msg": message} for message in many]) + "\nlast\n")
+    ingest.faults = ["", fault]
+    bench.begin()
+    with pytest.raises(Killed):
+        bench.turns()
+    bench.kill()
+    bench.begin().turns()
+    assert ingest.messages == ["first", *many, "last"]
+    assert ingest.batches > 2
 
 
 def test_what_is_left_out_is_counted_and_not_read_again(tmp_path, ingest, log):

@@ -70,8 +70,9 @@ class Files:
                 return None
             former = self._known_as(content, path) or self._new(path, content)
             mark = Window(content, offset).mark(offset)
-            identity = {"path": path, "device": content.device, "inode": content.inode}
-            return replace(former, **identity, offset=offset, head=mark.head, tail=mark.tail, lines=lines, beyond=(), finished=True)
+            return Position(
+                former.key, path, content.device, content.inode, offset, mark.head, mark.tail, lines, (), former.since, finished=True
+            )
 
     def load(self) -> None:
         """Takes over the positions that are in force."""
@@ -84,9 +85,11 @@ class Files:
             return None
         known = self._known_as(content, path)
         if known is not None and (known.key in self._open or self._is_read(known, content, path)):
-            return self._pass_over(path, content)
+            self._pass_over(path, content)
+            return None
         if known is None and not self._by_content and self._may_be_known(path, content):
-            return self._pass_over(path, content)
+            self._pass_over(path, content)
+            return None
         return self._track(path, content, known or self._new(path, content))
 
     def rest_of(self, lost: Position) -> Tracked | None:
@@ -136,7 +139,7 @@ class Files:
         tracked.close()
 
     def _may_be_known(self, path: str, content: Content) -> bool:
-        """Whether unknown content may be what was read: a copy of something that has no position yet, or a packed file that is being written."""
+        """Whether unknown content may be what was read: a copy of what has no position yet, or a packed file that is being written."""
         is_older_part = log_name(path) != Path(path).name
         return (is_older_part and any(each.is_in(content) for each in self._open.values())) or bool(content.problem())
 

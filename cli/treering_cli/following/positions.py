@@ -113,7 +113,10 @@ class Positions:
         rows = self._base.execute(
             "select key, path, device, inode, offset, head, tail, lines, beyond, since, finished from files order by since, key"
         )
-        return [Position(*row[:8], _pairs(json.loads(row[8])), row[9], bool(row[10])) for row in rows]
+        return [
+            Position(key, path, device, inode, offset, head, tail, lines, _pairs(json.loads(beyond)), since, bool(finished))
+            for key, path, device, inode, offset, head, tail, lines, beyond, since, finished in rows
+        ]
 
     def producer(self) -> tuple[str, int]:
         """The producer id of this directory, and its next sequence."""

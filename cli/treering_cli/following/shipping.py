@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 from treering_cli.following.positions import Pending, Position, Positions, new_producer_id
 
 if TYPE_CHECKING:
+    import grpc
+
     from treering.errors import TreeringError
     from treering.patience import Patience
     from treering.v1.ingest_pb2 import UploadLogsResponse
@@ -157,6 +159,7 @@ class IngestChannel:
         self._timeout_s = timeout_s
         self._channel = connect(address)
         # Bytes as they were kept: a message that is encoded anew may come out otherwise, and would be no repeat.
+        self._upload: grpc.StreamUnaryMultiCallable[bytes, UploadLogsResponse]
         self._upload = self._channel.stream_unary("/treering.v1.IngestService/UploadLogs", None, UploadLogsResponse.FromString)
 
     def upload(self, request: bytes) -> "UploadLogsResponse":
