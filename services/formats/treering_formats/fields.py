@@ -7,9 +7,10 @@ from json import dumps
 from typing import Any
 
 from treering.v1.log_pb2 import LogRecord
+from treering_formats.instants import utc_time
 from treering_formats.levels import USUAL, field_level, says_more, status_level
 from treering_formats.roles import Role, names_by_role
-from treering_formats.times import Reading, any_time, utc_time
+from treering_formats.times import Reading, any_time
 
 _DUPLICATE_PREFIX = "treering.duplicate."
 """Before the key under which a value is kept that another value of the same key replaced; the sinks do the same for keys on the wire."""

@@ -7,10 +7,12 @@ from typing import Any
 from treering.severity import SEVERITY_WORDS
 from treering.v1.log_pb2 import LogRecord
 from treering_formats.fields import Defaults
-from treering_formats.front import LEVEL_TEXT, LONGEST_FRONT, Front, level_of_next_line, read_front
+from treering_formats.front import LEVEL_TEXT, LONGEST_FRONT, Front, read_front
+from treering_formats.instants import iso_time
 from treering_formats.levels import says_more
+from treering_formats.standing_levels import level_of_next_line
 from treering_formats.text_forms import form_at
-from treering_formats.times import Reading, iso_time
+from treering_formats.times import Reading
 
 _CONTINUATION = re.compile(r"[ \t]|Caused by:|Traceback |During handling of |The above exception |\.\.\. \d+ more")
 # The last line of a Python traceback is not indented: it is the exception's name.
