@@ -44,6 +44,8 @@ def utc_time(text: str) -> int | None:
 
 _SCALES = {20: _NANOS, **{21 + digits: 10 ** (9 - digits) for digits in range(1, 10)}}
 """By the length of the text, what one of its last digit is in nanoseconds."""
+_FRACTIONS = tuple(10 ** (9 - digits) for digits in range(10))
+"""By the number of digits of a fraction, what one of the last is in nanoseconds."""
 _BEHIND_SECONDS = frozenset(".Z")
 
 
@@ -61,7 +63,7 @@ _MOST_BEHIND_MINUTE = 61 * _NANOS
 def iso_time(minute: str, second: str, fraction: str | None, zone: str) -> int | None:
     """The time of `2026-11-20T10:00`, its seconds, up to nine digits of their fraction, and `Z` or `+01:00`."""
     start = _minute(minute, zone)
-    behind = int(f"{second}{fraction or '':0<9}")
+    behind = int(second + fraction) * _FRACTIONS[len(fraction)] if fraction else int(second) * _NANOS
     if start is None or behind >= _MOST_BEHIND_MINUTE:
         return None
     nanos = start + behind

@@ -19,12 +19,10 @@ _CONTINUATION = re.compile(r"[ \t]|Caused by:|Traceback |During handling of |The
 _RAISED = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Warning|Interrupt|Exit|Group)?(?::\s|$)")
 _IN_TRACEBACK = "Traceback (most recent call last)"
 
-# The form of most logs in one look: 2026-11-20T10:00:00.123Z INFO text, also in brackets, also with a thread in between. Whatever stands
-# there that needs a second look, a mark behind the level for example, is left to `front`.
+# The form of most logs in one look: 2026-11-20T10:00:00.123Z INFO text, also with a thread in between. Whatever stands
+# there that needs a second look, a mark behind the level for example, is left to `front`. The minute is checked where it is read.
 _USUAL = re.compile(
-    r"(\[)?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)?(?(1)\]) +(?:\[([A-Za-z][\w.-]*)\] +)?"
-    r"(\[ *)?(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL)(?(7) *\]) +(?=[^\s:,|-])",
-    re.ASCII,
+    r"(.{16}):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)? +(?:\[([A-Za-z][\w.-]*)\] +)?([A-Z]{4,7}) +(?=[^\s:,|-])", re.ASCII
 )
 _USUAL_LEVELS = {word: SEVERITY_WORDS[word.lower()] for word in ("TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL")}
 
@@ -45,17 +43,17 @@ def continues(line: str, before: str, last: str) -> bool:
 def text_record(text: str, defaults: Defaults) -> LogRecord:
     """The record of a line, or of lines that belong together."""
     usual = _USUAL.match(text)
-    if usual:
-        _, minute, second, fraction, zone, thread, _, word = usual.groups()
+    severity = _USUAL_LEVELS.get(usual[6]) if usual else None
+    if usual and severity:
+        minute, second, fraction, zone, thread = usual.group(1, 2, 3, 4, 5)
         time = iso_time(minute, second, fraction, zone or "Z") if zone or defaults.zone is dt.UTC else None
         if time is not None:
-            record = LogRecord(
-                time_unix_nano=time,
-                severity=_USUAL_LEVELS[word],  # type: ignore[arg-type]  # enums are open
-                service=defaults.service,
-                environment=defaults.environment,
-                message=text[usual.end() :],
-            )
+            record = LogRecord()
+            record.time_unix_nano = time
+            record.severity = severity  # type: ignore[assignment]  # enums are open
+            record.service = defaults.service
+            record.environment = defaults.environment
+            record.message = text[usual.end() :]
             if thread:
                 record.attributes["thread"] = thread
             return record
