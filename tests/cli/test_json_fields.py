@@ -20,6 +20,10 @@ def test_numbers_are_as_they_are_written():
     assert attributes(line) == expected | {"f": '[{"x": 1.0}]', "g": "NaN"}
 
 
+def test_a_zero_keeps_its_sign():
+    assert attributes('{"msg":"m","a":-0,"b":[-0],"c":-0.0,"d":"2026-11-05"}') == {"a": "-0", "b": "[-0]", "c": "-0.0", "d": "2026-11-05"}
+
+
 def test_a_number_of_5000_digits_is_kept():
     digits = "9" * 5_000
     assert attributes(f'{{"msg":"m","a":{digits}}}') == {"a": digits}

@@ -54,7 +54,7 @@ MUTANTS = (
     ),
     Mutant(
         "a-small-number-that-is-called-time-is-none",
-        "services/formats/treering_formats/times.py",
+        "services/formats/treering_formats/instants.py",
         "    earliest = _EARLIEST_EPOCH_NANOS if factor > 1 else 0\n",
         "    earliest = 0\n",
         ("tests/cli/test_times_of_logs.py::test_a_duration_that_is_called_time_is_none",),

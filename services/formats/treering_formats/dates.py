@@ -119,7 +119,7 @@ _FORMS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], Date | None]], ..
     (re.compile(form), read)
     for form, read in (
         (r"(\d{4})[-/.](\d\d?)[-/.](\d\d?)(?!\d)", _plain),  # 2026-11-20
-        (r"(\d{4})(\d\d)(\d\d)(?=T\d|\s\d\d:)", _plain),  # 20261120T
+        (r"(\d{4})(\d\d)(\d\d)(?=T\d|[\s_-]\d\d:|\d{6}(?!\d))", _plain),  # 20261120T
         (r"(\d\d?)(?:\.?\s|[-/])(?:de\s)?" + _MONTH + r"(?:(?:[-/]|,?\s|\sde\s)(\d{4}|\d\d(?=\s))(?!\d))?(?=[\s:,T-])", _name_second),
         (r"(\d\d?)([-/.])(\d\d?)\2(\d{4})(?!\d)", _day_month_year),
         (r"(\d\d)(\d\d)(\d\d)(?=\s{1,2}\d?\d:)", _compact_short),  # 261120

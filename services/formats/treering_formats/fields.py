@@ -7,9 +7,10 @@ from json import dumps
 from typing import Any
 
 from treering.v1.log_pb2 import LogRecord
+from treering_formats.instants import utc_time
 from treering_formats.levels import USUAL, field_level, says_more, status_level
 from treering_formats.roles import Role, names_by_role
-from treering_formats.times import Reading, any_time, utc_time
+from treering_formats.times import Reading, any_time
 
 _DUPLICATE_PREFIX = "treering.duplicate."
 """Before the key under which a value is kept that another value of the same key replaced; the sinks do the same for keys on the wire."""
@@ -90,20 +91,19 @@ def to_record(fields: Mapping[str, Any], line: str, defaults: Defaults) -> LogRe
     """
     record = LogRecord()
     attributes = record.attributes
-    roles, others = names_by_role(tuple(fields))
-    for name in others:
+    names = names_by_role(fields, line)
+    for name in names.others:
         value = fields[name]
         attributes[name] = value if value.__class__ in _TEXTS else text_of(value)
     values: list[Any] = [None] * _ROLES
-    for role, names in roles:
-        for name in names:
-            value = fields[name]
-            read = _READERS[role](name, value, fields, defaults) if values[role] is None else None
-            if read is not None:
-                values[role] = read
-            # what is not read stays under its own name, and so does a level that says more than its number; a null says that there is none
-            if value is not None if read is None else role == _SEVERITY and value not in USUAL and says_more(value):
-                attributes[name] = text_of(value)
+    for role, name in names.with_role:
+        value = fields[name]
+        read = _READERS[role](name, value, fields, defaults) if values[role] is None else None
+        if read is not None:
+            values[role] = read
+        # what is not read stays under its own name, and so does a level that says more than its number; a null says that there is none
+        if value is not None if read is None else role == _SEVERITY and value not in USUAL and says_more(value):
+            attributes[name] = text_of(value)
     message, time, severity, service, environment, trace_id, span_id = values
     record.message = message or line
     record.service = service or defaults.service
@@ -113,7 +113,7 @@ def to_record(fields: Mapping[str, Any], line: str, defaults: Defaults) -> LogRe
     if trace_id or span_id:
         record.trace_id, record.span_id = trace_id or b"", span_id or b""
     # roles are read from the top level only: an attribute called `service` names no service
-    if "attributes" in line:
+    if names.below_attributes:
         _name_attributes(attributes)
     return record
 

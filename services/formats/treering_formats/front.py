@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from treering.severity import SEVERITY_WORDS
 from treering_formats.calendar_names import DAY_NAMES, MONTHS
-from treering_formats.levels import FOREIGN_WORDS, LETTERS, says_more, stepped, word_level
+from treering_formats.levels import LETTERS, says_more
+from treering_formats.standing_levels import BARE_WORDS, Level, level_at
 from treering_formats.times import Reading, Stamp, stamp_at
 
 TIME_TEXT = "treering.time"
@@ -40,57 +40,28 @@ class Front(NamedTuple):
 
 
 _MOST_TOKENS = 10
-_BARE = (
-    "TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR CRIT CRITICAL ALERT EMERG EMERGENCY FATAL PANIC DPANIC SEVERE ERRO FATA DEBU PANI TRAC"
-)
-_BARE_WORDS = frozenset(_BARE.split())
-"""Words in capitals that are levels at the front of any line. A word in small letters begins many messages."""
-_BARE_BEHIND_TIME = (
-    _BARE_WORDS
-    | {"FINER", "FINEST", "VERBOSE", "DBG", "INF", "WRN", "FTL", "TRC", "VRB", "PNC", "INFORMATION"}
-    | (frozenset(word.upper() for word in FOREIGN_WORDS) - {"ATTENTION", "GRAVE", "JOURNAL", "PROTOKOLL", "INFORMATION"})
-)
-
-_SURE_LETTERS = frozenset("DIWEF")
-_STEPPED = frozenset({"trace", "debug", "info", "warn", "warning", "error", "fatal"})
-
 # A separator belongs to the layout only where it stands free: what is written in front of the next word is the message's.
 _SEPARATOR = re.compile(r"\|(?!\|)\s*|\s*(?:[:,](?=\s|$)|\|(?=\s|$)|-{1,2}(?=\s|$))?\s*")
 _CLOSING = re.compile(r"\s*[\])>]")
 _OPENING = frozenset("[(<")
-_BRACKETED = re.compile(r"[\[(<{]\s*(?:(\w{1,32}):)?([^\W\d_]{1,14})([1-8]|[+-]\d{1,2})?\s*[\])>}]")  # also [core:trace3] of Apache
-_WORD = re.compile(
-    r"([^\W\d_]{3,14})([2-4]|[+-]\d{1,2})?"
-    r"(?:(?=(\s*(?:[:|](?=\s|$)|\|(?!\|)|-{1,2}\s)))|(?=[\s\])|,\[]|$|:[^\W\d_]|:\d{4}-))"
-)
-_ATTACHED = re.compile(r":(?=[^\W\d_])")  # ERROR:text
-_CHANNEL = re.compile(r"([\w-]{1,64})\.([A-Z]{3,9}):(?=\s|$)")  # production.ERROR: of Laravel
-_LETTER = re.compile(r"([VDIWEFT])(?:/(?=[^\s/])|(?=\s+(?:[A-Z][\w.]*[:\s]|-\s)))")  # E/Tag, E NETWORK
-_TAGGED = re.compile(r"([VDIWEF])/(?=[\w.:-]{1,64}\s?(?:\(\s*\d+\))?:\s)")  # E/Tag(77): at the front of a line
 _LETTER_FIRST = re.compile(r"([DIWEFA]),\s(?=\[\d{4}-)")  # E, [2026-...: of Ruby
 _LETTER_IN_BRACKET = re.compile(r"\[([DIWECF])\s(?=\d)")  # [E 261120 ...] of Tornado
 _NEUTRAL = re.compile(
     r"\[([^\[\]]{1,64})\]|\(([^()]{1,64})\)|#?(\d{1,10})(?=[\s\]|:,])"
     r"|((?:[\w$/@~+-]|\.(?=\w)|::){0,64}(?:[.@/\d$-]|::)(?:[\w$/@~+-]|\.(?=\w)|::){0,64})(?=[\s|:\]])|(?<=[-|]\s)(\w{1,64})(?=\s+[-|]\s)"
 )
-_WORD_IN_BRACKET = re.compile(r"([A-Z]{3,9})(?=/[^\s\]]{1,128}\])")  # [..: ERROR/MainProcess] of Celery
+_SOURCE = re.compile(r"([\w.-]{1,64})\s*\|\s")  # web-1  | text of Docker Compose
+# What may stand before a level and stays in the message: one word, as the name of a Python logger, or pairs, as Sidekiq writes them.
+_UNNAMED = re.compile(r"(?:[A-Za-z_]\w{0,63}\s{1,32}|(?:[\w.-]{1,64}=\S{1,128}\s+){1,6})(?=[A-Z]{3,9}[\s:])")
+_ATTACHED = re.compile(r":(?=[^\W\d_])")  # 10:00:00:text
+_THREAD = re.compile(r"[^\W\d_][\w .:#@/$-]*")
 _REST_OF_BRACKET = re.compile(r"[/:]?\s*([^\s\]\[]{0,128})\]")
 _COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
-_LEVEL_OF_NEXT_LINE = re.compile(r"([A-Z]{3,13}):\s")  # java.util.logging's second line
-
 
 # Two looks that end the reading of most lines early: a word that no time, level or name of a logger begins with.
-_PLAIN_START = re.compile(r"([^\W\d_]{2,})[ .,']")
-_STARTS = frozenset(MONTHS) | DAY_NAMES | frozenset(word.lower() for word in _BARE_WORDS)
-_PLAIN_WORD = re.compile(r"(?=[^\W\d_]*[a-z])[^\W\d_]{2,} +[^\s:|-]")
-
-
-class _Level(NamedTuple):
-    end: int
-    number: int
-    word: str
-    origin: str = ""
-    is_cut: bool = True
+_PLAIN_START = re.compile(r"([^\W\d_]{2,})[ .,'](?!\s*\|)")
+_STARTS = frozenset(MONTHS) | DAY_NAMES | frozenset(word.lower() for word in BARE_WORDS)
+_PLAIN_WORD = re.compile(r"(?=[^\W\d_]*[a-z])[^\W\d_]{2,} +[^\sA-Z:|-]")
 
 
 def read_front(text: str, reading: Reading) -> Front | None:
@@ -103,24 +74,19 @@ def read_front(text: str, reading: Reading) -> Front | None:
     plain = _PLAIN_START.match(text)
     if plain and plain[1].lower() not in _STARTS:
         return None
-    if "\x1b" in text:
-        return _coloured(text, reading)
+    return _coloured(text, reading) if "\x1b" in text else _walked(text, reading)
+
+
+def _walked(text: str, reading: Reading) -> Front | None:
     walk = _Walk(text, reading)
     walk.run()
     return walk.front() if walk.stamp or walk.level else None
 
 
-def level_of_next_line(text: str, start: int) -> tuple[int, str] | None:
-    """The level with which the line at `start` begins, and its word."""
-    found = _LEVEL_OF_NEXT_LINE.match(text, start)
-    number = word_level(found[1]) if found and found[1] in _BARE_BEHIND_TIME | {"CONFIG", "FINE"} else None
-    return (number, found[1]) if found and number is not None else None
-
-
 def _coloured(text: str, reading: Reading) -> Front | None:
     """Colours are looked through at the front, and stay in the message."""
     codes = list(_COLOUR.finditer(text))
-    front = read_front(_COLOUR.sub("", text).replace("\x1b", "\0"), reading)
+    front = _walked(_COLOUR.sub("", text), reading)
     if front is None or not front.end:
         return front
     end = front.end
@@ -138,7 +104,7 @@ class _Walk:
     text: str
     reading: Reading
     stamp: Stamp | None = None
-    level: _Level | None = None
+    level: Level | None = None
     at: int = 0
     end: int = 0
     is_open: bool = False
@@ -202,7 +168,7 @@ class _Walk:
         """Forms whose first letter is a level: it is said again by the word behind the time, or is all there is."""
         found = _LETTER_IN_BRACKET.match(self.text)
         if found:
-            self._take(_Level(found.end(), LETTERS[found[1]], found[1]))
+            self._take(Level(found.end(), LETTERS[found[1]], found[1]))
             self.is_open = True
         found = _LETTER_FIRST.match(self.text)
         if found:
@@ -222,7 +188,7 @@ class _Walk:
         self.pending = []
         self.at = self.end = end
 
-    def _take(self, level: _Level) -> None:
+    def _take(self, level: Level) -> None:
         self.level = level
         if not level.is_cut:
             self._keep(self.at)
@@ -238,7 +204,8 @@ class _Walk:
         closing = _CLOSING.match(self.text, stamp.end) if opening else None
         self.is_open = self.is_open or (opening and not closing)
         self.stamp = stamp
-        self._accept(closing.end() if closing else stamp.end)
+        end = closing.end() if closing else stamp.end
+        self._accept(end + bool(_ATTACHED.match(self.text, end)))
         return True
 
     def _is_clock(self, stamp: Stamp) -> bool:
@@ -247,13 +214,13 @@ class _Walk:
             bool(self.level)
             or "." in stamp.text
             or "," in stamp.text
-            or _level_at(self.text, self._separator(stamp.end), behind_time=True) is not None
+            or level_at(self.text, self._separator(stamp.end), behind_time=True) is not None
         )
 
     def _level(self) -> bool:
         if self.level:
             return False
-        level = _level_at(self.text, self.at, behind_time=self.stamp is not None, is_open=self.is_open)
+        level = level_at(self.text, self.at, behind_time=self.stamp is not None, is_open=self.is_open)
         if level:
             self._take(level)
         return level is not None
@@ -262,10 +229,16 @@ class _Walk:
         found = _NEUTRAL.match(self.text, self.at)
         group = found.lastindex or 1 if found else 0
         # in front of a time only brackets without spaces: `[worker-1] ERROR`, not `[see below] ERROR`
-        if not found or not (self.stamp or (group < 3 and " " not in found[group])):
-            return False
-        value = found[group]
-        self.pending.append((_kind(group, value), value, self.at))
+        if found and (self.stamp or (group < 3 and " " not in found[group])):
+            return self._defer(found, _kind(group, found[group]), found[group])
+        source = _SOURCE.match(self.text) if not self.at else None
+        if source:
+            return self._defer(source, "origin", source[1])
+        unnamed = _UNNAMED.match(self.text, self.at) if self.stamp else None
+        return self._defer(unnamed, "", "") if unnamed else False
+
+    def _defer(self, found: re.Match[str], name: str, value: str) -> bool:
+        self.pending.append((name, value, self.at))
         self.at = found.end()
         return True
 
@@ -285,65 +258,9 @@ class _Walk:
 
 
 def _kind(group: int, value: str) -> str:
-    """The attribute that a token in between is; none for one that says nothing by itself, as `[0.012s]`."""
+    """The attribute that a token in between is; none for one that says nothing by itself, as `[0.012s]` or a dash."""
     if group == 3 or value.isdigit():
         return "pid"
     if group > 3:
-        return "origin"
-    return "thread" if value[0].isalpha() else ""
-
-
-def _level_at(text: str, at: int, *, behind_time: bool, is_open: bool = False) -> _Level | None:
-    """The level that begins here."""
-    found = _BRACKETED.match(text, at)
-    if found:
-        return _bracketed(found, behind_time=behind_time)
-    found = _WORD.match(text, at)
-    if found:
-        return _word(found, behind_time=behind_time)
-    found = _WORD_IN_BRACKET.match(text, at) if is_open else None
-    if found and found[1] in _BARE_WORDS:
-        return _Level(found.end(), SEVERITY_WORDS[found[1].lower()], found[1])
-    found = _CHANNEL.match(text, at) if behind_time else None
-    if found and found[2] in _BARE_WORDS:
-        return _Level(found.end(), SEVERITY_WORDS[found[2].lower()], found[2], origin=found[1])
-    found = _LETTER.match(text, at) if behind_time else _TAGGED.match(text, at) if not at else None
-    return _Level(found.end(), LETTERS[found[1]], found[1]) if found else None
-
-
-def _bracketed(found: re.Match[str], *, behind_time: bool) -> _Level | None:
-    """`[error    ]`: any level word, but at the front of a line without a time only those that are no words of a message."""
-    module, word, steps = found.groups()
-    is_letter = len(word) == 1
-    if is_letter and not word.isupper():
-        return None
-    if not behind_time and word.upper() not in (_SURE_LETTERS if is_letter else _BARE_WORDS):
-        return None
-    number = _number(word, steps)
-    return None if number is None else _Level(found.end(), number, word + (steps or ""), origin=module or "")
-
-
-def _word(found: re.Match[str], *, behind_time: bool) -> _Level | None:
-    """A word without brackets: in capitals, or set off by a mark behind it."""
-    word, steps, mark = found.group(1, 2, 3)
-    bare = _BARE_BEHIND_TIME if behind_time else _BARE_WORDS
-    is_bare = word in bare
-    if not is_bare and not mark:
-        return None
-    if not is_bare and not behind_time and (word.upper() not in _BARE_WORDS or not mark.startswith(":")):
-        return None
-    number = _number(word, steps)
-    if number is None:
-        return None
-    # `error: no such file` without a time is a sentence of many programs: its level is read, and the sentence stays whole
-    end = found.end() + bool(_ATTACHED.match(found.string, found.end()))
-    return _Level(end, number, word + (steps or ""), is_cut=is_bare or behind_time)
-
-
-def _number(word: str, steps: str | None) -> int | None:
-    number = word_level(word)
-    if not steps or number is None:
-        return number
-    if steps[0] in "+-":
-        return stepped(word, steps) if word.lower() in _STEPPED else None
-    return number if word.lower() == "trace" else word_level(word + steps)
+        return "origin" if any(map(str.isalnum, value)) else ""
+    return "thread" if _THREAD.fullmatch(value) else ""

@@ -1,6 +1,7 @@
 """One JSON object a line."""
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -8,17 +9,24 @@ import msgspec
 from treering_formats.fields import Number, add_field
 
 _FAST = msgspec.json.Decoder(float_hook=Number)
+
+
+def _integer(text: str) -> int | Number:
+    return Number(text) if text == "-0" or len(text) > _MOST_DIGITS else int(text)
+
+
+_MOST_DIGITS = 4_000
+"""Python refuses to read or write longer integers."""
 # The standard library's decoder is slower and takes more: NaN, integers of any length, tabs in strings, half of a surrogate pair.
-_WIDE = json.JSONDecoder(
-    parse_float=Number, parse_int=lambda text: int(text) if len(text) < 4_000 else Number(text), parse_constant=Number, strict=False
-)
+_WIDE = json.JSONDecoder(parse_float=Number, parse_int=_integer, parse_constant=Number, strict=False)
 
 
 class _Pairs(list[tuple[str, Any]]):
     """An object with all of its keys, also those that are there twice."""
 
 
-_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=Number, parse_int=_WIDE.parse_int, parse_constant=Number, strict=False)
+_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=Number, parse_int=_integer, parse_constant=Number, strict=False)
+_MINUS_ZERO = re.compile(r"[:,\[]\s*-0\s*[,}\]]")
 _MOST_DEPTH = 200
 """Deeper nesting is kept as text: whoever goes on with it may be recursive."""
 
@@ -30,11 +38,12 @@ def json_fields(line: str) -> dict[str, Any] | None:
     others are `treering.duplicate.NAME`.
     """
     try:
+        # the fast decoder makes 0 of -0
+        is_clean = "-0" not in line or not _MINUS_ZERO.search(line)
         try:
-            value, is_clean = _FAST.decode(line), True
+            value = _FAST.decode(line) if is_clean else _WIDE.decode(line)
         except (msgspec.MsgspecError, ValueError):
-            # looked for in the line, which is cheap: only an escape can hold half of a surrogate pair
-            value, is_clean = _WIDE.decode(line), "\\u" not in line
+            value, is_clean = _WIDE.decode(line), False
         if not isinstance(value, dict):
             return None
         # An object without brackets inside is flat as it is.
@@ -50,7 +59,8 @@ def json_fields(line: str) -> dict[str, Any] | None:
             _flatten(_PAIRS.decode(line), "", fields)
     except (ValueError, RecursionError):  # no JSON, or nested deeper than the decoder goes: kept as a plain message
         return None
-    return fields if is_clean else {_clean(key): _cleaned(item) for key, item in fields.items()}
+    # looked for in the line, which is cheap: only an escape can hold half of a surrogate pair, which is no text in UTF-8
+    return fields if is_clean or "\\u" not in line else {_clean(key): _cleaned(item) for key, item in fields.items()}
 
 
 def _may_repeat_keys(line: str, count: int) -> bool:

@@ -1,8 +1,9 @@
 """Names of structured logs that mean more than an attribute, by what they mean, the first that can be read before the later ones."""
 
 import functools
-import itertools
+from collections.abc import Mapping
 from enum import IntEnum
+from typing import NamedTuple
 
 
 class Role(IntEnum):
@@ -33,12 +34,33 @@ _NAMES = {
 _PLACES = {name: (int(role), place) for role, names in _NAMES.items() for place, name in enumerate(names.split())}
 
 
-@functools.lru_cache(maxsize=4_096)
-def names_by_role(names: tuple[str, ...]) -> tuple[tuple[tuple[int, tuple[str, ...]], ...], tuple[str, ...]]:
-    """Of an object's names those of each role, the first that counts first, and those without a role.
+class Names(NamedTuple):
+    """The names of an object.
 
-    The objects of a log have few sets of names, so that this is looked up for most of them.
+    Attributes:
+        with_role: Those with a role, and which: of one role the first that counts first.
+        others: Those without.
+        below_attributes: Whether one of these is `attributes` or below it.
     """
+
+    with_role: tuple[tuple[int, str], ...]
+    others: tuple[str, ...]
+    below_attributes: bool
+
+
+def names_by_role(fields: Mapping[str, object], line: str) -> Names:
+    """The names of an object by their roles; the objects of a log have few sets of names, so that most are looked up."""
+    # bounded, so that what is remembered is: some megabytes
+    return _remembered(tuple(fields)) if len(line) < _LONGEST_REMEMBERED else _by_role(tuple(fields))
+
+
+_LONGEST_REMEMBERED = 8_192
+
+
+def _by_role(names: tuple[str, ...]) -> Names:
     placed = sorted((*_PLACES[name], name) for name in names if name in _PLACES)
-    roles = tuple((role, tuple(name for _, _, name in group)) for role, group in itertools.groupby(placed, key=lambda each: each[0]))
-    return roles, tuple(name for name in names if name not in _PLACES)
+    others = tuple(name for name in names if name not in _PLACES)
+    return Names(tuple((role, name) for role, _, name in placed), others, any(name.startswith("attributes") for name in others))
+
+
+_remembered = functools.lru_cache(maxsize=512)(_by_role)

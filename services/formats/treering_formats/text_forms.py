@@ -6,8 +6,9 @@ from collections.abc import Callable
 from treering.severity import SEVERITY_WORDS
 from treering_formats.calendar_names import MONTHS
 from treering_formats.front import LONGEST_FRONT, Front, read_front
+from treering_formats.instants import instant, without_year
 from treering_formats.levels import LETTERS, SYSLOG
-from treering_formats.times import Reading, instant, stamp_at, without_year
+from treering_formats.times import Reading, stamp_at
 
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _CLOCK = r"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})(?!\d))?"
@@ -31,7 +32,7 @@ _HADOOP = re.compile(r"(\d\d)(\d\d)(\d\d)\s(\d\d)(\d\d)(\d\d)\s(\d+)\s([A-Z]{3,8
 # E1127 20:12:01.123456   12345 file.go:42] message; glog writes the year, too
 _KLOG = re.compile(rf"([IWEF])(\d{{4}})?(\d\d)(\d\d)\s{_CLOCK}\s+(\d+)\s(?=\S+:\d+\])", re.ASCII)
 # WARNING:my.logger:message, what Python's basicConfig writes.
-_PYTHON_DEFAULT = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.-]{2,}):(?!/)")
+_PYTHON_DEFAULT = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([A-Za-z_][\w.-]+):(?!/)")
 
 
 def form_at(line: str, reading: Reading) -> Front | None:

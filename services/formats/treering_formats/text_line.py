@@ -6,17 +6,17 @@ import re
 from treering.severity import SEVERITY_WORDS
 from treering.v1.log_pb2 import LogRecord
 from treering_formats.fields import Defaults
-from treering_formats.front import LEVEL_TEXT, LONGEST_FRONT, Front, level_of_next_line, read_front
+from treering_formats.front import LEVEL_TEXT, LONGEST_FRONT, Front, read_front
+from treering_formats.instants import iso_time
 from treering_formats.levels import says_more
+from treering_formats.standing_levels import level_of_next_line
 from treering_formats.text_forms import form_at
-from treering_formats.times import Reading, iso_time
+from treering_formats.times import Reading
 
-# The form of most logs in one look: 2026-11-20T10:00:00.123Z INFO text, also in brackets, also with a thread in between. Whatever stands
-# there that needs a second look, a mark behind the level for example, is left to `front`.
+# The form of most logs in one look: 2026-11-20T10:00:00.123Z INFO text, also with a thread in between. Whatever stands
+# there that needs a second look, a mark behind the level for example, is left to `front`. The minute is checked where it is read.
 _USUAL = re.compile(
-    r"(\[)?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)?(?(1)\]) +(?:\[([A-Za-z][\w.-]*)\] +)?"
-    r"(\[ *)?(TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL)(?(7) *\]) +(?=[^\s:,|-])",
-    re.ASCII,
+    r"(.{16}):(\d\d)(?:[.,](\d{1,9}))?(Z|[+-]\d\d:\d\d)? +(?:\[([A-Za-z][\w.-]*)\] +)?([A-Z]{4,7}) +(?=[^\s:,|-])", re.ASCII
 )
 _USUAL_LEVELS = {word: SEVERITY_WORDS[word.lower()] for word in ("TRACE", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL")}
 
@@ -29,19 +29,19 @@ def text_record(text: str, defaults: Defaults) -> LogRecord:
 def usual_record(text: str, defaults: Defaults) -> LogRecord | None:
     """The record of a text with the front that most have, a time and a level; None for any other."""
     usual = _USUAL.match(text)
-    if not usual:
+    severity = _USUAL_LEVELS.get(usual[6]) if usual else None
+    if not usual or not severity:
         return None
-    _, minute, second, fraction, zone, thread, _, word = usual.groups()
+    minute, second, fraction, zone, thread = usual.group(1, 2, 3, 4, 5)
     time = iso_time(minute, second, fraction, zone or "Z") if zone or defaults.zone is dt.UTC else None
     if time is None:
         return None
-    record = LogRecord(
-        time_unix_nano=time,
-        severity=_USUAL_LEVELS[word],  # type: ignore[arg-type]  # enums are open
-        service=defaults.service,
-        environment=defaults.environment,
-        message=text[usual.end() :],
-    )
+    record = LogRecord()
+    record.time_unix_nano = time
+    record.severity = severity  # type: ignore[assignment]  # enums are open
+    record.service = defaults.service
+    record.environment = defaults.environment
+    record.message = text[usual.end() :]
     if thread:
         record.attributes["thread"] = thread
     return record

@@ -28,7 +28,7 @@ ZONE = re.compile(
     # +01:00, +0100, UTC+01:00; attached +01; UTC+1. What goes on like a number is no offset.
     r"(?P<offset>\s?(?:UTC|GMT)?[+-]\d\d:?[0-5]\d(?![\d.,:]\d|\d)|[+-]\d\d(?![\d:.,\w])|\s?(?:UTC|GMT)[+-]\d{1,2}(?![\d:.,]))"
     # Z, CET, Europe/Berlin
-    r"|\s?(?P<name>(?:[A-Z]{1,4}|z|utc|gmt)(?![\w/])|[A-Z][A-Za-z_]+/[A-Za-z_]+(?:/[A-Za-z_]+)?(?![\w/]))"
+    r"|\s?(?P<name>(?:[A-Z]{1,4}|z|utc|gmt)(?![\w/])|[A-Z][A-Za-z_]{1,30}/[A-Za-z_]{1,30}(?:/[A-Za-z_]{1,30})?(?![\w/]))"
 )
 """A zone where a clock ends; whether it is one, `offset_of` and `zone_named` know."""
 

@@ -3,10 +3,11 @@
 import re
 import string
 
+from treering_formats.instants import epoch
 from treering_formats.known.quoting import words
 from treering_formats.known.reading import DIGITS, Context, Reading, TextFormat, named
 from treering_formats.known.web import moment, status_severity
-from treering_formats.times import any_time, epoch
+from treering_formats.times import any_time
 
 _ALB_COLUMNS = (
     "type time elb client target request_processing_time target_processing_time response_processing_time elb_status_code "

@@ -4,8 +4,9 @@ import csv
 import re
 
 from treering_formats.calendar_names import MONTHS
+from treering_formats.instants import epoch, instant
 from treering_formats.known.reading import DIGITS, Context, Reading, TextFormat, named
-from treering_formats.times import any_time, epoch, instant
+from treering_formats.times import any_time
 
 _CSVLOG_COLUMNS = (
     "log_time user database pid connection_from session_id session_line_num command_tag session_start_time virtual_transaction_id "

@@ -3,9 +3,10 @@
 import re
 
 from treering_formats.calendar_names import MONTHS
+from treering_formats.instants import epoch, without_year
 from treering_formats.known.quoting import unescaped
 from treering_formats.known.reading import SYSLOG_SEVERITIES, Context, Reading, TextFormat, named
-from treering_formats.times import any_time, epoch, without_year
+from treering_formats.times import any_time
 
 # <134>Nov 20 10:00:00 fw1 , or a time in ISO 8601, or nothing
 _HEAD = (

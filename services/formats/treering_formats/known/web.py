@@ -4,8 +4,9 @@ import datetime as dt
 import re
 
 from treering_formats.calendar_names import MONTHS
+from treering_formats.instants import instant
 from treering_formats.known.reading import DIGITS, LETTERS, Context, Reading, TextFormat, named
-from treering_formats.times import any_time, instant
+from treering_formats.times import any_time
 
 _QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _MOMENT = r"(\d\d)/(\w{3})/(\d{4}):(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?"

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+from treering_formats.instants import epoch
 from treering_formats.known.reading import SYSLOG_SEVERITIES
-from treering_formats.times import epoch
 from treering_formats.wrappers.envelope import Envelope
 from treering_formats.wrappers.inner import InnerText, as_attributes
 
