@@ -42,22 +42,28 @@ def continues(line: str, before: str, last: str) -> bool:
 
 def text_record(text: str, defaults: Defaults) -> LogRecord:
     """The record of a line, or of lines that belong together."""
+    return usual_record(text, defaults) or _record(text, read_text(text, defaults.reading), defaults)
+
+
+def usual_record(text: str, defaults: Defaults) -> LogRecord | None:
+    """The record of a text with the front that most have, a time and a level; None for any other."""
     usual = _USUAL.match(text)
     severity = _USUAL_LEVELS.get(usual[6]) if usual else None
-    if usual and severity:
-        minute, second, fraction, zone, thread = usual.group(1, 2, 3, 4, 5)
-        time = iso_time(minute, second, fraction, zone or "Z") if zone or defaults.zone is dt.UTC else None
-        if time is not None:
-            record = LogRecord()
-            record.time_unix_nano = time
-            record.severity = severity  # type: ignore[assignment]  # enums are open
-            record.service = defaults.service
-            record.environment = defaults.environment
-            record.message = text[usual.end() :]
-            if thread:
-                record.attributes["thread"] = thread
-            return record
-    return _record(text, read_text(text, defaults.reading), defaults)
+    if not usual or not severity:
+        return None
+    minute, second, fraction, zone, thread = usual.group(1, 2, 3, 4, 5)
+    time = iso_time(minute, second, fraction, zone or "Z") if zone or defaults.zone is dt.UTC else None
+    if time is None:
+        return None
+    record = LogRecord()
+    record.time_unix_nano = time
+    record.severity = severity  # type: ignore[assignment]  # enums are open
+    record.service = defaults.service
+    record.environment = defaults.environment
+    record.message = text[usual.end() :]
+    if thread:
+        record.attributes["thread"] = thread
+    return record
 
 
 def _record(text: str, front: Front, defaults: Defaults) -> LogRecord:
