@@ -53,7 +53,7 @@ def test_a_plain_word_is_said_by_the_number(word):
 
 @pytest.mark.parametrize(
     "name",
-    ["lvl", "Level", "LEVEL", "log_level", "loglevel", "logLevel", "LogLevel", "severity_text", "SeverityText", "@l", "level_name", "s"],
+    ["lvl", "Level", "LEVEL", "log_level", "loglevel", "logLevel", "LogLevel", "severity_text", "SeverityText", "@l", "level_name"],
 )
 def test_names_of_a_level(name):
     assert obj(**{name: "error"}).severity == 17
@@ -78,6 +78,7 @@ def test_names_of_a_level(name):
         ({"severity": 17}, 17),
         ({"level": 300, "channel": "app"}, 13),
         ({"level": "6", "short_message": "x"}, 9),
+        ({"s": "W", "c": "NETWORK", "t": {"$date": "2026-11-20T10:00:00Z"}}, 13),
     ],
 )
 def test_scales(fields, number):

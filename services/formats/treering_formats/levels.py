@@ -39,6 +39,8 @@ _SYSLOG_KEYS = frozenset(
     {"PRIORITY", "syslog.severity", "syslog.severity.code", "log.syslog.severity.code", "syslog_severity_code", "syslog_severity"}
 )
 _OTEL_KEYS = frozenset({"severity_number", "severityNumber", "SeverityNumber"})
+_MONGODB = "s"
+"""The level's name in MongoDB's objects, which have the component as `c`: alone it may be seconds, a size, a text."""
 _PINO_FIELDS = frozenset({"msg", "hostname", "v"})
 _PYTHON_FIELDS = frozenset({"levelname", "levelno", "lineno", "funcName", "asctime", "module"})
 _SYSLOG_FIELDS = frozenset({"facility", "syslog_facility", "syslogtag", "SYSLOG_IDENTIFIER", "short_message"})
@@ -114,6 +116,8 @@ def field_level(name: str, value: object, fields: Mapping[str, Any]) -> int | No
     Returns:
         The severity; None when the value means none, or nothing tells whose number it is.
     """
+    if name == _MONGODB and ("c" not in fields or not isinstance(value, str)):
+        return None
     if isinstance(value, str):
         level = USUAL.get(value) or word_level(value)
         text = value.strip()
