@@ -25,6 +25,7 @@ _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _NANOS}
 _FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
 """The years 1 to 9999, which Arrow writes as everybody does."""
 
+_CASTABLE = {pa.string(), pa.large_string(), pa.string_view(), pa.null(), pa.bool_()}
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What is left when these are escaped: controls, and characters that cannot be seen.
 _SPECIAL = f'["\\\\\\x00-\\x1f{UNSEEN_IN_JSON}]'
@@ -99,14 +100,12 @@ def _texts(array: pa.Array, *, as_json: bool, as_text: bool) -> pa.Array:
         return _texts(array.dictionary_decode(), as_json=as_json, as_text=as_text)
     if pa.types.is_nested(kind):
         return _nested(array)
-    if pa.types.is_boolean(kind):
-        return array.cast(pa.string())
     if is_number(kind):
         return _numbers(array, as_json=as_json, as_text=as_text)
     texts = _scalars(array)
-    if as_json and pa.types.is_temporal(kind):
-        return _joined('"', texts, '"')
-    return quoted(texts) if as_json else texts
+    if not as_json or pa.types.is_boolean(kind):
+        return texts
+    return _joined('"', texts, '"') if pa.types.is_temporal(kind) else quoted(texts)
 
 
 def _bignums(storage: pa.Array) -> pa.Array:
@@ -124,7 +123,7 @@ def _scalars(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_timestamp(kind):
         return _timestamps(array)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+    if kind in _CASTABLE:
         return array.cast(pa.string())
     write, numbers = _writer(array)
     return pa.array([None if value is None else write(value) for value in numbers.to_pylist()], pa.string())
