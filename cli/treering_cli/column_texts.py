@@ -11,7 +11,6 @@ from collections.abc import Callable, Container
 from decimal import Decimal
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,9 +21,10 @@ _EXACT_IN_JSON = 2**53
 _EXACT_DIGITS = 15
 _NANOS = 1_000_000_000
 _PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": _NANOS}
-_FIRST_SECOND, _LAST_SECOND = -62_135_596_800, 253_402_300_799
-"""The years 1 to 9999, which Arrow writes as everybody does."""
+_LAST_SECOND = 62_135_596_800
+"""So many seconds before and after 1970, the years 1 to 3938, Arrow writes as everybody does."""
 
+_CASTABLE = {pa.string(), pa.large_string(), pa.string_view(), pa.null(), pa.bool_()}
 _ESCAPED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # What is left when these are escaped: controls, and characters that cannot be seen.
 _SPECIAL = f'["\\\\\\x00-\\x1f{UNSEEN_IN_JSON}]'
@@ -99,14 +99,12 @@ def _texts(array: pa.Array, *, as_json: bool, as_text: bool) -> pa.Array:
         return _texts(array.dictionary_decode(), as_json=as_json, as_text=as_text)
     if pa.types.is_nested(kind):
         return _nested(array)
-    if pa.types.is_boolean(kind):
-        return array.cast(pa.string())
     if is_number(kind):
         return _numbers(array, as_json=as_json, as_text=as_text)
     texts = _scalars(array)
-    if as_json and pa.types.is_temporal(kind):
-        return _joined('"', texts, '"')
-    return quoted(texts) if as_json else texts
+    if not as_json or pa.types.is_boolean(kind):
+        return texts
+    return _joined('"', texts, '"') if pa.types.is_temporal(kind) else quoted(texts)
 
 
 def _bignums(storage: pa.Array) -> pa.Array:
@@ -124,7 +122,7 @@ def _scalars(array: pa.Array) -> pa.Array:
     kind = array.type
     if pa.types.is_timestamp(kind):
         return _timestamps(array)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind) or pa.types.is_null(kind):
+    if kind in _CASTABLE:
         return array.cast(pa.string())
     write, numbers = _writer(array)
     return pa.array([None if value is None else write(value) for value in numbers.to_pylist()], pa.string())
@@ -150,15 +148,24 @@ def _writer(array: pa.Array) -> tuple[Callable[[Any], str], pa.Array]:
 def _timestamps(array: pa.Array) -> pa.Array:
     per_second = _PER_SECOND[array.type.unit]
     numbers = array.view(pa.int64())
-    seconds, rest = np.divmod(numbers.fill_null(0).to_numpy(zero_copy_only=False), per_second)
-    if len(seconds) and not (seconds.min() >= _FIRST_SECOND and seconds.max() <= _LAST_SECOND):
+    # Bounds of what can be multiplied again: beyond them are the years that are written one by one.
+    if not _is_within(numbers, _LAST_SECOND * per_second if per_second < _NANOS else 2**63 - per_second):
         return pa.array([None if value is None else timestamp_text(value, per_second) for value in numbers.to_pylist()], pa.string())
-    # The last second that `timestamp[s]` writes without a fraction, then as many digits as are needed: none, 3, 6 or 9.
-    days = pc.replace_substring(pa.array(seconds).cast(pa.timestamp("s")).cast(pa.string()), " ", "T")
-    digits = pc.utf8_lpad(pa.array(rest * (_NANOS // per_second)).cast(pa.string()), 9, "0")
-    fractions = pc.replace_substring_regex(_joined(".", digits), r"\.?(?:000){1,3}$", "") if rest.any() else ""
-    written = _joined(days, fractions, "Z")
-    return pc.if_else(array.is_valid(), written, None) if array.null_count else written
+    seconds, rest = _divided(numbers, per_second)
+    days = pc.replace_substring(seconds.cast(pa.timestamp("s")).cast(pa.string()), " ", "T")
+    if not pc.any(pc.not_equal(rest, 0)).as_py():
+        return _joined(days, "Z")
+    # As many digits as are needed: none, 3, 6 or 9.
+    digits = pc.utf8_lpad(pc.multiply(rest, _NANOS // per_second).cast(pa.string()), 9, "0")
+    return _joined(days, pc.replace_substring_regex(_joined(".", digits), r"\.?(?:000){1,3}$", ""), "Z")
+
+
+def _divided(numbers: pa.Array, by: int) -> tuple[pa.Array, pa.Array]:
+    """Quotients, rounded down, and what remains, which is never below zero."""
+    towards_zero = pc.divide(numbers, by)
+    rest = pc.subtract(numbers, pc.multiply(towards_zero, by))
+    is_below = pc.less(rest, 0)
+    return pc.subtract(towards_zero, is_below.cast(pa.int64())), pc.add(rest, pc.multiply(is_below.cast(pa.int64()), by))
 
 
 def _numbers(array: pa.Array, *, as_json: bool, as_text: bool) -> pa.Array:

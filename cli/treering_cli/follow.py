@@ -51,7 +51,7 @@ def follow(
     """
     del json
     with once_stored(connection, Reading(reading), choosing.choice(), state_dir, retry_for_s=math.inf) as run:
-        run.go(lambda: _paths(files), until_stopped=True)
+        run.go(lambda: (str(Path(each)) for each in _paths(files)), until_stopped=True)
     run.finish()
 
 

@@ -29,6 +29,8 @@ class Input:
     """Whether it can be read once only."""
     encoding: str = ""
     """Empty is UTF-8, or UTF-16 where its mark is."""
+    start: int = 0
+    """Where reading of a file begins, bytes: what is before was sent under the same producer id."""
 
     @property
     def size(self) -> int:
@@ -50,6 +52,8 @@ class Input:
             yield open_pipe(self.name, stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream), self.encoding)  # type: ignore[arg-type]
             return
         with Path(self.name).open("rb") as stream:
+            if self.start:
+                stream.seek(self.start)
             yield (open_pipe if self.is_pipe else open_text)(self.name, stream, self.encoding)
 
     def check(self) -> None:

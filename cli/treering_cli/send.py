@@ -13,7 +13,7 @@ from treering_cli.problems import REFUSED
 from treering_cli.reading import Reading, ReadingOptions
 from treering_cli.send_report import files_json, tell
 from treering_cli.sending import Sending
-from treering_cli.sent_before import remember, say_what_was_sent
+from treering_cli.sent_before import Again, again, remember, say_what_was_sent
 from treering_cli.text_streams import check_encoding
 
 _REASONS = {"MESSAGE_EMPTY": "the message is empty; give every record a text", "RECORD_TOO_LARGE": "the record is over 1 MiB; split it"}
@@ -80,17 +80,18 @@ def send(
             run.go(lambda: iter([each.name for each in found.inputs]), until_stopped=False)
             run.finish(wait_s=wait_timeout if wait else None)
     else:
-        sending = Sending(found.inputs, Reading(reading), choosing.choice())
         directory = state_dir_of(state_dir, connection)
+        todo = again(directory, producer_id, found.inputs) if producer_id else Again("", found.inputs, {})
         if not producer_id:
             say_what_was_sent(directory, found.inputs)
+        sending = Sending(todo.inputs, Reading(reading), choosing.choice(), known=sum(todo.known.values()))
         with connection.client() as client:
-            sending.run(client, producer_id or "", retry_for)
+            sending.run(client, todo.producer_id, retry_for)
             if wait and not sending.problem:
                 sending.wait(client, wait_timeout)
         _report(sending)
         if not sending.problem:
-            remember(directory, found.inputs, sending.reports)
+            remember(directory, todo.inputs, sending.reports, producer_id or "", todo.known)
         sending.finish()
     if found.unreadable:
         raise typer.Exit(REFUSED)
@@ -118,7 +119,7 @@ def _report(sending: Sending) -> None:
     result = sending.result
     counts = {
         "accepted": result.accepted,
-        "duplicate": result.duplicate,
+        "duplicate": sending.duplicate,
         "rejected": result.rejected,
         "end_offset": result.end_offset,
         "stored": sending.stored,
@@ -149,4 +150,8 @@ def _how_far(sending: Sending) -> str:
         return f"everything is stored, {sending.stored:,} records"
     if sending.is_pipe:
         return words
+    if getattr(sending.problem, "reason", "") == "SEQUENCE_REUSED":
+        return (
+            f"{words}; under this producer id other files, or other parts of them, were sent: take another id, or --once, which needs none"
+        )
     return f"{words}; send the same files again with --producer-id {sending.result.producer_id} and none is stored twice"

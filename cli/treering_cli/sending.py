@@ -33,6 +33,8 @@ class Sending:
     inputs: list[Input]
     reading: Reading
     choice: Choice
+    known: int = 0
+    """Records that are stored under the same producer id and are not read again."""
     records: int = 0
     reports: list[FileReport] = field(default_factory=list)
     uploader: "Uploader" = field(init=False)
@@ -48,7 +50,12 @@ class Sending:
     @property
     def stored(self) -> int:
         """Records that are durable."""
-        return self.result.accepted + self.result.duplicate
+        return self.result.accepted + self.duplicate
+
+    @property
+    def duplicate(self) -> int:
+        """Records that an earlier send under the same producer id stored."""
+        return self.result.duplicate + self.known
 
     def run(self, client: "Client", producer_id: str, retry_for_s: float) -> None:
         """Sends every input; an error that ends it early is kept as `problem`."""

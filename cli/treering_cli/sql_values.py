@@ -1,9 +1,9 @@
 """Rows of SQL results and exports as JSON, as CSV and as cells of a table."""
 
+import struct
 from collections.abc import Container
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -83,5 +83,5 @@ def _bytes(lines: pa.Array) -> bytes:
     ended = _joined(lines, "\n")
     _, offsets, data = ended.buffers()
     # What was just computed is no slice: its buffer begins with these texts.
-    end = int(np.frombuffer(offsets, np.int32)[len(ended)]) if len(ended) else 0
+    end = struct.unpack_from("=i", offsets, len(ended) * struct.calcsize("=i"))[0] if len(ended) else 0
     return data[:end].to_pybytes() if end else b""

@@ -279,6 +279,24 @@ def test_a_packed_file_that_is_being_written_is_left_until_it_is_whole(tmp_path,
     assert ingest.messages == messages(0, 200)
 
 
+def test_a_part_of_a_packed_copy_is_not_taken_for_another_file(bench, ingest, log):
+    append(log, 0, 50)
+    bench.begin().turns()
+    part, packed = log.parent / "app.log.1", log.parent / "app.log.1.gz"
+    log.rename(part)
+    append(log, 50, 52)
+    bench.turns(2)
+    with packed.open("wb") as raw, gzip.open(raw, "wb") as out:
+        out.write(part.read_bytes()[:300])
+        out.flush()
+        raw.flush()
+        bench.turns(2)
+        out.write(part.read_bytes()[300:])
+    part.unlink()
+    bench.turns(40)
+    assert ingest.messages == messages(0, 52)
+
+
 def test_two_files_with_the_same_first_lines_are_two(bench, ingest, log):
     log.write_text("server started\n")
     bench.begin().turns()
@@ -304,9 +322,10 @@ def test_headers_are_known_where_reading_goes_on(bench, ingest, log):
 
 
 @pytest.mark.parametrize("fault", ["before", "after"])
-def test_a_line_that_holds_many_records_gives_each_of_them_once(bench, ingest, log, fault):
+@pytest.mark.parametrize("bracket", ["[", "[\n"])
+def test_a_line_that_holds_many_records_gives_each_of_them_once(bench, ingest, log, fault, bracket):
     many = [f"record {number} {PADDING}" for number in range(12_000)]
-    log.write_text("first\n" + json.dumps([{"msg": message} for message in many]) + "\nlast\n")
+    log.write_text("first\n" + json.dumps([{"msg": message} for message in many]).replace("[", bracket, 1) + "\nlast\n")
     ingest.faults = ["", fault]
     bench.begin()
     with pytest.raises(Killed):

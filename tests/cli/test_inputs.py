@@ -266,6 +266,20 @@ def test_lines_come_out_of_pieces_of_any_size():
         assert max(map(len, found)) == 10
 
 
+def test_a_file_that_has_grown_adds_only_what_is_new_under_the_same_producer_id(run, services, tmp_path):
+    (tmp_path / "treering-data").mkdir()
+    file, other = tmp_path / "app.log", tmp_path / "other.log"
+    file.write_text("one\ntwo\n")
+    other.write_text("else\n")
+    run("send", file, other, "--producer-id", "mine")
+    for number in range(2):
+        with file.open("a") as out:
+            out.write(f"new {number}\n")
+        answer = json.loads(run("send", file, other, "--producer-id", "mine").stdout)
+        assert (answer["accepted"], answer["duplicate"]) == (1, 3 + number)
+    assert messages(services) == ["one", "two", "else", "new 0", "new 1"]
+
+
 def test_sent_files_are_remembered_and_once_sends_only_what_is_new(run, services, tmp_path):
     (tmp_path / "treering-data").mkdir()
     file = tmp_path / "app.log"

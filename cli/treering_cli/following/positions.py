@@ -25,7 +25,12 @@ create table files (
     key integer primary key, path text not null, device integer not null, inode integer not null, offset integer not null,
     head blob not null, tail blob not null, lines integer not null, beyond text not null, since real not null, finished integer not null
 );
-create table pending (one integer primary key check (one = 1), sequence integer not null, request blob not null, positions text not null);
+create table sent (
+    producer text not null, key integer not null, offset integer not null, records integer not null, primary key (producer, key)
+);
+create table pending (
+    one integer primary key check (one = 1), sequence integer not null, request blob not null, positions text not null
+);
 """
 
 
@@ -159,6 +164,16 @@ class Positions:
         """Sets positions where nothing has to be sent."""
         with self._transaction():
             self._put(positions)
+
+    def sent_under(self, producer: str) -> dict[int, tuple[int, int]]:
+        """Of each content that was sent under a producer id of the user's: up to which offset, and how many records."""
+        rows = self._base.execute("select key, offset, records from sent where producer = ?", [producer])
+        return {key: (offset, records) for key, offset, records in rows}
+
+    def note_sent(self, producer: str, sent: Iterable[tuple[int, int, int]]) -> None:
+        """Keeps that: key, offset and number of records of each content."""
+        with self._transaction():
+            self._base.executemany("insert or replace into sent values (?, ?, ?, ?)", [(producer, *each) for each in sent])
 
     def new_key(self) -> int:
         """A key that no content had."""

@@ -13,10 +13,8 @@ from typing import Any
 
 import duckdb
 
+from treering_query import limits
 from treering_query.sql.refusal import Refused
-
-_MOST_LITERALS = 64
-"""Literals with an offset in one statement: each is looked for in a plan of its own."""
 
 # Comments and other quotes are matched first, so that nothing in them passes for a literal.
 _TOKEN = re.compile(r"--[^\n]*|/\*.*?\*/|\"(?:[^\"]|\"\")*\"|(\$\w*\$).*?\1|'((?:[^']|'')*)'", re.DOTALL)
@@ -39,9 +37,11 @@ def in_utc(connection: duckdb.DuckDBPyConnection, statement: str) -> str:
         Refused: A zone is not known, or there are too many of them.
     """
     found = [match for match in _TOKEN.finditer(statement) if _names_zone(match[2])]
-    if len(found) > _MOST_LITERALS:
+    if len(found) > limits.MAX_SQL_ZONES:
         raise Refused(
-            "SQL_ERROR", f"more than {_MOST_LITERALS} times with an offset; write them in UTC, without one", _place(statement, found[-1])
+            "SQL_ERROR",
+            f"more than {limits.MAX_SQL_ZONES} times with an offset; write them in UTC, without one",
+            _place(statement, found[-1]),
         )
     # From the last to the first: those before keep their places.
     for match in reversed(found):
