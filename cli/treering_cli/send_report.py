@@ -45,8 +45,8 @@ class FileReport:
 
     @property
     def plain(self) -> int:
-        """Records read as plain text."""
-        return self.formats[PLAIN]
+        """Records read as plain text, also inside a wrapper: `docker+plain`."""
+        return sum(count for form, count in self.formats.items() if form.rpartition("+")[2] == PLAIN)
 
     def json(self) -> dict[str, Any]:
         """For programs."""

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from tests.cli.reading_lines import NOW, messages, nanos, one, reader, records
+from treering_cli.send_report import FileReport
 from treering_formats.joining import limits
 from treering_formats.records import RecordReader
 from treering_formats.wrappers.kubernetes import path_origin
@@ -93,6 +94,15 @@ def test_a_line_in_endless_pieces_is_bounded(monkeypatch):
     assert max(map(len, found)) <= 150
     assert sum(map(len, found)) == 240
     assert limits.MAX_EVENT_CHARACTERS == 256 * 1024
+
+
+def test_plain_lines_inside_a_wrapper_are_told_as_plain():
+    lines = reader("\n".join([docker("up\n"), docker("2026-11-23 18:00:00 INFO up\n"), '{"msg":"up"}', "up"]))
+    list(lines)
+    report = FileReport("file")
+    report.take(lines)
+    assert dict(lines.forms) == {"docker+plain": 1, "docker+text": 1, "json": 1, "plain": 1}
+    assert (report.plain, lines.records) == (2, 4)
 
 
 def test_blank_lines_of_a_container_make_no_record():
