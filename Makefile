@@ -13,7 +13,7 @@ CYCLES ?= 200
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients bench-send hostile eval grouping fix proto tables clean mutants power-cuts
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -101,6 +101,9 @@ bench-compare: $(READY) ## ComparePatterns over 10 million records: windows, tem
 
 bench-clients: $(READY) ## 32 clients ask while 50,000 records/s arrive: latency by kind, nothing but answers and "later"; BENCH_ARGS=...
 	@$(BIN)/python bench/query_clients.py $(BENCH_ARGS)
+
+bench-send: $(READY) ## Reading lines into records: JSON beside json.loads, text beside splitting it; BENCH_ARGS=...
+	@$(BIN)/python bench/send.py $(BENCH_ARGS)
 
 eval: $(READY) ## Search quality by judged searches, the product itself: LOGS=folder of JSON lines QUERIES=file of searches
 	@test -n '$(LOGS)' -a -n '$(QUERIES)' || { echo 'make eval LOGS=folder QUERIES=file; bench/eval.py describes both' >&2; exit 2; }

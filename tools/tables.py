@@ -1,4 +1,4 @@
-"""Writes docs/settings.md and docs/limits.md from the classes and modules that define them.
+"""Writes docs/settings.md, docs/limits.md and the table in docs/formats.md from the classes and modules that define them.
 
 python tools/tables.py            writes them
 python tools/tables.py --check    fails if writing would change anything
@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 from treering.v1 import admin_pb2, sink_pb2
 from treering_embed import request_limits as embed
 from treering_embed.settings import EmbedSettings
+from treering_formats.catalog import CATALOG
 from treering_ingest import request_limits as ingest
 from treering_ingest.settings import IngestSettings
 from treering_query import request_limits as query
@@ -66,6 +67,8 @@ SHOWN: Mapping[str, Mapping[str, str]] = {
     },
 }
 """What the page on limits tells: by what people do, and by module."""
+_FORMATS_PAGE = ROOT / "docs" / "formats.md"
+_FORMATS = re.compile(r"(<!-- written by make tables -->\n).*?(<!-- until here -->)", re.DOTALL)
 _BINARY_UNITS = {1024**3: "GiB", 1024**2: "MiB", 1024: "KiB"}
 
 
@@ -106,6 +109,13 @@ def requests_table() -> Iterator[str]:
     inner = {name for file in (admin_pb2, sink_pb2) for name in file.DESCRIPTOR.message_types_by_name}
     shown = ((f"`{name}`", _line(str(limit))) for name, limit in rows if name.partition(".")[0] not in inner)
     yield from _table(("Field", "At most"), shown)
+
+
+def formats_page() -> str:
+    """The page of formats with its table as it should be; what people wrote around it stays."""
+    rows = ((f"`{each.name}`", _line(each.description), f"`{each.example.replace('|', chr(92) + '|')}`") for each in CATALOG)
+    table = "\n".join(_table(("Format", "What writes it", "For example"), rows))
+    return _FORMATS.sub(lambda match: f"{match[1]}\n{table}{match[2]}", _FORMATS_PAGE.read_text())
 
 
 def constants(module: str) -> list[tuple[str, Any, str]]:
@@ -165,6 +175,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "docs" / "settings.md": "\n".join([_SETTINGS_HEAD, *settings]),
         ROOT / "docs" / "limits.md": "\n".join([_LIMITS_HEAD, *limits]),
+        _FORMATS_PAGE: formats_page(),
     }
 
 

@@ -12,6 +12,8 @@ from treering_cli import (
     context,
     export,
     fields,
+    follow,
+    formats,
     list_logs,
     pattern,
     patterns,
@@ -44,6 +46,7 @@ app = typer.Typer(
 )
 app.command("up")(with_groups(up.up))
 app.command("send")(with_groups(send.send))
+app.command("follow")(with_groups(follow.follow))
 app.command("search")(with_groups(search.search))
 app.command("sql")(with_groups(sql.sql))
 app.command("aggregate")(with_groups(aggregate.aggregate))
@@ -61,6 +64,7 @@ app.command("status")(with_groups(status.status))
 app.command("reindex")(with_groups(reindex.reindex))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
+app.command("formats")(with_groups(formats.formats))
 app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(store.store, name="store")
 app.add_typer(wal.wal, name="wal")

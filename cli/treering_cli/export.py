@@ -1,18 +1,16 @@
 """`treering export`: every record of a selection into one file."""
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
 from treering_cli.connection import Connection
 from treering_cli.costs import Costs, cost_json
-from treering_cli.escaping import to_json
 from treering_cli.output import answer_json, note
 from treering_cli.problems import Refusal
 from treering_cli.selecting import Selecting
@@ -135,25 +133,22 @@ def _writer(file: BinaryIO, form: str, schema: Any) -> Iterator[Callable[[Any], 
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             yield writer.write_table
         return
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    yield _json_lines(text) if form == "jsonl" else _csv(text, for_spreadsheet=form == "spreadsheet")
-    text.detach()
+    yield _json_lines(file) if form == "jsonl" else _csv(file, for_spreadsheet=form == "spreadsheet")
 
 
-def _csv(text: IO[str], *, for_spreadsheet: bool) -> Callable[[Any], None]:
-    from treering_cli.sql_values import csv_text  # noqa: PLC0415 - start-up
+def _csv(file: BinaryIO, *, for_spreadsheet: bool) -> Callable[[Any], None]:
+    from treering_cli.sql_values import csv_bytes  # noqa: PLC0415 - start-up
 
     def write(table: Any) -> None:
-        lines = csv_text(table, for_spreadsheet=for_spreadsheet)
-        text.write(lines if not text.tell() else lines.partition("\n")[2])
+        file.write(csv_bytes(table, with_header=not file.tell(), for_spreadsheet=for_spreadsheet))
 
     return write
 
 
-def _json_lines(text: IO[str]) -> Callable[[Any], None]:
-    from treering_cli.sql_values import json_rows  # noqa: PLC0415 - start-up
+def _json_lines(file: BinaryIO) -> Callable[[Any], None]:
+    from treering_cli.sql_values import json_line_bytes  # noqa: PLC0415 - start-up
 
     def write(table: Any) -> None:
-        text.writelines(to_json(row) + "\n" for row in json_rows(table))
+        file.write(json_line_bytes(table))
 
     return write

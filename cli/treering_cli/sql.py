@@ -1,5 +1,6 @@
 """`treering sql`: one SELECT."""
 
+import json as json_module
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -75,7 +76,7 @@ def _run(client: "Client", text: str, form: str, *, max_rows: int, timeout_ms: i
 
 
 def _write(result: Any, form: str, *, for_spreadsheet: bool) -> None:
-    from treering_cli.sql_values import csv_text, json_rows, text_rows  # noqa: PLC0415 - start-up
+    from treering_cli.sql_values import csv_text, json_text, text_rows  # noqa: PLC0415 - start-up
 
     if form == "arrow":
         if sys.stdout.isatty():
@@ -85,7 +86,8 @@ def _write(result: Any, form: str, *, for_spreadsheet: bool) -> None:
         return
     table = result.table()
     if form == "json":
-        answer_json(json_rows(table))
+        # One line, exactly; a person at a terminal gets it indented.
+        answer_json(json_module.loads(json_text(table))) if sys.stdout.isatty() else answer(json_text(table))
     elif form == "csv":
         text = csv_text(table, for_spreadsheet=for_spreadsheet)
         answer((escape_lines(text) if sys.stdout.isatty() else text).removesuffix("\n"))

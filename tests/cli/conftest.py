@@ -38,6 +38,10 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
         sink = ingest_pb2.SinkStatus(name="query", last_error="refused", next_offset=5)
         return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID, sinks=[sink])
 
+    def UploadLogs(self, request_iterator, context):
+        count = sum(len(request.records) for request in request_iterator if not self.records.extend(request.records))
+        return ingest_pb2.UploadLogsResponse(accepted_count=count, log_id=LOG_ID, end_offset_exclusive=len(self.records))
+
     def StreamLogs(self, request_iterator, context):
         for request in request_iterator:
             good = [record for record in request.batch.records if record.message]

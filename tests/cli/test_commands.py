@@ -15,12 +15,19 @@ from treering_cli.problems import Refusal
 
 def test_send_says_what_became_of_the_lines(run, services, tmp_path):
     file = tmp_path / "shop.jsonl"
-    file.write_text('{"message": "a"}\n{"message": ""}\nbroken {\n')
+    file.write_text('{"message": "a"}\n{"message": "' + "x" * 1_100_000 + '"}\nbroken {\n')
     result = run("send", file, "--wait")
     counts = {"accepted": 2, "duplicate": 0, "rejected": 1, "end_offset": 2}
-    assert json.loads(result.stdout) == counts | {"stored": 2, "pending": 0, "visible": True}
+    answer = json.loads(result.stdout)
+    (told,) = answer.pop("files")
+    assert answer.pop("redacted") == {}
+    assert answer == counts | {"stored": 2, "pending": 0, "visible": True}
+    assert (told["file"], told["lines"], told["records"], told["formats"]) == (str(file), 3, 3, {"json": 2, "plain": 1})
+    assert (
+        f"{file}: 3 lines, 3 records (json 2, plain 1); lines that are no JSON object and were kept as plain messages: 1" in result.stderr
+    )
     assert result.exit_code == 1
-    assert f"{file}:2: rejected: the message is empty" in result.stderr
+    assert f"{file}:2: rejected: the record is over 1 MiB" in result.stderr
     assert [record.service for record in services._ingest.records] == ["shop", "shop"]
     assert services.polls > 2
 
@@ -60,7 +67,10 @@ def test_send_of_an_empty_file_says_so(run, tmp_path):
 def test_send_of_a_line_of_ten_megabytes_names_it(run):
     result = run("send", "-", stdin="fine\n" + "x" * 10_000_000)
     counts = {"accepted": 1, "duplicate": 0, "rejected": 1, "end_offset": 1, "stored": 1, "pending": 0, "visible": None}
-    assert (result.exit_code, json.loads(result.stdout)) == (1, counts)
+    assert (result.exit_code, {name: value for name, value in json.loads(result.stdout).items() if name not in {"files", "redacted"}}) == (
+        1,
+        counts,
+    )
     assert "-:2: rejected: the record is over 1 MiB" in result.stderr
 
 

@@ -4,6 +4,20 @@ from safeguards.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "a-zone-of-a-literal-counts",
+        "services/query/treering_query/sql/child.py",
+        "_reader(connection, zones.in_utc(connection, request.query))",
+        "_reader(connection, request.query)",
+        ("tests/query/test_sql_times.py",),
+    ),
+    Mutant(
+        "a-text-that-looks-like-a-time-stays-a-text",
+        "services/query/treering_query/sql/zones.py",
+        "        if _is_time(connection, statement, match):\n",
+        "        if True:\n",
+        ("tests/query/test_sql_times.py",),
+    ),
+    Mutant(
         "ids-of-segments-are-counted",
         "services/query/treering_query/sealed/segment_rows.py",
         'run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])',

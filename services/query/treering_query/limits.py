@@ -47,6 +47,9 @@ DEFAULT_SQL_TIMEOUT_MS = 30_000
 MAX_SQL_TIMEOUT_MS = 600_000
 """Longest time of a SQL query in milliseconds: it holds its segments and its process for so long."""
 
+MAX_SQL_ZONES = 64
+"""Literals with an offset or a zone in one statement: each is looked for in a plan of its own."""
+
 MAX_SQL_TEXTS = 16
 """Texts that one SQL query asks the meaning of: embed scores as many together, each a pass over the whole index."""
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from treering_query.sql import gate, scores, wire
+from treering_query.sql import gate, scores, wire, zones
 from treering_query.sql.refusal import Refused
 from treering_query.values.sealed_records import sealed_records
 from treering_query.view.relation import PATTERNS_VIEW, TEMPLATES_VIEW, user_logs_view
@@ -45,6 +45,10 @@ _OF_THE_USER = {
 
 _EXPLAIN = "explain "
 _EXCERPT = re.compile(r"(?P<line>\d+): (?P<text>[^\n]*)\n(?P<blank> *)\^")
+
+
+class _OtherError(duckdb.Error):
+    """What is wrong with the statement that was made of the user's; the arguments are that statement and the database's words."""
 
 
 class _SqlError(Exception):
@@ -144,15 +148,27 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     # After the last statement of ours and before the first of the user's. It cannot be undone.
     _lock(connection, request)
     try:
-        # Streams: a large result is never whole in memory.
-        reader = connection.sql(request.query).to_arrow_reader(_BATCH_ROWS)
-        return _stream(sock, reader, request)
+        return _stream(sock, _reader(connection, zones.in_utc(connection, request.query)), request)
     # It is a `duckdb.Error` as well; `run` has better words for it.
     except duckdb.OutOfMemoryException:
         raise
     except duckdb.Error as error:
         reason, message, place = _explain(error, request.query, connection)
         raise _SqlError(reason, message + scores.hint(message) if texts else message, place) from error
+
+
+def _reader(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.RecordBatchReader:
+    """The rows of a statement; streams, so that a large result is never whole in memory."""
+    try:
+        return connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+    except duckdb.Error as error:
+        again = zones.unzoned(connection, statement) if zones.is_about_zones(error) else statement
+        if again == statement:
+            raise
+        try:
+            return connection.sql(again).to_arrow_reader(_BATCH_ROWS)
+        except duckdb.Error as other:
+            raise _OtherError(again, str(other)) from other
 
 
 def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table], keys: list[str] | None) -> None:
@@ -266,14 +282,18 @@ def _place(query: str, location: int | None) -> dict[str, str]:
 
 def _explain(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnection) -> tuple[str, str, dict[str, str]]:
     """The database's words about the user's SQL; never about our files."""
-    kind, message, place = _parse(str(error), query)
+    is_other = isinstance(error, _OtherError)
+    made, words = error.args if isinstance(error, _OtherError) else (query, str(error))
+    kind, message, place = _parse(words, made)
     # The wall behind the gate was reached. The database's words would name the path.
     if kind == "Permission":
         return "SQL_NOT_ALLOWED", f"only the tables {gate.NAMED} can be read", {}
     # An allow-list: an unknown kind of error is not shown.
     if kind.lower() not in _OF_THE_USER:
         return "INTERNAL", f"{kind} Error", {}
-    return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", place or _place_when_explained(connection, query)
+    place = place or _place_when_explained(connection, made)
+    # Places in what was made of the statement are not those of the user's words.
+    return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", {} if is_other else place
 
 
 def _place_when_explained(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:
