@@ -24,9 +24,10 @@ POLL_S = 0.4
 """How often files are looked at while nothing comes, seconds. With the waiting for joining lines a new record leaves within a second."""
 
 _SHARE_OF_TIME = 20
-"""Looking takes at most one part in so many of the time, however many files there are."""
+"""Looking takes at most one part in so many of a processor, however many files there are."""
 
 _LONGEST_POLL_S = 2.0
+"""But no less often than this, seconds."""
 
 _CLOSING_S = 30.0
 """How long a file that was renamed is still read, seconds since it last grew: its writer may hold it open."""
