@@ -52,11 +52,11 @@ class MemoryIngest:
         last, known = self._producers.get(request.producer_id, (0, {}))
         if request.sequence == last + 1 and (last or request.sequence == 1):
             self._producers[request.producer_id] = (request.sequence, known | {request.sequence: data})
-            self.records += request.records
+            self.records += request.batch.records
             self.batches += 1
-            return UploadLogsResponse(accepted_count=len(request.records), log_id=7, end_offset_exclusive=len(self.records))
+            return UploadLogsResponse(accepted_count=len(request.batch.records), log_id=7, end_offset_exclusive=len(self.records))
         if known.get(request.sequence) == data:
-            return UploadLogsResponse(duplicate_count=len(request.records), log_id=7, end_offset_exclusive=len(self.records))
+            return UploadLogsResponse(duplicate_count=len(request.batch.records), log_id=7, end_offset_exclusive=len(self.records))
         raise ProducerError("unknown", reason="SEQUENCE_REUSED" if known else "PRODUCER_UNKNOWN")
 
     @property

@@ -232,6 +232,14 @@ def test_continuation_lines_join_the_record_before():
     assert java.message.count("\n") == 4
 
 
+def test_an_exported_line_comes_back_without_its_place_in_the_store():
+    place = {"log_id": "7", "offset": 3, "arrival_time": "2026-11-20T10:00:01Z", "pattern_id": "9", "severity_text": "ERROR"}
+    said = {"time": "2026-11-20T10:00:00.000000001Z", "severity": 17, "service": "s", "environment": "", "message": "m", "trace_id": ""}
+    record = one(json.dumps(place | said | {"attributes": {"k": "v"}, "span_id": None}))
+    assert (record.message, record.severity, record.service, dict(record.attributes)) == ("m", 17, "s", {"k": "v"})
+    assert dict(one(json.dumps({"message": "m", "offset": 3})).attributes) == {"offset": "3"}
+
+
 def test_line_numbers_are_those_where_records_begin():
     assert [number for number, _ in reader("first\n  more\n\nsecond\n")] == [1, 4]
 

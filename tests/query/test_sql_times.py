@@ -2,10 +2,12 @@
 
 import datetime as dt
 
+import duckdb
 import pytest
 
 from tests.query.test_sql_meaning import refusal, rows
 from treering.v1.error_pb2 import ErrorReason
+from treering_query.sql.zones import in_utc
 
 TEN = dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC)
 NANOS = int(TEN.timestamp()) * 10**9
@@ -53,6 +55,22 @@ SELECTED = [
 @pytest.mark.parametrize(("condition", "expected"), SELECTED)
 async def test_a_zone_counts_wherever_a_time_is_compared(sql, condition, expected):
     assert await rows(sql, f"select message from logs where {condition} order by time") == [(message,) for message in expected]
+
+
+@pytest.mark.parametrize(
+    ("condition", "converted"),
+    [
+        ("time = '2026-11-20T12:00:00+02:00'", "time = '2026-11-20 10:00:00'      "),
+        ("message = '2026-11-20T12:00:00+02:00'", "message = '2026-11-20T12:00:00+02:00'"),
+        ("time = '2026-11-20T12:00:00Z' -- '2026-11-20T12:00:00+02:00'", "time = '2026-11-20T12:00:00Z' -- '2026-11-20T12:00:00+02:00'"),
+    ],
+)
+def test_literals_become_utc_where_they_become_times(condition, converted):
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("create table logs (time timestamp_ns, message varchar)")
+        connection.execute("insert into logs values ('2026-11-20', '2026-11-20T12:00:00+02:00'), ('2026-11-21', 'x')")
+        assert in_utc(connection, f"select 1 from logs where {condition}") == f"select 1 from logs where {converted}"
 
 
 async def test_a_zone_counts_through_a_cte_and_a_name_of_its_own(sql):

@@ -5,17 +5,17 @@ from safeguards.mutant import Mutant
 MUTANTS = (
     Mutant(
         "a-zone-of-a-literal-counts",
-        "services/query/treering_query/sql/child.py",
-        "_reader(connection, zones.in_utc(connection, request.query))",
-        "_reader(connection, request.query)",
-        ("tests/query/test_sql_times.py",),
+        "services/query/treering_query/sql/zones.py",
+        "        if _is_time(connection, statement, match):\n",
+        "        if False:\n",
+        ("tests/query/test_sql_times.py::test_literals_become_utc_where_they_become_times",),
     ),
     Mutant(
         "a-text-that-looks-like-a-time-stays-a-text",
         "services/query/treering_query/sql/zones.py",
         "        if _is_time(connection, statement, match):\n",
         "        if True:\n",
-        ("tests/query/test_sql_times.py",),
+        ("tests/query/test_sql_times.py::test_literals_become_utc_where_they_become_times",),
     ),
     Mutant(
         "ids-of-segments-are-counted",

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 POLL_S = 0.4
 """How often files are looked at while nothing comes, seconds. With the waiting for joining lines a new record leaves within a second."""
 
-_SHARE_OF_TIME = 100
-"""Looking takes at most one part in so many of the time, however many files there are."""
+_SHARE_OF_TIME = 20
+"""Looking takes at most one part in so many of a processor, however many files there are."""
 
-_LONGEST_POLL_S = 10.0
+_LONGEST_POLL_S = 2.0
+"""But no less often than this, seconds."""
 
 _CLOSING_S = 30.0
 """How long a file that was renamed is still read, seconds since it last grew: its writer may hold it open."""
@@ -115,9 +116,11 @@ class Follower:
         with contextlib.suppress(Stopped):
             self.begin()
             while not self._stop.is_set():
-                started = self._clock()
+                # Of the processor, not of the clock: on a busy machine a look takes long and costs little.
+                started = time.process_time()
                 if not self.turn():
-                    self._stop.wait(min(_LONGEST_POLL_S, max(POLL_S, (self._clock() - started) * _SHARE_OF_TIME)))
+                    spent = time.process_time() - started
+                    self._stop.wait(min(_LONGEST_POLL_S, max(POLL_S, spent * _SHARE_OF_TIME)))
         for tracked in self._all():
             self._files.closed(tracked)
 
