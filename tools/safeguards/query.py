@@ -4,6 +4,41 @@ from safeguards.mutant import Mutant
 
 MUTANTS = (
     Mutant(
+        "what-is-excluded-is-not-what-must-be",
+        "services/query/treering_query/values/predicate.py",
+        "for part in parts if part.services_only and part.services is not None)",
+        "for part in parts if part.services is not None)",
+        ("tests/query/test_filter_trees.py::test_only_services_that_must_be_are_said_to_be",),
+    ),
+    Mutant(
+        "an-open-alternative-leaves-all-open",
+        "services/query/treering_query/values/predicate.py",
+        "return reduce(either, given) if len(given) == len(sets) else None",
+        "return reduce(either, given) if given else None",
+        ("tests/query/test_filter_trees_properties.py",),
+    ),
+    Mutant(
+        "services-alone-are-whole-patterns",
+        "services/query/treering_query/values/predicate.py",
+        'return self.columns <= {"service"} and self.services_are_all',
+        'return self.columns <= {"service"}',
+        ("tests/query/test_filter_trees_properties.py",),
+    ),
+    Mutant(
+        "a-missing-attribute-is-no-null",
+        "services/query/treering_query/reading/filters/attributes.py",
+        "f\"coalesce({' and '.join(conditions)}, false)\"",
+        "f\"({' and '.join(conditions)})\"",
+        ("tests/query/test_filter_trees_properties.py",),
+    ),
+    Mutant(
+        "templates-and-patterns-of-the-same-ids-are-two-filters",
+        "services/query/treering_query/reading/filters/bound.py",
+        'name = f"f{len(self.parameters)}_templates"',
+        'name = f"f{len(self.parameters)}"',
+        ("tests/query/test_many_patterns.py::test_filters_by_templates_and_by_patterns_of_the_same_ids_are_two",),
+    ),
+    Mutant(
         "ids-of-segments-are-counted",
         "services/query/treering_query/sealed/segment_rows.py",
         'run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])',

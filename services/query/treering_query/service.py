@@ -15,6 +15,7 @@ from treering_query.answers.verifying import Verifying
 from treering_query.meaning.meaning import Meaning
 from treering_query.meaning.meant import Meant
 from treering_query.patterns import compare, pattern_detail, pattern_list
+from treering_query.reading import filters
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlQuery, SqlRunner
 from treering_query.store.store import Store
@@ -162,7 +163,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
         """How the patterns of two selections differ."""
-        texts = {"filter.about": request.filter.about, "baseline.about": request.baseline.about}
+        texts = {**filters.abouts(request.filter), **filters.abouts(request.baseline, "baseline")}
         plan = compare.plan(request, await self._meaning.of_filters(texts, request.min_positions, context.time_remaining()))
         await self._store.wait_visible(request.min_positions, context.time_remaining())
         with self._store.snapshot() as snapshot:
@@ -182,5 +183,5 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         self._verifying.close()
 
     async def _about(self, request: Filtered, context: "Context") -> Meant:
-        """The scores of the text `about` of a request's filter."""
-        return await self._meaning.of_filters({"filter.about": request.filter.about}, request.min_positions, context.time_remaining())
+        """The scores of the texts `about` in a request's filter."""
+        return await self._meaning.of_filters(filters.abouts(request.filter), request.min_positions, context.time_remaining())

@@ -2,6 +2,7 @@
 
 from treering.v1 import query_pb2 as pb
 from treering_query.meaning.meant import Meant
+from treering_query.reading.attribute_value import ATTRIBUTE_COLUMNS, attribute_value
 from treering_query.values.pattern_ids import relation
 from treering_runtime.errors import invalid_field
 
@@ -65,8 +66,8 @@ class Expressions:
     def _attribute(self, key: str, name: str) -> str:
         if not key:
             raise invalid_field(f"{name}.attribute", "empty; name the attribute")
-        self.columns.add("attributes")
-        return f"attributes[{self._bind(key)}::varchar]"
+        self.columns |= ATTRIBUTE_COLUMNS
+        return attribute_value(self._bind(key))
 
     def _bind(self, value: object) -> str:
         # `a` and not `f`: the values of the filter travel in the same statement.

@@ -42,7 +42,7 @@ def plan(request: pb.WatchPatternsRequest) -> Plan:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     begin = {position.log_id: position.offset for position in getattr(request, "from")}
-    return Plan(filters.where(request.filter), begin or None, request.since_unix_nano)
+    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), begin or None, request.since_unix_nano)
 
 
 class Watch(Follower[Announcement, pb.WatchPatternsResponse]):

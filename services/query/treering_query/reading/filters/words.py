@@ -1,0 +1,31 @@
+"""Words of a text: what stands between other characters."""
+
+from unicodedata import category
+
+from treering_query.reading.filters.literals import as_it_is, in_either_case
+
+_LETTERS = frozenset("LMN")
+"""Unicode's categories of what words are made of: letters, marks that belong to them, numbers."""
+
+_BETWEEN = r"[^\p{L}\p{M}\p{N}]"
+"""One character that is not of a word, as RE2 says it."""
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, in their order."""
+    return "".join(letter if category(letter)[0] in _LETTERS else " " for letter in text).split()
+
+
+def one_after_the_other(parts: list[str], *, either_case: bool) -> str:
+    """The expression of RE2 for a text that has these words one after the other, with nothing but other characters between two of them.
+
+    For `either_case` they are ASCII.
+    """
+    written = map(in_either_case if either_case else as_it_is, parts)
+    return f"(?:^|{_BETWEEN}){f'{_BETWEEN}+'.join(written)}(?:{_BETWEEN}|$)"
+
+
+def lowered(text: str) -> str:
+    """A text as the database lowers it: character by character."""
+    # Python's own `lower` looks at what stands around a letter (a final sigma), and makes two characters of one letter.
+    return "".join(letter.lower()[0] for letter in text)
