@@ -100,7 +100,7 @@ def text_holds(wanted: TextCondition, text: str) -> bool:
 def words(text: str) -> list[str]:
     found, word = [], ""
     for letter in text:
-        if category(letter)[0] in "LMN":
+        if category(letter)[0] not in "PSZC":
             word += letter
         else:
             found, word = [*found, word], ""

@@ -524,11 +524,12 @@ class TextCondition(_message.Message):
     contains: _builtins.str
     """The text contains this, anywhere. At most 10,000 characters."""
     word: _builtins.str
-    """The text has this word. A word is a run of letters, marks and digits (Unicode's categories L, M and N) with none of these on either
-    side, so `user_id` and `user-id` are two words each. At most 1,000 characters, all of them of one word.
+    """The text has this word. Words are what stands between punctuation, symbols, separators and control characters (Unicode's categories P,
+    S, Z and C): runs of letters, marks and digits, so that `user_id` and `user-id` are two words each. At most 1,000 characters, all of
+    them of one word.
     """
     phrase: _builtins.str
-    """The text has the words of this phrase one after the other, with nothing but other characters between two of them: `connection refused`
+    """The text has the words of this phrase one after the other, with nothing but such characters between two of them: `connection refused`
     is in `Connection: refused!`. At most 1,000 characters and 32 words, at least one word.
     """
     prefix: _builtins.str

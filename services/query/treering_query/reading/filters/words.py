@@ -4,16 +4,24 @@ from unicodedata import category
 
 from treering_query.reading.filters.literals import as_it_is, in_either_case
 
-_LETTERS = frozenset("LMN")
-"""Unicode's categories of what words are made of: letters, marks that belong to them, numbers."""
+_OTHERS = frozenset("PSZC")
+"""Unicode's categories of what stands between words: punctuation, symbols, separators, control characters."""
 
-_BETWEEN = r"[^\p{L}\p{M}\p{N}]"
-"""One character that is not of a word, as RE2 says it."""
+_UNASSIGNED = "Cn"
+"""A letter of a later version of Unicode, for all that is known; RE2 does not have it among the control characters either."""
+
+_BETWEEN = r"[\p{P}\p{S}\p{Z}\p{C}]"
+"""One character that is not of a word, as RE2 says it. As what is neither letter, mark nor digit it would take six times as long to compile,
+20 ms a statement."""
 
 
 def words(text: str) -> list[str]:
     """The words of a text, in their order."""
-    return "".join(letter if category(letter)[0] in _LETTERS else " " for letter in text).split()
+    return "".join(letter if _is_of_a_word(category(letter)) else " " for letter in text).split()
+
+
+def _is_of_a_word(kind: str) -> bool:
+    return kind[0] not in _OTHERS or kind == _UNASSIGNED
 
 
 def one_after_the_other(parts: list[str], *, either_case: bool) -> str:
