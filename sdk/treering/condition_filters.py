@@ -59,10 +59,14 @@ def _attribute(condition: Condition, values: list[str]) -> LogFilter:
     if condition.operator == "=":
         attribute.values.extend(values)
     elif condition.operator in _TEXT_OPERATORS:
-        attribute.text.add(**{_TEXT_OPERATORS[condition.operator]: condition.value})
+        attribute.text.append(_text(condition))
     elif condition.operator:
         attribute.number.CopyFrom(NumberRange(**{_NUMBER_OPERATORS[condition.operator]: _number(condition)}))
     return LogFilter(attributes=[attribute])
+
+
+def _text(condition: Condition) -> TextCondition:
+    return TextCondition(**{_TEXT_OPERATORS[condition.operator]: condition.value})  # type: ignore[arg-type]  # a field of texts
 
 
 def _number(condition: Condition) -> float:
@@ -118,7 +122,7 @@ def _level(condition: Condition) -> Severity.ValueType:
 def _message(condition: Condition, alternatives: list[Condition]) -> LogFilter:
     _allow(condition, "=", *_TEXT_OPERATORS)
     if condition.operator != "=":
-        return LogFilter(message=[TextCondition(**{_TEXT_OPERATORS[condition.operator]: condition.value})])
+        return LogFilter(message=[_text(condition)])
     found = [LogFilter(message=[TextCondition(equals=each.value, case_sensitive=True)]) for each in alternatives]
     return found[0] if len(found) == 1 else LogFilter(any_of=found)
 

@@ -83,7 +83,7 @@ class Fields:
     ("conditions", "hints"),
     [
         (["status=200"], []),
-        (["statsu=200"], ["treering: no record that was looked at has the attribute 'statsu'; near: status, http.status"]),
+        (["statsu=200"], ["treering: no record that was looked at has the attribute 'statsu'; near: status"]),
         (["Durationms>5"], ["treering: no record that was looked at has the attribute 'Durationms'; near: duration_ms"]),
         (["zzz", "service!=a"], ["treering: no record that was looked at has the attribute 'zzz'"]),
     ],

@@ -3,6 +3,7 @@
 import math
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from unicodedata import category
 
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord, NumberRange, TextCondition
@@ -97,6 +98,7 @@ def text_holds(wanted: TextCondition, text: str) -> bool:
     }[name]()
 
 
+@lru_cache(10_000)  # the same few texts are compared with many conditions
 def words(text: str) -> list[str]:
     found, word = [], ""
     for letter in text:
@@ -107,6 +109,7 @@ def words(text: str) -> list[str]:
     return [each for each in [*found, word] if each]
 
 
+@lru_cache(10_000)
 def lowered(text: str) -> str:
     """By Unicode's simple mapping: a letter for a letter, whatever stands around it. Only one letter has a longer one in Python."""
     return "".join("i" if letter == "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}" else letter.lower() for letter in text)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ class OfTemplates:
         return self.template_ids.tobytes()
 
 
-def is_given(value: object) -> bool:
+def is_given(value: object) -> TypeGuard[Ids | OfTemplates]:
     """Whether a value of a statement is a relation, see `relation`."""
     return isinstance(value, np.ndarray | OfTemplates)
 
