@@ -223,6 +223,23 @@ def test_segments_are_passed_over_by_the_time_of_arrival(tmp_path):
         assert segment.may_match(filters.where(chosen)) == may, chosen
 
 
+@pytest.mark.parametrize("condition", ["ms=5", "ms>=0", "ms*=5", "ms~=5", "ms"])
+async def test_a_condition_on_a_missing_attribute_is_false_and_its_opposite_true(serving, frame, record, condition):
+    async def count(client, chosen):
+        found = await client.aggregate_logs(filter=chosen)
+        return int(found.rows[0].values[0].value) if found.rows else 0
+
+    async with serving() as (store, client):
+        await store.open_log(7, 0)
+        some = [record(5), record(5, attributes={}), record(5, attributes={"other": "5"})]
+        await store.deliver(7, [frame(0, some)], len(some))
+        wanted = log_filter(where=condition)
+        assert await count(client, wanted) == 1
+        assert await count(client, none_of(wanted)) == 2
+        assert await count(client, none_of(none_of(wanted))) == 1
+        assert await count(client, any_of(wanted, none_of(wanted))) == 3
+
+
 async def test_meaning_inside_a_tree_is_refused_by_its_path_on_streams_and_in_too_many_texts(serving, fill):
     async with serving() as (store, client):
         await fill(store, 0, 10)
