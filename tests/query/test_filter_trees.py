@@ -11,7 +11,7 @@ from treering import all_of, any_of, log_filter, none_of
 from treering.errors import InvalidArgumentError, UnsupportedError
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.log_pb2 import AttributeFilter, LogFilter, NumberRange, OffsetRange, TextCondition
+from treering.v1.log_pb2 import AttributeFilter, LogFilter, NumberRange, OffsetRange, Position, TextCondition
 from treering_query.meaning.meant import Meant
 from treering_query.reading import filters
 from treering_query.reading.filters.expressions import program_steps
@@ -74,6 +74,8 @@ def test_a_tree_of_32_levels_is_served():
         (any_of(*[LogFilter(attributes=[AttributeFilter(key="k")] * 11)] * 910), "filter.any_of[909].attributes", "10000"),
         (any_of(*[LogFilter(message=[TextCondition(contains="k")] * 51)] * 197), "filter.any_of[196].message", "10000"),
         (any_of(*[LogFilter(pattern_ids=range(1, 10_001))] * 7), "filter.any_of[6].pattern_ids", "65536"),
+        (any_of(*[LogFilter(pattern_ids=range(1, 102))] * 41), "filter.any_of[40].pattern_ids", "40"),
+        (any_of(*[LogFilter(template_ids=[7])] * 41), "filter.any_of[40].template_ids", "40"),
         (any_of(*[LogFilter(message=[TextCondition(matches="k")] * 51)] * 2), "filter.any_of[1].message[49].matches", "100"),
         (any_of(*[LogFilter(message=[TextCondition(phrase="a b")] * 51)] * 1), "filter.any_of[0].message[50].phrase", "100"),
         (LogFilter(message=[TextCondition(matches="(\\pL{4}|x){100}")]), "filter.message[0].matches", "10000"),
@@ -86,6 +88,20 @@ def test_a_tree_that_is_too_large_is_refused_by_its_path_at_once(chosen, path, l
     error = refused(request(chosen))
     assert (error.metadata["field"], error.metadata["limit"]) == (path, limit)
     assert error.message.startswith(f"{path}: ")
+
+
+def test_one_filter_whose_lists_are_all_full_is_served():
+    chosen = LogFilter(
+        services=[f"s{number}" for number in range(1_000)],
+        environments=[f"e{number}" for number in range(1_000)],
+        attributes=[AttributeFilter(key="k", values=[f"v{number}" for number in range(1_000)])] * 32,
+        positions=[Position(log_id=7, offset=number) for number in range(10_000)],
+        pattern_ids=range(10_000),
+        template_ids=range(10_000),
+        ranges=[OffsetRange(log_id=7, end_offset_exclusive=5)] * 1_000,
+    )
+    RequestLimits(LIMITS).check(pb.AggregateLogsRequest(filter=chosen))
+    assert filters.where(chosen).sql
 
 
 @pytest.mark.parametrize(("plan", "kind"), [(tail.plan, pb.TailLogsRequest), (watch.plan, pb.WatchPatternsRequest)])

@@ -336,7 +336,8 @@ class LogFilter(_message.Message):
     `all_of`, `any_of` and `none_of` hold filters in turn, so that a filter is a tree. Every condition holds or does not hold for a record, and
     nothing in between: one on an attribute that the record lacks does not hold, so that it does under `none_of`. A tree has at most 1,000
     filters below its root, 32 levels of them, and 10,000 conditions in all (on streams of what arrives 1,000): each field that is set, and each
-    element of `attributes`, of `message`, of an attribute's `text`, and of `ranges`.
+    element of `attributes`, of `message`, of an attribute's `text`, and of `ranges`. At most 40 of its lists may have over 100 values, those of
+    templates counted whatever they have.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

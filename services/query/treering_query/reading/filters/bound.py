@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from treering_query.values.pattern_ids import Ids, OfTemplates, relation
 
-_FEW = 100
+FEW = 100
 """Up to so many alternatives are spelled out, which Parquet statistics can prune by; more are joined."""
 
 
@@ -23,7 +23,7 @@ class Bound:
 
     def one_of(self, subject: str, values: Sequence[object], kind: str) -> str:
         """The condition that an expression is one of some values of a type of SQL."""
-        if len(values) <= _FEW:
+        if len(values) <= FEW:
             chosen = ", ".join(f"{self.bind(value)}::{kind}" for value in values)
         else:
             chosen = f"select unnest({self.bind(list(values))}::{kind}[])"
@@ -34,7 +34,7 @@ class Bound:
         # No pattern is meant, which differs from no choice of patterns: nothing is selected.
         if not len(ids):
             return "false"
-        if len(ids) <= _FEW:
+        if len(ids) <= FEW:
             return self.one_of("pattern_id", ids.tolist(), "ubigint")
         name = self.bind(ids).removeprefix("$")
         return f"pattern_id in (select id from {relation(name)})"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, NumberRange, TextCondition
 from treering_query import limits
 from treering_query.reading.filters import expressions
+from treering_query.reading.filters.bound import FEW
 from treering_query.reading.filters.words import words
 from treering_runtime.errors import invalid_field
 from treering_runtime.request_limits import Branches
@@ -65,6 +66,7 @@ class _Size:
     most_conditions: int
     conditions: int = 0
     values: int = 0
+    joins: int = 0
     words: int = 0
     expressions: dict[str, str] = field(default_factory=dict)
     """What `matches`, by path."""
@@ -77,9 +79,17 @@ class _Size:
 
     def add_values(self, path: str, count: int) -> None:
         self.values += count
+        if count > FEW:
+            self.add_join(path)
         if self.values > limits.MAX_FILTER_VALUES:
             problem = f"more than {limits.MAX_FILTER_VALUES} values in the lists of one tree; ask for less"
             raise invalid_field(path, problem, limit=limits.MAX_FILTER_VALUES)
+
+    def add_join(self, path: str) -> None:
+        self.joins += 1
+        if self.joins > limits.MAX_FILTER_JOINS:
+            problem = f"more than {limits.MAX_FILTER_JOINS} lists of templates, or of over {FEW} values, in one tree; give them as one list"
+            raise invalid_field(path, problem, limit=limits.MAX_FILTER_JOINS)
 
     def add_words(self, path: str, count: int) -> None:
         self.words += count
@@ -100,6 +110,9 @@ def _check_node(node: LogFilter, path: str, size: _Size) -> None:
         size.add_conditions(f"{path}.{each.name}", len(value) if each.name in _LISTS else 1)
         if each.is_repeated and each.name not in _LISTS:
             size.add_values(f"{path}.{each.name}", len(value))
+    if 0 < len(node.template_ids) <= FEW:
+        # Of templates, the patterns are joined however few there are.
+        size.add_join(f"{path}.template_ids")
     _check_ends(node, path)
     for index, attribute in enumerate(node.attributes):
         _check_attribute(attribute, f"{path}.attributes[{index}]", size)

@@ -11,8 +11,8 @@ _UNASSIGNED = "Cn"
 """A letter of a later version of Unicode, for all that is known; RE2 does not have it among the control characters either."""
 
 _BETWEEN = r"[\p{P}\p{S}\p{Z}\p{C}]"
-"""One character that is not of a word, as RE2 says it. As what is neither letter, mark nor digit it would take six times as long to compile,
-20 ms a statement."""
+"""One character that is not of a word, as RE2 says it. As what is neither letter, mark nor digit it would take six times as long to
+compile, 20 ms a statement."""
 
 
 def words(text: str) -> list[str]:
