@@ -59,6 +59,7 @@ EXPRESSIONS = [
     r"^zz",
     r"\d+",
     r"(payment|refused)",
+    r"nothing|PAYMENT|zz-",
     r"a\.b",
     r"x.y",
     r"(?s)x.y",

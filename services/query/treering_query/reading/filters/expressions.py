@@ -41,7 +41,7 @@ def check(expressions: Mapping[str, str]) -> None:
             raise invalid_field(field, f"no regular expression of RE2: {problem}; see https://github.com/google/re2/wiki/Syntax")
 
 
-@lru_cache(256)  # a stream or a chart asks with the same ones again and again
+@lru_cache(64)  # a stream or a chart asks with the same ones again and again
 def _problems(expressions: tuple[str, ...]) -> tuple[str, ...]:
     """What RE2 says against each of some expressions; empty for those that it takes."""
     # The database's own RE2 decides: others know a syntax more or less.
