@@ -13,7 +13,7 @@ CYCLES ?= 200
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients bench-send hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients bench-send hostile eval grouping fix proto tables clean mutants power-cuts filter-trees
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -42,6 +42,9 @@ mutants: $(READY) ## Take one safeguard away at a time, and see that a test noti
 
 power-cuts: $(READY) ## The log on the simulated disk, 3,000 histories instead of 150
 	@TREERING_TEST_POWER_CUTS=3000 $(BIN)/python -m pytest tests/ingest/test_power_cut_properties.py
+
+filter-trees: $(READY) ## Every rpc that filters against a plain evaluation of the same tree: 10,000 trees instead of 300
+	@TREERING_TEST_TREES=10000 $(BIN)/python -m pytest tests/query/test_filter_trees_properties.py
 
 check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check

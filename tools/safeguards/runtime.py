@@ -156,10 +156,17 @@ MUTANTS = (
     ),
     Mutant(
         "lists-are-counted-on-the-wire",
-        "services/runtime/treering_runtime/request_limits.py",
+        "services/runtime/treering_runtime/request_counts.py",
         "            limit.check_count(name, counts[field.number])\n",
         "            counts.clear()\n",
         ("tests/contract/test_request_limits.py",),
+    ),
+    Mutant(
+        "trees-are-measured-on-the-wire",
+        "services/runtime/treering_runtime/request_counts.py",
+        "below = message.grown(limit, name) if isinstance(limit, Branches) else None",
+        "below = None",
+        ("tests/query/test_filter_trees.py::test_a_tree_that_is_too_deep_is_refused_by_its_path_however_deep",),
     ),
     Mutant(
         "requests-are-held-against-the-table",

@@ -21,7 +21,43 @@ MAX_FILTER_PATTERNS = 10_000
 """Patterns in one filter."""
 
 MAX_FILTER_TEXT_CHARACTERS = 10_000
-"""Length of `message_contains` in characters."""
+"""Length of a text that messages or attributes are compared with, in characters."""
+
+MAX_FILTER_TEXT_CONDITIONS = 100
+"""Conditions on the message, or on the value of one attribute, in one list."""
+
+MAX_FILTER_RANGES = 1_000
+"""Runs of offsets in one filter: each is three comparisons a record."""
+
+MAX_FILTER_NODES = 1_000
+"""Filters in one tree below its root, of each filter of a request."""
+
+MAX_FILTER_DEPTH = 32
+"""Levels of a tree below its root: what plans a statement takes time that grows faster than its depth."""
+
+MAX_FILTER_CONDITIONS = 10_000
+"""Conditions in one tree: each is planned, and evaluated for each record that those before it leave open."""
+
+MAX_FOLLOWED_CONDITIONS = 1_000
+"""Conditions in one tree of a tail or a watch: one statement reads for all who follow, and each look plans it anew, 0.2 s for so many."""
+
+MAX_FILTER_VALUES = 65_536
+"""Values in the lists of one tree, together: one filter whose lists are all full has as many."""
+
+MAX_FILTER_JOINS = 40
+"""Lists of over 100 values, or of templates, in one tree: each is a join; twice as many are planned four times as long, 40 in 0.1 s."""
+
+MAX_FILTER_EXPRESSIONS = 100
+"""Regular expressions and words in one tree: each is compiled for each thread that reads."""
+
+MAX_EXPRESSION_CHARACTERS = 1_000
+"""Length of a regular expression, word or phrase in characters."""
+
+MAX_EXPRESSION_STEPS = 10_000
+"""Steps, about, of the programs of the regular expressions in one tree together: 15 ms of compiling, and a bound for the time of a byte."""
+
+MAX_PHRASE_WORDS = 32
+"""Words of one phrase."""
 
 MAX_ATTRIBUTE_KEY_BYTES = 256
 """Length of an attribute's key in bytes where it is grouped by or computed from."""
@@ -52,6 +88,9 @@ MAX_SQL_ZONES = 64
 
 MAX_SQL_TEXTS = 16
 """Texts that one SQL query asks the meaning of: embed scores as many together, each a pass over the whole index."""
+
+MAX_ABOUT_TEXTS = 16
+"""Different texts that the filters and groups of one request are about: embed scores as many together, each a pass over the whole index."""
 
 MAX_ABOUT_CHARACTERS = 1_000
 """Length of a text that records are about, in characters: the model reads about the first 128 words."""

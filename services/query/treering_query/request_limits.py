@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from treering.v1 import log_pb2
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
+from treering_query.reading.filters.checks import TREE
 from treering_runtime.limits import MAX_ASKED_NAME_BYTES, MAX_MIN_POSITIONS, MAX_QUERY_TEXT_CHARACTERS
 from treering_runtime.request_limits import LOG_ID, OFFSET, Free, Known, Limit, Many, Number, Sizes, Text
 
@@ -15,6 +16,10 @@ _POSITIONS = Many(MAX_MIN_POSITIONS, "give one for each log")
 _NAME = Text(MAX_ASKED_NAME_BYTES, "no record has one that is longer", "bytes")
 _ABOUT = Text(limits.MAX_ABOUT_CHARACTERS)
 _ATTRIBUTE = Text(limits.MAX_ATTRIBUTE_KEY_BYTES, f"an attribute's key has 1 to {limits.MAX_ATTRIBUTE_KEY_BYTES} bytes", "bytes")
+_TEXT = Text(limits.MAX_FILTER_TEXT_CHARACTERS)
+_EXPRESSION = Text(limits.MAX_EXPRESSION_CHARACTERS, "give its most telling part")
+_TEXTS = Many(limits.MAX_FILTER_TEXT_CONDITIONS, "give alternatives as one expression of `matches`, or below `all_of`")
+_NUMBER = Free("any number, or an infinite one; NaN is refused")
 _SEVERITY = Known(log_pb2.Severity.DESCRIPTOR)
 _PATTERN = Free("a pattern that nobody knows has no records")
 _UNIT = Known(pb.PatternUnit.DESCRIPTOR)
@@ -29,13 +34,35 @@ LIMITS: Mapping[str, Limit] = {
     "LogFilter.services": Many(limits.MAX_FILTER_SERVICES, each=_NAME),
     "LogFilter.environments": Many(limits.MAX_FILTER_ENVIRONMENTS, each=_NAME),
     "LogFilter.attributes": Many(limits.MAX_FILTER_ATTRIBUTES),
-    "LogFilter.message_contains": Text(limits.MAX_FILTER_TEXT_CHARACTERS),
+    "LogFilter.message_contains": _TEXT,
     "LogFilter.trace_id": Sizes((0, limits.TRACE_ID_BYTES), f"a trace id has {limits.TRACE_ID_BYTES}"),
     "LogFilter.positions": Many(limits.MAX_FILTER_POSITIONS),
     "LogFilter.pattern_ids": Many(limits.MAX_FILTER_PATTERNS),
     "LogFilter.about": _ABOUT,
+    "LogFilter.all_of": TREE,
+    "LogFilter.any_of": TREE,
+    "LogFilter.none_of": TREE,
+    "LogFilter.message": _TEXTS,
+    "LogFilter.template_ids": Many(limits.MAX_FILTER_PATTERNS),
+    "LogFilter.arrival_start_time_unix_nano": _TIME,
+    "LogFilter.arrival_end_time_unix_nano": _TIME,
+    "LogFilter.ranges": Many(limits.MAX_FILTER_RANGES),
     "AttributeFilter.key": _ATTRIBUTE,
-    "AttributeFilter.values": Many(limits.MAX_FILTER_ATTRIBUTE_VALUES, each=Text(limits.MAX_FILTER_TEXT_CHARACTERS)),
+    "AttributeFilter.values": Many(limits.MAX_FILTER_ATTRIBUTE_VALUES, each=_TEXT),
+    "AttributeFilter.text": _TEXTS,
+    "TextCondition.contains": _TEXT,
+    "TextCondition.word": _EXPRESSION,
+    "TextCondition.phrase": _EXPRESSION,
+    "TextCondition.prefix": _TEXT,
+    "TextCondition.equals": _TEXT,
+    "TextCondition.matches": _EXPRESSION,
+    "NumberRange.at_least": _NUMBER,
+    "NumberRange.above": _NUMBER,
+    "NumberRange.at_most": _NUMBER,
+    "NumberRange.below": _NUMBER,
+    "OffsetRange.log_id": LOG_ID,
+    "OffsetRange.first_offset": OFFSET,
+    "OffsetRange.end_offset_exclusive": Free("compared with first_offset"),
     "FieldRef.field": Known(pb.LogField.DESCRIPTOR),
     "FieldRef.attribute": _ATTRIBUTE,
     "FieldRef.about": _ABOUT,

@@ -16,6 +16,7 @@ from treering_query.answers.verifying import Verifying
 from treering_query.meaning.meaning import Meaning
 from treering_query.meaning.meant import Meant
 from treering_query.patterns import compare, pattern_detail, pattern_list
+from treering_query.reading import filters
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlQuery, SqlRunner
 from treering_query.store.store import Store
@@ -170,7 +171,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     async def ListFieldValues(self, request: pb.ListFieldValuesRequest, context: "Context") -> pb.ListFieldValuesResponse:
         """The most frequent values of some fields."""
         timing = Timing()
-        about = {"filter.about": request.filter.about, **field_values.texts(request)}
+        about = {**filters.abouts(request.filter), **field_values.texts(request)}
         plan = field_values.plan(request, await self._meaning.of_filters(about, request.min_positions, context.time_remaining()))
         answer = await self._answered(timing, request.min_positions, plan.answer, context)
         answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
@@ -199,7 +200,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
         """How the patterns of two selections differ."""
         timing = Timing()
-        texts = {"filter.about": request.filter.about, "baseline.about": request.baseline.about}
+        texts = {**filters.abouts(request.filter), **filters.abouts(request.baseline, "baseline")}
         plan = compare.plan(request, await self._meaning.of_filters(texts, request.min_positions, context.time_remaining()))
         return await self._answered(timing, request.min_positions, plan.answer, context)
 
@@ -231,5 +232,5 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
             await self._store.wait_visible(positions, context.time_remaining())
 
     async def _about(self, request: Filtered, context: "Context") -> Meant:
-        """The scores of the text `about` of a request's filter."""
-        return await self._meaning.of_filters({"filter.about": request.filter.about}, request.min_positions, context.time_remaining())
+        """The scores of the texts `about` in a request's filter."""
+        return await self._meaning.of_filters(filters.abouts(request.filter), request.min_positions, context.time_remaining())

@@ -287,9 +287,7 @@ def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
             # what may be for want of memory is not called malformed: who is told so never sends it again
             if scarce := exhausted(error):
                 raise scarce from error
-            if kind and (field := faulty_text(raw, kind)):
-                raise invalid_field(field, "not UTF-8; encode it as UTF-8") from error
-            raise invalid_field("request", f"not a valid request of {method}; encode it as Protocol Buffers do") from error
+            raise _unreadable(raw, kind, method, limits) from error
         if kind:
             limits.check(request)
         return request
@@ -299,6 +297,18 @@ def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
             yield read(raw)
 
     return read_all if handler.request_streaming else read
+
+
+def _unreadable(raw: bytes, kind: Descriptor | None, method: str, limits: RequestLimits) -> ServiceError:
+    """What is wrong with bytes that could not be parsed, as far as it is known."""
+    if kind:
+        try:
+            limits.check_depth(raw, kind)
+        except ServiceError as error:
+            return error
+    if kind and (field := faulty_text(raw, kind)):
+        return invalid_field(field, "not UTF-8; encode it as UTF-8")
+    return invalid_field("request", f"not a valid request of {method}; encode it as Protocol Buffers do")
 
 
 def _request_kind(method: str) -> Descriptor | None:

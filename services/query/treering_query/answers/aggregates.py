@@ -86,7 +86,7 @@ def texts(request: pb.AggregateLogsRequest) -> dict[str, str]:
     """The texts that a request asks about, by the name of their field."""
     groups = {f"group_by[{index}].about": ref.about for index, ref in enumerate(request.group_by)}
     metrics = {f"metrics[{index}].of.about": metric.of.about for index, metric in enumerate(request.metrics)}
-    return {"filter.about": request.filter.about, **groups, **metrics}
+    return {**filters.abouts(request.filter), **groups, **metrics}
 
 
 def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:

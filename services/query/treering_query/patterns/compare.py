@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from treering.v1 import query_pb2 as pb
-from treering.v1.log_pb2 import LogFilter
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.patterns import compare_page
 from treering_query.patterns.compare_page import Place
@@ -25,7 +24,6 @@ from treering_query.reading.records import nanoseconds
 from treering_query.values.pattern_ids import Ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.errors import ServiceError
 from treering_runtime.fitting import fitting
 
 _DEFAULT_PAGE = 50
@@ -135,7 +133,7 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
     fingerprint = compare_page.fingerprint(request)
     return Plan(
         filters.where(request.filter, meant),
-        _baseline(request.baseline, meant),
+        filters.where(request.baseline, meant, "baseline"),
         unit,
         frozenset(request.changes) or frozenset(_CHANGES),
         request.min_log_likelihood_ratio,
@@ -143,16 +141,6 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
         compare_page.place(request.page_token, fingerprint),
         fingerprint,
     )
-
-
-def _baseline(log_filter: LogFilter, meant: Meant) -> Predicate:
-    """As `filters.where`; what is wrong is said of the field `baseline`."""
-    try:
-        return filters.where(log_filter, meant)
-    # The same checks for two fields; the words have to name the one that the caller wrote.
-    except ServiceError as error:
-        metadata = {name: value.replace("filter", "baseline", 1) for name, value in error.metadata.items()}
-        raise ServiceError(error.reason, error.message.replace("filter", "baseline", 1), metadata=metadata) from None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def plan(request: pb.TailLogsRequest) -> Plan:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     begin = {position.log_id: position.offset for position in request.start_positions}
-    return Plan(filters.where(request.filter), request.backlog, begin or None)
+    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), request.backlog, begin or None)
 
 
 class Tail(Follower[Found, pb.TailLogsResponse]):

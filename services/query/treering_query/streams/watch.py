@@ -44,7 +44,7 @@ def plan(request: pb.WatchPatternsRequest) -> Plan:
     """
     begin = {position.log_id: position.offset for position in request.start_positions}
     since = request.since_unix_nano if request.HasField("since_unix_nano") else None
-    return Plan(filters.where(request.filter), begin or None, since)
+    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), begin or None, since)
 
 
 class Watch(Follower[Announcement, pb.WatchPatternsResponse]):

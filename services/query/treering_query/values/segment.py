@@ -81,6 +81,8 @@ class Segment:
         # The end is exclusive, the last record's time is not.
         if self.last_time < predicate.start_time or self.first_time >= predicate.end_time:
             return False
+        if self.last_arrival_time < predicate.arrival_start_time or self.first_arrival_time >= predicate.arrival_end_time:
+            return False
         # An empty set on this side would rule the segment out: services are kept for each segment that is sealed.
         if predicate.services is not None and self.services.isdisjoint(predicate.services):
             return False

@@ -5,10 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
-from treering_query.values.pattern_ids import relation
+from treering_query.values.pattern_ids import OfTemplates, is_given, relation
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.values.sealed_records import sealed_records
 from treering_query.values.segment import in_both_forms
@@ -78,7 +77,7 @@ class Session:
             self._make(name, view)
         if "logs" in names:
             self._view_logs(segments())
-        values, given = self._given(parameters)
+        values, given = self._given(view, parameters)
         try:
             return self._cursor.sql(sql, params=values or None).to_arrow_table()
         finally:
@@ -91,13 +90,14 @@ class Session:
         for name in sorted(set(_NAMES.findall(sql))):
             self._make(name, view)
         # what is given as relations stays until the session ends: the reader reads them as long as it lives
-        values, _ = self._given(parameters)
+        values, _ = self._given(view, parameters)
         return self._cursor.sql(sql, params=values or None).to_arrow_reader(rows)
 
-    def _given(self, parameters: Values) -> tuple[Values, list[str]]:
-        """What is bound, and the relations that were registered for values that are arrays."""
+    def _given(self, view: "View", parameters: Values) -> tuple[Values, list[str]]:
+        """What is bound, and the relations that were registered for values that are arrays, or the patterns of templates."""
         values, arrays = _parted(parameters)
-        for name, ids in arrays.items():
+        for name, given in arrays.items():
+            ids = view.patterns_of(given.template_ids) if isinstance(given, OfTemplates) else given
             # As a relation: thousands of ids as a bound list are much slower to plan than a join.
             self._cursor.register(relation(name), pa.table({"id": ids}))
         return values, [relation(name) for name in arrays]
@@ -152,8 +152,8 @@ class Session:
 
 
 def _parted(parameters: Values) -> tuple[Values, Mapping[str, object]]:
-    """What is bound, and the arrays, which are registered."""
+    """What is bound, and what is registered."""
     if not isinstance(parameters, Mapping):
         return parameters, {}
-    arrays = {name: value for name, value in parameters.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in parameters.items() if is_given(value)}
     return {name: value for name, value in parameters.items() if name not in arrays}, arrays
