@@ -118,8 +118,8 @@ MUTANTS = (
     Mutant(
         "searches-end-on-a-thread",
         "services/query/treering_query/search/searcher.py",
-        "return await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))",
-        "return _answered(begun, judged, snapshot)",
+        "response = await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))",
+        "response = _answered(begun, judged, snapshot)",
         ("tests/query/test_loop_lag.py",),
     ),
     Mutant(
