@@ -282,4 +282,4 @@ def _make_possible(node: LogFilter) -> None:
     if 0 < node.arrival_end_time_unix_nano <= node.arrival_start_time_unix_nano:
         node.arrival_end_time_unix_nano = 0
     if 0 < node.max_severity < node.min_severity:
-        node.max_severity = 0
+        node.ClearField("max_severity")
