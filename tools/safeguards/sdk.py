@@ -398,8 +398,8 @@ MUTANTS = (
     Mutant(
         "sockets-have-mode-600",
         "sdk/treering/inner/places.py",
-        "0o600, dir_fd=self._descriptor)",
-        "0o660, dir_fd=self._descriptor)",
+        "0o600, dir_fd=self._descriptor.number)",
+        "0o660, dir_fd=self._descriptor.number)",
         ("tests/inner/test_places.py",),
     ),
     Mutant(

@@ -16,7 +16,7 @@ MUTANTS = (
     Mutant(
         "data-fsync-of-the-real-file",
         WAL + "filesystem.py",
-        "        fdatasync(self._descriptor)",
+        "        fdatasync(self._descriptor.number)",
         "        pass",
         (INGEST + "test_power_cut.py::test_a_sync_of_a_file_is_one_of_the_system",),
     ),

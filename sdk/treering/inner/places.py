@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Self
 
 from treering.inner.addresses import InnerPlaneError
+from treering.inner.descriptor import Descriptor
 
 _OPEN_FILES = Path("/proc/self/fd")
 _LONGEST_PATH = 107
 """Bytes of a socket's path, without the zero byte at its end. Darwin has 103; there is no /proc either, so the path is used as it is."""
-
-_CLOSED = -1
-"""No descriptor: whatever is done with it is an error."""
 
 
 class SocketPlace:
@@ -37,7 +35,7 @@ class SocketPlace:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = _open_private(path.parent)
+        self._descriptor = Descriptor(_open_private(path.parent))
 
     @classmethod
     def made(cls, path: Path) -> Self:
@@ -70,7 +68,7 @@ class SocketPlace:
         """
         try:
             # By the open directory, not by the path: the look, the removal and the binding are of the same place.
-            found = os.stat(self.path.name, dir_fd=self._descriptor, follow_symlinks=False)
+            found = os.stat(self.path.name, dir_fd=self._descriptor.number, follow_symlinks=False)
         except FileNotFoundError:
             return
         # Never removed unless it is a socket: a wrong setting must not delete a file.
@@ -79,33 +77,30 @@ class SocketPlace:
         # A living one is refused: unlinked, it would go on with nobody able to reach it.
         if self._is_listened_on():
             raise InnerPlaneError(f"{self.path} is in use by another process; stop that one, or name another place")
-        os.unlink(self.path.name, dir_fd=self._descriptor)
+        os.unlink(self.path.name, dir_fd=self._descriptor.number)
 
     def close_to_others(self) -> None:
         """Gives the socket mode 0600: the directory keeps others out, and this does once more."""
-        os.chmod(self.path.name, 0o600, dir_fd=self._descriptor)
+        os.chmod(self.path.name, 0o600, dir_fd=self._descriptor.number)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keeps other processes from preparing in the same directory: between the look and the binding nobody else may bind."""
         # The lock of the open directory: it needs no file, and the kernel gives it back when the process dies.
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        fcntl.flock(self._descriptor.number, fcntl.LOCK_EX)
         try:
             yield
         finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            fcntl.flock(self._descriptor.number, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Gives the directory back; a channel or server that uses `target` must be closed before."""
-        # Forgotten first: its number may be another file's by the next call, and nothing of that may be closed or written.
-        descriptor, self._descriptor = self._descriptor, _CLOSED
-        if descriptor != _CLOSED:
-            os.close(descriptor)
+        self._descriptor.close()
 
     def _reachable(self) -> Path:
         # The kernel's link to the open directory: short whatever the path is, and of the directory that was checked.
         if _OPEN_FILES.is_dir():
-            return _OPEN_FILES / str(self._descriptor) / self.path.name
+            return _OPEN_FILES / str(self._descriptor.number) / self.path.name
         if len(os.fsencode(self.path)) > _LONGEST_PATH:
             raise InnerPlaneError(f"{self.path} is longer than {_LONGEST_PATH} bytes, which no socket's path may be; name a shorter one")
         return self.path

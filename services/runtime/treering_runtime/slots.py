@@ -10,10 +10,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-Slot = tuple[int, ...]
+from treering.inner.descriptor import Descriptor
 
-_CLOSED = -1
-"""No descriptor: whatever is done with it is an error."""
+Slot = tuple[int, ...]
 
 
 class Slots:
@@ -29,26 +28,23 @@ class Slots:
         self._layout = layout
         self._slot_bytes = layout.size + 4
         self._count = count
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
     def load(self) -> list[Slot | None]:
         """All slots; None for an empty one."""
         size = self._slot_bytes
         # A file that is shorter, for example after a power cut, has empty slots at its end.
-        raw = os.pread(self._descriptor, size * self._count, 0).ljust(size * self._count, b"\0")
+        raw = os.pread(self._descriptor.number, size * self._count, 0).ljust(size * self._count, b"\0")
         return [self._unpacked(raw[start : start + size]) for start in range(0, len(raw), size)]
 
     def write(self, first: int, slots: Sequence[Slot | None]) -> None:
         """Writes slots from number `first` on, in one step."""
         # One system call: a process that is killed has written all of the slots or none of them.
-        os.pwrite(self._descriptor, b"".join(map(self._packed, slots)), first * self._slot_bytes)
+        os.pwrite(self._descriptor.number, b"".join(map(self._packed, slots)), first * self._slot_bytes)
 
     def close(self) -> None:
         """Closes the file."""
-        # Forgotten first: its number may be another file's by the next call, and nothing of that may be closed or written.
-        descriptor, self._descriptor = self._descriptor, _CLOSED
-        if descriptor != _CLOSED:
-            os.close(descriptor)
+        self._descriptor.close()
 
     def _packed(self, slot: Slot | None) -> bytes:
         # Empty slots are zeros, checksum and all, so a file that was never written reads as empty.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from treering.inner.descriptor import Descriptor
 from treering_runtime.fsync import fdatasync, fsync
 
 _MAX_BUFFERS = 1024
@@ -12,9 +13,6 @@ _MAX_BUFFERS = 1024
 
 _COPY_BYTES = 1024 * 1024
 """Bytes that are read and written at once."""
-
-_CLOSED = -1
-"""No descriptor: whatever is done with it is an error."""
 
 
 class File(Protocol):
@@ -73,7 +71,7 @@ class PosixFile:
     """A file of the operating system."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor = Descriptor(descriptor)
 
     def append(self, buffers: Sequence[bytes]) -> None:
         """As the protocol says."""
@@ -84,7 +82,7 @@ class PosixFile:
     def _append(self, buffers: Sequence[bytes]) -> None:
         wanted = sum(map(len, buffers))
         # One system call for all buffers of a group: header and payload of each batch are never joined in memory.
-        written = os.writev(self._descriptor, buffers)
+        written = os.writev(self._descriptor.number, buffers)
         if written == wanted:
             return
         # The system may write less than was asked, for example when a disk is nearly full. The next call then names the reason.
@@ -92,35 +90,32 @@ class PosixFile:
         rest = memoryview(b"".join(buffers))[written:]
         # An error in here leaves a part of the group in the file: the caller cuts it off, or gives the file up.
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            rest = rest[os.write(self._descriptor.number, rest) :]
 
     def read(self, position: int, length: int) -> bytes:
         """As the protocol says."""
         # `pread` and `fstat`, not `lseek`: a reader on another thread must not move the writer's position.
         # Whole, but at the end of the file: a regular file is never read in part below 2 GiB, and no caller asks for so much.
-        return os.pread(self._descriptor, length, position)
+        return os.pread(self._descriptor.number, length, position)
 
     def size(self) -> int:
         """As the protocol says."""
-        return os.fstat(self._descriptor).st_size
+        return os.fstat(self._descriptor.number).st_size
 
     def truncate(self, length: int) -> None:
         """As the protocol says."""
         # The next append begins at the new end, because the file was opened with O_APPEND.
-        os.ftruncate(self._descriptor, length)
+        os.ftruncate(self._descriptor.number, length)
 
     def sync(self) -> None:
         """As the protocol says."""
         # Times of access and change may stay behind; the size is written with the content where it has changed.
-        fdatasync(self._descriptor)
+        fdatasync(self._descriptor.number)
 
     def close(self) -> None:
         """As the protocol says."""
         # Only `sync` promises anything. What was written and not synced may still be lost after a close without an error.
-        # Forgotten first: its number may be another file's by the next call, and nothing of that may be closed or written.
-        descriptor, self._descriptor = self._descriptor, _CLOSED
-        if descriptor != _CLOSED:
-            os.close(descriptor)
+        self._descriptor.close()
 
 
 class PosixFileSystem:
