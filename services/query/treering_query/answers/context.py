@@ -14,7 +14,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.reading.page_tokens import packed, unpacked
+from treering_query.reading.page_tokens import packed, question, unpacked
 from treering_query.reading.places import PLACE, first_at
 from treering_query.reading.records import stored_records
 from treering_query.reading.slices import Slice, between
@@ -120,10 +120,7 @@ def plan(request: pb.GetLogContextRequest) -> Plan:
 
 def fingerprint(request: pb.GetLogContextRequest) -> int:
     """What the next page's request must agree in."""
-    same = pb.GetLogContextRequest()
-    same.CopyFrom(request)
-    same.ClearField("page_token")
-    return xxhash.xxh3_64_intdigest(same.SerializeToString(deterministic=True))
+    return xxhash.xxh3_64_intdigest(question(request))
 
 
 @dataclass(frozen=True)

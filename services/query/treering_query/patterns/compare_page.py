@@ -9,7 +9,7 @@ import numpy.typing as npt
 import xxhash
 
 from treering.v1 import query_pb2 as pb
-from treering_query.reading.page_tokens import packed, refused, unpacked
+from treering_query.reading.page_tokens import packed, question, refused, unpacked
 from treering_query.values.pattern_ids import Ids
 from treering_runtime.errors import invalid_field
 
@@ -41,12 +41,7 @@ class Place:
 
 def fingerprint(request: pb.ComparePatternsRequest) -> int:
     """What the next page's request must agree in."""
-    same = pb.ComparePatternsRequest()
-    # All fields but these: one that is added later is in the fingerprint by itself.
-    same.CopyFrom(request)
-    for name in ("page_size", "min_positions", "page_token"):
-        same.ClearField(name)
-    return xxhash.xxh3_64_intdigest(same.SerializeToString(deterministic=True))
+    return xxhash.xxh3_64_intdigest(question(request, "page_size", "min_positions"))
 
 
 def place(token: str, wanted: int) -> Place | None:

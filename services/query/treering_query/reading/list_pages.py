@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import xxhash
 
 from treering.v1.log_pb2 import Position
-from treering_query.reading.page_tokens import refused
+from treering_query.reading.page_tokens import question, refused
 from treering_query.reading.samples import Condition
 from treering_query.values.segment import Segment
 from treering_query.view.snapshot import Snapshot
@@ -71,14 +71,10 @@ class Continued:
     place: bytes
 
 
-def fingerprint(request: "Message", *free: str) -> int:
-    """What the next page's request must agree in: everything but the fields that are free."""
-    same = type(request)()
-    same.CopyFrom(request)
-    for name in ("page_token", "page_size", "min_positions", *free):
-        same.ClearField(name)
+def fingerprint(request: "Message") -> int:
+    """What the next page's request must agree in: all but the size of a page and what to wait for."""
     # With the name: tokens of other lists have other places. Its number rises when the form of one changes.
-    return xxhash.xxh3_64_intdigest(f"{request.DESCRIPTOR.name}/1 ".encode() + same.SerializeToString(deterministic=True))
+    return xxhash.xxh3_64_intdigest(f"{request.DESCRIPTOR.name}/1 ".encode() + question(request, "page_size", "min_positions"))
 
 
 def token(fingerprint: int, bound: Bound, place: bytes) -> str:

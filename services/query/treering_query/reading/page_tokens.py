@@ -3,8 +3,22 @@
 import base64
 import binascii
 import struct
+from typing import TYPE_CHECKING
 
 from treering_runtime.errors import ServiceError, invalid_field
+
+if TYPE_CHECKING:
+    from google.protobuf.message import Message
+
+
+def question(request: "Message", *free: str) -> bytes:
+    """What a request and those of its other pages agree in: everything but their tokens and the fields that are free."""
+    same = type(request)()
+    # All fields but these: one that is added later counts by itself.
+    same.CopyFrom(request)
+    for name in ("page_token", *free):
+        same.ClearField(name)
+    return same.SerializeToString(deterministic=True)
 
 
 def packed(layout: struct.Struct, *values: float) -> str:

@@ -19,6 +19,7 @@ import xxhash
 
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
+from treering_query.reading.page_tokens import question
 from treering_query.reading.samples import Condition
 from treering_query.search.ranking import Ranked, Ranking, Tier, placed
 from treering_runtime.errors import ServiceError, invalid_field
@@ -86,12 +87,7 @@ class Shown:
 
 def fingerprint(request: pb.SearchLogsRequest) -> bytes:
     """What a request and its next page have in common: all but the token, the size of a page, and what to wait for."""
-    same = pb.SearchLogsRequest()
-    # A field that is added to the request later is in the fingerprint by itself; the exceptions are named.
-    same.CopyFrom(request)
-    for name in ("page_token", "page_size", "samples_per_pattern", "literal_budget_ms", "min_positions"):
-        same.ClearField(name)
-    return same.SerializeToString(deterministic=True)
+    return question(request, "page_size", "samples_per_pattern", "literal_budget_ms", "min_positions")
 
 
 def shown(token: str, fingerprint: bytes) -> Shown:
