@@ -21,7 +21,6 @@ it (`_recover`); a batch that is committed is not sealed a second time.
 """
 
 import contextlib
-import functools
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,7 +47,7 @@ from treering_query.sealed.inventory import (
     take_inventory,
 )
 from treering_query.sealed.sealed_state import SealBatch, SealedState
-from treering_query.sealed.segment_writing import TEMPORARY, kept_records, sorted_records, write_segment
+from treering_query.sealed.segment_writing import TEMPORARY, Facts, kept_records, sorted_records, write_segment
 from treering_query.sealed.template_rows import TemplateRows
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.values.schemas import COUNTS_SCHEMA
@@ -183,8 +182,9 @@ class Sealer:
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
                 # A generator: one row group at a time is in order in memory.
-                groups, has_resources = segment_file.in_order(batch.records), is_used(batch.records.column("resource"))
-                segment = self._write(run, groups, statistics, MASK_VERSION, sealed_time, has_resources=has_resources)
+                groups = segment_file.in_order(batch.records)
+                facts = Facts(MASK_VERSION, sealed_time, is_used(batch.records.column("resource")))
+                segment = self._write(run, groups, statistics, facts)
                 # Before the commit: it may run out of memory, and after the commit nothing may fail.
                 counts = _merged(run, counts, statistics)
         # the file and its directory are synced before the commit: a segment that counts is on disk
@@ -237,10 +237,10 @@ class Sealer:
         with contextlib.closing(self._catalog.connection.cursor()) as run:
             kept_records(run, old, without)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            has_resources = any(each.has_resources for each in old)
+            facts = Facts(version, sealed_time, any(each.has_resources for each in old))
             # Closed also on an error, which would keep it, and with it an invalid database: its reader has the cursor open.
             with contextlib.closing(sorted_records(run, group_rows)) as groups:
-                return self._write(run, groups, statistics, version, sealed_time, has_resources=has_resources), statistics
+                return self._write(run, groups, statistics, facts), statistics
 
     def _committed(self, state: SealedState) -> None:
         """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
@@ -296,23 +296,13 @@ class Sealer:
         with self._changing():
             return take_inventory(self._directory, self._catalog)
 
-    def _write(
-        self,
-        run: duckdb.DuckDBPyConnection,
-        groups: Iterable[pa.Table],
-        statistics: pa.Table,
-        mask_version: int,
-        sealed_time: int,
-        *,
-        has_resources: bool,
-    ) -> Segment:
+    def _write(self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, facts: Facts) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
         # The id alone would not do: the counter is raised at the commit, so an attempt that a crash cut off may have had the same one.
         path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
         # Before the first byte: a write that fails halfway has to be cleaned up as well.
         self._uncommitted.append(path)
-        write = functools.partial(write_segment, mask_version=mask_version, sealed_time=sealed_time, has_resources=has_resources)
-        return write(run, segment_id, path, groups, statistics)
+        return write_segment(run, segment_id, path, groups, statistics, facts=facts)
 
     def _publish_manifest(self) -> None:
         """Writes the manifest; a failure is only logged: the commit stands, and a caller that saw an error would repeat it."""

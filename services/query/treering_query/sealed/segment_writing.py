@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from treering_query.sealed import segment_file
 from treering_query.sealed.checksums import checksum_of
+from treering_query.values.quoting import quoted
 from treering_query.values.sealed_records import sealed_records
 from treering_query.values.segment import LogRange, Segment, in_both_forms
 from treering_runtime.data_dir import sync_directory
@@ -27,16 +29,20 @@ from _records
 """
 
 
+class Facts(NamedTuple):
+    """What is kept of a segment and does not follow from its file.
+
+    `mask_version` is the one of its pattern ids, `sealed_time` what the retention clock showed, for a rewrite not the present;
+    `has_resources` says whether one of its records may have a resource.
+    """
+
+    mask_version: int
+    sealed_time: int
+    has_resources: bool
+
+
 def write_segment(
-    run: duckdb.DuckDBPyConnection,
-    segment_id: int,
-    path: Path,
-    groups: Iterable[pa.Table],
-    statistics: pa.Table,
-    *,
-    mask_version: int,
-    sealed_time: int,
-    has_resources: bool,
+    run: duckdb.DuckDBPyConnection, segment_id: int, path: Path, groups: Iterable[pa.Table], statistics: pa.Table, *, facts: Facts
 ) -> Segment:
     """Writes and syncs the file of a segment, and its directory; returns what the catalog keeps of it. `_records` of `run` are its records.
 
@@ -46,7 +52,7 @@ def write_segment(
     # Under a name that the catalog never has. A crash from here to the commit leaves a file that the next start deletes.
     temporary = path.with_suffix(TEMPORARY)
     # The writer closes the file and does not sync it: an error of the disk may show only in the next line.
-    data_bytes = segment_file.write(temporary, groups, with_resources=has_resources)
+    data_bytes = segment_file.write(temporary, groups, with_resources=facts.has_resources)
     # Before the rename: after a power cut a name that is there would otherwise stand for bytes that are not.
     _sync_file(temporary)
     # From the file and not from memory: this is what every later check reads. Before the commit, as the catalog keeps it.
@@ -79,20 +85,18 @@ def write_segment(
         services=frozenset(services),
         pattern_ids=pattern_ids,
         checksum=checksum,
-        mask_version=mask_version,
         data_bytes=data_bytes,
-        has_resources=has_resources,
-        # From the caller: for a rewrite it is not the present.
-        sealed_time=sealed_time,
+        mask_version=facts.mask_version,
+        sealed_time=facts.sealed_time,
+        has_resources=facts.has_resources,
     )
 
 
 def kept_records(run: duckdb.DuckDBPyConnection, old: Sequence[Segment], without: frozenset[str]) -> None:
     """Makes `_records` the records of some segments, without those of some services."""
     files = sealed_records(*in_both_forms(old))
-    # Names of services come from senders: the quotes are doubled, and nothing else ends a text in DuckDB, which takes no parameters in a
-    # statement that creates a view.
-    services = ", ".join("'" + service.replace("'", "''") + "'" for service in sorted(without))
+    # Quoted, not bound, though they come from senders: a statement that creates a view takes no parameters.
+    services = ", ".join(map(quoted, sorted(without)))
     # A temporary view belongs to the cursor that made it and goes with it. It is lazy: each statement reads the files anew.
     run.execute(f"create or replace temp view _records as from {files}" + (f" where service not in ({services})" if services else ""))
 

@@ -145,7 +145,9 @@ class SqlRunner:
             # Held until the child has ended: it opens segments by name, and a file may not go meanwhile.
             with self._store.snapshot() as snapshot:
                 snapshot.waited_s += time.monotonic() - started
-                segments = snapshot.view.segments if _LOGS.search(query.text) else ()
+                # The child opens whatever it is given when the text names `logs`.
+                reads_logs = bool(_LOGS.search(query.text))
+                segments = snapshot.view.segments if reads_logs else ()
                 # On a thread: for a segment that is known to be damaged this may read its whole file.
                 await self._on_thread(lambda: self._store.damage.refuse(segments))
                 patterns = await self._patterns(snapshot, query, end.left())
@@ -153,8 +155,7 @@ class SqlRunner:
                 try:
                     async for part in self._parts(child, snapshot, query, end):
                         if part.HasField("summary"):
-                            # The child opens whatever it is given when the text names `logs`.
-                            part.summary.cost.CopyFrom(timing.cost_of_all(snapshot, reads_logs=bool(_LOGS.search(query.text))))
+                            part.summary.cost.CopyFrom(timing.cost_of_all(snapshot, reads_logs=reads_logs))
                         with timing.away():
                             yield part
                 finally:

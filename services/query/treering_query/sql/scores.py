@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import duckdb
 import pyarrow as pa
 
+from treering_query.values.quoting import quoted
+
 # Scores come as one column for each text; the macros want rows. Views copy nothing.
 _VIEW = "select pattern_{token}, {text} as text_{token}, score_{column} as score_{token} from temp.main._wide_{token}"
 
@@ -50,11 +52,7 @@ def define(connection: duckdb.DuckDBPyConnection, texts: Sequence[str], scores: 
     # Names of our own, which nothing in the query can have.
     connection.register(f"_wide_{token}", scores.rename_columns(columns))
     # Quoted, not bound: a view takes no parameters. The texts are the user's own, and nothing outside can be reached.
-    parts = [_VIEW.format(token=token, text=_quoted(text), column=number) for number, text in enumerate(texts)]
+    parts = [_VIEW.format(token=token, text=quoted(text), column=number) for number, text in enumerate(texts)]
     connection.execute(f"create temp view _scores_{token} as {' union all '.join(parts)}")
     connection.execute(_MEANING.format(token=token))
     connection.execute(_ABOUT.format(token=token))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -6,6 +6,8 @@ where all are wanted at once a map is made for each record that has a resource: 
 
 from collections.abc import Iterable
 
+from treering_query.values.quoting import quoted
+
 # The empty text is no JSON. No braces in these: statements of ours are filled in by `format`.
 _JSON = "case when resource = '' then '[]' else resource end"
 
@@ -32,7 +34,7 @@ def some(keys: Iterable[str]) -> str:
     Args:
         keys: At least one. Names of fields are the same in upper and lower case, and never empty.
     """
-    fields = (f"{_quoted(key, chr(34))} := {one(_quoted(key), _quoted(pointer(key)))}" for key in keys)
+    fields = (f"{quoted(key, chr(34))} := {one(quoted(key), quoted(pointer(key)))}" for key in keys)
     return f"struct_pack({', '.join(fields)})"
 
 
@@ -50,7 +52,3 @@ def one(key: str, place: str) -> str:
 def pointer(key: str) -> str:
     """Where a key is in an object, as a JSON pointer (RFC 6901): no key means anything else in it, as some do in a JSON path."""
     return "/" + key.replace("~", "~0").replace("/", "~1")
-
-
-def _quoted(text: str, quote: str = "'") -> str:
-    return quote + text.replace(quote, 2 * quote) + quote

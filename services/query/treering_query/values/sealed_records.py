@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from treering_query.values.quoting import quoted
+
 
 def sealed_records(plain: Iterable[str | Path], with_resources: Iterable[str | Path]) -> str:
     """A relation over files, at least one, with the columns of the store.
@@ -22,5 +24,4 @@ def sealed_records(plain: Iterable[str | Path], with_resources: Iterable[str | P
 
 def _read(files: Sequence[str | Path]) -> str:
     # Quoted, not bound: DuckDB takes no parameters in the definition of a view, and none as a part of a relation. The names are ours.
-    names = ", ".join("'" + str(file).replace("'", "''") + "'" for file in files)
-    return f"read_parquet([{names}])"
+    return f"read_parquet([{', '.join(quoted(str(file)) for file in files)}])"
