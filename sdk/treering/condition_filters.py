@@ -65,6 +65,10 @@ def _attribute(condition: Condition, values: list[str]) -> LogFilter:
     return LogFilter(attributes=[attribute])
 
 
+def _one_of(found: list[LogFilter]) -> LogFilter:
+    return found[0] if len(found) == 1 else LogFilter(any_of=found)
+
+
 def _text(condition: Condition) -> TextCondition:
     return TextCondition(**{_TEXT_OPERATORS[condition.operator]: condition.value})  # type: ignore[arg-type]  # a field of texts
 
@@ -99,7 +103,7 @@ def _severity(condition: Condition, alternatives: list[Condition]) -> LogFilter:
     levels = [_level(each) for each in alternatives]
     if condition.operator == "=":
         found = [LogFilter(min_severity=level, max_severity=level) if level else _without_severity() for level in levels]
-        return found[0] if len(found) == 1 else LogFilter(any_of=found)
+        return _one_of(found)
     # Numbers without a gap: above one is at least the next.
     level = levels[0] + {">": 1, "<": -1}.get(condition.operator, 0)
     if not 1 <= level <= _MOST_SERIOUS:
@@ -124,13 +128,13 @@ def _message(condition: Condition, alternatives: list[Condition]) -> LogFilter:
     if condition.operator != "=":
         return LogFilter(message=[_text(condition)])
     found = [LogFilter(message=[TextCondition(equals=each.value, case_sensitive=True)]) for each in alternatives]
-    return found[0] if len(found) == 1 else LogFilter(any_of=found)
+    return _one_of(found)
 
 
 def _trace(condition: Condition, alternatives: list[Condition]) -> LogFilter:
     _allow(condition, "=")
     found = [LogFilter(trace_id=_trace_id(each)) for each in alternatives]
-    return found[0] if len(found) == 1 else LogFilter(any_of=found)
+    return _one_of(found)
 
 
 def _trace_id(condition: Condition) -> bytes:

@@ -48,7 +48,7 @@ def log_filter(
         max_severity: Only records at most this serious.
         services: Only these services, compared exactly.
         environments: Only these environments, compared exactly.
-        where: Attributes and the value, or one of the values, that each must have; or conditions that must all hold, such as
+        where: Attributes with the value, or values, of which each must have one; or conditions that must all hold, such as
             `["status!=200", "duration_ms>=500", "user_id"]`, see `treering.conditions`.
         contains: Only records whose message contains this, upper and lower case alike; of several texts, all.
         not_contains: Only records whose message contains none of these.
@@ -66,35 +66,44 @@ def log_filter(
     Raises:
         ValueError: A severity, time, trace id or condition (`ConditionError`) is none.
     """
-    # One alone is the field that has always been there.
-    first, *others = _listed(contains) or [""]
-    selected = LogFilter(
+    selected = _within(since, until, arrived_since, arrived_until)
+    selected.MergeFrom(_with_texts(_listed(contains), phrase, matches))
+    selected.none_of.extend(LogFilter(message=[each]) for each in _texts(not_contains, not_phrase, not_matches))
+    selected.MergeFrom(LogFilter(min_severity=_severity(min_severity), max_severity=_severity(max_severity), about=about))
+    selected.MergeFrom(LogFilter(services=list(services), environments=list(environments), trace_id=trace_id_bytes(trace_id)))
+    selected.MergeFrom(_of_numbers(positions, ranges, pattern_ids, template_ids))
+    return _with_attributes(selected, where)
+
+
+def _within(since: TimeLike | None, until: TimeLike | None, arrived_since: TimeLike | None, arrived_until: TimeLike | None) -> LogFilter:
+    return LogFilter(
         start_time_unix_nano=_nanos(since, "since"),
         end_time_unix_nano=_nanos(until, "until"),
         arrival_start_time_unix_nano=_nanos(arrived_since, "arrived_since"),
         arrival_end_time_unix_nano=_nanos(arrived_until, "arrived_until"),
-        min_severity=_severity(min_severity),
-        max_severity=_severity(max_severity),
-        services=list(services),
-        environments=list(environments),
-        message_contains=first,
-        message=[
-            *(TextCondition(contains=text) for text in others),
-            *(TextCondition(phrase=text) for text in _listed(phrase)),
-            *(TextCondition(matches=text) for text in _listed(matches)),
-        ],
-        none_of=[
-            *(LogFilter(message=[TextCondition(contains=text)]) for text in _listed(not_contains)),
-            *(LogFilter(message=[TextCondition(phrase=text)]) for text in _listed(not_phrase)),
-            *(LogFilter(message=[TextCondition(matches=text)]) for text in _listed(not_matches)),
-        ],
-        trace_id=trace_id_bytes(trace_id),
-        positions=list(positions),
-        ranges=list(ranges),
-        pattern_ids=list(pattern_ids),
-        template_ids=list(template_ids),
-        about=about,
     )
+
+
+def _of_numbers(
+    positions: Iterable[Position], ranges: Iterable[OffsetRange], pattern_ids: Iterable[int], template_ids: Iterable[int]
+) -> LogFilter:
+    return LogFilter(positions=list(positions), ranges=list(ranges), pattern_ids=list(pattern_ids), template_ids=list(template_ids))
+
+
+def _with_texts(contains: list[str], phrase: Texts, matches: Texts) -> LogFilter:
+    # One alone is the field that has always been there.
+    return LogFilter(message_contains="".join(contains[:1]), message=_texts(contains[1:], phrase, matches))
+
+
+def _texts(contains: Texts, phrase: Texts, matches: Texts) -> list[TextCondition]:
+    return [
+        *(TextCondition(contains=text) for text in _listed(contains)),
+        *(TextCondition(phrase=text) for text in _listed(phrase)),
+        *(TextCondition(matches=text) for text in _listed(matches)),
+    ]
+
+
+def _with_attributes(selected: LogFilter, where: Mapping[str, Texts] | Texts | None) -> LogFilter:
     if isinstance(where, Mapping):
         # An empty text is a value here.
         values = {key: [value] if isinstance(value, str) else list(value) for key, value in where.items()}

@@ -1,6 +1,6 @@
 """The servicer: translates, delegates, translates."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -34,13 +34,16 @@ from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns
 from treering_runtime.limits import MAX_WAITING_DIGESTS
 
-Filtered = (
-    pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest | pb.ListLogsRequest | pb.ListFieldsRequest
-)
-"""Requests with a filter that may ask for meaning."""
+
+class _Question(Protocol):
+    """A request that may wait for positions."""
+
+    @property
+    def min_positions(self) -> Sequence[Position]:
+        """Which."""
 
 
-class HasCost(Protocol):
+class _HasCost(Protocol):
     """An answer that says what it cost."""
 
     @property
@@ -48,7 +51,18 @@ class HasCost(Protocol):
         """What it cost."""
 
 
-Answer = TypeVar("Answer", bound=HasCost)
+Asked = TypeVar("Asked", bound=_Question)
+Answer = TypeVar("Answer", bound=_HasCost)
+Answer_co = TypeVar("Answer_co", bound=_HasCost, covariant=True)
+Counted = TypeVar("Counted", pb.AggregateLogsResponse, pb.ListFieldValuesResponse)
+
+
+class _Plan(Protocol[Answer_co]):
+    """A checked request."""
+
+    def answer(self, snapshot: Snapshot) -> Answer_co:
+        """What a snapshot answers to it. Blocks."""
+
 
 if TYPE_CHECKING:
     import grpc
@@ -89,14 +103,12 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
-        timing = Timing()
-        meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
-        # The present, as callers understand it: buckets without an end run up to now.
-        plan = aggregates.plan(request, meant, wall_ns())
-        answer = await self._answered(timing, request.min_positions, plan.answer, context)
-        # An operator's hole in the log may concern any count.
-        answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
-        return answer
+
+        def plan(request: pb.AggregateLogsRequest, meant: Meant) -> aggregates.Plan:
+            # The present, as callers understand it: buckets without an end run up to now.
+            return aggregates.plan(request, meant, wall_ns())
+
+        return self._naming_holes(await self._answered(request, aggregates.texts(request), plan, context))
 
     async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
         """One SELECT of the caller's."""
@@ -122,15 +134,11 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
         """Patterns with their counts, a page at a time."""
-        timing = Timing()
-        plan = pattern_list.plan(request, await self._about(request, context))
-        return await self._answered(timing, request.min_positions, plan.answer, context)
+        return await self._answered(request, filters.abouts(request.filter), pattern_list.plan, context)
 
     async def GetPattern(self, request: pb.GetPatternRequest, context: "Context") -> pb.GetPatternResponse:
         """One pattern or template in depth."""
-        timing = Timing()
-        plan = pattern_detail.plan(request, await self._about(request, context))
-        return await self._answered(timing, request.min_positions, plan.answer, context)
+        return await self._answered(request, filters.abouts(request.filter), pattern_detail.plan, context)
 
     async def TailLogs(self, request: pb.TailLogsRequest, context: "Context") -> AsyncIterator[pb.TailLogsResponse]:
         """Records as they become visible."""
@@ -142,10 +150,8 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
         """One record among its neighbours."""
-        timing = Timing()
-        plan = context_of.plan(request)
         # No position to wait for, but what was visible before a restart.
-        return await self._answered(timing, (), plan.answer, context)
+        return await self._answered_by(context_of.plan(request), Timing(), (), context)
 
     async def ExportLogs(self, request: pb.ExportLogsRequest, context: "Context") -> AsyncIterator[pb.ExportLogsResponse]:
         """Every record of a selection."""
@@ -158,24 +164,15 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def ListLogs(self, request: pb.ListLogsRequest, context: "Context") -> pb.ListLogsResponse:
         """Records in an order, a page at a time."""
-        timing = Timing()
-        plan = log_list.plan(request, await self._about(request, context))
-        return await self._answered(timing, request.min_positions, plan.answer, context)
+        return await self._answered(request, filters.abouts(request.filter), log_list.plan, context)
 
     async def ListFields(self, request: pb.ListFieldsRequest, context: "Context") -> pb.ListFieldsResponse:
         """Fields with their counts, a page at a time."""
-        timing = Timing()
-        plan = field_list.plan(request, await self._about(request, context))
-        return await self._answered(timing, request.min_positions, plan.answer, context)
+        return await self._answered(request, filters.abouts(request.filter), field_list.plan, context)
 
     async def ListFieldValues(self, request: pb.ListFieldValuesRequest, context: "Context") -> pb.ListFieldValuesResponse:
         """The most frequent values of some fields."""
-        timing = Timing()
-        about = {**filters.abouts(request.filter), **field_values.texts(request)}
-        plan = field_values.plan(request, await self._meaning.of_filters(about, request.min_positions, context.time_remaining()))
-        answer = await self._answered(timing, request.min_positions, plan.answer, context)
-        answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
-        return answer
+        return self._naming_holes(await self._answered(request, field_values.texts(request), field_values.plan, context))
 
     async def DigestStore(self, request: admin_pb2.DigestStoreRequest, context: "Context") -> admin_pb2.DigestStoreResponse:
         """A part of the store in digests."""
@@ -199,10 +196,8 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
         """How the patterns of two selections differ."""
-        timing = Timing()
         texts = {**filters.abouts(request.filter), **filters.abouts(request.baseline, "baseline")}
-        plan = compare.plan(request, await self._meaning.of_filters(texts, request.min_positions, context.time_remaining()))
-        return await self._answered(timing, request.min_positions, plan.answer, context)
+        return await self._answered(request, texts, compare.plan, context)
 
     async def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:
         """Patterns that were never seen before."""
@@ -218,19 +213,31 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         self._verifying.close()
 
     async def _answered(
-        self, timing: Timing, positions: Sequence[Position], answer: Callable[[Snapshot], Answer], context: "Context"
+        self, request: Asked, texts: Mapping[str, str], plan: Callable[[Asked, Meant], _Plan[Answer]], context: "Context"
     ) -> Answer:
-        """What `answer` makes of a snapshot that includes everything below `positions`, and what that cost."""
+        """The answer to a request that asks for the meaning of some texts, by the name of their field; `plan` checks it."""
+        timing = Timing()
+        meant = await self._meaning.of_filters(texts, request.min_positions, context.time_remaining())
+        # Before the wait: a wrong request is refused at once.
+        return await self._answered_by(plan(request, meant), timing, request.min_positions, context)
+
+    async def _answered_by(self, plan: _Plan[Answer], timing: Timing, positions: Sequence[Position], context: "Context") -> Answer:
+        """What a plan makes of a snapshot that includes everything below `positions`, and what that cost."""
         await self._wait_visible(timing, positions, context)
         with self._store.snapshot() as snapshot:
-            response = await self._store.run(snapshot, answer, context.time_remaining())
+            response = await self._store.run(snapshot, plan.answer, context.time_remaining())
             response.cost.CopyFrom(timing.cost(snapshot))
         return response
+
+    def _naming_holes(self, answer: Counted) -> Counted:
+        """A count with what is missing from it: an operator's hole in the log may concern any."""
+        answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
+        return answer
 
     async def _wait_visible(self, timing: Timing, positions: Sequence[Position], context: "Context") -> None:
         with timing.waiting():
             await self._store.wait_visible(positions, context.time_remaining())
 
-    async def _about(self, request: Filtered, context: "Context") -> Meant:
+    async def _about(self, request: pb.SearchLogsRequest | pb.ExportLogsRequest, context: "Context") -> Meant:
         """The scores of the texts `about` in a request's filter."""
         return await self._meaning.of_filters(filters.abouts(request.filter), request.min_positions, context.time_remaining())

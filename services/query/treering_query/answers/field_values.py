@@ -181,8 +181,8 @@ def plan(request: pb.ListFieldValuesRequest, meant: Meant = NOTHING, clock: Call
 
 
 def texts(request: pb.ListFieldValuesRequest) -> dict[str, str]:
-    """The texts that a request's fields ask about, by the name of their field."""
-    return {f"fields[{index}].about": ref.about for index, ref in enumerate(request.fields)}
+    """The texts that a request asks about, by the name of their field."""
+    return {**filters.abouts(request.filter), **{f"fields[{index}].about": ref.about for index, ref in enumerate(request.fields)}}
 
 
 def _field(ref: pb.FieldRef, name: str, meant: Meant) -> Field:
