@@ -101,8 +101,10 @@ def to_record(fields: Mapping[str, Any], line: str, defaults: Defaults) -> LogRe
         read = _READERS[role](name, value, fields, defaults) if values[role] is None else None
         if read is not None:
             values[role] = read
+            if role != _SEVERITY or value in USUAL or not says_more(value):
+                continue
         # what is not read stays under its own name, and so does a level that says more than its number; a null says that there is none
-        if value is not None if read is None else role == _SEVERITY and value not in USUAL and says_more(value):
+        if value is not None:
             attributes[name] = text_of(value)
     message, time, severity, service, environment, trace_id, span_id = values
     record.message = message or line
@@ -133,9 +135,7 @@ _Reader = Callable[[str, Any, Mapping[str, Any], Defaults], Any]
 
 
 def _message(_name: str, value: Any, _fields: Mapping[str, Any], _defaults: Defaults) -> str | None:
-    if value is None or isinstance(value, dict | list):
-        return None
-    text = value if value.__class__ is str else text_of(value)
+    text = value if value.__class__ is str else None if value is None or isinstance(value, dict | list) else text_of(value)
     # An empty message is none: ingest refuses it, and what stands beside it would be lost.
     return text if text and not text.isspace() else None
 
