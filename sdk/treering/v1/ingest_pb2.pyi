@@ -339,7 +339,9 @@ class GetIngestStatusResponse(_message.Message):
     producer_count: _builtins.int
     """Producers that the log remembers."""
     durability: _builtins.str
-    """The durability policy in force: `always` or `interval`."""
+    """The durability policy in force: `always` or `interval`. Where the log itself promises less than the disk of its machine, its own word
+    stands here instead, such as `memory`: no policy makes more of it.
+    """
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
     refusing_because: _builtins.str

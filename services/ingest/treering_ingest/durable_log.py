@@ -11,6 +11,9 @@ from typing import NamedTuple, Protocol
 from treering_ingest.producers import ProducerTable
 from treering_runtime.errors import StartError
 
+ON_DISK = "disk"
+"""`DurableLog.durability` of a log whose sync ends when everything is on the disk of this machine."""
+
 
 class LogDamagedError(StartError):
     """What was durable is not what it was. Nothing is skipped or repaired: a person decides."""
@@ -144,7 +147,7 @@ class DurableLog(Protocol):
 
     @property
     def durability(self) -> str:
-        """What `sync` promises: `disk` = on the disk of this machine; `memory` = nothing outlives the process."""
+        """What `sync` promises, for people: `ON_DISK`; `memory` = nothing outlives the process. The status says it where it is less."""
 
     @property
     def producers(self) -> ProducerTable:

@@ -7,6 +7,7 @@ from treering.inner import InnerAddress
 from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
 from treering_ingest import limits
 from treering_ingest.disk import DiskGuard
+from treering_ingest.durable_log import ON_DISK, DurableLog
 from treering_ingest.intake import Intake
 from treering_ingest.metrics import lag_records
 from treering_ingest.settings import IngestSettings
@@ -37,12 +38,18 @@ class StatusReport:
             disk_free_bytes=self.disk.free_bytes,
             disk_reserve_bytes=self.disk.reserve_bytes,
             producer_count=self.intake.producer_count,
-            durability=self.settings.durability.value,
+            durability=_durability(self.settings, log),
             sinks=[_sink_status(sink, end) for sink in self.sinks],
             start_time_unix_nano=self.start_time_unix_nano,
             refusing_because=refusal.message if refusal else "",
             limits=limits_in_force(self.settings),
         )
+
+
+def _durability(settings: IngestSettings, log: DurableLog) -> str:
+    """What an acknowledgement means: the policy, where a sync of the log reaches the disk; otherwise what the log itself promises."""
+    # The log's own word first: no policy makes more of it.
+    return settings.durability.value if log.durability == ON_DISK else log.durability
 
 
 def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:

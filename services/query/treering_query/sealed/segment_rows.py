@@ -1,18 +1,23 @@
 """The catalog's rows about a segment: itself, its services, its runs of offsets."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import duckdb
-import numpy as np
 
 from treering_query.values.segment import LogRange, Segment
 
 # Times as integers: a Python datetime holds microseconds, and the times of records are nanoseconds.
 _SEGMENTS = """
 select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
-       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}
+       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}, {statistics_checksum}
 from segments order by segment_id
+"""
+
+# By name: the order of columns that versions added depends on which versions a catalog has seen.
+_COLUMNS = """
+segment_id, file, row_count, size_bytes, first_time, last_time, first_arrival_time, last_arrival_time, checksum, mask_version, data_bytes,
+sealed_time, statistics_checksum
 """
 
 _SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
@@ -21,24 +26,35 @@ _SERVICES = "select segment_id, list(distinct service) from statistics join patt
 _KEPT_SERVICES = "select segment_id, list(service) from segment_services group by all"
 
 
-def read_segments(run: duckdb.DuckDBPyConnection, directory: Path) -> Iterable[Segment]:
-    """The segments that the catalog lists, by id; their files are in `directory`."""
-    # Two passes over small tables, then one statement for each segment: its pattern ids become one array, without Python objects.
+def read_segments(run: duckdb.DuckDBPyConnection, opened: Callable[[str], Path]) -> Iterable[Segment]:
+    """The segments that the catalog lists, by id, without pattern ids; `opened` gives the file of a name."""
     ranges: dict[int, list[LogRange]] = {}
     for segment_id, *bounds in run.execute("select * from segment_ranges order by all").fetchall():
         # In the order of logs, as `write_segment` makes them: a segment that was read again equals the one that was written.
         ranges.setdefault(segment_id, []).append(LogRange(*bounds))
     # What was kept wins over what the patterns tell.
     services = dict(run.execute(_SERVICES).fetchall()) | _kept_services(run)
-    for segment_id, file, *numbers in run.execute(_SEGMENTS.format(sealed_time=_sealed_time(run))).fetchall():
-        # `Segment.has_any` searches by bisection: the ids have to ascend, each once.
-        found = run.sql("select distinct pattern_id from statistics where segment_id = ? order by all", params=[segment_id])
-        ids = found.to_arrow_table().column(0).to_numpy().astype(np.uint64)
-        rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed = numbers
-        held, parts = frozenset(services.get(segment_id, ())), tuple(ranges.get(segment_id, ()))
-        # A mask version that was not kept is 0, "differs from record to record": nothing may be concluded from the ids then.
-        facts = (rows, size, first, last, first_arrival, last_arrival, parts, held, ids, checksum, mask_version or 0, data)
-        yield Segment(segment_id, directory / file, *facts, sealed_time=sealed)
+    statement = _SEGMENTS.format(sealed_time=_sealed_time(run), statistics_checksum=_statistics_checksum(run))
+    for segment_id, file, *numbers in run.execute(statement).fetchall():
+        rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed, of_statistics = numbers
+        yield Segment(
+            segment_id,
+            opened(file),
+            rows,
+            size,
+            first,
+            last,
+            first_arrival,
+            last_arrival,
+            tuple(ranges.get(segment_id, ())),
+            frozenset(services.get(segment_id, ())),
+            checksum=checksum,
+            # A mask version that was not kept is 0, "differs from record to record": nothing may be concluded from the ids then.
+            mask_version=mask_version or 0,
+            data_bytes=data,
+            sealed_time=sealed,
+            statistics_checksum=of_statistics,
+        )
 
 
 def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
@@ -48,9 +64,9 @@ def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
     # The name only: a data directory may be moved or restored elsewhere.
     row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
     row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
-    row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time]
-    # In the order of the columns, those that were added by `alter table` last.
-    run.execute(f"insert into segments values (?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint)", row)
+    row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time, segment.statistics_checksum]
+    values = f"?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint, ?::ubigint"
+    run.execute(f"insert into segments ({_COLUMNS}) values ({values})", row)
     # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
     run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
     # Kept apart from the patterns: a record without a pattern has a service, too.
@@ -63,12 +79,22 @@ def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
 
 
 def _sealed_time(run: duckdb.DuckDBPyConnection) -> str:
-    """What to read for it; a catalog of an earlier version does not have the column, as long as it is only read."""
-    # A catalog that is opened for reading is not migrated, so the column is looked for instead of selected.
-    statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', 'sealed_time')"
+    """What to read for it."""
     # Null in a row that an earlier version wrote. The arrival of its newest record is the best guess, by the clock of another machine.
     arrival = "epoch_ns(last_arrival_time)"
-    return f"coalesce(sealed_time, {arrival})" if run.execute(statement).fetchall()[0][0] else arrival
+    return f"coalesce(sealed_time, {arrival})" if _has_column(run, "sealed_time") else arrival
+
+
+def _statistics_checksum(run: duckdb.DuckDBPyConnection) -> str:
+    """What to read for it; null says that the statistics are still in the catalog."""
+    return "statistics_checksum" if _has_column(run, "statistics_checksum") else "null"
+
+
+def _has_column(run: duckdb.DuckDBPyConnection, name: str) -> bool:
+    """Whether `segments` has a column; a catalog of an earlier version may lack it, as long as it is only read."""
+    # A catalog that is opened for reading is not migrated, so the column is looked for instead of selected.
+    statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', ?)"
+    return bool(run.execute(statement, [name]).fetchall()[0][0])
 
 
 def _kept_services(run: duckdb.DuckDBPyConnection) -> dict[int, list[str]]:
