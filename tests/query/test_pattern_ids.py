@@ -96,7 +96,7 @@ async def holds_all(store, first, second):
     for text in (first, second):
         assert text in await searched(store, text)
     assert await searched(store, second, filter=LogFilter(services=["two"])) == {second}
-    status = Status(store, QuerySettings()).answer()
+    status = await Status(store, QuerySettings()).answer()
     assert (status.pattern_count, status.without_pattern_count) == (1, 3)
     assert sql(store, "select text from patterns where pattern_id = 0")[0][0].startswith("(records that belong to no pattern")
 

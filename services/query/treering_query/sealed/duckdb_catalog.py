@@ -89,6 +89,7 @@ class DuckDbCatalog:
     """
 
     def __init__(self, file: Path, *, read_only: bool = False) -> None:
+        # One file for all of it: a seal, the clock and the templates are changed in transactions of one database.
         self._file = DuckDbFile(file, None if read_only else _TABLES + CLOCK_TABLE + TEMPLATE_TABLES)
         self._clock = ClockRow(self._file)
         self._templates = TemplateRows(self._file)
@@ -206,6 +207,7 @@ class DuckDbCatalog:
 
     def older_statistics(self) -> Iterator[tuple[int, pa.Table]]:
         """Statistics that an earlier version kept in the catalog: a segment's id, and rows of `COUNTS_SCHEMA`."""
+        # Empty but for the first start after that version, and there a segment at a time.
         ids = self._file.connection.execute("select distinct segment_id from statistics order by all").fetchall()
         for (segment_id,) in ids:
             found = self._file.connection.sql("select * exclude (segment_id) from statistics where segment_id = ?", params=[segment_id])
@@ -215,6 +217,7 @@ class DuckDbCatalog:
         """The statistics of these segments are objects now, which are durable and have these checksums."""
 
         def change() -> None:
+            # First: it reads the rows that go below.
             self._file.connection.execute(_SERVICES_OF_OLDER)
             for segment_id, checksum in checksums.items():
                 statement = "update segments set statistics_checksum = ?::ubigint where segment_id = ?::ubigint"

@@ -53,6 +53,7 @@ def take_inventory(sealed: Sealed, files: SegmentStore, manifest: Path, older: M
 
 
 def _statistics(files: SegmentStore, segment: Segment) -> pa.Table | str:
+    # Every outcome is an answer: a check goes on, and names what is wrong.
     try:
         return read_statistics(files, segment)
     except StatisticsDamagedError as damaged:

@@ -39,6 +39,7 @@ def write_statistics(path: Path, statistics: pa.Table) -> None:
     Raises:
         OSError: It cannot be written.
     """
+    # Parquet, as the records are: any tool reads it. Without Arrow's own schema, which would be a second description of the columns.
     pq.write_table(statistics, path, version="2.6", compression="zstd", store_schema=False)
 
 
@@ -52,12 +53,14 @@ def read_statistics(files: SegmentStore, segment: Segment) -> pa.Table:
     name = segment.statistics_name
     file = f"{files.place}/{name}"
     try:
+        # Whole and at once, so that what is compared is what is parsed.
         content = files.read_range(name, 0)
     except FileNotFoundError:
         raise StatisticsDamagedError(file, "is missing") from None
     # Before they are parsed: a parser of Parquet in C++ is not made for broken input.
     if xxhash.xxh3_64_intdigest(content) != segment.statistics_checksum:
         raise StatisticsDamagedError(file, "is damaged: its bytes are not those that were sealed")
+    # On this thread: a few thousand rows are not worth others.
     with pq.ParquetFile(pa.BufferReader(content)) as file:
         return file.read(use_threads=False).cast(COUNTS_SCHEMA)
 
@@ -69,6 +72,7 @@ def pattern_ids(statistics: pa.Table) -> Ids:
 
 def total(statistics: Iterable[pa.Table]) -> pa.Table:
     """Statistics of all segments together."""
+    # A few segments at a time: their rows together may be many times as many as their patterns.
     whole, rest = COUNTS_SCHEMA.empty_table(), iter(statistics)
     while some := list(itertools.islice(rest, _AT_ONCE)):
         whole = merged(pa.concat_tables([whole, *some]))
