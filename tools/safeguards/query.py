@@ -634,7 +634,7 @@ MUTANTS = (
         ("tests/query/test_store_verify.py::test_damaged_statistics_end_the_start_and_change_nothing",),
     ),
     Mutant(
-        "a-start-that-is-refused-deletes-nothing",
+        "a-start-deletes-nothing-but-orphans",
         "services/query/treering_query/sealed/sealing.py",
         "        orphans = sorted(sizes.keys() - known)\n",
         "        orphans = sorted(sizes)\n",

@@ -563,7 +563,7 @@ MUTANTS = (
         ("tests/runtime/test_holes_writers.py",),
     ),
     Mutant(
-        "holes-are-read-anew-before-they-are-written",
+        "a-hole-that-is-marked-stays-marked",
         "services/runtime/treering_runtime/holes.py",
         "        if hole not in holes or (is_used and not holes[hole]):\n            _write(directory, holes | {hole: is_used})",
         "        if True:\n            _write(directory, holes | {hole: is_used})",

@@ -38,7 +38,7 @@ from treering_query.sealed import segment_file
 from treering_query.sealed.catalog import Catalog, Sealed
 from treering_query.sealed.damage import DamagedSegmentError, contents, damage_of
 from treering_query.sealed.inventory import MANIFEST_FILE, Inventory, manifest_entry, take_inventory
-from treering_query.sealed.scratch_database import scratch_database
+from treering_query.sealed.scratch_database import ScratchDatabase
 from treering_query.sealed.sealed_state import SealBatch, SealedState
 from treering_query.sealed.segment_statistics import pattern_ids, read_statistics, total
 from treering_query.sealed.segment_store import SegmentStore
@@ -81,6 +81,7 @@ class Sealer:
         self._catalog = catalog
         self._files = files
         self._directory = directory
+        self._scratch = ScratchDatabase(directory)
         self._next_id = 1
         self._uncommitted: list[str] = []
         """Names of objects of changes that failed; after `_recover` only those that the catalog does not know are left."""
@@ -140,6 +141,7 @@ class Sealer:
         # Whatever it is: whether the transaction was committed is known to the catalog alone.
         except BaseException:
             self._catalog.suspect()
+            self._scratch.close()
             raise
 
     def _recover(self) -> None:
@@ -176,7 +178,7 @@ class Sealer:
         segment, statistics, counts = None, COUNTS_SCHEMA.empty_table(), self.state.counts
         # None of the records could be read: there is no file, but the progress and the quarantine are committed all the same.
         if batch.records.num_rows:
-            with closing(scratch_database(self._directory)) as run:
+            with closing(self._scratch.cursor()) as run:
                 # Arrow in memory, read in place: the database makes no copy of the batch.
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
@@ -232,7 +234,7 @@ class Sealer:
         version = versions.pop() if len(versions) == 1 else 0
         # The youngest decides: a merge may keep records longer, but never removes one before its time.
         sealed_time = max(each.sealed_time for each in old)
-        with closing(scratch_database(self._directory)) as run:
+        with closing(self._scratch.cursor()) as run:
             run.execute(kept_records(old, without))
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
             return self._write(run, sorted_records(run, group_rows), statistics, version, sealed_time), statistics
@@ -320,6 +322,7 @@ class Sealer:
 
     def close(self) -> None:
         """Closes the catalog."""
+        self._scratch.close()
         self._catalog.close()
 
 
