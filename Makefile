@@ -13,7 +13,7 @@ CYCLES ?= 200
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients hostile eval grouping fix proto tables clean mutants power-cuts
+.PHONY: help demo test crash up check bench bench-ingest bench-pipeline bench-long bench-growth bench-novelty bench-busy bench-query bench-search bench-patterns bench-meaning bench-compare bench-search-logs bench-clients bench-send hostile eval grouping fix proto tables clean mutants power-cuts filter-trees
 
 help: ## This list
 	@echo "make TARGET, with Python 3.11 or newer (another one: make PYTHON=python3.12 TARGET)"
@@ -43,6 +43,9 @@ mutants: $(READY) ## Take one safeguard away at a time, and see that a test noti
 power-cuts: $(READY) ## The log on the simulated disk, 3,000 histories instead of 150
 	@TREERING_TEST_POWER_CUTS=3000 $(BIN)/python -m pytest tests/ingest/test_power_cut_properties.py
 
+filter-trees: $(READY) ## Every rpc that filters against a plain evaluation of the same tree: 10,000 trees instead of 300
+	@TREERING_TEST_TREES=10000 $(BIN)/python -m pytest tests/query/test_filter_trees_properties.py
+
 check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
@@ -52,6 +55,7 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking protos --against protos/baseline.binpb
 	$(BIN)/python tools/proto.py --check
+	$(BIN)/python tools/contract.py --check
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 	$(BIN)/python tools/tables.py --check
 	$(BIN)/python tools/words.py
@@ -101,6 +105,9 @@ bench-compare: $(READY) ## ComparePatterns over 10 million records: windows, tem
 bench-clients: $(READY) ## 32 clients ask while 50,000 records/s arrive: latency by kind, nothing but answers and "later"; BENCH_ARGS=...
 	@$(BIN)/python bench/query_clients.py $(BENCH_ARGS)
 
+bench-send: $(READY) ## Reading lines into records: JSON beside json.loads, text beside splitting it; BENCH_ARGS=...
+	@$(BIN)/python bench/send.py $(BENCH_ARGS)
+
 eval: $(READY) ## Search quality by judged searches, the product itself: LOGS=folder of JSON lines QUERIES=file of searches
 	@test -n '$(LOGS)' -a -n '$(QUERIES)' || { echo 'make eval LOGS=folder QUERIES=file; bench/eval.py describes both' >&2; exit 2; }
 	@$(BIN)/python bench/eval.py '$(LOGS)' '$(QUERIES)' $(BENCH_ARGS)
@@ -115,12 +122,14 @@ fix: $(READY) ## What can be put right by machine: format, lint, contracts' layo
 	$(BIN)/buf format --write protos
 	$(BIN)/python tools/tables.py
 
-proto: $(READY) ## Generate sdk/treering/v1 from protos/
+proto: $(READY) ## Generate sdk/treering/v1 and docs/contract.md from protos/
 	$(BIN)/buf lint protos
 	$(BIN)/python tools/proto.py
+	$(BIN)/python tools/contract.py
 
-tables: $(READY) ## Write docs/settings.md and docs/limits.md
+tables: $(READY) ## Write docs/settings.md, docs/limits.md and docs/contract.md
 	$(BIN)/python tools/tables.py
+	$(BIN)/python tools/contract.py
 
 clean: ## Remove .venv, caches and builds (not your data)
 	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

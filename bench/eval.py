@@ -50,7 +50,7 @@ def search_all(client: Client, searches: Iterable[Judged], mode: Mode, names: Se
     rows, seconds = [], []
     for judged in searches:
         started = time.perf_counter()
-        response = client.search_logs(judged.text, mode=mode, limit=PAGE, samples_per_pattern=1)
+        response = client.search_logs(judged.text, mode=mode, page_size=PAGE, samples_per_pattern=1)
         seconds.append(time.perf_counter() - started)
         rows.append((judged, quality(documents(response, names), judged.grades)))
     seconds.sort()

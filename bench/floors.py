@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from load.sender import STREAM, UPLOAD
 
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import StreamLogsResponse, UploadLogsRequest, UploadLogsResponse
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.columns import FrameDecoder
@@ -46,7 +47,7 @@ class BareServer:
         del context
         taken, waiting, due = 0, [], time.monotonic() + ANSWER_S
         async for batch in batches:
-            taken += min(len(UploadLogsRequest.FromString(batch).records), 1)
+            taken += min(len(UploadLogsRequest.FromString(batch).batch.records), 1)
             waiting.append(batch)
             if time.monotonic() >= due:
                 await asyncio.to_thread(self._write, waiting)
@@ -61,7 +62,7 @@ class BareServer:
         records, size, waiting = 0, 0, []
         writing = asyncio.create_task(asyncio.to_thread(self._write, []))
         async for batch in batches:
-            records += len(UploadLogsRequest.FromString(batch).records)
+            records += len(UploadLogsRequest.FromString(batch).batch.records)
             waiting.append(batch)
             size += len(batch)
             if size >= SYNC_BYTES:
@@ -110,13 +111,13 @@ def disk_records_per_s(batches: Sequence[bytes], records: int, directory: Path) 
 
 
 def columns_records_per_s(batches: Sequence[bytes], directory: Path) -> dict[str, float]:
-    """Protobuf to Arrow, masks, and sorted zstd Parquet on one thread, each alone and all together; records/s."""
+    """Serialised LogBatches to Arrow, masks, and sorted zstd Parquet on one thread, each alone and all together; records/s."""
     decoder, tables, seconds = FrameDecoder(), [], {"decode": 0.0, "mask": 0.0, "parquet": 0.0}
     offset = 0
     for start in range(0, len(batches), 8):
         frames = []
         for batch in batches[start : start + 8]:
-            count = len(UploadLogsRequest.FromString(batch).records)
+            count = len(LogBatch.FromString(batch).records)
             frames.append(DeliveredFrame(first_offset=offset, record_count=count, arrival_time_unix_nano=1, payload=batch))
             offset += count
         began = time.perf_counter()

@@ -77,7 +77,7 @@ class Growing:
         size = f"{millions:>3} M, {self.attributes} attributes"
         with peak_memory(self._processes) as watches:
             per_s = self._send(millions * MILLION - self._records - NEWEST)
-        some = [self._pool.batch(number, "x") for number in range(1, 301)]
+        some = [self._pool.payload(number) for number in range(1, 301)]
         floor = columns_floor(self._processes, some, self._directory)["all"]
         promised = PROMISED_RATE[self.attributes] if millions >= SUSTAINED_MILLIONS else None
         return [
@@ -138,7 +138,7 @@ class Growing:
 
 def _searching(client: Client) -> float:
     numbers = iter(range(10**6))
-    return _milliseconds(lambda: client.search_logs(SEARCHES[next(numbers) % len(SEARCHES)], mode="semantic", limit=10))
+    return _milliseconds(lambda: client.search_logs(SEARCHES[next(numbers) % len(SEARCHES)], mode="semantic", page_size=10))
 
 
 def _milliseconds(work: Callable[[], object]) -> float:

@@ -11,6 +11,7 @@ import uuid
 import grpc
 from load.sender import STREAM
 
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import StreamLogsRequest, StreamLogsResponse
 from treering.v1.log_pb2 import LogRecord
 
@@ -21,7 +22,7 @@ PAUSE_S = 5.0
 
 def _request(producer_id: str, sequence: int) -> StreamLogsRequest:
     record = LogRecord(service="slow", message=f"still here, round {sequence}")
-    return StreamLogsRequest(producer_id=producer_id, sequence=sequence, records=[record])
+    return StreamLogsRequest(producer_id=producer_id, sequence=sequence, batch=LogBatch(records=[record]))
 
 
 async def _keep_open(channel: grpc.aio.Channel, number: int, opened: asyncio.Semaphore) -> None:

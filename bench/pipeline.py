@@ -5,6 +5,7 @@
 - cold: the fleet speaks for the first time, until each of its kinds of line has its vector;
 - rate: N records as fast as they are taken, until all are durable, in SQL, and their patterns indexed. The fleet is known by then, and one
   record in 20,000 is of a new kind;
+- resources: processor time of batches with 8 resource attributes beside that of batches without;
 - freshness at 50,000 records/s: from the acknowledgement until SQL shows a record, until a search that waits for it finds it by meaning;
 - memory of each service meanwhile, a search by meaning meanwhile, processor time at rest;
 - floors: one thread that decodes, masks and writes sorted Parquet, and nothing else, while the services rest; write and fdatasync alone.
@@ -48,6 +49,11 @@ FLOOR_ROUNDS = 5
 SERVICES = ("ingest", "query", "embed")
 PROMISED_RATE = {0: 180_000, 3: 110_000}
 """Records/s end to end, by attributes."""
+
+RESOURCE_ATTRIBUTES = 8
+RESOURCE_ROUNDS = 3
+PROMISED_RESOURCE_COST = 1.1
+"""A batch's resource is stored once."""
 
 PROMISED_RATIO = 0.5
 """End to end over its floor: half of what one thread does that does nothing else."""
@@ -109,11 +115,15 @@ def columns_floor(processes: dict[str, psutil.Process], batches: Sequence[bytes]
 
     A floor that was measured beside a seal or a merge would be low, and flatter what stands above it.
     """
+    _wait_for_rest(processes)
+    rounds = [columns_records_per_s(batches, directory) for _ in range(FLOOR_ROUNDS)]
+    return {step: median(each[step] for each in rounds) for step in rounds[0]}
+
+
+def _wait_for_rest(processes: dict[str, psutil.Process]) -> None:
     deadline = time.monotonic() + LONGEST_REST_WAIT_S
     while _spent(processes, 1.0) > BUSY_S_A_SECOND and time.monotonic() < deadline:
         pass
-    rounds = [columns_records_per_s(batches, directory) for _ in range(FLOOR_ROUNDS)]
-    return {step: median(each[step] for each in rounds) for step in rounds[0]}
 
 
 def _spent(processes: dict[str, psutil.Process], seconds: float) -> float:
@@ -164,7 +174,7 @@ def rates(stack: Stack, processes: dict[str, psutil.Process], options: argparse.
         acknowledged, everywhere = rate(stack, pool, batches)
     used = {name: _seconds(process) - before[name] for name, process in processes.items()}
     count = pool.count(batches)
-    some = [pool.batch(number, "x") for number in range(1, min(batches, 300) + 1)]
+    some = [pool.payload(number) for number in range(1, min(batches, 300) + 1)]
     columns = columns_floor(processes, some, options.dir)
     end_to_end = Figure(
         f"durable + in SQL + indexed, {attributes} attributes (floor: one thread)",
@@ -181,6 +191,23 @@ def rates(stack: Stack, processes: dict[str, psutil.Process], options: argparse.
         *(Figure(f"  processor time of {name}", seconds / count * 1e6, "us/record") for name, seconds in used.items()),
         *(Figure(f"  peak memory of {name}, unpaced", watch.peak_mib, "MiB") for name, watch in watches.items()),
     ]
+
+
+def resources(stack: Stack, processes: dict[str, psutil.Process], records: int) -> Figure:
+    """What a record of batches with a resource takes of the processors, beside one without: in turn, so that both meet the same machine."""
+    spent: dict[int, list[float]] = {0: [], RESOURCE_ATTRIBUTES: []}
+    for round_number in range(RESOURCE_ROUNDS):
+        for attributes, found in spent.items():
+            novel_from = 20_000_000 + 1_000_000 * (2 * round_number + bool(attributes))
+            pool = BatchPool(Conditions(attributes=3, resource_attributes=attributes, novel_from=novel_from))
+            batches = max(1, records // pool.conditions.records_per_batch)
+            before = sum(map(_seconds, processes.values()))
+            rate(stack, pool, batches)
+            # What it left to do, a seal above all, is a part of it.
+            _wait_for_rest(processes)
+            found.append(sum(map(_seconds, processes.values())) - before)
+    name = f"processor time of batches with {RESOURCE_ATTRIBUTES} resource attributes, of those without"
+    return Figure(name, median(spent[RESOURCE_ATTRIBUTES]) / median(spent[0]), "times", at_most=PROMISED_RESOURCE_COST)
 
 
 def freshness(stack: Stack, processes: dict[str, psutil.Process], seconds: float) -> list[Figure]:
@@ -213,7 +240,7 @@ def _search(stack: Stack, seconds: float, found: list[float]) -> None:
     with stack.client() as client:
         while time.monotonic() < until:
             started = time.perf_counter()
-            client.search_logs(SEARCHES[len(found) % len(SEARCHES)], mode="semantic", limit=10)
+            client.search_logs(SEARCHES[len(found) % len(SEARCHES)], mode="semantic", page_size=10)
             found.append(time.perf_counter() - started)
             time.sleep(0.1)
 
@@ -230,6 +257,7 @@ def measure(options: argparse.Namespace) -> list[Figure]:
         figures.append(at_rest(processes))
         for attributes in options.attributes:
             figures += rates(stack, processes, options, attributes)
+        figures.append(resources(stack, processes, options.records // 4))
         if options.seconds:
             figures += freshness(stack, processes, options.seconds)
     return figures

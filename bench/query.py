@@ -23,6 +23,7 @@ from treering.selection import log_filter
 
 HOUR_NANOS = 3_600 * 10**9
 NEWEST = 100
+_FACETS = ("service", "severity", "environment")
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def questions(records: int, service: str, words: str) -> list[Question]:
             {"at_most": 40},
         ),
         Question("context of an offset", lambda client: client.get_log_context(middle, log_id=store.LOG_ID), "", {"at_most": 30}),
+        Question(f"list: newest {NEWEST} of all", lambda client: client.list_logs(page_size=NEWEST)),
+        Question(
+            f"list: newest {NEWEST} that contain {words!r}",
+            lambda client: client.list_logs(page_size=NEWEST, filter=log_filter(contains=words), max_message_bytes=4_096),
+        ),
+        Question("fields, all", lambda client: client.list_fields()),
+        Question("values of service, severity and environment, all", lambda client: client.list_field_values(_FACETS)),
         Question("sql: select 1", lambda client: client.sql("select 1"), "", {"at_most": 80}),
         Question(
             "sql: count of a service, beyond bare",

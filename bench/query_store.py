@@ -17,7 +17,7 @@ import pyarrow as pa
 from load.records import RecordSource
 
 from treering.severity import severity_number
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.sealed.opening import open_sealer
@@ -103,7 +103,7 @@ def _pool(records: Sequence[LogRecord], mean_json_bytes: float) -> Pool:
 
 
 def _frame(first: int, records: Sequence[LogRecord]) -> DeliveredFrame:
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(first_offset=first, record_count=len(records), arrival_time_unix_nano=1, payload=payload)
 
 

@@ -29,7 +29,8 @@ from report import Figure, finish, of_runs
 from treering import Client
 from treering.channels import Endpoints
 from treering.inner.channels import connect
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.inner.version import PROTOCOL_VERSION
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
@@ -71,14 +72,14 @@ def deliver_until_indexed(data_dir: Path, records: Sequence[LogRecord]) -> float
             first_offset=start,
             record_count=len(records[start : start + _FRAME]),
             arrival_time_unix_nano=1,
-            payload=UploadLogsRequest(records=records[start : start + _FRAME]).SerializeToString(),
+            payload=LogBatch(records=records[start : start + _FRAME]).SerializeToString(),
         )
         for start in range(0, len(records), _FRAME)
     ]
     indexed = threading.Event()
 
     def requests() -> Iterator[DeliverLogsRequest]:
-        yield DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID))
+        yield DeliverLogsRequest(start=DeliveryStart(log_id=_LOG_ID, protocol_version=PROTOCOL_VERSION))
         for frame in frames:
             end = frame.first_offset + frame.record_count
             links = ChainLinks(before=frame.first_offset, after=end)

@@ -135,7 +135,7 @@ def main() -> int:
     say("To go on:")
     console.print("  make up                                          the services, with data in ./treering-data, until Ctrl-C")
     console.print("  .venv/bin/treering send your.log --wait          in another terminal: your own logs, JSON lines or text")
-    console.print('  .venv/bin/treering search "what you mean"        and README.md for the rest')
+    console.print('  .venv/bin/treering search "what you mean"        and docs/tour.md for the rest')
     return 0
 
 

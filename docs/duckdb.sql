@@ -3,4 +3,4 @@
 set variable files = (
   select list(s.file) from (select unnest(segments) as s from read_json('manifest.json'))
 );
-create or replace temp view logs as from read_parquet(getvariable('files'));
+create or replace temp view logs as from read_parquet(getvariable('files'), union_by_name = true);

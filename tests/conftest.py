@@ -16,6 +16,12 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture
+def logged(capsys):
+    """What this process has logged since the last look; where that goes depends on what configured logging before."""
+    return lambda: "".join(capsys.readouterr())
+
+
+@pytest.fixture
 def small_disk(tmp_path):
     """A file system of 16 MiB; it needs root."""
     path = tmp_path / "disk"

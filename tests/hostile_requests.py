@@ -76,25 +76,45 @@ def field(number: int, content: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def hostile_request(random: Random, limits: RequestLimits, kind: Descriptor) -> bytes:
-    """One request: some fields as they should be, some not; now and then cut off."""
-    raw = b"".join(_field(random, limits, each) for each in kind.fields if random.random() < 0.4)
+def hostile_request(random: Random, limits: RequestLimits, kind: Descriptor, depth: int = 0) -> bytes:
+    """One request: some fields as they should be, some not; now and then cut off, or as deep as no library reads."""
+    raw = b"".join(_field(random, limits, each, depth) for each in kind.fields if random.random() < 0.4 and _is_taken(random, each, depth))
     return raw[: random.randrange(len(raw))] if raw and random.random() < 0.05 else raw
 
 
-def _field(random: Random, limits: RequestLimits, each: FieldDescriptor) -> bytes:
+def _is_taken(random: Random, each: FieldDescriptor, depth: int) -> bool:
+    """Whether a field is given one more level of what stands in itself, which would have no end otherwise."""
+    return not stands_in_itself(each) or random.random() < 0.5 / (depth + 1)
+
+
+def stands_in_itself(each: FieldDescriptor) -> bool:
+    """Whether a field holds messages of the kind that it is a field of."""
+    return each.message_type is not None and each.message_type == each.containing_type
+
+
+def _field(random: Random, limits: RequestLimits, each: FieldDescriptor, depth: int) -> bytes:
     limit = limits.rows.get(row_name(each))
     count = 1
     if isinstance(limit, Many):
         count = random.choice((1, 1, 2, min(limit.most, 1_000), limit.most + 1 if limit.most < 20_000 else 2))
     one = limit.each if isinstance(limit, Many) else limit
-    values = [_value(random, limits, each, one) for _ in range(min(count, 3))]
+    if stands_in_itself(each) and random.random() < 0.1:
+        return deep(each, random.choice((31, 32, 33, 99, 101, 1_000, 5_000)))
+    values = [_value(random, limits, each, one, depth) for _ in range(min(count, 3))]
     return b"".join(values) + values[0] * max(0, min(count - 3, REPEATED_BYTES // max(len(values[0]), 1)))
 
 
-def _value(random: Random, limits: RequestLimits, each: FieldDescriptor, limit: object) -> bytes:
+def deep(each: FieldDescriptor, levels: int) -> bytes:
+    """A field of messages of its own kind, one in the other."""
+    content = b""
+    for _ in range(levels):
+        content = field(each.number, content)
+    return content
+
+
+def _value(random: Random, limits: RequestLimits, each: FieldDescriptor, limit: object, depth: int) -> bytes:
     if each.type == F.TYPE_MESSAGE:
-        return field(each.number, hostile_request(random, limits, each.message_type))
+        return field(each.number, hostile_request(random, limits, each.message_type, depth + 1))
     if each.type in {F.TYPE_STRING, F.TYPE_BYTES}:
         sizes = [b"x" * (limit.most + random.randrange(2))] if isinstance(limit, Text) else [b"x" * 15, b"x" * 16, b"x" * 17]
         return field(each.number, random.choice((*TEXTS, *sizes)))
@@ -114,7 +134,8 @@ def _value(random: Random, limits: RequestLimits, each: FieldDescriptor, limit: 
 def paths(kind: Descriptor, before: tuple[FieldDescriptor, ...] = ()) -> Iterator[list[FieldDescriptor]]:
     for field in kind.fields:
         yield [*before, field]
-        if field.message_type:
+        # One that stands in itself has the same fields again.
+        if field.message_type and not stands_in_itself(field):
             yield from paths(field.message_type, (*before, field))
 
 
@@ -131,7 +152,10 @@ def with_value(kind: Descriptor, path: list[FieldDescriptor], value: object) -> 
         message = getattr(message, field.name).add() if field.is_repeated else getattr(message, field.name)
         message.SetInParent()
     field = path[-1]
-    if field.is_repeated and field.message_type:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        for number, _ in enumerate(value):
+            getattr(message, field.name)[f"{number}"] = ""
+    elif field.is_repeated and field.message_type:
         for _ in value:
             getattr(message, field.name).add()
     elif field.is_repeated:
@@ -160,6 +184,7 @@ def edges(limits: RequestLimits, kind: Descriptor) -> Iterator[tuple[list[FieldD
         elif isinstance(limit, Known):
             last = len(limit.enum.values) - 1
             yield path, last, last + 1, last
+            yield path, 1, 0, last
         elif isinstance(limit, Sizes):
             yield path, b"x" * max(limit.allowed), b"x" * (max(limit.allowed) + 1), max(limit.allowed)
 
@@ -178,7 +203,7 @@ class Bad:
         return bool(self.path) and self.path[0].name in WAITING
 
 
-WAITING = {"min_positions", "from"}
+WAITING = {"min_positions", "start_positions"}
 """Fields that make a call wait for a position, which may never come."""
 
 
@@ -267,7 +292,7 @@ def _full(limits: RequestLimits, kind: Descriptor, room: int, fields: int) -> tu
     raw, used = b"", 0
     for each in kind.fields:
         is_later_choice = each.containing_oneof and each.containing_oneof.fields[0].number != each.number
-        if is_later_choice or each.name in WAITING:
+        if is_later_choice or each.name in WAITING or stands_in_itself(each):
             continue
         limit = limits.rows.get(row_name(each))
         count = limit.most if isinstance(limit, Many) else 1

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 import h2.config
 import h2.connection
 
+from treering.inner.version import AGENT
+
 
 class NotReading:
     """A connection whose windows stay as large as they were in the beginning, 64 KiB for all calls together."""
@@ -24,7 +26,7 @@ class NotReading:
         """Begins a call of `package.Service/Method`, with one message of bytes."""
         stream = self._http2.get_next_available_stream_id()
         names = (":method", "POST"), (":scheme", "http"), (":path", f"/{method}"), (":authority", "x"), ("te", "trailers")
-        self._http2.send_headers(stream, [*names, ("content-type", "application/grpc")])
+        self._http2.send_headers(stream, [*names, ("content-type", "application/grpc"), ("user-agent", AGENT)])
         self._http2.send_data(stream, b"\0" + struct.pack(">I", len(request)) + request, end_stream=True)
         self._flush()
 

@@ -4,9 +4,11 @@
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
+from types import MappingProxyType
 
+from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 
 VARINT, FIXED64, BYTES, GROUP, END, FIXED32 = range(6)
@@ -306,6 +308,13 @@ def healthy_record(number: int) -> bytes:
     ).SerializeToString()
 
 
-def batch(*records: bytes) -> bytes:
+def batch(*records: bytes, resource: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """A message `LogBatch`."""
+    # In no order: nothing may rely on one.
+    shared = [field(5, field(1, key) + field(2, value)) for key, value in resource.items()]
+    return b"".join([*shared[:1], *(field(3, record) for record in records), *shared[1:]])
+
+
+def upload(batch: bytes, producer_id: str = "", sequence: int = 0) -> bytes:
     """A message `UploadLogsRequest`."""
-    return b"".join(field(3, record) for record in records)
+    return UploadLogsRequest(producer_id=producer_id, sequence=sequence).SerializeToString() + field(3, batch)

@@ -6,11 +6,27 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from load.records import RecordSource, novel_record
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 
 _RECORDS_TAG = b"\x1a"
+"""Field 3 of LogBatch, length-delimited."""
+
+_BATCH_TAG = b"\x1a"
 """Field 3 of UploadLogsRequest, length-delimited."""
+
+_RESOURCE = {
+    "host.name": "web-0007.eu-central.example",
+    "k8s.pod.name": "checkout-7d4b9c6f5-x2x9k",
+    "k8s.namespace.name": "shop",
+    "k8s.deployment.name": "checkout",
+    "service.version": "4.12.0",
+    "telemetry.sdk.language": "java",
+    "cloud.region": "eu-central-1",
+    "process.pid": "4711",
+}
+"""Attributes of a batch's resource, as many as are asked for."""
 
 _TIME_TAG = b"\x09"
 """Field 1 of LogRecord, fixed64; serialisation puts it first."""
@@ -23,6 +39,7 @@ class Conditions:
     Args:
         records_per_batch: In each batch.
         attributes: 0 or 3 for each record.
+        resource_attributes: Of each batch's resource, 0 to 8.
         pool_records: Records that are drawn once; batches beyond repeat them with other times.
         novel_every: One record of a new kind in so many; 0.005 % by default; 0 = none.
         novel_from: Number of the first new kind: loads for one store that begin at different numbers share none.
@@ -31,6 +48,7 @@ class Conditions:
 
     records_per_batch: int = 1_000
     attributes: int = 0
+    resource_attributes: int = 0
     pool_records: int = 200_000
     novel_every: int = 20_000
     novel_from: int = 0
@@ -59,17 +77,24 @@ class BatchPool:
         count = max(1, conditions.pool_records // size)
         encoded = [record.SerializeToString() for record in source.draw(count * size)]
         self.mean_record_bytes = sum(map(len, encoded)) / len(encoded)
+        resource = dict(list(_RESOURCE.items())[: conditions.resource_attributes])
+        self._resource = LogBatch(resource=resource).SerializeToString(deterministic=True)
         self._bodies = [_body(encoded[start : start + size]) for start in range(0, len(encoded), size)]
 
     def batch(self, number: int, producer_id: str = "") -> bytes:
-        """The batch with this number, counted from 1, which is also its producer's sequence. Its records are of now."""
+        """A request with the batch of this number, counted from 1, which is also its producer's sequence."""
+        head = UploadLogsRequest(producer_id=producer_id, sequence=number) if producer_id else UploadLogsRequest()
+        batch = self.payload(number)
+        return head.SerializeToString() + _BATCH_TAG + _varint(len(batch)) + batch
+
+    def payload(self, number: int) -> bytes:
+        """The batch itself, as the log keeps it. Its records are of now."""
         body = self._bodies[(number - 1) % len(self._bodies)]
         content = body.content.copy()
         size = self.conditions.records_per_batch
         now = time.time_ns() + np.arange(size, dtype=np.uint64)
         content[body.times] = now.view(np.uint8).reshape(-1, 8)
-        head = UploadLogsRequest(producer_id=producer_id, sequence=number) if producer_id else UploadLogsRequest()
-        return head.SerializeToString() + content.tobytes() + self._novel(number, size)
+        return content.tobytes() + self._novel(number, size) + self._resource
 
     def _novel(self, number: int, size: int) -> bytes:
         """The records of a new kind that are due in this batch, in addition to its own."""
@@ -92,12 +117,12 @@ class BatchPool:
 
 
 def _framed(record: bytes) -> bytes:
-    return UploadLogsRequest(records=[LogRecord.FromString(record)]).SerializeToString()
+    return LogBatch(records=[LogRecord.FromString(record)]).SerializeToString()
 
 
 def _stamped(record: LogRecord, now: int) -> bytes:
     record.time_unix_nano = now
-    return UploadLogsRequest(records=[record]).SerializeToString()
+    return LogBatch(records=[record]).SerializeToString()
 
 
 def _body(records: list[bytes]) -> _Body:
@@ -107,3 +132,8 @@ def _body(records: list[bytes]) -> _Body:
     assert all(frame[:1] == _RECORDS_TAG and record[:1] == _TIME_TAG for frame, record in zip(framed, records, strict=True))
     content = np.frombuffer(b"".join(framed), np.uint8)
     return _Body(content, (starts + 1)[:, None] + np.arange(8))
+
+
+def _varint(number: int) -> bytes:
+    groups = [number >> shift & 0x7F for shift in range(0, max(number.bit_length(), 1), 7)]
+    return bytes([*(group | 0x80 for group in groups[:-1]), groups[-1]])

@@ -1,6 +1,5 @@
 """`treering aggregate`: counts and other numbers, by group and over time."""
 
-import re
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -8,6 +7,8 @@ import typer
 
 from treering.severity import severity_name
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs
+from treering_cli.field_names import field_names
 from treering_cli.output import answer_json, answer_table, note, rfc3339
 from treering_cli.selecting import Selecting, duration_s
 
@@ -19,6 +20,7 @@ def aggregate(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -38,16 +40,16 @@ def aggregate(
     ] = None,
     time_zone: Annotated[str, typer.Option(metavar="ZONE", help="Zone that buckets are cut in, for example Europe/Warsaw.")] = "",
     order: Annotated[
-        Literal["default", "largest", "smallest", "group"],
+        Literal["bucket", "largest", "smallest", "group"],
         typer.Option(help="By time and largest number, by the largest or smallest number, or by the groups' values."),
-    ] = "default",
+    ] = "bucket",
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many groups.")] = 1_000,
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Count records, or compute other numbers, by group and over time; draws bars, stacked by severity with --by severity --bucket 5m."""
-    fields = [name for each in by or () for name in _fields(each)]
+    fields = [name for each in by or () for name in field_names(each)]
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
-    bucket_s = _bucket_s(bucket) if bucket else 0
+    bucket_s = _bucket_s(bucket) if bucket else None
     with connection.client() as client:
         try:
             found = client.aggregate_logs(
@@ -65,6 +67,7 @@ def aggregate(
         note(f"treering: {found.degraded_because}")
     if found.truncated:
         note(f"treering: only the first {limit:,} groups; ask for more with --limit, or group by less")
+    costs.show(found.cost, json=json)
 
 
 def _bucket_s(bucket: str) -> float:
@@ -72,12 +75,6 @@ def _bucket_s(bucket: str) -> float:
     if not length:
         raise typer.BadParameter(f"--bucket {bucket!r} has no length; write 30s, 5m or 1h, or leave it out")
     return length
-
-
-def _fields(by: str) -> list[str]:
-    """The names in one --by; a text after `about:` may hold commas and ends it."""
-    names, about, text = re.fullmatch(r"(.*?)(?:(?<![^,\s])(about:)(.*))?", by, re.DOTALL).groups()  # type: ignore[union-attr]
-    return [*(name.strip() for name in names.split(",") if name.strip()), *([about + text.strip()] if about else [])]
 
 
 def _row_json(row: Any, fields: list[str], metrics: list[str], *, bucketed: bool) -> dict[str, Any]:

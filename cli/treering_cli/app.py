@@ -11,6 +11,10 @@ from treering_cli import (
     config,
     context,
     export,
+    fields,
+    follow,
+    formats,
+    list_logs,
     pattern,
     patterns,
     quarantine,
@@ -22,6 +26,7 @@ from treering_cli import (
     store,
     tail,
     up,
+    values,
     verify,
     wal,
     watch,
@@ -41,9 +46,13 @@ app = typer.Typer(
 )
 app.command("up")(with_groups(up.up))
 app.command("send")(with_groups(send.send))
+app.command("follow")(with_groups(follow.follow))
 app.command("search")(with_groups(search.search))
 app.command("sql")(with_groups(sql.sql))
 app.command("aggregate")(with_groups(aggregate.aggregate))
+app.command("list")(with_groups(list_logs.list_logs))
+app.command("fields")(with_groups(fields.fields))
+app.command("values")(with_groups(values.values))
 app.command("tail")(with_groups(tail.tail))
 app.command("patterns")(with_groups(patterns.patterns))
 app.command("compare")(with_groups(compare.compare))
@@ -55,6 +64,7 @@ app.command("status")(with_groups(status.status))
 app.command("reindex")(with_groups(reindex.reindex))
 app.command("verify")(with_groups(verify.verify))
 app.command("config")(with_groups(config.config))
+app.command("formats")(with_groups(formats.formats))
 app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(store.store, name="store")
 app.add_typer(wal.wal, name="wal")

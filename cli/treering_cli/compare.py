@@ -8,8 +8,9 @@ import typer
 
 from treering.severity import severity_name
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs, cost_json
 from treering_cli.output import answer_json, answer_table, note, rfc3339
-from treering_cli.selecting import NOT_ATTRIBUTES, Selecting, duration_s
+from treering_cli.selecting import OPTIONS_OF_KEYS, Selecting, duration_s, key_of
 
 if TYPE_CHECKING:
     from treering.v1.log_pb2 import LogFilter
@@ -26,6 +27,7 @@ def compare(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     baseline: Annotated[
         str | None,
         typer.Option(
@@ -37,8 +39,8 @@ def compare(
     against: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="KEY=VALUE",
-            help="Records of the same time with this attribute instead, or service=, environment=; may be repeated.",
+            metavar="CONDITION",
+            help="Records of the same time for which this holds instead of what --where says of the same key; may be repeated.",
             rich_help_panel=_PANEL,
         ),
     ] = None,
@@ -62,15 +64,16 @@ def compare(
         raise typer.BadParameter("--baseline compares with an earlier time, --against with other records of the same time; give one")
     with connection.client() as client:
         found = client.compare_patterns(
-            looked_at, other, unit=unit, changes=_changes(only), min_log_likelihood_ratio=min_ratio, limit=limit
+            looked_at, other, unit=unit, changes=_changes(only), min_log_likelihood_ratio=min_ratio, page_size=limit
         )
     if json:
-        answer_json(_as_json(found, looked_at, other))
+        answer_json(_as_json(found, looked_at, other) | {"cost": cost_json(found.cost)})
     else:
         _show(found)
     for count, name in ((found.total_count, "what is looked at"), (found.baseline_total_count, "the baseline")):
         if not count:
             note(f"treering: {name} selects no record at all; look at the times and the filter")
+    costs.show(found.cost, json=json)
 
 
 def _changes(only: str) -> list[Any]:
@@ -102,11 +105,9 @@ def _windows(selecting: Selecting, baseline: str | None) -> tuple["LogFilter", "
 def _against(selecting: Selecting, against: list[str]) -> tuple["LogFilter", "LogFilter"]:
     """Two selections of the same time: the one that is looked at, and one with --against in place of what it says of the same keys."""
     now = dt.datetime.now(dt.UTC)
-    keys = {pair.partition("=")[0] for pair in against if "=" in pair[1:]}
-    if len(keys) != len(against):
-        raise typer.BadParameter("--against is no KEY=VALUE, or names a key twice")
-    kept = [pair for pair in selecting.where or () if pair.partition("=")[0] not in keys]
-    replaced: dict[str, Any] = dict.fromkeys(keys.intersection(NOT_ATTRIBUTES))
+    keys = set(map(key_of, against))
+    kept = [condition for condition in selecting.where or () if key_of(condition) not in keys]
+    replaced: dict[str, Any] = dict.fromkeys(keys.intersection(OPTIONS_OF_KEYS))
     return selecting.filter(now), dataclasses.replace(selecting, where=[*kept, *against], **replaced).filter(now)
 
 

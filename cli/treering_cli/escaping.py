@@ -38,9 +38,14 @@ def _escaped_in_json(code: int) -> str:
     return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
 
 
+_PARTS_IN_JSON = (*_FORMATTING, *_BLANK, *_SEPARATORS, range(0x7F, 0xA0))
 _UNSEEN = _codes(*_FORMATTING, *_BLANK, *_SEPARATORS)
 _UNSAFE = {code: _SHORT.get(code, f"\\x{code:02x}") for code in _CONTROLS} | {code: _escaped(code) for code in _UNSEEN}
 _IN_JSON = {code: _escaped_in_json(code) for code in (*_UNSEEN, *range(0x7F, 0xA0))}
+UNSEEN_IN_JSON = "".join(
+    f"\\x{{{part:x}}}" if isinstance(part, int) else f"\\x{{{part[0]:x}}}-\\x{{{part[-1]:x}}}" for part in _PARTS_IN_JSON
+)
+"""What `to_json` escapes besides the controls, as the inside of a class of characters in a regular expression (RE2)."""
 
 
 def escape(text: str) -> str:

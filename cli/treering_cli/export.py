@@ -1,17 +1,16 @@
 """`treering export`: every record of a selection into one file."""
 
 import contextlib
-import io
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
 from treering_cli.connection import Connection
-from treering_cli.escaping import to_json
+from treering_cli.costs import Costs, cost_json
 from treering_cli.output import answer_json, note
 from treering_cli.problems import Refusal
 from treering_cli.selecting import Selecting
@@ -24,6 +23,7 @@ def export(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Directory of the file; made when it is not there.")],
     format: Annotated[Literal["parquet", "csv", "jsonl"], typer.Option(help="Form of the file.")] = "parquet",  # noqa: A002 - the option's name
     for_spreadsheet: ForSpreadsheet = False,
@@ -34,11 +34,13 @@ def export(
     file = out / f"logs.{_SUFFIXES[format]}"
     with _writing(out), _appearing(file) as partial, connection.client() as client:
         form = "spreadsheet" if for_spreadsheet else format
-        rows = _receive(client.export_logs(filter=selecting.filter()), partial, form)
+        summary = _receive(client.export_logs(filter=selecting.filter()), partial, form)
     if json:
-        answer_json({"file": str(file), "records": rows, "size_bytes": file.stat().st_size})
+        size = file.stat().st_size
+        answer_json({"file": str(file), "records": summary.row_count, "size_bytes": size, "cost": cost_json(summary.cost)})
     else:
-        note(f"{rows:,} records in {file} ({file.stat().st_size:,} bytes)")
+        note(f"{summary.row_count:,} records in {file} ({file.stat().st_size:,} bytes)")
+    costs.show(summary.cost, json=json)
 
 
 @contextlib.contextmanager
@@ -76,7 +78,7 @@ class _Parts:
     def __init__(self, parts: Iterator[Any]) -> None:
         self._parts = parts
         self._buffer = b""
-        self.rows: int | None = None
+        self.summary: Any = None
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
@@ -87,7 +89,7 @@ class _Parts:
             if part is None:
                 break
             if part.HasField("summary"):
-                self.rows = part.summary.row_count
+                self.summary = part.summary
             pieces.append(part.arrow_ipc)
             length += len(part.arrow_ipc)
         whole = b"".join(pieces)
@@ -96,7 +98,12 @@ class _Parts:
         return whole[:end]
 
 
-def _receive(parts: Iterator[Any], partial: BinaryIO, form: str) -> int:
+def _receive(parts: Iterator[Any], partial: BinaryIO, form: str) -> Any:
+    """Writes all records; returns the summary.
+
+    Raises:
+        Refusal: The stream ended before it was complete.
+    """
     import pyarrow as pa  # noqa: PLC0415 - start-up
 
     source = _Parts(parts)
@@ -107,9 +114,9 @@ def _receive(parts: Iterator[Any], partial: BinaryIO, form: str) -> int:
             rows += batch.num_rows
             _progress(rows)
     source.read()
-    if source.rows != rows:
+    if source.summary is None or source.summary.row_count != rows:
         raise Refusal("the export ended before it was complete: nothing was kept of it; ask again")
-    return rows
+    return source.summary
 
 
 def _progress(rows: int) -> None:
@@ -126,25 +133,22 @@ def _writer(file: BinaryIO, form: str, schema: Any) -> Iterator[Callable[[Any], 
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
             yield writer.write_table
         return
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    yield _json_lines(text) if form == "jsonl" else _csv(text, for_spreadsheet=form == "spreadsheet")
-    text.detach()
+    yield _json_lines(file) if form == "jsonl" else _csv(file, for_spreadsheet=form == "spreadsheet")
 
 
-def _csv(text: IO[str], *, for_spreadsheet: bool) -> Callable[[Any], None]:
-    from treering_cli.sql_values import csv_text  # noqa: PLC0415 - start-up
+def _csv(file: BinaryIO, *, for_spreadsheet: bool) -> Callable[[Any], None]:
+    from treering_cli.sql_values import csv_bytes  # noqa: PLC0415 - start-up
 
     def write(table: Any) -> None:
-        lines = csv_text(table, for_spreadsheet=for_spreadsheet)
-        text.write(lines if not text.tell() else lines.partition("\n")[2])
+        file.write(csv_bytes(table, with_header=not file.tell(), for_spreadsheet=for_spreadsheet))
 
     return write
 
 
-def _json_lines(text: IO[str]) -> Callable[[Any], None]:
-    from treering_cli.sql_values import json_rows  # noqa: PLC0415 - start-up
+def _json_lines(file: BinaryIO) -> Callable[[Any], None]:
+    from treering_cli.sql_values import json_line_bytes  # noqa: PLC0415 - start-up
 
     def write(table: Any) -> None:
-        text.writelines(to_json(row) + "\n" for row in json_rows(table))
+        file.write(json_line_bytes(table))
 
     return write

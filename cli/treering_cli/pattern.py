@@ -5,7 +5,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs, cost_json
 from treering_cli.escaping import escape
+from treering_cli.ids import id_of
 from treering_cli.output import answer, answer_json, answer_table, note, rfc3339
 from treering_cli.patterns import pattern_json, show_patterns
 from treering_cli.selecting import Selecting
@@ -16,6 +18,7 @@ def pattern(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     unit: Annotated[Literal["pattern", "template"], typer.Option(help="What the id names.")] = "pattern",
     buckets: Annotated[int, typer.Option(min=2, max=1_000, help="In how many parts of time its records are counted.")] = 60,
     values: Annotated[int, typer.Option(min=1, max=1_000, help="How many values of each variable part are shown.")] = 10,
@@ -23,16 +26,16 @@ def pattern(
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """Show one pattern in depth: its records over time, and the values of its variable parts."""
-    if not (pattern_id.isascii() and pattern_id.isdecimal() and int(pattern_id) < 2**64):
-        raise typer.BadParameter(f"{pattern_id!r} is no id; take it from `treering patterns` or from a search")
+    identity = id_of("ID", pattern_id)
     with connection.client() as client:
         found = client.get_pattern(
-            int(pattern_id), unit=unit, filter=selecting.filter(), buckets=buckets, values_per_variable=values, samples=samples
+            identity, unit=unit, filter=selecting.filter(), buckets=buckets, values_per_variable=values, samples=samples
         )
     if json:
-        answer_json(_as_json(found))
+        answer_json(_as_json(found) | {"cost": cost_json(found.cost)})
     else:
         _show(found)
+    costs.show(found.cost, json=json)
 
 
 def _as_json(found: Any) -> dict[str, Any]:

@@ -1,26 +1,28 @@
 """`treering patterns`: what kinds of messages there are."""
 
-import itertools
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from treering.severity import severity_name
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs
 from treering_cli.output import answer_json, answer_table, note, rfc3339
+from treering_cli.pages import listed
 from treering_cli.selecting import Selecting
 
 if TYPE_CHECKING:
     from treering.calls import PatternOrder
 
 _SPARKLINE_PARTS = 20
-_PAGE = 1_000
 
 
 def patterns(
     *,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     sort: Annotated[
         Literal["count", "rarity", "newest", "last-seen", "growth"],
         typer.Option(
@@ -38,20 +40,21 @@ def patterns(
 ) -> None:
     """List the patterns of messages, or templates, with counts and their course over time."""
     with connection.client() as client:
-        pages = client.patterns(
+        ask = partial(
+            client.list_patterns,
             filter=selecting.filter(),
             order=cast("PatternOrder", sort.replace("-", "_")),
             unit=unit,
-            sparkline_buckets=_SPARKLINE_PARTS if sparkline else 0,
-            page_size=min(limit, _PAGE),
+            sparkline_buckets=_SPARKLINE_PARTS if sparkline else None,
         )
-        found = list(itertools.islice(pages, limit))
+        found = listed(lambda size, token: ask(page_size=size, page_token=token), "patterns", limit)
     if json:
-        answer_json([pattern_json(pattern) for pattern in found])
-    elif found:
-        show_patterns(found, unit)
+        answer_json([pattern_json(pattern) for pattern in found.entries])
+    elif found.entries:
+        show_patterns(found.entries, unit)
     else:
         note("nothing is selected")
+    costs.show(found.cost, json=json)
 
 
 def show_patterns(found: list[Any], unit: str) -> None:

@@ -67,6 +67,12 @@ def explain_at_place(error: "TreeringError", text: str) -> str:
     return "\n".join([words, *_excerpt(text, place, shutil.get_terminal_size().columns)])
 
 
+def at_place(text: str, position: int, problem: str) -> str:
+    """The words for a mistake in an option's value, with a caret below its place."""
+    words = f"{text!r}, position {position}: {problem}"
+    return "\n".join([words, *_excerpt(text, Place(1, position), shutil.get_terminal_size().columns)])
+
+
 def _excerpt(text: str, place: Place, columns: int) -> list[str]:
     """The line and its caret, as wide as a terminal shows them; nothing when they need more than `columns` or there is no such line."""
     from rich.cells import cell_len  # noqa: PLC0415 - start-up

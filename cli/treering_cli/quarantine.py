@@ -10,6 +10,7 @@ import typer
 
 from treering_cli.connection import Connection
 from treering_cli.escaping import to_json
+from treering_cli.ids import id_of
 from treering_cli.inner import Inner
 from treering_cli.option_groups import with_groups
 from treering_cli.output import answer, answer_json, answer_table, note, rfc3339
@@ -27,22 +28,12 @@ _LIST_S = 600.0
 _SAY_EVERY_S = 10.0
 
 
-def _log_id(value: str) -> str:
-    try:
-        int(value, 16)
-    except ValueError:
-        raise typer.BadParameter(f"{value!r} is no log's id, for example 1a2b3c4d5e6f7081") from None
-    return value
-
-
 @dataclass(frozen=True)
 class Choosing:
     """Options that say which of the records are meant."""
 
     sink: Annotated[Literal["query", "embed", "all"], typer.Option(help="Whose: query keeps records, embed their meaning.")] = "all"
-    log: Annotated[
-        str, typer.Option("--log", metavar="ID", callback=_log_id, help="Only of this log, by its id in hex; 0 = every log.")
-    ] = "0"
+    log: Annotated[str, typer.Option("--log", metavar="ID", help="Only of this log, by its id; 0 = every log.")] = "0"
     first: Annotated[int, typer.Option("--from", min=0, metavar="OFFSET", help="Only from this offset on.")] = 0
     end: Annotated[int, typer.Option("--to", min=0, metavar="OFFSET", help="Only below this offset; 0 = to the end.")] = 0
 
@@ -54,7 +45,7 @@ class Choosing:
         """The quarantine of one of them."""
         if 0 < self.end <= self.first:
             raise Refusal(f"--to {self.end} is not above --from {self.first}; nothing lies between")
-        return admin.quarantine(sink, log_id=int(self.log, 16), first_offset=self.first, end_offset_exclusive=self.end)
+        return admin.quarantine(sink, log_id=id_of("--log", self.log), first_offset=self.first, end_offset_exclusive=self.end)
 
 
 def _list(
@@ -87,13 +78,13 @@ def _list(
 
 def _row(sink: str, entry: "QuarantinedRecords") -> list[str]:
     counts = (entry.first_offset, entry.record_count, entry.payload_bytes)
-    return [sink, f"{entry.log_id:016x}", *map(str, counts), rfc3339(entry.arrival_time_unix_nano), entry.reason]
+    return [sink, str(entry.log_id), *map(str, counts), rfc3339(entry.arrival_time_unix_nano), entry.reason]
 
 
 def _as_json(sink: str, entry: "QuarantinedRecords") -> dict[str, Any]:
     found = {
         "sink": sink,
-        "log_id": f"{entry.log_id:016x}",
+        "log_id": str(entry.log_id),
         "first_offset": entry.first_offset,
         "record_count": entry.record_count,
         "arrival_time": rfc3339(entry.arrival_time_unix_nano),

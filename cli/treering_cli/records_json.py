@@ -3,25 +3,35 @@
 from typing import Any
 
 from treering.severity import severity_name
-from treering.v1.log_pb2 import StoredRecord
+from treering.v1.log_pb2 import LogRecord, StoredRecord
 from treering_cli.escaping import escape
 from treering_cli.output import rfc3339
 
 
 def record_json(stored: StoredRecord) -> dict[str, Any]:
-    """One record: its place, times as RFC 3339 with nanoseconds where there are any, severity as a word, ids in hex or decimal strings."""
-    record = stored.record
-    fields: dict[str, Any] = {
+    """One record: its place, times as RFC 3339 with nanoseconds where there are any, severity as a word, ids as decimal strings."""
+    fields = fields_json(stored.record)
+    return {
         "offset": stored.position.offset,
-        "log_id": f"{stored.position.log_id:016x}",
-        "time": rfc3339(record.time_unix_nano),
+        "log_id": str(stored.position.log_id),
+        "time": fields.pop("time"),
         "arrival_time": rfc3339(stored.arrival_time_unix_nano),
+        **{name: fields.pop(name) for name in ("severity", "service", "environment", "message", "attributes")},
+        "pattern_id": str(stored.pattern_id),
+        **({"whole_message_bytes": stored.whole_message_bytes} if stored.whole_message_bytes else {}),
+        **fields,
+    }
+
+
+def fields_json(record: LogRecord) -> dict[str, Any]:
+    """What a record says itself."""
+    fields: dict[str, Any] = {
+        "time": rfc3339(record.time_unix_nano),
         "severity": severity_name(record.severity),
         "service": record.service,
         "environment": record.environment,
         "message": record.message,
         "attributes": dict(sorted(record.attributes.items())),
-        "pattern_id": str(stored.pattern_id),
     }
     if record.trace_id:
         fields["trace_id"] = record.trace_id.hex()

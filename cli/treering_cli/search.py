@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs, cost_json, total
 from treering_cli.escaping import escape
 from treering_cli.output import answer, answer_json, note, rfc3339
 from treering_cli.selecting import Selecting
@@ -20,6 +21,7 @@ def search(
     ] = None,
     selecting: Selecting,
     connection: Connection,
+    costs: Costs,
     mode: Annotated[
         Literal["hybrid", "semantic", "keyword"], typer.Option(help="hybrid: literal hits first, then by meaning; or one of the two alone.")
     ] = "hybrid",
@@ -27,7 +29,9 @@ def search(
     flat: Annotated[bool, typer.Option("--flat", help="One result for each record instead of one for each pattern.")] = False,
     samples: Annotated[int, typer.Option(min=0, max=100, help="How many records are shown for each pattern.")] = 3,
     min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out what fits less; never a literal hit.")] = 0.0,
-    cursor: Annotated[str, typer.Option(help="Go on after an earlier answer: its `next_cursor`, with the same text and filters.")] = "",
+    page_token: Annotated[
+        str, typer.Option(metavar="TOKEN", help="Go on after an earlier answer: its `next_page_token`, with the same text and filters.")
+    ] = "",
     page: Annotated[
         int, typer.Option(min=1, max=1000, help="Show this page of `--limit` results; each page before it is asked for first.")
     ] = 1,
@@ -35,33 +39,37 @@ def search(
 ) -> None:
     """Find records by what they say, in words that they need not contain."""
     _check(text, like)
+    asked = []
     with connection.client() as client:
 
         def ask(after: str) -> Any:
-            return client.search_logs(
+            answered = client.search_logs(
                 text,
                 like=_position(like),
                 mode=mode,
                 filter=selecting.filter(),
-                limit=limit,
+                page_size=limit,
                 flat=flat,
                 samples_per_pattern=samples,
                 min_score=min_score,
-                cursor=after,
+                page_token=after,
             )
+            asked.append(answered.cost)
+            return answered
 
-        found = _page(ask, cursor, page)
+        found = _page(ask, page_token, page)
     if json:
-        answer_json(_as_json(found))
+        answer_json(_as_json(found) | {"cost": cost_json(total(asked))})
     else:
         _show(found)
-        if found.next_cursor:
-            note(f"treering: there is more; the next page comes with --page {page + 1}" if not cursor else _MORE)
+        if found.next_page_token:
+            note(f"treering: there is more; the next page comes with --page {page + 1}" if not page_token else _MORE)
     if found.degraded_because:
         note(f"treering: {found.degraded_because}")
+    costs.show(total(asked), json=json)
 
 
-_MORE = "treering: there is more; its cursor is in the answer to --json"
+_MORE = "treering: there is more; --page-token takes the `next_page_token` of the answer to --json"
 
 
 def _check(text: str, like: int | None) -> None:
@@ -77,14 +85,14 @@ def _position(offset: int | None) -> Any:
     return None if offset is None else Position(offset=offset)
 
 
-def _page(ask: Callable[[str], Any], cursor: str, page: int) -> Any:
-    """The answer of a page, counted from the cursor; the last one there is, without results, where it lies beyond the end."""
-    found = ask(cursor)
+def _page(ask: Callable[[str], Any], page_token: str, page: int) -> Any:
+    """The answer of a page, counted from the token; the last one there is, without results, where it lies beyond the end."""
+    found = ask(page_token)
     for _ in range(page - 1):
-        if not found.next_cursor:
+        if not found.next_page_token:
             found.ClearField("results")
             return found
-        found = ask(found.next_cursor)
+        found = ask(found.next_page_token)
     return found
 
 
@@ -114,7 +122,8 @@ def _as_json(found: Any) -> dict[str, Any]:
     ]
     scan = found.literal_scan
     scanned = {"attempted": scan.attempted, "complete": scan.complete, "scanned_back_to": rfc3339(scan.scanned_back_to_unix_nano)}
-    return {"results": results, "literal_scan": scanned, "degraded_because": found.degraded_because, "next_cursor": found.next_cursor}
+    rest = {"degraded_because": found.degraded_because, "next_page_token": found.next_page_token}
+    return {"results": results, "literal_scan": scanned, **rest}
 
 
 def _show(found: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from treering.times import time_nanos
+from treering_cli.problems import at_place
 
 if TYPE_CHECKING:
     from treering.v1.log_pb2 import LogFilter
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 _DURATION = re.compile(r"(?:now-)?(\d{1,9})(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 _PANEL = "Which records"
-NOT_ATTRIBUTES = ("service", "environment")
-"""Keys of --where that are fields of every record; beside the options of the same names their values are alternatives."""
+OPTIONS_OF_KEYS = ("service", "environment")
+"""Keys of --where that are options of the same names as well; beside these their values are alternatives."""
 
 
 def duration_s(text: str) -> float:
@@ -68,9 +69,41 @@ class Selecting:
     until: Annotated[str | None, _option("--until", help="Only before this time: as --since.")] = None
     where: Annotated[
         list[str] | None,
-        _option("--where", metavar="KEY=VALUE", help="Only records with this attribute, or service=, environment=; may be repeated."),
+        _option(
+            "--where",
+            metavar="CONDITION",
+            help="Only records for which this holds: status=200, status!=200, 'duration_ms>=500', path (is there), '!path' (is not), "
+            "'path^=/api' (begins with), 'path*=api' (contains), 'path~=^/v[12]' (matches), !^= !*= !~= (does not), 'severity>=error', "
+            "service=, message*=; may be repeated: all of them, of several values for one key any.",
+        ),
     ] = None
-    contains: Annotated[str, _option("--contains", help="Only messages with this text, upper and lower case alike.")] = ""
+    any: Annotated[
+        list[str] | None,
+        _option("--any", metavar="CONDITION", help="Only records for which at least one --any holds; as --where."),
+    ] = None
+    contains: Annotated[
+        list[str] | None,
+        _option("--contains", help="Only messages with this text, upper and lower case alike; may be repeated: all of them."),
+    ] = None
+    not_contains: Annotated[
+        list[str] | None, _option("--not-contains", help="Only messages without this text; may be repeated: none of them.")
+    ] = None
+    phrase: Annotated[
+        list[str] | None,
+        _option("--phrase", help="Only messages with these words, one after the other, whatever stands between them; may be repeated."),
+    ] = None
+    not_phrase: Annotated[list[str] | None, _option("--not-phrase", help="Only messages without these words; may be repeated.")] = None
+    matches: Annotated[
+        list[str] | None,
+        _option(
+            "--matches",
+            metavar="RE2",
+            help="Only messages with a part that matches this expression; (?-i) tells cases apart; may be repeated.",
+        ),
+    ] = None
+    not_matches: Annotated[
+        list[str] | None, _option("--not-matches", metavar="RE2", help="Only messages without such a part; may be repeated.")
+    ] = None
     about: Annotated[str, _option("--about", metavar="TEXT", help="Only records that are about this, in any words.")] = ""
     trace_id: Annotated[str, _option("--trace-id", help="Only this trace: 32 hex digits.")] = ""
 
@@ -80,32 +113,45 @@ class Selecting:
         Raises:
             typer.BadParameter: An option has a value that is none.
         """
-        from treering.selection import log_filter  # noqa: PLC0415 - start-up
+        from treering.conditions import ConditionError  # noqa: PLC0415 - start-up
+        from treering.selection import any_of, log_filter  # noqa: PLC0415 - start-up
 
         now = now or dt.datetime.now(dt.UTC)
-        where = _values_by_key(self.where or ())
-        named = {name: where.pop(name, []) for name in NOT_ATTRIBUTES}
         try:
-            return log_filter(
+            selected = log_filter(
                 since=time_of("--since", self.since, now) if self.since else None,
                 until=time_of("--until", self.until, now) if self.until else None,
-                min_severity=self.min_severity or 0,
-                services=[*(self.service or ()), *named["service"]],
-                environments=[*(self.environment or ()), *named["environment"]],
-                where=where,
-                contains=self.contains,
+                min_severity=self.min_severity or None,
+                services=self.service or (),
+                environments=self.environment or (),
+                where=self.where,
+                contains=self.contains or (),
+                not_contains=self.not_contains or (),
+                phrase=self.phrase or (),
+                not_phrase=self.not_phrase or (),
+                matches=self.matches or (),
+                not_matches=self.not_matches or (),
                 trace_id=self.trace_id,
                 about=self.about,
             )
+            if self.any:
+                selected.all_of.append(any_of(*(log_filter(where=[condition]) for condition in self.any)))
+        except ConditionError as error:
+            raise typer.BadParameter(at_place(error.text, error.position, error.problem)) from None
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
+        return selected
 
 
-def _values_by_key(pairs: Any) -> dict[str, list[str]]:
-    wanted: dict[str, list[str]] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not (key and separator):
-            raise typer.BadParameter(f"--where {pair!r} is no KEY=VALUE")
-        wanted.setdefault(key, []).append(value)
-    return wanted
+def key_of(condition: str) -> str:
+    """The key that a condition is about.
+
+    Raises:
+        typer.BadParameter: It is no condition.
+    """
+    from treering.conditions import ConditionError, parse_condition  # noqa: PLC0415 - start-up
+
+    try:
+        return parse_condition(condition).key
+    except ConditionError as error:
+        raise typer.BadParameter(at_place(error.text, error.position, error.problem)) from None

@@ -1,38 +1,53 @@
 """`treering send`: log files and pipes into ingest."""
 
-import datetime as dt
-import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
+from treering_cli.choosing import Choosing
 from treering_cli.connection import Connection
-from treering_cli.inputs import STDIN, Input, NotTextError, UntilInterrupted, check_inputs, check_text, probe
+from treering_cli.follow import StateDir, once_stored, state_dir_of
+from treering_cli.inputs import Found, find_inputs
 from treering_cli.output import answer, note
-from treering_cli.problems import INTERRUPTED, REFUSED, Refusal
-from treering_cli.send_progress import SendProgress
-from treering_formats.reader import Format
+from treering_cli.problems import REFUSED
+from treering_cli.reading import Reading, ReadingOptions
+from treering_cli.send_report import files_json, tell
+from treering_cli.sending import Sending
+from treering_cli.sent_before import Again, again, remember, say_what_was_sent
+from treering_cli.text_streams import check_encoding
 
-if TYPE_CHECKING:
-    from treering.client import Client
-    from treering.patience import OnOutage
-    from treering.upload_state import UploaderOptions, UploadResult
-    from treering.uploader import Uploader
-
-_UPDATE_EVERY = 1_000
-_PIPE_LINGER_S = 1.0
 _REASONS = {"MESSAGE_EMPTY": "the message is empty; give every record a text", "RECORD_TOO_LARGE": "the record is over 1 MiB; split it"}
 _LISTED = 20
 
 
+def _encoding(value: str) -> str:
+    try:
+        if value:
+            check_encoding(value)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
 def send(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Log files; - is standard input.")],
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Log files, packed ones too, directories, pipes; - is standard input.")
+    ],
     *,
     connection: Connection,
-    service: Annotated[str | None, typer.Option(help="Service of records that name none. Default: the file's stem.")] = None,
-    environment: Annotated[str, typer.Option(help="Environment of records that name none.")] = "",
-    format: Annotated[Format, typer.Option(help="What a line is; auto looks at the first one.")] = "auto",  # noqa: A002
+    reading: ReadingOptions,
+    choosing: Choosing,
+    encoding: Annotated[str, typer.Option(callback=_encoding, help="Of texts that are neither UTF-8 nor UTF-16 with its mark.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show how the first records are read, and send nothing.")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Send only what is new since these contents were read last, by whatever name.")
+    ] = False,
+    state_dir: StateDir = None,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option("--resource", metavar="KEY=VALUE", help="An attribute that holds for all records, stored once; may be repeated."),
+    ] = None,
     producer_id: Annotated[str | None, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the records can be searched and counted.")] = False,
     wait_timeout: Annotated[
@@ -41,168 +56,101 @@ def send(
     retry_for: Annotated[
         float, typer.Option(min=0, help="How long to try when ingest does not answer, at the beginning or later, seconds.")
     ] = 60.0,
-    json: Annotated[bool, typer.Option("--json", help="The answer is JSON anyway.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The answer is JSON anyway; of --dry-run, too.")] = False,
 ) -> None:
-    """Send log files: JSON lines or plain text, a record a line.
+    """Send log files: JSON lines, plain text and whatever `treering formats` lists.
+
+    Files packed with gzip, bzip2, xz or zstd are read as they are, directories with all text files below them, patterns in quotes. A pipe
+    is read once, from its first byte, and shows its newest record within a second.
 
     The answer is one line of JSON, however it ends. accepted, duplicate (stored before, under the same producer id) and rejected count
     records; stored is accepted and duplicate together; pending counts records that were read and may or may not be stored. visible says
-    whether both search and SQL know them: true or false after --wait, null when nobody waited.
+    whether both search and SQL know them: true or false after --wait, null when nobody waited. files says how each file was read.
 
-    Exit codes: 0 when everything is stored, and visible if --wait was given; 1 when records were rejected or could not be stored, or
-    --wait-timeout passed (stored and visible tell which); 2 for wrong use; 130 after Ctrl-C.
+    Exit codes: 0 when everything is stored, and visible if --wait was given; 1 when records were rejected or could not be stored, a file
+    could not be read to its end, or --wait-timeout passed (stored and visible tell which); 2 for wrong use; 130 after Ctrl-C.
     """
-    del json
-    inputs = check_inputs(files)
     if producer_id is not None and not 1 <= len(producer_id.encode()) <= 128:
         raise typer.BadParameter("--producer-id has 1 to 128 bytes; a UUID is a good choice")
-    with connection.client() as client:
-        sending = _Sending(inputs, service, environment, format)
-        sending.run(client, producer_id or "", retry_for)
-        if wait and not sending.problem:
-            sending.wait(client, wait_timeout)
-    _report(sending)
-    sending.finish()
+    found = find_inputs(files, encoding)
+    if dry_run:
+        from treering_cli.dry_run import show  # noqa: PLC0415 - start-up
+
+        show(found.inputs, Reading(reading), json=json)
+        return
+    _say_what_is_left_out(found)
+    shared = _resource(resource or ())
+    if once:
+        _check_once(found, own_options=bool(producer_id or shared), encoding=encoding)
+        with once_stored(connection, Reading(reading), choosing.choice(), state_dir, retry_for_s=retry_for) as run:
+            run.go(lambda: iter([each.name for each in found.inputs]), until_stopped=False)
+            run.finish(wait_s=wait_timeout if wait else None)
+    else:
+        directory = state_dir_of(state_dir, connection)
+        todo = again(directory, producer_id, found.inputs) if producer_id else Again("", found.inputs, {})
+        if not producer_id:
+            say_what_was_sent(directory, found.inputs)
+        sending = Sending(todo.inputs, Reading(reading), choosing.choice(), resource=shared, known=sum(todo.known.values()))
+        with connection.client() as client:
+            sending.run(client, todo.producer_id, retry_for)
+            if wait and not sending.problem:
+                sending.wait(client, wait_timeout)
+        _report(sending)
+        if not sending.problem:
+            remember(directory, todo.inputs, sending.reports, producer_id or "", todo.known)
+        sending.finish()
+    if found.unreadable:
+        raise typer.Exit(REFUSED)
 
 
-@dataclass
-class _Sending:
-    """A send on its way, and how it ended."""
-
-    inputs: list[Input]
-    service: str | None
-    environment: str
-    format: Format
-    records: int = 0
-    unparsed: int = 0
-    replaced: int = 0
-    empty: list[str] = field(default_factory=list)
-    uploader: "Uploader" = field(init=False)
-    result: "UploadResult" = field(init=False)
-    visible: bool | None = None
-    problem: Exception | None = None
-
-    @property
-    def is_pipe(self) -> bool:
-        """Whether something is read that cannot be read again."""
-        return any(each.name == STDIN for each in self.inputs)
-
-    @property
-    def stored(self) -> int:
-        """Records that are durable."""
-        return self.result.accepted + self.result.duplicate
-
-    def run(self, client: "Client", producer_id: str, retry_for_s: float) -> None:
-        """Sends every input; an error that ends it early is kept as `problem`."""
-        with SendProgress(0 if self.is_pipe else sum(each.size for each in self.inputs)) as progress:
-            self.uploader = client.uploader(producer_id, **self._options(retry_for_s, progress, client.endpoints.ingest))
-            try:
-                with self.uploader:
-                    self._send_all(progress)
-            except NotTextError as error:
-                self.problem = typer.BadParameter(str(error))
-            except KeyboardInterrupt:
-                self.problem = typer.Exit(INTERRUPTED)
-            except Exception as error:  # noqa: BLE001 - what became of the records is said first; `finish` raises it
-                self.problem = error
-            self.result = self.uploader.result()
-
-    def _options(self, retry_for_s: float, progress: SendProgress, address: str) -> "UploaderOptions":
-        """A pipe's lines are there only once, so they go soon, and an end by force waits for them.
-
-        Files are cut into the same batches each time they are sent, so that a repeat is recognised.
-        """
-        on_outage = self._outage(progress, address)
-        if self.is_pipe:
-            return {"retry_for_s": retry_for_s, "on_outage": on_outage, "linger_s": _PIPE_LINGER_S}
-        return {"retry_for_s": retry_for_s, "on_outage": on_outage, "linger_s": math.inf, "drain_for_s": 0.0}
-
-    def _outage(self, progress: SendProgress, address: str) -> "OnOutage":
-        """Says that ingest is away. A host that never had a name is not restarted there, so that ends the upload."""
-        from treering.errors import NameResolutionError, TreeringError, UnavailableError  # noqa: PLC0415 - start-up
-
-        def say(error: TreeringError, left_s: float) -> None:
-            answered = bool(self.uploader.result().positions)
-            if isinstance(error, NameResolutionError) and not answered:
-                raise error
-            silent = isinstance(error, UnavailableError) and not error.reason
-            state = "does not answer" if silent else "takes nothing"
-            why = "" if silent else f" ({error.message})"
-            progress.say(f"treering: ingest at {address} {state} {'any more' if answered else 'yet'}{why}; trying for {left_s:.0f} s")
-
-        return say
-
-    def _send_all(self, progress: SendProgress) -> None:
-        done_bytes = 0
-        for source in self.inputs:
-            done_bytes = self._send(source, progress, done_bytes)
-
-    def _send(self, source: Input, progress: SendProgress, done_bytes: int) -> int:
-        """Sends one input; returns how many bytes of all inputs are done."""
-        from treering_formats.records import RecordReader  # noqa: PLC0415 - start-up
-
-        with source.open() as stream:
-            check_text(source.name, probe(stream))
-            now = dt.datetime.now(dt.UTC)
-            service = self.service or source.service
-            lines = UntilInterrupted(stream) if source.name == STDIN else stream
-            reader = RecordReader(lines, service=service, environment=self.environment, fmt=self.format, now=now)
-            before = self.records
-            for number, record in reader:
-                self.uploader.send(record, (source.name, number))
-                self.records += 1
-                if not self.records % _UPDATE_EVERY:
-                    progress.update(done_bytes + reader.bytes_read, self.records)
-            if isinstance(lines, UntilInterrupted) and lines.was_interrupted:
-                raise KeyboardInterrupt
-        self.unparsed += reader.unparsed
-        self.replaced += reader.replaced
-        if self.records == before:
-            self.empty.append(source.name)
-        return done_bytes + reader.bytes_read
-
-    def wait(self, client: "Client", timeout_s: float) -> None:
-        """Waits until both sinks have everything; what they lack is kept as `problem`."""
-        from treering_cli.visibility import wait_visible  # noqa: PLC0415 - start-up
-
-        self.visible = False
-        try:
-            behind = wait_visible(client, self.result.positions, timeout_s)
-        except KeyboardInterrupt:
-            self.problem = typer.Exit(INTERRUPTED)
-            return
-        self.visible = not behind
-        if behind:
-            self.problem = Refusal(f"not visible after {timeout_s:g} s: {behind}; nothing needs to be sent again; see `treering status`")
-
-    def finish(self) -> None:
-        """Ends the command with the exit code that fits."""
-        if self.problem:
-            raise self.problem
-        if self.result.rejected:
-            raise typer.Exit(REFUSED)
+def _resource(pairs: Sequence[str]) -> dict[str, str]:
+    parted = [pair.partition("=") for pair in pairs]
+    for pair, (key, separator, _) in zip(pairs, parted, strict=True):
+        if not key or not separator:
+            raise typer.BadParameter(f"--resource {pair!r} is no KEY=VALUE; for example --resource host.name=db-1")
+    resource = {key: value for key, _, value in parted}
+    if len(resource) < len(parted):
+        raise typer.BadParameter("--resource names a key twice; all records have one value of it")
+    return resource
 
 
-def _report(sending: _Sending) -> None:
+def _check_once(found: Found, *, own_options: bool, encoding: str) -> None:
+    pipes = [each.name for each in found.inputs if each.is_pipe]
+    if pipes:
+        raise typer.BadParameter(f"{pipes[0]}: a pipe cannot be read again, so --once means nothing for it")
+    if own_options or encoding:
+        raise typer.BadParameter(
+            "--once has its own producer id and reads UTF-8 and UTF-16; leave out --producer-id, --resource, --encoding"
+        )
+
+
+def _say_what_is_left_out(found: Found) -> None:
+    for why in (*found.no_text[:_LISTED], *found.unreadable[:_LISTED]):
+        note(f"treering: {why}; it is left out")
+    more = len(found.no_text) + len(found.unreadable) - min(len(found.no_text), _LISTED) - min(len(found.unreadable), _LISTED)
+    if more:
+        note(f"treering: {more:,} more files are left out")
+
+
+def _report(sending: Sending) -> None:
     from treering_cli.escaping import to_json  # noqa: PLC0415 - start-up
 
     result = sending.result
     counts = {
         "accepted": result.accepted,
-        "duplicate": result.duplicate,
+        "duplicate": sending.duplicate,
         "rejected": result.rejected,
         "end_offset": result.end_offset,
         "stored": sending.stored,
         "pending": result.pending,
         "visible": sending.visible,
+        "redacted": sending.reading.redacted(),
+        "files": files_json(sending.reports),
     }
     answer(to_json(counts))
-    for name in sending.empty:
-        note(f"treering: {name}: empty, there is no record in it")
-    if sending.unparsed:
-        note(f"treering: lines that are no JSON object and were kept as plain messages: {sending.unparsed:,}")
-    if sending.replaced:
-        note(f"treering: lines that are not valid UTF-8, their wrong bytes replaced by U+FFFD: {sending.replaced:,}")
+    tell(sending.reports)
+    if redacted := sending.reading.redacted():
+        note(f"treering: masked: {', '.join(f'{rule} {count:,}' for rule, count in redacted.items())}")
     if result.uncertain:
         note(f"treering: ingest had forgotten this producer; {result.uncertain:,} records may be stored twice")
     for rejection in result.rejections[:_LISTED]:
@@ -214,11 +162,15 @@ def _report(sending: _Sending) -> None:
         note(f"treering: {_how_far(sending)}")
 
 
-def _how_far(sending: _Sending) -> str:
+def _how_far(sending: Sending) -> str:
     """What is stored, of a send that did not end as it should."""
     words = f"{sending.stored:,} of {sending.records:,} records read are stored for certain"
     if sending.visible is not None:
         return f"everything is stored, {sending.stored:,} records"
     if sending.is_pipe:
         return words
+    if getattr(sending.problem, "reason", "") == "SEQUENCE_REUSED":
+        return (
+            f"{words}; under this producer id other files, or other parts of them, were sent: take another id, or --once, which needs none"
+        )
     return f"{words}; send the same files again with --producer-id {sending.result.producer_id} and none is stored twice"

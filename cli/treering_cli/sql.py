@@ -1,11 +1,13 @@
 """`treering sql`: one SELECT."""
 
+import json as json_module
 import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from treering_cli.connection import Connection
+from treering_cli.costs import Costs
 from treering_cli.escaping import escape_lines, to_json
 from treering_cli.output import answer, answer_json, answer_table, note
 from treering_cli.problems import REFUSED, Refusal, error_object, explain_at_place
@@ -22,6 +24,7 @@ def sql(
     ] = None,
     *,
     connection: Connection,
+    costs: Costs,
     format: Annotated[  # noqa: A002 - the option's name
         Literal["table", "json", "csv", "arrow"] | None, typer.Option(help="table (default), json: a list of objects, csv, or arrow: IPC.")
     ] = None,
@@ -55,6 +58,7 @@ def sql(
         note(f"treering: {result.summary.degraded_because}")
     if result.summary.truncated:
         note(f"treering: only the first {result.summary.row_count:,} rows; ask for more with --max-rows")
+    costs.show(result.summary.cost, json=form == "json")
 
 
 def _run(client: "Client", text: str, form: str, *, max_rows: int, timeout_ms: int) -> Any:
@@ -72,7 +76,7 @@ def _run(client: "Client", text: str, form: str, *, max_rows: int, timeout_ms: i
 
 
 def _write(result: Any, form: str, *, for_spreadsheet: bool) -> None:
-    from treering_cli.sql_values import csv_text, json_rows, text_rows  # noqa: PLC0415 - start-up
+    from treering_cli.sql_values import csv_text, json_text, text_rows  # noqa: PLC0415 - start-up
 
     if form == "arrow":
         if sys.stdout.isatty():
@@ -82,11 +86,13 @@ def _write(result: Any, form: str, *, for_spreadsheet: bool) -> None:
         return
     table = result.table()
     if form == "json":
-        answer_json(json_rows(table))
+        # One line, exactly; a person at a terminal gets it indented.
+        answer_json(json_module.loads(json_text(table))) if sys.stdout.isatty() else answer(json_text(table))
     elif form == "csv":
         text = csv_text(table, for_spreadsheet=for_spreadsheet)
         answer((escape_lines(text) if sys.stdout.isatty() else text).removesuffix("\n"))
     else:
         rows, numeric = text_rows(table)
         answer_table(table.column_names, rows, right=numeric)
-        note(f"{table.num_rows:,} row{'s' if table.num_rows != 1 else ''} in {result.summary.elapsed_ms} ms")
+        cost = result.summary.cost
+        note(f"{table.num_rows:,} row{'s' if table.num_rows != 1 else ''} in {cost.wait_ms + cost.work_ms} ms")

@@ -47,6 +47,7 @@ TABLES = (
             "environment": "Where it ran, for example `prod`.",
             "message": "The text.",
             "attributes": "Everything else, text to text: attributes['ms']::int is a number, NULL where it is missing.",
+            "resource": "Those of them that were sent once for a whole batch; the record's own may have another value.",
             "trace_id": "The trace, 32 hex digits; empty or NULL where there is none.",
             "span_id": "The span, 16 hex digits; empty or NULL where there is none.",
             "pattern_id": _PATTERN_ID,

@@ -42,12 +42,20 @@ def _is_well(found: dict[str, Any]) -> bool:
 
 def _is_parted(sink: dict[str, Any]) -> bool:
     """Whether ingest has cut a sink off, or the sink refuses the log: neither ends by itself. One that is only away is seen by itself."""
-    return sink["is_ahead"] or (not sink["connected"] and sink["last_error"].startswith("FAILED_PRECONDITION"))
+    return bool(sink["is_ahead"] or sink["is_refusing"])
 
 
 def _as_json(message: Any) -> dict[str, Any]:
-    """Every field of a status by its name in the contract; log ids in hex, times as RFC 3339."""
-    return {field.name: _named_value(field, getattr(message, field.name)) for field in message.DESCRIPTOR.fields}
+    """Every field of a status by its name in the contract; ids as decimal strings, times as RFC 3339."""
+    return {
+        field.name: _named_value(field, getattr(message, field.name)) if _is_known(message, field) else None
+        for field in message.DESCRIPTOR.fields
+    }
+
+
+def _is_known(message: Any, field: Any) -> bool:
+    """Whether a value that may be absent is there; of a message each field is told."""
+    return field.message_type is not None or not field.has_presence or message.HasField(field.name)
 
 
 def _named_value(field: Any, value: Any) -> Any:
@@ -60,8 +68,8 @@ def _named_value(field: Any, value: Any) -> Any:
 
 
 def _value(name: str, value: Any) -> Any:
-    if name == "log_id":
-        return f"{value:016x}"
+    if name in {"log_id", "reindex_id"}:
+        return str(value)
     if name.endswith("_time_unix_nano"):
         return rfc3339(value)
     if hasattr(value, "DESCRIPTOR"):
@@ -90,13 +98,13 @@ def _show_field(key: str, value: Any) -> None:
         for item in [value] if isinstance(value, dict) else value:
             text = ", ".join(f"{name.replace('_', ' ')} {_text(each)}" for name, each in item.items() if _says_something(name, each))
             answer(f"  {label}: {escape(text)}")
-    elif value != "":
+    elif value not in ("", None):
         answer(f"  {label}: {escape(_text(value))}")
 
 
 def _says_something(name: str, value: Any) -> bool:
     """No and the offset 0 do; no text, and a count of nothing, do not."""
-    return isinstance(value, bool) or name.endswith("offset") or value not in ("", 0)
+    return isinstance(value, bool) or name.endswith("offset") or value not in ("", 0, "0", None)
 
 
 def _text(value: Any) -> str:

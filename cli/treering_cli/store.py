@@ -10,6 +10,7 @@ import typer
 
 from treering_cli.connection import Connection
 from treering_cli.escaping import escape
+from treering_cli.ids import id_of
 from treering_cli.inner import Inner
 from treering_cli.instance import DEFAULT_DATA_DIR
 from treering_cli.option_groups import with_groups
@@ -87,7 +88,7 @@ store.command("verify")(with_groups(verify))
 @store.command("skip")
 def skip(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The data directory of the sink: <data>/query or <data>/embed.")],
-    log_id: Annotated[str, typer.Argument(help="The log, 16 hexadecimal digits, as the sink's error names it.")],
+    log_id: Annotated[str, typer.Argument(help="The log, as the sink's error names it.")],
     first_offset: Annotated[int, typer.Argument(min=0, help="The first record that is missing: where the sink stands.")],
     end_offset: Annotated[int, typer.Argument(min=1, help="One past the last record that is missing: where the log begins.")],
     *,
@@ -97,7 +98,7 @@ def skip(
 
     A sink refuses to jump over a gap by itself, and names this command with its arguments. A running service needs no restart.
     """
-    [hole] = answers("runtime", "commands.skip", "--", directory, log_id, first_offset, end_offset)
+    [hole] = answers("runtime", "commands.skip", "--", directory, id_of("LOG_ID", log_id), first_offset, end_offset)
     if json:
         answer_json(hole)
         return
@@ -152,7 +153,7 @@ def _followed(steps: "Iterable[VerifyStoreResponse]", report: Report) -> Iterato
 
 
 def _hole_in_words(log_id: int, first: int, end: int) -> str:
-    return f"log {log_id:016x}, offsets {first} to {end - 1}: {end - first:,} records"
+    return f"log {log_id}, offsets {first} to {end - 1}: {end - first:,} records"
 
 
 def _conclude(report: Report, problems: list[Problem]) -> None:

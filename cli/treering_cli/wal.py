@@ -67,7 +67,7 @@ def _record(found: Mapping[str, Any]) -> dict[str, Any]:
         "sequence": found["sequence"],
         "time": rfc3339(found["time_unix_nano"]),
         "severity": severity_name(found["severity"]),
-        **{name: found[name] for name in ("service", "environment", "message", "attributes", "trace_id", "span_id")},
+        **{name: found[name] for name in ("service", "environment", "message", "attributes", "resource", "trace_id", "span_id")},
     }
 
 
@@ -76,7 +76,7 @@ def _show(report: Mapping[str, Any], *, json: bool) -> None:
         answer_json(_as_json(report))
         return
     start, end, problems = report["start_offset"], report["end_offset"], report["problems"]
-    answer(escape(f"log {report['log_id']:016x}  {report['path']}  offsets {start} to {end}, {end - start:,} records"))
+    answer(escape(f"log {report['log_id']}  {report['path']}  offsets {start} to {end}, {end - start:,} records"))
     columns = ("segment", "first offset", "end offset", "frames", "bytes", "begun", "sealed")
     answer_table(columns, map(_row, report["segments"]), right=range(1, 5))
     for problem in problems:
@@ -100,7 +100,7 @@ def _row(segment: Mapping[str, Any]) -> tuple[str, ...]:
 def _as_json(report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "path": report["path"],
-        "log_id": f"{report['log_id']:016x}",
+        "log_id": str(report["log_id"]),
         **{name: report[name] for name in ("is_sound", "start_offset", "end_offset")},
         "segments": [
             {

@@ -56,7 +56,7 @@ def _as_json(response: Any) -> dict[str, Any]:
         "count": pattern.count,
         "first_time": rfc3339(pattern.first_time_unix_nano),
         "record": record_json(response.first_record) if response.HasField("first_record") else None,
-        "resume_from": [{"log_id": f"{each.log_id:016x}", "offset": each.offset} for each in response.resume_from],
+        "resume_from": [{"log_id": str(each.log_id), "offset": each.offset} for each in response.resume_from],
     }
 
 

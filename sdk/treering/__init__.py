@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from treering.aio import AsyncClient
     from treering.channels import Endpoints
     from treering.client import Client
+    from treering.conditions import ConditionError
     from treering.errors import (
         DamagedError,
         InternalError,
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
         UnsupportedError,
     )
     from treering.results import SqlResult
-    from treering.selection import log_filter
+    from treering.selection import all_of, any_of, log_filter, none_of
     from treering.severity import severity_name, severity_number
     from treering.upload_state import Rejection, UploadResult
     from treering.uploader import Uploader
@@ -48,6 +49,7 @@ _HOMES = {
     "AdminClient": "admin",
     "AsyncClient": "aio",
     "Client": "client",
+    "ConditionError": "conditions",
     "DamagedError": "errors",
     "Endpoints": "channels",
     "InnerEndpoints": "admin",
@@ -73,7 +75,10 @@ _HOMES = {
     "UnsupportedError": "errors",
     "UploadResult": "upload_state",
     "Uploader": "uploader",
+    "all_of": "selection",
+    "any_of": "selection",
     "log_filter": "selection",
+    "none_of": "selection",
     "severity_name": "severity",
     "severity_number": "severity",
 }
@@ -82,6 +87,7 @@ __all__ = [
     "AdminClient",
     "AsyncClient",
     "Client",
+    "ConditionError",
     "DamagedError",
     "Endpoints",
     "InnerEndpoints",
@@ -107,7 +113,10 @@ __all__ = [
     "UnsupportedError",
     "UploadResult",
     "Uploader",
+    "all_of",
+    "any_of",
     "log_filter",
+    "none_of",
     "severity_name",
     "severity_number",
 ]

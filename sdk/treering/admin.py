@@ -67,6 +67,7 @@ class AdminClient(BlockingCaller):
 
     score_patterns = Streaming(calls.score_patterns, "embed", "ScorePatterns", admin_pb2.ScorePatternsResponse)
     forget_patterns = Unary(calls.forget_patterns, "embed", "ForgetPatterns", admin_pb2.ForgetPatternsResponse)
+    cancel_reindex = Unary(calls.cancel_reindex, "embed", "CancelReindex", admin_pb2.CancelReindexResponse)
     start_reindex = Unary(calls.start_reindex, "embed", "StartReindex", admin_pb2.StartReindexResponse)
     digest_index = Streaming(calls.digest_index, "embed", "DigestIndex", admin_pb2.DigestIndexResponse)
 

@@ -12,7 +12,7 @@ from treering.inner.whole_requests import whole_requests
 from treering.limits import DEFAULT_TIMEOUT_S, PAGE_SIZE
 from treering.methods import Methods
 from treering.rpc import Rpc
-from treering.upload_state import UploaderOptions
+from treering.upload_options import UploaderOptions
 from treering.uploader_aio import AsyncUploader
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
@@ -67,7 +67,8 @@ class AsyncClient(Methods):
 
     async def pages(self, rpc: Rpc, request: Any, timeout: float | None) -> AsyncIterator[Any]:  # noqa: ASYNC109 - as above
         """As `BlockingCaller.pages`."""
-        request.page_size = request.page_size or PAGE_SIZE
+        if not request.HasField("page_size"):
+            request.page_size = PAGE_SIZE
         while True:
             page = await self.call(rpc, request, timeout)
             for part in rpc.parts(page):

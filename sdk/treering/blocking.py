@@ -53,7 +53,8 @@ class BlockingCaller:
     def pages(self, rpc: Rpc, request: Any, timeout: float | None) -> Iterator[Any]:
         """Sends the request again and again, and iterates over the parts of all pages; `timeout` is for each page."""
         # A size that the caller set stays; the contract's default is too small for reading everything.
-        request.page_size = request.page_size or PAGE_SIZE
+        if not request.HasField("page_size"):
+            request.page_size = PAGE_SIZE
         while True:
             page = self.call(rpc, request, timeout)
             yield from rpc.parts(page)

@@ -10,7 +10,7 @@ from treering.channels import Endpoints, connect
 from treering.limits import DEFAULT_TIMEOUT_S
 from treering.methods import Methods
 from treering.rpc import Service
-from treering.upload_state import UploaderOptions
+from treering.upload_options import UploaderOptions
 from treering.uploader import Uploader
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub

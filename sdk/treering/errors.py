@@ -11,7 +11,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-_DOMAIN = "treering"
+_DOMAIN = "treering.dev"
 
 
 class TreeringError(Exception):
@@ -76,7 +76,7 @@ class TimedOutError(TreeringError):
 
 
 class UnsupportedError(TreeringError):
-    """The server does not serve this part of the contract."""
+    """The server does not serve this part of the contract, or another version of it."""
 
 
 class DamagedError(TreeringError):
@@ -88,7 +88,7 @@ class RunningError(TreeringError):
 
 
 class NoAccessError(TreeringError):
-    """The inner plane is closed to this user, or what would open it is missing or wrong; the message says what to give."""
+    """Whoever calls may not do this, or the inner plane is closed to this user; the message says what to give."""
 
 
 class InternalError(TreeringError):
@@ -118,6 +118,7 @@ _BY_REASON: dict[str, type[TreeringError]] = {
     "CHAIN_BROKEN": InternalError,
     "STORE_DAMAGED": DamagedError,
     "REINDEX_RUNNING": RunningError,
+    "VERSION_MISMATCH": UnsupportedError,
 }
 
 _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {
@@ -130,6 +131,8 @@ _BY_CODE: dict[grpc.StatusCode, type[TreeringError]] = {
     grpc.StatusCode.UNIMPLEMENTED: UnsupportedError,
     grpc.StatusCode.INTERNAL: InternalError,
     grpc.StatusCode.DATA_LOSS: InternalError,
+    grpc.StatusCode.UNAUTHENTICATED: NoAccessError,
+    grpc.StatusCode.PERMISSION_DENIED: NoAccessError,
 }
 
 

@@ -37,4 +37,4 @@ DEFAULT_TIMEOUT_S = 30.0
 """How long a call may take, seconds, unless told otherwise: longer than any healthy answer, shorter than a person waits."""
 
 PAGE_SIZE = 1_000
-"""Patterns in a page where all pages are wanted: few calls, and each answer well below the largest message."""
+"""Entries of a page where all pages are wanted: few calls, and each answer well below the largest message."""

@@ -8,7 +8,7 @@ from treering.v1.log_pb2 import StoredRecord
 
 
 class Methods:
-    """A method for each rpc, and what most programs use in its place: `sql`, `patterns`, `tail`."""
+    """A method for each rpc, and what most programs use in its place: `sql`, `logs`, `fields`, `patterns`, `tail`."""
 
     # Endless: batches come for as long as the caller has some, and a default deadline would cut them.
     upload_logs = Unary(calls.upload_logs, "ingest", "UploadLogs", ingest_pb2.UploadLogsResponse, endless=True)
@@ -28,11 +28,16 @@ class Methods:
     watch_patterns = Streaming(calls.watch_patterns, "query", "WatchPatterns", query_pb2.WatchPatternsResponse, endless=True)
     tail_logs = Streaming(calls.tail_logs, "query", "TailLogs", query_pb2.TailLogsResponse, endless=True)
     get_log_context = Unary(calls.get_log_context, "query", "GetLogContext", query_pb2.GetLogContextResponse)
+    list_logs = Unary(calls.list_logs, "query", "ListLogs", query_pb2.ListLogsResponse)
+    list_fields = Unary(calls.list_fields, "query", "ListFields", query_pb2.ListFieldsResponse)
+    list_field_values = Unary(calls.list_field_values, "query", "ListFieldValues", query_pb2.ListFieldValuesResponse)
     get_query_status = Unary(calls.get_query_status, "query", "GetQueryStatus", query_pb2.GetQueryStatusResponse)
     # Endless as well: it reads everything that is selected, and nobody knows before how much that is.
     export_logs = Streaming(calls.export_logs, "query", "ExportLogs", query_pb2.ExportLogsResponse, endless=True)
 
     # The same rpcs once more, as most programs want them.
     sql = Collected(calls.execute_sql, "query", "ExecuteSql", SqlResult)
+    logs = Paged(calls.list_logs, "query", "ListLogs", StoredRecord, part="records")
+    fields = Paged(calls.list_fields, "query", "ListFields", query_pb2.FieldSummary, part="fields")
     patterns = Paged(calls.list_patterns, "query", "ListPatterns", query_pb2.Pattern, part="patterns")
     tail = Streaming(calls.tail_logs, "query", "TailLogs", StoredRecord, endless=True, part="records")

@@ -44,6 +44,16 @@ def field(name: str | FieldRef) -> FieldRef:
     return FieldRef(attribute=key)
 
 
+def field_name(ref: FieldRef) -> str:
+    """The name of a field, from which `field` makes the same one."""
+    if ref.HasField("attribute"):
+        is_taken = ref.attribute in _FIELDS or ref.attribute.startswith(("about:", "attribute:"))
+        return f"attribute:{ref.attribute}" if is_taken else ref.attribute
+    if ref.HasField("about"):
+        return f"about:{ref.about}"
+    return next(name for name, number in _FIELDS.items() if number == ref.field)
+
+
 def metric(text: str | Metric) -> Metric:
     """A metric by its short form: `count`, `rate`, `distinct:FIELD`, or `min:ATTR`, `max:`, `avg:`, `sum:`, `p95:ATTR` (any percentile).
 

@@ -24,7 +24,8 @@ from treering.errors import (
 )
 from treering.limits import DRAIN_S, RETRY_FOR_S
 from treering.patience import Patience, log_outage
-from treering.upload_state import UploaderOptions, UploadResult, UploadState
+from treering.upload_options import UploaderOptions
+from treering.upload_state import UploadResult, UploadState
 from treering.v1.ingest_pb2 import StreamLogsResponse
 from treering.v1.log_pb2 import LogRecord
 

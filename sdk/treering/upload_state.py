@@ -5,7 +5,6 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TypedDict
 
 from treering.errors import ProducerError
 from treering.limits import (
@@ -18,7 +17,8 @@ from treering.limits import (
     MAX_RECORD_BYTES,
     MAX_REJECTIONS_LISTED,
 )
-from treering.patience import OnOutage
+from treering.upload_options import UploaderOptions
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import (
     REJECTION_REASON_RECORD_TOO_LARGE,
     RejectionReason,
@@ -26,33 +26,6 @@ from treering.v1.ingest_pb2 import (
     StreamLogsResponse,
 )
 from treering.v1.log_pb2 import LogRecord, Position
-
-
-class UploaderOptions(TypedDict, total=False):
-    """How an uploader batches and how patient it is."""
-
-    linger_s: float
-    """Send a batch that is not full after this time, seconds. Default 0.2; `math.inf` sends only full ones until `flush` or `close`,
-    which makes the batches of the same records the same in every run."""
-    max_batch_records: int
-    """Records in a batch; at most 50,000."""
-    max_batch_bytes: int
-    """Encoded records in a batch, bytes; at most 3 MiB."""
-    max_pending_bytes: int
-    """Records kept until they are durable, bytes; `send` waits when there are more."""
-    retry_for_s: float
-    """Give up when nothing was acknowledged for this time in spite of retries, seconds. Default 300; `math.inf` never gives up."""
-    acknowledge_within_s: float
-    """Take a connection for dead when batches are on their way and none was acknowledged for this time, seconds: it is cut, and the
-    upload resumes on a new one. Default 30, more than any healthy disk takes; `math.inf` trusts the connection for ever."""
-    drain_for_s: float
-    """How long to go on sending what is queued when an exception leaves the `with` block (a cancellation and Ctrl-C too), or when the
-    program ends without `close`, seconds. Default 5. 0 ends at once: only then is a batch that is not full left as a repeat of the same
-    records under the same producer id makes it."""
-    on_outage: OnOutage
-    """Is called when nothing was acknowledged for a second in spite of retries, once for each outage: with the error, and for how many
-    seconds the uploader goes on trying. The sending thread (or task) calls it; a TreeringError that it raises ends the upload. Default: a
-    warning in the log `treering`."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +108,8 @@ class UploadState:
         self._max_records = min(options.get("max_batch_records", MAX_BATCH_RECORDS), LARGEST_BATCH_RECORDS)
         self._max_bytes = min(options.get("max_batch_bytes", MAX_BATCH_BYTES), LARGEST_BATCH_BYTES)
         self._max_pending = options.get("max_pending_bytes", MAX_PENDING_BYTES)
+        # Made here: what is no text raises now, in the caller, and not when a batch is full.
+        self._resource = LogBatch(resource=options.get("resource", {})).resource
         self.linger_s = options.get("linger_s", 0.2)
         self.acknowledge_within_s = options.get("acknowledge_within_s", 30.0)
         self._unanswered_since = 0.0
@@ -201,13 +176,17 @@ class UploadState:
         records, sequence = self._open, self._next_sequence
         skipped = sequence < self._skip_below
         # first: without memory for it nothing has changed, and the records are sealed later
-        payload = b"" if skipped else StreamLogsRequest(records=records.records).SerializeToString(deterministic=True)
+        payload = b"" if skipped else self._encoded(records.records)
         self._open, self._next_sequence = _Open(), sequence + 1
         if skipped:
             self._skipped += len(records.refs)
             return
         self._waiting.append(Batch(sequence, payload, records.refs))
         self._pending_bytes += len(payload)
+
+    def _encoded(self, records: Sequence[LogRecord]) -> bytes:
+        batch = LogBatch(records=records, resource=self._resource)
+        return StreamLogsRequest(batch=batch).SerializeToString(deterministic=True)
 
     # What goes out
 

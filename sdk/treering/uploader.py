@@ -11,7 +11,8 @@ from typing import Any, Self, TypeVar, Unpack
 import grpc
 
 from treering.upload_core import STREAM_METHOD, NextRequest, UploadCore
-from treering.upload_state import UploaderOptions, UploadResult
+from treering.upload_options import UploaderOptions
+from treering.upload_state import UploadResult
 from treering.v1.ingest_pb2 import StreamLogsResponse
 from treering.v1.log_pb2 import LogRecord
 

@@ -26,19 +26,28 @@ STORED = StoredRecord(
 )
 
 
+COST = query_pb2.QueryCost(rows_read=1_000, bytes_read=2_000, segments_read=1, segments_skipped=2, wait_ms=3, work_ms=4)
+
+
 class Ingest(ingest_pb2_grpc.IngestServiceServicer):
     def __init__(self):
         self.records = []
+        self.resource = {}
 
     def GetIngestStatus(self, request, context):
         sink = ingest_pb2.SinkStatus(name="query", last_error="refused", next_offset=5)
         return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID, sinks=[sink])
 
+    def UploadLogs(self, request_iterator, context):
+        count = sum(len(request.records) for request in request_iterator if not self.records.extend(request.records))
+        return ingest_pb2.UploadLogsResponse(accepted_count=count, log_id=LOG_ID, end_offset_exclusive=len(self.records))
+
     def StreamLogs(self, request_iterator, context):
         for request in request_iterator:
-            good = [record for record in request.records if record.message]
+            good = [record for record in request.batch.records if record.message]
             self.records += good
-            bad = [place for place, record in enumerate(request.records) if not record.message]
+            self.resource = dict(request.batch.resource)
+            bad = [place for place, record in enumerate(request.batch.records) if not record.message]
             reason = ingest_pb2.REJECTION_REASON_MESSAGE_EMPTY
             yield ingest_pb2.StreamLogsResponse(
                 last_durable_sequence=request.sequence,
@@ -54,6 +63,7 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServic
     def __init__(self, ingest):
         self._ingest = ingest
         self.asked = []
+        self.cancelled = []
         self.course = []
         """How a reindex stands, asked for again and again: a status, None while the index is not open, or a gRPC code to fail with."""
 
@@ -71,8 +81,20 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServic
         if request.model == "late":
             _refuse(context, ErrorReason.ERROR_REASON_REINDEX_RUNNING, "a reindex runs: 3 of 10 patterns")
         return admin_pb2.StartReindexResponse(
-            reindex=embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_PREPARING, model=request.model or "in use", total_count=10)
+            reindex=embed_pb2.ReindexStatus(
+                phase=embed_pb2.REINDEX_PHASE_PREPARING,
+                model=request.model or "in use",
+                total_count=10,
+                reindex_id=3,
+                request_id=request.request_id,
+            )
         )
+
+    def CancelReindex(self, request, context):
+        self.cancelled.append(request.reindex_id if request.HasField("reindex_id") else None)
+        if not self.course:
+            _refuse(context, ErrorReason.ERROR_REASON_NOT_FOUND, "no reindex runs", field="reindex_id")
+        return admin_pb2.CancelReindexResponse(reindex=self.course[0])
 
 
 class Query(query_pb2_grpc.QueryServiceServicer):
@@ -109,7 +131,7 @@ class Query(query_pb2_grpc.QueryServiceServicer):
             count=3,
             records=[STORED],
         )
-        return query_pb2.SearchLogsResponse(results=[result], degraded_because="embed does not answer")
+        return query_pb2.SearchLogsResponse(results=[result], degraded_because="embed does not answer", cost=COST)
 
     def ExecuteSql(self, request, context):
         if request.query == "selec":
@@ -127,7 +149,7 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as writer:
             writer.write_batch(batch)
-        yield query_pb2.ExecuteSqlResponse(arrow_ipc=sink.getvalue().to_pybytes(), summary=query_pb2.SqlSummary(row_count=1))
+        yield query_pb2.ExecuteSqlResponse(arrow_ipc=sink.getvalue().to_pybytes(), summary=query_pb2.SqlSummary(row_count=1, cost=COST))
 
     def AggregateLogs(self, request, context):
         self.requests.append(request)
@@ -138,11 +160,11 @@ class Query(query_pb2_grpc.QueryServiceServicer):
             )
             for count in (10, 2.5)
         ]
-        return query_pb2.AggregateLogsResponse(rows=rows)
+        return query_pb2.AggregateLogsResponse(rows=rows, cost=COST)
 
     def ListPatterns(self, request, context):
         pattern = query_pb2.Pattern(pattern_id=2**63 + 1, service="s", text="evil <*>", count=3, count_by_severity={17: 3})
-        return query_pb2.ListPatternsResponse(patterns=[pattern], total_count=1)
+        return query_pb2.ListPatternsResponse(patterns=[pattern], total_count=1, cost=COST)
 
     def ComparePatterns(self, request, context):
         self.requests.append(request)
@@ -155,7 +177,45 @@ class Query(query_pb2_grpc.QueryServiceServicer):
 
     def GetLogContext(self, request, context):
         self.requests.append(request)
-        return query_pb2.GetLogContextResponse(records=[STORED], index=0)
+        return query_pb2.GetLogContextResponse(records=[STORED], index=0, cost=COST)
+
+    def ListLogs(self, request, context):
+        self.requests.append(request)
+        first = int(request.page_token or 0)
+        shown = list(range(first, min(first + request.page_size, 2_500)))
+        records = [StoredRecord(position=Position(log_id=LOG_ID, offset=number), record=STORED.record) for number in shown]
+        if request.max_message_bytes:
+            for record in records:
+                record.whole_message_bytes = 5_000
+        token = str(shown[-1] + 1) if shown and shown[-1] < 2_499 else ""
+        return query_pb2.ListLogsResponse(records=records, next_page_token=token, cost=COST)
+
+    def ListFields(self, request, context):
+        self.requests.append(request)
+        kinds = [query_pb2.FieldKindCount(kind=2, count=3), query_pb2.FieldKindCount(kind=1, count=1)]
+        fields = [
+            query_pb2.FieldSummary(field=query_pb2.FieldRef(field=1), record_count=8, kinds=[query_pb2.FieldKindCount(kind=1, count=8)]),
+            query_pb2.FieldSummary(field=query_pb2.FieldRef(field=7)),
+            query_pb2.FieldSummary(field=query_pb2.FieldRef(attribute="status"), record_count=4, kinds=kinds),
+            query_pb2.FieldSummary(field=query_pb2.FieldRef(attribute="service"), record_count=2, kinds=kinds[1:]),
+        ]
+        return query_pb2.ListFieldsResponse(fields=fields, total_count=4, record_count=8, cost=COST)
+
+    def ListFieldValues(self, request, context):
+        self.requests.append(request)
+        values = [query_pb2.FieldValue(value="17", count=5), query_pb2.FieldValue(value="", count=2)]
+        lists = [
+            query_pb2.FieldValues(
+                field=ref,
+                values=values[: 1 + index],
+                distinct_count=3,
+                record_count=9,
+                missing_count=index,
+                scanned_back_to_unix_nano=10**18,
+            )
+            for index, ref in enumerate(request.fields)
+        ]
+        return query_pb2.ListFieldValuesResponse(fields=lists, degraded_because="a hole", cost=COST)
 
     def TailLogs(self, request, context):
         self.requests.append(request)

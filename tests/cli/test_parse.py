@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from treering_cli.inputs import NotTextError, check_text
+from treering_cli.text_streams import NotTextError, check_text
 from treering_formats.records import RecordReader
 from treering_formats.times import any_time
 
@@ -77,8 +77,8 @@ def test_what_is_no_time_is_kept_as_an_attribute(value):
 
 def test_monstrous_numbers_are_no_times():
     assert any_time(Decimal("1e999999999")) is None
-    assert obj(time=1).attributes == {}
-    assert one('{"message":"m","time":1e999999}').attributes["time"] == "1E+999999"
+    assert obj(time=1).attributes == {"time": "1"}
+    assert one('{"message":"m","time":1e999999}').attributes["time"] == "1e999999"
 
 
 @pytest.mark.parametrize("name", ["severity", "level", "levelname", "log.level"])
@@ -124,7 +124,8 @@ def test_trace_ids(trace, span):
 
 def test_everything_else_becomes_attributes():
     record = obj(user={"id": 7, "tags": ["a", 1.5], "none": None, "empty": {}}, ok=True, amount=1.10)
-    assert dict(record.attributes) == {"user.id": "7", "user.tags": '["a", "1.5"]', "user.empty": "{}", "ok": "true", "amount": "1.1"}
+    user = {"user.id": "7", "user.tags": '["a", 1.5]', "user.none": "null", "user.empty": "{}"}
+    assert dict(record.attributes) == user | {"ok": "true", "amount": "1.1"}
 
 
 def test_attributes_of_an_object_of_that_name_have_their_own_names():
@@ -200,7 +201,14 @@ def test_origins_become_attributes():
     record = one("Nov 23 18:00:00 web1 sshd[77]: Failed")
     assert dict(record.attributes) == {"host": "web1", "program": "sshd", "pid": "77"}
     access = one('1.2.3.4 - bob [10/Oct/2025:13:55:36 -0700] "GET /a HTTP/1.0" 404 -')
-    assert dict(access.attributes) == {"client": "1.2.3.4", "user": "bob", "method": "GET", "path": "/a", "status": "404"}
+    assert dict(access.attributes) == {
+        "client": "1.2.3.4",
+        "user": "bob",
+        "method": "GET",
+        "path": "/a",
+        "protocol": "HTTP/1.0",
+        "status": "404",
+    }
 
 
 def test_continuation_lines_join_the_record_before():
@@ -216,11 +224,20 @@ def test_continuation_lines_join_the_record_before():
         "Caused by: java.io.IOException\n"
         "\t... 3 more\n"
     )
-    broke, following, java = parse(text)
+    broke, java = parse(text)
     assert broke.message.splitlines()[0] == "it broke"
     assert broke.message.endswith("ValueError: no")
-    assert following.message == "next"
-    assert java.message.count("\n") == 3
+    # a logger prints the exception below its line, at the left margin
+    assert java.message.startswith("next\njava.lang.Error: x\n")
+    assert java.message.count("\n") == 4
+
+
+def test_an_exported_line_comes_back_without_its_place_in_the_store():
+    place = {"log_id": "7", "offset": 3, "arrival_time": "2026-11-20T10:00:01Z", "pattern_id": "9", "severity_text": "ERROR"}
+    said = {"time": "2026-11-20T10:00:00.000000001Z", "severity": 17, "service": "s", "environment": "", "message": "m", "trace_id": ""}
+    record = one(json.dumps(place | said | {"attributes": {"k": "v"}, "span_id": None}))
+    assert (record.message, record.severity, record.service, dict(record.attributes)) == ("m", 17, "s", {"k": "v"})
+    assert dict(one(json.dumps({"message": "m", "offset": 3})).attributes) == {"offset": "3"}
 
 
 def test_line_numbers_are_those_where_records_begin():
@@ -247,10 +264,50 @@ def test_format_text_takes_json_as_text():
 # Bytes
 
 
-def test_invalid_utf8_is_replaced_and_counted():
-    lines = reader(b"a\xffb\nfine\n\xc3\n")
-    assert [record.message for _, record in lines] == ["a\ufffdb", "fine", "\ufffd"]
-    assert lines.replaced == 2
+def test_bytes_that_are_no_utf8_are_read_as_windows_1252_and_counted():
+    lines = reader(b"K\xfchlung \x80 gr\xc3\xbcn\nfine\n\xc3\n\x81\n")
+    assert [record.message for _, record in lines] == ["Kühlung € grün", "fine", "Ã", "\x81"]
+    assert lines.replaced == 3
+
+
+def test_nul_bytes_are_left_out_and_counted():
+    lines = reader(b"\0" * 4096 + b"first\nsec\0ond\n\0\0\n")
+    assert list(lines) == [(1, one("first")), (2, one("second"))]
+    assert (lines.nul_bytes, lines.lines, lines.blank) == (4099, 3, 1)
+
+
+class Arriving:
+    """A stream that has its parts one after the other; None between them."""
+
+    def __init__(self, *parts):
+        self._parts = list(parts)
+
+    def readline(self, size):
+        return self._parts.pop(0) if self._parts else b""
+
+
+def test_a_stream_that_has_nothing_yet_says_so_and_gives_what_it_holds_when_asked():
+    stream = Arriving(b"one\n", None, b"\tat x\n", None, b'{"msg": "two"}\n', b"three\n", None)
+    lines = RecordReader(stream, service="", environment="", fmt="text", now=NOW)
+    records = iter(lines)
+    assert next(records)[0] == 0
+    assert lines.held_from == 1
+    assert next(records)[0] == 0
+    assert [(number, record.message) for number, record in lines.flush()] == [(1, "one\n\tat x")]
+    assert (lines.held_from, lines.flush()) == (0, [])
+    assert next(records)[1].message == '{"msg": "two"}'
+    assert lines.held_from == 4  # the line that ended the record before it
+    assert next(records)[0] == 0
+    assert [(number, record.message) for number, record in records] == [(4, "three")]
+
+
+def test_a_line_that_is_read_and_not_given_counts_as_held():
+    lines = reader("text\nmessage = up | environment = dev | status = INFO\nlast\n", "text")
+    records = iter(lines)
+    assert next(records)[1].message == "text"
+    assert lines.held_from == 2
+    assert next(records)[1].message == "up"
+    assert lines.held_from == 3
 
 
 def test_byte_order_mark_and_crlf_vanish():
@@ -267,7 +324,9 @@ def test_ten_megabyte_line_is_one_record():
     assert len(one("x" * 10_000_000 + "\n").message) == 10_000_000
 
 
-@pytest.mark.parametrize("start", [b"\x7fELF\x00\x01", b"\x1f\x8b\x08", b"\xff\xfea\x00", b"PAR1", bytes(range(1, 9)) * 10])
+@pytest.mark.parametrize(
+    "start", [b"\x7fELF\x00\x01", b"PK\x03\x04", b"a\x00b\x00" * 9, b"PAR1", bytes(range(1, 9)) * 10, b"\x00\xff\xee\xdd" * 4 + b"a" * 30]
+)
 def test_what_is_no_text_is_refused(start):
     with pytest.raises(NotTextError, match="file"):
         check_text("file", start)

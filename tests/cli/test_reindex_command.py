@@ -13,7 +13,7 @@ from treering_cli.app import run as run_app
 
 
 def at(phase, done=0, model="words", problem=""):
-    return pb.ReindexStatus(phase=f"REINDEX_PHASE_{phase}", model=model, done_count=done, total_count=10, problem=problem)
+    return pb.ReindexStatus(phase=f"REINDEX_PHASE_{phase}", model=model, done_count=done, total_count=10, problem=problem, reindex_id=3)
 
 
 def ticking(step):
@@ -60,13 +60,13 @@ def test_json_is_one_object_on_standard_output(said, services):
     answer = json.loads(out)
     assert code == 0
     assert answer.pop("seconds") >= 0
-    assert answer == {"phase": "done", "model": "words", "done_count": 10, "total_count": 10, "problem": ""}
+    assert answer == {"reindex_id": "3", "phase": "done", "model": "words", "done_count": 10, "total_count": 10, "problem": ""}
     assert err == "embedding 4 of 10 patterns, model words\n"
 
 
 def test_without_waiting_it_only_begins(said, services):
     services.embed.course = [at("EMBEDDING")]
-    begun = {"phase": "preparing", "model": "in use", "done_count": 0, "total_count": 10, "problem": ""}
+    begun = {"reindex_id": "3", "phase": "preparing", "model": "in use", "done_count": 0, "total_count": 10, "problem": ""}
     code, out, err = said("--no-wait", "--json")
     assert (code, json.loads(out), err) == (0, begun, "")
     assert said("--no-wait") == (0, "preparing 0 of 10 patterns, model in use\n", "")
@@ -135,3 +135,46 @@ def test_wrong_use_exits_with_2(said, services, arguments):
 def test_what_a_service_calls_its_model_cannot_move_the_cursor(said, services):
     services.embed.course = [at("DONE", 10, model="\x1b[2J")]
     assert "\x1b" not in said()[1]
+
+
+def test_cancel_gives_up_the_one_that_runs_and_waits_until_it_has_stopped(said, services):
+    services.embed.course = [at("EMBEDDING", 4), at("EMBEDDING", 4, problem="it is being cancelled"), at("CANCELLED", 4)]
+    code, out, _ = said("--cancel")
+    assert (code, services.embed.asked, services.embed.cancelled) == (0, [], [None])
+    assert out.startswith("cancelled 4 of 10 patterns, model words, ")
+
+
+def test_a_cancel_that_came_too_late_is_a_refusal(said, services):
+    services.embed.course = [at("EMBEDDING", 9), at("DONE", 10)]
+    code, out, err = said("--cancel")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "treering: it was too late to cancel: done 10 of 10 patterns, model words"
+
+
+def test_there_is_nothing_to_cancel(said):
+    assert said("--cancel") == (1, "", "treering: no reindex runs\n")
+
+
+@pytest.mark.parametrize("more", [("--model", "x"), ("--request-id", "x")])
+def test_cancel_takes_nothing_of_an_order(said, services, more):
+    assert said("--cancel", *more)[0] == 2
+    assert services.embed.cancelled == []
+
+
+def test_one_that_somebody_else_cancelled_is_a_refusal(said, services):
+    services.embed.course = [at("EMBEDDING", 4), at("CANCELLED", 4)]
+    code, out, err = said("--request-id", "mine")
+    assert (code, out) == (1, "")
+    assert err.splitlines()[-1] == "treering: the reindex was cancelled; the index that was there goes on answering"
+
+
+def test_ctrl_c_leaves_it_running_and_says_so(said, services, monkeypatch):
+    services.embed.course = [at("EMBEDDING", 4)] * 3
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=interrupted))
+    code, out, err = said()
+    assert (code, out, services.embed.cancelled) == (130, "", [])
+    assert "the reindex goes on; `treering status` says how far it is, `treering reindex --cancel` gives it up" in err

@@ -98,6 +98,7 @@ def test_wait_says_now_and_then_what_is_not_visible_yet(run, services, file, mon
 def test_wait_that_takes_too_long_says_what_is_stored_and_what_is_not_visible(run, monkeypatch, file):
     code, counts, err = main(monkeypatch, "send", file, "--wait", "--wait-timeout", "0.2", "--embed", "127.0.0.1:1")
     assert code == 1
+    assert ([each["records"] for each in counts.pop("files")], counts.pop("redacted")) == ([2], {})
     assert counts == {"accepted": 2, "duplicate": 0, "rejected": 0, "end_offset": 2, "stored": 2, "pending": 0, "visible": False}
     assert "everything is stored, 2 records" in err
     assert "not visible after 0.2 s: " in err

@@ -6,10 +6,10 @@ from treering_cli.status import _is_well
 
 
 def sink(**changes):
-    return {"name": "query", "is_ahead": False, "connected": True, "last_error": ""} | changes
+    return {"name": "query", "is_ahead": False, "is_refusing": False, "connected": True, "last_error": ""} | changes
 
 
-GAP = "FAILED_PRECONDITION: log 00000000000000a1 begins at offset 40, but this sink holds it below 10 only"
+GAP = "FAILED_PRECONDITION: log 161 begins at offset 40, but this sink holds it below 10 only"
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ GAP = "FAILED_PRECONDITION: log 00000000000000a1 begins at offset 40, but this s
         ({"ok": True, "sinks": [sink()]}, True),
         ({"ok": True, "sinks": [sink(is_ahead=True, connected=False)]}, False),
         ({"ok": True, "sinks": [sink(), sink(is_ahead=True)]}, False),
-        ({"ok": True, "sinks": [sink(connected=False, last_error=GAP)]}, False),
+        ({"ok": True, "sinks": [sink(connected=False, is_refusing=True, last_error=GAP)]}, False),
         ({"ok": True, "sinks": [sink(connected=False, last_error="UNAVAILABLE: failed to connect to all addresses")]}, True),
         ({"ok": True, "sinks": []}, True),
         ({"ok": True}, True),

@@ -3,7 +3,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering_cli.app import app
 from treering_cli.problems import Refusal
@@ -19,7 +19,7 @@ def log_directory(tmp_path):
     log = open_log(PosixFileSystem(path), LogConfig(segment_bytes=400))
     for sequence in range(1, 7):
         records = [LogRecord(message=f"evil \x1b[31m {sequence}/{number}", service="s", attributes={"k": "v"}) for number in range(2)]
-        payload = UploadLogsRequest(producer_id="me", sequence=sequence, records=records).SerializeToString()
+        payload = LogBatch(records=records, resource={"k": "of all", "host.name": "db-1"}).SerializeToString()
         log.append([Batch(payload, 2, b"me", sequence, sequence, 1_500_000_000_000_000_000)], log.end_offset)
         log.sync()
     log.close()
@@ -92,7 +92,8 @@ def test_cat_prints_each_record_as_a_line_of_json_from_an_offset_on(log_director
         "service": "s",
         "environment": "",
         "message": "evil \x1b[31m 2/1",
-        "attributes": {"k": "v"},
+        "attributes": {"host.name": "db-1", "k": "v"},
+        "resource": {"host.name": "db-1", "k": "of all"},
         "trace_id": "",
         "span_id": "",
     }

@@ -1,5 +1,6 @@
 """What holds of the contracts whatever the services do."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import grpc
 import pytest
 from google.protobuf import descriptor_pb2
 
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import StreamLogsRequest, UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -83,6 +85,9 @@ def test_each_rpc_has_a_request_and_a_response_of_its_own(files):
 def test_zero_of_each_enum_means_nothing(files):
     enums = [enum for file in files for enum in file.enum_type]
     assert [enum.name for enum in enums if enum.value[0].number != 0 or not enum.value[0].name.endswith("_UNSPECIFIED")] == []
+    said = {name: _comments(file).get(path) for file in files for path, name in _elements(file) if name.endswith("_UNSPECIFIED")}
+    # A sender may know nothing about how serious a record is: that is data.
+    assert {name for name, comment in said.items() if comment != "Never sent."} == {"SEVERITY_UNSPECIFIED"}
 
 
 def test_both_doors_take_the_same_bytes():
@@ -90,7 +95,8 @@ def test_both_doors_take_the_same_bytes():
         return [(field.number, field.name, field.type, field.is_repeated, field.message_type) for field in message.DESCRIPTOR.fields]
 
     assert fields(UploadLogsRequest) == fields(StreamLogsRequest)
-    uploaded = UploadLogsRequest(producer_id="p", sequence=7, records=[LogRecord(message="m", attributes={"k": "v"}, trace_id=b"t" * 16)])
+    records = [LogRecord(message="m", attributes={"k": "v"}, trace_id=b"t" * 16)]
+    uploaded = UploadLogsRequest(producer_id="p", sequence=7, batch=LogBatch(records=records, resource={"k": "v"}))
     raw = uploaded.SerializeToString(deterministic=True)
     assert StreamLogsRequest.FromString(raw).SerializeToString(deterministic=True) == raw
 
@@ -112,6 +118,15 @@ def test_reasons_are_said_without_the_prefix():
     assert all(isinstance(code, grpc.StatusCode) for code in STATUS_CODES.values())
 
 
-def test_generated_code_is_fresh():
-    check = subprocess.run([sys.executable, "tools/proto.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize("tool", ["tools/proto.py", "tools/contract.py"])
+def test_what_is_generated_is_fresh(tool):
+    check = subprocess.run([sys.executable, tool, "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (check.returncode, check.stderr) == (0, "")
+
+
+def test_the_reference_has_every_element(files):
+    page = (ROOT / "docs" / "contract.md").read_text()
+    names = {name.rpartition(".")[2] for file in files for _, name in _elements(file)}
+    assert [name for name in names if f"`{name}`" not in page and f"# {name}" not in page and f".{name}\n" not in page] == []
+    links = set(re.findall(r"\]\(#([a-z]+)\)", page))
+    assert links - {line.lstrip("# ").strip().lower() for line in page.splitlines() if line.startswith("#")} == set()

@@ -11,6 +11,7 @@ from treering_runtime.patterns import pattern_id
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
+TOUR = (ROOT / "docs" / "tour.md").read_text()
 
 
 @pytest.mark.parametrize("command", [["tools/tables.py", "--check"], ["tools/words.py"]])
@@ -28,12 +29,12 @@ def test_each_make_target_that_is_named_exists():
 
 
 def test_files_that_documents_link_to_exist():
-    for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/operations.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "docs/operations.md", "docs/tour.md", "docs/installing.md"):
         links = re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / name).read_text())
         assert [link for link in links if not (ROOT / name).parent.joinpath(link).exists()] == []
 
 
-def test_patterns_in_the_readme_have_the_ids_of_their_texts():
-    shown = re.findall(r"^\d\.\d\d  (\w+): (.*)\n\s+.*? pattern (\d+)$", README, re.MULTILINE)
+def test_patterns_in_the_tour_have_the_ids_of_their_texts():
+    shown = re.findall(r"^\d\.\d\d  (\w+): (.*)\n\s+.*? pattern (\d+)$", TOUR, re.MULTILINE)
     assert len(shown) > 5
     assert [(service, text, str(pattern_id(service, text))) for service, text, _ in shown] == shown

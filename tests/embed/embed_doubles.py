@@ -16,9 +16,10 @@ from prometheus_client import CollectorRegistry
 from tests.links import links_of
 from tests.patience import PATIENCE_S
 from treering.inner.channels import connect_async
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
-from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
@@ -39,7 +40,7 @@ WORDS = 30_000
 class WordEncoder:
     """An encoder by the book, without a model: each word has a random direction of its own, a text is the mean of its words."""
 
-    name = "words"
+    name = "sentence-transformers"
     dimension = 48
 
     def __init__(self, dimension: int = 48) -> None:
@@ -117,7 +118,7 @@ def settings_for(path: Path, **changes) -> EmbedSettings:
 
 def frame(first_offset: int, messages: Sequence[str], service: str = "shop/checkout") -> DeliveredFrame:
     records = [LogRecord(service=service, message=message) for message in messages]
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(first_offset=first_offset, record_count=len(records), arrival_time_unix_nano=1, payload=payload)
 
 
@@ -141,7 +142,7 @@ class Running:
         """Delivers frames and returns the progress once the field `reached` is past them all."""
         end = max((item.first_offset + item.record_count for item in frames), default=0)
         call = self.sink.DeliverLogs()
-        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=log_id)))
+        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=log_id, protocol_version=PROTOCOL_VERSION)))
         for each in frames:
             await call.write(DeliverLogsRequest(frames=[each], log_end_offset=end, links=links_of([each])))
         async for response in call:

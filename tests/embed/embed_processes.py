@@ -13,6 +13,7 @@ from tests.links import links_of
 from tests.patience import PATIENCE_S
 from treering.inner import SOCKET, socket_address
 from treering.inner.channels import connect_async
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 
@@ -60,7 +61,7 @@ async def deliver(data_dir: Path, messages: list[str], field: str, until: int) -
     """Delivers from where the sink stands; returns its progress in `field` once it is at least `until`."""
     async with connect_async(inner_of(data_dir)) as channel:
         call = SinkServiceStub(channel).DeliverLogs()
-        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=LOG_ID)))
+        await call.write(DeliverLogsRequest(start=DeliveryStart(log_id=LOG_ID, protocol_version=PROTOCOL_VERSION)))
         stands = (await call.read()).progress.next_offset
         if stands < len(messages):
             rest = [frame(stands, messages[stands:])]

@@ -6,7 +6,7 @@ from embed_doubles import DIMENSION, point
 
 from treering_embed.index import IndexFaultError
 from treering_embed.index.edge import DamagedIndexError, EdgeIndex
-from treering_embed.index.opening import open_edge
+from treering_embed.index.opening import drop_index, open_edge
 
 
 def test_flushed_points_survive_a_process_that_never_closes(tmp_path):
@@ -46,3 +46,11 @@ def test_a_damaged_index_is_set_aside_and_an_empty_one_opened(tmp_path):
     assert fresh.all_ids().tolist() == []
     assert (tmp_path / "abc.damaged").is_dir()
     fresh.close()
+
+
+def test_an_index_that_cannot_be_removed_is_not_forgotten(tmp_path, small_disk):
+    (tmp_path / "index").symlink_to(tmp_path)
+    settings = SimpleNamespace(index="edge", data_dir=tmp_path)
+    drop_index(settings, "never-there")
+    with pytest.raises(IndexFaultError, match=f"^index {small_disk.name}: it is not used any more and cannot be removed"):
+        drop_index(settings, small_disk.name)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from embed_doubles import LOG_ID, running
 
-from tests.odd_messages import GIANTS, HEALTHY, batch, healthy_record, odd_record, unreadable_record
+from tests.odd_messages import GIANTS, HEALTHY, batch, healthy_record, odd_record, unreadable_record, upload
 from tests.runtime.plain_columns import plain_rows
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -20,7 +20,7 @@ from treering_runtime.patterns import find_patterns, pattern_id
 def frames_of(batches):
     frames, first = [], 0
     for number, records in enumerate(batches):
-        checked = check_batch(batch(healthy_record(2 * number), *records, healthy_record(2 * number + 1)))
+        checked = check_batch(upload(batch(healthy_record(2 * number), *records, healthy_record(2 * number + 1))))
         count, payload = checked.record_count, checked.payload
         frames.append(DeliveredFrame(first_offset=first, record_count=count, arrival_time_unix_nano=9, payload=payload))
         first += count

@@ -52,6 +52,22 @@ def test_summary_after_reopening_is_what_was_committed(tmp_path):
     second.close()
 
 
+@pytest.mark.parametrize("gone", [lambda registry: registry.evict(2, proven_places=0), lambda registry: registry.forget([1, 2], {LOG: 50})])
+def test_patterns_that_are_gone_count_for_the_cap_of_their_day_after_a_restart(tmp_path, gone):
+    first = Registry(tmp_path / "r.sqlite")
+    commit(first, [pattern(1), pattern(2), pattern(3)])
+    assert sorted(gone(first)) == [1, 2]
+    first.close()
+    second = Registry(tmp_path / "r.sqlite")
+    assert second.summary(20_000).registered_today == {"api": 3}
+    second.commit({LOG: 11}, [pattern(4)], {}, (), day=20_001, now=DAY * 20_001, mask_version=1)
+    assert second.summary(20_001).registered_today == {"api": 1}
+    second.evict(2, proven_places=0)
+    assert second.summary(20_001).registered_today == {"api": 1}
+    assert second.db.execute("select day, count from gone").fetchall() == [(20_001, 1)]
+    second.close()
+
+
 def test_committing_the_same_pattern_twice_keeps_the_first(registry):
     commit(registry, [pattern(1, 3)])
     commit(registry, [pattern(1, 99)])

@@ -47,7 +47,7 @@ async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with
         assert reason(refused.value).metadata["field"] == "model"
         assert REMEDY in (refused.value.details() or "")
         status = await embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
-        assert (status.encoder, status.reindex.phase) == ("openvino", pb.REINDEX_PHASE_IDLE)
+        assert (status.encoder, status.reindex.phase) == (pb.ENCODER_OPENVINO, pb.REINDEX_PHASE_IDLE)
     assert await asyncio.to_thread(end, child, signal.SIGTERM) == 0
 
 

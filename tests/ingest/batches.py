@@ -2,12 +2,12 @@
 
 import xxhash
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.durable_log import Batch
 
 
 def make_batch(producer_id=b"", sequence=0, count=1, text="something happened", arrival=1_000):
     records = [LogRecord(message=f"{text} {index}") for index in range(count)]
-    payload = UploadLogsRequest(producer_id=producer_id.decode(), sequence=sequence, records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return Batch(payload, count, producer_id, sequence, xxhash.xxh3_64_intdigest(payload), arrival)

@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogRecord
@@ -121,6 +122,7 @@ def request_of():
     """An UploadLogsRequest."""
 
     def make(*messages, producer_id="", sequence=0):
-        return UploadLogsRequest(producer_id=producer_id, sequence=sequence, records=[LogRecord(message=text) for text in messages])
+        batch = LogBatch(records=[LogRecord(message=text) for text in messages])
+        return UploadLogsRequest(producer_id=producer_id, sequence=sequence, batch=batch)
 
     return make

@@ -2,6 +2,7 @@
 
 import random
 
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1 import sink_pb2_grpc
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest.disk import DiskGuard
@@ -37,7 +38,7 @@ class Claiming(sink_pb2_grpc.SinkServiceServicer):
         left = list(self.claims)
         while True:
             claim = left.pop(0) if len(left) > 1 else left[0]
-            yield DeliverLogsResponse(progress=SinkProgress(log_id=first.start.log_id, **claim))
+            yield DeliverLogsResponse(protocol_version=PROTOCOL_VERSION, progress=SinkProgress(log_id=first.start.log_id, **claim))
             if len(left) == 1 and len(self.claims) > 1 and claim is not left[0]:
                 continue
             if (request := await anext(request_iterator, None)) is None:
@@ -59,7 +60,7 @@ class Lying(sink_pb2_grpc.SinkServiceServicer):
         first = await anext(request_iterator)
         self._log_end = first.log_end_offset
         for _ in range(self._random.randrange(1, 6)):
-            yield DeliverLogsResponse(progress=self._claim(first.start.log_id))
+            yield DeliverLogsResponse(protocol_version=PROTOCOL_VERSION, progress=self._claim(first.start.log_id))
             self.claimed += 1
             if self._random.random() < 0.6:
                 if (request := await anext(request_iterator, None)) is None:

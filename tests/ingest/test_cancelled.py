@@ -8,7 +8,8 @@ import pytest
 
 from tests.cancelling import at_each_await
 from treering.v1.admin_pb2 import DigestLogRequest
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest
 from treering_ingest.wal.inspect import cat
 
 BATCHES = 3
@@ -86,7 +87,7 @@ async def test_a_producer_whose_call_is_cancelled_goes_on_and_each_batch_is_stor
 
         times = await at_each_await(producer.uploads if how == "UploadLogs" else producer.streams, look)
         assert times >= 2
-    frames = [UploadLogsRequest.FromString(frame.payload) for frame in cat(tmp_path / "wal")]
+    frames = [LogBatch.FromString(frame.payload) for frame in cat(tmp_path / "wal")]
     counts = Counter(record.message for frame in frames for record in frame.records)
     assert set(counts.values()) == {1}
     assert len(counts) == 1 + producer.number * BATCHES

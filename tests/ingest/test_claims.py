@@ -177,7 +177,7 @@ async def test_a_log_that_fell_back_and_grew_past_a_sink_deletes_nothing_on_its_
 
 
 async def test_a_directory_from_before_links_is_delivered_to_and_deletes_nothing_until_there_is_a_link(
-    filled, request_of, tmp_path, capsys
+    filled, request_of, tmp_path, logged
 ):
     async with filled("") as (process, *_):
         log_id = process.log.log_id
@@ -194,7 +194,7 @@ async def test_a_directory_from_before_links_is_delivered_to_and_deletes_nothing
         await until(lambda: state.progress.releasable_end_offset == 400, process)
         assert await trimmed(process) > 200
     assert sink.messages == [f"record {number}" for number in range(400)]
-    assert "nothing is deleted until it does" in capsys.readouterr().out
+    assert "nothing is deleted until it does" in logged()
     assert json.loads((tmp_path / "DELIVERED").read_text())["unlinked_below"] == 400
 
 

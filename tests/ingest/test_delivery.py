@@ -16,9 +16,11 @@ from prometheus_client import CollectorRegistry
 
 from tests.settling import settled
 from treering.inner import InnerAddress
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1 import sink_pb2_grpc
 from treering.v1.admin_pb2 import DigestLogRequest
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
+from treering.v1.ingest_pb2 import GetIngestStatusRequest
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module
@@ -52,7 +54,7 @@ class Keeps:
         await self.room.wait()
         self.requests += 1
         for frame in frames:
-            records = UploadLogsRequest.FromString(frame.payload).records
+            records = LogBatch.FromString(frame.payload).records
             assert len(records) == frame.record_count
             self.messages += [record.message for record in records[max(0, len(self.messages) - frame.first_offset) :]]
         end = len(self.messages)
@@ -113,7 +115,7 @@ async def test_every_sink_gets_every_record_once_and_in_order(running, request_o
     async with (
         serving(one) as first,
         serving(other) as second,
-        running(sinks=f"one={first},other={second}", segment_bytes=5_000) as (process, stub),
+        running(sinks=f"one={first},other={second}", segment_bytes=4_000) as (process, stub),
     ):
         for round_ in range(5):
             await upload(stub, request_of, round_ * 60, 6, 10, 1 + round_ * 6)
@@ -193,8 +195,9 @@ async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monk
 class Scripted(sink_pb2_grpc.SinkServiceServicer):
     """A sink that says given offsets and then keeps silent; with one offset it says that one twice."""
 
-    def __init__(self, *offsets, log_id=None, claim="next_offset"):
+    def __init__(self, *offsets, log_id=None, claim="next_offset", version=PROTOCOL_VERSION):
         self.offsets = offsets
+        self.version = version
         self.claim = claim
         self.log_id = log_id
         self.calls = 0
@@ -203,14 +206,16 @@ class Scripted(sink_pb2_grpc.SinkServiceServicer):
         first = await anext(request_iterator)
         self.calls += 1
         for offset in self.offsets * 2 if len(self.offsets) == 1 else self.offsets:
-            yield DeliverLogsResponse(progress=SinkProgress(log_id=self.log_id or first.start.log_id, **{self.claim: offset}))
+            yield DeliverLogsResponse(
+                protocol_version=self.version, progress=SinkProgress(log_id=self.log_id or first.start.log_id, **{self.claim: offset})
+            )
         await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("offsets", [(7,), (0, 7)], ids=["at the start", "in the middle"])
 @pytest.mark.parametrize("claim", ["next_offset", "releasable_end_offset"])
 async def test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_no_offset_is_given_out(
-    running, request_of, impatient, capsys, offsets, claim
+    running, request_of, impatient, logged, offsets, claim
 ):
     sink = Scripted(*offsets, claim=claim)
     async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, stub):
@@ -233,7 +238,7 @@ async def test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_
         sink.offsets = (0,)
         await until(lambda: state.connected and not state.ahead, process)
         assert (await stub.UploadLogs(iter([request_of("b")]))).accepted_count == 1
-    assert "claims log" in capsys.readouterr().out
+    assert "claims log" in logged()
 
 
 class KeepsLink(Keeps):
@@ -381,7 +386,22 @@ async def test_a_hung_sink_is_found_by_its_silence_and_called_again(running, imp
 
 async def test_a_sink_that_speaks_of_another_log_is_refused(running, impatient):
     async with serving(None, servicer=Scripted(0, log_id=1)) as address, running(sinks=f"sink={address}") as (process, _):
-        await until(lambda: "speaks of log 0000000000000001" in process.deliveries[0].state.last_error, process)
+        await until(lambda: "speaks of log 1" in process.deliveries[0].state.last_error, process)
+
+
+@pytest.mark.parametrize("version", [0, PROTOCOL_VERSION + 1])
+async def test_a_sink_of_another_version_gets_nothing_and_the_log_keeps_everything(running, impatient, version):
+    sink = Scripted(0, version=version)
+    async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, _):
+        state = process.deliveries[0].state
+        await until(lambda: state.refusing, process)
+        said = f"version {version}" if version else "no version"
+        assert state.last_error.startswith(
+            f"the sink speaks {said} of the inner plane, this side version {PROTOCOL_VERSION}; run one release"
+        )
+        assert (state.connected, state.releasable_end) == (False, 0)
+        sink.version = PROTOCOL_VERSION
+        await until(lambda: state.connected and not state.refusing, process)
 
 
 async def test_segments_go_once_every_sink_has_them_safe(running, request_of, impatient):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xxhash
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 
 CASTAGNOLI = 0x82F63B78
 
@@ -47,7 +47,7 @@ def read_segment(file, manifest, link, offset):
     """Its frames, its producers, and what the next segment continues."""
     data = file.read_bytes()
     assert data[:8] == b"TREERWAL"
-    assert number(data, 8, 4) == 1
+    assert number(data, 8, 4) == 2
     assert number(data, 12, 4) == 0
     assert number(data, 16, 8) == int(manifest["log_id"], 16)
     assert file.name == f"{number(data, 24, 8):010d}-{number(data, 32, 8):020d}.wal"
@@ -74,7 +74,7 @@ def read_frames(data, at, end, seed, offset):
         assert data[at : at + 4] == b"TRFR"
         length, count, named = number(data, at + 4, 4), number(data, at + 16, 4), number(data, at + 20, 2)
         assert number(data, at + 8, 8) == offset
-        assert number(data, at + 22, 2) == 0
+        assert number(data, at + 22, 2) == 1
         assert number(data, at + 48, 4) <= at
         assert number(data, at + 52, 4) == link
         link = number(data, at + 60 + named, 4)
@@ -117,7 +117,7 @@ def test_another_reader_written_from_the_page_reads_the_log(opened, batch, tmp_p
     ]
     for frame in frames:
         assert frame["hash"] == xxhash.xxh3_64_intdigest(frame["payload"])
-        assert len(UploadLogsRequest.FromString(frame["payload"]).records) == frame["record_count"]
+        assert len(LogBatch.FromString(frame["payload"]).records) == frame["record_count"]
     assert_replayed(producers[-1], frames, known)
 
 

@@ -16,6 +16,7 @@ import h2.connection
 import h2.events
 import pytest
 
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogRecord
@@ -77,7 +78,9 @@ async def test_a_bomb_is_refused_with_bounded_memory_and_the_door_stays_open(tmp
         assert int(answer["grpc-status"]) == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
         assert peak_bytes(process.pid) - before < ALLOWED_BYTES
         async with grpc.aio.insecure_channel(address) as channel:
-            call = IngestServiceStub(channel).UploadLogs(iter([UploadLogsRequest(records=[LogRecord(message="still open")])]))
+            call = IngestServiceStub(channel).UploadLogs(
+                iter([UploadLogsRequest(batch=LogBatch(records=[LogRecord(message="still open")]))])
+            )
             assert (await call).accepted_count == 1
     finally:
         process.kill()

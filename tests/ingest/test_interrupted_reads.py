@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from prometheus_client import CollectorRegistry
 
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceServicer, add_SinkServiceServicer_to_server
 from treering_ingest.commit_policy import CommitPolicy
@@ -93,7 +94,7 @@ class WantsAll(SinkServiceServicer):
 
     async def DeliverLogs(self, request_iterator, context):
         first = await anext(request_iterator)
-        yield DeliverLogsResponse(progress=SinkProgress(log_id=first.start.log_id))
+        yield DeliverLogsResponse(protocol_version=PROTOCOL_VERSION, progress=SinkProgress(log_id=first.start.log_id))
         await asyncio.Event().wait()
 
 

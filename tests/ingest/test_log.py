@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 from contextlib import closing
 
 import google_crc32c
@@ -70,6 +71,16 @@ def test_a_cursor_goes_on_where_it_stopped_across_segments(opened, batch):
         assert len(log.segments) > 3
         assert seen == read_all(log)
         assert seen[-1].end_offset == log.end_offset
+
+
+def test_a_snapshot_of_many_producers_is_not_written_for_each_group(opened, batch):
+    with opened(segment_bytes=1_024) as log:
+        for number in range(200):
+            write(log, [batch(b"producer %d" % number, 1, 1)])
+        before = len(log.segments)
+        for sequence in range(2, 52):
+            write(log, [batch(b"producer 0", sequence, 1)])
+        assert 0 < len(log.segments) - before <= 50 // 2
 
 
 @pytest.mark.parametrize("offset", range(12))
@@ -378,12 +389,26 @@ def test_newer_format_is_refused(opened, tmp_path):
     with opened():
         pass
     manifest = tmp_path / MANIFEST
-    line = json.dumps({**json.loads(manifest.read_bytes().split(b"\n")[0]), "format": 2}).encode()
+    line = json.dumps({**json.loads(manifest.read_bytes().split(b"\n")[0]), "format": 3}).encode()
     manifest.write_bytes(line + b"\n%08x\n" % google_crc32c.value(line))
-    refused(opened, "format 2 is newer than 1; use a newer Treering")
+    refused(opened, "format 3 is newer than 2; use a newer Treering")
 
 
 def test_the_manifest_names_what_is_there(three_segments, opened, tmp_path):
     with opened(segment_bytes=300) as log:
         manifest = read_manifest(PosixFileSystem(tmp_path))
         assert (manifest.log_id, manifest.first_segment, manifest.last_segment) == (log.log_id, 1, log.segments[-1].name.index)
+
+
+def test_a_file_that_was_closed_touches_no_other_file(tmp_path):
+    file = PosixFileSystem(tmp_path).create("first")
+    file.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    try:
+        file.close()
+        for use in (lambda: file.append([b"x"]), lambda: file.truncate(0), file.sync):
+            with pytest.raises((OSError, ValueError)):
+                use()
+        assert os.fstat(other).st_size == 0
+    finally:
+        os.close(other)

@@ -196,7 +196,8 @@ class LogOnAForgetfulDisk(RuleBasedStateMachine):
 
     def tail_that_was_kept(self):
         """What was written and not synced is there from its beginning on, or what was tried to be written in its place."""
-        stored = [frame.payload for name in segment_names(self.disk) for frame in _frames(self.disk, name)]
+        names = segment_names(self.disk)
+        stored = [frame.payload for name in names for frame in _frames(self.disk, name, newest=name == names[-1])]
         promised = {batch.payload for batch in self.promised}
         tail = [payload for payload in stored if payload not in promised]
         promised_and_there = [batch.payload for batch in self.promised][len(self.promised) - (len(stored) - len(tail)) :]

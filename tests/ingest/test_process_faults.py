@@ -15,6 +15,7 @@ from grpc_status import rpc_status
 
 from tests.patience import PATIENCE_S
 from tests.privileges import needs_root, needs_strace
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogRecord
@@ -66,7 +67,7 @@ def ingest(tmp_path):
 
 def batch(sequence, size=10, kind=StreamLogsRequest):
     records = [LogRecord(message=f"{sequence}/{number} {'x' * size}") for number in range(10)]
-    return kind(producer_id="me", sequence=sequence, records=records)
+    return kind(producer_id="me", sequence=sequence, batch=LogBatch(records=records))
 
 
 def ended(call):
@@ -274,7 +275,7 @@ def test_a_newer_format_is_refused(ingest, tmp_path, part):
     if part == "directory":
         (data / "FORMAT").write_text(json.dumps({"kind": "treering-ingest", "version": 2}))
     else:
-        line = json.dumps({**json.loads((data / "wal" / "MANIFEST").read_bytes().split(b"\n")[0]), "format": 2}).encode()
+        line = json.dumps({**json.loads((data / "wal" / "MANIFEST").read_bytes().split(b"\n")[0]), "format": 3}).encode()
         (data / "wal" / "MANIFEST").write_bytes(line + b"\n%08x\n" % google_crc32c.value(line))
     with ingest(data) as process:
         assert process.wait(PATIENCE_S) == 1

@@ -177,6 +177,22 @@ def test_cat_and_verify_read_a_crashed_copy_without_changing_it(crashed):
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
 
 
+@pytest.mark.parametrize("cut", ["inside a frame", "behind a frame"])
+def test_cat_names_what_a_segment_lacks_that_is_not_the_newest(opened, batch, tmp_path, cut):
+    with opened(segment_bytes=300) as log:
+        for sequence in range(1, 7):
+            log.append([batch(b"me", sequence, 1)], log.end_offset)
+            log.sync()
+    first, middle, *_ = sorted(tmp_path.glob("*.wal"))
+    with first.open("rb+") as file:
+        frames = [frame for frame in cat(tmp_path) if frame.end_offset <= SegmentName.parse(middle.name).first_offset]
+        file.truncate(frames[-1].end - (5 if cut == "inside a frame" else 0))
+    shown = []
+    with pytest.raises(CorruptLogError, match=first.name):
+        shown.extend(frame.payload for frame in cat(tmp_path))
+    assert shown == [frame.payload for frame in (frames[:-1] if cut == "inside a frame" else frames)]
+
+
 def test_damage_is_named_with_file_position_and_remedy(crashed, opened):
     source, _, ends = crashed
     file = newest(source)

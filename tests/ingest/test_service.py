@@ -13,7 +13,14 @@ from prometheus_client import generate_latest
 
 from treering.v1.admin_pb2 import DigestLogRequest
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
+from treering.v1.ingest_pb2 import (
+    DURABILITY_ALWAYS,
+    DURABILITY_MEMORY,
+    GetIngestStatusRequest,
+    RejectionReason,
+    StreamLogsRequest,
+    UploadLogsRequest,
+)
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.admission import check_batch
 from treering_ingest.limits import BATCH_OVERHEAD_BYTES
@@ -43,7 +50,7 @@ async def test_an_upload_is_on_disk_when_it_is_answered(running, request_of, tmp
         answer = await stub.UploadLogs(iter(batches))
         assert (answer.accepted_count, answer.duplicate_count, answer.end_offset_exclusive) == (3, 0, 3)
         assert answer.log_id == process.log.log_id
-        assert [frame.payload for frame in cat(tmp_path / "wal")] == [batch.SerializeToString() for batch in batches]
+        assert [frame.payload for frame in cat(tmp_path / "wal")] == [request.batch.SerializeToString() for request in batches]
 
 
 @pytest.mark.parametrize("shown", [-(10**18), 0, 2**63 - 1, 2**63 + 10**18, None])
@@ -276,7 +283,8 @@ async def test_the_status_is_complete(running, request_of):
         status = await stub.GetIngestStatus(GetIngestStatusRequest())
         unset = {field.name for field in status.DESCRIPTOR.fields} - {field.name for field, _ in status.ListFields()}
         assert unset == {"start_offset", "disk_reserve_bytes", "refusing_because"}
-        assert (status.end_offset_exclusive, status.segment_count, status.producer_count, status.durability) == (1, 1, 1, "always")
+        assert (status.end_offset_exclusive, status.segment_count, status.producer_count) == (1, 1, 1)
+        assert status.durability == DURABILITY_ALWAYS
         assert [(sink.name, sink.address, sink.connected, sink.lag_records) for sink in status.sinks] == [("query", "unix", False, 1)]
         assert status.limits["max_batch_bytes"] == 4 * 1024 * 1024
 
@@ -286,7 +294,7 @@ async def test_the_status_says_what_the_log_promises_where_that_is_less_than_the
     async with running(durability="always") as (_, stub):
         await stub.UploadLogs(iter([request_of("a")]))
         status = await stub.GetIngestStatus(GetIngestStatusRequest())
-        assert (status.end_offset_exclusive, status.durability) == (1, "memory")
+        assert (status.end_offset_exclusive, status.durability) == (1, DURABILITY_MEMORY)
 
 
 async def test_the_metrics_name_what_happened(running, request_of):

@@ -37,6 +37,7 @@ def segment(number: int, first: int = 0, end: int = 10, **changes) -> Segment:
         "checksum": HUGE - number,
         "mask_version": 3,
         "data_bytes": 99,
+        "has_resources": True,
         "sealed_time": 1_000,
         "statistics_checksum": HUGE - 1_000 - number,
     }
@@ -120,7 +121,7 @@ class CatalogSuite:
 
     def test_a_segment_without_what_earlier_versions_did_not_keep(self, place):
         catalog = self.opened(place)
-        new = sealed(catalog, 1, checksum=None, data_bytes=None, mask_version=0, ranges=(LogRange(3, 0, 10),))
+        new = sealed(catalog, 1, checksum=None, data_bytes=None, mask_version=0, has_resources=False, ranges=(LogRange(3, 0, 10),))
         assert loaded(catalog).segments == (new,)
 
     def test_a_batch_without_a_readable_record_moves_progress_and_quarantine_alone(self, place):

@@ -15,7 +15,7 @@ from treering.inner.channels import connect_async as inner_channel
 from treering.rpc import Streaming, Unary
 from treering.v1 import admin_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -63,7 +63,7 @@ STOPPED = Clocks(wall=lambda: ARRIVAL, monotonic=lambda: 0, boottime=lambda: 0)
 
 
 def _frame(first_offset: int, records: Sequence[LogRecord]) -> DeliveredFrame:
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(
         first_offset=first_offset, record_count=len(records), arrival_time_unix_nano=ARRIVAL + first_offset, payload=payload
     )
@@ -91,7 +91,7 @@ def record() -> Callable[..., LogRecord]:
 
 
 @asynccontextmanager
-async def _opened(directory: Path, rows: int, clocks: Clocks, opened: Callable[[Path], Sealer]) -> AsyncIterator[Store]:
+async def _opened(directory: Path, rows: int, clocks: Clocks, opened: Callable[[Path], Sealer] = open_sealer) -> AsyncIterator[Store]:
     engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
     store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry(), clocks, opened=opened)
     await store.open()

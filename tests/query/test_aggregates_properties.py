@@ -83,7 +83,7 @@ def holds(condition: AttributeFilter, record: LogRecord) -> bool:
 
 
 def value_of(ref: pb.FieldRef, record: LogRecord):
-    if ref.WhichOneof("ref") == "attribute":
+    if ref.WhichOneof("field_kind") == "attribute":
         return record.attributes.get(ref.attribute)
     return {
         pb.LOG_FIELD_SERVICE: record.service,

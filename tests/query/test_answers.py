@@ -70,14 +70,14 @@ async def test_pages_of_patterns_end_early_and_hold_each_pattern_once(store, sma
     assert pages > 3 or unit == pb.PATTERN_UNIT_TEMPLATE
 
 
-@pytest.mark.parametrize("limit", [0, 3, 10_000])
-async def test_pages_of_a_comparison_end_early_and_hold_each_difference_once(store, small, limit):
+@pytest.mark.parametrize("page_size", [None, 3, 10_000])
+async def test_pages_of_a_comparison_end_early_and_hold_each_difference_once(store, small, page_size):
     def asked(**fields):
         return pb.ComparePatternsRequest(filter=LogFilter(environments=["late"]), baseline=LogFilter(environments=["e"]), **fields)
 
     whole, token, pages = [], "", 0
     while True:
-        page = await ask(store, compare.plan(asked(limit=limit, page_token=token)))
+        page = await ask(store, compare.plan(asked(page_size=page_size, page_token=token)))
         assert page.ByteSize() < SMALL + ROOM
         whole += [(each.log_likelihood_ratio, each.pattern.pattern_id) for each in page.differences]
         pages, token = pages + 1, page.next_page_token

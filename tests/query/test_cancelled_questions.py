@@ -101,6 +101,10 @@ ENDING = {
     "ExecuteSql of patterns": lambda servicer: drained(servicer.ExecuteSql(pb.ExecuteSqlRequest(query="from patterns"), Context())),
     "SearchLogs": lambda servicer: servicer.SearchLogs(pb.SearchLogsRequest(text="user logged in"), Context()),
     "AggregateLogs": lambda servicer: servicer.AggregateLogs(pb.AggregateLogsRequest(), Context()),
+    "ListLogs": lambda servicer: servicer.ListLogs(pb.ListLogsRequest(), Context()),
+    "ListFieldValues": lambda servicer: servicer.ListFieldValues(
+        pb.ListFieldValuesRequest(fields=[pb.FieldRef(attribute="ms")]), Context()
+    ),
     "ListPatterns": lambda servicer: servicer.ListPatterns(pb.ListPatternsRequest(), Context()),
 }
 
@@ -117,7 +121,7 @@ async def test_a_tail_cancelled_at_any_await_leaves_nothing(serving_alone, fill)
 
         async def old_and_new():
             nonlocal end
-            request = pb.TailLogsRequest(**{"from": [Position(log_id=LOG, offset=0)]})
+            request = pb.TailLogsRequest(start_positions=[Position(log_id=LOG, offset=0)])
             async with aclosing(serving.servicer.TailLogs(request, Context())) as answers:
                 count = len((await anext(answers)).records)
                 begin, end = end, end + 10
@@ -135,7 +139,7 @@ async def test_a_watch_cancelled_at_any_await_leaves_nothing(serving_alone, fram
 
         async def old_and_new():
             nonlocal place
-            request = pb.WatchPatternsRequest(**{"from": [Position(log_id=LOG, offset=0)]})
+            request = pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG, offset=0)])
             async with aclosing(serving.servicer.WatchPatterns(request, Context())) as answers:
                 while not (await anext(answers)).HasField("pattern"):
                     pass

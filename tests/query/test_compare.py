@@ -88,7 +88,7 @@ async def test_changes_and_limit_choose_and_the_counts_stay_whole(store):
     only_new = await _compare(store, **fields, changes=[pb.PATTERN_CHANGE_NEW])
     assert _kinds(only_new) == {"new here": pb.PATTERN_CHANGE_NEW}
     assert (only_new.difference_count, only_new.new_count, only_new.gone_count) == (1, 1, 1)
-    first = await _compare(store, **fields, limit=1)
+    first = await _compare(store, **fields, page_size=1)
     assert len(first.differences) == 1
     assert first.difference_count == 2
 
@@ -118,7 +118,8 @@ async def test_a_comparison_that_takes_too_long_is_stopped(store):
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"limit": 10_001}, "limit"),
+        ({"page_size": 10_001}, "page_size"),
+        ({"page_size": 0}, "page_size"),
         ({"changes": [0]}, "changes[0]"),
         ({"changes": [9]}, "changes[0]"),
         ({"min_log_likelihood_ratio": -1}, "min_log_likelihood_ratio"),

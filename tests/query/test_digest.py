@@ -17,7 +17,7 @@ from treering.v1.admin_pb2_grpc import QueryAdminServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.digest import record_digest
-from treering_ingest.raw_records import raw_records
+from treering_ingest.raw_records import raw_batch
 from treering_query.answers import digest
 from treering_query.retention.upkeep import Policy
 from treering_runtime.errors import ServiceError
@@ -51,8 +51,10 @@ async def answer(store, wanted):
 
 
 def expected(payload, first, end):
-    records = list(enumerate(raw_records(payload)))
-    return sum(record_digest(offset, ARRIVAL, record) for offset, record in records[first:end]) % 2**64
+    sent = raw_batch(payload)
+    resource = {entry.key: entry.value for entry in sent.resource}
+    records = list(enumerate(sent.records))
+    return sum(record_digest(offset, ARRIVAL, record, resource) for offset, record in records[first:end]) % 2**64
 
 
 async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path):
@@ -72,11 +74,17 @@ async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path)
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(records=st.lists(RECORDS, min_size=1, max_size=12), step=st.integers(1, 5), sealed=st.booleans())
-async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step, sealed):
+@given(
+    records=st.lists(RECORDS, min_size=1, max_size=12),
+    step=st.integers(1, 5),
+    sealed=st.booleans(),
+    resource=st.dictionaries(TEXTS | st.sampled_from(["treering.trace_id", "treering.duplicate."]), TEXTS, max_size=4),
+)
+async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step, sealed, resource):
     async with _opened(tmp_path_factory.mktemp("store"), 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
-        frame = DeliveredFrame(first_offset=0, record_count=len(records), arrival_time_unix_nano=ARRIVAL, payload=batch(*records))
+        payload = batch(*records, resource=resource)
+        frame = DeliveredFrame(first_offset=0, record_count=len(records), arrival_time_unix_nano=ARRIVAL, payload=payload)
         await store.deliver(LOG_ID, [frame], len(records))
         if sealed:
             await store.seal()

@@ -27,7 +27,7 @@ import asyncio, json, random, sys
 from pathlib import Path
 from prometheus_client import CollectorRegistry
 from treering.v1 import query_pb2 as pb
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store.deliveries import HotBounds
@@ -42,7 +42,7 @@ WORDS = random.Random(7).randbytes(4_000_000).hex()
 def frame(first, count, size):
     places = ((number * 131) % (len(WORDS) - size) for number in range(first, first + count))
     records = [LogRecord(message=WORDS[at : at + size], service=f"s{first % 3}", attributes={"at": "x"}) for at in places]
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(first_offset=first, record_count=count, arrival_time_unix_nano=1, payload=payload)
 
 async def fill(store, first, count, size):

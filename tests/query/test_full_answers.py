@@ -11,7 +11,7 @@ from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering_query import limits
-from treering_query.answers import context
+from treering_query.answers import context, log_list
 from treering_query.reading import places
 from treering_query.reading.records import row_sizes, stored_records
 from treering_query.streams import tail, watch
@@ -97,7 +97,7 @@ async def taken(stream, count):
     return messages
 
 
-@pytest.mark.parametrize("asked", [{"from": [Position(log_id=LOG)]}, {"backlog": 32}])
+@pytest.mark.parametrize("asked", [{"start_positions": [Position(log_id=LOG)]}, {"backlog": 32}])
 async def test_a_tail_splits_its_messages(store, together, asked):
     found = await taken(Tail(store, Hub(store, TailReader), tail.plan(pb.TailLogsRequest(**asked))).run(), 32)
     assert whole_and_small(found, together) == list(range(32))
@@ -115,7 +115,7 @@ async def test_a_tail_of_what_is_new_splits_its_messages(store, frame, record):
 
 
 async def test_a_watch_splits_its_messages(store, together):
-    asked = pb.WatchPatternsRequest(**{"from": [Position(log_id=LOG)]})
+    asked = pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG)])
     messages = []
     async with asyncio.timeout(PATIENCE_S), aclosing(Watch(store, Hub(store, WatchReader), watch.plan(asked)).run()) as stream:
         async for message in stream:
@@ -143,6 +143,17 @@ async def test_neighbours_come_in_pages_the_nearest_ones_first(store, together, 
         shown |= {stored.position.offset for stored in page.records}
         assert sorted(shown) == list(range(min(shown), max(shown) + 1))
         assert page.index == sum(stored.position.offset < offset for stored in page.records)
+
+
+@pytest.mark.parametrize(("order", "wanted"), [(pb.LOG_ORDER_NEWEST_FIRST, range(31, -1, -1)), (pb.LOG_ORDER_BY_POSITION, range(32))])
+async def test_lists_come_in_pages_however_large_the_records(store, together, order, wanted):
+    asked = pb.ListLogsRequest(order=order, page_size=1_000)
+    pages = []
+    while not pages or asked.page_token:
+        with store.snapshot() as snapshot:
+            pages.append(await store.run(snapshot, log_list.plan(asked).answer))
+        asked.page_token = pages[-1].next_page_token
+    assert whole_and_small(pages, together) == list(wanted)
 
 
 async def test_an_export_splits_its_messages(store, monkeypatch):

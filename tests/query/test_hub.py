@@ -159,7 +159,7 @@ async def test_fifty_watches_ask_the_store_once_for_each_delivery(store, frame, 
 async def test_a_tail_from_an_old_position_reads_alone_and_then_joins(store, tails, fill, sealed):
     live = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
-    old = Reading(store, tails, FILTERS[1], **{"from": [Position(log_id=LOG, offset=42)]})
+    old = Reading(store, tails, FILTERS[1], start_positions=[Position(log_id=LOG, offset=42)])
     for first in range(200, 600, 50):
         await fill(store, first, first + 50)
         if sealed:
@@ -184,7 +184,7 @@ async def test_who_comes_while_the_hub_reads_begins_after_that(store, tails, fil
     monkeypatch.setattr(store, "run", slow)
     await fill(store, 200, 300)
     await going.wait()
-    second = Reading(store, tails, FILTERS[1], **{"from": [Position(log_id=LOG, offset=250)]})
+    second = Reading(store, tails, FILTERS[1], start_positions=[Position(log_id=LOG, offset=250)])
     monkeypatch.setattr(store, "run", run)
     await joined(tails, 2)
     held.set()
@@ -376,7 +376,7 @@ async def play(open_store, fill, directory, plays):
                 case "join" | "resume":
                     begin = end if move == "join" else end // 2
                     place = [Position(log_id=LOG, offset=begin)]
-                    readers.append((begin, Reading(store, hub, FILTERS[value], **{"from": place})))
+                    readers.append((begin, Reading(store, hub, FILTERS[value], start_positions=place)))
                 case "leave" if readers:
                     _, reader = readers.pop(value % len(readers))
                     await reader.stop()

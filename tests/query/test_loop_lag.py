@@ -22,9 +22,9 @@ from treering.v1.admin_pb2_grpc import (
     add_EmbedAdminServiceServicer_to_server,
     add_QueryAdminServiceServicer_to_server,
 )
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
-from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -141,7 +141,7 @@ class Crowded:
 
 
 def _frame(start: int, end: int) -> DeliveredFrame:
-    payload = UploadLogsRequest(records=[_record(number) for number in range(start, end)]).SerializeToString()
+    payload = LogBatch(records=[_record(number) for number in range(start, end)]).SerializeToString()
     return DeliveredFrame(first_offset=start, record_count=end - start, arrival_time_unix_nano=BEGIN + start, payload=payload)
 
 
@@ -200,16 +200,16 @@ REQUESTS = {
         query=f"select {', '.join(f'''sum(meaning(pattern_id, '{text}'))''' for text in TEXTS)} from patterns"
     ),
     "SearchLogs-each-pattern": pb.SearchLogsRequest(
-        text="handed over", filter=EVERY_RECORD, limit=limits.MAX_SEARCH_RESULTS, samples_per_pattern=limits.MAX_SAMPLES_PER_PATTERN
+        text="handed over", filter=EVERY_RECORD, page_size=limits.MAX_SEARCH_RESULTS, samples_per_pattern=limits.MAX_SAMPLES_PER_PATTERN
     ),
-    "SearchLogs-flat": pb.SearchLogsRequest(text="handed over", flat=True, limit=limits.MAX_SEARCH_RESULTS),
+    "SearchLogs-flat": pb.SearchLogsRequest(text="handed over", flat=True, page_size=limits.MAX_SEARCH_RESULTS),
     "SearchLogs-by-words": pb.SearchLogsRequest(
-        text="which scheduler was it that jobs were handed to", mode=pb.SEARCH_MODE_KEYWORD, limit=limits.MAX_SEARCH_RESULTS
+        text="which scheduler was it that jobs were handed to", mode=pb.SEARCH_MODE_KEYWORD, page_size=limits.MAX_SEARCH_RESULTS
     ),
     "SearchLogs-about": pb.SearchLogsRequest(
-        text="which scheduler was it that jobs were handed to", filter=ABOUT_ALL, limit=limits.MAX_SEARCH_RESULTS
+        text="which scheduler was it that jobs were handed to", filter=ABOUT_ALL, page_size=limits.MAX_SEARCH_RESULTS
     ),
-    "SearchLogs-like": pb.SearchLogsRequest(like=Position(log_id=LOG, offset=5), filter=EVERY_RECORD, limit=limits.MAX_SEARCH_RESULTS),
+    "SearchLogs-like": pb.SearchLogsRequest(like=Position(log_id=LOG, offset=5), filter=EVERY_RECORD, page_size=limits.MAX_SEARCH_RESULTS),
     "ListPatterns": pb.ListPatternsRequest(
         filter=ABOUT_ALL,
         order=pb.PATTERN_ORDER_GROWTH,
@@ -218,7 +218,7 @@ REQUESTS = {
     ),
     "GetPattern": pb.GetPatternRequest(filter=ABOUT_ALL, buckets=limits.MAX_DETAIL_PARTS, samples=limits.MAX_SAMPLES_PER_PATTERN),
     "ComparePatterns": pb.ComparePatternsRequest(
-        filter=ABOUT_ALL, baseline=LogFilter(about="something else"), limit=limits.MAX_PAGE_PATTERNS, unit=pb.PATTERN_UNIT_TEMPLATE
+        filter=ABOUT_ALL, baseline=LogFilter(about="something else"), page_size=limits.MAX_PAGE_PATTERNS, unit=pb.PATTERN_UNIT_TEMPLATE
     ),
     "GetLogContext": pb.GetLogContextRequest(
         position=Position(log_id=LOG, offset=PATTERNS // 2),
@@ -226,12 +226,19 @@ REQUESTS = {
         after=limits.MAX_CONTEXT_RECORDS,
         all_services=True,
     ),
+    "ListLogs": pb.ListLogsRequest(filter=ABOUT_ALL, page_size=limits.MAX_LIST_RECORDS),
+    "ListFields": pb.ListFieldsRequest(filter=ABOUT_ALL, page_size=limits.MAX_LIST_FIELDS),
+    "ListFieldValues": pb.ListFieldValuesRequest(
+        filter=ABOUT_ALL,
+        fields=[pb.FieldRef(field=pb.LOG_FIELD_PATTERN)] * limits.MAX_VALUE_FIELDS,
+        values_per_field=limits.MAX_FIELD_VALUES,
+    ),
     "GetQueryStatus": pb.GetQueryStatusRequest(),
     "DigestStore": admin_pb2.DigestStoreRequest(log_id=LOG, first_offset=0, end_offset_exclusive=PATTERNS, step=PATTERNS // 4_000),
     "VerifyStore": admin_pb2.VerifyStoreRequest(),
     "ExportLogs": pb.ExportLogsRequest(filter=ABOUT_ALL),
     "TailLogs": pb.TailLogsRequest(backlog=limits.MAX_BACKLOG_RECORDS, filter=EVERY_RECORD),
-    "WatchPatterns": pb.WatchPatternsRequest(**{"from": [Position(log_id=LOG, offset=0)]}),
+    "WatchPatterns": pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG, offset=0)]),
 }
 
 

@@ -69,3 +69,12 @@ def test_filters_of_one_statement_name_their_own_values():
     assert hub._key(predicates[0]) != hub._key(predicates[1])
     columns, values = hub.marks(predicates)
     assert all(f"_given_{name}" in columns for name in values)
+
+
+def test_filters_by_templates_and_by_patterns_of_the_same_ids_are_two():
+    ids = range(1, 200)
+    predicates = [filters.where(log_filter(pattern_ids=ids)), filters.where(log_filter(template_ids=ids))]
+    assert hub._key(predicates[0]) != hub._key(predicates[1])
+    columns, values = hub.marks(predicates)
+    assert len(values) == 2
+    assert all(f"_given_{name})" in columns for name in values)

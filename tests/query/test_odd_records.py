@@ -20,14 +20,15 @@ from tests.odd_messages import (
     healthy_record,
     odd_record,
     unreadable_record,
+    upload,
 )
-from tests.runtime.plain_columns import plain_digest, plain_rows
+from tests.runtime.plain_columns import plain_digest, plain_resource, plain_rows
 from treering.selection import log_filter
 from treering.v1.log_pb2 import LogRecord, Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.admission import check_batch
 from treering_ingest.digest import record_digest
-from treering_ingest.raw_records import raw_records
+from treering_ingest.raw_records import raw_batch
 from treering_query.reading.records import within_bytes
 from treering_runtime.quarantine import Selection
 
@@ -36,11 +37,15 @@ from .conftest import ARRIVAL
 LOG = 2**64 - 3
 
 
+RESOURCES: list[dict[str, str]] = [{}, {"a": "of the batch", "é\0": '"', "treering.trace_id": "mine"}, {}, {"host.name": "db-1", "k": ""}]
+
+
 def frames_of(batches, first=0):
     """What ingest would deliver of some uploads, each a healthy record, some others, and a healthy record."""
     frames = []
     for number, records in enumerate(batches):
-        checked = check_batch(batch(healthy_record(2 * number), *records, healthy_record(2 * number + 1)))
+        resource = RESOURCES[number % len(RESOURCES)]
+        checked = check_batch(upload(batch(healthy_record(2 * number), *records, healthy_record(2 * number + 1), resource=resource)))
         frames.append(
             DeliveredFrame(
                 first_offset=first, record_count=checked.record_count, arrival_time_unix_nano=ARRIVAL + number, payload=checked.payload
@@ -93,7 +98,7 @@ async def healthy_are_found(client, numbers):
     (row,) = (await client.sql(f"select count(*) n, count(attributes['a']) a from logs where service = '{HEALTHY}'")).rows()
     assert row == {"n": len(numbers), "a": len(numbers)}
     words = f"order {numbers[0]} was paid"
-    found = await client.search_logs(words, filter=healthy, mode="keyword", flat=True, limit=1)
+    found = await client.search_logs(words, filter=healthy, mode="keyword", flat=True, page_size=1)
     assert found.results[0].records[0].record.message == words
     pages = [pattern async for pattern in client.patterns(filter=healthy)]
     assert sum(pattern.count for pattern in pages) == len(numbers)
@@ -118,9 +123,9 @@ async def everything_is_there(client, frames, end):
     assert {row.groups[0].value if row.groups[0].HasField("value") else None: row.values[0].value for row in by_attribute.rows} == counts
     plain = sum(map(plain_digest, expected)) % 2**64
     log = [
-        record_digest(offset, frame.arrival_time_unix_nano, record)
+        record_digest(offset, frame.arrival_time_unix_nano, record, plain_resource(frame.payload))
         for frame in frames
-        for offset, record in enumerate(raw_records(frame.payload), frame.first_offset)
+        for offset, record in enumerate(raw_batch(frame.payload).records, frame.first_offset)
     ]
     assert (await digested(client, end), sum(log) % 2**64) == (plain, plain)
     await healthy_are_found(client, [int(row["attributes"]["a"]) for row in expected if row["service"] == HEALTHY])
@@ -182,7 +187,7 @@ async def test_many_large_records_hide_no_healthy_one(serving, name):
             near = await client.get_log_context(end // 2, log_id=LOG, before=end, after=end, all_services=True)
             assert end // 2 in [stored.position.offset for stored in near.records]
             await client.compare_patterns(filter=log_filter(), baseline=log_filter(services=[HEALTHY]))
-            assert (await client.search_logs("hello", mode="keyword", limit=100)).results or name == "messages"
+            assert (await client.search_logs("hello", mode="keyword", page_size=100)).results or name == "messages"
             await healthy_are_found(client, list(range(48)))
             await store.seal()
         await verified(client)
@@ -225,7 +230,8 @@ async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
         for _ in range(2):
             aside = await store.quarantined(Selection(), None)
             assert [(item.first_offset, item.record_count, item.payload) for item in aside] == [
-                (offset, 1, batch(unreadable_record())) for offset in (2, 6)
+                (2, 1, batch(unreadable_record())),
+                (6, 1, batch(resource=RESOURCES[1]) + batch(unreadable_record())),
             ]
             assert (await client.sql("select count(*) n from logs")).rows() == [{"n": end - 2}]
             assert await exported(client) == [row for row in plain_rows(LOG, frames) if row["offset"] not in {2, 6}]

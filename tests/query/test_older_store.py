@@ -1,10 +1,13 @@
 """A store that an earlier version wrote: its statistics were rows of the catalog, and become objects at the first start."""
 
+import json
+
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from tests.query.earlier_versions import statistics_into_catalog, unpacked
+from treering_query.retention.upkeep import Policy
 from treering_query.sealed import opening
 from treering_query.sealed.check import check
 from treering_query.sealed.inventory import inventory_at_rest
@@ -13,11 +16,20 @@ from treering_runtime.quarantine import Selection
 
 OFFSETS = [offset for offset in range(600) if offset != 299 and offset % 5 != 4]
 """One could not be read, and one service has expired."""
+LONG_AFTER = 2**62
 
 
-@pytest.fixture
-def older(tmp_path):
-    return unpacked("statistics-in-the-catalog", tmp_path / "store")
+WITH_RESOURCES = "resources-of-records"
+"""The other store is of a version that knew none."""
+
+
+@pytest.fixture(params=["statistics-in-the-catalog", WITH_RESOURCES])
+def older(request, tmp_path):
+    return unpacked(request.param, tmp_path / "store")
+
+
+async def nobody(pattern_ids, below):
+    """Stands for the embed service."""
 
 
 def problems(directory):
@@ -35,6 +47,13 @@ def seen(store):
         )
     assert counted == len(offsets)
     return offsets
+
+
+def hosts(store):
+    """Offsets by the resource of their records."""
+    with store.snapshot() as snapshot:
+        rows = snapshot.query('select resource, list("offset" order by "offset") as offsets from logs group by all').to_pylist()
+    return {json.loads(row["resource"] or "{}").get("host.name"): row["offsets"] for row in rows}
 
 
 def rows_of_statistics(directory):
@@ -57,6 +76,25 @@ async def test_it_opens_and_has_everything_that_it_had(older, open_store, fill):
         await fill(store, 600, 700)
         await store.seal()
         assert seen(store) == [*OFFSETS, *range(600, 700)]
+
+
+async def test_records_of_both_forms_of_files_keep_their_resources(open_store, fill, tmp_path):
+    older = unpacked(WITH_RESOURCES, tmp_path / "store")
+    expected = {
+        host: [offset for offset in OFFSETS if offset // 100 in hundreds]
+        for host, hundreds in {"db-0": {0}, "db-1": {1}, "db-2": {2}, None: {3, 4}, "db-5": {5}}.items()
+    }
+    async with open_store() as store:
+        assert [segment.has_resources for segment in store.view.segments] == [True, False, True]
+        assert hosts(store) == expected
+        # A fourth one, so that they are made one.
+        await fill(store, 600, 604)
+        await store.seal()
+        await store.keep_up(Policy(), LONG_AFTER, nobody)
+    async with open_store() as store:
+        assert [segment.has_resources for segment in store.view.segments] == [True]
+        assert hosts(store) == expected | {None: [*expected[None], *range(600, 604)]}
+    assert problems(older) == []
 
 
 async def test_a_start_that_stops_on_the_way_is_made_up_for_by_the_next(older, open_store, monkeypatch):

@@ -123,7 +123,7 @@ async def test_an_unknown_id_is_not_found(store, field):
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
-        ("which", {}),
+        ("subject", {}),
         ("buckets", {"pattern_id": 1, "buckets": 1}),
         ("buckets", {"pattern_id": 1, "buckets": limits.MAX_DETAIL_PARTS + 1}),
         ("values_per_variable", {"pattern_id": 1, "values_per_variable": limits.MAX_VARIABLE_VALUES + 1}),

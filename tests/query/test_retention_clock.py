@@ -9,7 +9,7 @@ import pytest
 
 from tests.cancelling import at_each_await
 from tests.hostile import ALL, SEED, chance
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers.status import Status
@@ -70,7 +70,7 @@ async def take(store, offset: int, arrival: int, service: str = "a") -> None:
 
 
 def _payload(record: LogRecord) -> bytes:
-    return UploadLogsRequest(records=[record]).SerializeToString()
+    return LogBatch(records=[record]).SerializeToString()
 
 
 def offsets(store) -> list[int]:

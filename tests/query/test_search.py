@@ -167,7 +167,7 @@ async def test_services_go_to_embed_as_they_are(searcher, embed):
 
 
 async def test_flat_results_are_records(searcher):
-    response = await _search(searcher, "somebody could not enter with a password", flat=True, limit=5)
+    response = await _search(searcher, "somebody could not enter with a password", flat=True, page_size=5)
     assert [len(result.records) for result in response.results] == [1] * 5
     assert [result.pattern_id for result in response.results] == [DISK, ACCEPTED, BLOCK, BLOCK, FAILED]
     newest_block = response.results[2].records[0].record.message
@@ -272,8 +272,11 @@ async def test_patterns_that_the_store_does_not_hold_are_left_out(searcher, embe
         ("text", {"text": " \n\t"}),
         ("text", {"text": "x" * 10_001}),
         ("text", {"text": "a\0b"}),
-        ("limit", {"limit": 1_001}),
-        ("limit", {"limit": 10_000_000}),
+        ("page_size", {"page_size": 1_001}),
+        ("page_size", {"page_size": 10_000_000}),
+        ("page_size", {"page_size": 0}),
+        ("mode", {"mode": 0}),
+        ("filter.min_severity", {"filter": LogFilter(min_severity=0)}),
         ("samples_per_pattern", {"samples_per_pattern": 101}),
         ("min_score", {"min_score": -0.1}),
         ("min_score", {"min_score": 1.5}),
@@ -310,7 +313,7 @@ async def test_results_name_the_template_that_they_belong_to(store, searcher, em
     await store.deliver(LOG, [frame(6, records)], 9)
     await store.templates.settled()
     embed.scores = {_pattern_id(*message): 0.9 for message in messages} | {DISK: 0.1}
-    results = (await _search(searcher, "someone came in", limit=4)).results
+    results = (await _search(searcher, "someone came in", page_size=4)).results
     assert [result.template_id for result in results] == [_pattern_id(*messages[0])] * 3 + [DISK]
 
 

@@ -81,12 +81,12 @@ async def searcher(store, embed):
 
 
 async def _pages(searcher, between=None, **fields):
-    pages, cursor = [], ""
+    pages, token = [], ""
     while True:
-        response = await searcher.search_logs(pb.SearchLogsRequest(cursor=cursor, **fields), 10.0)
+        response = await searcher.search_logs(pb.SearchLogsRequest(page_token=token, **fields), 10.0)
         pages.append(list(response.results))
-        cursor = response.next_cursor
-        if not cursor:
+        token = response.next_page_token
+        if not token:
             return pages
         if between:
             await between()
@@ -95,13 +95,13 @@ async def _pages(searcher, between=None, **fields):
 @pytest.mark.parametrize("mode", [pb.SEARCH_MODE_HYBRID, pb.SEARCH_MODE_SEMANTIC])
 @pytest.mark.parametrize("text", ["failed", "what went wrong in the place where things are kept"])
 async def test_pages_hold_each_pattern_once_though_scores_drift(searcher, mode, text):
-    pages = await _pages(searcher, text=text, mode=mode, limit=5)
+    pages = await _pages(searcher, text=text, mode=mode, page_size=5)
     assert [len(page) for page in pages] == [5, 5, 2]
     assert len({result.pattern_id for page in pages for result in page}) == len(WORDS)
 
 
 async def test_pages_by_words_end_with_the_last_hit(searcher):
-    pages = await _pages(searcher, text="failed", mode=pb.SEARCH_MODE_KEYWORD, limit=4)
+    pages = await _pages(searcher, text="failed", mode=pb.SEARCH_MODE_KEYWORD, page_size=4)
     shown = [result for page in pages for result in page]
     assert len({result.pattern_id for result in shown}) == len(shown) == len(WORDS) // 2
 
@@ -109,9 +109,9 @@ async def test_pages_by_words_end_with_the_last_hit(searcher):
 @pytest.mark.parametrize("limit", [1, 7, 8, 40])
 @pytest.mark.parametrize("text", ["failed", "diskroom", "what went wrong in the place where things are kept"])
 async def test_flat_pages_are_the_one_long_page(searcher, text, limit):
-    whole = await _pages(searcher, text=text, flat=True, limit=1_000)
+    whole = await _pages(searcher, text=text, flat=True, page_size=1_000)
     assert len(whole) == 1
-    pages = await _pages(searcher, text=text, flat=True, limit=limit)
+    pages = await _pages(searcher, text=text, flat=True, page_size=limit)
     offsets = [result.records[0].position.offset for page in pages for result in page]
     assert len(offsets) == len(set(offsets))
     assert set(offsets) == {result.records[0].position.offset for result in whole[0]}
@@ -126,19 +126,19 @@ async def test_records_that_arrive_between_pages_repeat_and_hide_nothing(searche
         await store.deliver(LOG, [frame(end, [record(end, message=_message(end), service="svc")])], end + 1)
         end += 1
 
-    pages = await _pages(searcher, between=arrive, text="failed", flat=True, limit=9)
+    pages = await _pages(searcher, between=arrive, text="failed", flat=True, page_size=9)
     offsets = [result.records[0].position.offset for page in pages for result in page]
     assert len(offsets) == len(set(offsets))
     assert set(range(RECORDS)) <= set(offsets)
 
 
-async def test_a_cursor_fits_its_own_request_alone(searcher):
-    first = await searcher.search_logs(pb.SearchLogsRequest(text="failed", limit=3), 10.0)
+async def test_a_page_token_fits_its_own_request_alone(searcher):
+    first = await searcher.search_logs(pb.SearchLogsRequest(text="failed", page_size=3), 10.0)
     for other in ({"text": "finished"}, {"text": "failed", "flat": True}, {"text": "failed", "filter": LogFilter(environments=["dev"])}):
         with pytest.raises(ServiceError) as error:
-            await searcher.search_logs(pb.SearchLogsRequest(cursor=first.next_cursor, **other), 10.0)
-        assert error.value.metadata["field"] == "cursor"
-    more = await searcher.search_logs(pb.SearchLogsRequest(text="failed", limit=9, cursor=first.next_cursor), 10.0)
+            await searcher.search_logs(pb.SearchLogsRequest(page_token=first.next_page_token, **other), 10.0)
+        assert error.value.metadata["field"] == "page_token"
+    more = await searcher.search_logs(pb.SearchLogsRequest(text="failed", page_size=9, page_token=first.next_page_token), 10.0)
     assert len(more.results) == 9
 
 
@@ -152,12 +152,12 @@ def _turned(token):
     "forge",
     [lambda _: "x", lambda _: "A" * 400, lambda _: "é", lambda token: token[:-4], _turned, lambda token: token * 500, lambda _: "===="],
 )
-async def test_a_cursor_that_is_none_is_refused(searcher, forge):
-    first = await searcher.search_logs(pb.SearchLogsRequest(text="failed", limit=3), 10.0)
+async def test_a_page_token_that_is_none_is_refused(searcher, forge):
+    first = await searcher.search_logs(pb.SearchLogsRequest(text="failed", page_size=3), 10.0)
     with pytest.raises(ServiceError) as error:
-        await searcher.search_logs(pb.SearchLogsRequest(text="failed", cursor=forge(first.next_cursor)), 10.0)
+        await searcher.search_logs(pb.SearchLogsRequest(text="failed", page_token=forge(first.next_page_token)), 10.0)
     assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
-    assert error.value.metadata["field"] == "cursor"
+    assert error.value.metadata["field"] == "page_token"
 
 
 @pytest.mark.parametrize("offset", [3, 60])
@@ -173,7 +173,7 @@ async def test_like_begins_with_the_records_own_pattern(searcher, embed, offset)
 
 
 async def test_like_pages_and_filters(searcher):
-    pages = await _pages(searcher, like=Position(log_id=LOG, offset=3), limit=5)
+    pages = await _pages(searcher, like=Position(log_id=LOG, offset=3), page_size=5)
     assert len({result.pattern_id for page in pages for result in page}) == len(WORDS)
     none = await searcher.search_logs(pb.SearchLogsRequest(like=Position(offset=3), filter=LogFilter(services=["other"])), 10.0)
     assert not none.results

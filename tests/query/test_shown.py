@@ -120,6 +120,9 @@ QUESTIONS = {
     "TailLogs": pb.TailLogsRequest(backlog=1),
     "WatchPatterns": pb.WatchPatternsRequest(),
     "ExportLogs": pb.ExportLogsRequest(),
+    "ListLogs": pb.ListLogsRequest(),
+    "ListFields": pb.ListFieldsRequest(),
+    "ListFieldValues": pb.ListFieldValuesRequest(fields=[pb.FieldRef(attribute="ms")]),
     "DigestStore": admin_pb2.DigestStoreRequest(log_id=7, end_offset_exclusive=300, step=100),
 }
 

@@ -22,7 +22,7 @@ MIB = 1024 * 1024
 def behind_the_gate(tmp_path, monkeypatch):
     (tmp_path / "segment.parquet").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
-    request = wire.Request("", str(tmp_path), ("segment.parquet",), False, 10, 10 * MIB, 128 * MIB, 1, 5.0)
+    request = wire.Request("", str(tmp_path), ("segment.parquet",), (), False, 10, 10 * MIB, 128 * MIB, 1, 5.0)
     connection = child._open(request)
     child._lock(connection, request)
     yield connection

@@ -198,7 +198,7 @@ async def test_manifest_lists_the_segments(open_store, fill, tmp_path):
         manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
         (entry,) = manifest["segments"]
         assert (tmp_path / "store" / entry["file"]).stat().st_size == entry["size_bytes"]
-        assert entry["logs"] == [{"log_id": "0000000000000007", "first_offset": 0, "end_offset": 100}]
+        assert entry["logs"] == [{"log_id": "7", "first_offset": 0, "end_offset": 100}]
 
 
 async def test_missing_segment_refuses_to_start_and_says_which(open_store, fill, tmp_path):

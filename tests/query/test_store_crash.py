@@ -20,7 +20,7 @@ import asyncio, os, sys
 from pathlib import Path
 from unittest import mock
 from prometheus_client import CollectorRegistry
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store.deliveries import HotBounds
@@ -29,7 +29,7 @@ from treering_query.view.engine import Engine
 
 def frame(first, count):
     records = [LogRecord(message=f"m {number}", service="s") for number in range(first, first + count)]
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(first_offset=first, record_count=count, arrival_time_unix_nano=1, payload=payload)
 
 async def main(directory, step):

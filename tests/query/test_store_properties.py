@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from prometheus_client import CollectorRegistry
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.retention.upkeep import Policy
@@ -86,7 +86,7 @@ class StoreOfALog(RuleBasedStateMachine):
             LogRecord(time_unix_nano=ARRIVAL - row.offset, service=row.service, severity=row.severity, message=f"{row.word} {row.offset}")
             for row in self.content[first:]
         ]
-        payload = UploadLogsRequest(records=records).SerializeToString()
+        payload = LogBatch(records=records).SerializeToString()
         return DeliveredFrame(first_offset=first, record_count=len(records), arrival_time_unix_nano=ARRIVAL + first, payload=payload)
 
     @rule()

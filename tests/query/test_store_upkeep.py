@@ -149,10 +149,10 @@ async def test_a_store_that_is_closed_during_a_merge_leaves_no_file_either(open_
     merging, released = threading.Event(), threading.Event()
     write = segment_file.write
 
-    def slow(*arguments):
+    def slow(*arguments, **named):
         merging.set()
         assert released.wait(PATIENCE_S)
-        return write(*arguments)
+        return write(*arguments, **named)
 
     async with open_store() as store:
         await filled(store, 5)

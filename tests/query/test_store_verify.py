@@ -76,7 +76,7 @@ async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed):
         if place % 500 == 0:
             ((name, problem, is_damage),) = problems_of(inventory)
             assert (name, is_damage) == (f"segments/{file.name}", True)
-            assert "its bytes are not those that were sealed. It holds 300 records, offsets 0 to 299 of log 0000000000000007" in problem
+            assert "its bytes are not those that were sealed. It holds 300 records, offsets 0 to 299 of log 7" in problem
         file.write_bytes(original)
     assert found(sealed) == []
 
@@ -106,7 +106,7 @@ async def test_foreign_file_is_found_and_is_no_damage(sealed):
         ("update patterns set text = 'other' where rowid = 0", "1 patterns have a text that is not theirs"),
         ("insert into patterns select * from patterns limit 1", "1 patterns are listed twice"),
         ("insert into segments select * from segments limit 1", "lists segments twice: 1"),
-        ("delete from progress", "says that log 0000000000000007 is sealed below offset 0, but segments reach 600"),
+        ("delete from progress", "says that log 7 is sealed below offset 0, but segments reach 600"),
     ],
 )
 async def test_catalog_that_lost_or_changed_a_row_is_found(sealed, statement, words):
@@ -153,6 +153,18 @@ async def test_damaged_statistics_end_the_start_and_change_nothing(sealed, open_
         async with open_store():
             pass
     assert sorted((sealed / "segments").iterdir()) == before
+
+
+async def test_manifest_of_an_earlier_version_is_as_good(sealed):
+    manifest = sealed / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for segment in content["segments"]:
+        for part in segment["logs"]:
+            part["log_id"] = f"{int(part['log_id']):016x}"
+    manifest.write_text(json.dumps(content | {"version": 1}))
+    assert list(found(sealed)) == []
+    manifest.write_text(json.dumps(content))
+    assert [name for name, _, _ in found(sealed)] == ["manifest.json"]
 
 
 async def test_manifest_that_lists_something_else_is_found(sealed):
@@ -252,6 +264,9 @@ async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> Non
         "sql": client.sql("select max(message) from logs"),
         "export": anext(client.export_logs()),
         "tail": anext(client.tail_logs(backlog=600)),
+        "list": client.list_logs(order="oldest"),
+        "fields": client.list_fields(),
+        "values": client.list_field_values(["ms"]),
     }
     for name, call in calls.items():
         with pytest.raises(DamagedError, match=rf"0000000001-\w+\.parquet is damaged: {how}.* offsets 0 to 299 ") as refusal:
@@ -261,6 +276,8 @@ async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> Non
     assert (await client.aggregate_logs()).rows[0].values[0].value == 600
     assert (await client.sql("select sum(count)::bigint as n from patterns")).rows() == [{"n": 600}]
     assert (await client.get_log_context(500)).records
+    assert len((await client.list_logs(page_size=200)).records) == 200
+    assert (await client.list_field_values(["service"])).fields[0].record_count == 600
 
 
 async def test_only_one_check_runs_at_a_time(serving, fill):

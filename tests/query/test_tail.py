@@ -49,7 +49,7 @@ async def test_backlog_then_live_without_gap_or_repeat(store, fill):
 
 
 async def test_resumes_from_a_position(store):
-    stream = _tail(store, **{"from": [Position(log_id=LOG, offset=42)]})
+    stream = _tail(store, start_positions=[Position(log_id=LOG, offset=42)])
     assert await _take(stream, 158) == list(range(42, 200))
     await stream.aclose()
 
@@ -89,7 +89,7 @@ async def test_a_slow_reader_skips_the_oldest_and_is_told(store, fill, monkeypat
 async def test_what_was_asked_for_by_position_is_never_skipped(store, monkeypatch):
     monkeypatch.setattr(limits, "MAX_TAIL_BEHIND_RECORDS", 20)
     monkeypatch.setattr(limits, "TAIL_MESSAGE_RECORDS", 7)
-    stream = _tail(store, **{"from": [Position(log_id=LOG, offset=0)]})
+    stream = _tail(store, start_positions=[Position(log_id=LOG, offset=0)])
     assert await _take(stream, 200) == list(range(200))
     await stream.aclose()
 

@@ -117,7 +117,7 @@ import asyncio, os, sys
 from pathlib import Path
 from unittest import mock
 from prometheus_client import CollectorRegistry
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store.deliveries import HotBounds
@@ -126,7 +126,7 @@ from treering_query.view.engine import Engine
 
 def frame(first, names):
     records = [LogRecord(service="login", message=f"session opened for user {name} today", time_unix_nano=1) for name in names]
-    payload = UploadLogsRequest(records=records).SerializeToString()
+    payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(first_offset=first, record_count=len(names), arrival_time_unix_nano=1, payload=payload)
 
 async def main(directory, step):

@@ -1,4 +1,4 @@
-"""Page tokens and cursors of every rpc: whatever stands in one, it is served or refused by its name."""
+"""Page tokens of every rpc: whatever stands in one, it is served or refused by its name."""
 
 import base64
 import itertools
@@ -18,7 +18,8 @@ from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
 from treering_query.answers import context
 from treering_query.patterns import compare_page
-from treering_query.search import cursor
+from treering_query.reading import list_pages
+from treering_query.search import page_token
 from treering_query.search.ranking import Tier
 from treering_runtime.errors import ServiceError
 
@@ -32,14 +33,18 @@ DOUBLES = (0.0, -0.0, 0.5, 1.0, 1.0000001, -1.0, 5e-324, 1e308, math.inf, -math.
 """Each kind of number at its ends."""
 
 LIST = pb.ListPatternsRequest(page_size=1, order=pb.PATTERN_ORDER_COUNT, unit=pb.PATTERN_UNIT_PATTERN)
-COMPARE = pb.ComparePatternsRequest(limit=1, baseline=LogFilter(services=["svc1"]))
-SEARCH = pb.SearchLogsRequest(text="user 5 logged in", limit=1, mode=pb.SEARCH_MODE_KEYWORD)
+COMPARE = pb.ComparePatternsRequest(page_size=1, baseline=LogFilter(services=["svc1"]))
+SEARCH = pb.SearchLogsRequest(text="user 5 logged in", page_size=1, mode=pb.SEARCH_MODE_KEYWORD)
 CONTEXT = pb.GetLogContextRequest(position=Position(log_id=7, offset=30), before=40, after=40, all_services=True)
+LOGS = pb.ListLogsRequest(page_size=1, order=pb.LOG_ORDER_NEWEST_FIRST)
+NAMES = pb.ListFieldsRequest(page_size=7)
 QUESTIONS = {
     "ListPatterns": (LIST, "page_token"),
     "ComparePatterns": (COMPARE, "page_token"),
-    "SearchLogs": (SEARCH, "cursor"),
+    "SearchLogs": (SEARCH, "page_token"),
     "GetLogContext": (CONTEXT, "page_token"),
+    "ListLogs": (LOGS, "page_token"),
+    "ListFields": (NAMES, "page_token"),
 }
 
 
@@ -60,7 +65,7 @@ def compare_fields():
 def search_fields():
     def body(last, *ids):
         packed = struct.pack("<QqQQBd", *last) + struct.pack(f"<{len(ids)}Q", *ids)
-        return encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(cursor.fingerprint(SEARCH) + packed)) + packed)
+        return encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(page_token.fingerprint(SEARCH) + packed)) + packed)
 
     usual = (1, 1, 7, 1, 0, 0.5)
     ends = (U64, I64, U64, U64, range(0, 256, 15), DOUBLES)
@@ -73,7 +78,32 @@ def context_fields():
     return [encoded(struct.pack("<QQQ", found, *rest)) for rest in itertools.product(U64, U64)]
 
 
-FIELDS = {"ListPatterns": list_fields, "ComparePatterns": compare_fields, "SearchLogs": search_fields, "GetLogContext": context_fields}
+def _bounded(question, places):
+    """Tokens of pages of some bound, with logs at their ends, in no order, or too few of them, and of some place."""
+    found = list_pages.fingerprint(question)
+    bounds = [(), (7, 100), (7, 0), *itertools.product(U64, U64), (7, 1, 7, 2), (8, 1, 7, 2), *(sum(zip(U64, U64, strict=True), ()),)]
+    for bound, place in itertools.product(bounds, places):
+        yield encoded(struct.pack(f"<QH{len(bound)}Q", found, len(bound) // 2, *bound) + place)
+    yield from (encoded(struct.pack("<QH", found, count) + bytes(16 * count)) for count in (1, 2, 500, 65_535))
+
+
+def log_fields():
+    return _bounded(LOGS, [struct.pack("<QQQ", *place) for place in itertools.product(U64, repeat=3)][::5])
+
+
+def name_fields():
+    keys = (b"", b"ms", b"\xff", b"a\0b", b"k" * 5_000)
+    return _bounded(NAMES, [struct.pack("<BQ", *place) + key for place in itertools.product((0, 7, 8, 255), U64) for key in keys][::3])
+
+
+FIELDS = {
+    "ListPatterns": list_fields,
+    "ComparePatterns": compare_fields,
+    "SearchLogs": search_fields,
+    "GetLogContext": context_fields,
+    "ListLogs": log_fields,
+    "ListFields": name_fields,
+}
 
 
 def strange(genuine: str, random: Random):
@@ -106,12 +136,7 @@ def strange(genuine: str, random: Random):
 
 def test_every_token_of_the_contract_is_here():
     methods = descriptor_pool.Default().FindServiceByName("treering.v1.QueryService").methods
-    found = {
-        (method.name, field.name)
-        for method in methods
-        for field in method.input_type.fields
-        if field.name == "cursor" or field.name.endswith("token")
-    }
+    found = {(method.name, field.name) for method in methods for field in method.input_type.fields if field.name.endswith("token")}
     assert found == {(name, field) for name, (_, field) in QUESTIONS.items()}
 
 
@@ -163,21 +188,26 @@ IMPOSSIBLE = [(-1, 0, 0.5), (2**63 - 1, 0, 0.5), (1, 0, math.nan), (1, 0, math.i
 
 
 @pytest.mark.parametrize(("time", "tier", "fit"), IMPOSSIBLE)
-def test_a_cursor_of_an_impossible_record_is_refused(time, tier, fit):
+def test_a_page_token_of_an_impossible_record_is_refused(time, tier, fit):
     packed = struct.pack("<QqQQBd", 1, time, 7, 1, tier, fit)
     forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
-    with pytest.raises(ServiceError, match="cursor"):
-        cursor.shown(forged, b"q")
+    with pytest.raises(ServiceError, match="page_token"):
+        page_token.shown(forged, b"q")
 
 
-def test_a_cursor_says_what_it_was_made_of():
-    last = cursor.LastRecord(2**64 - 1, 5, 7, 2**64 - 1, Tier.REST, 1.0)
-    for shown in (cursor.Shown(), cursor.Shown((1, 2**64 - 1)), cursor.Shown((3,), last), cursor.Shown(tuple(range(1_000)))):
-        assert cursor.shown(shown.token(b"q"), b"q") == shown
+def test_a_page_token_says_what_it_was_made_of():
+    last = page_token.LastRecord(2**64 - 1, 5, 7, 2**64 - 1, Tier.REST, 1.0)
+    for shown in (
+        page_token.Shown(),
+        page_token.Shown((1, 2**64 - 1)),
+        page_token.Shown((3,), last),
+        page_token.Shown(tuple(range(1_000))),
+    ):
+        assert page_token.shown(shown.token(b"q"), b"q") == shown
 
 
-def test_a_cursor_of_more_patterns_than_pages_show_is_refused():
+def test_a_page_token_of_more_patterns_than_pages_show_is_refused():
     packed = struct.pack("<QqQQBd1001Q", 0, 0, 0, 0, 0, 0.0, *range(1_001))
     forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
-    with pytest.raises(ServiceError, match="cursor"):
-        cursor.shown(forged, b"q")
+    with pytest.raises(ServiceError, match="page_token"):
+        page_token.shown(forged, b"q")

@@ -38,7 +38,7 @@ def watching(store, heartbeat_s=60.0, hub=None, **fields):
 
 
 def since(offset):
-    return {"from": [Position(log_id=LOG, offset=offset)]}
+    return {"start_positions": [Position(log_id=LOG, offset=offset)]}
 
 
 async def take(stream, count):
@@ -101,7 +101,7 @@ async def test_a_restart_of_the_store_neither_loses_nor_repeats(open_store, send
         (beta,) = await take(stream, 1)
         await stream.aclose()
     async with open_store() as store:
-        stream = watching(store, **{"from": beta.resume_from})
+        stream = watching(store, start_positions=beta.resume_from)
         if not sealed:
             await send(store, 0, ["alpha", "beta"])
         await send(store, 2, ["alpha", "gamma"])
@@ -155,6 +155,8 @@ async def test_what_has_arrived_since_a_time(open_store, send):
         stream = watching(store, since_unix_nano=ARRIVAL + 1)
         assert said(await take(stream, 2)) == [("beta", 2), ("gamma", 3)]
         await nothing_more(stream, store)
+        everything = watching(store, since_unix_nano=0)
+        assert [text for text, _ in said(await take(everything, 3))] == ["alpha", "beta", "gamma"]
 
 
 async def test_a_pattern_whose_first_record_has_expired_is_announced_without_it(open_store, send):

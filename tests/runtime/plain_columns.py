@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from treering.v1.sink_pb2 import DeliveredFrame
 
 VARINT, FIXED64, BYTES, GROUP, END, FIXED32 = range(6)
-RECORDS = 3
+RECORDS, RESOURCE = 3, 5
 TIME, SEVERITY, SERVICE, ENVIRONMENT, MESSAGE, ATTRIBUTES, TRACE_ID, SPAN_ID = range(1, 9)
 
 Field = tuple[int, int, int | bytes]
@@ -137,14 +137,28 @@ def plain_row(log_id: int, offset: int, arrival: int, record: bytes) -> dict[str
     }
 
 
+def plain_resource(payload: bytes) -> dict[str, str]:
+    """What holds for all records of a batch."""
+    entries = [list(fields(value)) for number, kind, value in fields(payload) if (number, kind) == (RESOURCE, BYTES)]
+    return {text(entry, 1): text(entry, 2) for entry in entries}
+
+
 def plain_rows(log_id: int, frames: Sequence[DeliveredFrame]) -> list[dict[str, object]]:
-    """All records of some frames."""
+    """All records of some frames, as people see them: what holds for the batch and is not the record's own is among its attributes."""
+    rows = plain_columns(log_id, frames)
+    return [row | {"attributes": row.pop("resource") | row["attributes"]} for row in rows]
+
+
+def plain_columns(log_id: int, frames: Sequence[DeliveredFrame]) -> list[dict[str, object]]:
+    """The same as it is stored: each record with its own attributes, and what holds for the batch beside them."""
     rows = []
     for frame in frames:
         records = [value for number, kind, value in fields(frame.payload) if (number, kind) == (RECORDS, BYTES)]
         assert len(records) == frame.record_count
+        shared = {"resource": plain_resource(frame.payload)}
         rows += [
-            plain_row(log_id, offset, frame.arrival_time_unix_nano, record) for offset, record in enumerate(records, frame.first_offset)
+            plain_row(log_id, offset, frame.arrival_time_unix_nano, record) | shared
+            for offset, record in enumerate(records, frame.first_offset)
         ]
     return rows
 

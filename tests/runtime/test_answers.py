@@ -76,6 +76,12 @@ async def test_an_answer_stays_counted_while_it_is_on_its_way_though_its_handler
     assert answers._unread.total == 0
 
 
+async def test_a_small_answer_that_nobody_takes_ends_its_call(made):
+    _, make = made
+    with pytest.raises(ServiceError, match=r"nothing of the answer was taken for 0\.01 s"):
+        await make(unread_s=0.01).give(Call(), b"small")
+
+
 async def test_a_small_answer_is_not_counted_and_the_beginning_is_said_with_it(made):
     _, make = made
     answers, call = make(), Call()

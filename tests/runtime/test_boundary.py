@@ -190,7 +190,7 @@ async def fails(payload):
     raise invalid_field("x", "bad")
 
 
-@pytest.mark.parametrize("method", [STATUS, STREAM])
+@pytest.mark.parametrize("method", METHODS)
 async def test_a_call_that_failed_leaves_nothing_of_its_frames(method, monkeypatch):
     seen = []
 
@@ -204,6 +204,7 @@ async def test_a_call_that_failed_leaves_nothing_of_its_frames(method, monkeypat
         yield
 
     monkeypatch.setattr(Raises, STATUS, status)
+    monkeypatch.setattr(Raises, UPLOAD, status)
     monkeypatch.setattr(Raises, STREAM, stream)
     gc.disable()
     try:

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.odd_messages import GIANTS, batch, broken_record, entry, field, healthy_record, odd_record
-from tests.runtime.plain_columns import plain_attributes, plain_rows
+from tests.odd_messages import GIANTS, batch, broken_record, entry, field, healthy_record, odd_record, upload
+from tests.runtime.plain_columns import plain_attributes, plain_columns
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.admission import check_batch
 from treering_runtime.columns import SCHEMA, TEXTS, FrameDecoder
 from treering_runtime.errors import ServiceError
+from treering_runtime.resources import of_text
 
 DECODER = FrameDecoder()
 TEXTS_DECODER = FrameDecoder(TEXTS)
@@ -36,15 +37,17 @@ PLAIN_RECORDS = st.builds(
 KEYS = st.one_of(TEXT, st.sampled_from(["a", "treering.duplicate.a", "treering.severity", "treering.trace_id"]))
 ENTRIES = st.lists(st.builds(entry, KEYS, st.one_of(TEXT, st.sampled_from("12"))), max_size=6).map(b"".join)
 RECORDS = st.builds(lambda record, entries: record.SerializeToString() + entries, PLAIN_RECORDS, ENTRIES)
-FRAMES = st.lists(st.tuples(st.lists(RECORDS, max_size=4), st.integers(1, 2**62), st.integers(0, 5)), min_size=1, max_size=4)
+RESOURCES = st.one_of(st.just({}), st.dictionaries(KEYS, TEXT, max_size=3), st.sampled_from([{"a": "1", "b": "2"}, {"b": "2", "a": "1"}]))
+FRAMES = st.lists(st.tuples(st.lists(RECORDS, max_size=4), st.integers(1, 2**62), st.integers(0, 5), RESOURCES), min_size=1, max_size=4)
 
 
 def built(batches):
     """Frames with growing offsets, gaps between them allowed."""
     frames, offset = [], 0
-    for records, arrival, gap in batches:
+    for records, arrival, gap, *resource in batches:
         offset += gap
-        payload = UploadLogsRequest(producer_id="p", sequence=1).SerializeToString() + batch(*records)
+        # As a log of before has it: the producer and the sequence stand before the records.
+        payload = UploadLogsRequest(producer_id="p", sequence=1).SerializeToString() + batch(*records, resource=dict(*resource))
         frames.append(DeliveredFrame(first_offset=offset, record_count=len(records), arrival_time_unix_nano=arrival, payload=payload))
         offset += len(records)
     return frames
@@ -56,7 +59,7 @@ def rows_of(batch):
         columns[name] = columns[name].view("int64")
     rows = [dict(zip(columns, values, strict=True)) for values in zip(*(column.to_pylist() for column in columns.values()), strict=True)]
     assert all(len(dict(row["attributes"])) == len(row["attributes"]) for row in rows)
-    return [row | {"attributes": dict(row["attributes"])} for row in rows]
+    return [row | {"attributes": dict(row["attributes"]), "resource": of_text(row["resource"])} for row in rows]
 
 
 @given(FRAMES, st.integers(0, 2**64 - 1))
@@ -65,13 +68,13 @@ def test_columns_say_what_the_plain_twin_says(batches, log_id):
     found = DECODER.decode(log_id, frames)
     found.validate(full=True)
     assert found.schema == SCHEMA
-    assert rows_of(found) == plain_rows(log_id, frames)
+    assert rows_of(found) == plain_columns(log_id, frames)
 
 
 @given(FRAMES, st.integers(0, 20))
 def test_records_below_an_offset_are_left_out(batches, skip_below):
     frames = built(batches)
-    assert rows_of(DECODER.decode(1, frames, skip_below)) == [row for row in plain_rows(1, frames) if row["offset"] >= skip_below]
+    assert rows_of(DECODER.decode(1, frames, skip_below)) == [row for row in plain_columns(1, frames) if row["offset"] >= skip_below]
 
 
 @given(FRAMES, st.integers(0, 20))
@@ -105,6 +108,13 @@ def test_times_are_utc_without_a_zone():
     nanos = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
     found = DECODER.decode(1, built([([LogRecord(time_unix_nano=nanos, message="m").SerializeToString()], 5, 0)]))
     assert str(found.column("time")[0]) == "2026-03-12 14:02:00"
+
+
+def test_resources_that_read_alike_are_told_apart():
+    sets = [{"ab": "c"}, {"a": "bc"}, {"a": "b", "c": ""}, {"a": "", "bc": ""}, {}, {"a": "1", "b": "2"}, {"b": "2", "a": "1"}]
+    found = DECODER.decode(1, built([([field(5, "m")], 5, 0, each) for each in sets]))
+    assert [row["resource"] for row in rows_of(found)] == sets
+    assert len(found.column("resource").dictionary) == len(sets) - 1
 
 
 HELLO = field(5, "hello")
@@ -141,28 +151,29 @@ def test_what_a_sender_wrote_under_a_name_of_ours_stays_beside_what_we_write():
 def test_thousands_of_odd_records_say_what_the_plain_twin_says():
     for seed in range(20):
         random = Random(seed)
-        checked = [check_batch(batch(healthy_record(number), odd_record(random), healthy_record(-number))) for number in range(1, 51)]
+        batches = (batch(healthy_record(number), odd_record(random), healthy_record(-number)) for number in range(1, 51))
+        checked = [check_batch(upload(each)) for each in batches]
         frames = [
             DeliveredFrame(first_offset=3 * place, record_count=each.record_count, arrival_time_unix_nano=9, payload=each.payload)
             for place, each in enumerate(checked)
         ]
         found = DECODER.decode(1, frames)
         found.validate(full=True)
-        assert rows_of(found) == plain_rows(1, frames)
+        assert rows_of(found) == plain_columns(1, frames)
         assert TEXTS_DECODER.decode(1, frames) == found.select(TEXTS.names)
 
 
 @pytest.mark.parametrize("name", GIANTS)
 def test_the_largest_records_say_what_the_plain_twin_says(name):
-    payload = check_batch(batch(healthy_record(1), GIANTS[name]())).payload
+    payload = check_batch(upload(batch(healthy_record(1), GIANTS[name]()))).payload
     frames = [DeliveredFrame(first_offset=0, record_count=2, arrival_time_unix_nano=9, payload=payload)]
-    assert rows_of(DECODER.decode(1, frames)) == plain_rows(1, frames)
+    assert rows_of(DECODER.decode(1, frames)) == plain_columns(1, frames)
 
 
 def test_what_is_no_message_is_refused_by_ingest():
     for seed in range(500):
         with pytest.raises(ServiceError, match="not a valid UploadLogsRequest"):
-            check_batch(batch(healthy_record(1), broken_record(Random(seed)), healthy_record(2)))
+            check_batch(upload(batch(healthy_record(1), broken_record(Random(seed)), healthy_record(2))))
 
 
 @pytest.mark.parametrize("attributes", [{"a": "1"}, {}])

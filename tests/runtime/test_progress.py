@@ -46,7 +46,7 @@ async def test_waiting_ends_when_the_last_position_is_visible():
 async def test_waiting_in_vain_says_what_is_missing():
     board = ProgressBoard()
     board.update(0xAB, visible_end=7)
-    with pytest.raises(ServiceError, match="offset 9 of log 00000000000000ab was not visible in time, 7 was") as caught:
+    with pytest.raises(ServiceError, match="offset 9 of log 171 was not visible in time, 7 was") as caught:
         await board.wait_visible([Position(log_id=0xAB, offset=9)], timeout_s=0)
     assert caught.value.reason == ErrorReason.ERROR_REASON_TIMED_OUT
     assert caught.value.metadata == {"waiting_for": "9"}

@@ -2,9 +2,10 @@ import os
 
 import pytest
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_runtime import quarantine
 from treering_runtime.crash_notes import ALONE_AFTER, UNREAD_AFTER, CrashNotes
 from treering_runtime.limits import MAX_REASON_CHARACTERS
 from treering_runtime.quarantine import FrameReader, Quarantined
@@ -13,7 +14,7 @@ LOG = 2**64 - 7
 
 
 def frame(first, messages, prefix=b""):
-    payload = prefix + UploadLogsRequest(records=[LogRecord(message=message) for message in messages]).SerializeToString()
+    payload = prefix + LogBatch(records=[LogRecord(message=message) for message in messages]).SerializeToString()
     return DeliveredFrame(first_offset=first, record_count=len(messages), arrival_time_unix_nano=5, payload=payload)
 
 
@@ -28,7 +29,7 @@ class Reads:
         self.calls.append([each.first_offset for each in frames])
         messages = []
         for each in frames:
-            for offset, record in enumerate(UploadLogsRequest.FromString(each.payload).records, each.first_offset):
+            for offset, record in enumerate(LogBatch.FromString(each.payload).records, each.first_offset):
                 if record.message in self.fatal:
                     raise {"bug": KeyError, "memory": MemoryError, "disk": OSError, "panic": BaseException}[record.message]
                 if record.message.startswith("bad"):
@@ -72,8 +73,25 @@ def test_one_bad_record_is_set_aside_alone_with_its_bytes_as_they_came(open_note
     frames = [frame(10, messages[:3], strange), frame(13, messages[3:])]
     parts, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
     assert flat(parts) == [(10 + number, message) for number, message in enumerate(messages) if number != place]
-    raw = UploadLogsRequest(records=[LogRecord(message="bad one")]).SerializeToString()
+    raw = LogBatch(records=[LogRecord(message="bad one")]).SerializeToString()
     assert bad == [Quarantined(LOG, 10 + place, 1, 5, "bad one cannot be read", raw)]
+
+
+def test_what_holds_for_the_batch_stays_with_a_record_that_is_set_aside(open_notes):
+    resource = {"host.name": "db-1", "k": "v"}
+    frames = [frame(0, ["a", "bad one", "b"], LogBatch(resource=resource).SerializeToString())]
+    _, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
+    assert [LogBatch.FromString(item.payload) for item in bad] == [LogBatch(records=[LogRecord(message="bad one")], resource=resource)]
+
+
+def test_a_batch_whose_resource_would_be_copied_many_times_is_set_aside_whole(open_notes, monkeypatch):
+    shared = LogBatch(resource={"k": "v" * 100}).SerializeToString()
+    frames = [frame(0, ["a", "bad one", "b"], shared), frame(3, ["c"])]
+    for most, expected in ((3 * len(shared), [1]), (3 * len(shared) - 1, [3])):
+        monkeypatch.setattr(quarantine, "MAX_COPIED_RESOURCE_BYTES", most)
+        parts, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
+        assert [item.record_count for item in bad] == expected
+        assert flat(parts)[-1] == (3, "c")
 
 
 def test_many_bad_records_are_set_aside_each_for_itself(open_notes):

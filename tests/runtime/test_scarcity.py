@@ -72,7 +72,8 @@ from treering.v1.sink_pb2 import DeliverLogsRequest
 from treering_ingest.admission import check_batch
 from treering_runtime.errors import ServiceError
 from treering_runtime.scarcity import exhausted
-batch = bytes.fromhex("1a032a0178") * 50_000
+records = bytes.fromhex("1a032a0178") * 50_000
+batch = bytes.fromhex("1a90a10f") + records
 large = DeliverLogsRequest(frames=[{"payload": b"x" * 30_000_000}])
 size = int(re.search(r"VmSize:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
 resource.setrlimit(resource.RLIMIT_AS, (size + 300_000, -1))

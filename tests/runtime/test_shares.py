@@ -54,6 +54,21 @@ def test_whoever_holds_nothing_may_hold_one_that_is_larger_than_its_share(holdin
     holding(shares, "other", 2)
 
 
+def test_connections_of_this_host_are_bounded_and_other_hosts_are_not(holding):
+    shares = Shares("max_open_calls", 100, ("calls", "are open"), connections=2)
+    with ExitStack() as first:
+        as_caller("first").run(lambda: first.enter_context(shares.held(1)))
+        holding(shares, "second", 1)
+        holding(shares, "second", 1)
+        with pytest.raises(ServiceError, match="2 connections of this host have calls that are open already; use fewer") as refused:
+            holding(shares, "third", 1)
+        assert refused.value.metadata == {"limit": "max_local_connections"}
+        remote = caller.as_ourselves()
+        remote.run(caller.serve, "ipv4:192.0.2.7:41000")
+        remote.run(lambda: first.enter_context(shares.held(1)))
+    holding(shares, "third", 1)
+
+
 def test_work_of_our_own_is_not_counted():
     shares = calls(2)
     with shares.held(1_000):

@@ -7,6 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.links import link_at, links_of
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1 import sink_pb2, sink_pb2_grpc
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering_runtime import sink as sink_module
@@ -55,8 +56,8 @@ async def delivering(sink, registry=None, directory=None):
     await server.stop(0)
 
 
-def start(log_id=LOG, log_start=0):
-    return DeliverLogsRequest(start=DeliveryStart(log_id=log_id, log_start_offset=log_start))
+def start(log_id=LOG, log_start=0, version=PROTOCOL_VERSION):
+    return DeliverLogsRequest(start=DeliveryStart(log_id=log_id, log_start_offset=log_start, protocol_version=version))
 
 
 def frames(*spans):
@@ -135,6 +136,28 @@ async def test_a_delivery_without_start_is_refused():
         with pytest.raises(grpc.aio.AioRpcError, match="start") as caught:
             await call.read()
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("version", [0, PROTOCOL_VERSION + 1])
+async def test_a_delivery_of_another_version_is_refused_before_anything_of_it_is_believed(version):
+    sink = Collects()
+    async with delivering(sink) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start(version=version))
+        error = await refusal(call)
+        assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        said = f"version {version}" if version else "no version"
+        assert f"the caller speaks {said} of the inner plane, this side version {PROTOCOL_VERSION}; run one release" in error.details()
+        _, progress = await opened(stub)
+        assert progress.next_offset == 0
+
+
+async def test_the_first_answer_says_the_version():
+    async with delivering(Collects()) as stub:
+        call = stub.DeliverLogs()
+        await call.write(start())
+        assert (await call.read()).protocol_version == PROTOCOL_VERSION
+        call.cancel()
 
 
 async def test_a_message_that_brings_nothing_is_refused_and_the_delivery_begins_anew():
@@ -341,7 +364,7 @@ async def test_frames_without_links_are_refused():
     assert sink.taken == []
 
 
-async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(capsys):
+async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(logged):
     sink = Stands()
     sink.board.chain = Chain()  # as a directory of an earlier version has it
     async with delivering(sink) as stub:
@@ -352,7 +375,7 @@ async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_
         forged.links.before += 1
         await call.write(forged)
         assert "another history" in (await refusal(call)).details()
-    assert "on trust" in capsys.readouterr().out
+    assert "on trust" in logged()
 
 
 async def test_a_sink_never_jumps_over_a_gap():
@@ -362,7 +385,7 @@ async def test_a_sink_never_jumps_over_a_gap():
         await call.write(start(log_start=40))
         error = await refusal(call)
     assert "30 records would be missing" in error.details()
-    assert "treering store skip DIR 00000000000000a1 10 40" in error.details()
+    assert "treering store skip DIR 161 10 40" in error.details()
     assert (sink.opened, sink.board.get(LOG).next_offset) == ([], 10)
 
 

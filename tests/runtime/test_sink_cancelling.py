@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.cancelling import at_each_await, drained
 from tests.links import links_of
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.sink_pb2 import (
     DeliveredFrame,
     DeliverLogsRequest,
@@ -62,7 +63,7 @@ def servicer(sink):
 
 async def frames_of(sink):
     """What the log sends: the start, then everything from where the sink stands."""
-    yield DeliverLogsRequest(start=DeliveryStart(log_id=LOG))
+    yield DeliverLogsRequest(start=DeliveryStart(log_id=LOG, protocol_version=PROTOCOL_VERSION))
     for offset in range(FRAMES):
         await asyncio.sleep(0)
         frames = [DeliveredFrame(first_offset=offset, record_count=1)]

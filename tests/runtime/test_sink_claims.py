@@ -112,9 +112,20 @@ async def test_frames_out_of_order_do_not_make_the_link_unknown(stray):
 
 
 @pytest.mark.parametrize(
-    "content", ["{", "7", '[{"log_id": "a1"}]', '["a1"]', '[{"log_id": "a1", "first_offset": 9, "end_offset": 9}]', "[" * 9999]
+    "content",
+    [
+        "{",
+        "7",
+        '{"version": 2}',
+        '{"version": 3, "holes": []}',
+        '{"version": 2, "holes": [{"log_id": "a1", "first_offset": 1, "end_offset": 2}]}',
+        '[{"log_id": "a1"}]',
+        '["a1"]',
+        '[{"log_id": "a1", "first_offset": 9, "end_offset": 9}]',
+        "[" * 9999,
+    ],
 )
-async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(tmp_path, capsys, content):
+async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(tmp_path, logged, content):
     sink = Stands()
     async with delivering(sink, directory=tmp_path) as stub:
         (tmp_path / "holes.json").write_text(content)
@@ -125,7 +136,7 @@ async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(tm
             assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
             assert f"{tmp_path}/holes.json cannot be used" in error.details()
             assert "restore it; or delete it and repeat `treering store skip`" in error.details()
-        assert capsys.readouterr().out.count("the file of holes is damaged") == 1
+        assert logged().count("the file of holes is damaged") == 1
         with pytest.raises(StartError, match=r"holes\.json cannot be used"):
             Holes(tmp_path)
         (tmp_path / "holes.json").unlink()

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.hostile import ALL
 from tests.links import links_of
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
 from treering_runtime.errors import ServiceError
 from treering_runtime.progress import ProgressBoard
@@ -46,7 +47,7 @@ async def delivered(servicer, begin, ranges):
     """One delivery by a peer that hangs up at its end."""
 
     async def requests():
-        yield DeliverLogsRequest(start=DeliveryStart(log_id=LOG, log_start_offset=begin))
+        yield DeliverLogsRequest(start=DeliveryStart(log_id=LOG, log_start_offset=begin, protocol_version=PROTOCOL_VERSION))
         for history, spans in ranges:
             frames = [DeliveredFrame(first_offset=first, record_count=count, payload=bytes([history])) for first, count in spans]
             yield DeliverLogsRequest(frames=frames, links=links_of(frames, history))

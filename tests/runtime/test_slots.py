@@ -1,6 +1,8 @@
 import os
 import struct
 
+import pytest
+
 from treering_runtime.slots import Slots
 
 LAYOUT = struct.Struct("<QQ")
@@ -23,3 +25,16 @@ def test_a_slot_that_is_damaged_is_empty_and_the_others_are_not(tmp_path):
     assert Slots(path, LAYOUT, 3).load() == [(1, 2), None, (5, 6)]
     os.truncate(path, 50)
     assert Slots(path, LAYOUT, 3).load() == [(1, 2), None, None]
+
+
+def test_a_file_that_was_closed_touches_no_other_file(tmp_path):
+    slots = Slots(tmp_path / "notes", LAYOUT, 1)
+    slots.close()
+    other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
+    try:
+        slots.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            slots.write(0, [(1, 2)])
+        assert os.fstat(other).st_size == 0
+    finally:
+        os.close(other)

@@ -51,7 +51,7 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
             if fault == "forgotten":
                 self._producers.clear()
             response = self._take(request, context, index)
-            index += len(request.records)
+            index += len(request.batch.records)
             if fault == "lost":
                 self._abort(context, UNAVAILABLE)
             if fault == "silent":
@@ -68,12 +68,12 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
         known = self._producers.get(request.producer_id, [])
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         self._check(request, known, digest, context)
-        good = [record.message for record in request.records if record.message]
+        good = [record.message for record in request.batch.records if record.message]
         repeated = request.sequence <= len(known)
         if not repeated:
             self._producers[request.producer_id] = [*known, digest]
             self.stored += good
-        bad = [index + place for place, record in enumerate(request.records) if not record.message]
+        bad = [index + place for place, record in enumerate(request.batch.records) if not record.message]
         empty = ingest_pb2.REJECTION_REASON_MESSAGE_EMPTY
         return ingest_pb2.StreamLogsResponse(
             producer_id=request.producer_id,

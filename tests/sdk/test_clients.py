@@ -101,11 +101,11 @@ def test_search_builds_the_request_of_its_arguments(client, channel):
         channel,
         SERVICES[2],
         "SearchLogs",
-        lambda: client.search_logs("x", mode="keyword", filter=chosen, limit=5, samples_per_pattern=0),
+        lambda: client.search_logs("x", mode="keyword", filter=chosen, page_size=5, samples_per_pattern=0),
         query_pb2.SearchLogsResponse(mask_version=3),
     )
     assert future.result().mask_version == 3
-    assert (request.mode, request.limit, request.samples_per_pattern) == (query_pb2.SEARCH_MODE_KEYWORD, 5, 0)
+    assert (request.mode, request.page_size, request.samples_per_pattern) == (query_pb2.SEARCH_MODE_KEYWORD, 5, 0)
     assert request.filter.min_severity == 17
     assert request.filter.attributes[0].values == ["v", "w"]
 
@@ -212,6 +212,21 @@ def test_pages_are_followed_to_the_end(client, channel):
         page = query_pb2.ListPatternsResponse(patterns=[query_pb2.Pattern(pattern_id=len(wanted))], next_page_token=token)
         rpc.terminate(page, (), grpc.StatusCode.OK, "")
     assert future.result() == [0, 1]
+
+
+def test_pages_of_records_and_of_fields_are_followed_to_the_end(client, channel):
+    future = in_thread(lambda: [record.pattern_id for record in client.logs(order="oldest", page_size=7)])
+    for token, wanted in (("t", ""), ("", "t")):
+        _, request, rpc = channel.take_unary_unary(method(SERVICES[2], "ListLogs"))
+        assert (request.page_token, request.page_size, request.order) == (wanted, 7, query_pb2.LOG_ORDER_OLDEST_FIRST)
+        page = query_pb2.ListLogsResponse(records=[treering.StoredRecord(pattern_id=len(wanted))], next_page_token=token)
+        rpc.terminate(page, (), grpc.StatusCode.OK, "")
+    assert future.result() == [0, 1]
+    future = in_thread(lambda: [field.record_count for field in client.fields()])
+    _, request, rpc = channel.take_unary_unary(method(SERVICES[2], "ListFields"))
+    assert request.page_size == 1_000
+    rpc.terminate(query_pb2.ListFieldsResponse(fields=[query_pb2.FieldSummary(record_count=3)]), (), grpc.StatusCode.OK, "")
+    assert future.result() == [3]
 
 
 def test_leaving_an_iteration_cancels_the_call(client, channel):

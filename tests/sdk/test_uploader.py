@@ -217,10 +217,31 @@ def test_what_is_gathered_beyond_the_largest_batch_is_sent_in_several(text, coun
     while state.sendable and len(sizes) < 5:
         raw = state.take(0.0)
         assert len(raw) <= 4 * 1024 * 1024
-        sizes.append(len(StreamLogsRequest.FromString(raw).records))
+        sizes.append(len(StreamLogsRequest.FromString(raw).batch.records))
     assert sum(sizes) == count
     assert len(sizes) > 1
     assert max(sizes) * len(record.SerializeToString()) <= LARGEST_BATCH_BYTES
+
+
+def test_a_resource_goes_with_each_batch_and_a_repeat_has_the_same_bytes():
+    resource = {"host.name": "db-1", "b": "2", "a": "1"}
+    taken = []
+    for order in (resource, dict(sorted(resource.items()))):
+        state = UploadState("me", {"resource": order, "max_batch_records": 1})
+        for text in ("one", "two"):
+            state.add(LogRecord(message=text), None, 0.0)
+        taken.append([state.take(0.0) for _ in range(2)])
+    assert taken[0] == taken[1]
+    sent = [StreamLogsRequest.FromString(raw).batch for raw in taken[0]]
+    assert [(dict(batch.resource), [record.message for record in batch.records]) for batch in sent] == [
+        (resource, ["one"]),
+        (resource, ["two"]),
+    ]
+
+
+def test_a_resource_that_is_no_text_is_refused_at_once():
+    with pytest.raises(TypeError):
+        UploadState("me", {"resource": {"port": 80}})
 
 
 def test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later(monkeypatch):
@@ -234,7 +255,7 @@ def test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later(monkeypatch):
     assert (state.pending, state.sendable) == (1, False)
     state.seal()
     sent = StreamLogsRequest.FromString(state.take(0.0))
-    assert (sent.sequence, [record.message for record in sent.records]) == (1, ["one"])
+    assert (sent.sequence, [record.message for record in sent.batch.records]) == (1, ["one"])
 
 
 def _without_memory(**_):

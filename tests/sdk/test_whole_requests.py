@@ -29,7 +29,7 @@ async def test_a_stream_of_requests_says_which_it_could_not_send(serving, ingest
         call = IngestServiceStub(whole_requests(client._ingest_channel)).StreamLogs()
         with pytest.raises(TypeError):
             await call.write(object())
-        await call.write(StreamLogsRequest(producer_id="me", sequence=1, records=[{"message": "one"}]))
+        await call.write(StreamLogsRequest(producer_id="me", sequence=1, batch={"records": [{"message": "one"}]}))
         assert (await call.read()).accepted_count == 1
         call.cancel()
     assert ingest.stored == ["one"]

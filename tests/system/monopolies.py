@@ -16,6 +16,7 @@ from tests.not_reading import not_reading
 from treering.inner.channels import connect_async
 from treering.v1 import admin_pb2, embed_pb2, ingest_pb2, query_pb2
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub, IngestAdminServiceStub, QueryAdminServiceStub
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
@@ -92,7 +93,9 @@ async def producers(greedy: Greedy) -> None:
 
     async def once() -> None:
         name = f"invented {next(numbers)}"
-        await stub.UploadLogs(iter([ingest_pb2.UploadLogsRequest(producer_id=name, sequence=1, records=[LogRecord(message="x")])]))
+        await stub.UploadLogs(
+            iter([ingest_pb2.UploadLogsRequest(producer_id=name, sequence=1, batch=LogBatch(records=[LogRecord(message="x")]))])
+        )
 
     greedy.ask(50, once)
 
@@ -107,7 +110,7 @@ async def kinds(greedy: Greedy) -> None:
     stub = IngestServiceStub(await greedy.channel("ingest"))
     for first in range(0, NEW_KINDS, 1_000):
         records = [LogRecord(service="greedy", message=f"{invented(first + number)} went wrong") for number in range(1_000)]
-        await stub.UploadLogs(iter([ingest_pb2.UploadLogsRequest(records=records)]))
+        await stub.UploadLogs(iter([ingest_pb2.UploadLogsRequest(batch=LogBatch(records=records))]))
     greedy.refused.set()  # nothing refuses them: they wait
 
 
@@ -187,7 +190,7 @@ async def pattern_searches(greedy: Greedy) -> None:
 
 async def searches(greedy: Greedy) -> None:
     stub = QueryServiceStub(await greedy.channel("query"))
-    greedy.ask(100, lambda: stub.SearchLogs(query_pb2.SearchLogsRequest(text=TEXTS[0], limit=100)))
+    greedy.ask(100, lambda: stub.SearchLogs(query_pb2.SearchLogsRequest(text=TEXTS[0], page_size=100)))
 
 
 async def abouts(greedy: Greedy) -> None:

@@ -19,6 +19,7 @@ from tests.system.instance import Instance
 from tests.system.tidying import HELD
 from treering import Client, LogRecord
 from treering.inner.channels import connect_async
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_MESSAGE_BYTES
@@ -192,7 +193,7 @@ def _problem(error, expected, bad, is_silent):
 def send_some(endpoints):
     with Client(endpoints) as client:
         records = [LogRecord(service=f"s{number % 3}", message=f"request {number} took {number} ms") for number in range(300)]
-        client.upload_logs(iter([UploadLogsRequest(records=records)]))
+        client.upload_logs(iter([UploadLogsRequest(batch=LogBatch(records=records))]))
 
 
 async def test_every_field_at_its_edges_is_answered_by_name_and_at_once_and_memory_comes_back(tmp_path):

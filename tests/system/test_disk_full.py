@@ -9,6 +9,7 @@ from tests.privileges import needs_root
 from tests.system.instance import Instance
 from treering import Client, LogRecord
 from treering.errors import OverloadedError
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import Position
 
@@ -28,7 +29,7 @@ async def instance(tmp_path, small_disk):
 
 def request(sequence):
     records = [LogRecord(service="full", message=f"batch {sequence} record {number} {'x' * 200}") for number in range(BATCH)]
-    return UploadLogsRequest(producer_id="me", sequence=sequence, records=records)
+    return UploadLogsRequest(producer_id="me", sequence=sequence, batch=LogBatch(records=records))
 
 
 def send_until_refused(endpoints):

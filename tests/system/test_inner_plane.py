@@ -36,7 +36,7 @@ async def test_every_inner_rpc_is_unimplemented_on_every_public_port(up):
 
 
 async def test_a_strangers_delivery_moves_no_sink(up):
-    log_id = int(up.json("status", "--json")["ingest"]["log_id"], 16)
+    log_id = int(up.json("status", "--json")["ingest"]["log_id"])
     start = DeliverLogsRequest(start=DeliveryStart(log_id=log_id, log_start_offset=10**9))
     for name in ("embed", "query"):
         async with grpc.aio.insecure_channel(up.ready[name]) as channel:

@@ -5,6 +5,7 @@ import json
 import statistics
 import sys
 import time
+import uuid
 from contextlib import asynccontextmanager
 
 import grpc
@@ -12,6 +13,7 @@ import pytest
 
 from tests.system.monopolies import invented
 from treering.v1 import embed_pb2, ingest_pb2, query_pb2
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
@@ -46,7 +48,7 @@ def filled(tmp_path_factory):
 def places(filled):
     inner = json.loads((filled.data_dir / "up.json").read_text())["inner"]
     found = {name: filled.ready[name] for name in ("ingest", "embed", "query")} | {f"inner {name}": place for name, place in inner.items()}
-    return found | {"log_id": str(int(filled.json("status", "--json")["ingest"]["log_id"], 16))}
+    return found | {"log_id": filled.json("status", "--json")["ingest"]["log_id"]}
 
 
 @asynccontextmanager
@@ -78,14 +80,16 @@ class Prober:
         self.ingest, self.embed, self.query = IngestServiceStub(ingest), EmbedServiceStub(embed), QueryServiceStub(query)
         self._sequence = 0
         self._new = 0
+        # Of its own, also where an earlier prober had the same place in memory.
+        self._name = uuid.uuid4().hex
 
     async def upload(self):
         """As a producer that was there before, then as one that is new."""
         self._sequence += 1
         self._new += 1
-        for name, sequence in (("victim", self._sequence), (f"new {id(self)} {self._new}", 1)):
+        for name, sequence in (("victim", self._sequence), (f"new {self._name} {self._new}", 1)):
             record = LogRecord(message="somebody else's", service="prober")
-            request = ingest_pb2.UploadLogsRequest(producer_id=f"{name} {id(self)}", sequence=sequence, records=[record])
+            request = ingest_pb2.UploadLogsRequest(producer_id=f"{name} {self._name}", sequence=sequence, batch=LogBatch(records=[record]))
             answer = await self.ingest.UploadLogs(iter([request]))
             assert answer.accepted_count == 1
         return Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
@@ -113,7 +117,7 @@ class Prober:
         await self._begins(self.query.WatchPatterns(query_pb2.WatchPatternsRequest()))
 
     async def search(self):
-        answer = await self.query.SearchLogs(query_pb2.SearchLogsRequest(text="which parcel is late", limit=3))
+        answer = await self.query.SearchLogs(query_pb2.SearchLogsRequest(text="which parcel is late", page_size=3))
         assert answer.degraded_because == ""
 
     async def new_kind(self):
@@ -129,12 +133,13 @@ class Prober:
 
     async def _sent_new_kind(self):
         word = invented(time.time_ns())
-        request = ingest_pb2.UploadLogsRequest(records=[LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")])
+        record = LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")
+        request = ingest_pb2.UploadLogsRequest(batch=LogBatch(records=[record]))
         answer = await self.ingest.UploadLogs(iter([request]))
         return word, Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
 
     async def _is_found(self, word, positions):
-        request = query_pb2.SearchLogsRequest(text="shipwreck", limit=50, min_positions=positions)
+        request = query_pb2.SearchLogsRequest(text="shipwreck", page_size=50, min_positions=positions)
         found = await self.query.SearchLogs(request, timeout=50)
         return any(word in each.record.message for result in found.results if not result.words_only for each in result.records)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.hostile import ALL, SEED, chance
 from tests.odd_messages import GIANTS, HEALTHY, batch, broken_record, field, healthy_record, odd_record, unreadable_record
+from tests.odd_messages import upload as request
 from treering.v1.ingest_pb2 import UploadLogsResponse
 
 from .conftest import start_up
@@ -31,7 +32,7 @@ def upload(instance, *records, empty=0):
     """Sends one batch of raw records over a call of its own."""
     with grpc.insecure_channel(instance.ready["ingest"]) as channel:
         call = channel.stream_unary("/treering.v1.IngestService/UploadLogs", response_deserializer=UploadLogsResponse.FromString)
-        response = call(iter([batch(*records, *[field(5, "")] * empty)]), timeout=60)
+        response = call(iter([request(batch(*records, *[field(5, "")] * empty))]), timeout=60)
     assert (response.accepted_count, len(response.rejected_records)) == (len(records), empty)
     return len(records)
 

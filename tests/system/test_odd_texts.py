@@ -114,7 +114,9 @@ def test_an_odd_message_is_kept_letter_by_letter(client, positions, name):
 
 def test_an_odd_message_is_found_by_a_piece_of_it(client, positions):
     for piece in ("磁盘 sda1", "💳 failed", "فشل الدفع", "before \x1b[2J"):
-        answer = client.search_logs(piece, filter=log_filter(services=[SERVICE]), min_positions=positions, limit=1, samples_per_pattern=1)
+        answer = client.search_logs(
+            piece, filter=log_filter(services=[SERVICE]), min_positions=positions, page_size=1, samples_per_pattern=1
+        )
         assert piece in answer.results[0].records[0].record.message
 
 
@@ -132,7 +134,7 @@ def test_an_odd_message_has_records_like_it(client, positions, name):
     assert kept.records[0].position in [record.position for record in answer.results[0].records]
 
 
-@pytest.mark.parametrize("cursor", ["x", "🔥", "שגיאה", "A" * 20_000, "\x01", "%_\\'\"", "===="])
-def test_an_odd_cursor_is_refused_by_name(client, cursor):
-    with pytest.raises(InvalidArgumentError, match="cursor"):
-        client.search_logs("disk", cursor=cursor)
+@pytest.mark.parametrize("token", ["x", "🔥", "שגיאה", "A" * 20_000, "\x01", "%_\\'\"", "===="])
+def test_an_odd_page_token_is_refused_by_name(client, token):
+    with pytest.raises(InvalidArgumentError, match="page_token"):
+        client.search_logs("disk", page_token=token)

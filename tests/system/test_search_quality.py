@@ -58,7 +58,7 @@ def kind_of(message):
 
 
 def found(client, text, mode="hybrid"):
-    answer = client.search_logs(text, mode=mode, filter=log_filter(environments=["prod"]), limit=50, samples_per_pattern=1)
+    answer = client.search_logs(text, mode=mode, filter=log_filter(environments=["prod"]), page_size=50, samples_per_pattern=1)
     return distinct(kind_of(result.records[0].record.message) for result in answer.results)
 
 
@@ -83,7 +83,7 @@ def test_search_keeps_its_quality_and_beats_bm25(client, lines):
 
 
 def test_questions_about_other_systems_find_little_that_is_not_weak(client):
-    answers = [client.search_logs(text, filter=log_filter(environments=["prod"]), limit=50) for text in OTHER_SYSTEMS]
+    answers = [client.search_logs(text, filter=log_filter(environments=["prod"]), page_size=50) for text in OTHER_SYSTEMS]
     strong = [sum(not result.weak for result in answer.results) for answer in answers]
     print("not weak", strong)  # noqa: T201 - seen where the test fails
     assert sum(strong) / len(strong) <= FEW

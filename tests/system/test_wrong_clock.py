@@ -70,7 +70,7 @@ class Machine:
 
     def finds(self, number):
         with Client(Endpoints(**{name: self._up.ready[name] for name in ("ingest", "embed", "query")}), timeout=PATIENCE_S) as client:
-            return [result.service for result in client.search_logs(f"line of part {number}", limit=3).results]
+            return [result.service for result in client.search_logs(f"line of part {number}", page_size=3).results]
 
     def status(self):
         """What `treering status` says of the retention in words and as JSON, and its exit code."""

@@ -99,10 +99,31 @@ MUTANTS = (
         ("tests/embed/test_cancelled.py",),
     ),
     Mutant(
+        "a-cancelled-index-never-answers",
+        f"{_EMBED}/registry/ledgers.py",
+        "            if self.is_cancelled():\n                return None\n",
+        "",
+        ("tests/embed/test_reindex_orders.py::test_after_a_cancel_there_is_no_swap",),
+    ),
+    Mutant(
+        "a-cancel-holds-over-a-restart",
+        f"{_EMBED}/indexing/meaning.py",
+        "        if await self._on_registry(self._kept.successor.is_cancelled):\n",
+        "        if False:\n",
+        ("tests/embed/test_reindex_orders.py::test_a_cancel_that_a_crash_followed_is_not_gone_on_with",),
+    ),
+    Mutant(
+        "a-repeated-order-begins-nothing",
+        f"{_EMBED}/indexing/reindexing.py",
+        "if request_id and (begun := ",
+        "if False and (begun := ",
+        ("tests/embed/test_reindex_orders.py",),
+    ),
+    Mutant(
         "reindex-begins-without-its-caller",
         f"{_EMBED}/indexing/reindexing.py",
-        "await self._kept.tasks.run(self._begin_checked(wanted, before))",
-        "await self._begin_checked(wanted, before)",
+        "await self._kept.tasks.run(self._begin_checked(wanted, request_id, before))",
+        "await self._begin_checked(wanted, request_id, before)",
         ("tests/embed/test_cancelled.py",),
     ),
     Mutant(
@@ -356,6 +377,13 @@ MUTANTS = (
         "if job.urgency is urgency and self._may_begin(job)]",
         "if job.urgency is urgency]",
         ("tests/embed/test_encode_queue.py::test_patterns_that_give_way_hold_up_no_flood",),
+    ),
+    Mutant(
+        "patterns-that-are-gone-count-for-their-day",
+        "services/embed/treering_embed/registry/registry.py",
+        " union all select service, count from gone where day = ?)",
+        " union all select service, count from gone where day = ? and false)",
+        ("tests/embed/test_registry.py",),
     ),
     Mutant(
         "each-log-is-held-up-at-its-own-place",

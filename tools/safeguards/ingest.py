@@ -22,8 +22,8 @@ MUTANTS = (
     Mutant(
         "batch-hash-check",
         "services/ingest/treering_ingest/producers.py",
-        "if stored.sequence == sequence and stored.batch_hash == batch_hash:",
-        "if stored.sequence == sequence:",
+        "        if stored.sequence == sequence and stored.batch_hash == batch_hash:\n",
+        "        if stored.sequence == sequence:\n",
         (INGEST + "test_service.py", INGEST + "test_producers_properties.py"),
     ),
     Mutant(
@@ -145,15 +145,15 @@ MUTANTS = (
     Mutant(
         "digest-of-every-entry-that-came",
         "services/ingest/treering_ingest/raw_records.py",
-        "        entry.options.map_entry = False\n",
-        "        del entry\n",
+        "            entry.options.map_entry = False\n",
+        "            del entry\n",
         ("tests/query/test_digest.py::test_store_and_log_agree_where_a_map_has_forgotten_what_came",),
     ),
     Mutant(
         "the-others-stay-as-they-came",
         "services/ingest/treering_ingest/admission.py",
-        "payload = _leave_out(received, rejections)",
-        "payload = UploadLogsRequest.FromString(_leave_out(received, rejections)).SerializeToString()",
+        "payload = _leave_out(opened.batch, rejections)",
+        "payload = LogBatch.FromString(_leave_out(opened.batch, rejections)).SerializeToString()",
         (INGEST + "test_admission.py",),
     ),
     Mutant(
@@ -166,14 +166,14 @@ MUTANTS = (
     Mutant(
         "batches-are-counted-before-they-are-unfolded",
         "services/ingest/treering_ingest/admission.py",
-        "            _LIMITS.check_wire(received, UploadLogsRequest.DESCRIPTOR)\n",
+        "            _count(envelope.parts(opened.batch))\n",
         "            received = bytes(received)\n",
         ("tests/ingest/test_admission.py",),
     ),
     Mutant(
         "a-batch-has-a-largest-number-of-records",
         "services/ingest/treering_ingest/admission.py",
-        '    RECORDS.check_count("records", len(request.records))\n',
+        '    RECORDS.check_count("batch.records", len(batch.records))\n',
         "",
         ("tests/ingest/test_admission.py",),
     ),
@@ -302,5 +302,40 @@ MUTANTS = (
         "        with self._lock:\n            self._free -= size_bytes",
         "        self._free -= size_bytes",
         ("tests/ingest/test_disk.py",),
+    ),
+    Mutant(
+        "a-sink-is-of-one-version",
+        "services/ingest/treering_ingest/delivery.py",
+        "        if begins and response.protocol_version != PROTOCOL_VERSION:\n",
+        "        if False:\n",
+        (INGEST + "test_delivery.py::test_a_sink_of_another_version_gets_nothing_and_the_log_keeps_everything",),
+    ),
+    Mutant(
+        "a-repeat-is-recognised-over-the-change-of-versions",
+        "services/ingest/treering_ingest/producers.py",
+        "        if stored.sequence == sequence and former_hash and stored.batch_hash == former_hash():\n",
+        "        if False:\n",
+        (INGEST + "test_former_log.py",),
+    ),
+    Mutant(
+        "the-hash-of-before-is-compared",
+        "services/ingest/treering_ingest/producers.py",
+        "        if stored.sequence == sequence and former_hash and stored.batch_hash == former_hash():\n",
+        "        if stored.sequence == sequence and former_hash:\n",
+        (INGEST + "test_former_log.py",),
+    ),
+    Mutant(
+        "all-parts-of-a-batch-are-stored",
+        "services/ingest/treering_ingest/envelope.py",
+        'parts[0] if len(parts) == 1 else b"".join(parts)',
+        "parts[0] if parts else bytes()",
+        (INGEST + "test_admission.py::test_a_batch_that_comes_in_parts_is_their_merge",),
+    ),
+    Mutant(
+        "what-is-not-served-is-refused-and-not-lost",
+        "services/ingest/treering_ingest/admission.py",
+        "    _refuse_unserved(batch)\n",
+        "",
+        (INGEST + "test_admission.py",),
     ),
 )

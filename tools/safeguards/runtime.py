@@ -41,11 +41,11 @@ MUTANTS = (
     Mutant(
         "no-frames-in-an-abort",
         "services/runtime/treering_runtime/boundary.py",
-        "                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):\n"
+        "                with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):\n"
         "                    return written(await call(read(request), context))\n",
         "                try:\n                    return written(await call(read(request), context))\n"
         "                except Exception as error:\n"
-        "                    with _Ending(self._metrics, method, context) as ending:\n                        raise\n"
+        "                    with _Ending(self._metrics, method, context, self._patience_s) as ending:\n                        raise\n"
         "                    await ending.refuse()\n",
         ("tests/runtime/test_boundary.py::test_a_call_that_failed_leaves_nothing_of_its_frames",),
     ),
@@ -156,10 +156,17 @@ MUTANTS = (
     ),
     Mutant(
         "lists-are-counted-on-the-wire",
-        "services/runtime/treering_runtime/request_limits.py",
+        "services/runtime/treering_runtime/request_counts.py",
         "            limit.check_count(name, counts[field.number])\n",
         "            counts.clear()\n",
         ("tests/contract/test_request_limits.py",),
+    ),
+    Mutant(
+        "trees-are-measured-on-the-wire",
+        "services/runtime/treering_runtime/request_counts.py",
+        "below = message.grown(limit, name) if isinstance(limit, Branches) else None",
+        "below = None",
+        ("tests/query/test_filter_trees.py::test_a_tree_that_is_too_deep_is_refused_by_its_path_however_deep",),
     ),
     Mutant(
         "requests-are-held-against-the-table",
@@ -241,9 +248,23 @@ MUTANTS = (
     Mutant(
         "an-answer-that-nobody-takes-ends",
         "services/runtime/treering_runtime/answers.py",
-        "async with asyncio.timeout(self._patience_s):",
-        "async with asyncio.timeout(None):",
+        "async with asyncio.timeout(self._patience_s):\n                await asyncio.shield(writing)",
+        "async with asyncio.timeout(None):\n                await asyncio.shield(writing)",
         ("tests/runtime/test_boundary.py::test_a_caller_that_takes_nothing_of_its_answer_loses_its_turn",),
+    ),
+    Mutant(
+        "connections-of-this-host-are-bounded",
+        "services/runtime/treering_runtime/shares.py",
+        "            self._connections.add(caller)\n",
+        "            pass\n",
+        ("tests/runtime/test_shares.py",),
+    ),
+    Mutant(
+        "a-small-answer-that-nobody-takes-ends",
+        "services/runtime/treering_runtime/answers.py",
+        "async with asyncio.timeout(self._patience_s):\n                await caller.write(answer)",
+        "async with asyncio.timeout(None):\n                await caller.write(answer)",
+        ("tests/runtime/test_answers.py::test_a_small_answer_that_nobody_takes_ends_its_call",),
     ),
     Mutant(
         "single-answers-that-nobody-takes-end",
@@ -264,7 +285,7 @@ MUTANTS = (
     Mutant(
         "answers-that-nobody-takes-are-bounded",
         "services/runtime/treering_runtime/answers.py",
-        "self._unread.take(len(answer)) if len(answer) > UNCOUNTED_ANSWER_BYTES else None",
+        "self._unread.take(len(answer))",
         "self._unread.keep(len(answer))",
         ("tests/runtime/test_boundary.py::test_answers_that_nobody_takes_are_bounded_for_each_caller_and_for_all",),
     ),
@@ -575,5 +596,47 @@ MUTANTS = (
         "    if found_version < version:\n",
         "    if False:\n",
         ("tests/runtime/test_data_dir.py",),
+    ),
+    Mutant(
+        "a-delivery-is-of-one-version",
+        "services/runtime/treering_runtime/sink.py",
+        "        check_version(first.start.protocol_version)\n",
+        "",
+        ("tests/runtime/test_sink.py::test_a_delivery_of_another_version_is_refused_before_anything_of_it_is_believed",),
+    ),
+    Mutant(
+        "inner-calls-are-of-one-version",
+        "services/runtime/treering_runtime/boundary.py",
+        "        if self._are_ours and not handler.request_streaming and changes_with_releases(method):\n",
+        "        if False:\n",
+        ("tests/inner/test_versions.py",),
+    ),
+    Mutant(
+        "what-is-not-known-is-refused",
+        "services/runtime/treering_runtime/request_limits.py",
+        "        if value and value in self.enum.values_by_number:\n",
+        "        if value in self.enum.values_by_number:\n",
+        ("tests/contract/test_request_limits.py::test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name",),
+    ),
+    Mutant(
+        "holes-of-before-are-in-hex",
+        "services/runtime/treering_runtime/holes.py",
+        "        return content, 16\n",
+        "        return content, 10\n",
+        ("tests/runtime/test_sink_claims.py::test_holes_of_an_earlier_version_count",),
+    ),
+    Mutant(
+        "a-quarantined-record-keeps-its-resource",
+        "services/runtime/treering_runtime/quarantine.py",
+        "payload=resource + record",
+        "payload=record",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "resources-that-read-alike-are-told-apart",
+        "services/runtime/treering_runtime/resources.py",
+        'pc.binary_join_element_wise(*sizes, pc.binary_join_element_wise(keys, values, ""), ",")',
+        'pc.binary_join_element_wise(keys, values, "")',
+        ("tests/runtime/test_columns_properties.py::test_resources_that_read_alike_are_told_apart",),
     ),
 )

@@ -77,4 +77,11 @@ MUTANTS = (
         "        self._manifest = manifest\n        write_manifest(self.files, manifest)\n",
         (INGEST + "test_log.py::test_a_deletion_that_there_was_no_room_for_is_given_up_for_good",),
     ),
+    Mutant(
+        "a-frame-of-a-newer-version-is-cut-as-if-torn",
+        WAL + "segment.py",
+        '        return "a newer version wrote it"\n',
+        "        return None\n",
+        (INGEST + "test_former_log.py::test_payloads_of_a_version_to_come_are_refused_and_not_cut",),
+    ),
 )

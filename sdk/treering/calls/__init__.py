@@ -10,10 +10,20 @@ documentation. In all of them:
 - Every failure is a `TreeringError`.
 """
 
-from treering.calls.admin import digest_index, digest_log, digest_store, forget_patterns, score_patterns, start_reindex, verify_store
+from treering.calls.admin import (
+    cancel_reindex,
+    digest_index,
+    digest_log,
+    digest_store,
+    forget_patterns,
+    score_patterns,
+    start_reindex,
+    verify_store,
+)
 from treering.calls.call import Call
 from treering.calls.embed import embed_texts, get_embed_status, search_patterns
 from treering.calls.ingest import get_ingest_status, stream_logs, upload_logs
+from treering.calls.lists import LogOrder, list_field_values, list_fields, list_logs
 from treering.calls.numbers import AggregateOrder, aggregate_logs, execute_sql
 from treering.calls.patterns import PatternChange, PatternOrder, PatternUnit, compare_patterns, get_pattern, list_patterns, watch_patterns
 from treering.calls.records import (
@@ -28,11 +38,13 @@ from treering.calls.records import (
 __all__ = [
     "AggregateOrder",
     "Call",
+    "LogOrder",
     "PatternChange",
     "PatternOrder",
     "PatternUnit",
     "SearchMode",
     "aggregate_logs",
+    "cancel_reindex",
     "compare_patterns",
     "digest_index",
     "digest_log",
@@ -46,6 +58,9 @@ __all__ = [
     "get_log_context",
     "get_pattern",
     "get_query_status",
+    "list_field_values",
+    "list_fields",
+    "list_logs",
     "list_patterns",
     "score_patterns",
     "search_logs",

@@ -37,14 +37,28 @@ def forget_patterns(
     return Call(admin_pb2.ForgetPatternsRequest(pattern_ids=pattern_ids, below=below), timeout)
 
 
-def start_reindex(model: str = "", *, timeout: float | None = None) -> Call[admin_pb2.StartReindexRequest]:
+def start_reindex(model: str = "", *, request_id: str = "", timeout: float | None = None) -> Call[admin_pb2.StartReindexRequest]:
     """Begins to embed every pattern anew while searches go on; `get_embed_status` says how far it is.
 
     Args:
         model: A model's name, or the path of a saved one on the service's machine; empty is the one in use.
+        request_id: Any text of at most 128 bytes; a repeat with the same one begins nothing, and gives what the first call began.
         timeout: See the module.
     """
-    return Call(admin_pb2.StartReindexRequest(model=model), timeout)
+    return Call(admin_pb2.StartReindexRequest(model=model, request_id=request_id), timeout)
+
+
+def cancel_reindex(reindex_id: int | None = None, *, timeout: float | None = None) -> Call[admin_pb2.CancelReindexRequest]:
+    """Has a reindex given up; the index that answers is left as it is.
+
+    Args:
+        reindex_id: Which one; None is the one that runs.
+        timeout: See the module.
+
+    Raises:
+        NotFoundError: There is no such reindex.
+    """
+    return Call(admin_pb2.CancelReindexRequest(reindex_id=reindex_id), timeout)
 
 
 def digest_index(*, min_positions: Sequence[Position] = (), timeout: float | None = None) -> Call[admin_pb2.DigestIndexRequest]:

@@ -13,7 +13,7 @@ def search_patterns(
     restrict_to: Iterable[int] | None = None,
     services: Sequence[str] = (),
     also_score_ids: Sequence[int] = (),
-    limit: int = 10,
+    limit: int | None = None,
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[embed_pb2.SearchPatternsRequest]:
@@ -24,7 +24,7 @@ def search_patterns(
         restrict_to: Only these patterns; None is all, an empty list is none.
         services: Only patterns of these services.
         also_score_ids: Score these too, wherever they rank.
-        limit: How many patterns, 1 to 10,000.
+        limit: How many patterns, 1 to 10,000; None is 10.
         min_positions: See the module.
         timeout: See the module.
     """

@@ -32,8 +32,8 @@ def list_patterns(
     filter: LogFilter | None = None,  # noqa: A002 - the contract's name
     order: PatternOrder = "count",
     unit: PatternUnit = "pattern",
-    sparkline_buckets: int = 0,
-    page_size: int = 0,
+    sparkline_buckets: int | None = None,
+    page_size: int | None = None,
     page_token: str = "",
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
@@ -44,8 +44,8 @@ def list_patterns(
         filter: Which records count.
         order: By "count", "rarity", "newest" (latest first appearance), "last_seen" or "growth".
         unit: "pattern" (of one service), or "template" (what differs in one variable word or in the service, taken together).
-        sparkline_buckets: In how many equal parts of time records are counted, 2 to 240; 0 is not at all.
-        page_size: How many, 1 to 10,000; 0 is 50, with `patterns` 1,000.
+        sparkline_buckets: In how many equal parts of time records are counted, 2 to 240; None is not at all.
+        page_size: How many, 1 to 10,000; None is 50, with `patterns` 1,000.
         page_token: `next_page_token` of the page before.
         min_positions: See the module.
         timeout: See the module.
@@ -70,8 +70,8 @@ def get_pattern(
     *,
     unit: PatternUnit = "pattern",
     filter: LogFilter | None = None,  # noqa: A002 - the contract's name
-    buckets: int = 0,
-    values_per_variable: int = 0,
+    buckets: int | None = None,
+    values_per_variable: int | None = None,
     samples: int | None = None,
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
@@ -82,8 +82,8 @@ def get_pattern(
         pattern_id: Its id.
         unit: What the id names: a "pattern" or a "template".
         filter: Which of its records.
-        buckets: In how many equal parts of time its records are counted, 2 to 1,000; 0 is 60.
-        values_per_variable: How many values each variable part is listed with, 1 to 1,000; 0 is 10.
+        buckets: In how many equal parts of time its records are counted, 2 to 1,000; None is 60.
+        values_per_variable: How many values each variable part is listed with, 1 to 1,000; None is 10.
         samples: How many sample records, at most 100; None is 3.
         min_positions: See the module.
         timeout: See the module.
@@ -108,7 +108,7 @@ def compare_patterns(
     unit: PatternUnit = "pattern",
     changes: Sequence[PatternChange] = (),
     min_log_likelihood_ratio: float = 0,
-    limit: int = 0,
+    page_size: int | None = None,
     page_token: str = "",
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
@@ -121,7 +121,7 @@ def compare_patterns(
         unit: "pattern" or "template".
         changes: Only these: "new", "gone", "more", "less". None is all.
         min_log_likelihood_ratio: Leave out "more" and "less" below this; 10.83 leaves out what chance alone would give one time in 1,000.
-        limit: How many differences, 1 to 10,000; 0 is 50.
+        page_size: How many differences, 1 to 10,000; None is 50.
         page_token: `next_page_token` of the page before, for the same question; pages also end where a message would be too large.
         min_positions: See the module.
         timeout: See the module.
@@ -135,7 +135,7 @@ def compare_patterns(
         unit=choice("unit", unit, _UNITS),
         changes=[choice("changes", change, _CHANGES) for change in changes],
         min_log_likelihood_ratio=min_log_likelihood_ratio,
-        limit=limit,
+        page_size=page_size,
         page_token=page_token,
         min_positions=min_positions,
     )
@@ -157,7 +157,5 @@ def watch_patterns(
         since: Announce what has arrived since this time; None is from now on. Ignored with `start`.
         timeout: None is no deadline.
     """
-    request = query_pb2.WatchPatternsRequest(filter=filter, since_unix_nano=time_nanos(since, "since") if since is not None else 0)
-    # `from` is a keyword of Python, so the field has no attribute that can be written.
-    getattr(request, "from").extend(start)
-    return Call(request, timeout)
+    since_unix_nano = None if since is None else time_nanos(since, "since")
+    return Call(query_pb2.WatchPatternsRequest(filter=filter, start_positions=start, since_unix_nano=since_unix_nano), timeout)

@@ -21,12 +21,12 @@ def search_logs(
     like: Position | None = None,
     mode: SearchMode = "hybrid",
     filter: LogFilter | None = None,  # noqa: A002 - the contract's name
-    limit: int = 10,
+    page_size: int | None = None,
     flat: bool = False,
     samples_per_pattern: int | None = None,
     min_score: float = 0,
-    literal_budget_ms: int = 0,
-    cursor: str = "",
+    literal_budget_ms: int | None = None,
+    page_token: str = "",
     min_positions: Sequence[Position] = (),
     timeout: float | None = None,
 ) -> Call[query_pb2.SearchLogsRequest]:
@@ -37,12 +37,12 @@ def search_logs(
         like: Look for records like the one at this position instead; its `log_id` 0 is the only log there is.
         mode: "hybrid" (literal hits first, then by meaning), "semantic" (by meaning alone) or "keyword" (by words alone).
         filter: Which records, see `log_filter`.
-        limit: How many results, 1 to 1,000: patterns, or records when `flat`.
+        page_size: How many results, 1 to 1,000: patterns, or records when `flat`. None is 10.
         flat: One result for each record instead of one for each pattern.
         samples_per_pattern: How many sample records a pattern comes with, 0 to 100; None is 3.
         min_score: Leave out results with a lower score, 0 to 1; never what was found literally.
-        literal_budget_ms: How long to look for literal hits in messages, at most 60,000; 0 is 300.
-        cursor: `next_cursor` of an earlier answer to the same request, to go on after it.
+        literal_budget_ms: How long to look for literal hits in messages, at most 60,000; None is 300.
+        page_token: `next_page_token` of the page before, for the same question.
         min_positions: See the module.
         timeout: See the module.
 
@@ -56,13 +56,13 @@ def search_logs(
         text=text,
         mode=choice("mode", mode, _SEARCH_MODES),
         filter=filter,
-        limit=limit,
+        page_size=page_size,
         flat=flat,
         samples_per_pattern=samples_per_pattern,
         min_score=min_score,
         literal_budget_ms=literal_budget_ms,
         like=like,
-        cursor=cursor,
+        page_token=page_token,
         min_positions=min_positions,
     )
     return Call(request, timeout)
@@ -83,10 +83,7 @@ def tail_logs(
         start: Begin with everything at or after these positions instead (an earlier answer's `resume_from`).
         timeout: None is no deadline.
     """
-    request = query_pb2.TailLogsRequest(filter=filter, backlog=backlog)
-    # `from` is a keyword of Python, so the field has no attribute that can be written.
-    getattr(request, "from").extend(start)
-    return Call(request, timeout)
+    return Call(query_pb2.TailLogsRequest(filter=filter, backlog=backlog, start_positions=start), timeout)
 
 
 def get_log_context(

@@ -8,13 +8,14 @@ import grpc
 
 from treering.inner.addresses import InnerAddress, InnerPlaneError
 from treering.inner.places import SocketPlace
+from treering.inner.version import AGENT
 
 Options = Sequence[tuple[str, int | str]]
 _Channel = TypeVar("_Channel")
 _Made_co = TypeVar("_Made_co", covariant=True)
-_OWN: Options = (("grpc.use_local_subchannel_pool", 1),)
+_OWN: Options = (("grpc.use_local_subchannel_pool", 1), ("grpc.secondary_user_agent", AGENT))
 """Descriptors are numbers that are used again: a pool would hand the connection of one directory to another. Besides, a new channel tries
-at once, whatever the one before met."""
+at once, whatever the one before met. The user agent says which version of the inner plane every call speaks."""
 
 
 class _Insecure(Protocol[_Made_co]):

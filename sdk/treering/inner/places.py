@@ -16,6 +16,9 @@ _OPEN_FILES = Path("/proc/self/fd")
 _LONGEST_PATH = 107
 """Bytes of a socket's path, without the zero byte at its end. Darwin has 103; there is no /proc either, so the path is used as it is."""
 
+_CLOSED = -1
+"""No descriptor: whatever is done with it is an error."""
+
 
 class SocketPlace:
     """A socket's directory, open and checked, and the socket's name.
@@ -94,7 +97,10 @@ class SocketPlace:
 
     def close(self) -> None:
         """Gives the directory back; a channel or server that uses `target` must be closed before."""
-        os.close(self._descriptor)
+        # Forgotten first: its number may be another file's by the next call, and nothing of that may be closed or written.
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        if descriptor != _CLOSED:
+            os.close(descriptor)
 
     def _reachable(self) -> Path:
         # The kernel's link to the open directory: short whatever the path is, and of the directory that was checked.

@@ -26,7 +26,7 @@ from treering.v1 import embed_pb2 as treering_dot_v1_dot_embed__pb2
 from treering.v1 import log_pb2 as treering_dot_v1_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17treering/v1/admin.proto\x12\x0btreering.v1\x1a\x17treering/v1/embed.proto\x1a\x15treering/v1/log.proto\"T\n\x10\x44igestLogRequest\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x02 \x01(\x04\x12\x0c\n\x04step\x18\x03 \x01(\r\"t\n\x11\x44igestLogResponse\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0cstart_offset\x18\x02 \x01(\x04\x12(\n\x06ranges\x18\x03 \x03(\x0b\x32\x18.treering.v1.RangeDigest\x12\x0f\n\x07problem\x18\x04 \x01(\t\"S\n\x14ScorePatternsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12,\n\rmin_positions\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"\x8f\x01\n\x15ScorePatternsResponse\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12&\n\x05texts\x18\x02 \x03(\x0b\x32\x17.treering.v1.TextScores\x12#\n\x04seen\x18\x03 \x03(\x0b\x32\x15.treering.v1.Position\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\"\x1c\n\nTextScores\x12\x0e\n\x06scores\x18\x01 \x03(\x02\"R\n\x15\x46orgetPatternsRequest\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12$\n\x05\x62\x65low\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"1\n\x16\x46orgetPatternsResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x04\"B\n\x12\x44igestIndexRequest\x12,\n\rmin_positions\x18\x01 \x03(\x0b\x32\x15.treering.v1.Position\"\xc1\x01\n\x13\x44igestIndexResponse\x12\x13\n\x0bindexed_ids\x18\x01 \x03(\x06\x12\x13\n\x0bpending_ids\x18\x02 \x03(\x06\x12\x16\n\x0eunreadable_ids\x18\x03 \x03(\x06\x12\x13\n\x0bmissing_ids\x18\x04 \x03(\x06\x12\x13\n\x0bunknown_ids\x18\x05 \x03(\x06\x12\x18\n\x10keyword_only_ids\x18\x06 \x03(\x06\x12$\n\x1c\x66orgotten_keyword_only_count\x18\x07 \x01(\x04\"$\n\x13StartReindexRequest\x12\r\n\x05model\x18\x01 \x01(\t\"C\n\x14StartReindexResponse\x12+\n\x07reindex\x18\x01 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\"\x94\x01\n\x12\x44igestStoreRequest\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\x12\x0c\n\x04step\x18\x04 \x01(\r\x12,\n\rmin_positions\x18\x05 \x03(\x0b\x32\x15.treering.v1.Position\"\xa2\x01\n\x13\x44igestStoreResponse\x12(\n\x06ranges\x18\x01 \x03(\x0b\x32\x18.treering.v1.RangeDigest\x12#\n\x04seen\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\x12\x10\n\x08problems\x18\x03 \x03(\t\x12*\n\x07\x65xpired\x18\x04 \x03(\x0b\x32\x19.treering.v1.ExpiredRange\"X\n\x0c\x45xpiredRange\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x02 \x01(\x04\x12\x14\n\x0crecord_count\x18\x03 \x01(\x04\"\x14\n\x12VerifyStoreRequest\"\xf6\x01\n\x13VerifyStoreResponse\x12\x1d\n\x15\x63hecked_segment_count\x18\x01 \x01(\r\x12\x15\n\rsegment_count\x18\x02 \x01(\r\x12\x1c\n\x14\x63hecked_record_count\x18\x03 \x01(\x04\x12\x15\n\rchecked_bytes\x18\x04 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x04\x12+\n\x08problems\x18\x06 \x03(\x0b\x32\x19.treering.v1.StoreProblem\x12\x10\n\x08\x63omplete\x18\x07 \x01(\x08\x12 \n\x05holes\x18\x08 \x03(\x0b\x32\x11.treering.v1.Hole\"@\n\x0cStoreProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x11\n\tis_damage\x18\x03 \x01(\x08\x32`\n\x12IngestAdminService\x12J\n\tDigestLog\x12\x1d.treering.v1.DigestLogRequest\x1a\x1e.treering.v1.DigestLogResponse2\xf1\x02\n\x11\x45mbedAdminService\x12X\n\rScorePatterns\x12!.treering.v1.ScorePatternsRequest\x1a\".treering.v1.ScorePatternsResponse0\x01\x12Y\n\x0e\x46orgetPatterns\x12\".treering.v1.ForgetPatternsRequest\x1a#.treering.v1.ForgetPatternsResponse\x12R\n\x0b\x44igestIndex\x12\x1f.treering.v1.DigestIndexRequest\x1a .treering.v1.DigestIndexResponse0\x01\x12S\n\x0cStartReindex\x12 .treering.v1.StartReindexRequest\x1a!.treering.v1.StartReindexResponse2\xb9\x01\n\x11QueryAdminService\x12P\n\x0b\x44igestStore\x12\x1f.treering.v1.DigestStoreRequest\x1a .treering.v1.DigestStoreResponse\x12R\n\x0bVerifyStore\x12\x1f.treering.v1.VerifyStoreRequest\x1a .treering.v1.VerifyStoreResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17treering/v1/admin.proto\x12\x0btreering.v1\x1a\x17treering/v1/embed.proto\x1a\x15treering/v1/log.proto\"T\n\x10\x44igestLogRequest\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x02 \x01(\x04\x12\x0c\n\x04step\x18\x03 \x01(\r\"t\n\x11\x44igestLogResponse\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0cstart_offset\x18\x02 \x01(\x04\x12(\n\x06ranges\x18\x03 \x03(\x0b\x32\x18.treering.v1.RangeDigest\x12\x0f\n\x07problem\x18\x04 \x01(\t\"S\n\x14ScorePatternsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12,\n\rmin_positions\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"\x8f\x01\n\x15ScorePatternsResponse\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12&\n\x05texts\x18\x02 \x03(\x0b\x32\x17.treering.v1.TextScores\x12#\n\x04seen\x18\x03 \x03(\x0b\x32\x15.treering.v1.Position\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\"\x1c\n\nTextScores\x12\x0e\n\x06scores\x18\x01 \x03(\x02\"R\n\x15\x46orgetPatternsRequest\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\x12$\n\x05\x62\x65low\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\"1\n\x16\x46orgetPatternsResponse\x12\x17\n\x0f\x66orgotten_count\x18\x01 \x01(\x04\"B\n\x12\x44igestIndexRequest\x12,\n\rmin_positions\x18\x01 \x03(\x0b\x32\x15.treering.v1.Position\"\xc1\x01\n\x13\x44igestIndexResponse\x12\x13\n\x0bindexed_ids\x18\x01 \x03(\x06\x12\x13\n\x0bpending_ids\x18\x02 \x03(\x06\x12\x16\n\x0eunreadable_ids\x18\x03 \x03(\x06\x12\x13\n\x0bmissing_ids\x18\x04 \x03(\x06\x12\x13\n\x0bunknown_ids\x18\x05 \x03(\x06\x12\x18\n\x10keyword_only_ids\x18\x06 \x03(\x06\x12$\n\x1c\x66orgotten_keyword_only_count\x18\x07 \x01(\x04\"8\n\x13StartReindexRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"C\n\x14StartReindexResponse\x12+\n\x07reindex\x18\x01 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\">\n\x14\x43\x61ncelReindexRequest\x12\x17\n\nreindex_id\x18\x01 \x01(\x04H\x00\x88\x01\x01\x42\r\n\x0b_reindex_id\"D\n\x15\x43\x61ncelReindexResponse\x12+\n\x07reindex\x18\x01 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\"\x94\x01\n\x12\x44igestStoreRequest\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0c\x66irst_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\x12\x0c\n\x04step\x18\x04 \x01(\r\x12,\n\rmin_positions\x18\x05 \x03(\x0b\x32\x15.treering.v1.Position\"\xa2\x01\n\x13\x44igestStoreResponse\x12(\n\x06ranges\x18\x01 \x03(\x0b\x32\x18.treering.v1.RangeDigest\x12#\n\x04seen\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\x12\x10\n\x08problems\x18\x03 \x03(\t\x12*\n\x07\x65xpired\x18\x04 \x03(\x0b\x32\x19.treering.v1.ExpiredRange\"X\n\x0c\x45xpiredRange\x12\x14\n\x0c\x66irst_offset\x18\x01 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x02 \x01(\x04\x12\x14\n\x0crecord_count\x18\x03 \x01(\x04\"\x14\n\x12VerifyStoreRequest\"\xf6\x01\n\x13VerifyStoreResponse\x12\x1d\n\x15\x63hecked_segment_count\x18\x01 \x01(\r\x12\x15\n\rsegment_count\x18\x02 \x01(\r\x12\x1c\n\x14\x63hecked_record_count\x18\x03 \x01(\x04\x12\x15\n\rchecked_bytes\x18\x04 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x05 \x01(\x04\x12+\n\x08problems\x18\x06 \x03(\x0b\x32\x19.treering.v1.StoreProblem\x12\x10\n\x08\x63omplete\x18\x07 \x01(\x08\x12 \n\x05holes\x18\x08 \x03(\x0b\x32\x11.treering.v1.Hole\"@\n\x0cStoreProblem\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x0f\n\x07problem\x18\x02 \x01(\t\x12\x11\n\tis_damage\x18\x03 \x01(\x08\x32`\n\x12IngestAdminService\x12J\n\tDigestLog\x12\x1d.treering.v1.DigestLogRequest\x1a\x1e.treering.v1.DigestLogResponse2\xc9\x03\n\x11\x45mbedAdminService\x12X\n\rScorePatterns\x12!.treering.v1.ScorePatternsRequest\x1a\".treering.v1.ScorePatternsResponse0\x01\x12Y\n\x0e\x46orgetPatterns\x12\".treering.v1.ForgetPatternsRequest\x1a#.treering.v1.ForgetPatternsResponse\x12R\n\x0b\x44igestIndex\x12\x1f.treering.v1.DigestIndexRequest\x1a .treering.v1.DigestIndexResponse0\x01\x12S\n\x0cStartReindex\x12 .treering.v1.StartReindexRequest\x1a!.treering.v1.StartReindexResponse\x12V\n\rCancelReindex\x12!.treering.v1.CancelReindexRequest\x1a\".treering.v1.CancelReindexResponse2\xb9\x01\n\x11QueryAdminService\x12P\n\x0b\x44igestStore\x12\x1f.treering.v1.DigestStoreRequest\x1a .treering.v1.DigestStoreResponse\x12R\n\x0bVerifyStore\x12\x1f.treering.v1.VerifyStoreRequest\x1a .treering.v1.VerifyStoreResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,25 +52,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DIGESTINDEXRESPONSE']._serialized_start=757
   _globals['_DIGESTINDEXRESPONSE']._serialized_end=950
   _globals['_STARTREINDEXREQUEST']._serialized_start=952
-  _globals['_STARTREINDEXREQUEST']._serialized_end=988
-  _globals['_STARTREINDEXRESPONSE']._serialized_start=990
-  _globals['_STARTREINDEXRESPONSE']._serialized_end=1057
-  _globals['_DIGESTSTOREREQUEST']._serialized_start=1060
-  _globals['_DIGESTSTOREREQUEST']._serialized_end=1208
-  _globals['_DIGESTSTORERESPONSE']._serialized_start=1211
-  _globals['_DIGESTSTORERESPONSE']._serialized_end=1373
-  _globals['_EXPIREDRANGE']._serialized_start=1375
-  _globals['_EXPIREDRANGE']._serialized_end=1463
-  _globals['_VERIFYSTOREREQUEST']._serialized_start=1465
-  _globals['_VERIFYSTOREREQUEST']._serialized_end=1485
-  _globals['_VERIFYSTORERESPONSE']._serialized_start=1488
-  _globals['_VERIFYSTORERESPONSE']._serialized_end=1734
-  _globals['_STOREPROBLEM']._serialized_start=1736
-  _globals['_STOREPROBLEM']._serialized_end=1800
-  _globals['_INGESTADMINSERVICE']._serialized_start=1802
-  _globals['_INGESTADMINSERVICE']._serialized_end=1898
-  _globals['_EMBEDADMINSERVICE']._serialized_start=1901
-  _globals['_EMBEDADMINSERVICE']._serialized_end=2270
-  _globals['_QUERYADMINSERVICE']._serialized_start=2273
-  _globals['_QUERYADMINSERVICE']._serialized_end=2458
+  _globals['_STARTREINDEXREQUEST']._serialized_end=1008
+  _globals['_STARTREINDEXRESPONSE']._serialized_start=1010
+  _globals['_STARTREINDEXRESPONSE']._serialized_end=1077
+  _globals['_CANCELREINDEXREQUEST']._serialized_start=1079
+  _globals['_CANCELREINDEXREQUEST']._serialized_end=1141
+  _globals['_CANCELREINDEXRESPONSE']._serialized_start=1143
+  _globals['_CANCELREINDEXRESPONSE']._serialized_end=1211
+  _globals['_DIGESTSTOREREQUEST']._serialized_start=1214
+  _globals['_DIGESTSTOREREQUEST']._serialized_end=1362
+  _globals['_DIGESTSTORERESPONSE']._serialized_start=1365
+  _globals['_DIGESTSTORERESPONSE']._serialized_end=1527
+  _globals['_EXPIREDRANGE']._serialized_start=1529
+  _globals['_EXPIREDRANGE']._serialized_end=1617
+  _globals['_VERIFYSTOREREQUEST']._serialized_start=1619
+  _globals['_VERIFYSTOREREQUEST']._serialized_end=1639
+  _globals['_VERIFYSTORERESPONSE']._serialized_start=1642
+  _globals['_VERIFYSTORERESPONSE']._serialized_end=1888
+  _globals['_STOREPROBLEM']._serialized_start=1890
+  _globals['_STOREPROBLEM']._serialized_end=1954
+  _globals['_INGESTADMINSERVICE']._serialized_start=1956
+  _globals['_INGESTADMINSERVICE']._serialized_end=2052
+  _globals['_EMBEDADMINSERVICE']._serialized_start=2055
+  _globals['_EMBEDADMINSERVICE']._serialized_end=2512
+  _globals['_QUERYADMINSERVICE']._serialized_start=2515
+  _globals['_QUERYADMINSERVICE']._serialized_end=2700
 # @@protoc_insertion_point(module_scope)

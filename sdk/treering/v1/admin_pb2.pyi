@@ -4,6 +4,9 @@ isort:skip_file
 What the services say to one another besides deliveries, and what whoever runs them asks: the inner plane, with `SinkService`. None of it
 is served where people and programs ask: it answers on a Unix socket that its user alone can open, or to certificates of the
 installation's own authority. No credential of a user opens it.
+
+It is spoken between parts of one release and may change with each. So every call says in its metadata which version it speaks: the
+`user-agent` has a part `treering-inner/N`. Another version, or none, is refused with FAILED_PRECONDITION, VERSION_MISMATCH.
 """
 
 from collections import abc as _abc
@@ -324,18 +327,24 @@ class StartReindexRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """The model: one of those that the settings `model` and `models` name, written as there; any other is INVALID_FIELD. Empty = the model in
     use. It holds over restarts, until the setting `model` is changed.
+    """
+    request_id: _builtins.str
+    """Chosen by the caller, at most 128 bytes; a random UUID is a good choice. The last 16 that were used are remembered. Empty = none: a
+    repeat after a lost answer is refused while the first one runs, and begins another one after that.
     """
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -364,6 +373,54 @@ class StartReindexResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StartReindexResponse: _TypeAlias = StartReindexResponse  # noqa: Y015
+
+@_typing.final
+class CancelReindexRequest(_message.Message):
+    """Asks to give a reindex up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REINDEX_ID_FIELD_NUMBER: _builtins.int
+    reindex_id: _builtins.int
+    """Which one: its `ReindexStatus.reindex_id`. Unset = the one that runs."""
+    def __init__(
+        self,
+        *,
+        reindex_id: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reindex_id", b"_reindex_id", "reindex_id", b"reindex_id"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reindex_id", b"_reindex_id", "reindex_id", b"reindex_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__reindex_id: _TypeAlias = _typing.Literal["reindex_id"]  # noqa: Y015
+    _WhichOneofArgType__reindex_id: _TypeAlias = _typing.Literal["_reindex_id", b"_reindex_id"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reindex_id) -> _WhichOneofReturnType__reindex_id | None: ...
+
+Global___CancelReindexRequest: _TypeAlias = CancelReindexRequest  # noqa: Y015
+
+@_typing.final
+class CancelReindexResponse(_message.Message):
+    """What is given up."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REINDEX_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reindex(self) -> _embed_pb2.ReindexStatus:
+        """How it stands."""
+
+    def __init__(
+        self,
+        *,
+        reindex: _embed_pb2.ReindexStatus | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelReindexResponse: _TypeAlias = CancelReindexResponse  # noqa: Y015
 
 @_typing.final
 class DigestStoreRequest(_message.Message):

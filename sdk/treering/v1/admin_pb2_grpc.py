@@ -132,6 +132,11 @@ class EmbedAdminServiceStub:
                 request_serializer=treering_dot_v1_dot_admin__pb2.StartReindexRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_admin__pb2.StartReindexResponse.FromString,
                 _registered_method=True)
+        self.CancelReindex = channel.unary_unary(
+                '/treering.v1.EmbedAdminService/CancelReindex',
+                request_serializer=treering_dot_v1_dot_admin__pb2.CancelReindexRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_admin__pb2.CancelReindexResponse.FromString,
+                _registered_method=True)
 
 
 class EmbedAdminServiceServicer:
@@ -163,7 +168,18 @@ class EmbedAdminServiceServicer:
     def StartReindex(self, request, context):
         """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
         new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
+        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used. With a `request_id` a
+        repeat begins nothing: it is answered with the reindex that the first call began, also when that has ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelReindex(self, request, context):
+        """Has a reindex given up. Returns when that is noted durably: a restart does not go on with it. GetEmbedStatus says CANCELLED once it has
+        stopped, after the batch that is being embedded, or after the model that is being loaded. The index that answers is left as it is, and
+        its model stays until the setting is changed. Idempotent; one that has ended already stays as it ended, and the answer says how. NOT_FOUND
+        when there is no such reindex.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +207,11 @@ def add_EmbedAdminServiceServicer_to_server(servicer, server):
                     servicer.StartReindex,
                     request_deserializer=treering_dot_v1_dot_admin__pb2.StartReindexRequest.FromString,
                     response_serializer=treering_dot_v1_dot_admin__pb2.StartReindexResponse.SerializeToString,
+            ),
+            'CancelReindex': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelReindex,
+                    request_deserializer=treering_dot_v1_dot_admin__pb2.CancelReindexRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_admin__pb2.CancelReindexResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -302,6 +323,33 @@ class EmbedAdminService:
             '/treering.v1.EmbedAdminService/StartReindex',
             treering_dot_v1_dot_admin__pb2.StartReindexRequest.SerializeToString,
             treering_dot_v1_dot_admin__pb2.StartReindexResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelReindex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.EmbedAdminService/CancelReindex',
+            treering_dot_v1_dot_admin__pb2.CancelReindexRequest.SerializeToString,
+            treering_dot_v1_dot_admin__pb2.CancelReindexResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,9 @@ isort:skip_file
 What the services say to one another besides deliveries, and what whoever runs them asks: the inner plane, with `SinkService`. None of it
 is served where people and programs ask: it answers on a Unix socket that its user alone can open, or to certificates of the
 installation's own authority. No credential of a user opens it.
+
+It is spoken between parts of one release and may change with each. So every call says in its metadata which version it speaks: the
+`user-agent` has a part `treering-inner/N`. Another version, or none, is refused with FAILED_PRECONDITION, VERSION_MISMATCH.
 """
 
 from collections import abc as _abc
@@ -84,7 +87,14 @@ class EmbedAdminServiceStub:
     StartReindex: _grpc.UnaryUnaryMultiCallable[_admin_pb2.StartReindexRequest, _admin_pb2.StartReindexResponse]
     """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
     new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
+    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used. With a `request_id` a
+    repeat begins nothing: it is answered with the reindex that the first call began, also when that has ended.
+    """
+    CancelReindex: _grpc.UnaryUnaryMultiCallable[_admin_pb2.CancelReindexRequest, _admin_pb2.CancelReindexResponse]
+    """Has a reindex given up. Returns when that is noted durably: a restart does not go on with it. GetEmbedStatus says CANCELLED once it has
+    stopped, after the batch that is being embedded, or after the model that is being loaded. The index that answers is left as it is, and
+    its model stays until the setting is changed. Idempotent; one that has ended already stays as it ended, and the answer says how. NOT_FOUND
+    when there is no such reindex.
     """
 
 @_typing.type_check_only
@@ -103,7 +113,14 @@ class EmbedAdminServiceAsyncStub(EmbedAdminServiceStub):
     StartReindex: _aio.UnaryUnaryMultiCallable[_admin_pb2.StartReindexRequest, _admin_pb2.StartReindexResponse]  # type: ignore[assignment]
     """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
     new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
+    FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used. With a `request_id` a
+    repeat begins nothing: it is answered with the reindex that the first call began, also when that has ended.
+    """
+    CancelReindex: _aio.UnaryUnaryMultiCallable[_admin_pb2.CancelReindexRequest, _admin_pb2.CancelReindexResponse]  # type: ignore[assignment]
+    """Has a reindex given up. Returns when that is noted durably: a restart does not go on with it. GetEmbedStatus says CANCELLED once it has
+    stopped, after the batch that is being embedded, or after the model that is being loaded. The index that answers is left as it is, and
+    its model stays until the setting is changed. Idempotent; one that has ended already stays as it ended, and the answer says how. NOT_FOUND
+    when there is no such reindex.
     """
 
 class EmbedAdminServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -143,7 +160,20 @@ class EmbedAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_pb2.StartReindexResponse, _abc.Awaitable[_admin_pb2.StartReindexResponse]]:
         """Begins to embed every pattern anew, with the model in use or another one, beside the index that goes on answering; once all is done, the
         new index takes its place in one step. Returns when that is noted durably: a restart goes on with it. GetEmbedStatus says how far it is.
-        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used.
+        FAILED_PRECONDITION with REINDEX_RUNNING while another one runs; INVALID_ARGUMENT when the model cannot be used. With a `request_id` a
+        repeat begins nothing: it is answered with the reindex that the first call began, also when that has ended.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelReindex(
+        self,
+        request: _admin_pb2.CancelReindexRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_pb2.CancelReindexResponse, _abc.Awaitable[_admin_pb2.CancelReindexResponse]]:
+        """Has a reindex given up. Returns when that is noted durably: a restart does not go on with it. GetEmbedStatus says CANCELLED once it has
+        stopped, after the batch that is being embedded, or after the model that is being loaded. The index that answers is left as it is, and
+        its model stays until the setting is changed. Idempotent; one that has ended already stays as it ended, and the answer says how. NOT_FOUND
+        when there is no such reindex.
         """
 
 def add_EmbedAdminServiceServicer_to_server(servicer: EmbedAdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

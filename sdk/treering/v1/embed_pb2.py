@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from treering.v1 import log_pb2 as treering_dot_v1_dot_log__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17treering/v1/embed.proto\x12\x0btreering.v1\x1a\x15treering/v1/log.proto\"\xa0\x01\n\rReindexStatus\x12(\n\x05phase\x18\x01 \x01(\x0e\x32\x19.treering.v1.ReindexPhase\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndone_count\x18\x03 \x01(\x04\x12\x13\n\x0btotal_count\x18\x04 \x01(\x04\x12\x1c\n\x14start_time_unix_nano\x18\x05 \x01(\x06\x12\x0f\n\x07problem\x18\x06 \x01(\t\"\xbc\x01\n\x15SearchPatternsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x0brestrict_to\x18\x02 \x01(\x0b\x32\x19.treering.v1.PatternIdSet\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x16\n\x0e\x61lso_score_ids\x18\x04 \x03(\x06\x12\r\n\x05limit\x18\x05 \x01(\r\x12,\n\rmin_positions\x18\x06 \x03(\x0b\x32\x15.treering.v1.Position\"#\n\x0cPatternIdSet\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\"\xc3\x01\n\x16SearchPatternsResponse\x12)\n\x06scores\x18\x01 \x03(\x0b\x32\x19.treering.v1.PatternScore\x12#\n\x04seen\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\x12\x15\n\rpending_count\x18\x03 \x01(\x04\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\x12\x15\n\rpattern_count\x18\x05 \x01(\x04\x12\x15\n\runknown_count\x18\x06 \x01(\x04\"N\n\x0cPatternScore\x12\x12\n\npattern_id\x18\x01 \x01(\x06\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05\x64\x65nse\x18\x03 \x01(\x02\x12\x0c\n\x04late\x18\x04 \x01(\x02\"\"\n\x11\x45mbedTextsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"O\n\x12\x45mbedTextsResponse\x12*\n\nembeddings\x18\x01 \x03(\x0b\x32\x16.treering.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x17\n\x15GetEmbedStatusRequest\"\x93\x05\n\x16GetEmbedStatusResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12\x0f\n\x07\x65ncoder\x18\x04 \x01(\t\x12\x19\n\x11rendering_version\x18\x05 \x01(\r\x12\x14\n\x0cmask_version\x18\x06 \x01(\r\x12\x15\n\rpattern_count\x18\x07 \x01(\x04\x12\x15\n\rpending_count\x18\x08 \x01(\x04\x12\x1a\n\x12keyword_only_count\x18\t \x01(\x04\x12#\n\x04seen\x18\n \x03(\x0b\x32\x15.treering.v1.Position\x12\r\n\x05index\x18\x0b \x01(\t\x12\x13\n\x0bmodel_ready\x18\x0c \x01(\x08\x12\x1c\n\x14start_time_unix_nano\x18\r \x01(\x06\x12?\n\x06limits\x18\x0e \x03(\x0b\x32/.treering.v1.GetEmbedStatusResponse.LimitsEntry\x12\x19\n\x11quarantined_count\x18\x0f \x01(\x04\x12\x18\n\x10\x63onfigured_model\x18\x10 \x01(\t\x12\x13\n\x0bindex_ready\x18\x11 \x01(\x08\x12\x0f\n\x07problem\x18\x12 \x01(\t\x12+\n\x07reindex\x18\x13 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\x12 \n\x05holes\x18\x14 \x03(\x0b\x32\x11.treering.v1.Hole\x12\x1d\n\x15without_pattern_count\x18\x15 \x01(\x04\x12\x15\n\revicted_count\x18\x16 \x01(\x04\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01*\xb1\x01\n\x0cReindexPhase\x12\x1d\n\x19REINDEX_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12REINDEX_PHASE_IDLE\x10\x01\x12\x1b\n\x17REINDEX_PHASE_PREPARING\x10\x02\x12\x1b\n\x17REINDEX_PHASE_EMBEDDING\x10\x03\x12\x16\n\x12REINDEX_PHASE_DONE\x10\x04\x12\x18\n\x14REINDEX_PHASE_FAILED\x10\x05\x32\x93\x02\n\x0c\x45mbedService\x12Y\n\x0eSearchPatterns\x12\".treering.v1.SearchPatternsRequest\x1a#.treering.v1.SearchPatternsResponse\x12M\n\nEmbedTexts\x12\x1e.treering.v1.EmbedTextsRequest\x1a\x1f.treering.v1.EmbedTextsResponse\x12Y\n\x0eGetEmbedStatus\x12\".treering.v1.GetEmbedStatusRequest\x1a#.treering.v1.GetEmbedStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17treering/v1/embed.proto\x12\x0btreering.v1\x1a\x15treering/v1/log.proto\"\xc8\x01\n\rReindexStatus\x12(\n\x05phase\x18\x01 \x01(\x0e\x32\x19.treering.v1.ReindexPhase\x12\r\n\x05model\x18\x02 \x01(\t\x12\x12\n\ndone_count\x18\x03 \x01(\x04\x12\x13\n\x0btotal_count\x18\x04 \x01(\x04\x12\x1c\n\x14start_time_unix_nano\x18\x05 \x01(\x06\x12\x0f\n\x07problem\x18\x06 \x01(\t\x12\x12\n\nreindex_id\x18\x07 \x01(\x04\x12\x12\n\nrequest_id\x18\x08 \x01(\t\"\xcb\x01\n\x15SearchPatternsRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12.\n\x0brestrict_to\x18\x02 \x01(\x0b\x32\x19.treering.v1.PatternIdSet\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x16\n\x0e\x61lso_score_ids\x18\x04 \x03(\x06\x12\x12\n\x05limit\x18\x05 \x01(\rH\x00\x88\x01\x01\x12,\n\rmin_positions\x18\x06 \x03(\x0b\x32\x15.treering.v1.PositionB\x08\n\x06_limit\"#\n\x0cPatternIdSet\x12\x13\n\x0bpattern_ids\x18\x01 \x03(\x06\"\xc3\x01\n\x16SearchPatternsResponse\x12)\n\x06scores\x18\x01 \x03(\x0b\x32\x19.treering.v1.PatternScore\x12#\n\x04seen\x18\x02 \x03(\x0b\x32\x15.treering.v1.Position\x12\x15\n\rpending_count\x18\x03 \x01(\x04\x12\x14\n\x0cmask_version\x18\x04 \x01(\r\x12\x15\n\rpattern_count\x18\x05 \x01(\x04\x12\x15\n\runknown_count\x18\x06 \x01(\x04\"N\n\x0cPatternScore\x12\x12\n\npattern_id\x18\x01 \x01(\x06\x12\r\n\x05score\x18\x02 \x01(\x02\x12\r\n\x05\x64\x65nse\x18\x03 \x01(\x02\x12\x0c\n\x04late\x18\x04 \x01(\x02\"\"\n\x11\x45mbedTextsRequest\x12\r\n\x05texts\x18\x01 \x03(\t\"O\n\x12\x45mbedTextsResponse\x12*\n\nembeddings\x18\x01 \x03(\x0b\x32\x16.treering.v1.Embedding\x12\r\n\x05model\x18\x02 \x01(\t\"\x1b\n\tEmbedding\x12\x0e\n\x06values\x18\x01 \x03(\x02\"\x17\n\x15GetEmbedStatusRequest\"\xd4\x05\n\x16GetEmbedStatusResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\t\x12\x11\n\tdimension\x18\x03 \x01(\r\x12*\n\x07\x65ncoder\x18\x04 \x01(\x0e\x32\x14.treering.v1.EncoderH\x00\x88\x01\x01\x12\x19\n\x11rendering_version\x18\x05 \x01(\r\x12\x14\n\x0cmask_version\x18\x06 \x01(\r\x12\x15\n\rpattern_count\x18\x07 \x01(\x04\x12\x15\n\rpending_count\x18\x08 \x01(\x04\x12\x1a\n\x12keyword_only_count\x18\t \x01(\x04\x12#\n\x04seen\x18\n \x03(\x0b\x32\x15.treering.v1.Position\x12\'\n\x05index\x18\x0b \x01(\x0e\x32\x18.treering.v1.IndexEngine\x12\x13\n\x0bmodel_ready\x18\x0c \x01(\x08\x12\x1c\n\x14start_time_unix_nano\x18\r \x01(\x06\x12?\n\x06limits\x18\x0e \x03(\x0b\x32/.treering.v1.GetEmbedStatusResponse.LimitsEntry\x12\x19\n\x11quarantined_count\x18\x0f \x01(\x04\x12\x18\n\x10\x63onfigured_model\x18\x10 \x01(\t\x12\x13\n\x0bindex_ready\x18\x11 \x01(\x08\x12\x0f\n\x07problem\x18\x12 \x01(\t\x12+\n\x07reindex\x18\x13 \x01(\x0b\x32\x1a.treering.v1.ReindexStatus\x12 \n\x05holes\x18\x14 \x03(\x0b\x32\x11.treering.v1.Hole\x12\x1d\n\x15without_pattern_count\x18\x15 \x01(\x04\x12\x15\n\revicted_count\x18\x16 \x01(\x04\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\n\n\x08_encoder*\xce\x01\n\x0cReindexPhase\x12\x1d\n\x19REINDEX_PHASE_UNSPECIFIED\x10\x00\x12\x16\n\x12REINDEX_PHASE_IDLE\x10\x01\x12\x1b\n\x17REINDEX_PHASE_PREPARING\x10\x02\x12\x1b\n\x17REINDEX_PHASE_EMBEDDING\x10\x03\x12\x16\n\x12REINDEX_PHASE_DONE\x10\x04\x12\x18\n\x14REINDEX_PHASE_FAILED\x10\x05\x12\x1b\n\x17REINDEX_PHASE_CANCELLED\x10\x06*[\n\x07\x45ncoder\x12\x17\n\x13\x45NCODER_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NCODER_OPENVINO\x10\x01\x12!\n\x1d\x45NCODER_SENTENCE_TRANSFORMERS\x10\x02*[\n\x0bIndexEngine\x12\x1c\n\x18INDEX_ENGINE_UNSPECIFIED\x10\x00\x12\x15\n\x11INDEX_ENGINE_EDGE\x10\x01\x12\x17\n\x13INDEX_ENGINE_SERVER\x10\x02\x32\x93\x02\n\x0c\x45mbedService\x12Y\n\x0eSearchPatterns\x12\".treering.v1.SearchPatternsRequest\x1a#.treering.v1.SearchPatternsResponse\x12M\n\nEmbedTexts\x12\x1e.treering.v1.EmbedTextsRequest\x1a\x1f.treering.v1.EmbedTextsResponse\x12Y\n\x0eGetEmbedStatus\x12\".treering.v1.GetEmbedStatusRequest\x1a#.treering.v1.GetEmbedStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,30 +34,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._loaded_options = None
   _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
-  _globals['_REINDEXPHASE']._serialized_start=1566
-  _globals['_REINDEXPHASE']._serialized_end=1743
+  _globals['_REINDEXPHASE']._serialized_start=1686
+  _globals['_REINDEXPHASE']._serialized_end=1892
+  _globals['_ENCODER']._serialized_start=1894
+  _globals['_ENCODER']._serialized_end=1985
+  _globals['_INDEXENGINE']._serialized_start=1987
+  _globals['_INDEXENGINE']._serialized_end=2078
   _globals['_REINDEXSTATUS']._serialized_start=64
-  _globals['_REINDEXSTATUS']._serialized_end=224
-  _globals['_SEARCHPATTERNSREQUEST']._serialized_start=227
-  _globals['_SEARCHPATTERNSREQUEST']._serialized_end=415
-  _globals['_PATTERNIDSET']._serialized_start=417
-  _globals['_PATTERNIDSET']._serialized_end=452
-  _globals['_SEARCHPATTERNSRESPONSE']._serialized_start=455
-  _globals['_SEARCHPATTERNSRESPONSE']._serialized_end=650
-  _globals['_PATTERNSCORE']._serialized_start=652
-  _globals['_PATTERNSCORE']._serialized_end=730
-  _globals['_EMBEDTEXTSREQUEST']._serialized_start=732
-  _globals['_EMBEDTEXTSREQUEST']._serialized_end=766
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=768
-  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=847
-  _globals['_EMBEDDING']._serialized_start=849
-  _globals['_EMBEDDING']._serialized_end=876
-  _globals['_GETEMBEDSTATUSREQUEST']._serialized_start=878
-  _globals['_GETEMBEDSTATUSREQUEST']._serialized_end=901
-  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_start=904
-  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_end=1563
-  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_start=1518
-  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_end=1563
-  _globals['_EMBEDSERVICE']._serialized_start=1746
-  _globals['_EMBEDSERVICE']._serialized_end=2021
+  _globals['_REINDEXSTATUS']._serialized_end=264
+  _globals['_SEARCHPATTERNSREQUEST']._serialized_start=267
+  _globals['_SEARCHPATTERNSREQUEST']._serialized_end=470
+  _globals['_PATTERNIDSET']._serialized_start=472
+  _globals['_PATTERNIDSET']._serialized_end=507
+  _globals['_SEARCHPATTERNSRESPONSE']._serialized_start=510
+  _globals['_SEARCHPATTERNSRESPONSE']._serialized_end=705
+  _globals['_PATTERNSCORE']._serialized_start=707
+  _globals['_PATTERNSCORE']._serialized_end=785
+  _globals['_EMBEDTEXTSREQUEST']._serialized_start=787
+  _globals['_EMBEDTEXTSREQUEST']._serialized_end=821
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_start=823
+  _globals['_EMBEDTEXTSRESPONSE']._serialized_end=902
+  _globals['_EMBEDDING']._serialized_start=904
+  _globals['_EMBEDDING']._serialized_end=931
+  _globals['_GETEMBEDSTATUSREQUEST']._serialized_start=933
+  _globals['_GETEMBEDSTATUSREQUEST']._serialized_end=956
+  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_start=959
+  _globals['_GETEMBEDSTATUSRESPONSE']._serialized_end=1683
+  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_start=1626
+  _globals['_GETEMBEDSTATUSRESPONSE_LIMITSENTRY']._serialized_end=1671
+  _globals['_EMBEDSERVICE']._serialized_start=2081
+  _globals['_EMBEDSERVICE']._serialized_end=2356
 # @@protoc_insertion_point(module_scope)

@@ -38,6 +38,8 @@ class _ReindexPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReindexP
     """The new index answers searches."""
     REINDEX_PHASE_FAILED: _ReindexPhase.ValueType  # 5
     """It was given up; `problem` says why. The index that was there goes on answering."""
+    REINDEX_PHASE_CANCELLED: _ReindexPhase.ValueType  # 6
+    """It was given up because somebody asked for that. The index that was there goes on answering."""
 
 class ReindexPhase(_ReindexPhase, metaclass=_ReindexPhaseEnumTypeWrapper):
     """What a reindex is doing."""
@@ -54,7 +56,57 @@ REINDEX_PHASE_DONE: ReindexPhase.ValueType  # 4
 """The new index answers searches."""
 REINDEX_PHASE_FAILED: ReindexPhase.ValueType  # 5
 """It was given up; `problem` says why. The index that was there goes on answering."""
+REINDEX_PHASE_CANCELLED: ReindexPhase.ValueType  # 6
+"""It was given up because somebody asked for that. The index that was there goes on answering."""
 Global___ReindexPhase: _TypeAlias = ReindexPhase  # noqa: Y015
+
+class _Encoder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EncoderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Encoder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ENCODER_UNSPECIFIED: _Encoder.ValueType  # 0
+    """Never sent."""
+    ENCODER_OPENVINO: _Encoder.ValueType  # 1
+    """OpenVINO, for the packaged model."""
+    ENCODER_SENTENCE_TRANSFORMERS: _Encoder.ValueType  # 2
+    """sentence-transformers, for any other model, or where the setting says `encoder=reference`."""
+
+class Encoder(_Encoder, metaclass=_EncoderEnumTypeWrapper):
+    """What computes vectors."""
+
+ENCODER_UNSPECIFIED: Encoder.ValueType  # 0
+"""Never sent."""
+ENCODER_OPENVINO: Encoder.ValueType  # 1
+"""OpenVINO, for the packaged model."""
+ENCODER_SENTENCE_TRANSFORMERS: Encoder.ValueType  # 2
+"""sentence-transformers, for any other model, or where the setting says `encoder=reference`."""
+Global___Encoder: _TypeAlias = Encoder  # noqa: Y015
+
+class _IndexEngine:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _IndexEngineEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_IndexEngine.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INDEX_ENGINE_UNSPECIFIED: _IndexEngine.ValueType  # 0
+    """Never sent."""
+    INDEX_ENGINE_EDGE: _IndexEngine.ValueType  # 1
+    """Qdrant Edge, in the process."""
+    INDEX_ENGINE_SERVER: _IndexEngine.ValueType  # 2
+    """A Qdrant server."""
+
+class IndexEngine(_IndexEngine, metaclass=_IndexEngineEnumTypeWrapper):
+    """What holds the vectors."""
+
+INDEX_ENGINE_UNSPECIFIED: IndexEngine.ValueType  # 0
+"""Never sent."""
+INDEX_ENGINE_EDGE: IndexEngine.ValueType  # 1
+"""Qdrant Edge, in the process."""
+INDEX_ENGINE_SERVER: IndexEngine.ValueType  # 2
+"""A Qdrant server."""
+Global___IndexEngine: _TypeAlias = IndexEngine  # noqa: Y015
 
 @_typing.final
 class ReindexStatus(_message.Message):
@@ -68,6 +120,8 @@ class ReindexStatus(_message.Message):
     TOTAL_COUNT_FIELD_NUMBER: _builtins.int
     START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    REINDEX_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     phase: Global___ReindexPhase.ValueType
     """What it is doing."""
     model: _builtins.str
@@ -80,6 +134,10 @@ class ReindexStatus(_message.Message):
     """When it began, or was gone on with after a restart, nanoseconds since 1970."""
     problem: _builtins.str
     """What it waits for, or why it was given up; empty = nothing is wrong."""
+    reindex_id: _builtins.int
+    """Its id, counted up by the registry of patterns: no other reindex ever has it. 0 when none has run."""
+    request_id: _builtins.str
+    """What whoever asked for it called it; empty when it was not called anything, or when a setting asked for it."""
     def __init__(
         self,
         *,
@@ -89,10 +147,12 @@ class ReindexStatus(_message.Message):
         total_count: _builtins.int = ...,
         start_time_unix_nano: _builtins.int = ...,
         problem: _builtins.str = ...,
+        reindex_id: _builtins.int = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "model", b"model", "phase", b"phase", "problem", b"problem", "start_time_unix_nano", b"start_time_unix_nano", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_count", b"done_count", "model", b"model", "phase", b"phase", "problem", b"problem", "reindex_id", b"reindex_id", "request_id", b"request_id", "start_time_unix_nano", b"start_time_unix_nano", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -113,7 +173,7 @@ class SearchPatternsRequest(_message.Message):
     text: _builtins.str
     """What is looked for, in any words. 1 to 10,000 characters; the model reads about the first 128 words."""
     limit: _builtins.int
-    """How many patterns to return, besides `also_score_ids`: 1 to 10,000."""
+    """How many patterns to return, besides `also_score_ids`: 1 to 10,000. Unset = 10. The best ones; there is no page after."""
     @_builtins.property
     def restrict_to(self) -> Global___PatternIdSet:
         """Only these patterns. Unset = all. Set and empty = none. At most 500,000."""
@@ -137,14 +197,16 @@ class SearchPatternsRequest(_message.Message):
         restrict_to: Global___PatternIdSet | None = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
         also_score_ids: _abc.Iterable[_builtins.int] | None = ...,
-        limit: _builtins.int = ...,
+        limit: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["restrict_to", b"restrict_to"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "limit", b"limit", "restrict_to", b"restrict_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["also_score_ids", b"also_score_ids", "limit", b"limit", "min_positions", b"min_positions", "restrict_to", b"restrict_to", "services", b"services", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "also_score_ids", b"also_score_ids", "limit", b"limit", "min_positions", b"min_positions", "restrict_to", b"restrict_to", "services", b"services", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
 
 Global___SearchPatternsRequest: _TypeAlias = SearchPatternsRequest  # noqa: Y015
 
@@ -403,8 +465,8 @@ class GetEmbedStatusResponse(_message.Message):
     """sha256 of the model's weights, hex."""
     dimension: _builtins.int
     """Numbers in a vector."""
-    encoder: _builtins.str
-    """What computes: `openvino` (the packaged model) or `sentence-transformers` (any other one, or `encoder=reference`)."""
+    encoder: Global___Encoder.ValueType
+    """What computes vectors. Unset while the model is not loaded yet."""
     rendering_version: _builtins.int
     """Which texts are made from a pattern; part of the index's identity."""
     mask_version: _builtins.int
@@ -415,8 +477,8 @@ class GetEmbedStatusResponse(_message.Message):
     """Patterns that wait for their vector."""
     keyword_only_count: _builtins.int
     """Patterns that stay without a vector because a cap was reached."""
-    index: _builtins.str
-    """The index engine: `edge` (embedded) or `server`."""
+    index: Global___IndexEngine.ValueType
+    """What holds the vectors."""
     model_ready: _builtins.bool
     """False until the model is loaded; records are taken in before that."""
     start_time_unix_nano: _builtins.int
@@ -457,14 +519,14 @@ class GetEmbedStatusResponse(_message.Message):
         model: _builtins.str = ...,
         model_sha256: _builtins.str = ...,
         dimension: _builtins.int = ...,
-        encoder: _builtins.str = ...,
+        encoder: Global___Encoder.ValueType | None = ...,
         rendering_version: _builtins.int = ...,
         mask_version: _builtins.int = ...,
         pattern_count: _builtins.int = ...,
         pending_count: _builtins.int = ...,
         keyword_only_count: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
-        index: _builtins.str = ...,
+        index: Global___IndexEngine.ValueType = ...,
         model_ready: _builtins.bool = ...,
         start_time_unix_nano: _builtins.int = ...,
         limits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
@@ -477,10 +539,12 @@ class GetEmbedStatusResponse(_message.Message):
         without_pattern_count: _builtins.int = ...,
         evicted_count: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["reindex", b"reindex"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_encoder", b"_encoder", "encoder", b"encoder", "reindex", b"reindex"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "evicted_count", b"evicted_count", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano", "without_pattern_count", b"without_pattern_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_encoder", b"_encoder", "configured_model", b"configured_model", "dimension", b"dimension", "encoder", b"encoder", "evicted_count", b"evicted_count", "holes", b"holes", "index", b"index", "index_ready", b"index_ready", "keyword_only_count", b"keyword_only_count", "limits", b"limits", "mask_version", b"mask_version", "model", b"model", "model_ready", b"model_ready", "model_sha256", b"model_sha256", "pattern_count", b"pattern_count", "pending_count", b"pending_count", "problem", b"problem", "quarantined_count", b"quarantined_count", "reindex", b"reindex", "rendering_version", b"rendering_version", "seen", b"seen", "start_time_unix_nano", b"start_time_unix_nano", "without_pattern_count", b"without_pattern_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__encoder: _TypeAlias = _typing.Literal["encoder"]  # noqa: Y015
+    _WhichOneofArgType__encoder: _TypeAlias = _typing.Literal["_encoder", b"_encoder"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__encoder) -> _WhichOneofReturnType__encoder | None: ...
 
 Global___GetEmbedStatusResponse: _TypeAlias = GetEmbedStatusResponse  # noqa: Y015

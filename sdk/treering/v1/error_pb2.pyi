@@ -4,7 +4,7 @@ isort:skip_file
 Why a call failed, in a form that programs can act on.
 
 Every error of every service is a google.rpc.Status with exactly one google.rpc.ErrorInfo: `domain` is
-"treering", `reason` is the name of an ErrorReason without its prefix (for example "SEQUENCE_GAP"), and
+"treering.dev", `reason` is the name of an ErrorReason without its prefix (for example "SEQUENCE_GAP"), and
 `metadata` holds what the reason's comment names. RESOURCE_EXHAUSTED also carries a google.rpc.RetryInfo, in the
 details and as the trailing metadata `google.rpc.retryinfo-bin`; SQL_LIMIT only where the same query may succeed later.
 """
@@ -36,7 +36,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_MALFORMED_BATCH: _ErrorReason.ValueType  # 2
     """INVALID_ARGUMENT: the bytes are no valid message of the contract. Metadata: `field`, where one text is not UTF-8.
-    Example: "batch: not a valid UploadLogsRequest; records[3].message is not UTF-8".
+    Example: "batch: not a valid UploadLogsRequest; batch.records[3].message is not UTF-8".
     """
     ERROR_REASON_BATCH_TOO_LARGE: _ErrorReason.ValueType  # 3
     """INVALID_ARGUMENT: the batch is larger than the limit. Metadata: `size_bytes`, `limit_bytes`. Send smaller batches."""
@@ -73,7 +73,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     where known (both from 1).
     """
     ERROR_REASON_SQL_NOT_ALLOWED: _ErrorReason.ValueType  # 16
-    """PERMISSION_DENIED: the SQL is more than one reading statement, or reaches for something outside the tables.
+    """INVALID_ARGUMENT: the SQL is more than one reading statement, or reaches for something outside the tables.
     Example: "only a single SELECT is allowed; this is a COPY".
     """
     ERROR_REASON_SQL_LIMIT: _ErrorReason.ValueType  # 17
@@ -95,10 +95,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
     """
     ERROR_REASON_REINDEX_RUNNING: _ErrorReason.ValueType  # 22
-    """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
+    """FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`, `reindex_id`. Wait for its end."""
     ERROR_REASON_CHAIN_BROKEN: _ErrorReason.ValueType  # 23
     """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
     word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
+    """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 24
+    """UNAUTHENTICATED: the call does not say who makes it, or what it says cannot be believed. No service asks yet.
+    Example: "the token has expired; take a new one".
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 25
+    """PERMISSION_DENIED: whoever calls may not do this. The answer is the same whether the thing asked for exists or not. No service asks yet.
+    Example: "reading needs the right `query`; ask whoever runs this installation".
+    """
+    ERROR_REASON_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 26
+    """RESOURCE_EXHAUSTED: whoever calls has used what it may use in a time, however idle the service is. Metadata: `limit` names the quota.
+    Retry after the given delay. No service has quotas yet.
+    """
+    ERROR_REASON_VERSION_MISMATCH: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION: between services, and from the command line to them: the two sides speak different versions of the inner plane.
+    Metadata: `version` of the caller (0 = it says none), `expected_version`. Run one release of all of them.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -112,7 +128,7 @@ one. Example: "limit: 10000000 is over 10000; ask for less or page".
 """
 ERROR_REASON_MALFORMED_BATCH: ErrorReason.ValueType  # 2
 """INVALID_ARGUMENT: the bytes are no valid message of the contract. Metadata: `field`, where one text is not UTF-8.
-Example: "batch: not a valid UploadLogsRequest; records[3].message is not UTF-8".
+Example: "batch: not a valid UploadLogsRequest; batch.records[3].message is not UTF-8".
 """
 ERROR_REASON_BATCH_TOO_LARGE: ErrorReason.ValueType  # 3
 """INVALID_ARGUMENT: the batch is larger than the limit. Metadata: `size_bytes`, `limit_bytes`. Send smaller batches."""
@@ -149,7 +165,7 @@ ERROR_REASON_SQL_ERROR: ErrorReason.ValueType  # 15
 where known (both from 1).
 """
 ERROR_REASON_SQL_NOT_ALLOWED: ErrorReason.ValueType  # 16
-"""PERMISSION_DENIED: the SQL is more than one reading statement, or reaches for something outside the tables.
+"""INVALID_ARGUMENT: the SQL is more than one reading statement, or reaches for something outside the tables.
 Example: "only a single SELECT is allowed; this is a COPY".
 """
 ERROR_REASON_SQL_LIMIT: ErrorReason.ValueType  # 17
@@ -171,9 +187,25 @@ ERROR_REASON_STORE_DAMAGED: ErrorReason.ValueType  # 21
 Example: "segments/0000000003.parquet is damaged: its bytes are not those that were sealed; ...".
 """
 ERROR_REASON_REINDEX_RUNNING: ErrorReason.ValueType  # 22
-"""FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`. Wait for its end."""
+"""FAILED_PRECONDITION: everything is being embedded anew already. Metadata: `model`, `done_count`, `reindex_id`. Wait for its end."""
 ERROR_REASON_CHAIN_BROKEN: ErrorReason.ValueType  # 23
 """FAILED_PRECONDITION: between ingest and sinks, a delivery that does not continue the history that the sink holds. Metadata: `offset`. As a
 word in `SinkStatus.last_error` also: a sink whose link is not the log's; it is cut off, the log keeps everything, and uploads go on.
+"""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 24
+"""UNAUTHENTICATED: the call does not say who makes it, or what it says cannot be believed. No service asks yet.
+Example: "the token has expired; take a new one".
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 25
+"""PERMISSION_DENIED: whoever calls may not do this. The answer is the same whether the thing asked for exists or not. No service asks yet.
+Example: "reading needs the right `query`; ask whoever runs this installation".
+"""
+ERROR_REASON_QUOTA_EXCEEDED: ErrorReason.ValueType  # 26
+"""RESOURCE_EXHAUSTED: whoever calls has used what it may use in a time, however idle the service is. Metadata: `limit` names the quota.
+Retry after the given delay. No service has quotas yet.
+"""
+ERROR_REASON_VERSION_MISMATCH: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION: between services, and from the command line to them: the two sides speak different versions of the inner plane.
+Metadata: `version` of the caller (0 = it says none), `expected_version`. Run one release of all of them.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -4,7 +4,7 @@ isort:skip_file
 Why a call failed, in a form that programs can act on.
 
 Every error of every service is a google.rpc.Status with exactly one google.rpc.ErrorInfo: `domain` is
-"treering", `reason` is the name of an ErrorReason without its prefix (for example "SEQUENCE_GAP"), and
+"treering.dev", `reason` is the name of an ErrorReason without its prefix (for example "SEQUENCE_GAP"), and
 `metadata` holds what the reason's comment names. RESOURCE_EXHAUSTED also carries a google.rpc.RetryInfo, in the
 details and as the trailing metadata `google.rpc.retryinfo-bin`; SQL_LIMIT only where the same query may succeed later.
 """

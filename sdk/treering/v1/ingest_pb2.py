@@ -22,10 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from treering.v1 import log_pb2 as treering_dot_v1_dot_log__pb2
+from treering.v1 import batch_pb2 as treering_dot_v1_dot_batch__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18treering/v1/ingest.proto\x12\x0btreering.v1\x1a\x15treering/v1/log.proto\"c\n\x11UploadLogsRequest\x12\x13\n\x0bproducer_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\'\n\x07records\x18\x03 \x03(\x0b\x32\x16.treering.v1.LogRecord\"\xe1\x01\n\x12UploadLogsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x04\x12\x35\n\x10rejection_counts\x18\x03 \x03(\x0b\x32\x1b.treering.v1.RejectionCount\x12\x35\n\x10rejected_records\x18\x04 \x03(\x0b\x32\x1b.treering.v1.RejectedRecord\x12\x0e\n\x06log_id\x18\x05 \x01(\x06\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x06 \x01(\x04\"c\n\x11StreamLogsRequest\x12\x13\n\x0bproducer_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\'\n\x07records\x18\x03 \x03(\x0b\x32\x16.treering.v1.LogRecord\"\x95\x02\n\x12StreamLogsResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\t\x12\x1d\n\x15last_durable_sequence\x18\x02 \x01(\x04\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x03 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x04 \x01(\x04\x12\x35\n\x10rejection_counts\x18\x05 \x03(\x0b\x32\x1b.treering.v1.RejectionCount\x12\x35\n\x10rejected_records\x18\x06 \x03(\x0b\x32\x1b.treering.v1.RejectedRecord\x12\x0e\n\x06log_id\x18\x07 \x01(\x06\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x08 \x01(\x04\"M\n\x0eRejectionCount\x12,\n\x06reason\x18\x01 \x01(\x0e\x32\x1c.treering.v1.RejectionReason\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"M\n\x0eRejectedRecord\x12\r\n\x05index\x18\x01 \x01(\x04\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.treering.v1.RejectionReason\"\x18\n\x16GetIngestStatusRequest\"\xbf\x03\n\x17GetIngestStatusResponse\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0cstart_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\x12\x15\n\rsegment_count\x18\x04 \x01(\r\x12\x17\n\x0f\x64isk_used_bytes\x18\x05 \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x06 \x01(\x04\x12\x1a\n\x12\x64isk_reserve_bytes\x18\x07 \x01(\x04\x12\x16\n\x0eproducer_count\x18\x08 \x01(\r\x12\x12\n\ndurability\x18\t \x01(\t\x12&\n\x05sinks\x18\n \x03(\x0b\x32\x17.treering.v1.SinkStatus\x12\x1c\n\x14start_time_unix_nano\x18\x0b \x01(\x06\x12\x18\n\x10refusing_because\x18\x0c \x01(\t\x12@\n\x06limits\x18\r \x03(\x0b\x32\x30.treering.v1.GetIngestStatusResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xfb\x01\n\nSinkStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x12\n\nlast_error\x18\x04 \x01(\t\x12\x13\n\x0bnext_offset\x18\x05 \x01(\x04\x12\x1a\n\x12visible_end_offset\x18\x06 \x01(\x04\x12\x1d\n\x15releasable_end_offset\x18\x07 \x01(\x04\x12\x13\n\x0blag_records\x18\x08 \x01(\x04\x12\x19\n\x11quarantined_count\x18\t \x01(\x04\x12\x15\n\rskipped_count\x18\n \x01(\x04\x12\x10\n\x08is_ahead\x18\x0b \x01(\x08*~\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eREJECTION_REASON_MESSAGE_EMPTY\x10\x01\x12%\n!REJECTION_REASON_RECORD_TOO_LARGE\x10\x02\x32\x91\x02\n\rIngestService\x12O\n\nUploadLogs\x12\x1e.treering.v1.UploadLogsRequest\x1a\x1f.treering.v1.UploadLogsResponse(\x01\x12Q\n\nStreamLogs\x12\x1e.treering.v1.StreamLogsRequest\x1a\x1f.treering.v1.StreamLogsResponse(\x01\x30\x01\x12\\\n\x0fGetIngestStatus\x12#.treering.v1.GetIngestStatusRequest\x1a$.treering.v1.GetIngestStatusResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18treering/v1/ingest.proto\x12\x0btreering.v1\x1a\x17treering/v1/batch.proto\"`\n\x11UploadLogsRequest\x12\x13\n\x0bproducer_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12$\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32\x15.treering.v1.LogBatch\"\xe1\x01\n\x12UploadLogsResponse\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x01 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x02 \x01(\x04\x12\x35\n\x10rejection_counts\x18\x03 \x03(\x0b\x32\x1b.treering.v1.RejectionCount\x12\x35\n\x10rejected_records\x18\x04 \x03(\x0b\x32\x1b.treering.v1.RejectedRecord\x12\x0e\n\x06log_id\x18\x05 \x01(\x06\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x06 \x01(\x04\"`\n\x11StreamLogsRequest\x12\x13\n\x0bproducer_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12$\n\x05\x62\x61tch\x18\x03 \x01(\x0b\x32\x15.treering.v1.LogBatch\"\x95\x02\n\x12StreamLogsResponse\x12\x13\n\x0bproducer_id\x18\x01 \x01(\t\x12\x1d\n\x15last_durable_sequence\x18\x02 \x01(\x04\x12\x16\n\x0e\x61\x63\x63\x65pted_count\x18\x03 \x01(\x04\x12\x17\n\x0f\x64uplicate_count\x18\x04 \x01(\x04\x12\x35\n\x10rejection_counts\x18\x05 \x03(\x0b\x32\x1b.treering.v1.RejectionCount\x12\x35\n\x10rejected_records\x18\x06 \x03(\x0b\x32\x1b.treering.v1.RejectedRecord\x12\x0e\n\x06log_id\x18\x07 \x01(\x06\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x08 \x01(\x04\"M\n\x0eRejectionCount\x12,\n\x06reason\x18\x01 \x01(\x0e\x32\x1c.treering.v1.RejectionReason\x12\r\n\x05\x63ount\x18\x02 \x01(\x04\"M\n\x0eRejectedRecord\x12\r\n\x05index\x18\x01 \x01(\x04\x12,\n\x06reason\x18\x02 \x01(\x0e\x32\x1c.treering.v1.RejectionReason\"\x18\n\x16GetIngestStatusRequest\"\xd8\x03\n\x17GetIngestStatusResponse\x12\x0e\n\x06log_id\x18\x01 \x01(\x06\x12\x14\n\x0cstart_offset\x18\x02 \x01(\x04\x12\x1c\n\x14\x65nd_offset_exclusive\x18\x03 \x01(\x04\x12\x15\n\rsegment_count\x18\x04 \x01(\r\x12\x17\n\x0f\x64isk_used_bytes\x18\x05 \x01(\x04\x12\x17\n\x0f\x64isk_free_bytes\x18\x06 \x01(\x04\x12\x1a\n\x12\x64isk_reserve_bytes\x18\x07 \x01(\x04\x12\x16\n\x0eproducer_count\x18\x08 \x01(\r\x12+\n\ndurability\x18\t \x01(\x0e\x32\x17.treering.v1.Durability\x12&\n\x05sinks\x18\n \x03(\x0b\x32\x17.treering.v1.SinkStatus\x12\x1c\n\x14start_time_unix_nano\x18\x0b \x01(\x06\x12\x18\n\x10refusing_because\x18\x0c \x01(\t\x12@\n\x06limits\x18\r \x03(\x0b\x32\x30.treering.v1.GetIngestStatusResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\x90\x02\n\nSinkStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x11\n\tconnected\x18\x03 \x01(\x08\x12\x12\n\nlast_error\x18\x04 \x01(\t\x12\x13\n\x0bnext_offset\x18\x05 \x01(\x04\x12\x1a\n\x12visible_end_offset\x18\x06 \x01(\x04\x12\x1d\n\x15releasable_end_offset\x18\x07 \x01(\x04\x12\x13\n\x0blag_records\x18\x08 \x01(\x04\x12\x19\n\x11quarantined_count\x18\t \x01(\x04\x12\x15\n\rskipped_count\x18\n \x01(\x04\x12\x10\n\x08is_ahead\x18\x0b \x01(\x08\x12\x13\n\x0bis_refusing\x18\x0c \x01(\x08*~\n\x0fRejectionReason\x12 \n\x1cREJECTION_REASON_UNSPECIFIED\x10\x00\x12\"\n\x1eREJECTION_REASON_MESSAGE_EMPTY\x10\x01\x12%\n!REJECTION_REASON_RECORD_TOO_LARGE\x10\x02*o\n\nDurability\x12\x1a\n\x16\x44URABILITY_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44URABILITY_ALWAYS\x10\x01\x12\x17\n\x13\x44URABILITY_INTERVAL\x10\x02\x12\x15\n\x11\x44URABILITY_MEMORY\x10\x03\x32\x91\x02\n\rIngestService\x12O\n\nUploadLogs\x12\x1e.treering.v1.UploadLogsRequest\x1a\x1f.treering.v1.UploadLogsResponse(\x01\x12Q\n\nStreamLogs\x12\x1e.treering.v1.StreamLogsRequest\x1a\x1f.treering.v1.StreamLogsResponse(\x01\x30\x01\x12\\\n\x0fGetIngestStatus\x12#.treering.v1.GetIngestStatusRequest\x1a$.treering.v1.GetIngestStatusResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,28 +34,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETINGESTSTATUSRESPONSE_LIMITSENTRY']._loaded_options = None
   _globals['_GETINGESTSTATUSRESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
-  _globals['_REJECTIONREASON']._serialized_start=1662
-  _globals['_REJECTIONREASON']._serialized_end=1788
-  _globals['_UPLOADLOGSREQUEST']._serialized_start=64
-  _globals['_UPLOADLOGSREQUEST']._serialized_end=163
-  _globals['_UPLOADLOGSRESPONSE']._serialized_start=166
-  _globals['_UPLOADLOGSRESPONSE']._serialized_end=391
-  _globals['_STREAMLOGSREQUEST']._serialized_start=393
-  _globals['_STREAMLOGSREQUEST']._serialized_end=492
-  _globals['_STREAMLOGSRESPONSE']._serialized_start=495
-  _globals['_STREAMLOGSRESPONSE']._serialized_end=772
-  _globals['_REJECTIONCOUNT']._serialized_start=774
-  _globals['_REJECTIONCOUNT']._serialized_end=851
-  _globals['_REJECTEDRECORD']._serialized_start=853
-  _globals['_REJECTEDRECORD']._serialized_end=930
-  _globals['_GETINGESTSTATUSREQUEST']._serialized_start=932
-  _globals['_GETINGESTSTATUSREQUEST']._serialized_end=956
-  _globals['_GETINGESTSTATUSRESPONSE']._serialized_start=959
-  _globals['_GETINGESTSTATUSRESPONSE']._serialized_end=1406
-  _globals['_GETINGESTSTATUSRESPONSE_LIMITSENTRY']._serialized_start=1361
-  _globals['_GETINGESTSTATUSRESPONSE_LIMITSENTRY']._serialized_end=1406
-  _globals['_SINKSTATUS']._serialized_start=1409
-  _globals['_SINKSTATUS']._serialized_end=1660
-  _globals['_INGESTSERVICE']._serialized_start=1791
-  _globals['_INGESTSERVICE']._serialized_end=2064
+  _globals['_REJECTIONREASON']._serialized_start=1704
+  _globals['_REJECTIONREASON']._serialized_end=1830
+  _globals['_DURABILITY']._serialized_start=1832
+  _globals['_DURABILITY']._serialized_end=1943
+  _globals['_UPLOADLOGSREQUEST']._serialized_start=66
+  _globals['_UPLOADLOGSREQUEST']._serialized_end=162
+  _globals['_UPLOADLOGSRESPONSE']._serialized_start=165
+  _globals['_UPLOADLOGSRESPONSE']._serialized_end=390
+  _globals['_STREAMLOGSREQUEST']._serialized_start=392
+  _globals['_STREAMLOGSREQUEST']._serialized_end=488
+  _globals['_STREAMLOGSRESPONSE']._serialized_start=491
+  _globals['_STREAMLOGSRESPONSE']._serialized_end=768
+  _globals['_REJECTIONCOUNT']._serialized_start=770
+  _globals['_REJECTIONCOUNT']._serialized_end=847
+  _globals['_REJECTEDRECORD']._serialized_start=849
+  _globals['_REJECTEDRECORD']._serialized_end=926
+  _globals['_GETINGESTSTATUSREQUEST']._serialized_start=928
+  _globals['_GETINGESTSTATUSREQUEST']._serialized_end=952
+  _globals['_GETINGESTSTATUSRESPONSE']._serialized_start=955
+  _globals['_GETINGESTSTATUSRESPONSE']._serialized_end=1427
+  _globals['_GETINGESTSTATUSRESPONSE_LIMITSENTRY']._serialized_start=1382
+  _globals['_GETINGESTSTATUSRESPONSE_LIMITSENTRY']._serialized_end=1427
+  _globals['_SINKSTATUS']._serialized_start=1430
+  _globals['_SINKSTATUS']._serialized_end=1702
+  _globals['_INGESTSERVICE']._serialized_start=1946
+  _globals['_INGESTSERVICE']._serialized_end=2219
 # @@protoc_insertion_point(module_scope)

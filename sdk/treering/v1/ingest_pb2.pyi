@@ -8,7 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from treering.v1 import log_pb2 as _log_pb2
+from treering.v1 import batch_pb2 as _batch_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -44,17 +44,43 @@ REJECTION_REASON_RECORD_TOO_LARGE: RejectionReason.ValueType  # 2
 """The record is over 1 MiB encoded. Shorten it or split it."""
 Global___RejectionReason: _TypeAlias = RejectionReason  # noqa: Y015
 
+class _Durability:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DURABILITY_UNSPECIFIED: _Durability.ValueType  # 0
+    """Never sent."""
+    DURABILITY_ALWAYS: _Durability.ValueType  # 1
+    """Before it is acknowledged."""
+    DURABILITY_INTERVAL: _Durability.ValueType  # 2
+    """Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+    DURABILITY_MEMORY: _Durability.ValueType  # 3
+    """Never: the log is kept in memory, and nothing outlives its process, whatever the policy."""
+
+class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
+    """When an acknowledged batch is on disk."""
+
+DURABILITY_UNSPECIFIED: Durability.ValueType  # 0
+"""Never sent."""
+DURABILITY_ALWAYS: Durability.ValueType  # 1
+"""Before it is acknowledged."""
+DURABILITY_INTERVAL: Durability.ValueType  # 2
+"""Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+DURABILITY_MEMORY: Durability.ValueType  # 3
+"""Never: the log is kept in memory, and nothing outlives its process, whatever the policy."""
+Global___Durability: _TypeAlias = Durability  # noqa: Y015
+
 @_typing.final
 class UploadLogsRequest(_message.Message):
-    """One batch of records. At most 4 MiB encoded. The log stores these bytes as they came, so the fields of this message never change
-    their numbers, and StreamLogsRequest has the same.
-    """
+    """One batch of records, and who sends it. At most 4 MiB encoded."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PRODUCER_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     producer_id: _builtins.str
     """Who sends, at most 128 bytes; a random UUID is a good choice. Two senders never share one. Empty = no producer: the batch is
     stored each time it arrives, `sequence` must be 0, and a retry may store it twice.
@@ -62,19 +88,21 @@ class UploadLogsRequest(_message.Message):
     sequence: _builtins.int
     """The number of this batch, counted by its producer: 1, 2, 3, ... without gaps."""
     @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LogRecord]:
-        """The records. A bad one is rejected alone, the others are kept. May be empty."""
+    def batch(self) -> _batch_pb2.LogBatch:
+        """The records. The log stores the bytes of this field as they came; together with `producer_id` and `sequence` they are what a repeat is
+        recognised by. Unset = no records.
+        """
 
     def __init__(
         self,
         *,
         producer_id: _builtins.str = ...,
         sequence: _builtins.int = ...,
-        records: _abc.Iterable[_log_pb2.LogRecord] | None = ...,
+        batch: _batch_pb2.LogBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["producer_id", b"producer_id", "records", b"records", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "producer_id", b"producer_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -136,13 +164,13 @@ class StreamLogsRequest(_message.Message):
 
     PRODUCER_ID_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
-    RECORDS_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
     producer_id: _builtins.str
     """As in UploadLogsRequest."""
     sequence: _builtins.int
     """As in UploadLogsRequest."""
     @_builtins.property
-    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.LogRecord]:
+    def batch(self) -> _batch_pb2.LogBatch:
         """As in UploadLogsRequest."""
 
     def __init__(
@@ -150,11 +178,11 @@ class StreamLogsRequest(_message.Message):
         *,
         producer_id: _builtins.str = ...,
         sequence: _builtins.int = ...,
-        records: _abc.Iterable[_log_pb2.LogRecord] | None = ...,
+        batch: _batch_pb2.LogBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["producer_id", b"producer_id", "records", b"records", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "producer_id", b"producer_id", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,10 +366,8 @@ class GetIngestStatusResponse(_message.Message):
     """Below this many free bytes nothing is accepted."""
     producer_count: _builtins.int
     """Producers that the log remembers."""
-    durability: _builtins.str
-    """The durability policy in force: `always` or `interval`. Where the log itself promises less than the disk of its machine, its own word
-    stands here instead, such as `memory`: no policy makes more of it.
-    """
+    durability: Global___Durability.ValueType
+    """The durability policy in force, or less where the log itself promises less."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
     refusing_because: _builtins.str
@@ -365,7 +391,7 @@ class GetIngestStatusResponse(_message.Message):
         disk_free_bytes: _builtins.int = ...,
         disk_reserve_bytes: _builtins.int = ...,
         producer_count: _builtins.int = ...,
-        durability: _builtins.str = ...,
+        durability: Global___Durability.ValueType = ...,
         sinks: _abc.Iterable[Global___SinkStatus] | None = ...,
         start_time_unix_nano: _builtins.int = ...,
         refusing_because: _builtins.str = ...,
@@ -396,6 +422,7 @@ class SinkStatus(_message.Message):
     QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
     SKIPPED_COUNT_FIELD_NUMBER: _builtins.int
     IS_AHEAD_FIELD_NUMBER: _builtins.int
+    IS_REFUSING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name in the settings, for example `query`."""
     address: _builtins.str
@@ -421,6 +448,10 @@ class SinkStatus(_message.Message):
     place. It is cut off then, and the log keeps everything. Claimed beyond the log at the start of a delivery it may be true, and uploads
     are refused until that is over. Over = a delivery has begun from a place that fits, and the sink has reported once more.
     """
+    is_refusing: _builtins.bool
+    """Whether the sink refuses this log, or speaks another version of the contract: that does not end by itself, and `last_error` says what to
+    do. The log keeps everything meanwhile.
+    """
     def __init__(
         self,
         *,
@@ -435,10 +466,11 @@ class SinkStatus(_message.Message):
         quarantined_count: _builtins.int = ...,
         skipped_count: _builtins.int = ...,
         is_ahead: _builtins.bool = ...,
+        is_refusing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "connected", b"connected", "is_ahead", b"is_ahead", "is_refusing", b"is_refusing", "lag_records", b"lag_records", "last_error", b"last_error", "name", b"name", "next_offset", b"next_offset", "quarantined_count", b"quarantined_count", "releasable_end_offset", b"releasable_end_offset", "skipped_count", b"skipped_count", "visible_end_offset", b"visible_end_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -61,7 +61,7 @@ class IngestServiceServicer:
     def UploadLogs(self, request_iterator, context):
         """Uploads batches and answers once, after the last one, when everything is durable. The main door.
 
-        Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes) changes nothing and
+        Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes of `batch`) changes nothing and
         is counted as duplicate. A stream that fails has stored a prefix of its batches; its ErrorInfo says `last_durable_sequence` for the
         producer of the failed batch, and the sender goes on from there.
         """

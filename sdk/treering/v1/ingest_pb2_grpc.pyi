@@ -38,7 +38,7 @@ class IngestServiceStub:
     UploadLogs: _grpc.StreamUnaryMultiCallable[_ingest_pb2.UploadLogsRequest, _ingest_pb2.UploadLogsResponse]
     """Uploads batches and answers once, after the last one, when everything is durable. The main door.
 
-    Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes) changes nothing and
+    Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes of `batch`) changes nothing and
     is counted as duplicate. A stream that fails has stored a prefix of its batches; its ErrorInfo says `last_durable_sequence` for the
     producer of the failed batch, and the sender goes on from there.
     """
@@ -59,7 +59,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     UploadLogs: _aio.StreamUnaryMultiCallable[_ingest_pb2.UploadLogsRequest, _ingest_pb2.UploadLogsResponse]  # type: ignore[assignment]
     """Uploads batches and answers once, after the last one, when everything is durable. The main door.
 
-    Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes) changes nothing and
+    Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes of `batch`) changes nothing and
     is counted as duplicate. A stream that fails has stored a prefix of its batches; its ErrorInfo says `last_durable_sequence` for the
     producer of the failed batch, and the sender goes on from there.
     """
@@ -83,7 +83,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_pb2.UploadLogsResponse, _abc.Awaitable[_ingest_pb2.UploadLogsResponse]]:
         """Uploads batches and answers once, after the last one, when everything is durable. The main door.
 
-        Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes) changes nothing and
+        Batches of one stream may come from several producers. Repeating a batch (same producer, sequence and bytes of `batch`) changes nothing and
         is counted as duplicate. A stream that fails has stored a prefix of its batches; its ErrorInfo says `last_durable_sequence` for the
         producer of the failed batch, and the sender goes on from there.
         """

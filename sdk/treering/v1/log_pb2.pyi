@@ -255,6 +255,7 @@ class StoredRecord(_message.Message):
     RECORD_FIELD_NUMBER: _builtins.int
     ARRIVAL_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
     PATTERN_ID_FIELD_NUMBER: _builtins.int
+    WHOLE_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
     arrival_time_unix_nano: _builtins.int
     """When ingest accepted it, nanoseconds since 1970-01-01T00:00:00Z. Retention counts from here."""
     pattern_id: _builtins.int
@@ -263,13 +264,19 @@ class StoredRecord(_message.Message):
     id it had. 0 = another pattern has the id that this one would get, which happens to nobody by chance: such a record belongs to no
     pattern, and is found by its words and by SQL.
     """
+    whole_message_bytes: _builtins.int
+    """How long the message is, bytes of UTF-8, where `record.message` is only its beginning, because the request asked for that. 0 = it is
+    whole.
+    """
     @_builtins.property
     def position(self) -> Global___Position:
         """Where it stands: its identity. Two records never share one."""
 
     @_builtins.property
     def record(self) -> Global___LogRecord:
-        """The record, normalised as the comments on LogRecord say; `time_unix_nano` is never 0 here."""
+        """The record, normalised as the comments on LogRecord say; `time_unix_nano` is never 0 here. Its attributes are those of its batch's
+        resource and its own together; where both have a key, the record's own value is there.
+        """
 
     def __init__(
         self,
@@ -278,10 +285,11 @@ class StoredRecord(_message.Message):
         record: Global___LogRecord | None = ...,
         arrival_time_unix_nano: _builtins.int = ...,
         pattern_id: _builtins.int = ...,
+        whole_message_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "record", b"record"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_time_unix_nano", b"arrival_time_unix_nano", "pattern_id", b"pattern_id", "position", b"position", "record", b"record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrival_time_unix_nano", b"arrival_time_unix_nano", "pattern_id", b"pattern_id", "position", b"position", "record", b"record", "whole_message_bytes", b"whole_message_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -293,8 +301,8 @@ class RangeDigest(_message.Message):
 
     The digest is the sum, modulo 2^64, of one number a record: the last 8 bytes (little-endian) of the MD5 of its fields as text, joined by
     zero bytes: offset, arrival time, time (both nanoseconds), severity, service, environment, message, trace id and span id in lower-case
-    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as they are stored (see LogRecord: each key is there once, and
-    `treering.` attributes are among them), whichever side computes it. It does not depend on the order
+    hex, and its attributes as key, 0x01, value, sorted, joined by 0x02; all as StoredRecord shows them (each key is there once, those of
+    the resource and `treering.` attributes are among them), whichever side computes it. It does not depend on the order
     of the records, a record twice does not cancel out, and it guards against accidents, not against forgers.
     """
 
@@ -330,8 +338,14 @@ Global___RangeDigest: _TypeAlias = RangeDigest  # noqa: Y015
 
 @_typing.final
 class LogFilter(_message.Message):
-    """Selects records. Every field narrows; an empty filter selects everything. Values within one repeated
-    field are alternatives (OR), fields are joined by AND.
+    """Selects records. Every field narrows: a record is selected when all of them hold, and an empty filter selects everything. The values of one
+    field (services, environments, positions, ranges, pattern and template ids) are alternatives.
+
+    `all_of`, `any_of` and `none_of` hold filters in turn, so that a filter is a tree. Every condition holds or does not hold for a record, and
+    nothing in between: one on an attribute that the record lacks does not hold, so that it does under `none_of`. A tree has at most 1,000
+    filters below its root, 32 levels of them, and 10,000 conditions in all (on streams of what arrives 1,000): each field that is set, and each
+    element of `attributes`, of `message`, of an attribute's `text`, and of `ranges`. At most 40 of its lists may have over 100 values, those of
+    templates counted whatever they have.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -348,22 +362,37 @@ class LogFilter(_message.Message):
     POSITIONS_FIELD_NUMBER: _builtins.int
     PATTERN_IDS_FIELD_NUMBER: _builtins.int
     ABOUT_FIELD_NUMBER: _builtins.int
+    ALL_OF_FIELD_NUMBER: _builtins.int
+    ANY_OF_FIELD_NUMBER: _builtins.int
+    NONE_OF_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    TEMPLATE_IDS_FIELD_NUMBER: _builtins.int
+    ARRIVAL_START_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    ARRIVAL_END_TIME_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    RANGES_FIELD_NUMBER: _builtins.int
     start_time_unix_nano: _builtins.int
     """Only records whose time is at or after this, nanoseconds since 1970. 0 = no lower limit."""
     end_time_unix_nano: _builtins.int
     """Only records whose time is before this, nanoseconds since 1970. 0 = no upper limit."""
     min_severity: Global___Severity.ValueType
-    """Only records at least this serious. SEVERITY_UNSPECIFIED = no lower limit."""
+    """Only records at least this serious. Unset = no lower limit."""
     max_severity: Global___Severity.ValueType
-    """Only records at most this serious, records of unspecified severity excluded. SEVERITY_UNSPECIFIED = no upper limit."""
+    """Only records at most this serious, records of unspecified severity excluded. Unset = no upper limit."""
     message_contains: _builtins.str
-    """Only records whose message contains this text, upper and lower case alike. At most 10,000 characters. Empty = any message."""
+    """Only records whose message contains this text, upper and lower case alike. At most 10,000 characters. Empty = any message. The same as
+    one `message` condition `contains`.
+    """
     trace_id: _builtins.bytes
     """Only records of this trace: 16 bytes. Empty = any."""
     about: _builtins.str
     """Only records whose pattern is about this text, as `about(pattern_id, text)` in SQL: at most 1,000 characters. Empty = any. Without the
-    embed service the answer is PEER_UNAVAILABLE. On streams of what arrives it is UNIMPLEMENTED: give `pattern_ids` there.
+    embed service the answer is PEER_UNAVAILABLE. On streams of what arrives it is UNIMPLEMENTED, wherever in the tree it stands: give
+    `pattern_ids` there. At most 16 different texts in one request.
     """
+    arrival_start_time_unix_nano: _builtins.int
+    """Only records that arrived at or after this, nanoseconds since 1970. 0 = no lower limit."""
+    arrival_end_time_unix_nano: _builtins.int
+    """Only records that arrived before this, nanoseconds since 1970. 0 = no upper limit."""
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these services, compared exactly. At most 1,000."""
@@ -384,13 +413,39 @@ class LogFilter(_message.Message):
     def pattern_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Only records of these patterns. At most 10,000. Empty = any."""
 
+    @_builtins.property
+    def all_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogFilter]:
+        """Only records that every one of these filters selects. Empty = no condition."""
+
+    @_builtins.property
+    def any_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogFilter]:
+        """Only records that at least one of these filters selects. Empty = no condition."""
+
+    @_builtins.property
+    def none_of(self) -> _containers.RepeatedCompositeFieldContainer[Global___LogFilter]:
+        """Only records that none of these filters selects. Empty = no condition."""
+
+    @_builtins.property
+    def message(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextCondition]:
+        """Only records for whose message every one of these holds. At most 100."""
+
+    @_builtins.property
+    def template_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Only records of these templates, by which pattern belongs to which template when the question is answered; a stream decides for each
+        record when it reads it. At most 10,000. Empty = any.
+        """
+
+    @_builtins.property
+    def ranges(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffsetRange]:
+        """Only records in one of these runs of offsets. At most 1,000. Empty = any."""
+
     def __init__(
         self,
         *,
         start_time_unix_nano: _builtins.int = ...,
         end_time_unix_nano: _builtins.int = ...,
-        min_severity: Global___Severity.ValueType = ...,
-        max_severity: Global___Severity.ValueType = ...,
+        min_severity: Global___Severity.ValueType | None = ...,
+        max_severity: Global___Severity.ValueType | None = ...,
         services: _abc.Iterable[_builtins.str] | None = ...,
         environments: _abc.Iterable[_builtins.str] | None = ...,
         attributes: _abc.Iterable[Global___AttributeFilter] | None = ...,
@@ -399,31 +454,56 @@ class LogFilter(_message.Message):
         positions: _abc.Iterable[Global___Position] | None = ...,
         pattern_ids: _abc.Iterable[_builtins.int] | None = ...,
         about: _builtins.str = ...,
+        all_of: _abc.Iterable[Global___LogFilter] | None = ...,
+        any_of: _abc.Iterable[Global___LogFilter] | None = ...,
+        none_of: _abc.Iterable[Global___LogFilter] | None = ...,
+        message: _abc.Iterable[Global___TextCondition] | None = ...,
+        template_ids: _abc.Iterable[_builtins.int] | None = ...,
+        arrival_start_time_unix_nano: _builtins.int = ...,
+        arrival_end_time_unix_nano: _builtins.int = ...,
+        ranges: _abc.Iterable[Global___OffsetRange] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_severity", b"_max_severity", "_min_severity", b"_min_severity", "max_severity", b"max_severity", "min_severity", b"min_severity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attributes", b"attributes", "end_time_unix_nano", b"end_time_unix_nano", "environments", b"environments", "max_severity", b"max_severity", "message_contains", b"message_contains", "min_severity", b"min_severity", "pattern_ids", b"pattern_ids", "positions", b"positions", "services", b"services", "start_time_unix_nano", b"start_time_unix_nano", "trace_id", b"trace_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_severity", b"_max_severity", "_min_severity", b"_min_severity", "about", b"about", "all_of", b"all_of", "any_of", b"any_of", "arrival_end_time_unix_nano", b"arrival_end_time_unix_nano", "arrival_start_time_unix_nano", b"arrival_start_time_unix_nano", "attributes", b"attributes", "end_time_unix_nano", b"end_time_unix_nano", "environments", b"environments", "max_severity", b"max_severity", "message", b"message", "message_contains", b"message_contains", "min_severity", b"min_severity", "none_of", b"none_of", "pattern_ids", b"pattern_ids", "positions", b"positions", "ranges", b"ranges", "services", b"services", "start_time_unix_nano", b"start_time_unix_nano", "template_ids", b"template_ids", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_severity: _TypeAlias = _typing.Literal["max_severity"]  # noqa: Y015
+    _WhichOneofArgType__max_severity: _TypeAlias = _typing.Literal["_max_severity", b"_max_severity"]  # noqa: Y015
+    _WhichOneofReturnType__min_severity: _TypeAlias = _typing.Literal["min_severity"]  # noqa: Y015
+    _WhichOneofArgType__min_severity: _TypeAlias = _typing.Literal["_min_severity", b"_min_severity"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_severity) -> _WhichOneofReturnType__max_severity | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_severity) -> _WhichOneofReturnType__min_severity | None: ...
 
 Global___LogFilter: _TypeAlias = LogFilter  # noqa: Y015
 
 @_typing.final
 class AttributeFilter(_message.Message):
-    """Selects records by one attribute."""
+    """Selects records by one attribute: the key is present, and `values`, `text` and `number` hold for its value, as far as they are given."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
     EXCLUDE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
     key: _builtins.str
-    """The attribute's key, compared exactly. Must not be empty."""
+    """The attribute's key, compared exactly, of the record or of its batch's resource. Must not be empty."""
     exclude: _builtins.bool
-    """Turns the condition round: records that lack the key, or have another value, are selected."""
+    """Turns the condition as a whole round: records that lack the key, or have another value, are selected."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The values that are wanted, compared exactly. Empty = the key is present, whatever its value. At most 1,000."""
+        """The values that are wanted, compared exactly. Empty = any. At most 1,000."""
+
+    @_builtins.property
+    def text(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextCondition]:
+        """Every one of these holds for the value. At most 100."""
+
+    @_builtins.property
+    def number(self) -> Global___NumberRange:
+        """The value is a number within this range. Unset = any value."""
 
     def __init__(
         self,
@@ -431,14 +511,148 @@ class AttributeFilter(_message.Message):
         key: _builtins.str = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
         exclude: _builtins.bool = ...,
+        text: _abc.Iterable[Global___TextCondition] | None = ...,
+        number: Global___NumberRange | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["number", b"number"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "key", b"key", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exclude", b"exclude", "key", b"key", "number", b"number", "text", b"text", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AttributeFilter: _TypeAlias = AttributeFilter  # noqa: Y015
+
+@_typing.final
+class TextCondition(_message.Message):
+    """What a text is like. Upper and lower case are alike unless `case_sensitive` is set: letters whose simple lower-case mapping in Unicode is the
+    same are the same letter.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTAINS_FIELD_NUMBER: _builtins.int
+    WORD_FIELD_NUMBER: _builtins.int
+    PHRASE_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    EQUALS_FIELD_NUMBER: _builtins.int
+    MATCHES_FIELD_NUMBER: _builtins.int
+    CASE_SENSITIVE_FIELD_NUMBER: _builtins.int
+    contains: _builtins.str
+    """The text contains this, anywhere. At most 10,000 characters."""
+    word: _builtins.str
+    """The text has this word. Words are what stands between punctuation, symbols, separators and control characters (Unicode's categories P,
+    S, Z and C): runs of letters, marks and digits, so that `user_id` and `user-id` are two words each. At most 1,000 characters, all of
+    them of one word.
+    """
+    phrase: _builtins.str
+    """The text has the words of this phrase one after the other, with nothing but such characters between two of them: `connection refused`
+    is in `Connection: refused!`. At most 1,000 characters and 32 words, at least one word.
+    """
+    prefix: _builtins.str
+    """The text begins with this. At most 10,000 characters."""
+    equals: _builtins.str
+    """The text is this, all of it. At most 10,000 characters."""
+    matches: _builtins.str
+    """The text has a part that matches this regular expression, in the syntax of RE2, which takes linear time and has neither back references
+    nor look-around. `^` and `$` are the ends of the whole text, and `.` does not match a line feed, unless its flags say otherwise:
+    `(?ms)`. Upper and lower case are alike by RE2's own flag `i`. At most 1,000 characters, whose program must not be large: a number of
+    repetitions counts what it repeats as often. At most 100 expressions in a tree, and each word of `word` and `phrase` counts as one.
+    """
+    case_sensitive: _builtins.bool
+    """Upper and lower case differ."""
+    def __init__(
+        self,
+        *,
+        contains: _builtins.str = ...,
+        word: _builtins.str = ...,
+        phrase: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+        equals: _builtins.str = ...,
+        matches: _builtins.str = ...,
+        case_sensitive: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "contains", b"contains", "equals", b"equals", "matches", b"matches", "phrase", b"phrase", "prefix", b"prefix", "word", b"word"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_sensitive", b"case_sensitive", "condition", b"condition", "contains", b"contains", "equals", b"equals", "matches", b"matches", "phrase", b"phrase", "prefix", b"prefix", "word", b"word"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["contains", "word", "phrase", "prefix", "equals", "matches"]  # noqa: Y015
+    _WhichOneofArgType_condition: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_condition) -> _WhichOneofReturnType_condition | None: ...
+
+Global___TextCondition: _TypeAlias = TextCondition  # noqa: Y015
+
+@_typing.final
+class NumberRange(_message.Message):
+    """A range of numbers. A value is a number when SQL's `try_cast(value as double)` gives a finite one: decimal digits with an optional fraction
+    and exponent, blanks around them allowed. Empty = any number. `= 5` is from 5 to 5 (`at_least` and `at_most`). A bound must not be NaN.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    ABOVE_FIELD_NUMBER: _builtins.int
+    AT_MOST_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
+    at_least: _builtins.float
+    """The smallest number that is in it."""
+    above: _builtins.float
+    """Only numbers above this."""
+    at_most: _builtins.float
+    """The largest number that is in it."""
+    below: _builtins.float
+    """Only numbers below this."""
+    def __init__(
+        self,
+        *,
+        at_least: _builtins.float = ...,
+        above: _builtins.float = ...,
+        at_most: _builtins.float = ...,
+        below: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "at_least", b"at_least", "at_most", b"at_most", "below", b"below", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["above", b"above", "at_least", b"at_least", "at_most", b"at_most", "below", b"below", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_lower: _TypeAlias = _typing.Literal["at_least", "above"]  # noqa: Y015
+    _WhichOneofArgType_lower: _TypeAlias = _typing.Literal["lower", b"lower"]  # noqa: Y015
+    _WhichOneofReturnType_upper: _TypeAlias = _typing.Literal["at_most", "below"]  # noqa: Y015
+    _WhichOneofArgType_upper: _TypeAlias = _typing.Literal["upper", b"upper"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_lower) -> _WhichOneofReturnType_lower | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_upper) -> _WhichOneofReturnType_upper | None: ...
+
+Global___NumberRange: _TypeAlias = NumberRange  # noqa: Y015
+
+@_typing.final
+class OffsetRange(_message.Message):
+    """A run of offsets of one log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOG_ID_FIELD_NUMBER: _builtins.int
+    FIRST_OFFSET_FIELD_NUMBER: _builtins.int
+    END_OFFSET_EXCLUSIVE_FIELD_NUMBER: _builtins.int
+    log_id: _builtins.int
+    """The log."""
+    first_offset: _builtins.int
+    """Its first offset."""
+    end_offset_exclusive: _builtins.int
+    """One past its last offset; above `first_offset`."""
+    def __init__(
+        self,
+        *,
+        log_id: _builtins.int = ...,
+        first_offset: _builtins.int = ...,
+        end_offset_exclusive: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_offset_exclusive", b"end_offset_exclusive", "first_offset", b"first_offset", "log_id", b"log_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OffsetRange: _TypeAlias = OffsetRange  # noqa: Y015
 
 @_typing.final
 class Hole(_message.Message):

@@ -27,7 +27,7 @@ class _LogField:
 class _LogFieldEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogField.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     LOG_FIELD_UNSPECIFIED: _LogField.ValueType  # 0
-    """Not a field; refused."""
+    """Never sent."""
     LOG_FIELD_SERVICE: _LogField.ValueType  # 1
     """LogRecord.service."""
     LOG_FIELD_ENVIRONMENT: _LogField.ValueType  # 2
@@ -47,7 +47,7 @@ class LogField(_LogField, metaclass=_LogFieldEnumTypeWrapper):
     """A built-in column of a record that can be grouped by or counted distinctly."""
 
 LOG_FIELD_UNSPECIFIED: LogField.ValueType  # 0
-"""Not a field; refused."""
+"""Never sent."""
 LOG_FIELD_SERVICE: LogField.ValueType  # 1
 """LogRecord.service."""
 LOG_FIELD_ENVIRONMENT: LogField.ValueType  # 2
@@ -71,7 +71,7 @@ class _AggregateFunction:
 class _AggregateFunctionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AggregateFunction.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AGGREGATE_FUNCTION_UNSPECIFIED: _AggregateFunction.ValueType  # 0
-    """Means AGGREGATE_FUNCTION_COUNT."""
+    """Never sent."""
     AGGREGATE_FUNCTION_COUNT: _AggregateFunction.ValueType  # 1
     """Records."""
     AGGREGATE_FUNCTION_DISTINCT: _AggregateFunction.ValueType  # 2
@@ -93,7 +93,7 @@ class AggregateFunction(_AggregateFunction, metaclass=_AggregateFunctionEnumType
     """What is computed for each group."""
 
 AGGREGATE_FUNCTION_UNSPECIFIED: AggregateFunction.ValueType  # 0
-"""Means AGGREGATE_FUNCTION_COUNT."""
+"""Never sent."""
 AGGREGATE_FUNCTION_COUNT: AggregateFunction.ValueType  # 1
 """Records."""
 AGGREGATE_FUNCTION_DISTINCT: AggregateFunction.ValueType  # 2
@@ -119,25 +119,29 @@ class _AggregateOrder:
 class _AggregateOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AggregateOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     AGGREGATE_ORDER_UNSPECIFIED: _AggregateOrder.ValueType  # 0
-    """By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
+    """Never sent."""
     AGGREGATE_ORDER_VALUE_DESCENDING: _AggregateOrder.ValueType  # 1
     """By the first metric, largest first."""
     AGGREGATE_ORDER_VALUE_ASCENDING: _AggregateOrder.ValueType  # 2
     """By the first metric, smallest first."""
     AGGREGATE_ORDER_GROUP: _AggregateOrder.ValueType  # 3
     """By the group's values."""
+    AGGREGATE_ORDER_BUCKET: _AggregateOrder.ValueType  # 4
+    """By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
 
 class AggregateOrder(_AggregateOrder, metaclass=_AggregateOrderEnumTypeWrapper):
     """How groups are ordered."""
 
 AGGREGATE_ORDER_UNSPECIFIED: AggregateOrder.ValueType  # 0
-"""By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
+"""Never sent."""
 AGGREGATE_ORDER_VALUE_DESCENDING: AggregateOrder.ValueType  # 1
 """By the first metric, largest first."""
 AGGREGATE_ORDER_VALUE_ASCENDING: AggregateOrder.ValueType  # 2
 """By the first metric, smallest first."""
 AGGREGATE_ORDER_GROUP: AggregateOrder.ValueType  # 3
 """By the group's values."""
+AGGREGATE_ORDER_BUCKET: AggregateOrder.ValueType  # 4
+"""By time bucket when there are buckets, then by the first metric, largest first, then by the group's values."""
 Global___AggregateOrder: _TypeAlias = AggregateOrder  # noqa: Y015
 
 class _SearchMode:
@@ -147,7 +151,7 @@ class _SearchMode:
 class _SearchModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SearchMode.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     SEARCH_MODE_UNSPECIFIED: _SearchMode.ValueType  # 0
-    """Means SEARCH_MODE_HYBRID."""
+    """Never sent."""
     SEARCH_MODE_HYBRID: _SearchMode.ValueType  # 1
     """Records that hold the words or identifiers literally come first, everything else by meaning."""
     SEARCH_MODE_SEMANTIC: _SearchMode.ValueType  # 2
@@ -159,7 +163,7 @@ class SearchMode(_SearchMode, metaclass=_SearchModeEnumTypeWrapper):
     """How to search."""
 
 SEARCH_MODE_UNSPECIFIED: SearchMode.ValueType  # 0
-"""Means SEARCH_MODE_HYBRID."""
+"""Never sent."""
 SEARCH_MODE_HYBRID: SearchMode.ValueType  # 1
 """Records that hold the words or identifiers literally come first, everything else by meaning."""
 SEARCH_MODE_SEMANTIC: SearchMode.ValueType  # 2
@@ -207,7 +211,7 @@ class _PatternUnit:
 class _PatternUnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternUnit.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PATTERN_UNIT_UNSPECIFIED: _PatternUnit.ValueType  # 0
-    """Means PATTERN_UNIT_PATTERN."""
+    """Never sent."""
     PATTERN_UNIT_PATTERN: _PatternUnit.ValueType  # 1
     """Patterns: a service and a masked message."""
     PATTERN_UNIT_TEMPLATE: _PatternUnit.ValueType  # 2
@@ -217,7 +221,7 @@ class PatternUnit(_PatternUnit, metaclass=_PatternUnitEnumTypeWrapper):
     """What is listed: kinds of messages of one service, or of all."""
 
 PATTERN_UNIT_UNSPECIFIED: PatternUnit.ValueType  # 0
-"""Means PATTERN_UNIT_PATTERN."""
+"""Never sent."""
 PATTERN_UNIT_PATTERN: PatternUnit.ValueType  # 1
 """Patterns: a service and a masked message."""
 PATTERN_UNIT_TEMPLATE: PatternUnit.ValueType  # 2
@@ -231,7 +235,7 @@ class _PatternOrder:
 class _PatternOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PatternOrder.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PATTERN_ORDER_UNSPECIFIED: _PatternOrder.ValueType  # 0
-    """Means PATTERN_ORDER_COUNT."""
+    """Never sent."""
     PATTERN_ORDER_COUNT: _PatternOrder.ValueType  # 1
     """Most records first."""
     PATTERN_ORDER_RARITY: _PatternOrder.ValueType  # 2
@@ -247,7 +251,7 @@ class PatternOrder(_PatternOrder, metaclass=_PatternOrderEnumTypeWrapper):
     """How patterns are ordered."""
 
 PATTERN_ORDER_UNSPECIFIED: PatternOrder.ValueType  # 0
-"""Means PATTERN_ORDER_COUNT."""
+"""Never sent."""
 PATTERN_ORDER_COUNT: PatternOrder.ValueType  # 1
 """Most records first."""
 PATTERN_ORDER_RARITY: PatternOrder.ValueType  # 2
@@ -292,6 +296,66 @@ PATTERN_CHANGE_LESS: PatternChange.ValueType  # 4
 """A smaller share."""
 Global___PatternChange: _TypeAlias = PatternChange  # noqa: Y015
 
+class _LogOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LogOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LogOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOG_ORDER_UNSPECIFIED: _LogOrder.ValueType  # 0
+    """Never sent."""
+    LOG_ORDER_NEWEST_FIRST: _LogOrder.ValueType  # 1
+    """By time, latest first; of the same time, by log id and offset, largest first."""
+    LOG_ORDER_OLDEST_FIRST: _LogOrder.ValueType  # 2
+    """By time, earliest first; of the same time, by log id and offset, smallest first."""
+    LOG_ORDER_BY_POSITION: _LogOrder.ValueType  # 3
+    """By log id, then by offset, smallest first."""
+
+class LogOrder(_LogOrder, metaclass=_LogOrderEnumTypeWrapper):
+    """In which order records are listed."""
+
+LOG_ORDER_UNSPECIFIED: LogOrder.ValueType  # 0
+"""Never sent."""
+LOG_ORDER_NEWEST_FIRST: LogOrder.ValueType  # 1
+"""By time, latest first; of the same time, by log id and offset, largest first."""
+LOG_ORDER_OLDEST_FIRST: LogOrder.ValueType  # 2
+"""By time, earliest first; of the same time, by log id and offset, smallest first."""
+LOG_ORDER_BY_POSITION: LogOrder.ValueType  # 3
+"""By log id, then by offset, smallest first."""
+Global___LogOrder: _TypeAlias = LogOrder  # noqa: Y015
+
+class _FieldKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FieldKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FieldKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIELD_KIND_UNSPECIFIED: _FieldKind.ValueType  # 0
+    """Never sent."""
+    FIELD_KIND_TEXT: _FieldKind.ValueType  # 1
+    """None of the others; also the empty text."""
+    FIELD_KIND_INTEGER: _FieldKind.ValueType  # 2
+    """Decimal digits 0 to 9, perhaps after one sign, `+` or `-`. Example: `-42`."""
+    FIELD_KIND_DECIMAL: _FieldKind.ValueType  # 3
+    """Decimal digits with a point, an exponent or both, perhaps after a sign. Examples: `0.5`, `.5`, `1e-3`."""
+    FIELD_KIND_BOOLEAN: _FieldKind.ValueType  # 4
+    """`true` or `false`, in upper or lower case."""
+
+class FieldKind(_FieldKind, metaclass=_FieldKindEnumTypeWrapper):
+    """What the text of a value looks like."""
+
+FIELD_KIND_UNSPECIFIED: FieldKind.ValueType  # 0
+"""Never sent."""
+FIELD_KIND_TEXT: FieldKind.ValueType  # 1
+"""None of the others; also the empty text."""
+FIELD_KIND_INTEGER: FieldKind.ValueType  # 2
+"""Decimal digits 0 to 9, perhaps after one sign, `+` or `-`. Example: `-42`."""
+FIELD_KIND_DECIMAL: FieldKind.ValueType  # 3
+"""Decimal digits with a point, an exponent or both, perhaps after a sign. Examples: `0.5`, `.5`, `1e-3`."""
+FIELD_KIND_BOOLEAN: FieldKind.ValueType  # 4
+"""`true` or `false`, in upper or lower case."""
+Global___FieldKind: _TypeAlias = FieldKind  # noqa: Y015
+
 @_typing.final
 class FieldRef(_message.Message):
     """What is meant: a built-in column or an attribute."""
@@ -316,13 +380,13 @@ class FieldRef(_message.Message):
         attribute: _builtins.str = ...,
         about: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "field_kind", b"field_kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "attribute", b"attribute", "field", b"field", "field_kind", b"field_kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_ref: _TypeAlias = _typing.Literal["field", "attribute", "about"]  # noqa: Y015
-    _WhichOneofArgType_ref: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_ref) -> _WhichOneofReturnType_ref | None: ...
+    _WhichOneofReturnType_field_kind: _TypeAlias = _typing.Literal["field", "attribute", "about"]  # noqa: Y015
+    _WhichOneofArgType_field_kind: _TypeAlias = _typing.Literal["field_kind", b"field_kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_field_kind) -> _WhichOneofReturnType_field_kind | None: ...
 
 Global___FieldRef: _TypeAlias = FieldRef  # noqa: Y015
 
@@ -336,9 +400,9 @@ class Metric(_message.Message):
     OF_FIELD_NUMBER: _builtins.int
     QUANTILE_FIELD_NUMBER: _builtins.int
     function: Global___AggregateFunction.ValueType
-    """What to compute."""
+    """What to compute. Unset = COUNT."""
     quantile: _builtins.float
-    """For QUANTILE: 0 to 1, for example 0.95."""
+    """For QUANTILE, which needs it: 0 to 1, for example 0.95. Ignored by the others."""
     @_builtins.property
     def of(self) -> Global___FieldRef:
         """From what. Ignored by COUNT and RATE; MIN, MAX, AVG, SUM and QUANTILE want an attribute."""
@@ -346,15 +410,22 @@ class Metric(_message.Message):
     def __init__(
         self,
         *,
-        function: Global___AggregateFunction.ValueType = ...,
+        function: Global___AggregateFunction.ValueType | None = ...,
         of: Global___FieldRef | None = ...,
-        quantile: _builtins.float = ...,
+        quantile: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["of", b"of"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_function", b"_function", "_quantile", b"_quantile", "function", b"function", "of", b"of", "quantile", b"quantile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "of", b"of", "quantile", b"quantile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_function", b"_function", "_quantile", b"_quantile", "function", b"function", "of", b"of", "quantile", b"quantile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__function: _TypeAlias = _typing.Literal["function"]  # noqa: Y015
+    _WhichOneofArgType__function: _TypeAlias = _typing.Literal["_function", b"_function"]  # noqa: Y015
+    _WhichOneofReturnType__quantile: _TypeAlias = _typing.Literal["quantile"]  # noqa: Y015
+    _WhichOneofArgType__quantile: _TypeAlias = _typing.Literal["_quantile", b"_quantile"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__function) -> _WhichOneofReturnType__function | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quantile) -> _WhichOneofReturnType__quantile | None: ...
 
 Global___Metric: _TypeAlias = Metric  # noqa: Y015
 
@@ -373,17 +444,17 @@ class AggregateLogsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     bucket_nanos: _builtins.int
-    """Length of a time bucket in nanoseconds, at least 1 ms. 0 = no buckets. Shorter than a day, they start at multiples of their length
-    since midnight of `time_zone`; a day or more are whole local days. Every bucket is answered for, with records or without: from the one that holds the
+    """Length of a time bucket in nanoseconds, at least 1 ms. Unset = no buckets. Shorter than a day, they start at multiples of their
+    length since midnight of `time_zone`; a day or more are whole local days. Every bucket is answered for, with records or without: from the one that holds the
     filter's start to the one that holds its end; without an end, to now (or the newest record, if its time is later); without a start, from
     the first record, and then without an end to the last one. At most 10,000 buckets, and 100,000 rows; more are refused (INVALID_FIELD).
     """
     time_zone: _builtins.str
     """IANA name of the zone that buckets are cut in, for example `Europe/Warsaw`. Empty = UTC."""
     order: Global___AggregateOrder.ValueType
-    """How to order."""
+    """How to order. Unset = BUCKET."""
     limit: _builtins.int
-    """How many groups at most (rows when there are no buckets): 1 to 100,000. 0 = 10,000."""
+    """How many groups at most (rows when there are no buckets): 1 to 100,000. Unset = 10,000. The first ones by `order`; there is no page after."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records."""
@@ -406,17 +477,28 @@ class AggregateLogsRequest(_message.Message):
         filter: _log_pb2.LogFilter | None = ...,
         group_by: _abc.Iterable[Global___FieldRef] | None = ...,
         metrics: _abc.Iterable[Global___Metric] | None = ...,
-        bucket_nanos: _builtins.int = ...,
+        bucket_nanos: _builtins.int | None = ...,
         time_zone: _builtins.str = ...,
-        order: Global___AggregateOrder.ValueType = ...,
-        limit: _builtins.int = ...,
+        order: Global___AggregateOrder.ValueType | None = ...,
+        limit: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_bucket_nanos", b"_bucket_nanos", "_limit", b"_limit", "_order", b"_order", "bucket_nanos", b"bucket_nanos", "filter", b"filter", "limit", b"limit", "order", b"order"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket_nanos", b"bucket_nanos", "filter", b"filter", "group_by", b"group_by", "limit", b"limit", "metrics", b"metrics", "min_positions", b"min_positions", "order", b"order", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bucket_nanos", b"_bucket_nanos", "_limit", b"_limit", "_order", b"_order", "bucket_nanos", b"bucket_nanos", "filter", b"filter", "group_by", b"group_by", "limit", b"limit", "metrics", b"metrics", "min_positions", b"min_positions", "order", b"order", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__bucket_nanos: _TypeAlias = _typing.Literal["bucket_nanos"]  # noqa: Y015
+    _WhichOneofArgType__bucket_nanos: _TypeAlias = _typing.Literal["_bucket_nanos", b"_bucket_nanos"]  # noqa: Y015
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__bucket_nanos) -> _WhichOneofReturnType__bucket_nanos | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
 
 Global___AggregateLogsRequest: _TypeAlias = AggregateLogsRequest  # noqa: Y015
 
@@ -430,6 +512,7 @@ class AggregateLogsResponse(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
     """True when `limit` cut groups off, or the size of a message did."""
     degraded_because: _builtins.str
@@ -442,6 +525,10 @@ class AggregateLogsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -449,10 +536,11 @@ class AggregateLogsResponse(_message.Message):
         truncated: _builtins.bool = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         degraded_because: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "rows", b"rows", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "rows", b"rows", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -561,9 +649,9 @@ class ExecuteSqlRequest(_message.Message):
     of up to 16 texts, each 1 to 1,000 characters.
     """
     max_rows: _builtins.int
-    """Stop after this many rows and say `truncated`. 0 = 100,000; at most 10,000,000."""
+    """Stop after this many rows and say `truncated`: 1 to 10,000,000. Unset = 100,000."""
     timeout_ms: _builtins.int
-    """Stop the query after this many milliseconds. 0 = 30,000; at most 600,000. The call's deadline applies as well."""
+    """Stop the query after this many milliseconds: 1 to 600,000. Unset = 30,000. The call's deadline applies as well."""
     @_builtins.property
     def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Wait until the store includes everything below these positions; the call's deadline is the limit."""
@@ -572,15 +660,22 @@ class ExecuteSqlRequest(_message.Message):
         self,
         *,
         query: _builtins.str = ...,
-        max_rows: _builtins.int = ...,
-        timeout_ms: _builtins.int = ...,
+        max_rows: _builtins.int | None = ...,
+        timeout_ms: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_timeout_ms", b"_timeout_ms", "max_rows", b"max_rows", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_rows", b"max_rows", "min_positions", b"min_positions", "query", b"query", "timeout_ms", b"timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows", "_timeout_ms", b"_timeout_ms", "max_rows", b"max_rows", "min_positions", b"min_positions", "query", b"query", "timeout_ms", b"timeout_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__max_rows: _TypeAlias = _typing.Literal["max_rows"]  # noqa: Y015
+    _WhichOneofArgType__max_rows: _TypeAlias = _typing.Literal["_max_rows", b"_max_rows"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_ms: _TypeAlias = _typing.Literal["timeout_ms"]  # noqa: Y015
+    _WhichOneofArgType__timeout_ms: _TypeAlias = _typing.Literal["_timeout_ms", b"_timeout_ms"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_rows) -> _WhichOneofReturnType__max_rows | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_ms) -> _WhichOneofReturnType__timeout_ms | None: ...
 
 Global___ExecuteSqlRequest: _TypeAlias = ExecuteSqlRequest  # noqa: Y015
 
@@ -620,15 +715,13 @@ class SqlSummary(_message.Message):
 
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
-    ELAPSED_MS_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     row_count: _builtins.int
     """Rows that were sent."""
     truncated: _builtins.bool
     """True when a limit on rows or bytes cut the result off."""
-    elapsed_ms: _builtins.int
-    """Time the query took, milliseconds."""
     degraded_because: _builtins.str
     """What is missing from this result and why, for people; empty when nothing is. Holes of the store are named in every result that may
     concern records. Example: "3 of 480 patterns have no vector yet: they score 0 for every text".
@@ -637,18 +730,22 @@ class SqlSummary(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
         row_count: _builtins.int = ...,
         truncated: _builtins.bool = ...,
-        elapsed_ms: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         degraded_because: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "elapsed_ms", b"elapsed_ms", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "row_count", b"row_count", "seen", b"seen", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -663,20 +760,20 @@ class SearchLogsRequest(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
     FLAT_FIELD_NUMBER: _builtins.int
     SAMPLES_PER_PATTERN_FIELD_NUMBER: _builtins.int
     MIN_SCORE_FIELD_NUMBER: _builtins.int
     LITERAL_BUDGET_MS_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     LIKE_FIELD_NUMBER: _builtins.int
-    CURSOR_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """What is looked for: 1 to 10,000 characters, not only white space. Empty where `like` is set."""
     mode: Global___SearchMode.ValueType
-    """How to search."""
-    limit: _builtins.int
-    """How many results: patterns, or records when `flat`. 1 to 1,000. 0 = 10."""
+    """How to search. Unset = HYBRID."""
+    page_size: _builtins.int
+    """How many results: patterns, or records when `flat`. 1 to 1,000. Unset = 10."""
     flat: _builtins.bool
     """One result for each record instead of one for each pattern."""
     samples_per_pattern: _builtins.int
@@ -684,11 +781,11 @@ class SearchLogsRequest(_message.Message):
     min_score: _builtins.float
     """Leave out results whose score is below this, 0 to 1; 0.5 leaves out what is `weak`. What was found literally is never left out."""
     literal_budget_ms: _builtins.int
-    """How long to look for literal hits in messages, milliseconds. 0 = 300; at most 60,000."""
-    cursor: _builtins.str
-    """Continue after an earlier answer's `next_cursor`: the best of what was not shown yet. Only `limit`, `samples_per_pattern`,
-    `literal_budget_ms` and `min_positions` may differ from the request that it came with. What arrives between two pages repeats nothing
-    and hides nothing.
+    """How long to look for literal hits in messages, milliseconds: 0 to 60,000. Unset = 300. With 0 only the newest records are looked at."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before: the best of what was not shown yet. Only `page_size`, `samples_per_pattern`, `literal_budget_ms`
+    and `min_positions` may differ from the request that it came with. What arrives between two pages repeats nothing and hides nothing.
+    Empty = the first page.
     """
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
@@ -708,23 +805,36 @@ class SearchLogsRequest(_message.Message):
         self,
         *,
         text: _builtins.str = ...,
-        mode: Global___SearchMode.ValueType = ...,
+        mode: Global___SearchMode.ValueType | None = ...,
         filter: _log_pb2.LogFilter | None = ...,
-        limit: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         flat: _builtins.bool = ...,
         samples_per_pattern: _builtins.int | None = ...,
         min_score: _builtins.float = ...,
-        literal_budget_ms: _builtins.int = ...,
+        literal_budget_ms: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
         like: _log_pb2.Position | None = ...,
-        cursor: _builtins.str = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "like", b"like", "samples_per_pattern", b"samples_per_pattern"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_literal_budget_ms", b"_literal_budget_ms", "_mode", b"_mode", "_page_size", b"_page_size", "_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "like", b"like", "literal_budget_ms", b"literal_budget_ms", "mode", b"mode", "page_size", b"page_size", "samples_per_pattern", b"samples_per_pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern", "cursor", b"cursor", "filter", b"filter", "flat", b"flat", "like", b"like", "limit", b"limit", "literal_budget_ms", b"literal_budget_ms", "min_positions", b"min_positions", "min_score", b"min_score", "mode", b"mode", "samples_per_pattern", b"samples_per_pattern", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_literal_budget_ms", b"_literal_budget_ms", "_mode", b"_mode", "_page_size", b"_page_size", "_samples_per_pattern", b"_samples_per_pattern", "filter", b"filter", "flat", b"flat", "like", b"like", "literal_budget_ms", b"literal_budget_ms", "min_positions", b"min_positions", "min_score", b"min_score", "mode", b"mode", "page_size", b"page_size", "page_token", b"page_token", "samples_per_pattern", b"samples_per_pattern", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__literal_budget_ms: _TypeAlias = _typing.Literal["literal_budget_ms"]  # noqa: Y015
+    _WhichOneofArgType__literal_budget_ms: _TypeAlias = _typing.Literal["_literal_budget_ms", b"_literal_budget_ms"]  # noqa: Y015
+    _WhichOneofReturnType__mode: _TypeAlias = _typing.Literal["mode"]  # noqa: Y015
+    _WhichOneofArgType__mode: _TypeAlias = _typing.Literal["_mode", b"_mode"]  # noqa: Y015
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
     _WhichOneofReturnType__samples_per_pattern: _TypeAlias = _typing.Literal["samples_per_pattern"]  # noqa: Y015
     _WhichOneofArgType__samples_per_pattern: _TypeAlias = _typing.Literal["_samples_per_pattern", b"_samples_per_pattern"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__literal_budget_ms) -> _WhichOneofReturnType__literal_budget_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mode) -> _WhichOneofReturnType__mode | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__samples_per_pattern) -> _WhichOneofReturnType__samples_per_pattern | None: ...
 
 Global___SearchLogsRequest: _TypeAlias = SearchLogsRequest  # noqa: Y015
@@ -740,13 +850,14 @@ class SearchLogsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
     MASK_VERSION_FIELD_NUMBER: _builtins.int
-    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     degraded_because: _builtins.str
     """What is missing from this answer and why, for people; empty when nothing is. Example: "embed does not answer: literal hits only"."""
     mask_version: _builtins.int
     """How pattern ids are made, and by which masking rules."""
-    next_cursor: _builtins.str
-    """Give this as `cursor` to go on; empty at the end, and after 1,000 patterns."""
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end, and after 1,000 patterns."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___SearchResult]:
         """The results."""
@@ -759,6 +870,10 @@ class SearchLogsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log the store's side includes."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -767,11 +882,12 @@ class SearchLogsResponse(_message.Message):
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         degraded_because: _builtins.str = ...,
         mask_version: _builtins.int = ...,
-        next_cursor: _builtins.str = ...,
+        next_page_token: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["literal_scan", b"literal_scan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "literal_scan", b"literal_scan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_cursor", b"next_cursor", "results", b"results", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "literal_scan", b"literal_scan", "mask_version", b"mask_version", "next_page_token", b"next_page_token", "results", b"results", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -883,15 +999,15 @@ class ListPatternsRequest(_message.Message):
     UNIT_FIELD_NUMBER: _builtins.int
     SPARKLINE_BUCKETS_FIELD_NUMBER: _builtins.int
     order: Global___PatternOrder.ValueType
-    """How to order."""
+    """How to order. Unset = COUNT."""
     page_size: _builtins.int
-    """How many: 1 to 10,000. 0 = 50."""
+    """How many: 1 to 10,000. Unset = 50."""
     page_token: _builtins.str
-    """Continue after an earlier answer's `next_page_token`."""
+    """`next_page_token` of the page before, with the same filter, order and unit. Empty = the first page."""
     unit: Global___PatternUnit.ValueType
-    """What is listed."""
+    """What is listed. Unset = PATTERN."""
     sparkline_buckets: _builtins.int
-    """In how many equal parts of time each pattern's records are counted, for a sparkline: 2 to 240. 0 = not at all."""
+    """In how many equal parts of time each pattern's records are counted, for a sparkline: 2 to 240. Unset = not at all."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records count."""
@@ -904,18 +1020,33 @@ class ListPatternsRequest(_message.Message):
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
-        order: Global___PatternOrder.ValueType = ...,
-        page_size: _builtins.int = ...,
+        order: Global___PatternOrder.ValueType | None = ...,
+        page_size: _builtins.int | None = ...,
         page_token: _builtins.str = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
-        unit: Global___PatternUnit.ValueType = ...,
-        sparkline_buckets: _builtins.int = ...,
+        unit: Global___PatternUnit.ValueType | None = ...,
+        sparkline_buckets: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_order", b"_order", "_page_size", b"_page_size", "_sparkline_buckets", b"_sparkline_buckets", "_unit", b"_unit", "filter", b"filter", "order", b"order", "page_size", b"page_size", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_order", b"_order", "_page_size", b"_page_size", "_sparkline_buckets", b"_sparkline_buckets", "_unit", b"_unit", "filter", b"filter", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "sparkline_buckets", b"sparkline_buckets", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    _WhichOneofReturnType__sparkline_buckets: _TypeAlias = _typing.Literal["sparkline_buckets"]  # noqa: Y015
+    _WhichOneofArgType__sparkline_buckets: _TypeAlias = _typing.Literal["_sparkline_buckets", b"_sparkline_buckets"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sparkline_buckets) -> _WhichOneofReturnType__sparkline_buckets | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
 
 Global___ListPatternsRequest: _TypeAlias = ListPatternsRequest  # noqa: Y015
 
@@ -931,6 +1062,7 @@ class ListPatternsResponse(_message.Message):
     SEEN_FIELD_NUMBER: _builtins.int
     SPARKLINE_START_UNIX_NANO_FIELD_NUMBER: _builtins.int
     SPARKLINE_END_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
     total_count: _builtins.int
@@ -949,6 +1081,10 @@ class ListPatternsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -958,10 +1094,11 @@ class ListPatternsResponse(_message.Message):
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
         sparkline_start_unix_nano: _builtins.int = ...,
         sparkline_end_unix_nano: _builtins.int = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "next_page_token", b"next_page_token", "patterns", b"patterns", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1092,9 +1229,9 @@ class GetPatternRequest(_message.Message):
     template_id: _builtins.int
     """A template, by its id or by an id that it had before it was joined to another one."""
     buckets: _builtins.int
-    """In how many equal parts of time its records are counted: 2 to 1,000. 0 = 60."""
+    """In how many equal parts of time its records are counted: 2 to 1,000. Unset = 60."""
     values_per_variable: _builtins.int
-    """How many values each variable part is listed with, most frequent first: 1 to 1,000. 0 = 10."""
+    """How many values each variable part is listed with, most frequent first: 1 to 1,000. Unset = 10."""
     samples: _builtins.int
     """How many sample records, newest first: 0 to 100. Unset = 3."""
     @_builtins.property
@@ -1111,23 +1248,31 @@ class GetPatternRequest(_message.Message):
         pattern_id: _builtins.int = ...,
         template_id: _builtins.int = ...,
         filter: _log_pb2.LogFilter | None = ...,
-        buckets: _builtins.int = ...,
-        values_per_variable: _builtins.int = ...,
+        buckets: _builtins.int | None = ...,
+        values_per_variable: _builtins.int | None = ...,
         samples: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "filter", b"filter", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "which", b"which"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_buckets", b"_buckets", "_samples", b"_samples", "_values_per_variable", b"_values_per_variable", "buckets", b"buckets", "filter", b"filter", "pattern_id", b"pattern_id", "samples", b"samples", "subject", b"subject", "template_id", b"template_id", "values_per_variable", b"values_per_variable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_samples", b"_samples", "buckets", b"buckets", "filter", b"filter", "min_positions", b"min_positions", "pattern_id", b"pattern_id", "samples", b"samples", "template_id", b"template_id", "values_per_variable", b"values_per_variable", "which", b"which"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_buckets", b"_buckets", "_samples", b"_samples", "_values_per_variable", b"_values_per_variable", "buckets", b"buckets", "filter", b"filter", "min_positions", b"min_positions", "pattern_id", b"pattern_id", "samples", b"samples", "subject", b"subject", "template_id", b"template_id", "values_per_variable", b"values_per_variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__buckets: _TypeAlias = _typing.Literal["buckets"]  # noqa: Y015
+    _WhichOneofArgType__buckets: _TypeAlias = _typing.Literal["_buckets", b"_buckets"]  # noqa: Y015
     _WhichOneofReturnType__samples: _TypeAlias = _typing.Literal["samples"]  # noqa: Y015
     _WhichOneofArgType__samples: _TypeAlias = _typing.Literal["_samples", b"_samples"]  # noqa: Y015
-    _WhichOneofReturnType_which: _TypeAlias = _typing.Literal["pattern_id", "template_id"]  # noqa: Y015
-    _WhichOneofArgType_which: _TypeAlias = _typing.Literal["which", b"which"]  # noqa: Y015
+    _WhichOneofReturnType__values_per_variable: _TypeAlias = _typing.Literal["values_per_variable"]  # noqa: Y015
+    _WhichOneofArgType__values_per_variable: _TypeAlias = _typing.Literal["_values_per_variable", b"_values_per_variable"]  # noqa: Y015
+    _WhichOneofReturnType_subject: _TypeAlias = _typing.Literal["pattern_id", "template_id"]  # noqa: Y015
+    _WhichOneofArgType_subject: _TypeAlias = _typing.Literal["subject", b"subject"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__buckets) -> _WhichOneofReturnType__buckets | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__samples) -> _WhichOneofReturnType__samples | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_which) -> _WhichOneofReturnType_which | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__values_per_variable) -> _WhichOneofReturnType__values_per_variable | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_subject) -> _WhichOneofReturnType_subject | None: ...
 
 Global___GetPatternRequest: _TypeAlias = GetPatternRequest  # noqa: Y015
 
@@ -1145,6 +1290,7 @@ class GetPatternResponse(_message.Message):
     VARIABLES_READ_COUNT_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     sparkline_start_unix_nano: _builtins.int
     """Where the sparkline begins, nanoseconds since 1970."""
     sparkline_end_unix_nano: _builtins.int
@@ -1171,6 +1317,10 @@ class GetPatternResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -1182,10 +1332,11 @@ class GetPatternResponse(_message.Message):
         variables_read_count: _builtins.int = ...,
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "pattern", b"pattern", "records", b"records", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "variables", b"variables", "variables_read_count", b"variables_read_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "members", b"members", "pattern", b"pattern", "records", b"records", "seen", b"seen", "sparkline_end_unix_nano", b"sparkline_end_unix_nano", "sparkline_start_unix_nano", b"sparkline_start_unix_nano", "variables", b"variables", "variables_read_count", b"variables_read_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1261,16 +1412,16 @@ class ComparePatternsRequest(_message.Message):
 
     FILTER_FIELD_NUMBER: _builtins.int
     BASELINE_FIELD_NUMBER: _builtins.int
-    LIMIT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
     MIN_POSITIONS_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
     MIN_LOG_LIKELIHOOD_RATIO_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
-    limit: _builtins.int
-    """How many differences: 1 to 10,000. 0 = 50."""
+    page_size: _builtins.int
+    """How many differences: 1 to 10,000. Unset = 50."""
     unit: Global___PatternUnit.ValueType
-    """What is compared."""
+    """What is compared. Unset = PATTERN."""
     min_log_likelihood_ratio: _builtins.float
     """Leave out MORE and LESS whose `log_likelihood_ratio` is below this: 10.83 leaves out what chance alone would give one time in 1,000.
     NEW and GONE are never left out. 0 = nothing is.
@@ -1298,18 +1449,25 @@ class ComparePatternsRequest(_message.Message):
         *,
         filter: _log_pb2.LogFilter | None = ...,
         baseline: _log_pb2.LogFilter | None = ...,
-        limit: _builtins.int = ...,
+        page_size: _builtins.int | None = ...,
         min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
-        unit: Global___PatternUnit.ValueType = ...,
+        unit: Global___PatternUnit.ValueType | None = ...,
         changes: _abc.Iterable[Global___PatternChange.ValueType] | None = ...,
         min_log_likelihood_ratio: _builtins.float = ...,
         page_token: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_unit", b"_unit", "baseline", b"baseline", "filter", b"filter", "page_size", b"page_size", "unit", b"unit"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "changes", b"changes", "filter", b"filter", "limit", b"limit", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "page_token", b"page_token", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "_unit", b"_unit", "baseline", b"baseline", "changes", b"changes", "filter", b"filter", "min_log_likelihood_ratio", b"min_log_likelihood_ratio", "min_positions", b"min_positions", "page_size", b"page_size", "page_token", b"page_token", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
 
 Global___ComparePatternsRequest: _TypeAlias = ComparePatternsRequest  # noqa: Y015
 
@@ -1329,12 +1487,13 @@ class ComparePatternsResponse(_message.Message):
     MORE_COUNT_FIELD_NUMBER: _builtins.int
     LESS_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     total_count: _builtins.int
     """Records that `filter` selects."""
     baseline_total_count: _builtins.int
     """Records that `baseline` selects."""
     difference_count: _builtins.int
-    """How many differences there are in all, before `limit`."""
+    """How many differences there are in all, on every page together."""
     new_count: _builtins.int
     """How many of all differences are NEW; this and the next three whatever `changes` says."""
     gone_count: _builtins.int
@@ -1353,6 +1512,10 @@ class ComparePatternsResponse(_message.Message):
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
@@ -1366,10 +1529,11 @@ class ComparePatternsResponse(_message.Message):
         more_count: _builtins.int = ...,
         less_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "next_page_token", b"next_page_token", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_total_count", b"baseline_total_count", "cost", b"cost", "difference_count", b"difference_count", "differences", b"differences", "gone_count", b"gone_count", "less_count", b"less_count", "more_count", b"more_count", "new_count", b"new_count", "next_page_token", b"next_page_token", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1424,11 +1588,11 @@ class WatchPatternsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILTER_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    START_POSITIONS_FIELD_NUMBER: _builtins.int
     SINCE_UNIX_NANO_FIELD_NUMBER: _builtins.int
     since_unix_nano: _builtins.int
-    """When `from` is empty: announce every pattern whose first record arrived at or after this time, nanoseconds since 1970, then go on.
-    0 = from now on.
+    """When `start_positions` is empty: announce every pattern whose first record arrived at or after this time, nanoseconds since 1970, then
+    go on. Unset = from now on.
     """
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
@@ -1436,17 +1600,26 @@ class WatchPatternsRequest(_message.Message):
         asked of the pattern, and it is rather announced.
         """
 
+    @_builtins.property
+    def start_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Announce every pattern whose first record is at or after these positions, then go on. A log that is not named is announced from its
+        beginning. Empty = from `since_unix_nano` on.
+        """
+
     def __init__(
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
-        since_unix_nano: _builtins.int = ...,
+        start_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+        since_unix_nano: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_since_unix_nano", b"_since_unix_nano", "filter", b"filter", "since_unix_nano", b"since_unix_nano"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "from", b"from", "since_unix_nano", b"since_unix_nano"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since_unix_nano", b"_since_unix_nano", "filter", b"filter", "since_unix_nano", b"since_unix_nano", "start_positions", b"start_positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__since_unix_nano: _TypeAlias = _typing.Literal["since_unix_nano"]  # noqa: Y015
+    _WhichOneofArgType__since_unix_nano: _TypeAlias = _typing.Literal["_since_unix_nano", b"_since_unix_nano"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__since_unix_nano) -> _WhichOneofReturnType__since_unix_nano | None: ...
 
 Global___WatchPatternsRequest: _TypeAlias = WatchPatternsRequest  # noqa: Y015
 
@@ -1469,7 +1642,7 @@ class WatchPatternsResponse(_message.Message):
 
     @_builtins.property
     def resume_from(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
-        """Everything below these positions has been announced: give them as `from` to resume."""
+        """Everything below these positions has been announced: give them as `start_positions` to resume."""
 
     def __init__(
         self,
@@ -1494,22 +1667,27 @@ class TailLogsRequest(_message.Message):
 
     FILTER_FIELD_NUMBER: _builtins.int
     BACKLOG_FIELD_NUMBER: _builtins.int
-    FROM_FIELD_NUMBER: _builtins.int
+    START_POSITIONS_FIELD_NUMBER: _builtins.int
     backlog: _builtins.int
     """Begin with this many of the newest records that are there already: 0 to 10,000."""
     @_builtins.property
     def filter(self) -> _log_pb2.LogFilter:
         """Which records."""
 
+    @_builtins.property
+    def start_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Begin with everything at or after these positions instead; `backlog` is ignored then."""
+
     def __init__(
         self,
         *,
         filter: _log_pb2.LogFilter | None = ...,
         backlog: _builtins.int = ...,
+        start_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "filter", b"filter", "from", b"from"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog", "filter", b"filter", "start_positions", b"start_positions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1532,7 +1710,7 @@ class TailLogsResponse(_message.Message):
 
     @_builtins.property
     def resume_from(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
-        """Everything that was selected below these positions has been sent: give them as `from` to resume."""
+        """Everything that was selected below these positions has been sent: give them as `start_positions` to resume."""
 
     def __init__(
         self,
@@ -1605,6 +1783,7 @@ class GetLogContextResponse(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     INDEX_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Where the record stands in `records`; on a page after the first, where it would stand."""
     next_page_token: _builtins.str
@@ -1615,16 +1794,21 @@ class GetLogContextResponse(_message.Message):
     def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.StoredRecord]:
         """By offset, the record itself among them; on a page after the first, neighbours alone."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
         records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
         index: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["index", b"index", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "index", b"index", "next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1842,22 +2026,498 @@ class ExportSummary(_message.Message):
 
     ROW_COUNT_FIELD_NUMBER: _builtins.int
     SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
     row_count: _builtins.int
     """Records that were sent."""
     @_builtins.property
     def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
         """Which part of each log is included."""
 
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
     def __init__(
         self,
         *,
         row_count: _builtins.int = ...,
         seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["row_count", b"row_count", "seen", b"seen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "row_count", b"row_count", "seen", b"seen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExportSummary: _TypeAlias = ExportSummary  # noqa: Y015
+
+@_typing.final
+class QueryCost(_message.Message):
+    """What an answer cost. Counts are of what was opened, not of what was needed: of a segment that is read all records and bytes count, once,
+    although columns and parts that cannot match are skipped inside of it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_READ_FIELD_NUMBER: _builtins.int
+    BYTES_READ_FIELD_NUMBER: _builtins.int
+    SEGMENTS_READ_FIELD_NUMBER: _builtins.int
+    SEGMENTS_SKIPPED_FIELD_NUMBER: _builtins.int
+    WAIT_MS_FIELD_NUMBER: _builtins.int
+    WORK_MS_FIELD_NUMBER: _builtins.int
+    rows_read: _builtins.int
+    """Records of the segments that were read, and those in memory if they were read, too. 0 where statistics alone gave the answer."""
+    bytes_read: _builtins.int
+    """Bytes of the files of these segments. What is in memory and statistics count nothing."""
+    segments_read: _builtins.int
+    """Sealed segments that were read."""
+    segments_skipped: _builtins.int
+    """Sealed segments that were not: statistics answered, or none of their records could be selected, or the answer was full before."""
+    wait_ms: _builtins.int
+    """Milliseconds for which the question waited for positions and for its turn."""
+    work_ms: _builtins.int
+    """All other milliseconds until the answer, those of the embed service included, but not those in which the caller of a stream took what
+    had been sent.
+    """
+    def __init__(
+        self,
+        *,
+        rows_read: _builtins.int = ...,
+        bytes_read: _builtins.int = ...,
+        segments_read: _builtins.int = ...,
+        segments_skipped: _builtins.int = ...,
+        wait_ms: _builtins.int = ...,
+        work_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_read", b"bytes_read", "rows_read", b"rows_read", "segments_read", b"segments_read", "segments_skipped", b"segments_skipped", "wait_ms", b"wait_ms", "work_ms", b"work_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryCost: _TypeAlias = QueryCost  # noqa: Y015
+
+@_typing.final
+class ListLogsRequest(_message.Message):
+    """Asks for records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    order: Global___LogOrder.ValueType
+    """In which order. Unset = NEWEST_FIRST."""
+    page_size: _builtins.int
+    """How many: 1 to 10,000. Unset = 100."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same filter, order and max_message_bytes. Empty = the first page."""
+    max_message_bytes: _builtins.int
+    """Cut messages that are longer than so many bytes of UTF-8: 1 to 1,048,576. Cuts are between two characters, and
+    `StoredRecord.whole_message_bytes` says that there is more. Unset = messages are whole.
+    """
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        order: Global___LogOrder.ValueType | None = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        max_message_bytes: _builtins.int | None = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_message_bytes", b"_max_message_bytes", "_order", b"_order", "_page_size", b"_page_size", "filter", b"filter", "max_message_bytes", b"max_message_bytes", "order", b"order", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_message_bytes", b"_max_message_bytes", "_order", b"_order", "_page_size", b"_page_size", "filter", b"filter", "max_message_bytes", b"max_message_bytes", "min_positions", b"min_positions", "order", b"order", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_message_bytes: _TypeAlias = _typing.Literal["max_message_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_message_bytes: _TypeAlias = _typing.Literal["_max_message_bytes", b"_max_message_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__order: _TypeAlias = _typing.Literal["order"]  # noqa: Y015
+    _WhichOneofArgType__order: _TypeAlias = _typing.Literal["_order", b"_order"]  # noqa: Y015
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_message_bytes) -> _WhichOneofReturnType__max_message_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__order) -> _WhichOneofReturnType__order | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListLogsRequest: _TypeAlias = ListLogsRequest  # noqa: Y015
+
+@_typing.final
+class ListLogsResponse(_message.Message):
+    """A page of records."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.StoredRecord]:
+        """The records."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included: on every page what the first one included, so that records which arrive between two pages are in
+        none of them, and neither repeat nor hide one.
+        """
+
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[_log_pb2.StoredRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "next_page_token", b"next_page_token", "records", b"records", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLogsResponse: _TypeAlias = ListLogsResponse  # noqa: Y015
+
+@_typing.final
+class ListFieldsRequest(_message.Message):
+    """Asks which fields records have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """How many fields: 1 to 10,000. Unset = 1,000."""
+    page_token: _builtins.str
+    """`next_page_token` of the page before, with the same filter. Empty = the first page."""
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        page_size: _builtins.int | None = ...,
+        page_token: _builtins.str = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "page_size", b"page_size"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_page_size", b"_page_size", "filter", b"filter", "min_positions", b"min_positions", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__page_size: _TypeAlias = _typing.Literal["page_size"]  # noqa: Y015
+    _WhichOneofArgType__page_size: _TypeAlias = _typing.Literal["_page_size", b"_page_size"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__page_size) -> _WhichOneofReturnType__page_size | None: ...
+
+Global___ListFieldsRequest: _TypeAlias = ListFieldsRequest  # noqa: Y015
+
+@_typing.final
+class ListFieldsResponse(_message.Message):
+    """A page of fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    TOTAL_COUNT_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Give this as `page_token` for the next page; empty at the end. A page ends early where it would be larger than a message may be."""
+    total_count: _builtins.int
+    """How many fields there are in all."""
+    record_count: _builtins.int
+    """Records that the filter selects."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldSummary]:
+        """First the built-in ones, whether a record has them or not, then the keys of attributes, most records first, then by key."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included: on every page what the first one included, as in ListLogs."""
+
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[Global___FieldSummary] | None = ...,
+        next_page_token: _builtins.str = ...,
+        total_count: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        cost: Global___QueryCost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "fields", b"fields", "next_page_token", b"next_page_token", "record_count", b"record_count", "seen", b"seen", "total_count", b"total_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFieldsResponse: _TypeAlias = ListFieldsResponse  # noqa: Y015
+
+@_typing.final
+class FieldSummary(_message.Message):
+    """One field."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    record_count: _builtins.int
+    """Selected records that have it: the attribute is there, or the built-in field is neither empty nor 0."""
+    @_builtins.property
+    def field(self) -> Global___FieldRef:
+        """The field, as other requests name it."""
+
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldKindCount]:
+        """What its values look like: each kind that occurs, with its records, the most frequent first."""
+
+    def __init__(
+        self,
+        *,
+        field: Global___FieldRef | None = ...,
+        record_count: _builtins.int = ...,
+        kinds: _abc.Iterable[Global___FieldKindCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["field", b"field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "kinds", b"kinds", "record_count", b"record_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldSummary: _TypeAlias = FieldSummary  # noqa: Y015
+
+@_typing.final
+class FieldKindCount(_message.Message):
+    """How many values of a field are of a kind."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    kind: Global___FieldKind.ValueType
+    """The kind."""
+    count: _builtins.int
+    """Records."""
+    def __init__(
+        self,
+        *,
+        kind: Global___FieldKind.ValueType = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldKindCount: _TypeAlias = FieldKindCount  # noqa: Y015
+
+@_typing.final
+class ListFieldValuesRequest(_message.Message):
+    """Asks for the values of some fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILTER_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    VALUES_PER_FIELD_FIELD_NUMBER: _builtins.int
+    BUDGET_MS_FIELD_NUMBER: _builtins.int
+    MIN_POSITIONS_FIELD_NUMBER: _builtins.int
+    values_per_field: _builtins.int
+    """How many values of each: 1 to 1,000. Unset = 10."""
+    budget_ms: _builtins.int
+    """Look at the newest records only, as many as can be read in about so many milliseconds: 0 to 60,000. At least the records in memory and
+    the newest segment are. Unset = look at all.
+    """
+    @_builtins.property
+    def filter(self) -> _log_pb2.LogFilter:
+        """Which records."""
+
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldRef]:
+        """The fields: 1 to 20."""
+
+    @_builtins.property
+    def min_positions(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Wait until the store includes everything below these positions; the call's deadline is the limit."""
+
+    def __init__(
+        self,
+        *,
+        filter: _log_pb2.LogFilter | None = ...,
+        fields: _abc.Iterable[Global___FieldRef] | None = ...,
+        values_per_field: _builtins.int | None = ...,
+        budget_ms: _builtins.int | None = ...,
+        min_positions: _abc.Iterable[_log_pb2.Position] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_ms", b"_budget_ms", "_values_per_field", b"_values_per_field", "budget_ms", b"budget_ms", "filter", b"filter", "values_per_field", b"values_per_field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_ms", b"_budget_ms", "_values_per_field", b"_values_per_field", "budget_ms", b"budget_ms", "fields", b"fields", "filter", b"filter", "min_positions", b"min_positions", "values_per_field", b"values_per_field"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_ms: _TypeAlias = _typing.Literal["budget_ms"]  # noqa: Y015
+    _WhichOneofArgType__budget_ms: _TypeAlias = _typing.Literal["_budget_ms", b"_budget_ms"]  # noqa: Y015
+    _WhichOneofReturnType__values_per_field: _TypeAlias = _typing.Literal["values_per_field"]  # noqa: Y015
+    _WhichOneofArgType__values_per_field: _TypeAlias = _typing.Literal["_values_per_field", b"_values_per_field"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_ms) -> _WhichOneofReturnType__budget_ms | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__values_per_field) -> _WhichOneofReturnType__values_per_field | None: ...
+
+Global___ListFieldValuesRequest: _TypeAlias = ListFieldValuesRequest  # noqa: Y015
+
+@_typing.final
+class ListFieldValuesResponse(_message.Message):
+    """The values of some fields."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELDS_FIELD_NUMBER: _builtins.int
+    SEEN_FIELD_NUMBER: _builtins.int
+    DEGRADED_BECAUSE_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    degraded_because: _builtins.str
+    """What is missing from these numbers and why, for people; empty when nothing is. As SqlSummary.degraded_because."""
+    @_builtins.property
+    def fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValues]:
+        """A list for each field of the request, in its order."""
+
+    @_builtins.property
+    def seen(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Position]:
+        """Which part of each log is included."""
+
+    @_builtins.property
+    def cost(self) -> Global___QueryCost:
+        """What the answer cost."""
+
+    def __init__(
+        self,
+        *,
+        fields: _abc.Iterable[Global___FieldValues] | None = ...,
+        seen: _abc.Iterable[_log_pb2.Position] | None = ...,
+        degraded_because: _builtins.str = ...,
+        cost: Global___QueryCost | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "degraded_because", b"degraded_because", "fields", b"fields", "seen", b"seen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFieldValuesResponse: _TypeAlias = ListFieldValuesResponse  # noqa: Y015
+
+@_typing.final
+class FieldValues(_message.Message):
+    """The values of one field."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    DISTINCT_COUNT_FIELD_NUMBER: _builtins.int
+    RECORD_COUNT_FIELD_NUMBER: _builtins.int
+    MISSING_COUNT_FIELD_NUMBER: _builtins.int
+    SCANNED_BACK_TO_UNIX_NANO_FIELD_NUMBER: _builtins.int
+    TRUNCATED_FIELD_NUMBER: _builtins.int
+    distinct_count: _builtins.int
+    """How many different values there are."""
+    record_count: _builtins.int
+    """Selected records that have the field: the attribute is there, or the built-in field is neither empty nor 0."""
+    missing_count: _builtins.int
+    """Selected records that lack it."""
+    scanned_back_to_unix_nano: _builtins.int
+    """Where the budget ended the reading: all numbers are exact for the records at or after this time, nanoseconds since 1970, and older ones
+    are not counted. 0 = all are counted.
+    """
+    truncated: _builtins.bool
+    """True when values are not listed because the answer would be larger than a message may be; they are counted."""
+    @_builtins.property
+    def field(self) -> Global___FieldRef:
+        """The field."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___FieldValue]:
+        """The values, most records first, then by value."""
+
+    def __init__(
+        self,
+        *,
+        field: Global___FieldRef | None = ...,
+        values: _abc.Iterable[Global___FieldValue] | None = ...,
+        distinct_count: _builtins.int = ...,
+        record_count: _builtins.int = ...,
+        missing_count: _builtins.int = ...,
+        scanned_back_to_unix_nano: _builtins.int = ...,
+        truncated: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["field", b"field"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distinct_count", b"distinct_count", "field", b"field", "missing_count", b"missing_count", "record_count", b"record_count", "scanned_back_to_unix_nano", b"scanned_back_to_unix_nano", "truncated", b"truncated", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldValues: _TypeAlias = FieldValues  # noqa: Y015
+
+@_typing.final
+class FieldValue(_message.Message):
+    """One value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALUE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    value: _builtins.str
+    """The value as text: severities as their number, ids as decimals."""
+    text: _builtins.str
+    """Of a pattern or template: the masked text. Empty for everything else."""
+    count: _builtins.int
+    """Records that have it."""
+    def __init__(
+        self,
+        *,
+        value: _builtins.str = ...,
+        text: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "text", b"text", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldValue: _TypeAlias = FieldValue  # noqa: Y015

@@ -91,6 +91,21 @@ class QueryServiceStub:
                 request_serializer=treering_dot_v1_dot_query__pb2.ExportLogsRequest.SerializeToString,
                 response_deserializer=treering_dot_v1_dot_query__pb2.ExportLogsResponse.FromString,
                 _registered_method=True)
+        self.ListLogs = channel.unary_unary(
+                '/treering.v1.QueryService/ListLogs',
+                request_serializer=treering_dot_v1_dot_query__pb2.ListLogsRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_query__pb2.ListLogsResponse.FromString,
+                _registered_method=True)
+        self.ListFields = channel.unary_unary(
+                '/treering.v1.QueryService/ListFields',
+                request_serializer=treering_dot_v1_dot_query__pb2.ListFieldsRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_query__pb2.ListFieldsResponse.FromString,
+                _registered_method=True)
+        self.ListFieldValues = channel.unary_unary(
+                '/treering.v1.QueryService/ListFieldValues',
+                request_serializer=treering_dot_v1_dot_query__pb2.ListFieldValuesRequest.SerializeToString,
+                response_deserializer=treering_dot_v1_dot_query__pb2.ListFieldValuesResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
@@ -175,6 +190,28 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLogs(self, request, context):
+        """Lists records: newest first, oldest first, or in the order of the logs. Paged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFields(self, request, context):
+        """Lists the fields that records have: built-in ones, and the keys of attributes with how many records have them and what kinds of values.
+        Paged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFieldValues(self, request, context):
+        """Lists the most frequent values of some fields, each with its count.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -232,6 +269,21 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.ExportLogs,
                     request_deserializer=treering_dot_v1_dot_query__pb2.ExportLogsRequest.FromString,
                     response_serializer=treering_dot_v1_dot_query__pb2.ExportLogsResponse.SerializeToString,
+            ),
+            'ListLogs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLogs,
+                    request_deserializer=treering_dot_v1_dot_query__pb2.ListLogsRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_query__pb2.ListLogsResponse.SerializeToString,
+            ),
+            'ListFields': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFields,
+                    request_deserializer=treering_dot_v1_dot_query__pb2.ListFieldsRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_query__pb2.ListFieldsResponse.SerializeToString,
+            ),
+            'ListFieldValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFieldValues,
+                    request_deserializer=treering_dot_v1_dot_query__pb2.ListFieldValuesRequest.FromString,
+                    response_serializer=treering_dot_v1_dot_query__pb2.ListFieldValuesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -533,6 +585,87 @@ class QueryService:
             '/treering.v1.QueryService/ExportLogs',
             treering_dot_v1_dot_query__pb2.ExportLogsRequest.SerializeToString,
             treering_dot_v1_dot_query__pb2.ExportLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.QueryService/ListLogs',
+            treering_dot_v1_dot_query__pb2.ListLogsRequest.SerializeToString,
+            treering_dot_v1_dot_query__pb2.ListLogsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFields(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.QueryService/ListFields',
+            treering_dot_v1_dot_query__pb2.ListFieldsRequest.SerializeToString,
+            treering_dot_v1_dot_query__pb2.ListFieldsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFieldValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/treering.v1.QueryService/ListFieldValues',
+            treering_dot_v1_dot_query__pb2.ListFieldValuesRequest.SerializeToString,
+            treering_dot_v1_dot_query__pb2.ListFieldValuesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,14 @@ class QueryServiceStub:
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
     ExportLogs: _grpc.UnaryStreamMultiCallable[_query_pb2.ExportLogsRequest, _query_pb2.ExportLogsResponse]
     """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
+    ListLogs: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListLogsRequest, _query_pb2.ListLogsResponse]
+    """Lists records: newest first, oldest first, or in the order of the logs. Paged."""
+    ListFields: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListFieldsRequest, _query_pb2.ListFieldsResponse]
+    """Lists the fields that records have: built-in ones, and the keys of attributes with how many records have them and what kinds of values.
+    Paged.
+    """
+    ListFieldValues: _grpc.UnaryUnaryMultiCallable[_query_pb2.ListFieldValuesRequest, _query_pb2.ListFieldValuesResponse]
+    """Lists the most frequent values of some fields, each with its count."""
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
@@ -87,6 +95,14 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """Says how far the store is and what it holds. Cheap; safe to poll each second."""
     ExportLogs: _aio.UnaryStreamMultiCallable[_query_pb2.ExportLogsRequest, _query_pb2.ExportLogsResponse]  # type: ignore[assignment]
     """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
+    ListLogs: _aio.UnaryUnaryMultiCallable[_query_pb2.ListLogsRequest, _query_pb2.ListLogsResponse]  # type: ignore[assignment]
+    """Lists records: newest first, oldest first, or in the order of the logs. Paged."""
+    ListFields: _aio.UnaryUnaryMultiCallable[_query_pb2.ListFieldsRequest, _query_pb2.ListFieldsResponse]  # type: ignore[assignment]
+    """Lists the fields that records have: built-in ones, and the keys of attributes with how many records have them and what kinds of values.
+    Paged.
+    """
+    ListFieldValues: _aio.UnaryUnaryMultiCallable[_query_pb2.ListFieldValuesRequest, _query_pb2.ListFieldValuesResponse]  # type: ignore[assignment]
+    """Lists the most frequent values of some fields, each with its count."""
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers from the store (SQL, counts, records) and from meaning (search). Every answer says in `seen` which part of the log it
@@ -180,5 +196,31 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_query_pb2.ExportLogsResponse], _abc.AsyncIterator[_query_pb2.ExportLogsResponse]]:
         """Streams every record that a filter selects, as Arrow IPC: one moment of the store, newest parts first, without a limit on rows."""
+
+    @_abc_1.abstractmethod
+    def ListLogs(
+        self,
+        request: _query_pb2.ListLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ListLogsResponse, _abc.Awaitable[_query_pb2.ListLogsResponse]]:
+        """Lists records: newest first, oldest first, or in the order of the logs. Paged."""
+
+    @_abc_1.abstractmethod
+    def ListFields(
+        self,
+        request: _query_pb2.ListFieldsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ListFieldsResponse, _abc.Awaitable[_query_pb2.ListFieldsResponse]]:
+        """Lists the fields that records have: built-in ones, and the keys of attributes with how many records have them and what kinds of values.
+        Paged.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFieldValues(
+        self,
+        request: _query_pb2.ListFieldValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_pb2.ListFieldValuesResponse, _abc.Awaitable[_query_pb2.ListFieldValuesResponse]]:
+        """Lists the most frequent values of some fields, each with its count."""
 
 def add_QueryServiceServicer_to_server(servicer: QueryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

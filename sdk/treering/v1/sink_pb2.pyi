@@ -102,7 +102,9 @@ class QuarantinedRecords(_message.Message):
     payload_bytes: _builtins.int
     """Bytes of the payload."""
     payload: _builtins.bytes
-    """A serialised UploadLogsRequest with the records, as it was received: all of it, or the part that is this record. Empty unless asked for."""
+    """A serialised LogBatch with the records, as it was received: all of it, or the part that is this record, with the resource of its batch.
+    Empty unless asked for.
+    """
     def __init__(
         self,
         *,
@@ -259,19 +261,23 @@ class DeliveryStart(_message.Message):
 
     LOG_ID_FIELD_NUMBER: _builtins.int
     LOG_START_OFFSET_FIELD_NUMBER: _builtins.int
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
     log_id: _builtins.int
     """The log that will be delivered."""
     log_start_offset: _builtins.int
     """The oldest offset that can still be delivered."""
+    protocol_version: _builtins.int
+    """Which version of the inner plane the client speaks. 0 = one from before there were versions."""
     def __init__(
         self,
         *,
         log_id: _builtins.int = ...,
         log_start_offset: _builtins.int = ...,
+        protocol_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "log_start_offset", b"log_start_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_id", b"log_id", "log_start_offset", b"log_start_offset", "protocol_version", b"protocol_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -294,7 +300,7 @@ class DeliveredFrame(_message.Message):
     arrival_time_unix_nano: _builtins.int
     """When it was accepted, nanoseconds since 1970: the arrival time of all its records."""
     payload: _builtins.bytes
-    """A serialised UploadLogsRequest."""
+    """A serialised LogBatch."""
     def __init__(
         self,
         *,
@@ -318,6 +324,9 @@ class DeliverLogsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PROGRESS_FIELD_NUMBER: _builtins.int
+    PROTOCOL_VERSION_FIELD_NUMBER: _builtins.int
+    protocol_version: _builtins.int
+    """Which version of the inner plane the sink speaks: in the first answer, 0 in the others."""
     @_builtins.property
     def progress(self) -> Global___SinkProgress:
         """How far the sink is in the log that `start` named."""
@@ -326,10 +335,11 @@ class DeliverLogsResponse(_message.Message):
         self,
         *,
         progress: Global___SinkProgress | None = ...,
+        protocol_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "protocol_version", b"protocol_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

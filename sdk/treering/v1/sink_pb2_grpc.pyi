@@ -36,7 +36,8 @@ class SinkServiceStub:
     DeliverLogs: _grpc.StreamStreamMultiCallable[_sink_pb2.DeliverLogsRequest, _sink_pb2.DeliverLogsResponse]
     """Delivers the log from where the sink stands, in order, for ever.
 
-    The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
+    The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. Both say
+    which version of this contract they speak, and refuse another one: FAILED_PRECONDITION, VERSION_MISMATCH. The
     server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
     changes nothing. Frames that do not continue what the sink holds are refused with FAILED_PRECONDITION: SEQUENCE_GAP when they begin at
     another offset, CHAIN_BROKEN when `links.before` is not the link that the sink kept. A sink never jumps over a gap by itself: one that
@@ -61,7 +62,8 @@ class SinkServiceAsyncStub(SinkServiceStub):
     DeliverLogs: _aio.StreamStreamMultiCallable[_sink_pb2.DeliverLogsRequest, _sink_pb2.DeliverLogsResponse]  # type: ignore[assignment]
     """Delivers the log from where the sink stands, in order, for ever.
 
-    The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
+    The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. Both say
+    which version of this contract they speak, and refuse another one: FAILED_PRECONDITION, VERSION_MISMATCH. The
     server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
     changes nothing. Frames that do not continue what the sink holds are refused with FAILED_PRECONDITION: SEQUENCE_GAP when they begin at
     another offset, CHAIN_BROKEN when `links.before` is not the link that the sink kept. A sink never jumps over a gap by itself: one that
@@ -89,7 +91,8 @@ class SinkServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_sink_pb2.DeliverLogsResponse], _abc.AsyncIterator[_sink_pb2.DeliverLogsResponse]]:
         """Delivers the log from where the sink stands, in order, for ever.
 
-        The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. The
+        The client sends one `start`; the server answers with its progress in that log; the client sends frames from `next_offset` on. Both say
+        which version of this contract they speak, and refuse another one: FAILED_PRECONDITION, VERSION_MISMATCH. The
         server reports progress whenever it changes, and at least every 2.5 seconds. Frames below `next_offset` are ignored, so a repeat
         changes nothing. Frames that do not continue what the sink holds are refused with FAILED_PRECONDITION: SEQUENCE_GAP when they begin at
         another offset, CHAIN_BROKEN when `links.before` is not the link that the sink kept. A sink never jumps over a gap by itself: one that

@@ -54,6 +54,12 @@ LATE_DIMENSION = 96
 RERANK_DEPTH = 100
 """Candidates by the dense vector that are scored by late interaction: more did not improve the ranking."""
 
+MAX_REQUEST_ID_BYTES = 128
+"""What a caller calls its request, bytes: the registry remembers it."""
+
+DEFAULT_SEARCH_LIMIT = 10
+"""Patterns that one search returns when the request does not say."""
+
 MAX_SEARCH_LIMIT = 10_000
 """Patterns that one search may return: what fits one gRPC message with room."""
 

@@ -18,7 +18,8 @@ from treering_embed.encoder.renderings import RENDERING_VERSION
 from treering_embed.index import EVERYTHING, Selection
 from treering_embed.indexing.comparison import Comparison
 from treering_embed.indexing.meaning import Meaning
-from treering_embed.indexing.reindexing import Phase, Reindexer
+from treering_embed.indexing.progress import Phase, Progress
+from treering_embed.indexing.reindexing import Reindexer
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.kept import Background, Kept
 from treering_embed.search.search import Ranking, Searcher
@@ -31,6 +32,11 @@ from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
 
 _M = TypeVar("_M")
+_ENCODERS = {
+    "openvino": embed_pb2.ENCODER_OPENVINO,
+    "sentence-transformers": embed_pb2.ENCODER_SENTENCE_TRANSFORMERS,
+}
+_ENGINES = {"edge": embed_pb2.INDEX_ENGINE_EDGE, "server": embed_pb2.INDEX_ENGINE_SERVER}
 _PHASES = {phase: embed_pb2.ReindexPhase.Value(f"REINDEX_PHASE_{phase.name}") for phase in Phase}
 
 
@@ -59,10 +65,6 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     ) -> embed_pb2.SearchPatternsResponse:
         """Ranks patterns by closeness of meaning to a text."""
         _check_texts("text", [request.text])
-        if not request.limit:
-            raise invalid_field(
-                "limit", f"0 is not in 1..{limits.MAX_SEARCH_LIMIT}; ask for one pattern at least", limit=limits.MAX_SEARCH_LIMIT
-            )
         self._meaning.engine()  # or there is nothing to wait for
         await self._wait(request.min_positions, context)
         # Before the search: `seen` must not promise more than the index had when it was asked.
@@ -81,11 +83,12 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     async def _found(self, request: embed_pb2.SearchPatternsRequest) -> tuple[list[embed_pb2.PatternScore], int]:
         """What grows with the patterns is made on other threads: the event loop serves everybody."""
         selection, unknown = await self._answers.run(_selection, request, self._book)
+        limit = request.limit if request.HasField("limit") else limits.DEFAULT_SEARCH_LIMIT
         with self._meaning.using() as engine:
             searcher = Searcher(engine, self._book.ids)
             query = (await searcher.encode([request.text]))[0]
             with self._metrics.search_seconds.time():
-                ranking = await searcher.rank(query, request.limit, selection, request.also_score_ids)
+                ranking = await searcher.rank(query, limit, selection, request.also_score_ids)
         return await self._answers.run(_scores, ranking), unknown
 
     async def ScorePatterns(
@@ -140,7 +143,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             configured_model=self._settings.model,
             model_sha256=model.weights.sha256 if model else "",
             dimension=model.encoder.dimension if model else 0,
-            encoder=model.encoder.name if model else "",
+            encoder=_ENCODERS[model.encoder.name] if model else None,
             rendering_version=RENDERING_VERSION,
             mask_version=MASK_VERSION,
             pattern_count=self._book.pattern_count,
@@ -148,11 +151,11 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             keyword_only_count=self._book.keyword_only_count,
             evicted_count=self._book.evicted_count,
             seen=self._board.seen(),
-            index=self._settings.index,
+            index=_ENGINES[self._settings.index],
             model_ready=model is not None,
             index_ready=self._meaning.is_ready,
             problem=self._problem(),
-            reindex=self._reindex_status(),
+            reindex=self._reindex_status(self._reindexer.progress),
             start_time_unix_nano=self._started_ns,
             limits=self._limits(),
             quarantined_count=sum(self._board.get(log_id).quarantined for log_id in self._board.log_ids()),
@@ -165,8 +168,16 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     ) -> admin_pb2.StartReindexResponse:
         """Begins to embed every pattern anew."""
         del context
-        await self._reindexer.request(request.model)
-        return admin_pb2.StartReindexResponse(reindex=self._reindex_status())
+        progress = await self._reindexer.request(request.model, request.request_id)
+        return admin_pb2.StartReindexResponse(reindex=self._reindex_status(progress))
+
+    async def CancelReindex(
+        self, request: admin_pb2.CancelReindexRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> admin_pb2.CancelReindexResponse:
+        """Gives a reindex up."""
+        del context
+        progress = await self._reindexer.cancel(request.reindex_id if request.HasField("reindex_id") else None)
+        return admin_pb2.CancelReindexResponse(reindex=self._reindex_status(progress))
 
     async def DigestIndex(
         self, request: admin_pb2.DigestIndexRequest, context: "grpc.aio.ServicerContext[object, object]"
@@ -186,8 +197,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         of_model = self._meaning.problem if self._book.pending_count or not self._meaning.is_ready else ""
         return "; ".join(filter(None, (of_model, *self._waiting_for.values())))
 
-    def _reindex_status(self) -> embed_pb2.ReindexStatus:
-        progress = self._reindexer.progress
+    def _reindex_status(self, progress: Progress) -> embed_pb2.ReindexStatus:
         return embed_pb2.ReindexStatus(
             phase=_PHASES[progress.phase],
             model=progress.model,
@@ -195,6 +205,8 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
             total_count=self._book.pattern_count if progress.running else progress.done,
             start_time_unix_nano=progress.started_ns,
             problem=progress.problem,
+            reindex_id=progress.number,
+            request_id=progress.request_id,
         )
 
     def _limits(self) -> dict[str, int]:

@@ -1,36 +1,97 @@
 """A stream of lines as a stream of records."""
 
 import datetime as dt
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from treering.v1.log_pb2 import LogRecord
-from treering_formats.fields import Defaults, to_record
+from treering_formats.event_reader import EventReader
+from treering_formats.fields import Defaults
+from treering_formats.joining.event import Event
+from treering_formats.joining.joiner import Joiner
 from treering_formats.json_line import json_fields
-from treering_formats.old_form import old_fields
-from treering_formats.reader import Format, LineReader, Stream
-from treering_formats.text_line import continues, text_fields
+from treering_formats.reader import QUIET, Format, LineReader, Stream
+from treering_formats.redaction.redactor import Redactor
+from treering_formats.wrappers.arrays import array_items, json_items
+from treering_formats.wrappers.inner import Inner, InnerObject, InnerText
+from treering_formats.wrappers.journal_export import JournalAware
+from treering_formats.wrappers.lines import open_line
+from treering_formats.wrappers.objects import open_object
 
-_MAX_JOINED_CHARACTERS = 256 * 1024
-"""Continuation lines join a record up to this length in characters: it stays under the largest record in any script."""
+_OPENING = frozenset("{[")
+Numbered = tuple[int, LogRecord]
+"""A record with the number of its first line."""
 
 
 class RecordReader:
     """Iterates over the records of a stream, each with the number of its first line.
 
-    In `auto` a stream whose first line is a JSON object is `jsonl`, any other is `text` in which single JSON lines are recognised.
+    A stream that has nothing yet gives `(QUIET, LogRecord())`: who follows it decides then when to take what is held back, by `flush`.
+
+    In `auto` and `jsonl` wrappers are opened, and JSON is recognised wherever it stands; in `text` every line is text.
 
     Attributes:
+        form: The name of the form that the record given last was in; `plain` for a text of which nothing was understood.
+        forms: How many records were given, by form.
         unparsed: Lines of JSON lines that are no JSON object, and were kept as plain messages.
-        blank: Lines without anything in them, which make no record.
+        unread_times: Records with a time that was not understood; it is kept as `treering.time`.
     """
 
-    def __init__(self, stream: Stream, *, service: str, environment: str, fmt: Format, now: dt.datetime) -> None:
-        self._lines = LineReader(stream)
-        self._defaults = Defaults(service, environment, now)
-        self._format = fmt
+    def __init__(
+        self,
+        stream: Stream,
+        *,
+        service: str,
+        environment: str,
+        fmt: Format,
+        now: dt.datetime,
+        zone: dt.tzinfo = dt.UTC,
+        attributes: Mapping[str, str] | None = None,
+        redactor: Redactor | None = None,
+    ) -> None:
+        """Makes a reader.
+
+        Args:
+            stream: The bytes.
+            service: Of records that name none.
+            environment: Of records that name none.
+            fmt: What a line is.
+            now: Dates without a year are near it.
+            zone: Of times that name none.
+            attributes: What every record gets that has no attribute of that name.
+            redactor: Masks every record before it is given.
+        """
+        self._is_json = fmt != "text"
+        # one look at the first line: what is text in a stream of objects is counted
+        self._is_jsonl = True if fmt == "jsonl" else None if self._is_json else False
+        self._source = JournalAware(stream) if self._is_json else None
+        self._lines = LineReader(self._source or stream)
+        self._defaults = Defaults(service, environment, now, zone)
+        self._joiner = Joiner(json=self._is_json)
+        self._events = EventReader(self._defaults, json=self._is_json)
+        self._attributes = attributes
+        self._redactor = redactor
+        self.form = ""
+        self.forms: Counter[str] = Counter()
         self.unparsed = 0
-        self.blank = 0
+        self.unread_times = 0
+
+    @property
+    def lines(self) -> int:
+        """Lines read so far; of the journal's export format, entries."""
+        return self._lines.lines
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes read so far."""
+        export = self._source.export if self._source else None
+        return export.bytes_read if export else self._lines.bytes_read
+
+    @property
+    def nul_bytes(self) -> int:
+        """NUL bytes that were left out."""
+        return self._lines.nul_bytes
 
     @property
     def replaced(self) -> int:
@@ -38,77 +99,115 @@ class RecordReader:
         return self._lines.replaced
 
     @property
-    def lines(self) -> int:
-        """Lines read so far."""
-        return self._lines.lines
+    def records(self) -> int:
+        """Records given so far."""
+        return self.forms.total()
 
     @property
-    def bytes_read(self) -> int:
-        """Bytes read so far."""
-        return self._lines.bytes_read
+    def joined(self) -> int:
+        """Lines that joined the record before them."""
+        return self._joiner.joined
 
-    def __iter__(self) -> Iterator[tuple[int, LogRecord]]:
-        lines = self._filled()
-        first = next(lines, None)
-        if first is None:
-            return
-        # one look decides for the whole stream: a JSON line among text stays possible, a text line among JSON is counted as unparsed
-        if self._format == "auto":
-            self._format = "jsonl" if json_fields(first[1].strip()) is not None else "text"
-            recognise = True
-        else:
-            recognise = self._format == "jsonl"
-        chained = _chain(first, lines)
-        yield from self._json(chained) if self._format == "jsonl" else self._text(chained, recognise_json=recognise)
+    @property
+    def blank(self) -> int:
+        """Lines without anything in them that are in no record."""
+        return self._joiner.blank
 
-    def _filled(self) -> Iterator[tuple[int, str]]:
+    @property
+    def held_from(self) -> int:
+        """The number of the first line that is read and not yet given as a record; 0 when there is none."""
+        return self._joiner.held_from
+
+    def __iter__(self) -> Iterator[Numbered]:
         for number, line in self._lines:
-            if line.strip():
-                yield number, line
-            else:
-                self.blank += 1
-
-    def _json(self, lines: Iterator[tuple[int, str]]) -> Iterator[tuple[int, LogRecord]]:
-        for number, line in lines:
-            fields = json_fields(line.strip())
-            if fields is None:
-                self.unparsed += 1
-                yield number, self._plain(line)
-            else:
-                yield number, to_record(fields, line.strip(), self._defaults)
-
-    def _text(self, lines: Iterator[tuple[int, str]], *, recognise_json: bool) -> Iterator[tuple[int, LogRecord]]:
-        """Holds each text record back until the next line shows that it is complete."""
-        start, held, last = 0, "", ""
-        for number, line in lines:
-            # joined up to a bound: a file of indented lines alone must not become one record
-            if held and len(held) + len(line) < _MAX_JOINED_CHARACTERS and continues(line, held, last):
-                held, last = f"{held}\n{line}", line
+            if number == QUIET:
+                yield QUIET, LogRecord()
                 continue
-            if held:
-                yield start, self._text_record(held)
-                held = ""
-            structured = self._structured(line, recognise_json=recognise_json)
-            if structured is not None:
-                yield number, to_record(structured, line, self._defaults)
-            else:
-                start, held, last = number, line, line
-        if held:
-            yield start, self._text_record(held)
+            record = self._take(number, line)
+            if record is not None:
+                yield number, record
+                continue
+            while event := self._joiner.pop():
+                for each, form in self._events.read(event):
+                    yield event.number, self._finished(each, form, len(event.lines))
+        yield from self._end()
 
-    def _structured(self, line: str, *, recognise_json: bool) -> dict[str, Any] | None:
-        if recognise_json and line.startswith("{"):
-            return json_fields(line)
-        return old_fields(line)
+    def flush(self) -> list[Numbered]:
+        """The records that wait for lines that might join them, as they are."""
+        return list(self._end())
 
-    def _text_record(self, text: str) -> LogRecord:
-        fields, message = text_fields(text, self._defaults)
-        return to_record(fields | {"message": message}, text, self._defaults)
+    def _end(self) -> Iterator[Numbered]:
+        self._joiner.end()
+        while event := self._joiner.pop():
+            for each, form in self._events.read(event):
+                yield event.number, self._finished(each, form, len(event.lines))
 
-    def _plain(self, line: str) -> LogRecord:
-        return LogRecord(service=self._defaults.service, environment=self._defaults.environment, message=line)
+    def _take(self, number: int, line: str) -> LogRecord | None:
+        """Takes a line; its record, where nothing before it is held and nothing behind it can belong to it."""
+        if self._is_json and not self._joiner.is_inside_json():
+            first = line[:1]
+            if first.isspace() and self._is_jsonl:
+                first = line.lstrip()[:1]
+            if first in _OPENING:
+                fields = json_fields(line)
+                if fields is not None:
+                    self._is_jsonl = self._is_jsonl is not False
+                    return self._take_object(number, line, fields)
+                if self._put_items(number, line):
+                    return None
+            inner = open_line(line)
+            if inner is not None:
+                self._put(number, inner)
+                return None
+        if self._is_jsonl is None and not line.isspace():
+            self._is_jsonl = False
+        self._joiner.add(number, line)
+        return None
 
+    def _take_object(self, number: int, line: str, fields: dict[str, Any]) -> LogRecord | None:
+        opened = open_object(fields, self._defaults)
+        if opened is not None:
+            self._put_all(number, opened)
+        elif self._joiner.held_from:
+            self._put(number, InnerObject(fields, line, ""))
+        else:
+            record, form = self._events.object(fields, line)
+            return self._finished(record, form, 1)
+        return None
 
-def _chain(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    yield first
-    yield from rest
+    def _put_items(self, number: int, line: str) -> bool:
+        """Takes an array of objects, or several objects on a line; false when the line is neither."""
+        items = array_items(json_items(line))
+        if items is None:
+            return False
+        self._is_jsonl = self._is_jsonl is not False
+        self._put_all(number, items)
+        return True
+
+    def _put_all(self, number: int, inner: Iterable[Inner]) -> None:
+        for each in inner:
+            self._put(number, each)
+
+    def _put(self, number: int, inner: Inner) -> None:
+        """Takes what was inside a wrapper: a line goes into its lane, anything else is complete."""
+        self._joiner.end_lane(None)
+        if isinstance(inner, InnerText) and not inner.is_whole:
+            self._joiner.add(number, inner.text, inner.envelope)
+        else:
+            self._joiner.place(Event(number, None, inner))
+
+    def _finished(self, record: LogRecord, form: str, lines: int) -> LogRecord:
+        """Counts a record and puts the last hand on it."""
+        self.form = form
+        self.forms[form] += 1
+        if form == "plain" and self._is_jsonl:
+            self.unparsed += lines
+        if "treering.time" in record.attributes:
+            self.unread_times += 1
+        if self._attributes:
+            for name, value in self._attributes.items():
+                if name not in record.attributes:
+                    record.attributes[name] = value
+        if self._redactor:
+            self._redactor.mask(record)
+        return record

@@ -24,6 +24,10 @@ class SinkFault(Exception):  # noqa: N818 - it is the sink's fault, whatever its
     """The delivery to a sink cannot go on as it is; it is tried again."""
 
 
+class SinkVersionError(SinkFault):
+    """The sink speaks another version of the contract; the message says which, and what to do."""
+
+
 class SinkAheadError(SinkFault):
     """See SinkAhead."""
 

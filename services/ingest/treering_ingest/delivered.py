@@ -55,7 +55,7 @@ class DeliveredNote:
         # Checked against the log's end, not its durable end: at the start they are the same, as recovery has synced all of it.
         if self._offset > self._log.end_offset:
             raise StartError(
-                f"log {self._log.log_id:016x} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
+                f"log {self._log.log_id} ends at offset {self._log.end_offset}, but was delivered up to {self._offset}: "
                 f"durable records were lost. Restore the files of {self._log.place}; or, to go on without those records, "
                 "move that directory away, and a new log begins"
             )

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from treering.inner.version import PROTOCOL_VERSION, mismatch
 from treering.inner.whole_requests import whole_requests
 from treering.v1.sink_pb2 import ChainLinks, DeliveredFrame, DeliverLogsRequest, DeliverLogsResponse, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
-from treering_ingest.claims import Claims, SinkAheadError, SinkFault
+from treering_ingest.claims import Claims, SinkAheadError, SinkFault, SinkVersionError
 from treering_ingest.committer import Committer
 from treering_ingest.delivered import DeliveredNote
 from treering_ingest.durable_log import LogDamagedError, Range
@@ -131,6 +132,7 @@ class Delivery:
             level = _LOG.error if isinstance(error, SinkAheadError | LogDamagedError) else _LOG.warning
             level("delivery interrupted", sink=self.state.name, address=self.state.address, problem=problem)
         self.state.last_error = problem
+        self.state.refusing = _is_refusal(error)
         self._changed.fire()
 
     async def _deliver(self) -> None:
@@ -138,9 +140,9 @@ class Delivery:
         async with self._peer.connect(*_CHANNEL_OPTIONS) as channel:
             # whole: an empty message in place of a range that there is no memory for is a gap, and in an idle log nobody would notice it
             call: _Call = SinkServiceStub(whole_requests(channel)).DeliverLogs()
-            start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset)
+            start = DeliveryStart(log_id=self._log.log_id, log_start_offset=self._log.start_offset, protocol_version=PROTOCOL_VERSION)
             await _write(call, DeliverLogsRequest(start=start, log_end_offset=self._log.durable_offset))
-            first = await self._read_progress(call)
+            first = await self._read_progress(call, begins=True)
             claims = Claims(self.state.name, self._log, self._note_sent.unlinked_below)
             # Before the log is read: a claim of what the log does not have is no place to read from.
             claims.check_within(first)
@@ -156,10 +158,11 @@ class Delivery:
 
     def _connected(self, progress: SinkProgress) -> None:
         self.state.connected, self.state.last_error, self.state.progress = True, "", progress
+        self.state.refusing = False
         _LOG.info("delivering", sink=self.state.name, address=self.state.address, next_offset=progress.next_offset)
         self._changed.fire()
 
-    async def _read_progress(self, call: "_Call") -> SinkProgress:
+    async def _read_progress(self, call: "_Call", *, begins: bool = False) -> SinkProgress:
         try:
             # Silence counts, not slowness: a sink that has no room for more still reports that it lives.
             async with asyncio.timeout(self._silence_s):
@@ -169,8 +172,11 @@ class Delivery:
         # gRPC gives its EOF object, not a message, when the sink has ended the stream in order.
         if not isinstance(response, DeliverLogsResponse):
             raise SinkFault("the sink ended the delivery")
+        # The first answer says its version; nothing of it is believed before that.
+        if begins and response.protocol_version != PROTOCOL_VERSION:
+            raise SinkVersionError(mismatch(response.protocol_version, "the sink"))
         if response.progress.log_id != self._log.log_id:
-            raise SinkFault(f"the sink speaks of log {response.progress.log_id:016x} instead of {self._log.log_id:016x}")
+            raise SinkFault(f"the sink speaks of log {response.progress.log_id} instead of {self._log.log_id}")
         return response.progress
 
     async def _receive(self, call: "_Call", window: _Window, claims: Claims) -> None:
@@ -240,6 +246,12 @@ async def _first_to_fail(*parts: Coroutine[None, None, None]) -> None:
     errors = [result for task, result in zip(tasks, results, strict=True) if task in done and isinstance(result, Exception)]
     if errors:
         raise errors[0]
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether trying again cannot help."""
+    refused = isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.FAILED_PRECONDITION
+    return refused or isinstance(error, SinkVersionError)
 
 
 def _in_words(error: Exception) -> str:

@@ -2,13 +2,15 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from treering.v1.log_pb2 import RangeDigest
 from treering_ingest.durable_log import DurableLog, LogDamagedError, StoredBatch
 from treering_ingest.limits import DELIVERY_REQUEST_BYTES, MAX_DIGEST_OFFSETS, MAX_DIGEST_RUNS
-from treering_ingest.raw_records import RawRecord, raw_records
+from treering_ingest.raw_records import RawRecord, raw_batch
 from treering_runtime.admission import Admission
 from treering_runtime.errors import invalid_field
 from treering_runtime.limits import MAX_NAME_BYTES, MAX_TIME_UNIX_NANO, MAX_WAITING_DIGESTS
@@ -18,6 +20,9 @@ _MAX_SEVERITY = 24
 _TRACE_ID_BYTES = 16
 _SPAN_ID_BYTES = 8
 _DUPLICATE_PREFIX = "treering.duplicate."
+
+NO_RESOURCE: Mapping[str, str] = MappingProxyType({})
+"""Of a batch that says nothing of its sender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +105,19 @@ def _check(first_offset: int, end_offset: int, step: int) -> None:
 
 def _add(runs: list[RangeDigest], frame: StoredBatch, step: int) -> None:
     start, end = runs[0].first_offset, runs[-1].end_offset_exclusive
-    for offset, record in enumerate(raw_records(frame.payload), start=frame.first_offset):
+    batch = raw_batch(frame.payload)
+    resource = {entry.key: entry.value for entry in batch.resource}
+    for offset, record in enumerate(batch.records, start=frame.first_offset):
         # Batches do not end where runs do: the first and the last one may have records outside.
         if start <= offset < end:
             run = runs[(offset - start) // step]
             run.record_count += 1
             # A sum, so that the order in which a store adds up the records of a run makes no difference.
-            run.digest = (run.digest + record_digest(offset, frame.arrival_time_unix_nano, record)) % _MODULUS
+            run.digest = (run.digest + record_digest(offset, frame.arrival_time_unix_nano, record, resource)) % _MODULUS
 
 
-def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
-    """The number of one record, normalised as the store does it."""
+def record_digest(offset: int, arrival_time: int, record: RawRecord, resource: Mapping[str, str] = NO_RESOURCE) -> int:
+    """The number of one record, normalised as the store does it, with what holds for its batch."""
     # What is put right is added behind the sender's own attributes: of a key that comes twice, the last value is the one that counts.
     time, severity = record.time_unix_nano, int(record.severity)
     pairs = [(_cut(entry.key), entry.value) for entry in record.attributes]
@@ -126,8 +133,8 @@ def record_digest(offset: int, arrival_time: int, record: RawRecord) -> int:
     environment = _name(record.environment, "treering.environment", pairs)
     trace_id = _id(record.trace_id, _TRACE_ID_BYTES, "treering.trace_id", pairs)
     span_id = _id(record.span_id, _SPAN_ID_BYTES, "treering.span_id", pairs)
-    # Sorted: a map has no order of its own.
-    attributes = "\x02".join(sorted(f"{key}\x01{value}" for key, value in _unique(pairs).items()))
+    # What is the record's own wins, also what was put right in it. Sorted: a map has no order of its own.
+    attributes = "\x02".join(sorted(f"{key}\x01{value}" for key, value in {**resource, **_unique(pairs)}.items()))
     fields = (offset, arrival_time, time, severity, service, environment, record.message, trace_id, span_id, attributes)
     text = "\0".join(map(str, fields))
     # MD5 finds differences and is no protection. `usedforsecurity` says that to systems that forbid it (FIPS).

@@ -6,13 +6,15 @@ Whoever writes gathers batches into groups (`committer`), reads what is durable 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from treering_ingest.producers import ProducerTable
 from treering_runtime.errors import StartError
 
-ON_DISK = "disk"
+ON_DISK: Final = "disk"
 """`DurableLog.durability` of a log whose sync ends when everything is on the disk of this machine."""
+IN_MEMORY: Final = "memory"
+"""The same of a log that does not outlive its process."""
 
 
 class LogDamagedError(StartError):
@@ -43,11 +45,11 @@ class Batch(NamedTuple):
     """What is appended.
 
     Args:
-        payload: A serialised UploadLogsRequest.
+        payload: A serialised LogBatch.
         record_count: Records in it; 0 keeps the producer's place and nothing else.
         producer_id: UTF-8 bytes; empty = anonymous.
         sequence: Of the producer; 0 = anonymous.
-        batch_hash: xxh3_64 of the bytes as they were received.
+        batch_hash: xxh3_64 of the LogBatch as it was received.
         arrival_time_unix_nano: When it was accepted.
     """
 
@@ -146,8 +148,8 @@ class DurableLog(Protocol):
         """Where it is, for people: a directory, an address."""
 
     @property
-    def durability(self) -> str:
-        """What `sync` promises, for people: `ON_DISK`; `memory` = nothing outlives the process. The status says it where it is less."""
+    def durability(self) -> Literal["disk", "memory"]:
+        """What `sync` promises: `ON_DISK` or `IN_MEMORY`. The status says it where it is less than the policy."""
 
     @property
     def producers(self) -> ProducerTable:

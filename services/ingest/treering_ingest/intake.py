@@ -169,7 +169,7 @@ class Intake:
         if self.committer.held_bytes >= self._max_waiting_bytes or self.refusal():
             await self._wait_for_room()
         # From here on without an await. Between check and staging another batch of the producer could take the sequence.
-        repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash)
+        repeat = self._producers.check(batch.producer_id, batch.sequence, batch.batch_hash, batch.former_hash)
         # Before it is staged: in the table it would push out the one that has been silent longest.
         if batch.producer_id and batch.producer_id not in self._producers:
             self._active.check_new(callers.current())

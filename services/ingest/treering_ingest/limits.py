@@ -12,6 +12,12 @@ COUNTED_BATCH_BYTES = 1024 * 1024
 MAX_RECORD_BYTES = 1024 * 1024
 """One record in bytes, encoded: a larger one is a file, not a log line, and would starve its neighbours in every later step."""
 
+MAX_RESOURCE_ATTRIBUTES = 128
+"""Attributes of a batch's resource: what describes a process and its host has 10 to 40. Each record is read as if it had them."""
+
+MAX_RESOURCE_VALUE_BYTES = 64 * 1024
+"""Values of a batch's resource together, in bytes (UTF-8): they are part of every record that is shown."""
+
 MAX_PRODUCER_ID_BYTES = 128
 """A producer's id in bytes (UTF-8): it is kept in memory and in every frame."""
 

@@ -1,7 +1,7 @@
 """Producers: who has sent which batch, so that a repeat is stored once."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from treering.v1.error_pb2 import ErrorReason
@@ -71,8 +71,14 @@ class ProducerTable:
         producer = self._producers.get(producer_id)
         return producer.last_sequence if producer else 0
 
-    def check(self, producer_id: bytes, sequence: int, batch_hash: int) -> Stored | None:
+    def check(self, producer_id: bytes, sequence: int, batch_hash: int, former_hash: Callable[[], int] | None = None) -> Stored | None:
         """Whether a batch is new (None) or a repeat (what is stored of it). Changes nothing.
+
+        Args:
+            producer_id: Who sends.
+            sequence: Of the batch.
+            batch_hash: Of its bytes.
+            former_hash: Computes what the version before would have noted for it; asked where `batch_hash` is not known.
 
         Raises:
             ServiceError: INVALID_FIELD, SEQUENCE_GAP, SEQUENCE_REUSED or PRODUCER_UNKNOWN.
@@ -95,7 +101,7 @@ class ProducerTable:
         # A batch is missing. Taken now, the missing one would be refused when it comes, and be lost.
         if sequence > last:
             raise _gap(sequence, last + 1)
-        return _repeat(producer, sequence, batch_hash)
+        return _repeat(producer, sequence, batch_hash, former_hash)
 
     def store(self, producer_id: bytes, stored: Stored) -> None:
         """Notes a batch that `check` found new. Anonymous batches leave no trace."""
@@ -114,10 +120,13 @@ class ProducerTable:
         self._producers[producer_id] = producer
 
 
-def _repeat(producer: Producer, sequence: int, batch_hash: int) -> Stored:
+def _repeat(producer: Producer, sequence: int, batch_hash: int, former_hash: Callable[[], int] | None) -> Stored:
     for stored in producer.history:
         # Sequence and content: a second process with the same id sends other batches under numbers that were used.
         if stored.sequence == sequence and stored.batch_hash == batch_hash:
+            return stored
+        # A sender that was updated between an upload and its repeat: what it sends has other bytes around the same records.
+        if stored.sequence == sequence and former_hash and stored.batch_hash == former_hash():
             return stored
     kept = producer.history[0].sequence
     why = "with other content" if sequence >= kept else f"and is older than what is kept for comparison (from {kept})"

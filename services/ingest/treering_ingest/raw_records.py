@@ -1,4 +1,4 @@
-"""Records as they came: with every entry of their attributes, in order, also those whose key comes again.
+"""Batches as they came: records with every entry of their attributes, in order, also those whose key comes again.
 
 A map of the generated code knows only the last value of a key, and drops an entry that holds a field it does not know. The wire does not
 tell a map from a list of entries, so that the same bytes are read as that.
@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from treering.v1 import ingest_pb2, log_pb2
+from treering.v1 import batch_pb2, log_pb2
 
 
 class RawEntry(Protocol):
@@ -36,14 +36,20 @@ class RawRecord(Protocol):
     span_id: bytes
 
 
-def raw_records(payload: bytes) -> Sequence[RawRecord]:
-    """The records of a serialised UploadLogsRequest.
+class RawBatch(Protocol):
+    """A `LogBatch`, but for its attributes."""
+
+    records: Sequence[RawRecord]
+    resource: Sequence[RawEntry]
+
+
+def raw_batch(payload: bytes) -> RawBatch:
+    """A serialised LogBatch.
 
     Raises:
         DecodeError: It is none.
     """
-    batch = _batch_class().FromString(payload)
-    return cast("Sequence[RawRecord]", batch.records)  # type: ignore[attr-defined]  # made at run time
+    return cast("RawBatch", _batch_class().FromString(payload))
 
 
 # Built once, at the first digest: the door itself has no need of it.
@@ -51,14 +57,14 @@ def raw_records(payload: bytes) -> Sequence[RawRecord]:
 def _batch_class() -> type[Message]:
     records, batches = FileDescriptorProto(), FileDescriptorProto()
     log_pb2.DESCRIPTOR.CopyToProto(records)
-    ingest_pb2.DESCRIPTOR.CopyToProto(batches)
-    record = next(message for message in records.message_type if message.name == log_pb2.LogRecord.DESCRIPTOR.name)
-    for entry in record.nested_type:
-        # An entry of a map is an ordinary message with this mark. Without it the field is a list, and the bytes are read as one.
-        entry.options.map_entry = False
+    batch_pb2.DESCRIPTOR.CopyToProto(batches)
+    for message in (*records.message_type, *batches.message_type):
+        for entry in message.nested_type:
+            # An entry of a map is an ordinary message with this mark. Without it the field is a list, and the bytes are read as one.
+            entry.options.map_entry = False
     # A pool of its own: in the shared one the names stand for the generated classes, and a second definition is refused.
     pool = DescriptorPool()
     # In this order: a file must be there before one that imports it.
     pool.AddSerializedFile(records.SerializeToString())
     pool.AddSerializedFile(batches.SerializeToString())
-    return GetMessageClass(pool.FindMessageTypeByName(ingest_pb2.UploadLogsRequest.DESCRIPTOR.full_name))
+    return GetMessageClass(pool.FindMessageTypeByName(batch_pb2.LogBatch.DESCRIPTOR.full_name))

@@ -33,7 +33,7 @@ class SinkAhead(NamedTuple):
     def beyond(cls, sink: str, log_id: int, end: int, claimed: int, *, at_start: bool) -> "SinkAhead":
         """A claim of what the log does not have, or, in the middle of a delivery, of what was not sent yet."""
         message = (
-            f"SINK_AHEAD: sink {sink} claims log {log_id:016x} up to offset {claimed}, but it was delivered up to "
+            f"SINK_AHEAD: sink {sink} claims log {log_id} up to offset {claimed}, but it was delivered up to "
             f"{end} only. It gets nothing more, and the log keeps everything. If the log lost records, restore its "
             "files; if the claim is false, give the sink its data directory from before"
         )
@@ -44,7 +44,7 @@ class SinkAhead(NamedTuple):
     def unproved(cls, sink: str, log_id: int, end: int, claimed: int, how: str) -> "SinkAhead":
         """A claim within the log that the sink does not prove; `how` it claims, in words."""
         message = (
-            f"CHAIN_BROKEN: sink {sink} claims log {log_id:016x} up to offset {claimed}, {how}. It gets nothing more, and the log keeps "
+            f"CHAIN_BROKEN: sink {sink} claims log {log_id} up to offset {claimed}, {how}. It gets nothing more, and the log keeps "
             "everything; uploads go on. Restore the log's files, or this sink's data directory, from the time before they parted; if the "
             "log still begins at offset 0, the sink can begin anew with an empty directory. A sink of an older version must be upgraded"
         )
@@ -67,6 +67,8 @@ class SinkState:
     last_error: str = ""
     progress: SinkProgress = field(default_factory=SinkProgress)
     ahead: SinkAhead | None = None
+    refusing: bool = False
+    """Whether the sink refuses the log, or is of another version."""
 
     @property
     def releasable_end(self) -> int:

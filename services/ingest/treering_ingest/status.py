@@ -4,14 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treering.inner import InnerAddress
+from treering.v1 import ingest_pb2 as pb
 from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
 from treering_ingest import limits
 from treering_ingest.disk import DiskGuard
-from treering_ingest.durable_log import ON_DISK, DurableLog
+from treering_ingest.durable_log import IN_MEMORY, DurableLog
 from treering_ingest.intake import Intake
 from treering_ingest.metrics import lag_records
-from treering_ingest.settings import IngestSettings
+from treering_ingest.settings import Durability, IngestSettings
 from treering_ingest.sink_state import SinkState
+
+_POLICIES = {Durability.ALWAYS: pb.DURABILITY_ALWAYS, Durability.INTERVAL: pb.DURABILITY_INTERVAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +49,10 @@ class StatusReport:
         )
 
 
-def _durability(settings: IngestSettings, log: DurableLog) -> str:
+def _durability(settings: IngestSettings, log: DurableLog) -> pb.Durability.ValueType:
     """What an acknowledgement means: the policy, where a sync of the log reaches the disk; otherwise what the log itself promises."""
-    # The log's own word first: no policy makes more of it.
-    return settings.durability.value if log.durability == ON_DISK else log.durability
+    # The log's own promise first: no policy makes more of it.
+    return pb.DURABILITY_MEMORY if log.durability == IN_MEMORY else _POLICIES[settings.durability]
 
 
 def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
@@ -67,6 +70,7 @@ def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:
         quarantined_count=progress.quarantined_count,
         skipped_count=progress.skipped_count,
         is_ahead=sink.ahead is not None,
+        is_refusing=sink.refusing,
     )
 
 

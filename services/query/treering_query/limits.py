@@ -21,7 +21,43 @@ MAX_FILTER_PATTERNS = 10_000
 """Patterns in one filter."""
 
 MAX_FILTER_TEXT_CHARACTERS = 10_000
-"""Length of `message_contains` in characters."""
+"""Length of a text that messages or attributes are compared with, in characters."""
+
+MAX_FILTER_TEXT_CONDITIONS = 100
+"""Conditions on the message, or on the value of one attribute, in one list."""
+
+MAX_FILTER_RANGES = 1_000
+"""Runs of offsets in one filter: each is three comparisons a record."""
+
+MAX_FILTER_NODES = 1_000
+"""Filters in one tree below its root, of each filter of a request."""
+
+MAX_FILTER_DEPTH = 32
+"""Levels of a tree below its root: what plans a statement takes time that grows faster than its depth."""
+
+MAX_FILTER_CONDITIONS = 10_000
+"""Conditions in one tree: each is planned, and evaluated for each record that those before it leave open."""
+
+MAX_FOLLOWED_CONDITIONS = 1_000
+"""Conditions in one tree of a tail or a watch: one statement reads for all who follow, and each look plans it anew, 0.2 s for so many."""
+
+MAX_FILTER_VALUES = 65_536
+"""Values in the lists of one tree, together: one filter whose lists are all full has as many."""
+
+MAX_FILTER_JOINS = 40
+"""Lists of over 100 values, or of templates, in one tree: each is a join; twice as many are planned four times as long, 40 in 0.1 s."""
+
+MAX_FILTER_EXPRESSIONS = 100
+"""Regular expressions and words in one tree: each is compiled for each thread that reads."""
+
+MAX_EXPRESSION_CHARACTERS = 1_000
+"""Length of a regular expression, word or phrase in characters."""
+
+MAX_EXPRESSION_STEPS = 10_000
+"""Steps, about, of the programs of the regular expressions in one tree together: 15 ms of compiling, and a bound for the time of a byte."""
+
+MAX_PHRASE_WORDS = 32
+"""Words of one phrase."""
 
 MAX_ATTRIBUTE_KEY_BYTES = 256
 """Length of an attribute's key in bytes where it is grouped by or computed from."""
@@ -47,8 +83,14 @@ DEFAULT_SQL_TIMEOUT_MS = 30_000
 MAX_SQL_TIMEOUT_MS = 600_000
 """Longest time of a SQL query in milliseconds: it holds its segments and its process for so long."""
 
+MAX_SQL_ZONES = 64
+"""Literals with an offset or a zone in one statement: each is looked for in a plan of its own."""
+
 MAX_SQL_TEXTS = 16
 """Texts that one SQL query asks the meaning of: embed scores as many together, each a pass over the whole index."""
+
+MAX_ABOUT_TEXTS = 16
+"""Different texts that the filters and groups of one request are about: embed scores as many together, each a pass over the whole index."""
 
 MAX_ABOUT_CHARACTERS = 1_000
 """Length of a text that records are about, in characters: the model reads about the first 128 words."""
@@ -81,7 +123,7 @@ MAX_TIME_ZONE_CHARACTERS = 64
 """Name of a time zone, characters: the longest of IANA's has half as many."""
 
 MAX_TOKEN_CHARACTERS = 16_384
-"""Page token or cursor, characters: a cursor names each pattern that was shown, up to `MAX_PAGED_PATTERNS`."""
+"""Page token, characters: that of a search names each pattern that was shown, up to `MAX_PAGED_PATTERNS`."""
 
 MAX_SEARCH_RESULTS = 1_000
 """Results of one search: more is not read by people, and programs have SQL."""
@@ -90,7 +132,7 @@ MAX_SAMPLES_PER_PATTERN = 100
 """Sample records a pattern."""
 
 MAX_PAGED_PATTERNS = 1_000
-"""Patterns that one search pages through: its cursor names each that was shown, 8 bytes a pattern."""
+"""Patterns that one search pages through: its page token names each that was shown, 8 bytes a pattern."""
 
 MAX_LITERAL_BUDGET_MS = 60_000
 """Longest time that one search may read messages, milliseconds."""
@@ -178,6 +220,33 @@ MAX_CONTEXT_RECORDS = 1_000
 
 DEFAULT_CONTEXT_RECORDS = 10
 """Neighbours on each side of a record when the caller does not say."""
+
+DEFAULT_LIST_RECORDS = 100
+"""Records of one page of a list when the request does not say."""
+
+MAX_LIST_RECORDS = 10_000
+"""Records of one page of a list: more than a screen holds, and a second's work for whoever draws them."""
+
+MAX_LIST_MESSAGE_BYTES = 1024 * 1024
+"""Largest length at which the messages of a list can be cut, bytes: that of the largest record."""
+
+DEFAULT_LIST_FIELDS = 1_000
+"""Fields of one page when the request does not say: nearly always all there are."""
+
+MAX_LIST_FIELDS = 10_000
+"""Fields of one page."""
+
+MAX_VALUE_FIELDS = 20
+"""Fields whose values are listed in one call: each is a pass over its column."""
+
+DEFAULT_FIELD_VALUES = 10
+"""Values of a field when the request does not say."""
+
+MAX_FIELD_VALUES = 1_000
+"""Most values of a field: more is a matter for AggregateLogs."""
+
+MAX_VALUES_BUDGET_MS = 60_000
+"""Longest time for which values may be read, milliseconds; without a budget the call's deadline is the limit."""
 
 MAX_DIGEST_OFFSETS = 262_144
 """Offsets that one call digests: about a second of work, so that a caller sees progress and a deadline holds."""

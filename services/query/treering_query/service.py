@@ -1,20 +1,22 @@
 """The servicer: translates, delegates, translates."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from treering.v1 import admin_pb2
 from treering.v1 import query_pb2 as pb
 from treering.v1.admin_pb2_grpc import QueryAdminServiceServicer
+from treering.v1.log_pb2 import Position
 from treering.v1.query_pb2_grpc import QueryServiceServicer
-from treering_query.answers import aggregates, digest
+from treering_query.answers import aggregates, digest, field_list, field_values, log_list
 from treering_query.answers import context as context_of
 from treering_query.answers.status import Status
 from treering_query.answers.verifying import Verifying
 from treering_query.meaning.meaning import Meaning
 from treering_query.meaning.meant import Meant
 from treering_query.patterns import compare, pattern_detail, pattern_list
+from treering_query.reading import filters
 from treering_query.search.searcher import Searcher
 from treering_query.sql.runner import SqlQuery, SqlRunner
 from treering_query.store.store import Store
@@ -26,12 +28,27 @@ from treering_query.streams.tail import Tail
 from treering_query.streams.tail_news import TailReader
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
+from treering_query.view.cost import Timing
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns
 from treering_runtime.limits import MAX_WAITING_DIGESTS
 
-Filtered = pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest
+Filtered = (
+    pb.SearchLogsRequest | pb.ListPatternsRequest | pb.GetPatternRequest | pb.ExportLogsRequest | pb.ListLogsRequest | pb.ListFieldsRequest
+)
 """Requests with a filter that may ask for meaning."""
+
+
+class _HasCost(Protocol):
+    """An answer that says what it cost."""
+
+    @property
+    def cost(self) -> pb.QueryCost:
+        """What it cost."""
+
+
+Answer = TypeVar("Answer", bound=_HasCost)
 
 if TYPE_CHECKING:
     import grpc
@@ -72,23 +89,23 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
+        timing = Timing()
         meant = await self._meaning.of_filters(aggregates.texts(request), request.min_positions, context.time_remaining())
         # The present, as callers understand it: buckets without an end run up to now.
         plan = aggregates.plan(request, meant, wall_ns())
-        await self._store.wait_visible(request.min_positions, context.time_remaining())
-        with self._store.snapshot() as snapshot:
-            answer = await self._store.run(snapshot, plan.answer, context.time_remaining())
+        answer = await self._answered(timing, request.min_positions, plan.answer, context)
         # An operator's hole in the log may concern any count.
         answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
         return answer
 
     async def ExecuteSql(self, request: pb.ExecuteSqlRequest, context: "Context") -> AsyncIterator[pb.ExecuteSqlResponse]:
         """One SELECT of the caller's."""
+        timing = Timing()
         # Before the wait: a wrong request is refused at once.
         query = SqlQuery.of(request)
-        await self._store.wait_visible(request.min_positions, context.time_remaining())
+        await self._wait_visible(timing, request.min_positions, context)
         # `aclosing`: a generator that is only dropped would end its process when the collector comes by.
-        async with aclosing(self._sql.run(query, context.time_remaining())) as responses:
+        async with aclosing(self._sql.run(query, context.time_remaining(), timing)) as responses:
             async for response in responses:
                 yield response
 
@@ -99,22 +116,21 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def SearchLogs(self, request: pb.SearchLogsRequest, context: "Context") -> pb.SearchLogsResponse:
         """Records by what they say."""
+        timing = Timing()
         meant = await self._about(request, context)
-        return await self._searcher.search_logs(request, context.time_remaining(), meant)
+        return await self._searcher.search_logs(request, context.time_remaining(), meant, timing)
 
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: "Context") -> pb.ListPatternsResponse:
         """Patterns with their counts, a page at a time."""
+        timing = Timing()
         plan = pattern_list.plan(request, await self._about(request, context))
-        await self._store.wait_visible(request.min_positions, context.time_remaining())
-        with self._store.snapshot() as snapshot:
-            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+        return await self._answered(timing, request.min_positions, plan.answer, context)
 
     async def GetPattern(self, request: pb.GetPatternRequest, context: "Context") -> pb.GetPatternResponse:
         """One pattern or template in depth."""
+        timing = Timing()
         plan = pattern_detail.plan(request, await self._about(request, context))
-        await self._store.wait_visible(request.min_positions, context.time_remaining())
-        with self._store.snapshot() as snapshot:
-            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+        return await self._answered(timing, request.min_positions, plan.answer, context)
 
     async def TailLogs(self, request: pb.TailLogsRequest, context: "Context") -> AsyncIterator[pb.TailLogsResponse]:
         """Records as they become visible."""
@@ -126,19 +142,40 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def GetLogContext(self, request: pb.GetLogContextRequest, context: "Context") -> pb.GetLogContextResponse:
         """One record among its neighbours."""
+        timing = Timing()
         plan = context_of.plan(request)
         # No position to wait for, but what was visible before a restart.
-        await self._store.wait_visible((), context.time_remaining())
-        with self._store.snapshot() as snapshot:
-            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+        return await self._answered(timing, (), plan.answer, context)
 
     async def ExportLogs(self, request: pb.ExportLogsRequest, context: "Context") -> AsyncIterator[pb.ExportLogsResponse]:
         """Every record of a selection."""
+        timing = Timing()
         predicate = export.plan(request, await self._about(request, context))
-        await self._store.wait_visible(request.min_positions, context.time_remaining())
-        async with aclosing(self._exports.run(predicate, context.time_remaining())) as responses:
+        await self._wait_visible(timing, request.min_positions, context)
+        async with aclosing(self._exports.run(predicate, context.time_remaining(), timing)) as responses:
             async for response in responses:
                 yield response
+
+    async def ListLogs(self, request: pb.ListLogsRequest, context: "Context") -> pb.ListLogsResponse:
+        """Records in an order, a page at a time."""
+        timing = Timing()
+        plan = log_list.plan(request, await self._about(request, context))
+        return await self._answered(timing, request.min_positions, plan.answer, context)
+
+    async def ListFields(self, request: pb.ListFieldsRequest, context: "Context") -> pb.ListFieldsResponse:
+        """Fields with their counts, a page at a time."""
+        timing = Timing()
+        plan = field_list.plan(request, await self._about(request, context))
+        return await self._answered(timing, request.min_positions, plan.answer, context)
+
+    async def ListFieldValues(self, request: pb.ListFieldValuesRequest, context: "Context") -> pb.ListFieldValuesResponse:
+        """The most frequent values of some fields."""
+        timing = Timing()
+        about = {**filters.abouts(request.filter), **field_values.texts(request)}
+        plan = field_values.plan(request, await self._meaning.of_filters(about, request.min_positions, context.time_remaining()))
+        answer = await self._answered(timing, request.min_positions, plan.answer, context)
+        answer.degraded_because = "; ".join(filter(None, (answer.degraded_because, self._store.board.holes.words)))
+        return answer
 
     async def DigestStore(self, request: admin_pb2.DigestStoreRequest, context: "Context") -> admin_pb2.DigestStoreResponse:
         """A part of the store in digests."""
@@ -162,11 +199,10 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
 
     async def ComparePatterns(self, request: pb.ComparePatternsRequest, context: "Context") -> pb.ComparePatternsResponse:
         """How the patterns of two selections differ."""
-        texts = {"filter.about": request.filter.about, "baseline.about": request.baseline.about}
+        timing = Timing()
+        texts = {**filters.abouts(request.filter), **filters.abouts(request.baseline, "baseline")}
         plan = compare.plan(request, await self._meaning.of_filters(texts, request.min_positions, context.time_remaining()))
-        await self._store.wait_visible(request.min_positions, context.time_remaining())
-        with self._store.snapshot() as snapshot:
-            return await self._store.run(snapshot, plan.answer, context.time_remaining())
+        return await self._answered(timing, request.min_positions, plan.answer, context)
 
     async def WatchPatterns(self, request: pb.WatchPatternsRequest, context: "Context") -> AsyncIterator[pb.WatchPatternsResponse]:
         """Patterns that were never seen before."""
@@ -182,6 +218,20 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         self._exports.close()
         self._verifying.close()
 
+    async def _answered(
+        self, timing: Timing, positions: Sequence[Position], answer: Callable[[Snapshot], Answer], context: "Context"
+    ) -> Answer:
+        """What `answer` makes of a snapshot that includes everything below `positions`, and what that cost."""
+        await self._wait_visible(timing, positions, context)
+        with self._store.snapshot() as snapshot:
+            response = await self._store.run(snapshot, answer, context.time_remaining())
+            response.cost.CopyFrom(timing.cost(snapshot))
+        return response
+
+    async def _wait_visible(self, timing: Timing, positions: Sequence[Position], context: "Context") -> None:
+        with timing.waiting():
+            await self._store.wait_visible(positions, context.time_remaining())
+
     async def _about(self, request: Filtered, context: "Context") -> Meant:
-        """The scores of the text `about` of a request's filter."""
-        return await self._meaning.of_filters({"filter.about": request.filter.about}, request.min_positions, context.time_remaining())
+        """The scores of the texts `about` in a request's filter."""
+        return await self._meaning.of_filters(filters.abouts(request.filter), request.min_positions, context.time_remaining())

@@ -16,7 +16,13 @@ import structlog
 from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.errors import ServiceError
 from treering_runtime.hanging_up import hang_up
-from treering_runtime.limits import MAX_OPEN_CALLS, MAX_UNREAD_BYTES, MAX_UNREAD_S, UNCOUNTED_ANSWER_BYTES
+from treering_runtime.limits import (
+    MAX_LOCAL_CONNECTIONS,
+    MAX_OPEN_CALLS,
+    MAX_UNREAD_BYTES,
+    MAX_UNREAD_S,
+    UNCOUNTED_ANSWER_BYTES,
+)
 from treering_runtime.shares import Shares
 
 _LOG = structlog.get_logger()
@@ -40,6 +46,7 @@ class CallBounds:
     """What callers may hold of a server."""
 
     open_calls: int = MAX_OPEN_CALLS
+    local_connections: int = MAX_LOCAL_CONNECTIONS
     unread_bytes: int = MAX_UNREAD_BYTES
     unread_s: float = MAX_UNREAD_S
 
@@ -83,7 +90,7 @@ class Answers:
             raise asyncio.CancelledError from error
 
     async def _give_small(self, caller: Caller, answer: bytes) -> None:
-        """No task, which would cost an acknowledgement more than its writing: of what is not counted nobody asks when gRPC is done with it."""
+        """Without a task, which would cost an acknowledgement more than its writing: nobody counts it, so nobody asks for its end."""
         try:
             # Around one write: the time that the handler computes between two responses does not count.
             async with asyncio.timeout(self._patience_s):

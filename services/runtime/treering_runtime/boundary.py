@@ -23,6 +23,7 @@ from treering_runtime.answers import USUAL_BOUNDS, Answers, CallBounds
 from treering_runtime.errors import ServiceError, invalid_field, not_implemented
 from treering_runtime.faulty_text import faulty_text
 from treering_runtime.hanging_up import hang_up
+from treering_runtime.inner_version import changes_with_releases, check_caller
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.scarcity import exhausted
 from treering_runtime.shares import Shares
@@ -79,10 +80,11 @@ class _Ending:
     payloads in the frames that it went through. So ours is gone before the abort.
     """
 
-    def __init__(self, metrics: CallMetrics, method: str, context: _Context) -> None:
+    def __init__(self, metrics: CallMetrics, method: str, context: _Context, patience_s: float) -> None:
         self._metrics = metrics
         self._method = method
         self._context = context
+        self._patience_s = patience_s
         self._started = time.perf_counter()
         self._refusal: _Refusal | None = None
 
@@ -105,8 +107,10 @@ class _Ending:
         """Ends the call with its error, if it had one; then this returns never."""
         if self._refusal:
             try:
-                await self._context.abort(*self._refusal)
-            except grpc.aio.InternalError:  # a small answer that nobody takes fills the way: nothing else can be said
+                async with asyncio.timeout(self._patience_s):
+                    await self._context.abort(*self._refusal)
+            # An answer that nobody takes fills the way: nothing else can be said, or what is said waits behind it for ever.
+            except (grpc.aio.InternalError, TimeoutError):
                 hang_up(self._context.peer())
                 raise asyncio.CancelledError from None
 
@@ -137,8 +141,9 @@ class Boundary(grpc.aio.ServerInterceptor):
         self._are_ours = are_ours
         self._wrapped: dict[str, tuple[_Handler, _Handler]] = {}
         """By method: its handler, and that wrapped. Of the methods that are served, so there are never many."""
-        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"))
+        self._calls = Shares("max_open_calls", bounds.open_calls, ("calls", "are open"), connections=bounds.local_connections)
         self.answers = Answers(bounds, self._calls)
+        self._patience_s = bounds.unread_s
 
     async def intercept_service(
         self,
@@ -162,6 +167,9 @@ class Boundary(grpc.aio.ServerInterceptor):
             # an upload: its answer is small, and with the end of the call in one step
             return grpc.stream_unary_rpc_method_handler(self._by_itself(call, read, written, method), None, None)
         make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        # A delivery says its version in its first message, where the answer has the other side's.
+        if self._are_ours and not handler.request_streaming and changes_with_releases(method):
+            call = _of_one_version(call, streams=handler.response_streaming)
         if handler.response_streaming and inspect.iscoroutinefunction(call):  # health: it writes its responses by itself
             return make(self._by_itself(call, read, _as_it_is, method), None, handler.response_serializer)
         wrap = self._streaming if handler.response_streaming else self._single
@@ -179,7 +187,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         async def wrapped(request: Any, context: _Context) -> Any:
             self._note_caller(context)
             async with _ClosedWithCall(request):
-                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):
                     return written(await call(read(request), context))
             return await ending.refuse()
 
@@ -188,7 +196,7 @@ class Boundary(grpc.aio.ServerInterceptor):
     def _single(self, call: Callable[..., Awaitable[Any]], read: _Read, written: _Written, method: str) -> Callable[..., Awaitable[None]]:
         async def wrapped(request: Any, context: _Context) -> None:
             self._note_caller(context)
-            with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+            with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):
                 # of an answer that waits to be taken nothing is kept but its bytes
                 await self.answers.give(context, written(await call(read(request), context)))
             await ending.refuse()
@@ -201,7 +209,7 @@ class Boundary(grpc.aio.ServerInterceptor):
         async def wrapped(request: Any, context: _Context) -> None:
             self._note_caller(context)
             async with _ClosedWithCall(request):
-                with _Ending(self._metrics, method, context) as ending, self._calls.held(1):
+                with _Ending(self._metrics, method, context, self._patience_s) as ending, self._calls.held(1):
                     begins = True
                     # `aclosing`: a stream that is given up ends its handler now, not when the garbage collector finds it.
                     async with aclosing(call(read(request), context)) as responses:
@@ -240,6 +248,22 @@ def _implementation(handler: _Handler) -> Callable[..., Any]:
     return call
 
 
+def _of_one_version(call: Callable[..., Any], *, streams: bool) -> Callable[..., Any]:
+    """The handler, which refuses callers that speak another version of the inner plane."""
+
+    async def single(request: Any, context: _Context) -> Any:
+        check_caller(context.invocation_metadata())
+        return await call(request, context)
+
+    async def streaming(request: Any, context: _Context) -> AsyncGenerator[Any, None]:
+        check_caller(context.invocation_metadata())
+        async with aclosing(call(request, context)) as responses:
+            async for response in responses:
+                yield response
+
+    return streaming if streams else single
+
+
 def _as_it_is(answer: bytes) -> bytes:
     return answer
 
@@ -263,9 +287,7 @@ def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
             # what may be for want of memory is not called malformed: who is told so never sends it again
             if scarce := exhausted(error):
                 raise scarce from error
-            if kind and (field := faulty_text(raw, kind)):
-                raise invalid_field(field, "not UTF-8; encode it as UTF-8") from error
-            raise invalid_field("request", f"not a valid request of {method}; encode it as Protocol Buffers do") from error
+            raise _unreadable(raw, kind, method, limits) from error
         if kind:
             limits.check(request)
         return request
@@ -275,6 +297,18 @@ def _reading(handler: _Handler, method: str, limits: RequestLimits) -> _Read:
             yield read(raw)
 
     return read_all if handler.request_streaming else read
+
+
+def _unreadable(raw: bytes, kind: Descriptor | None, method: str, limits: RequestLimits) -> ServiceError:
+    """What is wrong with bytes that could not be parsed, as far as it is known."""
+    if kind:
+        try:
+            limits.check_depth(raw, kind)
+        except ServiceError as error:
+            return error
+    if kind and (field := faulty_text(raw, kind)):
+        return invalid_field(field, "not UTF-8; encode it as UTF-8")
+    return invalid_field("request", f"not a valid request of {method}; encode it as Protocol Buffers do")
 
 
 def _request_kind(method: str) -> Descriptor | None:

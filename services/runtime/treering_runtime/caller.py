@@ -96,9 +96,15 @@ def _caller(name: str) -> Caller:
 @functools.lru_cache(1_024)  # every call asks, and most calls of a connection follow one another
 def of_peer(peer: str) -> str:
     """The caller behind a peer."""
+    if is_of_this_host(peer):
+        return peer
+    kind, _, address = unquote(peer).partition(":")
+    return f"{kind}:{address.rpartition(':')[0]}"
+
+
+def is_of_this_host(peer: str) -> bool:
+    """Whether a peer, or the caller behind one, is on this host: then each of its connections is a caller."""
     # gRPC escapes a peer as in a URI: `ipv6:%5B::1%5D:41000`.
     kind, _, address = unquote(peer).partition(":")
-    host, _, _ = address.rpartition(":")
     # An IPv4 client of a socket for both families comes as a mapped IPv6 address.
-    is_local = kind not in {"ipv4", "ipv6"} or host.startswith("127.") or host in {"[::1]", "[::ffff:127.0.0.1]"}
-    return peer if is_local else f"{kind}:{host}"
+    return kind not in {"ipv4", "ipv6"} or address.startswith(("127.", "[::1]", "[::ffff:127.0.0.1]"))

@@ -59,7 +59,7 @@ class Chain:
             pass  # a log begins here: there is nothing before it
         # Once: the end of this range has a link, so the next range is compared again.
         elif known is None:
-            _LOG.warning("no link is known here; a delivery is taken on trust, once", log_id=f"{log_id:016x}", offset=next_offset)
+            _LOG.warning("no link is known here; a delivery is taken on trust, once", log_id=str(log_id), offset=next_offset)
         # The link of `before` is that of the range's first offset: it proves nothing about frames that begin elsewhere.
         elif first.first_offset != next_offset:
             raise sequence_gap(first.first_offset, next_offset)
@@ -79,7 +79,7 @@ def sequence_gap(begin: int, expected: int) -> ServiceError:
 
 def _broken(log_id: int, offset: int) -> ServiceError:
     message = (
-        f"what is delivered of log {log_id:016x} does not continue what is held below offset {offset}: another history of this log. "
+        f"what is delivered of log {log_id} does not continue what is held below offset {offset}: another history of this log. "
         "Nothing was taken. Restore the log's files, or this sink's data directory, from the time before they parted"
     )
     return ServiceError(ErrorReason.ERROR_REASON_CHAIN_BROKEN, message, metadata={"offset": str(offset)})

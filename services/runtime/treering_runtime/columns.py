@@ -14,11 +14,12 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
-from treering.v1 import ingest_pb2, log_pb2
+from treering.v1 import batch_pb2, log_pb2
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime.attributes import named, with_short_keys, with_unique_keys
 from treering_runtime.limits import MAX_TIME_UNIX_NANO
 from treering_runtime.names import cut, too_long
+from treering_runtime.resources import RESOURCE, of_frames
 
 TIME = pa.timestamp("ns")
 """Nanoseconds since 1970, UTC, without a zone (a zone would need pytz to be fetched from DuckDB)."""
@@ -36,11 +37,13 @@ SCHEMA = pa.schema(
         pa.field("environment", pa.string(), nullable=False),
         pa.field("message", pa.string(), nullable=False),
         pa.field("attributes", ATTRIBUTES, nullable=False),
+        pa.field("resource", RESOURCE, nullable=False),
         pa.field("trace_id", pa.binary(), nullable=False),
         pa.field("span_id", pa.binary(), nullable=False),
     ]
 )
-"""One row for each record. `pattern_id` is added by whoever masks (see `patterns`)."""
+"""One row for each record; `attributes` are its own, what holds for its batch is in `resource` (see `resources`). `pattern_id` is added by
+whoever masks (see `patterns`)."""
 
 TEXTS = pa.schema([SCHEMA.field(name) for name in ("offset", "service", "message")])
 """What masking needs, for who keeps nothing else."""
@@ -58,8 +61,8 @@ class FrameDecoder:
     """
 
     def __init__(self, schema: pa.Schema = SCHEMA) -> None:
-        upload = ingest_pb2.UploadLogsRequest.DESCRIPTOR if schema is SCHEMA else _narrowed(schema)
-        self._handler = ptars.HandlerPool([upload.file]).get_for_message(upload)
+        batch = batch_pb2.LogBatch.DESCRIPTOR if schema is SCHEMA else _narrowed(schema)
+        self._handler = ptars.HandlerPool([batch.file]).get_for_message(batch)
         self._schema = schema
 
     def decode(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int = 0) -> pa.RecordBatch:
@@ -69,7 +72,8 @@ class FrameDecoder:
             ValueError: A payload is not a valid message, or holds another number of records than its frame says.
         """
         # One call into native code for all frames: the payloads are never parsed by Python's protobuf.
-        lists = self._handler.list_to_record_batch([frame.payload for frame in frames]).column("records")
+        batches = self._handler.list_to_record_batch([frame.payload for frame in frames])
+        lists = batches.column("records")
         counts = np.fromiter((frame.record_count for frame in frames), np.int64, len(frames))
         # Compared frame by frame, not in sum: two frames that are off by one each way would give records wrong offsets.
         if not np.array_equal(np.diff(lists.offsets.to_numpy()), counts):
@@ -78,7 +82,8 @@ class FrameDecoder:
         records, offsets = lists.flatten(), _offsets(firsts, counts)
         if self._schema is SCHEMA:
             arrivals = np.fromiter((frame.arrival_time_unix_nano for frame in frames), np.uint64, len(frames))
-            batch = _normalise(log_id, records, offsets, np.repeat(arrivals.astype(np.int64), counts))
+            resources = of_frames(batches.column("resource"), counts)
+            batch = _normalise(log_id, records, offsets, np.repeat(arrivals.astype(np.int64), counts), resources)
         else:
             texts = _fields(records)
             service = cut(texts["service"], too_long(texts["service"]))
@@ -89,9 +94,9 @@ class FrameDecoder:
 
 
 def _narrowed(schema: pa.Schema) -> Descriptor:
-    """`UploadLogsRequest` with nothing but the records, and of these only the fields of a schema."""
+    """`LogBatch` with nothing but the records, and of these only the fields of a schema."""
     file = FileDescriptorProto(name="treering/narrowed.proto", package="treering.v1", syntax="proto3")
-    for descriptor, wanted in ((log_pb2.LogRecord.DESCRIPTOR, schema.names), (ingest_pb2.UploadLogsRequest.DESCRIPTOR, ["records"])):
+    for descriptor, wanted in ((log_pb2.LogRecord.DESCRIPTOR, schema.names), (batch_pb2.LogBatch.DESCRIPTOR, ["records"])):
         message = DescriptorProto()
         descriptor.CopyToProto(message)
         kept = [field for field in message.field if field.name in wanted]
@@ -99,7 +104,7 @@ def _narrowed(schema: pa.Schema) -> Descriptor:
     # A pool of its own: the default pool knows the full message under this name already.
     pool = DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
-    return pool.FindMessageTypeByName(ingest_pb2.UploadLogsRequest.DESCRIPTOR.full_name)
+    return pool.FindMessageTypeByName(batch_pb2.LogBatch.DESCRIPTOR.full_name)
 
 
 def _offsets(firsts: "np.ndarray[tuple[int], np.dtype[np.uint64]]", counts: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> pa.Array:
@@ -109,7 +114,11 @@ def _offsets(firsts: "np.ndarray[tuple[int], np.dtype[np.uint64]]", counts: "np.
 
 
 def _normalise(
-    log_id: int, records: pa.StructArray, offsets: pa.Array, arrivals: "np.ndarray[tuple[int], np.dtype[np.int64]]"
+    log_id: int,
+    records: pa.StructArray,
+    offsets: pa.Array,
+    arrivals: "np.ndarray[tuple[int], np.dtype[np.int64]]",
+    resources: pa.DictionaryArray,
 ) -> pa.RecordBatch:
     fields = _fields(records)
     times, severities = fields["time_unix_nano"].to_numpy(), fields["severity"].to_numpy()
@@ -136,6 +145,7 @@ def _normalise(
         cut(fields["environment"], bad["environment"]),
         fields["message"],
         with_unique_keys(attributes, [*long_keys, *originals]),
+        resources,
         _emptied(fields["trace_id"], bad["trace_id"]),
         _emptied(fields["span_id"], bad["span_id"]),
     ]

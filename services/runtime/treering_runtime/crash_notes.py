@@ -70,7 +70,7 @@ class CrashNotes:
         # A note that is still there was never cleared: the process died while it read these frames.
         if note:
             _LOG.warning(
-                "the process ended while it read these records", log_id=f"{note.log_id:016x}", first=note.first_offset, end=note.end_offset
+                "the process ended while it read these records", log_id=str(note.log_id), first=note.first_offset, end=note.end_offset
             )
             self._crashed(note)
         # Note and suspects in one write: between two, a crash would count this one twice, or not at all.

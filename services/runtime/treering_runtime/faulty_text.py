@@ -7,6 +7,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from treering_runtime import wire
 from treering_runtime.limits import MAX_REQUEST_FIELDS
 
+_DEPTH = 100
+"""Levels that are looked into: no library parses more."""
+
 
 def faulty_text(raw: bytes, kind: Descriptor) -> str:
     """The path of the first text that is not UTF-8, for example `filter.services[2]`; empty when there is none in the first fields."""
@@ -26,6 +29,9 @@ class _Search:
     def within(self, kind: Descriptor, start: int, end: int, path: str) -> str:
         """The path of the first one in a message that stands at a place."""
         counts: Counter[int] = Counter()
+        # A message may stand in itself as often as the bytes say.
+        if path.count(".") > _DEPTH:
+            return ""
         for tag, first, last in wire.flat_fields(self._raw, start, end):
             self._room -= 1
             field = kind.fields_by_number.get(tag >> 3)

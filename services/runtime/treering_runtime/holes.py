@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import structlog
 from filelock import FileLock, Timeout
@@ -27,6 +27,7 @@ HOLES_FILE = "holes.json"
 _LOCK_FILE = "holes.lock"
 _COMMAND_WAITS_S = 10.0
 """How long the command waits for its turn to write, seconds; the other one holds the lock for a sync of the disk."""
+_VERSION = 2
 _NAMED = 3
 """Holes that are named one by one in an answer; of further ones only the number is."""
 
@@ -42,7 +43,7 @@ class Hole(NamedTuple):
 
     def __str__(self) -> str:
         """In words."""
-        return f"offsets {self.first_offset} to {self.end_offset - 1} of log {self.log_id:016x}"
+        return f"offsets {self.first_offset} to {self.end_offset - 1} of log {self.log_id}"
 
 
 class _Damaged(Exception):  # noqa: N818 - becomes one of two errors
@@ -166,8 +167,8 @@ def _read(directory: Path) -> dict[Hole, bool]:
     """Holes, and whether the sink has gone on behind them; those of an earlier version have."""
     file = directory / HOLES_FILE
     try:
-        listed = json.loads(file.read_text())
-        found = {_hole(each): bool(each.get("gone_behind", True)) for each in listed}
+        listed, base = _entries(json.loads(file.read_text()))
+        found = {_hole(each, base): bool(each.get("gone_behind", True)) for each in listed}
     # An absent file means no holes; one that cannot be read may hold some.
     except FileNotFoundError:
         return {}
@@ -179,8 +180,17 @@ def _read(directory: Path) -> dict[Hole, bool]:
     return found
 
 
-def _hole(listed: dict[str, str | int]) -> Hole:
-    hole = Hole(int(str(listed["log_id"]), 16), int(listed["first_offset"]), int(listed["end_offset"]))
+def _entries(content: Any) -> tuple[list[Any], int]:
+    """The holes that a file lists, and the base of their log ids: a bare list is of an earlier version, which wrote them in hex."""
+    if isinstance(content, list):
+        return content, 16
+    if content["version"] != _VERSION:
+        raise ValueError(f"version {content['version']} is not known")
+    return content["holes"], 10
+
+
+def _hole(listed: dict[str, str | int], base: int) -> Hole:
+    hole = Hole(int(str(listed["log_id"]), base), int(listed["first_offset"]), int(listed["end_offset"]))
     # Checked here, as arithmetic on holes counts records by their ends.
     if not 0 <= hole.first_offset < hole.end_offset:
         raise ValueError("a hole that holds nothing")
@@ -189,10 +199,10 @@ def _hole(listed: dict[str, str | int]) -> Hole:
 
 def _write(directory: Path, holes: dict[Hole, bool]) -> None:
     listed = [
-        {"log_id": f"{hole.log_id:016x}", "first_offset": hole.first_offset, "end_offset": hole.end_offset, "gone_behind": is_used}
+        {"log_id": str(hole.log_id), "first_offset": hole.first_offset, "end_offset": hole.end_offset, "gone_behind": is_used}
         for hole, is_used in holes.items()
     ]
-    write_atomically(directory / HOLES_FILE, json.dumps(listed, indent=1).encode() + b"\n")
+    write_atomically(directory / HOLES_FILE, json.dumps({"version": _VERSION, "holes": listed}, indent=1).encode() + b"\n")
 
 
 def _put(directory: Path, hole: Hole, *, is_used: bool, timeout_s: float) -> None:

@@ -55,6 +55,10 @@ QUARANTINE_PAGE_BYTES = 1024 * 1024
 QUARANTINE_ENTRY_BYTES = 128
 """What one entry of a quarantine takes besides its payload and its reason, bytes: entries of two bytes must not come by the million."""
 
+MAX_COPIED_RESOURCE_BYTES = 64 * 1024 * 1024
+"""Copies of a batch's resource, one a record, when the batch is taken apart to find what cannot be read, bytes. One that would take more is
+set aside whole: 16 attributes of 40 bytes stand beside 100,000 records before that."""
+
 MAX_REASON_CHARACTERS = 1_000
 """Why something was set aside, characters: an error of a library may quote what it could not read."""
 
@@ -93,6 +97,9 @@ UNCOUNTED_ANSWER_BYTES = 16 * 1024
 
 MAX_OPEN_CALLS = 8_192
 """Calls of one server that have begun and not ended, 50 KiB each; one caller has half of them at most. As many as may arrive at once."""
+
+MAX_LOCAL_CONNECTIONS = 1_024
+"""Connections of its own host that have calls open at a server: each is a caller there, with a share of all that is shared out."""
 
 MAX_LOG_START_OFFSET = 2**62
 """Where a log may begin: further on it would end where databases cannot count, and a sink that cannot write its progress ends."""

@@ -141,5 +141,5 @@ class ProgressBoard:
         # Asked again: the position that was waited for may be there by now, and another one is missing.
         wanted = self._missing(positions)[0]
         have = self.get(wanted.log_id).visible_end
-        message = f"offset {wanted.offset} of log {wanted.log_id:016x} was not visible in time, {have} was; ask again with more time"
+        message = f"offset {wanted.offset} of log {wanted.log_id} was not visible in time, {have} was; ask again with more time"
         return ServiceError(ErrorReason.ERROR_REASON_TIMED_OUT, message, metadata={"waiting_for": str(wanted.offset)})

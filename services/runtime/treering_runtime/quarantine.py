@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime import wire
 from treering_runtime.crash_notes import UNREAD_AFTER, CrashNotes
-from treering_runtime.limits import MAX_REASON_CHARACTERS
+from treering_runtime.limits import MAX_COPIED_RESOURCE_BYTES, MAX_REASON_CHARACTERS
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Quarantined:
     arrival_time_unix_nano: int
     reason: str
     payload: bytes
-    """A serialised UploadLogsRequest, as it came: whole, or the part of it that is this record."""
+    """A serialised LogBatch, as it came: whole, or the part of it that is this record, with the resource of its batch."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -150,20 +150,25 @@ def _set_aside(log_id: int, frame: DeliveredFrame, reason: str) -> Quarantined:
 
 
 def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
-    """The frame as one frame for each record, the bytes as they came; empty when it does not hold as many as it says."""
+    """The frame as one frame for each record, the bytes as they came; empty when it cannot be taken apart."""
     try:
         # By their tag, not by a parser: the bytes of each record stay as the sender wrote them, readable or not.
-        payloads = [field for tag, field in wire.fields(frame.payload) if tag == wire.RECORD_TAG]
+        fields = list(wire.fields(frame.payload))
     # Both say that the bytes do not fall into fields: then nobody can tell where a record begins.
     except (ValueError, IndexError):
         return []
+    records = [field for tag, field in fields if tag == wire.RECORD_TAG]
     # Without one record for each offset, nobody knows which bytes have which offset.
-    if len(payloads) != frame.record_count:
+    if len(records) != frame.record_count:
+        return []
+    # What holds for the whole batch goes with each record: without it, a record that can be read later would be another one than was sent.
+    resource = b"".join(field for tag, field in fields if tag == wire.RESOURCE_TAG)
+    if len(resource) * len(records) > MAX_COPIED_RESOURCE_BYTES:
         return []
     # Each record is a message of one element: it can be read, and set aside, like a frame.
     return [
-        DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=payload)
-        for offset, payload in enumerate(payloads, frame.first_offset)
+        DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=resource + record)
+        for offset, record in enumerate(records, frame.first_offset)
         # The others were taken by an earlier delivery.
         if offset >= skip_below
     ]

@@ -3,13 +3,13 @@
 The rows of a service stand in its own module `request_limits`, by message and field; what several services share stands here. A contract
 test walks all rpcs and fails for a field without a row, so that nothing new is served without a decision.
 
-A list costs most while it is unfolded: two bytes on the wire become sixty in memory. So large requests are counted on the wire first.
+Large requests are counted on the wire first, before they are unfolded (`request_counts`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import UnionType
-from typing import Any, Protocol
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -22,28 +22,27 @@ from treering_runtime.limits import (
     MAX_LOG_START_OFFSET,
     MAX_MESSAGE_BYTES,
     MAX_REFLECTION_NAME_BYTES,
-    MAX_REQUEST_FIELDS,
 )
+from treering_runtime.list_limits import Branches, Free, Limit, Many, Tree, row_name
+from treering_runtime.request_counts import CONTINUED, Count
 
-
-class Limit(Protocol):
-    """What the value of one field may be."""
-
-    def check(self, field: str, value: Any) -> None:
-        """Raises INVALID_FIELD, naming the field and the limit, when a value cannot be served."""
-
-
-@dataclass(frozen=True)
-class Free:
-    """Any value of its type is served; `why` says what bounds it."""
-
-    why: str
-
-    def check(self, field: str, value: Any) -> None:
-        """Accepts everything."""
-
-    def __str__(self) -> str:
-        return f"any: {self.why}"
+__all__ = [
+    "BYTES_OF_MESSAGE",
+    "LOG_ID",
+    "OFFSET",
+    "SHARED",
+    "Branches",
+    "Free",
+    "Known",
+    "Limit",
+    "Many",
+    "Number",
+    "RequestLimits",
+    "Sizes",
+    "Text",
+    "needs_row",
+    "row_name",
+]
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Number:
-    """A number from `least` to `most`, or 0, which asks for what is usual; NaN is none of these."""
+    """A number from `least` to `most`; NaN is none of these. A field that is unset is not checked, and has its default."""
 
     most: float
     remedy: str = "ask for less"
@@ -95,7 +94,7 @@ class Number:
     def check(self, field: str, value: float) -> None:
         """Says the number and the bound that it passes."""
         # NaN compares as false here and goes on to the refusal.
-        if value == 0 or self.least <= value <= self.most:
+        if self.least <= value <= self.most:
             return
         if not isinstance(self.most, int):
             raise invalid_field(field, f"{value:g} is outside {self.least} to {self.most:g}; {self.remedy}")
@@ -108,49 +107,25 @@ class Number:
 
 @dataclass(frozen=True)
 class Known:
-    """A value that an enum of the contract has; they are numbered without a gap."""
+    """A value that an enum of the contract names; they are numbered without a gap. 0 names nothing: unset is how to ask for the default."""
 
     enum: EnumDescriptor
 
     def check(self, field: str, value: int) -> None:
         """Says which there are."""
-        if value in self.enum.values_by_number:
+        if value and value in self.enum.values_by_number:
             return
         prefix = self.enum.values_by_number[0].name.removesuffix("UNSPECIFIED")
         listed = [f"{number} ({self.enum.values_by_number[number].name.removeprefix(prefix)})" for number in (1, self._last)]
-        raise invalid_field(field, f"{value} is none of the contract's; they are {' to '.join(listed).lower()}", limit=self._last)
+        problem = f"{value} is none of the contract's; they are {' to '.join(listed).lower()}, and unset is the default"
+        raise invalid_field(field, problem, limit=self._last)
 
     @property
     def _last(self) -> int:
         return len(self.enum.values) - 1
 
     def __str__(self) -> str:
-        return f"up to {self._last}"
-
-
-@dataclass(frozen=True)
-class Many:
-    """A list of at most so many elements, each within `each`."""
-
-    most: int
-    remedy: str = "ask for less"
-    each: Limit = Free("bounded by its own message")
-
-    def check(self, field: str, value: "Iterable[Any]") -> None:
-        """Counts first."""
-        # The whole list is counted before its elements: a list that is too long is refused without a look at them.
-        self.check_count(field, len(value))  # type: ignore[arg-type]  # a repeated field has a length
-        if not isinstance(self.each, Free):
-            for index, element in enumerate(value):
-                self.each.check(f"{field}[{index}]", element)
-
-    def check_count(self, field: str, count: int) -> None:
-        """Raises INVALID_FIELD for too many elements."""
-        if count > self.most:
-            raise invalid_field(field, f"more than {self.most}; {self.remedy}", limit=self.most)
-
-    def __str__(self) -> str:
-        return f"{self.most:,} values" if isinstance(self.each, Free) else f"{self.most:,} values, each {self.each}"
+        return f"1 to {self._last}"
 
 
 OFFSET = Free("an offset that no log has is found nowhere")
@@ -165,6 +140,7 @@ SHARED: Mapping[str, Limit] = {
     "DeliverLogsRequest.log_end_offset": OFFSET,
     "DeliveryStart.log_id": LOG_ID,
     "DeliveryStart.log_start_offset": Number(MAX_LOG_START_OFFSET, "no log gets there"),
+    "DeliveryStart.protocol_version": Free("compared with the version that is served"),
     "DeliveredFrame.first_offset": OFFSET,
     "DeliveredFrame.record_count": Free("compared with the payload"),
     "DeliveredFrame.arrival_time_unix_nano": Free("put right where no record may have it"),
@@ -189,11 +165,6 @@ SHARED: Mapping[str, Limit] = {
 """The rows of what several services serve: positions, sinks, health, reflection."""
 
 
-def row_name(field: FieldDescriptor) -> str:
-    """Under which name a field stands in a table: its message and itself."""
-    return f"{field.full_name.split('.')[-2]}.{field.name}"
-
-
 def needs_row(field: FieldDescriptor) -> bool:
     """Whether a field must have a row: all but single messages, whose own fields have theirs, and booleans."""
     return field.is_repeated or field.type not in {FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_BOOL}
@@ -211,7 +182,7 @@ class RequestLimits:
         self._limited: dict[str, bool] = {}
         self._listing: dict[str, bool] = {}
 
-    def check(self, request: Message, path: str = "") -> None:
+    def check(self, request: Message, path: str = "", tree: Tree | None = None) -> None:
         """Checks a parsed request; costs nothing for lists whose elements may be anything.
 
         Raises:
@@ -225,9 +196,13 @@ class RequestLimits:
             if not self._is_looked_into(field):
                 continue
             # Before the children of a list are walked: the limit above has counted them.
+            below = None
+            if isinstance(limit, Branches):
+                tree = tree or Tree()
+                below = tree.grown(limit, f"{name}[0]", len(value))
             if field.is_repeated:
                 for index, element in enumerate(value):
-                    self.check(element, f"{name}[{index}].")
+                    self.check(element, f"{name}[{index}].", below)
             else:
                 self.check(value, f"{name}.")
 
@@ -240,7 +215,16 @@ class RequestLimits:
         """
         # Small requests unfold to little, whatever they hold: they are counted after the parsing only.
         if len(raw) > COUNTED_REQUEST_BYTES and self.has_lists(kind) and not self._is_surely_short(raw, kind):
-            _Count(self).add(raw, (0, len(raw)), kind, "", {})
+            Count(self.rows, self.has_lists).whole(raw, kind)
+
+    def check_depth(self, raw: bytes, kind: Descriptor) -> None:
+        """Looks at what could not be parsed: libraries parse no message that is nested more than 100 times, and do not say so.
+
+        Raises:
+            ServiceError: INVALID_FIELD, for a tree that is too deep, or for anything else that `check_wire` refuses in a large request.
+        """
+        with suppress(ValueError, IndexError):
+            Count(self.rows, self.has_lists).whole(raw, kind)
 
     def _is_surely_short(self, raw: bytes, kind: Descriptor) -> bool:
         """Whether no list can be too long, because its tag does not stand in the bytes so often: known in a thousandth of the time."""
@@ -252,10 +236,10 @@ class RequestLimits:
         field, limit = lists[0]
         tag = field.number << 3 | wire.BYTES
         # A packed list has one tag for all its numbers, and a tag above one byte cannot be counted as a byte.
-        if field.is_packed or tag >= _CONTINUED[0]:
+        if field.is_packed or tag >= CONTINUED[0]:
             return False
         # a tag may be written in more bytes than it needs: then its first one says that it goes on
-        return raw.count(tag) + raw.count(tag | _CONTINUED[0]) <= limit.most
+        return raw.count(tag) + raw.count(tag | CONTINUED[0]) <= limit.most
 
     def has_lists(self, kind: Descriptor) -> bool:
         """Whether a message, or one inside it, has a list that is counted."""
@@ -269,57 +253,18 @@ class RequestLimits:
     def _any(self, kind: Descriptor, known: dict[str, bool], wanted: "type | UnionType") -> bool:
         # Noted by message: the contract does not change while the process runs, and every request asks.
         if kind.full_name not in known:
-            rows = (self.rows.get(row_name(field)) for field in kind.fields)
-            inner = (self._any(field.message_type, known, wanted) for field in kind.fields if field.message_type)
-            known[kind.full_name] = any(isinstance(row, wanted) for row in rows) or any(inner)
+            rows = (self.rows.get(row_name(field)) for message in _within(kind) for field in message.fields)
+            known[kind.full_name] = any(isinstance(row, wanted) for row in rows)
         return known[kind.full_name]
 
 
-_Counts = dict[int, Any]
-"""By field number: how many elements a list has so far, or the counts of a single message, which may come in several parts."""
-
-
-class _Count:
-    """The count of one request."""
-
-    def __init__(self, limits: RequestLimits) -> None:
-        self._limits = limits
-        self._room = MAX_REQUEST_FIELDS
-
-    def add(self, raw: bytes, place: tuple[int, int], kind: Descriptor, path: str, counts: _Counts) -> None:
-        """Counts the fields of one message, which stands at a place of `raw`."""
-        for tag, start, end in wire.flat_fields(raw, *place):
-            # Counted field by field, known or not: unknown fields are kept by the parser and cost memory, too.
-            self._room -= 1
-            if self._room < 0:
-                problem = f"more than {MAX_REQUEST_FIELDS} fields; ask for less, and give lists of numbers packed, as every library does"
-                raise invalid_field("request", problem, limit=MAX_REQUEST_FIELDS)
-            if field := kind.fields_by_number.get(tag >> 3):
-                self._add_field(raw, (tag, start, end), field, path, counts)
-
-    def _add_field(self, raw: bytes, found: tuple[int, int, int], field: FieldDescriptor, path: str, counts: _Counts) -> None:
-        tag, start, end = found
-        limit = self._limits.rows.get(row_name(field))
-        name = f"{path}{field.name}"
-        if isinstance(limit, Many):
-            counts[field.number] = counts.get(field.number, 0) + _elements(field, tag, raw[start:end])
-            limit.check_count(name, counts[field.number])
-        if field.message_type is not None and tag & 7 == wire.BYTES and self._limits.has_lists(field.message_type):
-            # Protocol Buffers merge parts of a single message, so their lists are counted together; elements of a list are counted alone.
-            inner = {} if field.is_repeated else counts.setdefault(field.number, {})
-            self.add(raw, (start, end), field.message_type, f"{name}.", inner)
-
-
-_CONTINUED = bytes(range(0x80, 0x100))
-"""Bytes after which a varint goes on."""
-
-_WIDTHS = {FieldDescriptor.TYPE_FIXED64: 8, FieldDescriptor.TYPE_DOUBLE: 8, FieldDescriptor.TYPE_FIXED32: 4, FieldDescriptor.TYPE_FLOAT: 4}
-"""Bytes of a number, where each has as many."""
-
-
-def _elements(field: FieldDescriptor, tag: int, value: bytes) -> int:
-    """How many elements of a list one field on the wire holds: more than one where numbers are packed."""
-    if tag & 7 != wire.BYTES or field.type in {FieldDescriptor.TYPE_MESSAGE, FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES}:
-        return 1
-    # Each varint has exactly one byte that does not go on; without the others, the length is the number of elements.
-    return len(value) // _WIDTHS[field.type] if field.type in _WIDTHS else len(value.translate(None, _CONTINUED))
+def _within(kind: Descriptor) -> list[Descriptor]:
+    """A message and all that may stand in it, each once: one may stand in itself."""
+    found = {kind.full_name: kind}
+    queue = [kind]
+    for message in queue:
+        for field in message.fields:
+            if field.message_type and field.message_type.full_name not in found:
+                found[field.message_type.full_name] = field.message_type
+                queue.append(field.message_type)
+    return queue

@@ -18,15 +18,20 @@ class Shares:
         limit: The name of the whole, for the metadata; that of the share follows from it.
         whole: How much all callers may hold together.
         words: What is held, and how, for the message: "calls", "are open".
+        connections: How many connections of this host may hold something. Each is a caller of its own there, so that without a bound a
+            program that opens more of them would have as many shares as it likes. None = any number.
     """
 
-    def __init__(self, limit: str, whole: int, words: tuple[str, str]) -> None:
+    def __init__(self, limit: str, whole: int, words: tuple[str, str], *, connections: int | None = None) -> None:
         self._limit = limit
         self._whole = whole
         self._share = max(1, whole // 2)
         self._what, self._how = words
         self._held: Counter[str] = Counter()
         self._total = 0
+        self._connections: set[str] = set()
+        """Callers of this host that hold something."""
+        self._most_connections = connections
 
     @property
     def total(self) -> int:
@@ -65,6 +70,10 @@ class Shares:
         if own and own + amount > self._share:
             problem = f"{own} {self._what} of yours {self._how} already, and the rest is for other callers; try again later"
             raise overloaded(f"{self._limit}_of_one_caller", problem)
+        if not own and self._most_connections == len(self._connections) and callers.is_of_this_host(caller):
+            most = len(self._connections)
+            problem = f"{most} connections of this host have {self._what} that {self._how} already; use fewer, each for several"
+            raise overloaded("max_local_connections", problem)
         if self._total + amount > self._whole:
             raise overloaded(self._limit, f"{self._total} {self._what} {self._how} already; try again later")
 
@@ -73,6 +82,9 @@ class Shares:
         self._held[caller] += amount
         if not self._held[caller]:
             del self._held[caller]
+            self._connections.discard(caller)
+        elif self._most_connections is not None and callers.is_of_this_host(caller):
+            self._connections.add(caller)
 
 
 class _Held:

@@ -10,6 +10,7 @@ import grpc
 import structlog
 from prometheus_client import CollectorRegistry
 
+from treering.inner.version import PROTOCOL_VERSION
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.sink_pb2 import (
     DeliveredFrame,
@@ -28,6 +29,7 @@ from treering_runtime.errors import ServiceError, invalid_field, overloaded
 from treering_runtime.exclusive import Exclusive
 from treering_runtime.fitting import messages
 from treering_runtime.holes import Hole, Holes, skipped_count
+from treering_runtime.inner_version import check_version
 from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
 from treering_runtime.quarantine import Quarantined, Selection
@@ -87,6 +89,8 @@ class SinkServicer(SinkServiceServicer):
         first = await anext(request_iterator, DeliverLogsRequest())
         if not first.HasField("start"):
             raise invalid_field("start", "the first message of a delivery must hold it")
+        # Before anything of it is believed: fields may mean something else in another version.
+        check_version(first.start.protocol_version)
         log_id = first.start.log_id
         async with self._beginning:  # of several that begin at once each ends the one before it, or two would take the same
             taking = await self._begin(log_id, first.start.log_start_offset, request_iterator)
@@ -131,11 +135,11 @@ class SinkServicer(SinkServiceServicer):
         # Durable when this returns: after a crash the sink still knows that the gap was an operator's decision.
         if not self._holes.go_behind(Hole(log_id, held, log_start_offset)):
             raise _gap(log_id, held, log_start_offset)
-        _LOG.warning("goes on behind a hole", log_id=f"{log_id:016x}", first_offset=held, end_offset=log_start_offset)
+        _LOG.warning("goes on behind a hole", log_id=str(log_id), first_offset=held, end_offset=log_start_offset)
 
     async def _end_older(self, log_id: int) -> None:
         if older := self._deliveries.get(log_id):
-            _LOG.info("a newer delivery takes over", log_id=f"{log_id:016x}")
+            _LOG.info("a newer delivery takes over", log_id=str(log_id))
             await _cancelled(older)
 
     async def _take(self, log_id: int, requests: AsyncIterator[DeliverLogsRequest]) -> None:
@@ -156,7 +160,7 @@ class SinkServicer(SinkServiceServicer):
         # Read before the answer is made: a change while the answer is written is seen by the next wait.
         version = board.version
         # At once, before any frame: the log asks where this sink stands, and delivers from there.
-        yield _response(log_id, board, self._holes.gone_behind)
+        yield _response(log_id, board, self._holes.gone_behind, PROTOCOL_VERSION)
         while not taking.done():
             change = asyncio.create_task(board.wait_change(version, PROGRESS_INTERVAL_S))
             try:
@@ -249,9 +253,9 @@ def fresh_frames(frames: Sequence[DeliveredFrame], next_offset: int) -> list[Del
 
 def _gap(log_id: int, held: int, log_start: int) -> ServiceError:
     message = (
-        f"log {log_id:016x} begins at offset {log_start}, but this sink holds it below {held} only: {log_start - held} records "
+        f"log {log_id} begins at offset {log_start}, but this sink holds it below {held} only: {log_start - held} records "
         "would be missing. Nothing is skipped by itself. Restore the log's files; or, to go on without those records, run "
-        f"`treering store skip DIR {log_id:016x} {held} {log_start}` with this sink's data directory"
+        f"`treering store skip DIR {log_id} {held} {log_start}` with this sink's data directory"
     )
     return ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, message, metadata={"expected_sequence": str(held)})
 
@@ -267,9 +271,10 @@ async def _cancelled(task: "asyncio.Task[None] | asyncio.Task[int]") -> None:
     await asyncio.wait({task})
 
 
-def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> DeliverLogsResponse:
+def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole], version: int = 0) -> DeliverLogsResponse:
     progress = board.get(log_id)
     return DeliverLogsResponse(
+        protocol_version=version,
         progress=SinkProgress(
             log_id=log_id,
             next_offset=progress.next_offset,
@@ -279,5 +284,5 @@ def _response(log_id: int, board: ProgressBoard, holes: Sequence[Hole]) -> Deliv
             skipped_count=skipped_count(holes, log_id, progress.next_offset),
             # The proof of this place: ingest deletes from the log only what a sink claims with the log's own link.
             link=board.chain.at(log_id, progress.next_offset),
-        )
+        ),
     )

@@ -12,6 +12,9 @@ from pathlib import Path
 
 Slot = tuple[int, ...]
 
+_CLOSED = -1
+"""No descriptor: whatever is done with it is an error."""
+
 
 class Slots:
     """The slots of one file. Belongs to one thread.
@@ -42,7 +45,10 @@ class Slots:
 
     def close(self) -> None:
         """Closes the file."""
-        os.close(self._descriptor)
+        # Forgotten first: its number may be another file's by the next call, and nothing of that may be closed or written.
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        if descriptor != _CLOSED:
+            os.close(descriptor)
 
     def _packed(self, slot: Slot | None) -> bytes:
         # Empty slots are zeros, checksum and all, so a file that was never written reads as empty.

@@ -9,7 +9,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_ERROR_MESSAGE_BYTES
 
-DOMAIN = "treering"
+DOMAIN = "treering.dev"
 """ErrorInfo.domain of every error."""
 
 _DEFAULT_RETRY_S = 1.0
@@ -31,7 +31,7 @@ STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
     _R.ERROR_REASON_NOT_IMPLEMENTED: grpc.StatusCode.UNIMPLEMENTED,
     _R.ERROR_REASON_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     _R.ERROR_REASON_SQL_ERROR: grpc.StatusCode.INVALID_ARGUMENT,
-    _R.ERROR_REASON_SQL_NOT_ALLOWED: grpc.StatusCode.PERMISSION_DENIED,
+    _R.ERROR_REASON_SQL_NOT_ALLOWED: grpc.StatusCode.INVALID_ARGUMENT,
     _R.ERROR_REASON_SQL_LIMIT: grpc.StatusCode.RESOURCE_EXHAUSTED,
     _R.ERROR_REASON_INTERNAL: grpc.StatusCode.INTERNAL,
     _R.ERROR_REASON_SINK_AHEAD: grpc.StatusCode.FAILED_PRECONDITION,
@@ -39,6 +39,10 @@ STATUS_CODES: dict[ErrorReason.ValueType, grpc.StatusCode] = {
     _R.ERROR_REASON_STORE_DAMAGED: grpc.StatusCode.DATA_LOSS,
     _R.ERROR_REASON_CHAIN_BROKEN: grpc.StatusCode.FAILED_PRECONDITION,
     _R.ERROR_REASON_REINDEX_RUNNING: grpc.StatusCode.FAILED_PRECONDITION,
+    _R.ERROR_REASON_UNAUTHENTICATED: grpc.StatusCode.UNAUTHENTICATED,
+    _R.ERROR_REASON_PERMISSION_DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    _R.ERROR_REASON_QUOTA_EXCEEDED: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    _R.ERROR_REASON_VERSION_MISMATCH: grpc.StatusCode.FAILED_PRECONDITION,
 }
 """Which status code a reason has."""
 

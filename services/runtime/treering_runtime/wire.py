@@ -6,7 +6,10 @@ Source: the wire format of Protocol Buffers, https://protobuf.dev/programming-gu
 from collections.abc import Iterator
 
 RECORD_TAG = 3 << 3 | 2
-"""The tag of an element of `UploadLogsRequest.records`."""
+"""The tag of an element of `LogBatch.records`."""
+
+RESOURCE_TAG = 5 << 3 | 2
+"""The tag of an entry of `LogBatch.resource`."""
 
 _VARINT, _FIXED64, BYTES, _GROUP, _GROUP_END, _FIXED32 = range(6)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import structlog
 
-from treering_embed.index import Index
+from treering_embed.index import Index, IndexFaultError
 from treering_embed.settings import EmbedSettings
 
 _LOG = structlog.get_logger()
@@ -60,4 +60,14 @@ def drop_index(settings: EmbedSettings, name: str) -> None:
 
         drop_collection(connect(settings.qdrant_url, settings.qdrant_api_key.get_secret_value()), f"{settings.qdrant_collection}-{name}")
     else:
-        shutil.rmtree(settings.data_dir / _EDGE_DIRECTORY / name, ignore_errors=True)
+        _remove(settings.data_dir / _EDGE_DIRECTORY / name)
+
+
+def _remove(path: Path) -> None:
+    try:
+        shutil.rmtree(path)
+    except FileNotFoundError:
+        pass
+    # Raised, so that its name stays on the list of what is to go: forgotten, it would take its room for ever.
+    except OSError as error:
+        raise IndexFaultError(f"index {path.name}: it is not used any more and cannot be removed: {error.strerror}") from error

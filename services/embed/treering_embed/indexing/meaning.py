@@ -148,6 +148,9 @@ class Meaning:
         return Indexer(self._kept, self._sink, self._engine, missing), choice.successor
 
     async def _choose(self) -> Choice:
+        # Before anything is decided: a process that ended in between had not given up what was cancelled.
+        if await self._on_registry(self._kept.successor.is_cancelled):
+            await self._on_registry(self._kept.successor.abandon_cancelled, self._settings.model)
         current = await self._on_registry(self._kept.current.note)
         successor = await self._on_registry(self._kept.successor.note)
         number = await self._on_registry(self._kept.current.next_number)

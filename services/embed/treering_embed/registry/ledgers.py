@@ -5,12 +5,14 @@ pattern; those of the successor in a table of their own, where a pattern without
 one transaction: the moment of the swap.
 """
 
+import dataclasses
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
+from treering_embed.registry.ended import EndedReindex, Outcome, add_ended, read_ended
 from treering_embed.registry.notes import IndexNote
 from treering_embed.registry.registry import Pattern, State
 
@@ -33,6 +35,8 @@ _KEYS = {"note": "index", "frequencies": "frequencies"}
 _SUCCESSOR_KEYS = {"note": "successor", "frequencies": "successor_frequencies"}
 _DROPPED = "dropped_indexes"
 _NUMBER = "index_number"
+_CANCELLED = "cancelled_reindex"
+"""The number of the index whose making was cancelled last. Numbers are never given again, so it needs no removal."""
 
 
 class Ledger(Protocol):
@@ -163,19 +167,58 @@ class SuccessorLedger:
         with Transaction(self._db) as write:
             write_meta(write, _SUCCESSOR_KEYS["note"], note.to_bytes())
 
-    def abandon(self) -> None:
-        """No successor is made any more."""
+    def abandon(self, outcome: Outcome | None = None, problem: str = "") -> None:
+        """No successor is made any more; with an outcome, that is how its reindex ended."""
         with Transaction(self._db) as write:
+            self._note_end(write, outcome, problem)
             _drop(write, [self.note()])
             _clear_successor(write)
 
-    def promote(self) -> list[int]:
+    def cancel(self, number: int) -> bool:
+        """From here on the successor of this number never answers searches; False where it is not being made."""
+        with Transaction(self._db) as write:
+            # In one transaction with the look: the swap is one too, so that one of the two comes first and the other sees it.
+            note = self.note()
+            if note is None or note.number != number:
+                return False
+            write_meta(write, _CANCELLED, str(number).encode())
+            return True
+
+    def is_cancelled(self) -> bool:
+        """Whether there is a successor that is not to be made any more."""
+        note = self.note()
+        return note is not None and int(read_meta(self._db, _CANCELLED) or b"0") == note.number
+
+    def abandon_cancelled(self, configured: str) -> None:
+        """The end of a cancelled reindex: the index that answers stays, decided under the setting `model` as it is now."""
+        with Transaction(self._db) as write:
+            self._note_end(write, Outcome.CANCELLED, "")
+            # The cancel is the last decision on the model: a reindex that the setting asked for must not begin again at the next start.
+            if current := IndexNote.from_bytes(read_meta(write, _KEYS["note"])):
+                write_meta(write, _KEYS["note"], dataclasses.replace(current, configured=configured).to_bytes())
+            _drop(write, [self.note()])
+            _clear_successor(write)
+
+    def ended(self) -> list[EndedReindex]:
+        """The newest reindexes that have ended, oldest first."""
+        return read_ended(self._db)
+
+    def _note_end(self, write: sqlite3.Connection, outcome: Outcome | None, problem: str = "") -> None:
+        note = self.note()
+        if note is not None and outcome is not None:
+            add_ended(write, EndedReindex(note.number, note.request_id, note.model, outcome, self.done_count(), problem))
+
+    def promote(self) -> list[int] | None:
         """The successor answers searches from here on; returns the patterns that waited before it and do so no more.
 
-        A pattern that the successor does not have yet waits for it.
+        A pattern that the successor does not have yet waits for it. None where its making was cancelled: then nothing is changed.
         """
         settled = "select s.pattern_id from successor s join patterns p using (pattern_id) where p.state = 0"
         with Transaction(self._db) as write:
+            # Asked in the transaction of the swap: a cancel that was answered is durable, and must hold whatever the reindexer has seen.
+            if self.is_cancelled():
+                return None
+            self._note_end(write, Outcome.DONE)
             # Before the update, which overwrites the states that this asks for.
             found = [unsigned(row[0]) for row in write.execute(settled)]
             # A pattern that the successor lacks waits again: it came, or was sent back, while the swap was prepared.

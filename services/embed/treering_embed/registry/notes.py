@@ -16,6 +16,7 @@ class IndexNote:
         identity: Hash of everything that vectors depend on; empty until the model is prepared.
         model_identity: Of the prepared model; empty until then.
         model_sha256: Of the model's weights; empty until then.
+        request_id: As whoever asked for it called the reindex that makes it; empty = it was not called anything.
     """
 
     model: str
@@ -24,6 +25,7 @@ class IndexNote:
     identity: str = ""
     model_identity: str = ""
     model_sha256: str = ""
+    request_id: str = ""
 
     @property
     def name(self) -> str:

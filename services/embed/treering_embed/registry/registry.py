@@ -16,40 +16,10 @@ from treering_embed.limits import SQLITE_BUSY_S
 from treering_embed.registry import keyword_only
 from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
 from treering_embed.registry.keyword_only import KeywordOnly
+from treering_embed.registry.schema import SCHEMA
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_ENTRY_BYTES, QUARANTINE_PAGE_BYTES
 from treering_runtime.quarantine import Quarantined, Selection
-
-_SCHEMA = """
-create table if not exists meta (key text primary key, value blob not null) without rowid;
-create table if not exists progress (log_id integer primary key, next_offset integer not null, link integer);
-create table if not exists patterns (
-    number integer primary key,          -- order of registration
-    pattern_id integer not null unique,
-    mask_version integer not null,
-    service text not null,
-    text text not null,                  -- masked message
-    example text not null,               -- message of the first record
-    log_id integer not null,
-    first_offset integer not null,
-    last_offset integer not null,        -- end of the last batch that held it
-    day integer not null,                -- of registration, days since 1970
-    state integer not null,              -- State
-    last_seen integer not null default 0 -- when the last batch that held it was committed, seconds since 1970
-);
-drop index if exists pending;            -- of earlier versions
-create index if not exists waiting on patterns (service, number) where state = 0;
-create table if not exists successor (   -- of the index that is being made; a pattern without a row waits
-    pattern_id integer primary key, state integer not null, reason text not null
-);
-create table if not exists set_aside (pattern_id integer primary key, reason text not null);  -- why a pattern is UNREADABLE
-create table if not exists quarantine (
-    log_id integer not null, first_offset integer not null, record_count integer not null, reason text not null, payload blob not null,
-    arrival_time integer not null default 0,  -- nanoseconds since 1970
-    primary key (log_id, first_offset)
-);
-"""
-
 
 RegistryFault = sqlite3.OperationalError
 """The registry cannot be read or written at the moment (disk, lock): worth another attempt later."""
@@ -127,7 +97,7 @@ class Registry:
             # In WAL mode `normal` does not sync at a commit: the last commits could be lost in a power cut.
             self.db.execute("pragma synchronous=full")
             self.db.execute("pragma fullfsync=on")  # as `treering_runtime.fsync`; SQLite ignores it outside of macOS
-            self.db.executescript(_SCHEMA)
+            self.db.executescript(SCHEMA)
             # All tables first: the additions below ask for their columns.
             self._add_columns()
             self.keyword_only = KeywordOnly(self.db)
@@ -175,7 +145,7 @@ class Registry:
             pending=[(unsigned(row[0]), unsigned(row[1]), row[2]) for row in pending],
             next_offsets={unsigned(row[0]): row[1] for row in rows("select log_id, next_offset from progress")},
             quarantined={unsigned(row[0]): row[1] for row in rows("select log_id, sum(record_count) from quarantine group by log_id")},
-            registered_today=dict(rows("select service, count(*) from patterns where day = ? group by service", (day,))),
+            registered_today=dict(rows(_REGISTERED, (day, day))),
             established=self.established(day),
             evicted=_evicted(self.db),
             links={unsigned(row[0]): unsigned(row[1]) for row in rows("select log_id, link from progress where link is not null")},
@@ -319,6 +289,12 @@ _EVICT = (
 )
 
 
+_REGISTERED = (
+    "select service, sum(count) from (select service, count(*) as count from patterns where day = ? group by service"
+    " union all select service, count from gone where day = ?) group by service"
+)
+"""How many patterns of a service were registered on a day, those that are gone again included."""
+
 _EVICTED = "evicted_patterns"
 
 
@@ -331,6 +307,8 @@ def _all_gone(write: sqlite3.Connection, found: Sequence[tuple[int]]) -> list[in
     # No foreign keys do this. A row left in `successor` would mark the pattern as done there when it is registered again.
     for table in ("successor", "set_aside"):
         write.executemany(f"delete from {table} where pattern_id = ?", found)  # noqa: S608
+    # Caps are of a day: what went of an earlier one counts no more.
+    write.execute("delete from gone where day < (select max(day) from gone)")
     return [unsigned(key) for (key,) in found]
 
 

@@ -142,7 +142,7 @@ class EmbedSink:
             self._kept.metrics.admitted((pattern.pattern_id for pattern in admitted), frames[0].arrival_time_unix_nano)
             self._kept.metrics.records.inc(sum(taken.record_count for taken in parts))
             for item in bad:
-                _LOG.error("records cannot be read; set aside", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
+                _LOG.error("records cannot be read; set aside", log_id=str(log_id), offset=item.first_offset, reason=item.reason)
             # Counted at once, although their commit comes later: they are below the `next_offset` that is reported with them.
             progress = self.board.get(log_id)
             set_aside = progress.quarantined + sum(item.record_count for item in bad)

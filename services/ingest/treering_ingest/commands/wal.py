@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.wal import CorruptLogError, Frame
 from treering_ingest.wal.inspect import LogReport, cat, inspect, verify
@@ -74,19 +74,23 @@ def _records(frame: Frame, start_offset: int) -> Answers:
         "producer_id": frame.producer_id.decode(),
         "sequence": frame.sequence,
     }
-    for offset, record in enumerate(UploadLogsRequest.FromString(frame.payload).records, frame.first_offset):
+    batch = LogBatch.FromString(frame.payload)
+    resource = dict(batch.resource)
+    for offset, record in enumerate(batch.records, frame.first_offset):
         if offset >= start_offset:
-            yield {"offset": offset, **place, **_fields(record)}
+            yield {"offset": offset, **place, **_fields(record, resource)}
 
 
-def _fields(record: LogRecord) -> dict[str, Any]:
+def _fields(record: LogRecord, resource: dict[str, str]) -> dict[str, Any]:
     return {
         "time_unix_nano": record.time_unix_nano,
         "severity": record.severity,
         "service": record.service,
         "environment": record.environment,
         "message": record.message,
-        "attributes": dict(sorted(record.attributes.items())),
+        # Both, as whoever reads the store sees it: the record's own win.
+        "attributes": dict(sorted({**resource, **record.attributes}.items())),
+        "resource": dict(sorted(resource.items())),
         "trace_id": record.trace_id.hex(),
         "span_id": record.span_id.hex(),
     }

@@ -48,3 +48,16 @@ class BadFrameError(Exception):
         super().__init__(f"byte {position}: {problem}")
         self.position = position
         self.problem = problem
+
+    def as_damage(self, file: str, proof: str = "") -> CorruptLogError:
+        """The same where these bytes must be a frame; `proof` says why."""
+        return CorruptLogError(file, self.position, f"{self.problem}, and {proof}" if proof else self.problem)
+
+
+class NewerFrameError(BadFrameError):
+    """A frame that a newer version wrote: neither torn nor damaged, and not to be read here."""
+
+    def as_damage(self, file: str, proof: str = "") -> CorruptLogError:
+        """With another remedy: no copy helps."""
+        del proof
+        return CorruptLogError(file, self.position, self.problem, "use a newer Treering")

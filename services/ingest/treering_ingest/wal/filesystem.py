@@ -13,6 +13,9 @@ _MAX_BUFFERS = 1024
 _COPY_BYTES = 1024 * 1024
 """Bytes that are read and written at once."""
 
+_CLOSED = -1
+"""No descriptor: whatever is done with it is an error."""
+
 
 class File(Protocol):
     """An open file. Every method may raise OSError."""
@@ -114,7 +117,10 @@ class PosixFile:
     def close(self) -> None:
         """As the protocol says."""
         # Only `sync` promises anything. What was written and not synced may still be lost after a close without an error.
-        os.close(self._descriptor)
+        # Forgotten first: its number may be another file's by the next call, and nothing of that may be closed or written.
+        descriptor, self._descriptor = self._descriptor, _CLOSED
+        if descriptor != _CLOSED:
+            os.close(descriptor)
 
 
 class PosixFileSystem:

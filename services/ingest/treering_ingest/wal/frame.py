@@ -7,15 +7,18 @@ import google_crc32c
 
 from treering_ingest.durable_log import Batch
 from treering_ingest.limits import MAX_BATCH_BYTES, MAX_PRODUCER_ID_BYTES
-from treering_ingest.wal.errors import BadFrameError
+from treering_ingest.wal.errors import BadFrameError, NewerFrameError
 
 MAGIC = b"TRFR"
 """Begins every frame."""
 
+PAYLOAD_VERSION = 1
+"""Of what the payload is: 1 = a serialised LogBatch. 0 = written when payloads were UploadLogsRequests, which read as LogBatches, too."""
+
 # Little-endian and without padding, so that the bytes are the same on every machine.
 _FIXED = struct.Struct("<4sIQIHHQQQIII")
-"""Magic, payload length, first offset, record count, producer length, zero, arrival time, sequence, batch hash, synced position,
-previous CRC, payload CRC. The producer's bytes and the header's CRC follow."""
+"""Magic, payload length, first offset, record count, producer length, version of the payload, arrival time, sequence, batch hash, synced
+position, previous CRC, payload CRC. The producer's bytes and the header's CRC follow."""
 
 _CRC = struct.Struct("<I")
 # Functions bound once: both are called for every frame that is written or read.
@@ -70,7 +73,7 @@ def encode_header(batch: Batch, first_offset: int, synced_position: int, previou
         first_offset,
         batch.record_count,
         len(batch.producer_id),
-        0,
+        PAYLOAD_VERSION,
         batch.arrival_time_unix_nano,
         batch.sequence,
         # The bytes as received, not those of the payload: records that were left out of it count when a batch is compared with a repeat.
@@ -102,6 +105,7 @@ class Header(NamedTuple):
     payload_length: int
     first_offset: int
     record_count: int
+    payload_version: int
     arrival_time_unix_nano: int
     producer_id: bytes
     sequence: int
@@ -121,11 +125,11 @@ def decode_header(buffer: bytes, at: int, position: int, seed: int) -> Header:
     """
     if len(buffer) - at < SMALLEST_HEADER_BYTES:
         raise BadFrameError(position, "the file ends inside a frame header")
-    magic, length, offset, count, producer_length, zero, arrival, sequence, digest, synced, previous, payload_crc = _FIXED.unpack_from(
+    magic, length, offset, count, producer_length, version, arrival, sequence, digest, synced, previous, payload_crc = _FIXED.unpack_from(
         buffer, at
     )
     # Cheap comparisons first; `length` is bounded here so that a damaged one cannot ask for gigabytes below.
-    if magic != MAGIC or zero or producer_length > MAX_PRODUCER_ID_BYTES or length > MAX_BATCH_BYTES:
+    if magic != MAGIC or producer_length > MAX_PRODUCER_ID_BYTES or length > MAX_BATCH_BYTES:
         raise BadFrameError(position, "no frame begins here")
     covered_end = at + _FIXED.size + producer_length
     # The fixed part fitted; the producer's name and the checksum may still be cut off.
@@ -137,15 +141,19 @@ def decode_header(buffer: bytes, at: int, position: int, seed: int) -> Header:
         raise BadFrameError(position, "the frame header's checksum does not fit")
     producer = buffer[at + _FIXED.size : covered_end]
     header_length = covered_end + _CRC.size - at
-    return Header(length, offset, count, arrival, producer, sequence, digest, synced, previous, payload_crc, crc, header_length)
+    return Header(length, offset, count, version, arrival, producer, sequence, digest, synced, previous, payload_crc, crc, header_length)
 
 
 def join(header: Header, payload: bytes, link: Link) -> Frame:
     """The frame of a header and its payload, checked to follow `link`.
 
     Raises:
+        NewerFrameError: It has a payload of a kind that this version does not know.
         BadFrameError: The payload is short or changed, or the frame does not follow the one before it.
     """
+    # First, whatever is wrong besides: the header's checksum was right, so a newer version wrote this, and nothing of it may be cut off.
+    if header.payload_version > PAYLOAD_VERSION:
+        raise NewerFrameError(link.position, f"a payload of version {header.payload_version}; this Treering knows up to {PAYLOAD_VERSION}")
     # Before the payload's checksum: a short payload is the usual torn end, and deserves its own words.
     # The header's own checksum was right, so what it says of the payload is what the writer said.
     if len(payload) < header.payload_length:

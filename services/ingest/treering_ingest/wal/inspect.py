@@ -148,13 +148,14 @@ def cat(path: Path, start_offset: int = 0) -> Iterator[Frame]:
         # A segment ends where the next one begins: those that end at or below the offset are not opened.
         if following is None or following.first_offset > start_offset:
             try:
-                yield from (frame for frame in _frames(files, name) if frame.record_count and frame.end_offset > start_offset)
+                found = _frames(files, name, newest=following is None)
+                yield from (frame for frame in found if frame.record_count and frame.end_offset > start_offset)
             except FileNotFoundError:
                 if _is_live(files, name):
                     raise
 
 
-def _frames(files: FileSystem, name: SegmentName) -> Iterator[Frame]:
+def _frames(files: FileSystem, name: SegmentName, *, newest: bool) -> Iterator[Frame]:
     with _opened(files, name) as file:
         # Read once: a log that runs may be longer by now, and what is there later is not looked at.
         reader, size = SegmentReader(file, read_segment_header(file, name)), file.size()
@@ -162,9 +163,12 @@ def _frames(files: FileSystem, name: SegmentName) -> Iterator[Frame]:
         try:
             yield from reader.frames(footer.length if footer else size)
         except BadFrameError as bad:
-            # Otherwise it is torn, or a write that goes on just now: the readable frames are over.
-            if proof_of_damage(reader, bad, size):
-                raise CorruptLogError(name.file, bad.position, bad.problem) from bad
+            # Only the newest may end in a torn write, or in one that goes on just now: then the readable frames are over.
+            if not newest or proof_of_damage(reader, bad, size):
+                raise bad.as_damage(name.file) from bad
+        # After its frames, so that they are shown: whoever reads on must know that what stood behind them is gone.
+        if footer is None and not newest:
+            raise CorruptLogError(name.file, size, "no valid footer although a newer segment exists")
 
 
 def _layout(files: FileSystem, problems: list[Problem]) -> tuple[Manifest | None, list[SegmentName]]:
@@ -259,7 +263,7 @@ class _Check:
 def _joint_problem(header: SegmentHeader, manifest: Manifest | None, previous: Footer | None) -> str | None:
     # Copies of another log have checksums that fit. They come from a restore into the wrong directory.
     if manifest and header.log_id != manifest.log_id:
-        return f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}"
+        return f"the segment is of log {header.log_id}, this is {manifest.log_id}"
     # Both: segments that hold frames without records alone have the same first offset, and differ in the checksum.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
         return "the segment does not follow the one before it"

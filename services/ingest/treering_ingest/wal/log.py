@@ -3,6 +3,7 @@
 import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from treering_ingest.durable_log import ON_DISK, Batch, DiskFullError, LogFailedError, LogState, WrongEndError
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
@@ -29,7 +30,7 @@ class Log:
     One thread at a time may call its methods. The properties may be read by any thread: each is one value, replaced as a whole.
     """
 
-    durability = ON_DISK
+    durability: Literal["disk"] = ON_DISK
 
     def __init__(self, files: FileSystem, config: LogConfig, manifest: Manifest, clock: Callable[[], int]) -> None:
         self.files = files
@@ -250,9 +251,13 @@ class Log:
     def _writable(self) -> Active:
         """The segment to append to, begun if there is none."""
         # Between groups only: a group is in one segment, which may therefore be larger than this by one group.
-        if self._active and self._active.end.position >= self._config.segment_bytes:
+        if self._active and self._is_full(self._active):
             self._seal(self._active)
         return self._active or self.begin_segment()
+
+    def _is_full(self, active: Active) -> bool:
+        # Its frames take at least as much as what it begins with: a snapshot of many producers would otherwise be written for each group.
+        return active.end.position >= max(self._config.segment_bytes, 2 * active.header.start.position)
 
     def _seal(self, active: Active) -> None:
         self._sync_frames(active)  # a footer says that everything before it is durable

@@ -125,7 +125,7 @@ class LogCursor:
             return reader.next(self._find_end(reader) if end is None else end)
         # Valid bytes end before the durable end: the log is damaged. The delivery stops here rather than leave records out.
         except BadFrameError as bad:
-            raise CorruptLogError(self._name.file, bad.position, bad.problem) from bad
+            raise bad.as_damage(self._name.file) from bad
 
     def _find_end(self, reader: SegmentReader) -> int:
         """Where the frames of a sealed segment end; its footer never changes, so it is read once."""

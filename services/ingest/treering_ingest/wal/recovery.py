@@ -1,5 +1,6 @@
 """Opening a log after a clean stop, a kill or a power cut: what is there, checked, with the torn end of the last write cut off."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -123,11 +124,11 @@ def check_complete(names: Sequence[SegmentName], manifest: Manifest) -> list[Seg
     # A crash between the creation of a segment and the manifest that names it leaves one more file than the manifest knows.
     # That is no damage; every other difference is.
     last = max(manifest.last_segment, live[-1].index if live else 0)
-    present = [name.index for name in live]
+    present = Counter(name.index for name in live)
     for index in range(manifest.first_segment, last + 1):
         # Exactly one of each number: a gap in the middle would silently lose records, a double would repeat them.
-        if present.count(index) != 1:
-            what = "is missing" if index not in present else "is there twice"
+        if present[index] != 1:
+            what = "is missing" if not present[index] else "is there twice"
             raise CorruptLogError(MANIFEST, 0, f"segment {index} of {manifest.first_segment} to {last} {what}")
     return live
 
@@ -163,7 +164,7 @@ def check_frames(reader: SegmentReader, name: SegmentName, footer: Footer) -> No
     try:
         count = sum(1 for _ in reader.frames(footer.length))
     except BadFrameError as bad:
-        raise CorruptLogError(name.file, bad.position, bad.problem) from bad
+        raise bad.as_damage(name.file) from bad
     # The whole of the footer is compared, not only the number of frames: a sealed segment was complete to its last byte.
     # The link, too: that a count is right does not say that the frames are those that were sealed.
     if (count, reader.link) != (footer.frame_count, Link(footer.length, footer.end_offset, footer.last_crc)):
@@ -174,7 +175,7 @@ def _checked_header(file: File, name: SegmentName, manifest: Manifest, previous:
     header = read_segment_header(file, name)
     # Files of another log pass all checksums of their own; they come from a copy into the wrong directory.
     if header.log_id != manifest.log_id:
-        raise CorruptLogError(name.file, 0, f"the segment is of log {header.log_id:016x}, this is {manifest.log_id:016x}")
+        raise CorruptLogError(name.file, 0, f"the segment is of log {header.log_id}, this is {manifest.log_id}")
     # Joins the segments: a segment of an older copy of this log has the right name and does not fit its predecessor.
     # The oldest one that is left has nothing before it to compare with.
     if previous and (header.previous_crc, header.first_offset) != (previous.last_crc, previous.end_offset):
@@ -211,7 +212,7 @@ def recover_newest(
         except BadFrameError as bad:
             # The order matters: first the proof of damage, then the cut. Bytes that were once durable are never cut off.
             if proof := proof_of_damage(reader, bad, size):
-                raise CorruptLogError(name.file, bad.position, f"{bad.problem}, and {proof}") from bad
+                raise bad.as_damage(name.file, proof) from bad
             torn = _cut(files, file, name, bad)
     finally:
         # Before `rewrite`, which opens the file in another mode: with O_APPEND no place inside it can be written.

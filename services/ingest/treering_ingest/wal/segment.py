@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from treering_ingest.wal.errors import BadFrameError, CorruptLogError
+from treering_ingest.wal.errors import BadFrameError, CorruptLogError, NewerFrameError
 from treering_ingest.wal.filesystem import File
 from treering_ingest.wal.frame import LARGEST_HEADER_BYTES, Frame, Link, decode_header, join
 from treering_ingest.wal.frame import MAGIC as FRAME_MAGIC
 
 # Raised with each change that an older reader would take for damage. Newer ones are refused, not guessed at.
-FORMAT_VERSION = 1
+# 2: frames say of which version their payload is, where there were zeros.
+FORMAT_VERSION = 2
 MAGIC = b"TREERWAL"
 FOOTER_MAGIC = b"TRFT"
 
@@ -214,6 +215,9 @@ def proof_of_damage(reader: SegmentReader, bad: BadFrameError, size: int) -> str
     A power cut may tear only what was not synced yet, but any part of that: a later frame of the same write can be whole. Each frame says
     how much of the segment was durable when it was written, so a valid frame further on that calls the bad bytes durable proves damage.
     """
+    # Its header is whole, and what it begins may be, too: only who knows such frames can tell.
+    if isinstance(bad, NewerFrameError):
+        return "a newer version wrote it"
     # A footer is written after a sync of all frames. With a valid one, nothing before it can be torn.
     if read_footer(reader.file, size, reader.header.crc) is not None:
         return "the segment was sealed after it"

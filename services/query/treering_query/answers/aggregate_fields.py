@@ -2,6 +2,7 @@
 
 from treering.v1 import query_pb2 as pb
 from treering_query.meaning.meant import Meant
+from treering_query.reading.attributes import value_of
 from treering_query.values.pattern_ids import relation
 from treering_runtime.errors import invalid_field
 
@@ -43,9 +44,9 @@ class Expressions:
         Raises:
             ServiceError: INVALID_FIELD.
         """
-        if ref.WhichOneof("ref") == "attribute":
+        if ref.WhichOneof("field_kind") == "attribute":
             return self._attribute(ref.attribute, name)
-        if ref.WhichOneof("ref") == "about":
+        if ref.WhichOneof("field_kind") == "about":
             return self._about(ref.about, name)
         # A look-up in a table of ours: no text of the caller's becomes a part of the SQL.
         if ref.field not in _FIELDS:
@@ -66,7 +67,7 @@ class Expressions:
         if not key:
             raise invalid_field(f"{name}.attribute", "empty; name the attribute")
         self.columns.add("attributes")
-        return f"attributes[{self._bind(key)}::varchar]"
+        return value_of(key, self._bind)
 
     def _bind(self, value: object) -> str:
         # `a` and not `f`: the values of the filter travel in the same statement.
@@ -80,18 +81,25 @@ class Expressions:
         Raises:
             ServiceError: INVALID_FIELD.
         """
-        function = metric.function or pb.AGGREGATE_FUNCTION_COUNT
-        if function in {pb.AGGREGATE_FUNCTION_COUNT, pb.AGGREGATE_FUNCTION_RATE}:
+        wanted = function(metric)
+        if wanted in {pb.AGGREGATE_FUNCTION_COUNT, pb.AGGREGATE_FUNCTION_RATE}:
             # Filled in by the run: statistics sum a column where records are counted.
             return "{count}"
-        if function == pb.AGGREGATE_FUNCTION_DISTINCT:
+        if wanted == pb.AGGREGATE_FUNCTION_DISTINCT:
             return f"count(distinct {self.field(metric.of, f'{name}.of')})"
-        if metric.of.WhichOneof("ref") != "attribute":
+        if metric.of.WhichOneof("field_kind") != "attribute":
             raise invalid_field(f"{name}.of", "this function wants an attribute")
         number = _number(self._attribute(metric.of.attribute, f"{name}.of"))
-        if function in _NUMERIC:
-            return _NUMERIC[function].format(number)
+        if wanted in _NUMERIC:
+            return _NUMERIC[wanted].format(number)
+        if not metric.HasField("quantile"):
+            raise invalid_field(f"{name}.quantile", "unset; the 95th percentile is 0.95")
         return f"quantile_cont({number}, {self._bind(metric.quantile)}::double)"
+
+
+def function(metric: pb.Metric) -> pb.AggregateFunction.ValueType:
+    """What a metric computes."""
+    return metric.function if metric.HasField("function") else pb.AGGREGATE_FUNCTION_COUNT
 
 
 def _number(text: str) -> str:

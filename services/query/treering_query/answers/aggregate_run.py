@@ -18,7 +18,7 @@ from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
 
 _ZERO_WHEN_EMPTY = {pb.AGGREGATE_FUNCTION_COUNT, pb.AGGREGATE_FUNCTION_RATE, pb.AGGREGATE_FUNCTION_DISTINCT}
-_STATISTICS = (
+STATISTICS = (
     "(select pattern_id, template_id, _patterns.service, environment, severity, count, first_time, last_time "
     "from pattern_counts join _patterns using (pattern_id))"
 )
@@ -63,7 +63,7 @@ class Run:
         self._records = _WITH_TEMPLATES if "template_id" in columns else "logs"
         # Statistics may answer for all of the time together: the range, the groups. Only what is in each bucket needs the records.
         self._from_statistics = in_statistics(snapshot.view, columns)
-        self._whole = _STATISTICS if self._from_statistics else self._records
+        self._whole = STATISTICS if self._from_statistics else self._records
         self._count_of_whole = "coalesce(sum(count), 0)::bigint" if self._from_statistics else "count(*)"
         self._inside = "true"
         self.left_out = ""
@@ -218,7 +218,7 @@ class Run:
 
 def _join_order(order: int, bucket: str, keys: str) -> str:
     value = "m0 asc nulls last" if order == pb.AGGREGATE_ORDER_VALUE_ASCENDING else "m0 desc nulls last"
-    if order == pb.AGGREGATE_ORDER_UNSPECIFIED:
+    if order == pb.AGGREGATE_ORDER_BUCKET:
         by = (bucket, value, keys)
     elif order == pb.AGGREGATE_ORDER_GROUP:
         by = (keys, bucket, "")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from treering.v1 import query_pb2 as pb
 from treering_query import limits
 from treering_query.answers import buckets
-from treering_query.answers.aggregate_fields import Expressions
+from treering_query.answers.aggregate_fields import Expressions, function
 from treering_query.answers.aggregate_run import Grouping, Run
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
@@ -63,8 +63,7 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0)
     expressions = Expressions(meant)
     keys = tuple(expressions.field(ref, f"group_by[{index}]") for index, ref in enumerate(request.group_by))
     wanted = list(request.metrics) or [pb.Metric(function=pb.AGGREGATE_FUNCTION_COUNT)]
-    # An unset function is a count, here and in the SQL alike.
-    functions = tuple(metric.function or pb.AGGREGATE_FUNCTION_COUNT for metric in wanted)
+    functions = tuple(function(metric) for metric in wanted)
     metrics = tuple(expressions.metric(metric, f"metrics[{index}]") for index, metric in enumerate(wanted))
     return Plan(
         predicate=filters.where(request.filter, meant),
@@ -74,8 +73,8 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0)
         parameters=expressions.parameters,
         columns=frozenset(expressions.columns),
         text_columns={index: _TEXT_COLUMNS[key] for index, key in enumerate(keys) if key in _TEXT_COLUMNS},
-        order=request.order,
-        limit=request.limit or limits.DEFAULT_AGGREGATE_LIMIT,
+        order=request.order if request.HasField("order") else pb.AGGREGATE_ORDER_BUCKET,
+        limit=request.limit if request.HasField("limit") else limits.DEFAULT_AGGREGATE_LIMIT,
         bucket_nanos=request.bucket_nanos,
         zone=zone,
         now=now,
@@ -87,7 +86,7 @@ def texts(request: pb.AggregateLogsRequest) -> dict[str, str]:
     """The texts that a request asks about, by the name of their field."""
     groups = {f"group_by[{index}].about": ref.about for index, ref in enumerate(request.group_by)}
     metrics = {f"metrics[{index}].of.about": metric.of.about for index, metric in enumerate(request.metrics)}
-    return {"filter.about": request.filter.about, **groups, **metrics}
+    return {**filters.abouts(request.filter), **groups, **metrics}
 
 
 def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:

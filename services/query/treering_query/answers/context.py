@@ -77,7 +77,7 @@ class Plan:
         place = _row_of(near, offset)
         # Expired, quarantined, or never there: an offset does not tell.
         if place < 0:
-            message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
+            message = f"no record at offset {offset} of log {log_id}; positions are in every record that is returned"
             raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "position"})
         start, end = max(0, place - self.before), min(place + self.after + 1, near.num_rows)
         found = _Found(log_id)

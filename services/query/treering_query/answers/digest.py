@@ -12,6 +12,7 @@ from treering.v1 import admin_pb2 as pb
 from treering.v1.log_pb2 import RangeDigest
 from treering_query import limits
 from treering_query.reading.slices import Slice, between
+from treering_query.values.attributes import ENTRIES
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import invalid_field
 
@@ -19,9 +20,9 @@ _LOG = structlog.get_logger()
 _MODULUS = 1 << 64
 
 # A contract with `ingest`, which computes the same from the log: field order, separators and the empty value are part of it.
-_TEXT = """concat_ws(chr(0), "offset", epoch_ns(arrival_time), epoch_ns(time), severity, service, environment, message,
+_TEXT = f"""concat_ws(chr(0), "offset", epoch_ns(arrival_time), epoch_ns(time), severity, service, environment, message,
     lower(hex(trace_id)), lower(hex(span_id)),
-    array_to_string(list_sort(list_transform(map_entries(attributes), lambda pair: pair.key || chr(1) || pair.value)), chr(2)))"""
+    array_to_string(list_sort(list_transform({ENTRIES}, lambda pair: pair.key || chr(1) || pair.value)), chr(2)))"""
 """The fields of a record as text."""
 
 _RUNS = f"""

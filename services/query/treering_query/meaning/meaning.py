@@ -32,7 +32,7 @@ class Meaning:
         for field, text in asked.items():
             if not text.strip():
                 raise invalid_field(field, "only white space; say in some words what the records are about")
-        return await self.of(list(dict.fromkeys(asked.values())), min_positions, remaining_s) if asked else NOTHING
+        return await self.of(_different(asked), min_positions, remaining_s) if asked else NOTHING
 
     async def of(self, texts: Sequence[str], min_positions: Sequence[Position], remaining_s: float | None) -> Meant:
         """The scores of some texts, each given once, of everything below `min_positions` at least.
@@ -53,6 +53,17 @@ class Meaning:
                 EmbedUnavailable(f"embed masks by rules {found.mask_version}, query by {MASK_VERSION}; run one version of both")
             )
         return Meant(tuple(texts), found.pattern_ids, found.scores)
+
+
+def _different(asked: Mapping[str, str]) -> list[str]:
+    """Texts, each once."""
+    fields: dict[str, str] = {}
+    for field, text in asked.items():
+        fields.setdefault(text, field)
+        if len(fields) > limits.MAX_ABOUT_TEXTS:
+            problem = f"more than {limits.MAX_ABOUT_TEXTS} different texts in one request; ask in several calls"
+            raise invalid_field(field, problem, limit=limits.MAX_ABOUT_TEXTS)
+    return list(fields)
 
 
 def _unavailable(error: EmbedUnavailable) -> ServiceError:

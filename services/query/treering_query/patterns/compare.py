@@ -14,7 +14,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from treering.v1 import query_pb2 as pb
-from treering.v1.log_pb2 import LogFilter
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.patterns import compare_page
 from treering_query.patterns.compare_page import Place
@@ -25,10 +24,9 @@ from treering_query.reading.records import nanoseconds
 from treering_query.values.pattern_ids import Ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.view.snapshot import Snapshot
-from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.fitting import fitting
 
-_DEFAULT_LIMIT = 50
+_DEFAULT_PAGE = 50
 _CHANGES = (pb.PATTERN_CHANGE_NEW, pb.PATTERN_CHANGE_GONE, pb.PATTERN_CHANGE_MORE, pb.PATTERN_CHANGE_LESS)
 _BY_CHANCE = (pb.PATTERN_CHANGE_MORE, pb.PATTERN_CHANGE_LESS)
 """Changes that may be left out as chance: a pattern that is new or gone is so whatever its count."""
@@ -69,7 +67,7 @@ class Plan:
     unit: pb.PatternUnit.ValueType
     wanted: frozenset[int]
     min_ratio: float
-    limit: int
+    page_size: int
     after: Place | None
     fingerprint: int
 
@@ -82,7 +80,7 @@ class Plan:
         chosen = ranked.order[np.isin(ranked.changes[ranked.order], list(self.wanted))]
         # After the choice: a page continues the list that the caller sees.
         left = chosen[self.after.comes_before(ranked.ratios[chosen], found.together[chosen], found.ids[chosen])] if self.after else chosen
-        differences = fitting(self._differences(snapshot, found, ranked, left[: self.limit].tolist()))
+        differences = fitting(self._differences(snapshot, found, ranked, left[: self.page_size].tolist()))
         return pb.ComparePatternsResponse(
             differences=differences,
             # By what fitted into the answer, not by what was asked for.
@@ -91,7 +89,10 @@ class Plan:
             total_count=found.total,
             baseline_total_count=found.baseline_total,
             difference_count=len(chosen),
-            **{f"{name}_count": ranked.count(change) for name, change in zip(("new", "gone", "more", "less"), _CHANGES, strict=True)},
+            new_count=ranked.count(pb.PATTERN_CHANGE_NEW),
+            gone_count=ranked.count(pb.PATTERN_CHANGE_GONE),
+            more_count=ranked.count(pb.PATTERN_CHANGE_MORE),
+            less_count=ranked.count(pb.PATTERN_CHANGE_LESS),
         )
 
     def _token(self, found: "_Sides", ranked: "_Ranked", last: int) -> str:
@@ -128,31 +129,18 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    for index, change in enumerate(request.changes):
-        if change == pb.PATTERN_CHANGE_UNSPECIFIED:
-            raise invalid_field(f"changes[{index}]", "0 is no change; they are 1 (new) to 4 (less)")
-    unit = request.unit or pb.PATTERN_UNIT_PATTERN
+    unit = request.unit if request.HasField("unit") else pb.PATTERN_UNIT_PATTERN
     fingerprint = compare_page.fingerprint(request)
     return Plan(
         filters.where(request.filter, meant),
-        _baseline(request.baseline, meant),
+        filters.where(request.baseline, meant, "baseline"),
         unit,
         frozenset(request.changes) or frozenset(_CHANGES),
         request.min_log_likelihood_ratio,
-        request.limit or _DEFAULT_LIMIT,
+        request.page_size if request.HasField("page_size") else _DEFAULT_PAGE,
         compare_page.place(request.page_token, fingerprint),
         fingerprint,
     )
-
-
-def _baseline(log_filter: LogFilter, meant: Meant) -> Predicate:
-    """As `filters.where`; what is wrong is said of the field `baseline`."""
-    try:
-        return filters.where(log_filter, meant)
-    # The same checks for two fields; the words have to name the one that the caller wrote.
-    except ServiceError as error:
-        metadata = {name: value.replace("filter", "baseline", 1) for name, value in error.metadata.items()}
-        raise ServiceError(error.reason, error.message.replace("filter", "baseline", 1), metadata=metadata) from None
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def fingerprint(request: pb.ComparePatternsRequest) -> int:
     same = pb.ComparePatternsRequest()
     # All fields but these: one that is added later is in the fingerprint by itself.
     same.CopyFrom(request)
-    for name in ("limit", "min_positions", "page_token"):
+    for name in ("page_size", "min_positions", "page_token"):
         same.ClearField(name)
     return xxhash.xxh3_64_intdigest(same.SerializeToString(deterministic=True))
 

@@ -109,15 +109,15 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    which = request.WhichOneof("which")
-    if which is None:
-        raise invalid_field("which", "names neither a pattern nor a template; give one of the two ids")
+    subject = request.WhichOneof("subject")
+    if subject is None:
+        raise invalid_field("subject", "neither pattern_id nor template_id is set; give one of the two")
     return Plan(
-        unit=pb.PATTERN_UNIT_PATTERN if which == "pattern_id" else pb.PATTERN_UNIT_TEMPLATE,
-        identity=getattr(request, which),
+        unit=pb.PATTERN_UNIT_PATTERN if subject == "pattern_id" else pb.PATTERN_UNIT_TEMPLATE,
+        identity=getattr(request, subject),
         predicate=filters.where(request.filter, meant),
-        parts=request.buckets or _DEFAULT_PARTS,
-        values=request.values_per_variable or _DEFAULT_VALUES,
+        parts=request.buckets if request.HasField("buckets") else _DEFAULT_PARTS,
+        values=request.values_per_variable if request.HasField("values_per_variable") else _DEFAULT_VALUES,
         samples=request.samples if request.HasField("samples") else _DEFAULT_SAMPLES,
     )
 

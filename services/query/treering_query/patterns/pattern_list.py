@@ -160,9 +160,11 @@ def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    order, unit = request.order or pb.PATTERN_ORDER_COUNT, request.unit or pb.PATTERN_UNIT_PATTERN
+    order = request.order if request.HasField("order") else pb.PATTERN_ORDER_COUNT
+    unit = request.unit if request.HasField("unit") else pb.PATTERN_UNIT_PATTERN
     predicate = filters.where(request.filter, meant)
     # Not the size of a page: it may change from page to page.
     fingerprint = xxhash.xxh3_64_intdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None
-    return Plan(predicate, order, unit, request.page_size or _DEFAULT_PAGE, request.sparkline_buckets, after, fingerprint)
+    page_size = request.page_size if request.HasField("page_size") else _DEFAULT_PAGE
+    return Plan(predicate, order, unit, page_size, request.sparkline_buckets, after, fingerprint)

@@ -45,6 +45,7 @@ class OpenResult:
         self._refuse_interrupted()
         # Before it is opened: a file that is known to be damaged is refused, not read in part.
         self._snapshot.reads(part.segments)
+        self._snapshot.has_read_hot |= part.hot
         return self._session.stream(self._snapshot.view, sql, parameters, rows)
 
     def _next_batch(self) -> pa.RecordBatch | None:

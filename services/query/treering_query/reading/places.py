@@ -5,7 +5,7 @@ gathered over all that a question wants, the store is read once, and the pattern
 service and pattern.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,6 @@ from treering_query.reading.records import within_bytes
 from treering_query.reading.slices import Slice
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.values.segment import Segment
-from treering_query.view import hot
 from treering_query.view.snapshot import Snapshot
 
 PLACE = 'log_id, "offset", pattern_id'
@@ -39,26 +38,33 @@ def records_at(snapshot: Snapshot, part: Slice, places: pa.Table, hot_records: p
     # So that there is a schema without a record, too.
     tables = [LOGS_SCHEMA.empty_table()]
     if part.hot:
-        tables.append(_hot_at(hot.as_table(snapshot.view.hot) if hot_records is None else hot_records, places.column("offset")))
+        tables.append(_hot_at(snapshot.hot_records() if hot_records is None else hot_records, places.column("offset")))
     if part.segments:
         tables.append(_sealed_at(snapshot, part.segments, places))
     # Offsets alone were compared so far.
     return _of_their_logs(pa.concat_tables(tables), places)
 
 
-def first_at(snapshot: Snapshot, part: Slice, places: pa.Table, budget: int) -> pa.Table:
-    """The records at the first of some places of one log, in their order, as many as fit into `budget` bytes of an answer; at least one.
+def _as_they_are(records: pa.Table) -> pa.Table:
+    return records
+
+
+def first_at(
+    snapshot: Snapshot, part: Slice, places: pa.Table, budget: int, shortened: Callable[[pa.Table], pa.Table] = _as_they_are
+) -> pa.Table:
+    """The records at the first of some places, in their order, as many as fit into `budget` bytes of an answer; at least one.
+
+    `shortened` is what the answer shows of some records; it keeps their number and order.
 
     Segments are read a group at a time, those with the first places first. After each group what does not fit is forgotten, and so are the
     places behind it: what is in memory depends on the answer and on a group, not on the number of places.
     """
-    found = LOGS_SCHEMA.empty_table()
+    found = shortened(LOGS_SCHEMA.empty_table())
     if not places.num_rows:
         return found
     for group in _groups(part, places):
-        more = pa.concat_tables([found, records_at(snapshot, group, places)])
-        order = pc.index_in(more.column("offset"), places.column("offset"))
-        more = more.append_column("place", order).sort_by("place")
+        more = pa.concat_tables([found, shortened(records_at(snapshot, group, places))])
+        more = more.append_column("place", _number_of_place(more, places)).sort_by("place")
         found = within_bytes(more, budget)
         if found.num_rows < more.num_rows:  # whatever is found later, too, comes behind these, or takes the place of the last
             places = places.slice(0, found.column("place")[-1].as_py() + 1)
@@ -131,9 +137,23 @@ def _of_their_logs(records: pa.Table, places: pa.Table) -> pa.Table:
     # Nearly always.
     if len(logs) == 1:
         return records.filter(pc.equal(records.column("log_id"), logs[0]))
-    wanted = np.stack([places.column(name).to_numpy() for name in ("log_id", "offset")], axis=1)
-    found = np.stack([records.column(name).to_numpy() for name in ("log_id", "offset")], axis=1)
+    wanted, found = _numbered(places, records)
+    return records.filter(pa.array(np.isin(found, wanted)))
+
+
+def _number_of_place(records: pa.Table, places: pa.Table) -> pa.Array:
+    """For each record, which of the places it stands at; each stands at one."""
+    if len(places.column("log_id").unique()) == 1:
+        return pc.index_in(records.column("offset"), places.column("offset"))
+    wanted, found = _numbered(places, records)
+    place_of = np.empty(places.num_rows + records.num_rows, np.int64)
+    place_of[wanted] = np.arange(len(wanted))
+    return pa.array(place_of[found])
+
+
+def _numbered(*tables: pa.Table) -> list[npt.NDArray[np.int64]]:
+    """For each row of each table a number that stands for its position: the same one in all of them."""
+    positions = [np.stack([table.column(name).to_numpy() for name in ("log_id", "offset")], axis=1) for table in tables]
     # Pairs become numbers, so that one comparison tells whether both parts agree.
-    _, number = np.unique(np.concatenate([wanted, found]), axis=0, return_inverse=True)
-    number = number.reshape(-1)
-    return records.filter(pa.array(np.isin(number[len(wanted) :], number[: len(wanted)])))
+    _, number = np.unique(np.concatenate(positions), axis=0, return_inverse=True)
+    return np.split(number.reshape(-1), np.cumsum([table.num_rows for table in tables])[:-1])

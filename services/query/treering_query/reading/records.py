@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from treering.v1.log_pb2 import LogRecord, Position, StoredRecord
 from treering_runtime.fitting import count_fitting
+from treering_runtime.resources import compacted, of_text
 
 
 def stored_records(table: pa.Table) -> list[StoredRecord]:
@@ -18,6 +19,7 @@ def stored_records(table: pa.Table) -> list[StoredRecord]:
 def _stored(table: pa.Table) -> Iterator[StoredRecord]:
     # A column at a time: one conversion for each column instead of one for each value.
     columns = {name: table.column(name).to_pylist() for name in table.column_names if name not in {"time", "arrival_time"}}
+    resources = {text: of_text(text) for text in set(columns["resource"])}
     times, arrivals = nanoseconds(table.column("time")), nanoseconds(table.column("arrival_time"))
     for row in range(table.num_rows):
         record = LogRecord(
@@ -26,7 +28,8 @@ def _stored(table: pa.Table) -> Iterator[StoredRecord]:
             service=columns["service"][row],
             environment=columns["environment"][row],
             message=columns["message"][row],
-            attributes=dict(columns["attributes"][row]),
+            # its own last: they win
+            attributes={**resources[columns["resource"][row]], **dict(columns["attributes"][row])},
             trace_id=columns["trace_id"][row],
             span_id=columns["span_id"][row],
         )
@@ -51,7 +54,7 @@ def row_sizes(table: pa.Table) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     service, environment, message, attributes = (
         _lengths(table.column(name)) for name in ("service", "environment", "message", "attributes")
     )
-    return _RECORD_BYTES + service + environment + message + attributes
+    return _RECORD_BYTES + service + environment + message + attributes + _resource_sizes(table.column("resource"))
 
 
 _RECORD_BYTES = 128
@@ -66,6 +69,15 @@ def _lengths(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int6
     sizes = [_array_lengths(chunk) for chunk in column.chunks]
     joined: np.ndarray[tuple[int], np.dtype[np.int64]] = np.concatenate([np.empty(0, np.int64), *sizes])
     return joined
+
+
+def _resource_sizes(column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    # What a set takes in an answer is known once for each: the bytes of its text, where each attribute has six of punctuation.
+    sets = compacted(column)
+    counts = pc.count_substring(sets.dictionary, '":"').to_numpy(zero_copy_only=False)
+    sizes = pc.binary_length(sets.dictionary).to_numpy(zero_copy_only=False).astype(np.int64) + (_ENTRY_BYTES - 6) * counts
+    found: np.ndarray[tuple[int], np.dtype[np.int64]] = sizes[sets.indices.to_numpy()]
+    return found
 
 
 def _array_lengths(array: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -16,7 +16,6 @@ from treering_query.reading.slices import Slice, newest_first
 from treering_query.values.pattern_ids import Ids, among, as_ids, relation
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
-from treering_query.view import hot
 from treering_query.view.snapshot import Snapshot
 
 
@@ -103,7 +102,7 @@ def _located(snapshot: Snapshot, part: Slice, ids: Ids, count: int, condition: C
     """Places and times of the newest records of each pattern in a part; `count` of each or more."""
     # The most frequent case by far: newest records of some patterns, no filter, all in memory.
     if part.hot and condition == _NOTHING_ELSE:
-        records = hot.as_table(snapshot.view.hot).select(_PLACES.names)
+        records = snapshot.hot_records().select(_PLACES.names)
         found = records.filter(pc.is_in(records.column("pattern_id"), pa.array(ids, pa.uint64())))
         if found.num_rows <= _FEW_ROWS:
             return found

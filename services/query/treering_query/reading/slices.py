@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
-from treering_query.values.segment import LogRange, Segment
+from treering_query.values.sealed_records import sealed_records
+from treering_query.values.segment import LogRange, Segment, in_both_forms
 from treering_query.view.hot import Chunk
 from treering_query.view.snapshot import Snapshot
 
@@ -39,9 +40,7 @@ class Slice:
         """A relation of SQL with the columns of `logs`."""
         if not self.segments:
             return self.hot_name
-        # Quoted and not bound, as it is part of a relation. The names are ours.
-        names = ", ".join("'" + str(segment.path).replace("'", "''") + "'" for segment in self.segments)
-        sealed = f"read_parquet([{names}])"
+        sealed = sealed_records(*in_both_forms(self.segments))
         return f"(select {_COLUMNS} from {sealed} union all select {_COLUMNS} from {self.hot_name})" if self.hot else sealed
 
     def query(self, snapshot: Snapshot, sql: str, parameters: Mapping[str, object]) -> pa.Table:
@@ -59,7 +58,7 @@ def newest_first(snapshot: Snapshot, within: Predicate) -> Iterator[Slice]:
     """What is hot, then the sealed segments that may hold what is asked for, by the time of their last record."""
     # By the last time: what comes later in this order can still be newer than the first record of an earlier one, never than its last.
     segments = sorted(snapshot.segments(within), key=lambda segment: (segment.last_time, segment.segment_id), reverse=True)
-    groups = [(), *_groups(segments)]
+    groups = [(), *together(segments)]
     for group, later in zip(groups, [*groups[1:], ()], strict=True):
         # What is hot is the first, alone: it has no bound of times, and costs no file.
         yield Slice(group, not group, later[0].last_time if later else 0)
@@ -116,7 +115,8 @@ def _reaches(segment: Segment, log_id: int, first_offset: int, end_offset: int) 
     return any(run.first_offset < end_offset and run.end_offset > first_offset for run in runs)
 
 
-def _groups(segments: Sequence[Segment]) -> Iterator[tuple[Segment, ...]]:
+def together(segments: Sequence[Segment]) -> Iterator[tuple[Segment, ...]]:
+    """The segments, in their order, those together that are read together."""
     group: list[Segment] = []
     for segment in segments:
         # A segment is never split: a large one is a group by itself.

@@ -94,7 +94,7 @@ class Verification:
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
         self._expired = Expired()
-        self.report = Report(f"{status.log_id:016x}", status.start_offset, self._end)
+        self.report = Report(str(status.log_id), status.start_offset, self._end)
 
     def run(self) -> Report:
         """Everything."""
@@ -233,7 +233,7 @@ class Verification:
             )
         self._note_holes()
         status = self._client.get_query_status()
-        others = [f"{position.log_id:016x}" for position in status.seen if position.log_id != self._log_id]
+        others = [str(position.log_id) for position in status.seen if position.log_id != self._log_id]
         if others:
             self.report.notes.append(f"the store also holds records of logs that ingest no longer has: {', '.join(others)}; not compared")
 

@@ -15,13 +15,14 @@ import pyarrow.parquet as pq
 
 from treering_query.sealed.catalog import Sealed
 from treering_query.sealed.damage import Damaged, contents, damage_of, file_state
-from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, SEGMENTS_DIRECTORY, Inventory, manifest_entry
+from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, MANIFEST_VERSION, SEGMENTS_DIRECTORY, Inventory, manifest_entry
 from treering_query.sealed.segment_statistics import pattern_ids
 from treering_query.values.pattern_ids import as_ids
 from treering_query.values.schemas import COUNTS_SCHEMA, LOGS_SCHEMA, kinds
 from treering_query.values.segment import LogRange, Segment
 from treering_query.values.statistics import merged, statistics
 from treering_runtime.patterns import NO_PATTERN, SAME_RULES, PatternIds, find_patterns, former_pattern_id, pattern_id
+from treering_runtime.resources import none
 
 # The caller may stop between two of these, so its size bounds how long a stop takes, and the memory of a check.
 _BATCH_ROWS = 65_536
@@ -133,14 +134,16 @@ def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
         # Only below is wrong. Above is usual: offsets after the last record may be quarantined, or their segment removed by retention.
         said = sealed.ends.get(log_id, 0)
         if said < end:
-            yield Problem(CATALOG_FILE, f"says that log {log_id:016x} is sealed below offset {said}, but segments reach {end}; restore it")
+            yield Problem(CATALOG_FILE, f"says that log {log_id} is sealed below offset {said}, but segments reach {end}; restore it")
 
 
 def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
-    wanted = [manifest_entry(segment) for segment in inventory.sealed.segments]
-    manifest = inventory.manifest
     # Anything may stand in the file: it is asked for its type before it is used.
-    said = manifest.get("segments") if isinstance(manifest, dict) else None
+    manifest = inventory.manifest if isinstance(inventory.manifest, dict) else {}
+    said = manifest.get("segments")
+    # A copy may be of an earlier version: it is compared in its own form.
+    version = 1 if manifest.get("version") == 1 else MANIFEST_VERSION
+    wanted = [manifest_entry(segment, version) for segment in inventory.sealed.segments]
     if not isinstance(said, list):
         yield Problem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
     # The order of entries means nothing. As text, because an entry may be any JSON.
@@ -188,10 +191,15 @@ class _SegmentCheck:
             with pq.ParquetFile(self._segment.path) as file:
                 for batch in file.iter_batches(_BATCH_ROWS):
                     # By name and type: a column that is missing is a KeyError below, one that does not fit a ValueError.
-                    self._take(pa.Table.from_batches([batch]).select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA).combine_chunks())
+                    self._take(self._typed(pa.Table.from_batches([batch])))
                     yield batch.num_rows
         except (OSError, ValueError, KeyError) as error:  # what pyarrow raises for a file that is no Parquet of ours
             self._unread = Damaged(self._segment, f"it cannot be read as what was sealed ({type(error).__name__})", state)
+
+    def _typed(self, records: pa.Table) -> pa.Table:
+        if not self._segment.has_resources:
+            records = records.append_column("resource", none(records.num_rows))
+        return records.select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA).combine_chunks()
 
     def _take(self, records: pa.Table) -> None:
         # Grouped at once: what stays of a batch is as large as its patterns, not as its records.

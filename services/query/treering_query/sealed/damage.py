@@ -72,7 +72,7 @@ def problem_of(segment: Segment) -> str | None:
 
 def contents(segment: Segment) -> str:
     """What a segment holds, for people: how many records, of which offsets and times."""
-    ranges = ", ".join(f"{part.first_offset} to {part.end_offset - 1} of log {part.log_id:016x}" for part in segment.ranges)
+    ranges = ", ".join(f"{part.first_offset} to {part.end_offset - 1} of log {part.log_id}" for part in segment.ranges)
     times = f"{_time(segment.first_time)} to {_time(segment.last_time)}"
     return f"{segment.row_count:,} records, offsets {ranges}, times {times}"
 

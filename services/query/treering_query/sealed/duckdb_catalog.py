@@ -29,6 +29,7 @@ alter table segments add column if not exists checksum ubigint;
 alter table segments add column if not exists mask_version utinyint;
 alter table segments add column if not exists data_bytes ubigint;
 alter table segments add column if not exists sealed_time bigint;
+alter table segments add column if not exists has_resources boolean;
 alter table segments add column if not exists statistics_checksum ubigint;
 create table if not exists segment_services (segment_id ubigint, service varchar);
 create table if not exists segment_ranges (segment_id ubigint, log_id ubigint, first_offset ubigint, end_offset ubigint);
@@ -182,7 +183,7 @@ class DuckDbCatalog:
         statement = "delete from quarantine where log_id = ?::ubigint and first_offset = ?::ubigint"
         # Inside of the transaction, whose other half stores the records: of two that read the same again the second one stores nothing.
         if not self._file.connection.execute(statement, list(left.key)).fetchall()[0][0]:
-            raise NotQuarantinedError(f"offset {left.first_offset} of log {left.log_id:016x} is not quarantined any more")
+            raise NotQuarantinedError(f"offset {left.first_offset} of log {left.log_id} is not quarantined any more")
 
     def replace(self, old: Sequence[int], segment: Segment | None, expired: Sequence[Expired]) -> None:
         """As the protocol says."""

@@ -94,18 +94,24 @@ def _unused(directory: Path) -> Iterator[None]:
         raise StartError(f"the query service runs on {directory}; leave the directory out, and it checks itself") from None
 
 
-def manifest_entry(segment: Segment) -> dict[str, object]:
+MANIFEST_VERSION = 2
+"""Of `manifest.json`. Version 1 had log ids in hex."""
+
+
+def manifest_entry(segment: Segment, version: int = MANIFEST_VERSION) -> dict[str, object]:
     """What `manifest.json` says of a segment."""
+    id_format = "016x" if version == 1 else "d"
     return {
         "file": f"{SEGMENTS_DIRECTORY}/{segment.path.name}",
         "row_count": segment.row_count,
         "size_bytes": segment.size_bytes,
-        # As hexadecimal text: JSON numbers lose bits above 2^53 in many readers.
         "xxh3_64": None if segment.checksum is None else f"{segment.checksum:016x}",
         "first_time_unix_nano": segment.first_time,
         "last_time_unix_nano": segment.last_time,
+        # As text: JSON numbers lose bits above 2^53 in many readers.
         "logs": [
-            {"log_id": f"{part.log_id:016x}", "first_offset": part.first_offset, "end_offset": part.end_offset} for part in segment.ranges
+            {"log_id": f"{part.log_id:{id_format}}", "first_offset": part.first_offset, "end_offset": part.end_offset}
+            for part in segment.ranges
         ],
     }
 

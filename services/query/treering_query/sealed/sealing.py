@@ -37,7 +37,7 @@ from treering_query.retention.retention_clock import KeptTime
 from treering_query.sealed import segment_file
 from treering_query.sealed.catalog import Catalog, Sealed
 from treering_query.sealed.damage import DamagedSegmentError, contents, damage_of
-from treering_query.sealed.inventory import MANIFEST_FILE, Inventory, manifest_entry, take_inventory
+from treering_query.sealed.inventory import MANIFEST_FILE, MANIFEST_VERSION, Inventory, manifest_entry, take_inventory
 from treering_query.sealed.scratch_database import ScratchDatabase
 from treering_query.sealed.sealed_state import SealBatch, SealedState
 from treering_query.sealed.segment_statistics import pattern_ids, read_statistics, total
@@ -50,6 +50,7 @@ from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION, SAME_RULES
 from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.resources import is_used
 
 _LOG = structlog.get_logger()
 
@@ -183,7 +184,8 @@ class Sealer:
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
                 # A generator: one row group at a time is in order in memory.
-                segment = self._write(run, segment_file.in_order(batch.records), statistics, MASK_VERSION, sealed_time)
+                groups, has_resources = segment_file.in_order(batch.records), is_used(batch.records.column("resource"))
+                segment = self._write(run, groups, statistics, MASK_VERSION, sealed_time, has_resources=has_resources)
                 # Before the commit: it may run out of memory, and after the commit nothing may fail.
                 counts = _merged(run, counts, statistics)
         # both objects are durable before the commit: a segment that counts is on disk
@@ -235,9 +237,12 @@ class Sealer:
         # The youngest decides: a merge may keep records longer, but never removes one before its time.
         sealed_time = max(each.sealed_time for each in old)
         with closing(self._scratch.cursor()) as run:
-            run.execute(kept_records(old, without))
+            kept_records(run, old, without)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
-            return self._write(run, sorted_records(run, group_rows), statistics, version, sealed_time), statistics
+            has_resources = any(each.has_resources for each in old)
+            # Closed also on an error, which would keep it, and with it an invalid database: its reader has the cursor open.
+            with closing(sorted_records(run, group_rows)) as groups:
+                return self._write(run, groups, statistics, version, sealed_time, has_resources=has_resources), statistics
 
     def _committed(self, state: SealedState) -> None:
         """A change is in the catalog: from here on nothing may raise, or a caller would repeat what is done."""
@@ -295,7 +300,14 @@ class Sealer:
             return take_inventory(self._catalog.load(self._files.open), self._files, self._directory / MANIFEST_FILE)
 
     def _write(
-        self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, mask_version: int, sealed_time: int
+        self,
+        run: duckdb.DuckDBPyConnection,
+        groups: Iterable[pa.Table],
+        statistics: pa.Table,
+        mask_version: int,
+        sealed_time: int,
+        *,
+        has_resources: bool,
     ) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
         # The id alone would not do: the counter is raised at the commit, so an attempt that a crash cut off may have had the same one.
@@ -303,7 +315,15 @@ class Sealer:
         # Before the first byte: a write that fails halfway has to be cleaned up as well.
         self._uncommitted += [statistics_name(name), name]
         return write_segment(
-            run, self._files, name, groups, statistics, segment_id=segment_id, mask_version=mask_version, sealed_time=sealed_time
+            run,
+            self._files,
+            name,
+            groups,
+            statistics,
+            segment_id=segment_id,
+            mask_version=mask_version,
+            sealed_time=sealed_time,
+            has_resources=has_resources,
         )
 
     def _publish_manifest(self) -> None:
@@ -316,7 +336,7 @@ class Sealer:
 
     def _write_manifest(self) -> None:
         entries = [manifest_entry(segment) for segment in self.state.segments]
-        content = json.dumps({"version": 1, "segments": entries}, indent=1).encode()
+        content = json.dumps({"version": MANIFEST_VERSION, "segments": entries}, indent=1).encode()
         # Replaced whole: a reader outside never meets half of one.
         write_atomically(self._directory / MANIFEST_FILE, content)
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from treering_query.values.schemas import LOGS_SCHEMA
+from treering_runtime import resources
 
 ROW_GROUP_ROWS = 10_240
 """Records of a row group. A twelfth of the database's own size: the messages of a whole row group are decoded for any one of them, so that
@@ -26,6 +27,12 @@ and when one of its records is read."""
 
 ORDER = 'service, pattern_id, time, log_id, "offset"'
 """The order of records in a segment, as SQL says it."""
+
+_DICTIONARY_BYTES = 1024 * 1024
+"""Up to so many bytes Arrow keeps the distinct values of a column of a row group apart: beyond, each record has its value in full."""
+
+_PLAIN_SCHEMA = LOGS_SCHEMA.remove(LOGS_SCHEMA.get_field_index("resource"))
+"""Columns of a file whose records have no resource, as versions wrote it that knew none."""
 
 _COMPRESSION_LEVEL = 1
 """Of zstd. It beats the default 3 on logs, in size as well as in time: fresh digits hold no repetitions that a longer look would find, and
@@ -48,10 +55,16 @@ def in_order(records: pa.Table) -> Iterator[pa.Table]:
     whole = records.combine_chunks()
     # Numbers only, 8 bytes a record. The records themselves are copied a row group at a time, by `take`.
     order = _order(whole)
-    step = group_rows(records.num_rows, records.nbytes)
+    step = group_rows(records.num_rows, records.nbytes + _kept_in_full(whole.column("resource")))
     # Lazily: the writer compresses one row group before the next is made.
     for start in range(0, len(order), step):
         yield whole.take(pa.array(order[start : start + step]))
+
+
+def _kept_in_full(column: pa.ChunkedArray) -> int:
+    """What resources take in row groups whose distinct ones are too many to be kept apart; 0 where they are not."""
+    distinct = sum(pc.sum(pc.binary_length(chunk.dictionary)).as_py() or 0 for chunk in column.chunks)
+    return resources.unfolded_bytes(column) if distinct > _DICTIONARY_BYTES else 0
 
 
 def group_rows(rows: int, size_bytes: int) -> int:
@@ -60,17 +73,22 @@ def group_rows(rows: int, size_bytes: int) -> int:
     return max(1, min(ROW_GROUP_ROWS, rows * _ROW_GROUP_BYTES // max(size_bytes, 1)))
 
 
-def write(path: Path, groups: Iterable[pa.Table]) -> int:
+def write(path: Path, groups: Iterable[pa.Table], *, with_resources: bool) -> int:
     """Writes records, each table as a row group, to a file that is not synced yet; returns how many bytes they take in memory.
+
+    Args:
+        path: The file.
+        groups: The records.
+        with_resources: Whether one of them may have a resource: otherwise there is no column for it.
 
     Raises:
         OSError: It cannot be written.
     """
-    size = 0
+    size, schema = 0, LOGS_SCHEMA if with_resources else _PLAIN_SCHEMA
     # Leaving the block writes the footer, without which the file is no Parquet. It may fail, too: the disk is full there at the latest.
     with pq.ParquetWriter(
         path,
-        LOGS_SCHEMA,
+        schema,
         version="2.6",  # the first with nanoseconds
         compression="zstd",
         compression_level=_COMPRESSION_LEVEL,
@@ -81,11 +99,20 @@ def write(path: Path, groups: Iterable[pa.Table]) -> int:
     ) as file:
         for group in groups:
             # What the database sorted comes with its own types and nullability.
-            plain = group.cast(LOGS_SCHEMA)
-            file.write_table(plain, row_group_size=ROW_GROUP_ROWS)
-            # In memory, not on the disk: merges are bounded by it, since the database sorts them in memory.
-            size += plain.nbytes
+            typed = group.select(schema.names).cast(schema)
+            if with_resources:
+                typed = _with_own_sets(typed)
+            file.write_table(typed, row_group_size=ROW_GROUP_ROWS)
+            # In memory, not on the disk: merges are bounded by it, since the database sorts them in memory; and what is read at a time,
+            # where each record has a resource of its own.
+            size += typed.nbytes + (resources.unfolded_bytes(typed.column("resource")) if with_resources else 0)
     return size
+
+
+def _with_own_sets(group: pa.Table) -> pa.Table:
+    """A row group with the resources that occur in it: the writer puts all of a dictionary into each."""
+    place = LOGS_SCHEMA.get_field_index("resource")
+    return group.set_column(place, LOGS_SCHEMA.field(place), resources.compacted(group.column(place)))
 
 
 def _order(records: pa.Table) -> npt.NDArray[np.int64]:

@@ -10,14 +10,14 @@ from treering_query.values.segment import LogRange, Segment
 # Times as integers: a Python datetime holds microseconds, and the times of records are nanoseconds.
 _SEGMENTS = """
 select segment_id, file, row_count, size_bytes, epoch_ns(first_time), epoch_ns(last_time), epoch_ns(first_arrival_time),
-       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}, {statistics_checksum}
+       epoch_ns(last_arrival_time), checksum, mask_version, data_bytes, {sealed_time}, {has_resources}, {statistics_checksum}
 from segments order by segment_id
 """
 
 # By name: the order of columns that versions added depends on which versions a catalog has seen.
 _COLUMNS = """
 segment_id, file, row_count, size_bytes, first_time, last_time, first_arrival_time, last_arrival_time, checksum, mask_version, data_bytes,
-sealed_time, statistics_checksum
+sealed_time, has_resources, statistics_checksum
 """
 
 _SERVICES = "select segment_id, list(distinct service) from statistics join patterns using (pattern_id) group by all"
@@ -34,13 +34,12 @@ def read_segments(run: duckdb.DuckDBPyConnection, opened: Callable[[str], Path])
         ranges.setdefault(segment_id, []).append(LogRange(*bounds))
     # What was kept wins over what the patterns tell.
     services = dict(run.execute(_SERVICES).fetchall()) | _kept_services(run)
-    statement = _SEGMENTS.format(sealed_time=_sealed_time(run), statistics_checksum=_statistics_checksum(run))
-    for segment_id, file, *numbers in run.execute(statement).fetchall():
-        rows, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed, of_statistics = numbers
+    for segment_id, file, *numbers in run.execute(_SEGMENTS.format(**_added(run))).fetchall():
+        count, size, first, last, first_arrival, last_arrival, checksum, mask_version, data, sealed, has_resources, of_statistics = numbers
         yield Segment(
             segment_id,
             opened(file),
-            rows,
+            count,
             size,
             first,
             last,
@@ -52,6 +51,7 @@ def read_segments(run: duckdb.DuckDBPyConnection, opened: Callable[[str], Path])
             # A mask version that was not kept is 0, "differs from record to record": nothing may be concluded from the ids then.
             mask_version=mask_version or 0,
             data_bytes=data,
+            has_resources=has_resources,
             sealed_time=sealed,
             statistics_checksum=of_statistics,
         )
@@ -64,8 +64,9 @@ def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
     # The name only: a data directory may be moved or restored elsewhere.
     row: list[object] = [segment.segment_id, segment.path.name, segment.row_count, segment.size_bytes]
     row += [segment.first_time, segment.last_time, segment.first_arrival_time, segment.last_arrival_time]
-    row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time, segment.statistics_checksum]
-    values = f"?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint, ?::ubigint"
+    row += [segment.checksum, segment.mask_version, segment.data_bytes, segment.sealed_time, segment.has_resources]
+    row += [segment.statistics_checksum]
+    values = f"?::ubigint, ?, ?, ?, {times}, ?::ubigint, ?::utinyint, ?::ubigint, ?::bigint, ?, ?::ubigint"
     run.execute(f"insert into segments ({_COLUMNS}) values ({values})", row)
     # in the transaction that adds the segment: its id is never given out again, also when the segment is gone
     run.execute("update sealing set next_segment_id = ?::ubigint", [segment.segment_id + 1])
@@ -78,23 +79,21 @@ def insert_segment(run: duckdb.DuckDBPyConnection, segment: Segment) -> None:
         run.execute("insert into segment_ranges values (?::ubigint, ?::ubigint, ?::ubigint, ?::ubigint)", bounds)
 
 
-def _sealed_time(run: duckdb.DuckDBPyConnection) -> str:
-    """What to read for it."""
-    # Null in a row that an earlier version wrote. The arrival of its newest record is the best guess, by the clock of another machine.
-    arrival = "epoch_ns(last_arrival_time)"
-    return f"coalesce(sealed_time, {arrival})" if _has_column(run, "sealed_time") else arrival
-
-
-def _statistics_checksum(run: duckdb.DuckDBPyConnection) -> str:
-    """What to read for it; null says that the statistics are still in the catalog."""
-    return "statistics_checksum" if _has_column(run, "statistics_checksum") else "null"
-
-
-def _has_column(run: duckdb.DuckDBPyConnection, name: str) -> bool:
-    """Whether `segments` has a column; a catalog of an earlier version may lack it, as long as it is only read."""
-    # A catalog that is opened for reading is not migrated, so the column is looked for instead of selected.
-    statement = "select count(*) from duckdb_columns() where (table_name, column_name) = ('segments', ?)"
-    return bool(run.execute(statement, [name]).fetchall()[0][0])
+def _added(run: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """What to read for the columns that versions added; a catalog of an earlier version may lack them, as long as it is only read."""
+    # A catalog that is opened for reading is not migrated, so the columns are looked for instead of selected.
+    found = run.execute("select column_name from duckdb_columns() where table_name = 'segments'").fetchall()
+    there = {name for (name,) in found}
+    # The null of a row that an earlier version wrote stands for:
+    missing = {
+        # the arrival of its newest record, which is the best guess, by the clock of another machine;
+        "sealed_time": "epoch_ns(last_arrival_time)",
+        # no column of resources in its file, as no version that did not note it wrote one;
+        "has_resources": "false",
+        # statistics that are still in the catalog.
+        "statistics_checksum": "null",
+    }
+    return {name: f"coalesce({name}, {otherwise})" if name in there else otherwise for name, otherwise in missing.items()}
 
 
 def _kept_services(run: duckdb.DuckDBPyConnection) -> dict[int, list[str]]:

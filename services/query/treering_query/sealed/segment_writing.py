@@ -1,6 +1,6 @@
 """Writing the objects of a segment: both are durable, under their names, before anything refers to them (steps 1 and 2 of `sealing`)."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 from treering_query.sealed import segment_file
 from treering_query.sealed.segment_statistics import pattern_ids, write_statistics
 from treering_query.sealed.segment_store import SegmentStore
-from treering_query.values.segment import LogRange, Segment, statistics_name
+from treering_query.values.sealed_records import sealed_records
+from treering_query.values.segment import LogRange, Segment, in_both_forms, statistics_name
 
 # One run for each log, from its first to its last record. Offsets between may be missing: they were quarantined or removed.
 _RANGES = 'select log_id, min("offset"), max("offset") + 1 from _records group by log_id order by log_id'
@@ -31,6 +32,7 @@ def write_segment(
     segment_id: int,
     mask_version: int,
     sealed_time: int,
+    has_resources: bool,
 ) -> Segment:
     """Makes both objects of a segment; returns what the catalog keeps of it. `_records` of `run` are its records.
 
@@ -41,7 +43,7 @@ def write_segment(
 
     def write(path: Path) -> None:
         nonlocal data_bytes
-        data_bytes = segment_file.write(path, groups)
+        data_bytes = segment_file.write(path, groups, with_resources=has_resources)
 
     # Statistics first: records are then never there without them, and the row of the catalog that names both comes after both.
     of_statistics = files.put_new(statistics_name(name), partial(write_statistics, statistics=statistics))
@@ -68,30 +70,36 @@ def write_segment(
         checksum=of_records.checksum,
         mask_version=mask_version,
         data_bytes=data_bytes,
+        has_resources=has_resources,
         # From the caller: for a rewrite it is not the present.
         sealed_time=sealed_time,
         statistics_checksum=of_statistics.checksum,
     )
 
 
-def kept_records(old: Sequence[Segment], without: frozenset[str]) -> str:
-    """SQL: makes `_records` the records of some segments, without those of some services."""
-    # As text, with quotes doubled: DuckDB takes no parameters in a statement that creates a view.
-    files = ", ".join(_quoted(segment.path) for segment in old)
-    # Names of services come from senders: the quotes are doubled, and nothing else ends a text in DuckDB.
+def kept_records(run: duckdb.DuckDBPyConnection, old: Sequence[Segment], without: frozenset[str]) -> None:
+    """Makes `_records` the records of some segments, without those of some services."""
+    files = sealed_records(*in_both_forms(old))
+    # Names of services come from senders: the quotes are doubled, and nothing else ends a text in DuckDB, which takes no parameters in a
+    # statement that creates a view.
     services = ", ".join("'" + service.replace("'", "''") + "'" for service in sorted(without))
     # A temporary view belongs to the cursor that made it and goes with it. It is lazy: each statement reads the files anew.
-    return f"create or replace temp view _records as from read_parquet([{files}])" + (
-        f" where service not in ({services})" if services else ""
-    )
+    run.execute(f"create or replace temp view _records as from {files}" + (f" where service not in ({services})" if services else ""))
 
 
-def sorted_records(run: duckdb.DuckDBPyConnection, group_rows: int) -> Iterator[pa.Table]:
-    """The records of a rewrite, which may be more than fit into memory: the database sorts them."""
+def sorted_records(run: duckdb.DuckDBPyConnection, group_rows: int) -> Generator[pa.Table, None, None]:
+    """The records of a rewrite, which may be more than fit into memory: the database sorts them. To be closed."""
+    # Numbers in place of resources: the sort would hold the text of each with each of its records.
+    sets = run.sql("select distinct resource from _records order by all").to_arrow_table().column(0).combine_chunks()
+    run.register("_sets", pa.table({"number": pa.array(range(len(sets)), pa.int32()), "text": sets}))
     # A batch at a time: the reader keeps no more than one row group, the sort spills what does not fit.
-    reader = run.sql(f"from _records order by {segment_file.ORDER}").to_arrow_reader(group_rows)
-    yield from map(pa.Table.from_batches, ([batch] for batch in reader))
+    with run.sql(_SORTED).to_arrow_reader(group_rows) as reader:
+        for batch in reader:
+            place = batch.schema.get_field_index("resource")
+            coded = pa.DictionaryArray.from_arrays(batch.column(place), sets)
+            yield pa.Table.from_batches([batch]).set_column(place, "resource", coded)
 
 
-def _quoted(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
+_SORTED = f"""
+select records.* replace (number as resource) from _records as records join _sets on resource = text order by {segment_file.ORDER}
+"""

@@ -13,8 +13,8 @@ from treering_query import limits
 from treering_query.patterns.counts import total_counts
 from treering_query.reading.records import stored_records, within_bytes
 from treering_query.reading.samples import Condition, newest
-from treering_query.search.cursor import LastRecord, Shown
 from treering_query.search.finding import Found, identifiers, verbatim
+from treering_query.search.page_token import LastRecord, Shown
 from treering_query.search.ranking import BORDER, Ranked, Ranking, Tier
 from treering_query.search.request import Search
 from treering_query.values.schemas import LOGS_SCHEMA
@@ -56,7 +56,7 @@ class Answer:
         full = "records were left out because the answer is full; ask for fewer" if page.cut else ""
         return pb.SearchLogsResponse(
             results=page.results,
-            next_cursor=page.next.token(self.search.fingerprint) if page.next else "",
+            next_page_token=page.next.token(self.search.fingerprint) if page.next else "",
             literal_scan=self._literal_scan(),
             seen=snapshot.seen,
             degraded_because="; ".join(filter(None, (self.degraded_because, full))),
@@ -109,7 +109,7 @@ class Answer:
 
     def _runs(self, snapshot: Snapshot, count: int) -> Iterator[tuple[list[Ranked], pa.Table]]:
         """Records in their order: of the pattern in whose midst the last page ended, then of the others, some patterns at a time."""
-        # Its place comes from the cursor: its score may have moved since, and it must not come again elsewhere.
+        # Its place comes from the token: its score may have moved since, and it must not come again elsewhere.
         if last := self.search.shown.last:
             yield [last.place], newest(snapshot, [last.pattern_id], count, self.search.predicate, self._continued(snapshot, last))
         for start in range(0, len(self.ranking), _FLAT_PATTERNS):

@@ -53,7 +53,7 @@ def _record(snapshot: Snapshot, position: Position) -> pa.Table:
     sql = f'select pattern_id, message from {part.records} where log_id = $log::ubigint and "offset" = $offset::ubigint'
     table = part.query(snapshot, sql, {"log": log_id, "offset": offset})
     if not table.num_rows:
-        message = f"no record at offset {offset} of log {log_id:016x}; positions are in every record that is returned"
+        message = f"no record at offset {offset} of log {log_id}; positions are in every record that is returned"
         raise ServiceError(ErrorReason.ERROR_REASON_NOT_FOUND, message, metadata={"field": "like"})
     return table
 

@@ -92,7 +92,7 @@ class Ranking:
 
     def without(self, pattern_ids: Iterable[int]) -> "Ranking":
         """The others, in the same order."""
-        # Bisection in a sorted array: a cursor may hold thousands of ids.
+        # Bisection in a sorted array: a page token may hold a thousand ids.
         kept = ~among(self.pattern_ids, as_ids(pattern_ids))
         return Ranking(self.pattern_ids[kept], self.tiers[kept], self.fits[kept])
 

@@ -7,9 +7,9 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
-from treering_query.search import cursor
-from treering_query.search.cursor import Shown
+from treering_query.search import page_token
 from treering_query.search.literals import Literals, find_literals
+from treering_query.search.page_token import Shown
 from treering_query.values.predicate import Predicate
 from treering_runtime.errors import invalid_field
 
@@ -51,21 +51,20 @@ def checked(request: pb.SearchLogsRequest, meant: Meant = NOTHING) -> Search:
     like = request.like if request.HasField("like") else None
     # Cheap checks first: the filter may hold thousands of values.
     _check_text(request.text, like)
-    fingerprint = cursor.fingerprint(request)
+    fingerprint = page_token.fingerprint(request)
     return Search(
         text=request.text.strip(),
-        mode=request.mode or pb.SEARCH_MODE_HYBRID,
+        mode=request.mode if request.HasField("mode") else pb.SEARCH_MODE_HYBRID,
         predicate=filters.where(request.filter, meant),
         literals=find_literals(request.text),
-        limit=request.limit or _DEFAULT_RESULTS,
+        limit=request.page_size if request.HasField("page_size") else _DEFAULT_RESULTS,
         flat=request.flat,
-        # 0 is a wish here, for none; only an absent field has the default.
         samples=request.samples_per_pattern if request.HasField("samples_per_pattern") else _DEFAULT_SAMPLES,
         min_score=request.min_score,
-        literal_budget_s=(request.literal_budget_ms or _DEFAULT_BUDGET_MS) / 1000,
+        literal_budget_s=(request.literal_budget_ms if request.HasField("literal_budget_ms") else _DEFAULT_BUDGET_MS) / 1000,
         min_positions=list(request.min_positions),
         like=like,
-        shown=cursor.shown(request.cursor, fingerprint),
+        shown=page_token.shown(request.page_token, fingerprint),
         fingerprint=fingerprint,
     )
 

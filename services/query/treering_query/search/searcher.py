@@ -19,6 +19,7 @@ from treering_query.search.judge import Judge
 from treering_query.search.like import resolved
 from treering_query.search.pattern_texts_cache import PatternTextsCache
 from treering_query.search.request import Search, checked
+from treering_query.view.cost import Timing
 from treering_query.view.port import Records
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
@@ -65,8 +66,12 @@ class Searcher:
         self._judge = judge
         self._texts = PatternTextsCache()
 
-    async def search_logs(self, request: pb.SearchLogsRequest, timeout_s: float | None, meant: Meant = NOTHING) -> pb.SearchLogsResponse:
+    async def search_logs(
+        self, request: pb.SearchLogsRequest, timeout_s: float | None, meant: Meant = NOTHING, timing: Timing | None = None
+    ) -> pb.SearchLogsResponse:
         """The best results for a text; `timeout_s` None = `limits.DEFAULT_DEADLINE_S`, `meant` scores the filter's `about`.
+
+        `timing` None = the question begins now.
 
         Raises:
             ServiceError: INVALID_FIELD, TIMED_OUT; NOT_FOUND for a record that is not there;
@@ -74,14 +79,18 @@ class Searcher:
         """
         # Before anything is waited for: a wrong request gets its answer at once.
         search = checked(request, meant)
+        timing = timing or Timing()
         end = time.monotonic() + (limits.DEFAULT_DEADLINE_S if timeout_s is None else timeout_s)
         # Before the snapshot, which shows what is visible when it is taken.
-        await self._store.wait_visible(search.min_positions, _left(end))
+        with timing.waiting():
+            await self._store.wait_visible(search.min_positions, _left(end))
         with self._store.snapshot() as snapshot:
             # All that grows with the patterns is done in the two halves on the store's threads, the question's message included.
             begun = await self._store.run(snapshot, partial(self._begun, search), _left(end))
             judged = await self._judged(begun, end)
-            return await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))
+            response = await self._store.run(snapshot, partial(_answered, begun, judged), _left(end))
+            response.cost.CopyFrom(timing.cost(snapshot))
+            return response
 
     def _begun(self, search: Search, snapshot: Snapshot) -> Begun:
         # On the thread: a new table is a copy of all patterns.

@@ -16,8 +16,9 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from treering_query.sql import gate, scores, wire
+from treering_query.sql import gate, scores, wire, zones
 from treering_query.sql.refusal import Refused
+from treering_query.values.sealed_records import sealed_records
 from treering_query.view.relation import PATTERNS_VIEW, TEMPLATES_VIEW, user_logs_view
 from treering_query.view.shared_arrow import map_arrow
 
@@ -44,6 +45,10 @@ _OF_THE_USER = {
 
 _EXPLAIN = "explain "
 _EXCERPT = re.compile(r"(?P<line>\d+): (?P<text>[^\n]*)\n(?P<blank> *)\^")
+
+
+class _OtherError(duckdb.Error):
+    """What is wrong with the statement that was made of the user's; the arguments are that statement and the database's words."""
 
 
 class _SqlError(Exception):
@@ -86,7 +91,7 @@ def _limit(request: wire.Request, descriptors: list[int]) -> None:
     # Mapped pages count as address space, though they take no memory of this process.
     shared = sum(os.fstat(descriptor).st_size for descriptor in descriptors)
     # With room: two for each segment, and some for the process itself.
-    files = len(request.files) * 2 + len(descriptors) + 128
+    files = len(request.all_files) * 2 + len(descriptors) + 128
     bounds = {
         resource.RLIMIT_AS: _address_space() + request.memory_bytes + shared + _EXTRA_ADDRESS_SPACE,
         resource.RLIMIT_CPU: cpu,
@@ -133,19 +138,17 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
     os.chdir(request.directory)
     connection = _open(request)
     # Before the tables exist: what is refused costs nothing.
-    texts = gate.check(connection, request.query)
+    texts, keys = gate.check(connection, request.query)
     if texts:  # the parent has them scored while the tables are made ready
         wire.send(sock, wire.TEXTS, json.dumps(texts).encode())
-    _define_tables(connection, request, [map_arrow(descriptor) for descriptor in descriptors])
+    _define_tables(connection, request, [map_arrow(descriptor) for descriptor in descriptors], keys)
     if texts:
         # Waits for the parent. If it never answers, the timer or the end of its socket ends this process.
         scores.define(connection, texts, map_arrow(sent.get()))
     # After the last statement of ours and before the first of the user's. It cannot be undone.
     _lock(connection, request)
     try:
-        # Streams: a large result is never whole in memory.
-        reader = connection.sql(request.query).to_arrow_reader(_BATCH_ROWS)
-        return _stream(sock, reader, request)
+        return _stream(sock, _reader(connection, zones.in_utc(connection, request.query)), request)
     # It is a `duckdb.Error` as well; `run` has better words for it.
     except duckdb.OutOfMemoryException:
         raise
@@ -154,7 +157,21 @@ def _answer(sock: socket.socket, request: wire.Request, descriptors: list[int], 
         raise _SqlError(reason, message + scores.hint(message) if texts else message, place) from error
 
 
-def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table]) -> None:
+def _reader(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.RecordBatchReader:
+    """The rows of a statement; streams, so that a large result is never whole in memory."""
+    try:
+        return connection.sql(statement).to_arrow_reader(_BATCH_ROWS)
+    except duckdb.Error as error:
+        again = zones.unzoned(connection, statement) if zones.is_about_zones(error) else statement
+        if again == statement:
+            raise
+        try:
+            return connection.sql(again).to_arrow_reader(_BATCH_ROWS)
+        except duckdb.Error as other:
+            raise _OtherError(again, str(other)) from other
+
+
+def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request, tables: list[pa.Table], keys: list[str] | None) -> None:
     # what lies under the views has a name that nobody knows beforehand, so that no statement can ask for it
     token = secrets.token_hex(8)
     patterns, hot = f"_patterns_{token}", f"_hot_{token}"
@@ -164,7 +181,8 @@ def _define_tables(connection: duckdb.DuckDBPyConnection, request: wire.Request,
         connection.execute(PATTERNS_VIEW.format(patterns=patterns))
         connection.execute(TEMPLATES_VIEW.format(patterns=patterns))
     connection.register(hot, pa.concat_tables(tables))
-    connection.execute(user_logs_view(request.files, hot))
+    sealed = sealed_records(request.files, request.files_with_resources) if request.all_files else None
+    connection.execute(user_logs_view(sealed, hot, keys))
 
 
 def _open(request: wire.Request) -> duckdb.DuckDBPyConnection:
@@ -188,7 +206,7 @@ def _lock(connection: duckdb.DuckDBPyConnection, request: wire.Request) -> None:
     """From here on only the segments can be opened, and no setting can be changed."""
     connection.execute("set TimeZone = 'UTC'")
     # In this order: paths can be allowed only while access is on, and settings changed only before the lock.
-    connection.execute("set allowed_paths = $1::varchar[]", [list(request.files)])
+    connection.execute("set allowed_paths = $1::varchar[]", [list(request.all_files)])
     connection.execute("set enable_external_access = false")
     connection.execute("set lock_configuration = true")
 
@@ -264,14 +282,18 @@ def _place(query: str, location: int | None) -> dict[str, str]:
 
 def _explain(error: duckdb.Error, query: str, connection: duckdb.DuckDBPyConnection) -> tuple[str, str, dict[str, str]]:
     """The database's words about the user's SQL; never about our files."""
-    kind, message, place = _parse(str(error), query)
+    is_other = isinstance(error, _OtherError)
+    made, words = error.args if isinstance(error, _OtherError) else (query, str(error))
+    kind, message, place = _parse(words, made)
     # The wall behind the gate was reached. The database's words would name the path.
     if kind == "Permission":
         return "SQL_NOT_ALLOWED", f"only the tables {gate.NAMED} can be read", {}
     # An allow-list: an unknown kind of error is not shown.
     if kind.lower() not in _OF_THE_USER:
         return "INTERNAL", f"{kind} Error", {}
-    return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", place or _place_when_explained(connection, query)
+    place = place or _place_when_explained(connection, made)
+    # Places in what was made of the statement are not those of the user's words.
+    return "SQL_ERROR", f"{kind} Error: {scores.without_own_names(message)}", {} if is_other else place
 
 
 def _place_when_explained(connection: duckdb.DuckDBPyConnection, query: str) -> dict[str, str]:

@@ -8,11 +8,13 @@ settings and writing are also out of reach for what would slip through it.
 import json
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import duckdb
 
 from treering_query import limits
 from treering_query.sql import functions
+from treering_query.sql.attribute_keys import keys_of
 from treering_query.sql.refusal import Refused, location
 from treering_query.sql.texts import arguments, text_of
 
@@ -34,8 +36,17 @@ _Node = dict[str, object]
 _Names = frozenset[str]
 
 
-def check(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
-    """Returns if the statement may run: the texts that it asks the meaning of, each once.
+class Asked(NamedTuple):
+    """What a statement asks for."""
+
+    texts: list[str]
+    """Of which it asks the meaning, each once."""
+    attributes: list[str] | None
+    """The keys of the attributes that it names, each once; None where it may need all of them."""
+
+
+def check(connection: duckdb.DuckDBPyConnection, statement: str) -> Asked:
+    """Returns what a statement asks for, if it may run.
 
     Raises:
         Refused: SQL_ERROR when it cannot be parsed, SQL_NOT_ALLOWED otherwise.
@@ -52,7 +63,7 @@ def check(connection: duckdb.DuckDBPyConnection, statement: str) -> list[str]:
     # The database would run all of them, and answer with the last.
     if len(statements) > 1:
         raise Refused("SQL_NOT_ALLOWED", f"only a single SELECT is allowed; these are {len(statements)} statements")
-    return _Walk(statements[0], connection).check()
+    return Asked(_Walk(statements[0], connection).check(), keys_of(statements[0]))
 
 
 def _not_select(tree: dict[str, str], statement: str) -> Refused:

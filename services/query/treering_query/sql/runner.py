@@ -28,6 +28,8 @@ from treering_query.sql.end import End
 from treering_query.sql.zygote_process import Zygote
 from treering_query.store.store import Store
 from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.values.segment import Segment, in_both_forms
+from treering_query.view.cost import Timing
 from treering_query.view.shared_arrow import SharedArrow
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission
@@ -77,8 +79,9 @@ class SqlQuery:
     @classmethod
     def of(cls, request: pb.ExecuteSqlRequest) -> "SqlQuery":
         """The request with its defaults."""
-        timeout_s = (request.timeout_ms or limits.DEFAULT_SQL_TIMEOUT_MS) / 1000
-        return cls(request.query, request.max_rows or limits.DEFAULT_SQL_ROWS, timeout_s, request.min_positions)
+        timeout_ms = request.timeout_ms if request.HasField("timeout_ms") else limits.DEFAULT_SQL_TIMEOUT_MS
+        max_rows = request.max_rows if request.HasField("max_rows") else limits.DEFAULT_SQL_ROWS
+        return cls(request.query, max_rows, timeout_ms / 1000, request.min_positions)
 
 
 class SqlRunner:
@@ -125,29 +128,35 @@ class SqlRunner:
             if self._zygote:
                 self._zygote.close()
 
-    async def run(self, query: SqlQuery, time_remaining_s: float | None) -> AsyncGenerator[pb.ExecuteSqlResponse, None]:
-        """The pieces of the result, then the summary. Closing the iterator ends the query's process.
+    async def run(
+        self, query: SqlQuery, time_remaining_s: float | None, timing: Timing | None = None
+    ) -> AsyncGenerator[pb.ExecuteSqlResponse, None]:
+        """The pieces of the result, then the summary. Closing the iterator ends the query's process. `timing` None = it begins now.
 
         Raises:
             ServiceError: SQL_ERROR, SQL_NOT_ALLOWED, SQL_LIMIT, OVERLOADED, TIMED_OUT; STORE_DAMAGED when it names `logs` and a segment is
                 damaged; PEER_UNAVAILABLE when it asks for meaning and embed does not answer.
         """
+        timing = timing or Timing()
         started = time.monotonic()
         end = End.of(started, query.timeout_s, time_remaining_s)
         # Before the snapshot: a query that waits must not hold files.
         async with self._admission.slot(end.left()):
             # Held until the child has ended: it opens segments by name, and a file may not go meanwhile.
             with self._store.snapshot() as snapshot:
+                snapshot.waited_s += time.monotonic() - started
                 segments = snapshot.view.segments if _LOGS.search(query.text) else ()
                 # On a thread: for a segment that is known to be damaged this may read its whole file.
                 await self._on_thread(lambda: self._store.damage.refuse(segments))
                 patterns = await self._patterns(snapshot, query, end.left())
-                child = await self._begin(snapshot, query, [segment.path.name for segment in segments], patterns, end.left())
+                child = await self._begin(snapshot, query, segments, patterns, end.left())
                 try:
                     async for part in self._parts(child, snapshot, query, end):
                         if part.HasField("summary"):
-                            part.summary.elapsed_ms = round((time.monotonic() - started) * 1000)
-                        yield part
+                            # The child opens whatever it is given when the text names `logs`.
+                            part.summary.cost.CopyFrom(timing.cost_of_all(snapshot, reads_logs=bool(_LOGS.search(query.text))))
+                        with timing.away():
+                            yield part
                 finally:
                     # Also when the caller has gone: the end of the socket ends the process, within the admission.
                     await child.close()
@@ -189,14 +198,16 @@ class SqlRunner:
             raise damage or error from error
 
     async def _begin(
-        self, snapshot: Snapshot, query: SqlQuery, files: Sequence[str], patterns: SharedArrow | None, seconds: float
+        self, snapshot: Snapshot, query: SqlQuery, segments: Sequence[Segment], patterns: SharedArrow | None, seconds: float
     ) -> ChildStream:
         # The patterns are the last: the child takes them from the end.
         tables = [*(snapshot.view.hot or (self._nothing,)), *((patterns,) if patterns else ())]
+        plain, with_resources = (tuple(file.name for file in form) for form in in_both_forms(segments))
         request = wire.Request(
             query=query.text,
             directory=str(self._segments),
-            files=tuple(files),
+            files=plain,
+            files_with_resources=with_resources,
             has_patterns=patterns is not None,
             max_rows=query.max_rows,
             max_bytes=self._bounds.result_bytes,

@@ -36,7 +36,9 @@ class Request:
     directory: str
     """Where the segments are; the child's working directory."""
     files: tuple[str, ...]
-    """Names of the segments' files in it."""
+    """Names of the segments' files in it that have no column for resources."""
+    files_with_resources: tuple[str, ...]
+    """Names of the others."""
     has_patterns: bool
     """Whether the last descriptor is what the store gives of `patterns` and `templates`."""
     max_rows: int
@@ -44,6 +46,11 @@ class Request:
     memory_bytes: int
     threads: int
     seconds: float
+
+    @property
+    def all_files(self) -> tuple[str, ...]:
+        """Everything that may be opened."""
+        return self.files + self.files_with_resources
 
 
 def send_request(sock: socket.socket, request: Request, descriptors: list[int]) -> None:
@@ -66,7 +73,8 @@ def receive_request(sock: socket.socket) -> tuple[Request, list[int]]:
     if len(head) < _LENGTH.size:
         raise EOFError
     fields = json.loads(_exactly(sock, _LENGTH.unpack(head)[0]))
-    return Request(**(fields | {"files": tuple(fields["files"])})), descriptors
+    files = {name: tuple(fields[name]) for name in ("files", "files_with_resources")}
+    return Request(**(fields | files)), descriptors
 
 
 def send_scores(sock: socket.socket, descriptor: int) -> None:

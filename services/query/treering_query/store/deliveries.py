@@ -109,7 +109,7 @@ class Deliveries:
         if (held := dict(view.seen).get(log_id)) is None:
             return
         if held < log_start_offset:
-            _LOG.warning("the log begins after what is stored", log_id=f"{log_id:016x}", stored_end=held, log_start=log_start_offset)
+            _LOG.warning("the log begins after what is stored", log_id=str(log_id), stored_end=held, log_start=log_start_offset)
             # The records before are gone from the log: without this step they would be waited for, for ever.
             self._show(log_id, log_start_offset, view.active)
         self.report(log_id)
@@ -185,7 +185,7 @@ class Deliveries:
         self._hot_changed()
         self._without_pattern.add(delivered.without_pattern)
         for item in delivered.quarantined:
-            _LOG.error("records cannot be read; quarantined", log_id=f"{log_id:016x}", offset=item.first_offset, reason=item.reason)
+            _LOG.error("records cannot be read; quarantined", log_id=str(log_id), offset=item.first_offset, reason=item.reason)
 
     def _show(self, log_id: int, end: int, active: tuple[hot.Chunk, ...]) -> None:
         # the note first: what a question may have seen before a crash is waited for after it

@@ -53,7 +53,7 @@ class Shown:
             try:
                 self._slots.write(number, [(log_id, end)])
             except OSError as error:
-                _LOG.error("what is shown cannot be noted; after a crash nobody waits for it", log_id=f"{log_id:016x}", problem=str(error))
+                _LOG.error("what is shown cannot be noted; after a crash nobody waits for it", log_id=str(log_id), problem=str(error))
 
     async def watch(self) -> None:
         """Returns when everything is visible again, or when the log has delivered nothing of it for too long."""
@@ -66,7 +66,7 @@ class Shown:
                 until, missing = time.monotonic() + self._patience_s, still
         for log_id, count in missing.items():
             problem = "records that were visible before the restart were not delivered again; answers lack them until they are"
-            _LOG.warning(problem, log_id=f"{log_id:016x}", missing=count, waited_s=self._patience_s)
+            _LOG.warning(problem, log_id=str(log_id), missing=count, waited_s=self._patience_s)
             self._slots.write(self._slot_of[log_id], [None])  # a log that is gone does not hold up every start
         # For good: from here on notes may go down again, and questions are answered with what there is.
         self._has_returned.set()

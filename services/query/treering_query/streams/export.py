@@ -5,6 +5,7 @@ it holds no thread and none of the turns of typed queries: only its snapshot, th
 there is a bounded number. What it keeps in memory depends on neither the size of the store nor on how slowly it is read.
 """
 
+import time
 from collections.abc import AsyncGenerator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +23,7 @@ from treering_query.reading.slices import Slice, newest_first
 from treering_query.store.store import Store
 from treering_query.values.predicate import Predicate
 from treering_query.view import hot
+from treering_query.view.cost import Timing
 from treering_query.view.interruptible import interruptible
 from treering_query.view.relation import user_columns
 from treering_query.view.snapshot import Snapshot
@@ -66,23 +68,30 @@ class Exports:
         # Fewer threads than exports: a thread is needed for a batch, not for the time in which the caller reads.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="export")
 
-    async def run(self, predicate: Predicate, timeout_s: float | None) -> AsyncGenerator[pb.ExportLogsResponse, None]:
-        """The parts, then the summary; `timeout_s` is for the wait before the first.
+    async def run(
+        self, predicate: Predicate, timeout_s: float | None, timing: Timing | None = None
+    ) -> AsyncGenerator[pb.ExportLogsResponse, None]:
+        """The parts, then the summary; `timeout_s` is for the wait before the first; `timing` None = the export begins now.
 
         Raises:
             ServiceError: OVERLOADED or TIMED_OUT before the first part only; SQL_LIMIT; STORE_DAMAGED.
         """
+        timing = timing or Timing()
+        began = time.monotonic()
         async with self.admission.slot(timeout_s):
             # The result closes first: it reads files that the snapshot holds.
             with self._store.snapshot() as snapshot, closing(self._results.of(snapshot)) as result:
+                snapshot.waited_s += time.monotonic() - began
                 export = _Export(predicate, result)
                 # A generator that runs on threads, one step at a time; never two at once, as each is awaited.
                 steps = export.steps(snapshot)
                 while (pieces := await self._next(snapshot, result, steps)) is not None:
                     # While the caller reads, nothing runs for it.
                     for piece in pieces:
-                        yield pb.ExportLogsResponse(arrow_ipc=piece)
-                yield pb.ExportLogsResponse(summary=pb.ExportSummary(row_count=export.row_count, seen=snapshot.seen))
+                        with timing.away():
+                            yield pb.ExportLogsResponse(arrow_ipc=piece)
+                summary = pb.ExportSummary(row_count=export.row_count, seen=snapshot.seen, cost=timing.cost(snapshot))
+                yield pb.ExportLogsResponse(summary=summary)
 
     async def _next(self, snapshot: Snapshot, result: OpenResult, steps: Iterator[list[bytes]]) -> list[bytes] | None:
         try:
@@ -133,7 +142,7 @@ def _rows(part: Slice, snapshot: Snapshot) -> int:
         rows = sum(segment.row_count for segment in part.segments)
         size = sum(segment.memory_bytes for segment in part.segments)
     else:
-        rows, size = hot.total_rows(snapshot.view.hot), hot.total_bytes(snapshot.view.hot)
+        rows, size = hot.total_rows(snapshot.view.hot), sum(chunk.read_bytes for chunk in snapshot.view.hot)
     return max(1, min(_BATCH_ROWS, _BATCH_BYTES * rows // max(size, 1)))
 
 

@@ -14,14 +14,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
-import numpy as np
 import structlog
 
 from treering_query import limits
 from treering_query.streams.endless import patiently
 from treering_query.streams.feed import Feed
 from treering_query.streams.reader import Reader
-from treering_query.values.pattern_ids import relation
+from treering_query.values.pattern_ids import is_given, relation
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.port import Records
@@ -174,7 +173,7 @@ def _all(
 
 def _key(predicate: Predicate) -> str:
     """The same for filters that select the same."""
-    values = [(name, value.tobytes() if isinstance(value, np.ndarray) else value) for name, value in predicate.parameters.items()]
+    values = [(name, value.tobytes() if is_given(value) else value) for name, value in predicate.parameters.items()]
     return f"{predicate.sql} {sorted(values)}"  # of an array every byte: its repr leaves out most of a long one
 
 
@@ -185,7 +184,7 @@ def marks(predicates: Sequence[Predicate]) -> tuple[str, dict[str, object]]:
     for number, predicate in enumerate(predicates):
         # All filters are in one statement: their parameters get names of their own.
         sql = _VALUE.sub(rf"$p{number}_\1", predicate.sql)
-        for name in (name for name, value in predicate.parameters.items() if isinstance(value, np.ndarray)):
+        for name in (name for name, value in predicate.parameters.items() if is_given(value)):
             sql = re.sub(rf"\b{relation(name)}\b", relation(f"p{number}_{name}"), sql)
         # A comparison with null is null, which would be neither selected nor left out.
         columns.append(f"coalesce({sql}, false) as s{number}")

@@ -44,8 +44,8 @@ def plan(request: pb.TailLogsRequest) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    begin = {position.log_id: position.offset for position in getattr(request, "from")}
-    return Plan(filters.where(request.filter), request.backlog, begin or None)
+    begin = {position.log_id: position.offset for position in request.start_positions}
+    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), request.backlog, begin or None)
 
 
 class Tail(Follower[Found, pb.TailLogsResponse]):

@@ -17,6 +17,7 @@ from treering_query.streams.tail_feed import Found
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.snapshot import Snapshot
+from treering_runtime.resources import unfolded_bytes
 
 _Numbers = npt.NDArray[np.uint64]
 
@@ -87,7 +88,8 @@ def _marked(snapshot: Snapshot, part: Slice, new: LogRange, predicates: Sequence
 
 def _shared_rows(part: Slice, records: pa.Table) -> int:
     """How many records take about as much memory as all that are shared may."""
-    sizes: list[int] = [1, records.nbytes // max(1, records.num_rows)]
+    size = records.nbytes + unfolded_bytes(records.column("resource"))
+    sizes: list[int] = [1, size // max(1, records.num_rows)]
     sizes += [segment.memory_bytes // max(1, segment.row_count) for segment in part.segments]
     return max(1, limits.TAIL_SHARED_BYTES // max(sizes))
 

@@ -10,6 +10,7 @@ A pattern all of whose records have expired is forgotten, and is new again when 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from treering.v1 import query_pb2 as pb
@@ -29,11 +30,11 @@ from treering_query.view.snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Plan:
-    """A checked request. `begin` None = what has arrived since `since`, nanoseconds since 1970; 0 = from now on."""
+    """A checked request. `begin` None = what has arrived since `since`, nanoseconds since 1970; None = from now on."""
 
     predicate: Predicate
     begin: Mapping[int, int] | None
-    since: int
+    since: int | None
 
 
 def plan(request: pb.WatchPatternsRequest) -> Plan:
@@ -42,8 +43,9 @@ def plan(request: pb.WatchPatternsRequest) -> Plan:
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
-    begin = {position.log_id: position.offset for position in getattr(request, "from")}
-    return Plan(filters.where(request.filter), begin or None, request.since_unix_nano)
+    begin = {position.log_id: position.offset for position in request.start_positions}
+    since = request.since_unix_nano if request.HasField("since_unix_nano") else None
+    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), begin or None, since)
 
 
 class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
@@ -72,17 +74,8 @@ class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
                 self.next |= self._plan.begin
                 return
             self.next |= self.alone_until
-            if self._plan.since:
-                self.next |= await patiently(self.store, snapshot, self._arrived_since)
-
-    def _arrived_since(self, snapshot: Snapshot) -> dict[int, int]:
-        """The first offset of each log that arrived at or after the time of the plan."""
-        # Whole segments are passed over by their newest arrival, without a look into them.
-        segments = (segment for segment in snapshot.segments() if segment.last_arrival_time >= self._plan.since)
-        part = Slice(tuple(segments), hot=True)
-        sql = f"""select log_id, min("offset") as first from {part.records}
-            where arrival_time >= make_timestamp_ns($since::bigint) group by log_id"""
-        return {row["log_id"]: row["first"] for row in part.query(snapshot, sql, {"since": self._plan.since}).to_pylist()}
+            if self._plan.since is not None:
+                self.next |= await patiently(self.store, snapshot, partial(_arrived_since, self._plan.since))
 
     def sign_of_life(self) -> pb.WatchPatternsResponse:
         """A response without a pattern."""
@@ -122,3 +115,13 @@ class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
         # With each response: a caller that is cut off here resumes behind what it has got.
         self.next[each.log_id] = each.offset + 1
         return pb.WatchPatternsResponse(pattern=each.pattern, first_record=each.first_record, resume_from=self.positions())
+
+
+def _arrived_since(since: int, snapshot: Snapshot) -> dict[int, int]:
+    """The first offset of each log that arrived at or after a time, nanoseconds since 1970."""
+    # Whole segments are passed over by their newest arrival, without a look into them.
+    segments = (segment for segment in snapshot.segments() if segment.last_arrival_time >= since)
+    part = Slice(tuple(segments), hot=True)
+    sql = f"""select log_id, min("offset") as first from {part.records}
+        where arrival_time >= make_timestamp_ns($since::bigint) group by log_id"""
+    return {row["log_id"]: row["first"] for row in part.query(snapshot, sql, {"since": since}).to_pylist()}

@@ -70,7 +70,8 @@ def _is_wanted(each: Announcement, predicate: Predicate, chosen: frozenset[int])
     """Whether the filter selects a pattern's first record; of one whose first record has expired, only the service is known."""
     if each.first_record is not None:
         return each.offset in chosen
-    return predicate.services is None or each.pattern.service in predicate.services
+    is_possible = predicate.services is None or each.pattern.service in predicate.services
+    return is_possible and each.pattern.service not in predicate.without_services
 
 
 def _first_records(

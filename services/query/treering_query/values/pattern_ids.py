@@ -1,7 +1,8 @@
 """Sets of pattern ids as arrays: there may be hundreds of thousands, and Python's sets of so many keep every other thread waiting."""
 
 from collections.abc import Iterable
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,22 @@ import pyarrow.compute as pc
 from treering_runtime.patterns import NO_PATTERN, places_among
 
 Ids: TypeAlias = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class OfTemplates:
+    """The patterns of some templates, whichever these are in the moment that is asked: a pattern may join another template at any time."""
+
+    template_ids: Ids
+
+    def tobytes(self) -> bytes:
+        """The same for the same templates, as that of an array of ids."""
+        return self.template_ids.tobytes()
+
+
+def is_given(value: object) -> TypeGuard[Ids | OfTemplates]:
+    """Whether a value of a statement is a relation, see `relation`."""
+    return isinstance(value, np.ndarray | OfTemplates)
 
 
 def as_ids(pattern_ids: Iterable[int] | Ids) -> Ids:
@@ -25,7 +42,7 @@ def among(pattern_ids: Ids, members: Ids) -> npt.NDArray[np.bool_]:
 
 
 def relation(name: str) -> str:
-    """What stands after FROM for a value of `Snapshot.query` that is an array: a relation of one column, `id`.
+    """What stands after FROM for a value of `Snapshot.query` that is an array, or `OfTemplates`: a relation of one column, `id`.
 
     Bound as a list, 200,000 ids would keep Python's lock for 0.3 s of each statement; a relation is given to the database as it is.
     """

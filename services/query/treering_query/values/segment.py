@@ -1,5 +1,6 @@
 """Runs of offsets, and the sealed files that hold them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,14 @@ class Expired(LogRange):
     """Some of a run of offsets that retention removed."""
 
     row_count: int
+
+
+def in_both_forms(segments: Iterable["Segment"]) -> tuple[list[Path], list[Path]]:
+    """The files of segments: those that have no column for resources, and those that have one. They are read apart."""
+    forms: tuple[list[Path], list[Path]] = ([], [])
+    for segment in segments:
+        forms[segment.has_resources].append(segment.path)
+    return forms
 
 
 _PACKED = 8
@@ -62,6 +71,8 @@ class Segment:
     """The masking rules that the pattern ids follow; 0 when they differ from record to record."""
     data_bytes: int | None = None
     """What its records take in memory; None when it was sealed by a version that did not keep it."""
+    has_resources: bool = False
+    """Whether its file has a column for resources: none of its records has one otherwise."""
     sealed_time: int = field(kw_only=True)
     """When its newest record was sealed, by the retention clock: its age counts from here. The times of arrival are those of the clock of
     another machine, which may be wrong."""
@@ -87,6 +98,8 @@ class Segment:
         """False when no record of it can fulfil the predicate."""
         # The end is exclusive, the last record's time is not.
         if self.last_time < predicate.start_time or self.first_time >= predicate.end_time:
+            return False
+        if self.last_arrival_time < predicate.arrival_start_time or self.first_arrival_time >= predicate.arrival_end_time:
             return False
         # An empty set on this side would rule the segment out: services are kept for each segment that is sealed.
         if predicate.services is not None and self.services.isdisjoint(predicate.services):

@@ -75,8 +75,10 @@ class Engine:
             ServiceError: TIMED_OUT, OVERLOADED, or SQL_LIMIT when memory is not enough.
         """
         # One deadline for the wait and the work: a question that waited long may run less.
-        end = time.monotonic() + min(self._timeout_s, timeout_s if timeout_s is not None else self._timeout_s)
-        async with self._admission.slot(end - time.monotonic()):
+        began = time.monotonic()
+        end = began + min(self._timeout_s, timeout_s if timeout_s is not None else self._timeout_s)
+        async with self._admission.slot(end - began):
+            snapshot.waited_s += time.monotonic() - began
             return await interruptible(self._threads, snapshot, lambda: work(snapshot), end - time.monotonic())
 
     def close(self) -> None:

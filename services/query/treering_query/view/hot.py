@@ -12,6 +12,7 @@ import pyarrow as pa
 from treering_query.values.schemas import COUNTS_SCHEMA, LOGS_SCHEMA
 from treering_query.values.statistics import statistics
 from treering_query.view.shared_arrow import SharedArrow
+from treering_runtime.resources import unfolded_bytes
 
 _MERGE_UP_TO_ROWS = 65_536
 
@@ -23,6 +24,11 @@ class Chunk(SharedArrow):
     def counts(self) -> pa.Table:
         """Statistics of these records, `COUNTS_SCHEMA`; made once, when a question first meets the chunk."""
         return statistics(self.table)
+
+    @cached_property
+    def read_bytes(self) -> int:
+        """What these records take where each has its resource in full, as whatever reads them has it."""
+        return self.size_bytes + unfolded_bytes(self.table.column("resource"))
 
 
 def appended(chunks: Sequence[Chunk], batch: pa.Table) -> tuple[Chunk, ...]:

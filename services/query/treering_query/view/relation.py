@@ -1,6 +1,8 @@
-"""The relation `logs`, for the service's own process and for the processes of users' queries; imports nothing on purpose."""
+"""The relation `logs`, for the service's own process and for the processes of users' queries; imports next to nothing on purpose."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from treering_query.values import attributes
 
 SEVERITY_NAMES = (
     "UNSPECIFIED",
@@ -20,29 +22,31 @@ from {patterns} group by template_id
 """The same for `templates`. `logs` has no `template_id`: as a column of the view it would cost a join whether it is used or not."""
 
 
-def logs_view(files: Sequence[str], columns: Sequence[str]) -> str:
-    """The statement that defines `logs` over some Parquet files of ours and the relation `_hot`."""
+def logs_view(sealed: str | None, columns: Sequence[str]) -> str:
+    """The statement that defines `logs` over sealed records, if any, and the relation `_hot`."""
     # The columns by name: each part of the union must have them in the same order.
-    return "create or replace temp view logs as " + _records(files, "_hot", ", ".join(f'"{name}"' for name in columns))
+    return "create or replace temp view logs as " + _records(sealed, "_hot", ", ".join(f'"{name}"' for name in columns))
 
 
-def user_columns() -> str:
-    """The columns of `logs` as users see them, as expressions over those of the store."""
+def user_columns(keys: Iterable[str] | None = None) -> str:
+    """The columns of `logs` as users see them, as expressions over those of the store; with `keys` only these attributes."""
+    shown = attributes.some(keys) if keys else attributes.ALL
     names = ", ".join(f"'{name}'" for name in SEVERITY_NAMES)
     return f"""log_id, "offset", time, arrival_time, severity, [{names}][severity + 1] as severity_text, service, environment,
-        message, attributes, lower(hex(trace_id)) as trace_id, lower(hex(span_id)) as span_id, pattern_id"""
+        message, {shown} as attributes, lower(hex(trace_id)) as trace_id, lower(hex(span_id)) as span_id, pattern_id"""
 
 
-def user_logs_view(files: Sequence[str], hot: str) -> str:
-    """The statement that defines `logs` as users see it, over files and a relation: ids in hex, severities by name as well."""
-    return "create view logs as " + _records(files, hot, user_columns())
+def user_logs_view(sealed: str | None, hot: str, keys: Iterable[str] | None = None) -> str:
+    """The statement that defines `logs` as users see it, over sealed and hot records: ids in hex, severities by name, resources as maps.
+
+    Args:
+        sealed: A relation, if there are sealed records.
+        hot: A relation.
+        keys: The only attributes that are asked for, if that is known.
+    """
+    return "create view logs as " + _records(sealed, hot, f"{user_columns(keys)}, {attributes.RESOURCE_MAP} as resource")
 
 
-def _records(files: Sequence[str], hot: str, columns: str) -> str:
-    parts = [f"select {columns} from {hot}"]
-    if files:
-        # Quoted, not bound: DuckDB takes no parameters in the definition of a view.
-        names = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        # Without a file there is no `read_parquet`: it refuses an empty list.
-        parts.insert(0, f"select {columns} from read_parquet([{names}])")
-    return " union all ".join(parts)
+def _records(sealed: str | None, hot: str, columns: str) -> str:
+    parts = (sealed, hot) if sealed else (hot,)
+    return " union all ".join(f"select {columns} from {part}" for part in parts)

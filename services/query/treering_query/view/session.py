@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
-from treering_query.values.pattern_ids import relation
+from treering_query.values.pattern_ids import OfTemplates, is_given, relation
 from treering_query.values.schemas import LOGS_SCHEMA
+from treering_query.values.sealed_records import sealed_records
+from treering_query.values.segment import in_both_forms
 from treering_query.view import hot
 from treering_query.view.relation import logs_view
 
@@ -50,6 +51,11 @@ _NEEDS = {
 _NAMES = re.compile(r"\b(logs|patterns|pattern_counts|_hot|_hot_counts|_sealed_counts|_patterns)\b")
 
 
+def names_hot(sql: str) -> bool:
+    """Whether a statement reads the records in memory."""
+    return not {"logs", "_hot"}.isdisjoint(_NAMES.findall(sql))
+
+
 class Session:
     """One connection and what is registered on it. For one view and one thread at a time.
 
@@ -71,7 +77,7 @@ class Session:
             self._make(name, view)
         if "logs" in names:
             self._view_logs(segments())
-        values, given = self._given(parameters)
+        values, given = self._given(view, parameters)
         try:
             return self._cursor.sql(sql, params=values or None).to_arrow_table()
         finally:
@@ -84,13 +90,14 @@ class Session:
         for name in sorted(set(_NAMES.findall(sql))):
             self._make(name, view)
         # what is given as relations stays until the session ends: the reader reads them as long as it lives
-        values, _ = self._given(parameters)
+        values, _ = self._given(view, parameters)
         return self._cursor.sql(sql, params=values or None).to_arrow_reader(rows)
 
-    def _given(self, parameters: Values) -> tuple[Values, list[str]]:
-        """What is bound, and the relations that were registered for values that are arrays."""
+    def _given(self, view: "View", parameters: Values) -> tuple[Values, list[str]]:
+        """What is bound, and the relations that were registered for values that are arrays, or the patterns of templates."""
         values, arrays = _parted(parameters)
-        for name, ids in arrays.items():
+        for name, given in arrays.items():
+            ids = view.patterns_of(given.template_ids) if isinstance(given, OfTemplates) else given
             # As a relation: thousands of ids as a bound list are much slower to plan than a join.
             self._cursor.register(relation(name), pa.table({"id": ids}))
         return values, [relation(name) for name in arrays]
@@ -139,13 +146,14 @@ class Session:
     def _view_logs(self, segments: Sequence["Segment"]) -> None:
         # Questions to one view mostly read the same segments; the view is made again only when they differ.
         if segments != self._segments:
-            self._cursor.execute(logs_view([str(segment.path) for segment in segments], LOGS_SCHEMA.names))
+            sealed = sealed_records(*in_both_forms(segments)) if segments else None
+            self._cursor.execute(logs_view(sealed, LOGS_SCHEMA.names))
             self._segments = segments
 
 
 def _parted(parameters: Values) -> tuple[Values, Mapping[str, object]]:
-    """What is bound, and the arrays, which are registered."""
+    """What is bound, and what is registered."""
     if not isinstance(parameters, Mapping):
         return parameters, {}
-    arrays = {name: value for name, value in parameters.items() if isinstance(value, np.ndarray)}
+    arrays = {name: value for name, value in parameters.items() if is_given(value)}
     return {name: value for name, value in parameters.items() if name not in arrays}, arrays

@@ -12,7 +12,8 @@ from treering.v1.log_pb2 import Position
 from treering_query.sealed.damage import Damage
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import Segment
-from treering_query.view.session import Session
+from treering_query.view import hot
+from treering_query.view.session import Session, names_hot
 from treering_query.view.view import View
 
 _EVERYTHING = Predicate()
@@ -41,6 +42,12 @@ class Snapshot:
         self.seen: list[Position] = view.positions()
         self.last_read: tuple[Segment, ...] = ()
         """The segments that the last statement read: where to look for damage when it failed."""
+        self.read_segments: dict[int, Segment] = {}
+        """The segments that any statement read, by id."""
+        self.has_read_hot = False
+        """Whether any statement read what is in memory."""
+        self.waited_s = 0.0
+        """How long work on it waited for its turn, seconds."""
         self._connect = connect
         self._release = release
         # Held for a whole statement: `close` waits for it, so a file is never given back under a reader.
@@ -66,6 +73,7 @@ class Snapshot:
             # An interrupt between two statements of one question: DuckDB forgets it, this flag does not.
             if self._interrupted:
                 raise duckdb.InterruptException("stopped before it began")
+            self.has_read_hot |= names_hot(sql)
             return session.query(self.view, lambda: self.reads(self.segments(within)), sql, parameters)
 
     def register(self, name: str, table: pa.Table) -> None:
@@ -77,6 +85,11 @@ class Snapshot:
         """The sealed segments that may hold a record that fulfils `within`."""
         return tuple(segment for segment in self.view.segments if segment.may_match(within))
 
+    def hot_records(self) -> pa.Table:
+        """What is in memory, to be read by Arrow."""
+        self.has_read_hot = True
+        return hot.as_table(self.view.hot)
+
     def reads(self, segments: tuple[Segment, ...]) -> tuple[Segment, ...]:
         """A statement is about to read these segments; returns them.
 
@@ -87,6 +100,7 @@ class Snapshot:
         self.damage.refuse(segments)
         # Before it runs: when it fails, this is where to look.
         self.last_read = segments
+        self.read_segments.update((segment.segment_id, segment) for segment in segments)
         return segments
 
     def interrupt(self) -> None:

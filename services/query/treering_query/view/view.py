@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from treering.v1.log_pb2 import Position
 from treering_query.templates.joining import NO_TEMPLATES, Templates
+from treering_query.values.pattern_ids import Ids, as_ids
 from treering_query.values.schemas import COUNTS_SCHEMA, LISTED_SCHEMA
 from treering_query.values.segment import Expired, Segment
 from treering_query.view.hot import Chunk
@@ -59,6 +60,13 @@ class View:
     def hot(self) -> tuple[Chunk, ...]:
         """All hot chunks."""
         return (*self.sealing, *self.active)
+
+    def patterns_of(self, template_ids: Ids) -> Ids:
+        """The patterns of some templates; an id whose template was joined to another one leads there."""
+        wanted = {self.templates.template_ids.get(identity, identity) for identity in template_ids.tolist()}
+        listed = self.listed()
+        chosen = listed.filter(pc.is_in(listed.column("template_id"), pa.array(wanted, pa.uint64())))
+        return as_ids(chosen.column("pattern_id").to_numpy())
 
     def listed(self) -> pa.Table:
         """All patterns as one table of `LISTED_SCHEMA`."""

@@ -33,11 +33,11 @@ def answers(arguments: Sequence[str]) -> Iterator[dict[str, object]]:
 
 
 def _hole(log_id: str, first_offset: int, end_offset: int) -> Hole:
-    if len(log_id) != 16 or not set(log_id) <= set("0123456789abcdef"):
-        raise StartError(f"invalid log id {log_id!r}; use the 16 hexadecimal digits that the sink's error names")
+    if not (log_id.isascii() and log_id.isdecimal() and int(log_id) < 2**64):
+        raise StartError(f"invalid log id {log_id!r}; use the number that the sink's error names")
     if not 0 <= first_offset < end_offset:
         raise StartError(f"END_OFFSET {end_offset} must be above FIRST_OFFSET {first_offset}; both are in the sink's error")
-    return Hole(int(log_id, 16), first_offset, end_offset)
+    return Hole(int(log_id), first_offset, end_offset)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,8 +1,8 @@
-"""The cursor of a search: which patterns were shown, and, where results are records, the last record.
+"""The page token of a search: which patterns were shown, and, where results are records, the last record.
 
 A place in the order would not do: scores move in their last digits from one call to the next, and records that arrive in between lift
 their patterns. So the next page is the best of what was not shown. No pattern comes twice and none is passed over; one that arrived
-meanwhile may come. The cursor grows by 8 bytes a pattern, so it ends after `limits.MAX_PAGED_PATTERNS`.
+meanwhile may come. The token grows by 8 bytes a pattern, so it ends after `limits.MAX_PAGED_PATTERNS`.
 
 Its bytes, in URL-safe base64: xxh3_64 of the request and the rest; a record (pattern id, time, log id, offset, tier, fit; zeros when
 grouped); pattern ids. Whoever forges one gets another page of what he may see anyway; the hash keeps accidents and mixed-up requests
@@ -74,8 +74,8 @@ class Shown:
         return Shown(tuple(dict.fromkeys([*self.pattern_ids, *before, *pattern_ids])), last)
 
     def token(self, fingerprint: bytes) -> str:
-        """The cursor; empty when it would be too long."""
-        # The cursor comes back in each request, so it has to stay far below the limit of a message.
+        """The token; empty when it would be too long."""
+        # The token comes back in each request, so it has to stay far below the limit of a message.
         if len(self.pattern_ids) > limits.MAX_PAGED_PATTERNS:
             return ""
         last = self.last or LastRecord(0, 0, 0, 0, Tier.VERBATIM, 0.0)
@@ -85,20 +85,20 @@ class Shown:
 
 
 def fingerprint(request: pb.SearchLogsRequest) -> bytes:
-    """What a request and its next page have in common: all but the cursor, the size of a page, and what to wait for."""
+    """What a request and its next page have in common: all but the token, the size of a page, and what to wait for."""
     same = pb.SearchLogsRequest()
     # A field that is added to the request later is in the fingerprint by itself; the exceptions are named.
     same.CopyFrom(request)
-    for name in ("cursor", "limit", "samples_per_pattern", "literal_budget_ms", "min_positions"):
+    for name in ("page_token", "page_size", "samples_per_pattern", "literal_budget_ms", "min_positions"):
         same.ClearField(name)
     return same.SerializeToString(deterministic=True)
 
 
 def shown(token: str, fingerprint: bytes) -> Shown:
-    """What a cursor says; nothing for an empty one.
+    """What a token says; nothing for an empty one.
 
     Raises:
-        ServiceError: INVALID_FIELD, when it is not a cursor for this request.
+        ServiceError: INVALID_FIELD, when it is not a token for this request.
     """
     if not token:
         return Shown()
@@ -119,4 +119,4 @@ def shown(token: str, fingerprint: bytes) -> Shown:
 
 
 def _refused() -> ServiceError:
-    return invalid_field("cursor", "not a cursor for this request; repeat the request that it came with, or begin again without one")
+    return invalid_field("page_token", "not a token for this request; repeat the request that it came with, or begin again without one")
