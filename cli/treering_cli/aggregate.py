@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from treering.severity import severity_name
+from treering_cli import near_keys
 from treering_cli.connection import Connection
 from treering_cli.costs import Costs
 from treering_cli.field_names import field_names
@@ -50,13 +51,16 @@ def aggregate(
     fields = [name for each in by or () for name in field_names(each)]
     metrics = [text.strip() for each in metric or ["count"] for text in each.split(",")]
     bucket_s = _bucket_s(bucket) if bucket else None
+    chosen = selecting.filter()
     with connection.client() as client:
         try:
             found = client.aggregate_logs(
-                by=fields, metric=metrics, filter=selecting.filter(), bucket_s=bucket_s, time_zone=time_zone, order=order, limit=limit
+                by=fields, metric=metrics, filter=chosen, bucket_s=bucket_s, time_zone=time_zone, order=order, limit=limit
             )
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
+        if not any(value.value for row in found.rows for value in row.values):
+            near_keys.hint(client, chosen)
     if json:
         answer_json([_row_json(row, fields, metrics, bucketed=bool(bucket_s)) for row in found.rows])
     elif bucket_s and fields == ["severity"] and metrics in _STACKED and found.rows:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 import typer
 
+from treering_cli import near_keys
 from treering_cli.connection import Connection
 from treering_cli.costs import Costs, cost_json
 from treering_cli.output import answer_json, note
@@ -31,10 +32,13 @@ def export(
 ) -> None:
     """Write every record of a selection into DIR/logs.FORMAT, which appears when it is complete, and which only you may read."""
     check_form(format, for_spreadsheet=for_spreadsheet)
+    chosen = selecting.filter()
     file = out / f"logs.{_SUFFIXES[format]}"
     with _writing(out), _appearing(file) as partial, connection.client() as client:
         form = "spreadsheet" if for_spreadsheet else format
-        summary = _receive(client.export_logs(filter=selecting.filter()), partial, form)
+        summary = _receive(client.export_logs(filter=chosen), partial, form)
+        if not summary.row_count:
+            near_keys.hint(client, chosen)
     if json:
         size = file.stat().st_size
         answer_json({"file": str(file), "records": summary.row_count, "size_bytes": size, "cost": cost_json(summary.cost)})

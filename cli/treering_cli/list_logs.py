@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from treering_cli import near_keys
 from treering_cli.connection import Connection
 from treering_cli.costs import Costs, cost_json
 from treering_cli.output import answer, answer_json, note
@@ -39,6 +40,8 @@ def list_logs(
             return client.list_logs(filter=chosen, order=order, max_message_bytes=max_message_bytes, page_size=size, page_token=token)
 
         found = listed(ask, "records", limit, page_token)
+        if not found.entries:
+            near_keys.hint(client, chosen)
     if json:
         from treering_cli.records_json import record_json  # noqa: PLC0415 - start-up
 

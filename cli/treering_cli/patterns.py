@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from treering.severity import severity_name
+from treering_cli import near_keys
 from treering_cli.connection import Connection
 from treering_cli.costs import Costs
 from treering_cli.output import answer_json, answer_table, note, rfc3339
@@ -39,15 +40,18 @@ def patterns(
     json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
 ) -> None:
     """List the patterns of messages, or templates, with counts and their course over time."""
+    chosen = selecting.filter()
     with connection.client() as client:
         ask = partial(
             client.list_patterns,
-            filter=selecting.filter(),
+            filter=chosen,
             order=cast("PatternOrder", sort.replace("-", "_")),
             unit=unit,
             sparkline_buckets=_SPARKLINE_PARTS if sparkline else None,
         )
         found = listed(lambda size, token: ask(page_size=size, page_token=token), "patterns", limit)
+        if not found.entries:
+            near_keys.hint(client, chosen)
     if json:
         answer_json([pattern_json(pattern) for pattern in found.entries])
     elif found.entries:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from treering_cli import near_keys
 from treering_cli.connection import Connection
 from treering_cli.costs import Costs, cost_json, total
 from treering_cli.escaping import escape
@@ -39,7 +40,7 @@ def search(
 ) -> None:
     """Find records by what they say, in words that they need not contain."""
     _check(text, like)
-    asked = []
+    asked, chosen = [], selecting.filter()
     with connection.client() as client:
 
         def ask(after: str) -> Any:
@@ -47,7 +48,7 @@ def search(
                 text,
                 like=_position(like),
                 mode=mode,
-                filter=selecting.filter(),
+                filter=chosen,
                 page_size=limit,
                 flat=flat,
                 samples_per_pattern=samples,
@@ -58,6 +59,8 @@ def search(
             return answered
 
         found = _page(ask, page_token, page)
+        if not found.results:
+            near_keys.hint(client, chosen)
     if json:
         answer_json(_as_json(found) | {"cost": cost_json(total(asked))})
     else:

@@ -39,7 +39,7 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
         return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID, sinks=[sink])
 
     def UploadLogs(self, request_iterator, context):
-        count = sum(len(request.records) for request in request_iterator if not self.records.extend(request.records))
+        count = sum(len(each.batch.records) for each in request_iterator if not self.records.extend(each.batch.records))
         return ingest_pb2.UploadLogsResponse(accepted_count=count, log_id=LOG_ID, end_offset_exclusive=len(self.records))
 
     def StreamLogs(self, request_iterator, context):

@@ -194,7 +194,8 @@ class Trees:
         return begin + first * step, begin + (first + self._random.randrange(1, self._count)) * step
 
     def _severity(self) -> LogFilter:
-        low, high = sorted(self._random.choices(SEVERITIES, k=2))
+        # 0 is a severity of records, and none that a filter names.
+        low, high = (level or None for level in sorted(self._random.choices(SEVERITIES, k=2)))
         return self._random.choice(
             [LogFilter(min_severity=low), LogFilter(max_severity=high), LogFilter(min_severity=low, max_severity=high)]
         )
@@ -282,4 +283,4 @@ def _make_possible(node: LogFilter) -> None:
     if 0 < node.arrival_end_time_unix_nano <= node.arrival_start_time_unix_nano:
         node.arrival_end_time_unix_nano = 0
     if 0 < node.max_severity < node.min_severity:
-        node.max_severity = 0
+        node.ClearField("max_severity")

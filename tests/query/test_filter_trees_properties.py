@@ -129,7 +129,7 @@ class Rpcs:
         assert sorted(pa.ipc.open_stream(raw).read_all().column("offset").to_pylist()) == offsets_of(expected), "ExportLogs"
 
     async def searched(self, chosen, expected):
-        found = await self.client.search_logs("zz", mode="keyword", filter=chosen, flat=True, limit=1_000, literal_budget_ms=60_000)
+        found = await self.client.search_logs("zz", mode="keyword", filter=chosen, flat=True, page_size=1_000, literal_budget_ms=60_000)
         assert sorted(record.position.offset for result in found.results for record in result.records) == offsets_of(expected), "SearchLogs"
 
     async def listed(self, chosen, expected):
@@ -144,7 +144,7 @@ class Rpcs:
 
     async def compared(self, chosen, expected):
         patterns = patterns_of(expected)
-        found = await self.client.compare_patterns(chosen, LogFilter(none_of=[chosen]), limit=1_000)
+        found = await self.client.compare_patterns(chosen, LogFilter(none_of=[chosen]), page_size=1_000)
         assert (found.total_count, found.baseline_total_count) == (patterns.total(), RECORDS - patterns.total()), "ComparePatterns"
         new = {each.pattern.pattern_id: each.pattern.count for each in found.differences if each.change == pb.PATTERN_CHANGE_NEW}
         others = patterns_of(self.everything) - patterns

@@ -260,11 +260,11 @@ async def test_failed_seal_is_tried_again(open_store, fill, monkeypatch):
         await fill(store, 0, 100)
         real, failures = store._files.sealer._write, []
 
-        def failing(*arguments):
+        def failing(*arguments, **more):
             if len(failures) < 3:
                 failures.append(1)
                 raise OSError(28, "No space left on device")
-            return real(*arguments)
+            return real(*arguments, **more)
 
         monkeypatch.setattr(store._files.sealer, "_write", failing)
         await store.seal()

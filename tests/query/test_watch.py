@@ -154,9 +154,9 @@ async def test_what_has_arrived_since_a_time(open_store, send):
         await send(store, 2, ["gamma"])
         stream = watching(store, since_unix_nano=ARRIVAL + 1)
         assert said(await take(stream, 2)) == [("beta", 2), ("gamma", 3)]
-        await nothing_more(stream, store)
         everything = watching(store, since_unix_nano=0)
         assert [text for text, _ in said(await take(everything, 3))] == ["alpha", "beta", "gamma"]
+        await nothing_more(stream, store)
 
 
 async def test_a_pattern_whose_first_record_has_expired_is_announced_without_it(open_store, send):

@@ -13,7 +13,7 @@ from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, qu
 
 from .conftest import Serving
 
-CHANGES = {"ForgetPatterns", "StartReindex"}
+CHANGES = {"CancelReindex", "ForgetPatterns", "StartReindex"}
 
 
 def away(calls, name):

@@ -278,8 +278,8 @@ MUTANTS = (
     Mutant(
         "a-batch-without-memory-is-no-malformed-one",
         "services/ingest/treering_ingest/admission.py",
-        "raise exhausted(error) or ServiceError(",
-        "raise ServiceError(",
+        "        if scarce := exhausted(error):\n            raise scarce from error\n        field",
+        "        field",
         ("tests/runtime/test_scarcity.py",),
     ),
     Mutant(

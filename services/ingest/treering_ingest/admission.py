@@ -92,12 +92,14 @@ def _parsed(received: bytes) -> tuple[envelope.Envelope, LogBatch]:
             _count(envelope.parts(opened.batch))
         return opened, LogBatch.FromString(opened.batch)
     # All that the parser and the count raise for bytes that are no message. It is the sender's fault, not INTERNAL.
-    except (DecodeError, ValueError, IndexError) as error:
+    except (DecodeError, ValueError, IndexError, MemoryError) as error:
+        # without memory for it now it is a batch all the same: who is told that it is none never sends it again
+        if scarce := exhausted(error):
+            raise scarce from error
         field = faulty_text(received, UploadLogsRequest.DESCRIPTOR)
         problem = f"{field} is not UTF-8" if field else "encode it as Protocol Buffers do"
         message, metadata = f"batch: not a valid UploadLogsRequest; {problem}", {"field": field} if field else {}
-        # without memory for it now it is a batch all the same: who is told that it is none never sends it again
-        raise exhausted(error) or ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message, metadata=metadata) from error
+        raise ServiceError(ErrorReason.ERROR_REASON_MALFORMED_BATCH, message, metadata=metadata) from error
 
 
 def _count(parts: envelope.Parts) -> None:
