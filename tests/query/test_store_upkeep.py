@@ -272,7 +272,7 @@ def segment(number: int, rows: int, arrival: int = 4 * SECOND) -> Segment:
     return Segment(number, Path("x"), rows, rows, 0, 0, arrival, arrival, (), frozenset({"a"}), data_bytes=rows, sealed_time=arrival)
 
 
-def _stop(*_: object) -> None:
+def _stop(*_: object, **__: object) -> None:
     raise OSError(5, "stopped")
 
 
