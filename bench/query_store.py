@@ -20,8 +20,8 @@ from treering.severity import severity_number
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_query.sealed.opening import open_sealer
 from treering_query.sealed.sealed_state import SealBatch
-from treering_query.sealed.sealing import Sealer
 from treering_query.store.intake import Intake, Taken
 from treering_query.values.schemas import LOGS_SCHEMA, PATTERNS_SCHEMA
 from treering_runtime.quarantine import Change
@@ -79,7 +79,7 @@ def folder_pool(folder: Path) -> Pool:
 
 def fill(directory: Path, drawn: Pool, records: int, lot_records: int) -> Filled:
     """Seals `records` records into the data directory of a query service that does not run."""
-    sealer = Sealer(directory)
+    sealer = open_sealer(directory)
     sealer.open()
     patterns = drawn.taken.patterns
     sealed_bytes = segments = 0

@@ -42,6 +42,9 @@ COMMON = {"limits", "settings"}
 
 MOST_ON_TOP = 8
 
+VALUES = {"dataclass", "NamedTuple", "TypedDict", "Enum", "IntEnum", "StrEnum"}
+"""What makes a class a value: a decorator of it, or a base."""
+
 
 def modules(name):
     """The file of each module of a service, by its dotted name."""
@@ -91,3 +94,23 @@ def test_every_module_is_in_a_room_but_for_a_few(name):
     files = dict(modules(name))
     assert {room(module) for module, file in files.items() if file.parent.name != f"treering_{name}"} == ROOMS[name].keys()
     assert len([file for file in files.values() if file.parent.name == f"treering_{name}"]) <= MOST_ON_TOP
+
+
+def others_than_values(tree):
+    """The public classes of a module that are no values; exceptions are."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and not node.name.endswith("Error"):
+            marks = {part for each in (*node.decorator_list, *node.bases) for part in ast.unparse(each).replace("(", ".").split(".")}
+            if not marks & (VALUES | {"Exception"}):
+                yield node.name
+
+
+def test_a_file_of_query_has_one_job():
+    found = {module: names for module, file in modules("query") if len(names := list(others_than_values(ast.parse(file.read_text())))) > 1}
+    assert found == {}
+
+
+def test_what_is_no_value_is_seen():
+    classes = ["A", "C(NamedTuple)", "D(Protocol)", "E(A)", "FError(E)", "_G"]
+    text = "@dataclass(frozen=True)\nclass B: ...\n" + "".join(f"class {each}: ...\n" for each in classes)
+    assert list(others_than_values(ast.parse(text))) == ["A", "D", "E"]

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import xxhash
 
-from treering_ingest.durable_log import Batch, DiskFullError, LogState, Range, WrongEndError
+from treering_ingest.durable_log import IN_MEMORY, Batch, DiskFullError, LogState, Range, WrongEndError
 from treering_ingest.producers import ProducerTable, Stored
 
 
@@ -30,7 +30,7 @@ class MemoryLog:
 
     log_id = 7
     place = "memory"
-    durability = "memory"
+    durability = IN_MEMORY
 
     def __init__(self, room: int | None = None) -> None:
         self.producers = ProducerTable()

@@ -8,14 +8,23 @@ import pytest
 from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
+from memory_log import MemoryLog
 from prometheus_client import generate_latest
 
 from treering.v1.admin_pb2 import DigestLogRequest
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.ingest_pb2 import DURABILITY_ALWAYS, GetIngestStatusRequest, RejectionReason, StreamLogsRequest, UploadLogsRequest
+from treering.v1.ingest_pb2 import (
+    DURABILITY_ALWAYS,
+    DURABILITY_MEMORY,
+    GetIngestStatusRequest,
+    RejectionReason,
+    StreamLogsRequest,
+    UploadLogsRequest,
+)
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.admission import check_batch
 from treering_ingest.limits import BATCH_OVERHEAD_BYTES
+from treering_ingest.process import IngestProcess
 from treering_ingest.wal.inspect import cat
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_WAITING_DIGESTS
@@ -278,6 +287,14 @@ async def test_the_status_is_complete(running, request_of):
         assert status.durability == DURABILITY_ALWAYS
         assert [(sink.name, sink.address, sink.connected, sink.lag_records) for sink in status.sinks] == [("query", "unix", False, 1)]
         assert status.limits["max_batch_bytes"] == 4 * 1024 * 1024
+
+
+async def test_the_status_says_what_the_log_promises_where_that_is_less_than_the_disk(running, request_of, monkeypatch):
+    monkeypatch.setattr(IngestProcess, "_open_log", lambda self: MemoryLog())
+    async with running(durability="always") as (_, stub):
+        await stub.UploadLogs(iter([request_of("a")]))
+        status = await stub.GetIngestStatus(GetIngestStatusRequest())
+        assert (status.end_offset_exclusive, status.durability) == (1, DURABILITY_MEMORY)
 
 
 async def test_the_metrics_name_what_happened(running, request_of):

@@ -21,10 +21,13 @@ from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceService
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedClient, EmbedUnavailable
-from treering_query.meaning.meaning import Meaning, Scorer
+from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.scorer import Scorer
 from treering_query.request_limits import LIMITS
 from treering_query.retention.retention_clock import Clocks
 from treering_query.sealed.damage import Damage
+from treering_query.sealed.opening import open_sealer
+from treering_query.sealed.sealing import Sealer
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -88,9 +91,9 @@ def record() -> Callable[..., LogRecord]:
 
 
 @asynccontextmanager
-async def _opened(directory: Path, rows: int, clocks: Clocks) -> AsyncIterator[Store]:
+async def _opened(directory: Path, rows: int, clocks: Clocks, opened: Callable[[Path], Sealer] = open_sealer) -> AsyncIterator[Store]:
     engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
-    store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry(), clocks)
+    store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry(), clocks, opened=opened)
     await store.open()
     try:
         yield store
@@ -101,11 +104,16 @@ async def _opened(directory: Path, rows: int, clocks: Clocks) -> AsyncIterator[S
 
 @pytest.fixture
 def open_store(tmp_path):
-    def opened(rows: int = 1_000_000, directory: Path = tmp_path / "store", clocks: Clocks = STOPPED):
+    def start(
+        rows: int = 1_000_000,
+        directory: Path = tmp_path / "store",
+        clocks: Clocks = STOPPED,
+        opened: Callable[[Path], Sealer] = open_sealer,
+    ):
         directory.mkdir(exist_ok=True)
-        return _opened(directory, rows, clocks)
+        return _opened(directory, rows, clocks, opened)
 
-    return opened
+    return start
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.streams.bounds import StreamBounds
-from treering_query.view.engine import interruptible
+from treering_query.view.interruptible import interruptible
 from treering_runtime.errors import ServiceError
 
 LOG = 7

@@ -12,7 +12,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
-from treering_query.streams import tail, tail_news, watch, watch_news
+from treering_query.streams import tail, tail_news, watch, watch_feed
 from treering_query.streams.hub import Hub
 from treering_query.streams.tail import Tail
 from treering_query.streams.tail_news import TailReader
@@ -266,7 +266,7 @@ async def test_when_reading_for_all_fails_each_reads_alone_and_only_the_one_at_f
 
 
 async def test_a_watch_that_reads_slowly_misses_nothing(store, frame, record, monkeypatch):
-    monkeypatch.setattr(watch_news, "AT_ONCE", 3)
+    monkeypatch.setattr(watch_feed, "AT_ONCE", 3)
     hub = Hub(store, WatchReader, pause_s=0.0)
     slow = Watch(store, hub, watch.plan(pb.WatchPatternsRequest()), 60.0).run()
     await anext(slow)

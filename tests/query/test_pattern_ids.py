@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.colliding import ONE_ID, collide, former
 from tests.hostile import ALL, chance
+from tests.query.earlier_versions import statistics_into_catalog
 from treering.v1 import admin_pb2, embed_pb2
 from treering.v1 import query_pb2 as pb
 from treering.v1.admin_pb2_grpc import EmbedAdminServiceServicer, add_EmbedAdminServiceServicer_to_server
@@ -95,7 +96,7 @@ async def holds_all(store, first, second):
     for text in (first, second):
         assert text in await searched(store, text)
     assert await searched(store, second, filter=LogFilter(services=["two"])) == {second}
-    status = Status(store, QuerySettings()).answer()
+    status = await Status(store, QuerySettings()).answer()
     assert (status.pattern_count, status.without_pattern_count) == (1, 3)
     assert sql(store, "select text from patterns where pattern_id = 0")[0][0].startswith("(records that belong to no pattern")
 
@@ -258,6 +259,7 @@ async def from_before(open_store, deliver, monkeypatch, tmp_path):
         async with open_store() as store:
             await deliver(store, [*OLD, *OLD])
             await store.seal()
+    statistics_into_catalog(tmp_path / "store")
     with duckdb.connect(str(tmp_path / "store" / "logs.duckdb")) as catalog:
         catalog.execute("drop table segment_services")
         catalog.execute("update segments set mask_version = 2")

@@ -6,7 +6,8 @@ from tests.settling import settled
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2 import GetLogContextRequest
 from treering_query.answers import context
-from treering_query.sealed import catalog
+from treering_query.sealed import duckdb_catalog
+from treering_query.sealed.catalog import NotQuarantinedError
 from treering_query.store import intake as intake_module
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.quarantine import Selection
@@ -93,6 +94,17 @@ async def test_retried_records_are_stored_once_at_their_place_and_leave(open_sto
         assert (counted(store), store.board.get(7).quarantined) == (10, 0)
 
 
+async def test_of_two_that_read_the_same_again_at_once_one_stores_it(open_store, frame, record, squeamish):
+    async with open_store() as store:
+        await deliver(store, frame, record)
+        items = await store.quarantined(ALL, None)
+        squeamish.setattr(Squeamish, "words", ())
+        first, second = await asyncio.gather(store.read_again(items), store.read_again(items), return_exceptions=True)
+        assert (first, type(second)) == (2, NotQuarantinedError)
+        assert [row["o"] for row in messages(store)] == list(range(10))
+        assert (counted(store), store.board.get(7).quarantined) == (10, 0)
+
+
 async def test_a_retried_record_stands_among_its_neighbours(open_store, frame, record, squeamish):
     async with open_store() as store:
         await deliver(store, frame, record)
@@ -136,7 +148,7 @@ async def test_records_that_were_set_aside_while_a_lot_is_sealing_are_listed(ope
 
 
 async def test_small_entries_count_in_a_page_for_what_they_take(open_store, frame, monkeypatch, squeamish):
-    monkeypatch.setattr(catalog, "QUARANTINE_PAGE_BYTES", 1_000)
+    monkeypatch.setattr(duckdb_catalog, "QUARANTINE_PAGE_BYTES", 1_000)
     async with open_store() as store:
         await store.open_log(7, 0)
         await store.deliver(7, [frame(0, [LogRecord(message="unspeakable")] * 9)], 9)

@@ -500,7 +500,7 @@ async def test_status_says_what_waits_only_where_an_age_is_set(opened, machine):
         machine.leaps(10 * YEAR)
         await turn(store)
         for settings, waits in (({"retention_age_s": 60}, True), ({"retention_service_age_s": {"a": 60}}, True), ({}, False)):
-            answer = Status(store, QuerySettings(**settings)).answer()
+            answer = await Status(store, QuerySettings(**settings)).answer()
             assert ("treering store accept-clock" in answer.retention_problem) is waits
             assert answer.retention_time_unix_nano == START
 

@@ -61,7 +61,7 @@ async def sql(open_store, open_sql, fill, tmp_path, monkeypatch):
 
 def hostile(tmp_path: Path) -> list[str]:
     """Every form of every seed, and some forms of forms; its files are the canary, a file that must not appear, and a real segment."""
-    segment = next((tmp_path / "store" / "segments").iterdir())
+    segment = next((tmp_path / "store" / "segments").glob("*.parquet"))
     places = {"out": tmp_path / "out", "file": tmp_path / "canary.txt", "segment": segment}
     random = chance("sql")
     found = [form for seed in lines(REFUSED) for form in forms(seed)]
@@ -71,7 +71,7 @@ def hostile(tmp_path: Path) -> list[str]:
 
 async def test_hostile_statements_are_refused_and_disturb_nothing(sql, tmp_path):
     """Through the whole service: one statement in ten of all forms, and all of them in `make hostile`."""
-    segment = next((tmp_path / "store" / "segments").iterdir())
+    segment = next((tmp_path / "store" / "segments").glob("*.parquet"))
     before = segment.read_bytes()
     statements = hostile(tmp_path)[:: 1 if ALL else 10]
     for text in statements:

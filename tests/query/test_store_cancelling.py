@@ -225,7 +225,7 @@ async def test_upkeep_cancelled_at_each_await_goes_on_at_the_next_turn(open_stor
         stayed = [offset for offset in expected(feed)[0] if offset % 5 != 1]
         assert state_of(store) == (stayed, len(stayed), feed.unreadable)
         names = {file.name for file in (tmp_path / "store" / "segments").iterdir()}
-        assert names == {segment.path.name for segment in store.view.segments}
+        assert names == {name for segment in store.view.segments for name in segment.names}
         assert len(set(told)) == 1
     async with open_store() as store:
         assert state_of(store) == (stayed, len(stayed), feed.unreadable)

@@ -6,10 +6,11 @@ import sys
 import pytest
 
 STEPS = {
-    "after the records are written": "treering_query.sealed.segment_writing._sync_file",
-    "before the directory is synced": "treering_query.sealed.segment_writing.sync_directory",
-    "before the commit": "treering_query.sealed.catalog.Catalog.commit",
-    "inside the transaction": "treering_query.sealed.catalog.Catalog._insert_table",
+    "after the statistics are written": "treering_query.sealed.local_segments._sync_file",
+    "before the directory is synced": "treering_query.sealed.local_segments.sync_directory",
+    "between statistics and records": "treering_query.sealed.segment_file.write",
+    "before the commit": "treering_query.sealed.duckdb_catalog.DuckDbCatalog.commit",
+    "inside the transaction": "treering_query.sealed.duckdb_catalog.DuckDbCatalog._insert_table",
     "before the manifest": "treering_query.sealed.sealing.Sealer._write_manifest",
     "before the statistics are merged": "treering_query.sealed.sealing._merged",
 }
@@ -61,7 +62,7 @@ async def test_crash_loses_and_doubles_nothing(step, open_store, tmp_path, frame
             assert snapshot.query('select "offset" from logs order by 1').column(0).to_pylist() == list(range(300))
             assert sum(snapshot.query("select count from patterns").column(0).to_pylist()) == 300
         names = {file.name for file in (directory / "segments").iterdir()}
-        assert names == {segment.path.name for segment in store.view.segments}
+        assert names == {name for segment in store.view.segments for name in segment.names}
         await store.seal()
     async with open_store() as store:
         assert store.board.get(7).releasable_end == 300

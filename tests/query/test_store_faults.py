@@ -9,8 +9,10 @@ import duckdb
 import pytest
 
 from treering_query.retention.upkeep import Policy
-from treering_query.sealed import catalog as catalog_module
-from treering_query.sealed import seal_task, sealing, segment_file, segment_writing
+from treering_query.sealed import local_segments, seal_task, sealing, segment_file, segment_writing
+from treering_query.sealed.duckdb_catalog import DuckDbCatalog
+from treering_query.sealed.duckdb_file import DuckDbFile
+from treering_query.sealed.local_segments import LocalSegments
 from treering_runtime.quarantine import Selection
 
 ALL = Selection()
@@ -62,14 +64,14 @@ class Place:
 
 def statement(words: str, *, after: bool = False) -> Place:
     def install(patch, store, faults):
-        real_connect = catalog_module.Catalog._connect
-        catalog = store._files.sealer._catalog
+        real_connect = DuckDbFile._connect
+        file = store._files.sealer._catalog._file
 
         def connect(self):
             return FaultyConnection(real_connect(self), faults, words, after=after)
 
-        patch.setattr(catalog_module.Catalog, "_connect", connect)
-        catalog.connection = FaultyConnection(catalog.connection, faults, words, after=after)
+        patch.setattr(DuckDbFile, "_connect", connect)
+        file.connection = FaultyConnection(file.connection, faults, words, after=after)
 
     return Place(f"{'after' if after else 'before'} {words}", install)
 
@@ -105,14 +107,19 @@ def one_after_the_other(*places: Place) -> Place:
 PLACES = [
     function(segment_file, "write"),
     function(segment_file, "write", after=True),
-    function(segment_writing, "_sync_file"),
-    function(segment_writing, "checksum_of"),
-    function(segment_writing, "sync_directory"),
-    function(segment_writing, "sync_directory", after=True),
+    function(segment_writing, "write_statistics"),
+    function(segment_writing, "write_statistics", after=True),
+    function(local_segments, "_sync_file"),
+    function(local_segments, "checksum_of"),
+    function(local_segments, "sync_directory"),
+    function(local_segments, "sync_directory", after=True),
+    function(LocalSegments, "put_new"),
+    function(LocalSegments, "put_new", after=True),
+    function(LocalSegments, "delete"),
+    function(LocalSegments, "delete", after=True),
     statement("begin"),
     statement("insert into segments"),
     statement("insert into segment_ranges"),
-    statement("insert into statistics"),
     statement("insert into patterns"),
     statement("insert into progress"),
     statement("delete from segments"),
@@ -122,8 +129,9 @@ PLACES = [
     statement("update sealing"),
     statement("commit"),
     statement("commit", after=True),
-    one_after_the_other(statement("commit", after=True), function(catalog_module.Catalog, "load")),
-    one_after_the_other(statement("commit", after=True), function(catalog_module.Catalog, "expired")),
+    one_after_the_other(statement("commit", after=True), function(DuckDbCatalog, "load")),
+    one_after_the_other(statement("commit", after=True), function(DuckDbCatalog, "_expired")),
+    one_after_the_other(statement("commit", after=True), function(LocalSegments, "read_range")),
     statement("checkpoint"),
     statement("checkpoint", after=True),
     function(sealing.Sealer, "_write_manifest"),
@@ -204,7 +212,7 @@ async def test_a_step_that_fails_loses_and_doubles_nothing(open_store, frame, re
         assert faults.met == min(times, 1 if "forget" in place.name else times), "the place was never met"
         await until_done(lambda: store.keep_up(Policy(), LONG_AFTER, nobody))
         names = {file.name for file in (tmp_path / "store" / "segments").iterdir()}
-        assert names == {segment.path.name for segment in store.view.segments}
+        assert names == {name for segment in store.view.segments for name in segment.names}
     async with open_store() as store:
         assert seen(store) == (left, 5)
         assert store.board.get(7).next_offset == 500

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from treering.errors import DamagedError, OverloadedError
@@ -14,8 +16,10 @@ from treering.selection import log_filter
 from treering_query.reading import filters
 from treering_query.sealed import damage as damage_module
 from treering_query.sealed.check import check
+from treering_query.sealed.checksums import checksum_of
 from treering_query.sealed.damage import problem_of
 from treering_query.sealed.inventory import Inventory, inventory_at_rest
+from treering_query.sealed.segment_statistics import write_statistics
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 
@@ -60,7 +64,7 @@ async def test_sound_store_has_no_problem_and_every_record_is_read(sealed):
     steps = list(check(inventory_at_rest(sealed)))
     assert [each for step in steps for each in step.problems] == []
     assert (steps[-1].segments, steps[-1].records) == (2, 600)
-    assert steps[-1].size_bytes == sum(file.stat().st_size for file in (sealed / "segments").iterdir())
+    assert steps[-1].size_bytes == size_of(sealed)
 
 
 async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed):
@@ -94,9 +98,7 @@ async def test_foreign_file_is_found_and_is_no_damage(sealed):
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("delete from segments where segment_id = 1", "has statistics of segments that it does not list: 1;"),
-        ("delete from statistics where rowid = 0", "its records are not those of the catalog: the statistics"),
-        ("update statistics set count = count + 1 where rowid = 0", "its records are not those of the catalog: the statistics"),
+        ("delete from segments where segment_id = 1", "describes segments that it does not list: 1;"),
         ("delete from segment_ranges where segment_id = 1", "its records are not those of the catalog: offsets"),
         ("update segments set row_count = 5 where segment_id = 1", "records: 300 in the file, 5 in the catalog"),
         ("update segments set last_time = first_time where segment_id = 1", "the first and the last time"),
@@ -110,6 +112,47 @@ async def test_foreign_file_is_found_and_is_no_damage(sealed):
 async def test_catalog_that_lost_or_changed_a_row_is_found(sealed, statement, words):
     change_catalog(sealed, statement)
     assert any(words in problem and is_damage for _, problem, is_damage in found(sealed))
+
+
+def statistics_file(directory: Path) -> Path:
+    return directory / one(directory).replace(".parquet", ".statistics")
+
+
+async def test_a_flipped_byte_anywhere_in_statistics_is_found_and_nothing_else_is_said(sealed):
+    file = statistics_file(sealed)
+    original = file.read_bytes()
+    for place in range(0, len(original), 97):
+        flip(file, place)
+        ((name, problem, is_damage),) = found(sealed)
+        assert (name, is_damage) == (f"segments/{file.name}", True)
+        assert problem == "is damaged: its bytes are not those that were sealed. Restore the file from a copy"
+        file.write_bytes(original)
+    assert found(sealed) == []
+
+
+async def test_missing_statistics_are_found(sealed):
+    statistics_file(sealed).unlink()
+    assert found(sealed) == [(f"segments/{statistics_file(sealed).name}", "is missing. Restore the file from a copy", True)]
+
+
+async def test_statistics_that_are_not_those_of_the_records_are_found(sealed):
+    file = statistics_file(sealed)
+    rows = pq.read_table(file)
+    counts = pc.add(rows.column("count"), 1)
+    for changed in (rows.slice(1), rows.set_column(rows.schema.get_field_index("count"), rows.schema.field("count"), counts)):
+        write_statistics(file, changed)
+        change_catalog(sealed, f"update segments set statistics_checksum = {checksum_of(file)} where segment_id = 1")
+        assert any("its records are not those of the catalog: the statistics" in problem for _, problem, _ in found(sealed))
+
+
+async def test_damaged_statistics_end_the_start_and_change_nothing(sealed, open_store):
+    flip(statistics_file(sealed), 100)
+    (sealed / "segments/0000000009.parquet.tmp").write_bytes(b"half")
+    before = sorted((sealed / "segments").iterdir())
+    with pytest.raises(StartError, match=r"segments/0000000001-\w+\.statistics is damaged: .*Restore it from a copy"):
+        async with open_store():
+            pass
+    assert sorted((sealed / "segments").iterdir()) == before
 
 
 async def test_manifest_of_an_earlier_version_is_as_good(sealed):
@@ -175,7 +218,7 @@ async def test_command_reads_a_directory_at_rest(sealed):
 
 
 def size_of(directory: Path) -> int:
-    return sum(file.stat().st_size for file in (directory / "segments").iterdir())
+    return sum(file.stat().st_size for file in (directory / "segments").glob("*.parquet"))
 
 
 async def test_running_service_checks_itself_and_refuses_what_it_found(serving, fill, tmp_path):

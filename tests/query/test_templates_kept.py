@@ -99,7 +99,7 @@ async def test_a_pass_that_fails_to_be_saved_shows_nothing_and_is_repeated(open_
     monkeypatch.setattr("treering_query.store.template_keeper._RETRY_S", 0)
     failures = iter([OSError("disk full")])
     async with open_store() as store:
-        save = store._files.sealer._templates.save
+        save = store._files.sealer._catalog.save_templates
 
         def failing(change):
             for failure in failures:
@@ -107,7 +107,7 @@ async def test_a_pass_that_fails_to_be_saved_shows_nothing_and_is_repeated(open_
                 raise failure
             save(change)
 
-        monkeypatch.setattr(store._files.sealer._templates, "save", failing)
+        monkeypatch.setattr(store._files.sealer._catalog, "save_templates", failing)
         await deliver(store, frame, sessions(NAMES[:3]))
         assert len(set(templates_of(store).values())) == 1
 

@@ -10,7 +10,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
 from treering_query.retention.upkeep import Policy
-from treering_query.streams import watch, watch_news
+from treering_query.streams import watch, watch_feed
 from treering_query.streams.hub import Hub
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
@@ -110,7 +110,7 @@ async def test_a_restart_of_the_store_neither_loses_nor_repeats(open_store, send
 
 
 async def test_a_new_fleet_comes_in_many_looks(open_store, send, monkeypatch):
-    monkeypatch.setattr(watch_news, "AT_ONCE", 3)
+    monkeypatch.setattr(watch_feed, "AT_ONCE", 3)
     async with open_store() as store:
         await send(store, 0, WORDS)
         stream = watching(store, **since(0))

@@ -39,7 +39,7 @@ class Call:
 
 @pytest.fixture
 def made():
-    token = caller._CALLER.set("unix:somebody")  # of the whole process: tests that come after have no caller
+    token = caller._CALLER.set(caller.Caller("unix:somebody"))  # of the whole process: tests that come after have no caller
     calls = Shares("max_open_calls", 100, ("calls", "are open"))
     yield calls, lambda **bounds: Answers(CallBounds(**bounds), calls)
     caller._CALLER.reset(token)

@@ -1,6 +1,18 @@
 import pytest
 
-from treering_runtime.caller import OURSELVES, as_ourselves, current, handed_on, of_peer, serve, serve_handed_on
+from treering_runtime.caller import (
+    OURSELVES,
+    Rights,
+    Scope,
+    as_ourselves,
+    current,
+    handed_on,
+    of_peer,
+    rights,
+    scope,
+    serve,
+    serve_handed_on,
+)
 
 
 @pytest.mark.parametrize(
@@ -42,3 +54,12 @@ def test_work_for_everybody_is_in_nobodys_name():
     here.run(serve, "ipv4:10.1.2.3:41000")
     assert here.run(as_ourselves).run(current) == OURSELVES
     assert here.run(current) == "ipv4:10.1.2.3"
+
+
+def test_rights_and_scope_of_everybody_are_unlimited_and_go_with_the_caller():
+    everybody, caller, inner = as_ourselves(), as_ourselves(), as_ourselves()
+    caller.run(serve, "ipv4:10.1.2.3:41000")
+    inner.run(serve_handed_on, caller.run(handed_on))
+    for context in (everybody, caller, inner, caller.run(as_ourselves)):
+        assert context.run(rights) == Rights(methods=None)
+        assert context.run(scope) == Scope(services=None)

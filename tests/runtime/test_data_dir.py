@@ -36,6 +36,14 @@ def test_an_older_format_is_opened_and_named(tmp_path):
     directory.close()
 
 
+def test_an_older_program_does_not_open_what_a_newer_one_had(tmp_path):
+    for version in (1, 2):
+        DataDir(tmp_path / "d", "sample", version).close()
+    with pytest.raises(StartError, match="has format 2, this program knows up to 1; use a newer Treering"):
+        DataDir(tmp_path / "d", "sample", 1)
+    assert json.loads((tmp_path / "d/FORMAT").read_text()) == {"kind": "sample", "version": 2}
+
+
 def test_a_newer_format_is_refused(tmp_path):
     DataDir(tmp_path / "d", "sample", 2).close()
     with pytest.raises(StartError, match="has format 2, this program knows up to 1; use a newer Treering"):

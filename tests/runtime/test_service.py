@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+import structlog
 from prometheus_client import CollectorRegistry
 from pydantic_settings import SettingsConfigDict
 
@@ -56,7 +57,7 @@ def ran(tmp_path, monkeypatch):
     """Runs a service whose steps may fail; gives its exit code and the service."""
     monkeypatch.setenv("TREERING_SAMPLE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("TREERING_SAMPLE_DRAIN_SECONDS", "3")
-    services = []
+    services, logging = [], structlog.get_config()
 
     def run(**fails: Exception) -> tuple[int, Sample]:
         def make(settings: Settings, registry: CollectorRegistry) -> Sample:
@@ -65,7 +66,10 @@ def ran(tmp_path, monkeypatch):
 
         return main(Settings, make), services[-1] if services else None
 
-    return run
+    yield run
+    # A service sends what is logged to its standard error; tests that come after look for theirs elsewhere.
+    structlog.configure(**logging)
+    structlog.contextvars.clear_contextvars()
 
 
 def free(path) -> None:

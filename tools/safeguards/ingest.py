@@ -297,6 +297,13 @@ MUTANTS = (
         (INGEST + "test_service.py::test_batches_of_nothing_that_wait_are_bounded_as_well",),
     ),
     Mutant(
+        "what-is-spent-during-a-measurement-counts",
+        "services/ingest/treering_ingest/disk.py",
+        "        with self._lock:\n            self._free -= size_bytes",
+        "        self._free -= size_bytes",
+        ("tests/ingest/test_disk.py",),
+    ),
+    Mutant(
         "a-sink-is-of-one-version",
         "services/ingest/treering_ingest/delivery.py",
         "        if begins and response.protocol_version != PROTOCOL_VERSION:\n",

@@ -577,6 +577,27 @@ MUTANTS = (
         ("tests/contract/test_request_limits.py::test_a_text_that_is_not_utf_8_is_named",),
     ),
     Mutant(
+        "the-file-of-holes-has-one-writer-at-a-time",
+        "services/runtime/treering_runtime/holes.py",
+        "    with FileLock(directory / _LOCK_FILE, mode=0o600).acquire(timeout=timeout_s):\n        yield",
+        "    yield",
+        ("tests/runtime/test_holes_writers.py",),
+    ),
+    Mutant(
+        "a-hole-that-is-marked-stays-marked",
+        "services/runtime/treering_runtime/holes.py",
+        "        if hole not in holes or (is_used and not holes[hole]):\n            _write(directory, holes | {hole: is_used})",
+        "        if True:\n            _write(directory, holes | {hole: is_used})",
+        ("tests/runtime/test_holes_writers.py",),
+    ),
+    Mutant(
+        "an-older-program-is-kept-from-a-newer-directory",
+        "services/runtime/treering_runtime/data_dir.py",
+        "    if found_version < version:\n",
+        "    if False:\n",
+        ("tests/runtime/test_data_dir.py",),
+    ),
+    Mutant(
         "a-delivery-is-of-one-version",
         "services/runtime/treering_runtime/sink.py",
         "        check_version(first.start.protocol_version)\n",

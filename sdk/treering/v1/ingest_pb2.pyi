@@ -56,6 +56,8 @@ class _DurabilityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Durability
     """Before it is acknowledged."""
     DURABILITY_INTERVAL: _Durability.ValueType  # 2
     """Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+    DURABILITY_MEMORY: _Durability.ValueType  # 3
+    """Never: the log is kept in memory, and nothing outlives its process, whatever the policy."""
 
 class Durability(_Durability, metaclass=_DurabilityEnumTypeWrapper):
     """When an acknowledged batch is on disk."""
@@ -66,6 +68,8 @@ DURABILITY_ALWAYS: Durability.ValueType  # 1
 """Before it is acknowledged."""
 DURABILITY_INTERVAL: Durability.ValueType  # 2
 """Up to the configured interval after it is acknowledged: a power cut may take what was acknowledged last."""
+DURABILITY_MEMORY: Durability.ValueType  # 3
+"""Never: the log is kept in memory, and nothing outlives its process, whatever the policy."""
 Global___Durability: _TypeAlias = Durability  # noqa: Y015
 
 @_typing.final
@@ -363,7 +367,7 @@ class GetIngestStatusResponse(_message.Message):
     producer_count: _builtins.int
     """Producers that the log remembers."""
     durability: Global___Durability.ValueType
-    """The durability policy in force."""
+    """The durability policy in force, or less where the log itself promises less."""
     start_time_unix_nano: _builtins.int
     """When this process started, nanoseconds since 1970."""
     refusing_because: _builtins.str

@@ -1,6 +1,7 @@
 """Free space: records are refused while there is still some left."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +23,7 @@ def free_bytes(path: Path) -> int:
 
 
 class DiskGuard:
-    """Knows whether the reserve is reached.
+    """Knows whether the reserve is reached. Any thread may ask; `spend` and `check` belong to the event loop.
 
     Args:
         measure: Returns the free bytes.
@@ -34,6 +35,9 @@ class DiskGuard:
         self.reserve_bytes = reserve_bytes
         self._measure = measure
         self._clock = clock
+        # The door spends on the event loop while the metrics' thread measures: a measurement that began before must not take back what
+        # was spent meanwhile.
+        self._lock = threading.Lock()
         self._free = measure()
         self._measured = clock()
         self._said_low = False
@@ -42,15 +46,17 @@ class DiskGuard:
     @property
     def free_bytes(self) -> int:
         """Free bytes: measured at most a tenth of a second ago, less what was accepted since."""
-        # A system call at most ten times a second: this is asked once for each batch.
-        if self._clock() - self._measured > _FRESH_S:
-            self._free, self._measured = self._measure(), self._clock()
-        # May be below 0 between two measurements, because of `spend`.
-        return max(0, self._free)
+        with self._lock:
+            # A system call at most ten times a second: this is asked once for each batch.
+            if self._clock() - self._measured > _FRESH_S:
+                self._free, self._measured = self._measure(), self._clock()
+            # May be below 0 between two measurements, because of `spend`.
+            return max(0, self._free)
 
     def spend(self, size_bytes: int) -> None:
         """Takes off what is about to be written, so that a fast door cannot run through the reserve between two measurements."""
-        self._free -= size_bytes
+        with self._lock:
+            self._free -= size_bytes
 
     @property
     def is_low(self) -> bool:

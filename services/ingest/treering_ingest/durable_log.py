@@ -6,10 +6,15 @@ Whoever writes gathers batches into groups (`committer`), reads what is durable 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
 from treering_ingest.producers import ProducerTable
 from treering_runtime.errors import StartError
+
+ON_DISK: Final = "disk"
+"""`DurableLog.durability` of a log whose sync ends when everything is on the disk of this machine."""
+IN_MEMORY: Final = "memory"
+"""The same of a log that does not outlive its process."""
 
 
 class LogDamagedError(StartError):
@@ -143,8 +148,8 @@ class DurableLog(Protocol):
         """Where it is, for people: a directory, an address."""
 
     @property
-    def durability(self) -> str:
-        """What `sync` promises: `disk` = on the disk of this machine; `memory` = nothing outlives the process."""
+    def durability(self) -> Literal["disk", "memory"]:
+        """What `sync` promises: `ON_DISK` or `IN_MEMORY`. The status says it where it is less than the policy."""
 
     @property
     def producers(self) -> ProducerTable:

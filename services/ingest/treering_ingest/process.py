@@ -64,8 +64,10 @@ class IngestProcess:
 
     def _free_bytes(self) -> int:
         """Free space that nothing is going to be written to yet."""
-        # Without what is staged, which will be written: statvfs does not know of it yet.
-        return free_bytes(self.settings.data_dir) - self.committer.waiting_bytes
+        # Without what is staged, which will be written: statvfs does not know of it yet. Asked first: what is written between the two
+        # lines is taken off twice, never not at all.
+        waiting = self.committer.waiting_bytes
+        return free_bytes(self.settings.data_dir) - waiting
 
     async def start(self) -> None:
         """Opens the log and serves."""

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from treering.inner import InnerAddress
-from treering.v1.ingest_pb2 import DURABILITY_ALWAYS, DURABILITY_INTERVAL, GetIngestStatusResponse, SinkStatus
+from treering.v1 import ingest_pb2 as pb
+from treering.v1.ingest_pb2 import GetIngestStatusResponse, SinkStatus
 from treering_ingest import limits
 from treering_ingest.disk import DiskGuard
+from treering_ingest.durable_log import IN_MEMORY, DurableLog
 from treering_ingest.intake import Intake
 from treering_ingest.metrics import lag_records
 from treering_ingest.settings import Durability, IngestSettings
 from treering_ingest.sink_state import SinkState
 
-_DURABILITY = {Durability.ALWAYS: DURABILITY_ALWAYS, Durability.INTERVAL: DURABILITY_INTERVAL}
+_POLICIES = {Durability.ALWAYS: pb.DURABILITY_ALWAYS, Durability.INTERVAL: pb.DURABILITY_INTERVAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,18 @@ class StatusReport:
             disk_free_bytes=self.disk.free_bytes,
             disk_reserve_bytes=self.disk.reserve_bytes,
             producer_count=self.intake.producer_count,
-            durability=_DURABILITY[self.settings.durability],
+            durability=_durability(self.settings, log),
             sinks=[_sink_status(sink, end) for sink in self.sinks],
             start_time_unix_nano=self.start_time_unix_nano,
             refusing_because=refusal.message if refusal else "",
             limits=limits_in_force(self.settings),
         )
+
+
+def _durability(settings: IngestSettings, log: DurableLog) -> pb.Durability.ValueType:
+    """What an acknowledgement means: the policy, where a sync of the log reaches the disk; otherwise what the log itself promises."""
+    # The log's own promise first: no policy makes more of it.
+    return pb.DURABILITY_MEMORY if log.durability == IN_MEMORY else _POLICIES[settings.durability]
 
 
 def _sink_status(sink: SinkState, end_offset: int) -> SinkStatus:

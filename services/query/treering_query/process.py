@@ -8,7 +8,8 @@ from prometheus_client import CollectorRegistry
 from treering.v1.admin_pb2_grpc import add_QueryAdminServiceServicer_to_server
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
-from treering_query.answers.status import Status, StoreMetrics
+from treering_query.answers.metrics import StoreMetrics
+from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedClient
 from treering_query.meaning.meaning import Meaning
 from treering_query.request_limits import LIMITS

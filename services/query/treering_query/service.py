@@ -124,7 +124,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     async def GetQueryStatus(self, request: pb.GetQueryStatusRequest, context: "Context") -> pb.GetQueryStatusResponse:
         """The state of the store."""
         del request, context
-        return self._status.answer()
+        return await self._status.answer()
 
     async def SearchLogs(self, request: pb.SearchLogsRequest, context: "Context") -> pb.SearchLogsResponse:
         """Records by what they say."""
@@ -208,7 +208,8 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
                 yield response
 
     def close(self) -> None:
-        """Ends what exports and checks run on; they have been cancelled before."""
+        """Ends what exports, checks and the status run on; they have been cancelled before."""
+        self._status.close()
         self._exports.close()
         self._verifying.close()
 

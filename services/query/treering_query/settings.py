@@ -18,6 +18,8 @@ class QuerySettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="TREERING_QUERY_")
     # The name of the table in the TOML file, and of the service in its logs.
     service: ClassVar[str] = "query"
+    # 2: statistics of segments are objects beside them. A program of format 1 would delete those as files of no segment.
+    format_version: ClassVar[int] = 2
 
     data_dir: Path = Path("treering-data/query")
     """Directory of segments and catalog; created with mode 0700. Nothing is written elsewhere. In one that others own or may write, query

@@ -34,7 +34,8 @@ class DataDir:
     Args:
         path: The directory that was named; created with its parents, mode 0700.
         kind: What is kept there, for example `treering-ingest`; a directory of its own is called `ingest` then.
-        version: The newest format this program knows. Older ones are the caller's to migrate; newer ones are refused.
+        version: The newest format this program knows. Newer ones are refused. Of an older one `version` tells; what is left to migrate is
+            the caller's to find out, from the content, at each start: the directory is stamped anew at once.
 
     Raises:
         StartError: It is in use, not writable, of another kind, or of a newer format; or the place of its own directory is taken by a link
@@ -81,6 +82,9 @@ def _stamp(file: Path, kind: str, version: int) -> int:
         raise StartError(f"{file.parent} holds {found_kind}, not {kind}; give each service a directory of its own")
     if found_version > version:
         raise StartError(f"{file.parent} has format {found_version}, this program knows up to {version}; use a newer Treering")
+    # Before the first byte of the newer format: a program that knows the older one alone might delete what it does not know.
+    if found_version < version:
+        write_atomically(file, json.dumps({"kind": kind, "version": version}).encode())
     return found_version
 
 

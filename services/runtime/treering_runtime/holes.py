@@ -4,14 +4,19 @@ A sink that has part of a log never goes on behind records that the log does not
 the file `holes.json` of the sink's data directory: whoever may write there may decide that. The file is the order and the record of it: the
 sink looks at it whenever a delivery begins with a gap, and marks the hole there once it has gone on behind it. From then on progress,
 status, `treering verify` and answers name it.
+
+So the file has two writers, the command and the sink, in two processes. Each reads it anew and replaces it while it holds the lock
+`holes.lock`: none takes back what the other one wrote.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import structlog
+from filelock import FileLock, Timeout
 
 from treering.v1 import log_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
@@ -19,6 +24,9 @@ from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import ServiceError, StartError
 
 HOLES_FILE = "holes.json"
+_LOCK_FILE = "holes.lock"
+_COMMAND_WAITS_S = 10.0
+"""How long the command waits for its turn to write, seconds; the other one holds the lock for a sync of the disk."""
 _VERSION = 2
 _NAMED = 3
 """Holes that are named one by one in an answer; of further ones only the number is."""
@@ -105,10 +113,15 @@ class Holes:
         if self._directory and self._found.get(hole) is False:
             try:
                 # Marked on disk before the sink goes on: progress behind a hole that no file names would look like lost records.
-                _write(self._directory, self._found | {hole: True})
-            # Refused: without the mark the sink must not go on behind the hole.
+                # It does not wait for its turn, as this is the event loop: the delivery is refused, and begins again.
+                _put(self._directory, hole, is_used=True, timeout_s=0)
+            # Refused, here and below: without the mark the sink must not go on behind the hole.
+            except Timeout:
+                raise _gap(f"{self._directory / HOLES_FILE} is being written by another process; the delivery is tried again") from None
             except OSError as error:
                 raise _gap(_Damaged(self._directory / HOLES_FILE, error.strerror)) from error
+            except _Damaged as damage:
+                raise _gap(damage) from None
             self._look()
         return hole in self._found
 
@@ -125,8 +138,8 @@ class Holes:
             _LOG.error("the file of holes is damaged", problem=str(damage))
 
 
-def _gap(damage: _Damaged) -> ServiceError:
-    return ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, f"records are missing, and {damage}")
+def _gap(problem: _Damaged | str) -> ServiceError:
+    return ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_GAP, f"records are missing, and {problem}")
 
 
 def _stamp(directory: Path | None) -> object:
@@ -192,15 +205,42 @@ def _write(directory: Path, holes: dict[Hole, bool]) -> None:
     write_atomically(directory / HOLES_FILE, json.dumps({"version": _VERSION, "holes": listed}, indent=1).encode() + b"\n")
 
 
+def _put(directory: Path, hole: Hole, *, is_used: bool, timeout_s: float) -> None:
+    """Writes a hole into the file, durably; one that is marked there stays so, and so do all others.
+
+    Raises:
+        _Damaged: The file cannot be read.
+        OSError: It cannot be written.
+        Timeout: Another process writes it, and has not ended within `timeout_s` seconds.
+    """
+    with _written_by_nobody_else(directory, timeout_s):
+        # Read with the lock held: what the other one wrote until now is in it.
+        holes = _read(directory)
+        if hole not in holes or (is_used and not holes[hole]):
+            _write(directory, holes | {hole: is_used})
+
+
+@contextmanager
+def _written_by_nobody_else(directory: Path, timeout_s: float) -> Iterator[None]:
+    # A file of its own: the file of holes is replaced by each write, and a lock on it would go with the old one. The kernel unlocks when a
+    # process dies, whatever way.
+    with FileLock(directory / _LOCK_FILE, mode=0o600).acquire(timeout=timeout_s):
+        yield
+
+
 def add_hole(directory: Path, hole: Hole) -> None:
     """Makes a hole, durably. One that is there already changes nothing.
 
     Raises:
-        StartError: The file is damaged.
+        StartError: The file is damaged, or another process has been writing it for too long.
     """
-    if hole not in read_holes(directory):
+    try:
         # Not marked: only the sink itself says that it went on behind it.
-        _write(directory, _read(directory) | {hole: False})
+        _put(directory, hole, is_used=False, timeout_s=_COMMAND_WAITS_S)
+    except _Damaged as damage:
+        raise StartError(str(damage)) from None
+    except Timeout:
+        raise StartError(f"{directory / HOLES_FILE} is being written by another process; end that one or try again") from None
 
 
 def joined(holes: Iterable[Hole]) -> list[Hole]:

@@ -18,9 +18,6 @@ from treering_runtime.telemetry import new_registry
 
 _S = TypeVar("_S", bound=ServiceSettings)
 
-FORMAT_VERSION = 1
-"""Of every service's data directory."""
-
 
 class Service(Protocol):
     """One running service. `start`, `run` until it ends, `stop`; nothing of it can be used twice."""
@@ -70,7 +67,7 @@ async def _serve(settings: _S, make: Callable[[_S, CollectorRegistry], Service])
     registry = new_registry()
     LoopLag(asyncio.get_running_loop(), registry)
     # First: nobody else has the directory from here on, and everything else is inside it.
-    directory = DataDir(settings.data_dir, f"treering-{settings.service}", FORMAT_VERSION)
+    directory = DataDir(settings.data_dir, f"treering-{settings.service}", settings.format_version)
     try:
         settings = settings.model_copy(update={"data_dir": directory.path})
         # Before the service, whose start may be long: a port that is taken is said at once.

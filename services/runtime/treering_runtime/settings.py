@@ -38,6 +38,8 @@ class ServiceSettings(BaseSettings):
     # Inputs stay out of the library's errors, which tracebacks show: a value may be a secret, also under a misspelt name.
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True)
     service: ClassVar[str]
+    format_version: ClassVar[int] = 1
+    """Of the data directory; raised with whatever an older program must not open."""
 
     data_dir: Path
     """Directory that the service owns; created with mode 0700. Nothing is written elsewhere. In one that others own or may write, the

@@ -3,8 +3,9 @@
 import dataclasses
 import secrets
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from treering_ingest.durable_log import Batch, DiskFullError, LogFailedError, LogState, WrongEndError
+from treering_ingest.durable_log import ON_DISK, Batch, DiskFullError, LogFailedError, LogState, WrongEndError
 from treering_ingest.producers import ProducerTable, Stored, encode_snapshot
 from treering_ingest.wal.active import Active, Mark, encode_group
 from treering_ingest.wal.config import LogConfig
@@ -29,7 +30,7 @@ class Log:
     One thread at a time may call its methods. The properties may be read by any thread: each is one value, replaced as a whole.
     """
 
-    durability = "disk"
+    durability: Literal["disk"] = ON_DISK
 
     def __init__(self, files: FileSystem, config: LogConfig, manifest: Manifest, clock: Callable[[], int]) -> None:
         self.files = files

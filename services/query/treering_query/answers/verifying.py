@@ -74,7 +74,7 @@ class Verifying:
     def _remember(self, step: Progress) -> None:
         for found in step.problems:
             if found.damaged:
-                self._store.damage.mark(*found.damaged)
+                self._store.damage.mark(found.damaged)
 
 
 def progress_message(step: Progress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:

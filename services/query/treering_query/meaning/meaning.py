@@ -1,25 +1,18 @@
 """What texts mean in terms of patterns: the score of every pattern for each text, for SQL, for filters and for groupings."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
+from treering_query.meaning.embed_client import EmbedUnavailable
 from treering_query.meaning.meant import NOTHING, Meant
+from treering_query.meaning.scorer import Scorer
 from treering_runtime.errors import ServiceError, invalid_field
 from treering_runtime.patterns import MASK_VERSION
 
 _EMBED_SHARE = 0.8
 """Part of the remaining time that the embed service may use, so that there is time left to answer."""
-
-
-class Scorer(Protocol):
-    """Who scores patterns by meaning."""
-
-    async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> PatternScores:
-        """The score of every pattern against each text; raises EmbedUnavailable."""
 
 
 class Meaning:

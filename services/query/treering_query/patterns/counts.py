@@ -46,11 +46,11 @@ def selected_counts(snapshot: Snapshot, predicate: Predicate) -> pa.Table:
     return snapshot.query(sql, predicate.parameters, within=predicate)
 
 
-def total_counts(snapshot: Snapshot, pattern_ids: Iterable[int]) -> dict[int, int]:
+def total_counts(view: View, pattern_ids: Iterable[int]) -> dict[int, int]:
     """All records of some patterns, whatever the filter; patterns without any are left out."""
     wanted = pa.array(list(pattern_ids), pa.uint64())
     # Without SQL: a few ids of a table in memory are found faster than a statement is planned.
-    tables = [snapshot.view.sealed_counts, *(chunk.counts for chunk in snapshot.view.hot)]
+    tables = [view.sealed_counts, *(chunk.counts for chunk in view.hot)]
     # One pattern has many rows: by environment and severity, and by chunk.
     totals: Counter[int] = Counter()
     for table in tables:

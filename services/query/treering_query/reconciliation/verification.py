@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from treering.errors import InternalError
 from treering.v1.log_pb2 import Position
-from treering_query.reconciliation.absent import Expired, SetAside
+from treering_query.reconciliation.expired import Expired
+from treering_query.reconciliation.set_aside import SetAside
 from treering_runtime.pattern_id import NO_PATTERN, pattern_id
 
 if TYPE_CHECKING:

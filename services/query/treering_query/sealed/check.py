@@ -14,8 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from treering_query.sealed.catalog import Sealed
-from treering_query.sealed.damage import contents, problem_of
+from treering_query.sealed.damage import Damaged, contents, damage_of, file_state
 from treering_query.sealed.inventory import CATALOG_FILE, MANIFEST_FILE, MANIFEST_VERSION, SEGMENTS_DIRECTORY, Inventory, manifest_entry
+from treering_query.sealed.segment_statistics import pattern_ids
+from treering_query.values.pattern_ids import as_ids
 from treering_query.values.schemas import COUNTS_SCHEMA, LOGS_SCHEMA, kinds
 from treering_query.values.segment import LogRange, Segment
 from treering_query.values.statistics import merged, statistics
@@ -41,8 +43,8 @@ class Problem:
     """In words, with what to do."""
     is_damage: bool = True
     """False for what the next start of the service puts right."""
-    damaged: tuple[Segment, str] | None = None
-    """The segment whose file is damaged, and how, if it is one."""
+    damaged: Damaged | None = None
+    """The segment whose file is damaged, if it is one."""
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,9 @@ def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
 def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
     ids = [segment.segment_id for segment in inventory.sealed.segments]
     # The tables are written in one transaction, so this is damage and nothing that a crash leaves.
-    lost = inventory.listed.difference(ids)
+    lost = inventory.sealed.described.difference(ids)
     if lost:
-        yield Problem(
-            CATALOG_FILE, f"has statistics of segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy"
-        )
+        yield Problem(CATALOG_FILE, f"describes segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy")
     # Quadratic, which thousands of segments still allow; records of a segment that is listed twice would be counted twice.
     doubled = {number for number in ids if ids.count(number) > 1}
     if doubled:
@@ -116,7 +116,8 @@ def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
     if len(set(ids)) < len(ids):
         yield Problem(CATALOG_FILE, f"{len(ids) - len(set(ids)):,} patterns are listed twice; restore it from a copy")
     # A record whose pattern has no row is counted, but never listed: joins lose it.
-    missing = sorted(set(inventory.statistics.column("pattern_id").unique().to_pylist()).difference(ids))
+    counted = [pattern_ids(each) for each in inventory.statistics.values() if not isinstance(each, str)]
+    missing = np.setdiff1d(np.concatenate([as_ids(()), *counted]), as_ids(ids)).tolist()
     if missing:
         yield Problem(
             CATALOG_FILE, f"{len(missing):,} patterns of records are not listed: {_named(map(str, missing))}; restore it from a copy"
@@ -152,23 +153,21 @@ def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
 
 def _file_problems(inventory: Inventory) -> Iterator[Problem]:
     # Replaced files stay while queries hold them: they are not lost and not reported.
-    known = {segment.path.name for segment in inventory.sealed.segments} | inventory.leaving
+    known = {name for segment in inventory.sealed.segments for name in segment.names} | inventory.leaving
     for name in sorted(inventory.files - known):
         yield Problem(f"{SEGMENTS_DIRECTORY}/{name}", "belongs to no segment; the next start of the service removes it", is_damage=False)
 
 
-def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table:
-    ids = inventory.statistics.column("segment_id").to_numpy()
-    # The table is sorted by segment, so the rows of one are a slice and not copied.
-    first, end = np.searchsorted(ids, np.uint64(segment.segment_id)), np.searchsorted(ids, np.uint64(segment.segment_id), side="right")
+def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table | str:
+    found = inventory.statistics.get(segment.segment_id, "is missing")
     # Merged also here: it sorts, so that both sides of the comparison have one order.
-    return merged(inventory.statistics.slice(first, end - first).select(COUNTS_SCHEMA.names).cast(COUNTS_SCHEMA))
+    return found if isinstance(found, str) else merged(found)
 
 
 class _SegmentCheck:
     """One segment: `read` it to the end, then ask for its `problems`."""
 
-    def __init__(self, segment: Segment, statistics: pa.Table, ids: PatternIds) -> None:
+    def __init__(self, segment: Segment, statistics: pa.Table | str, ids: PatternIds) -> None:
         self._segment = segment
         self._ids = ids
         self._statistics = statistics
@@ -176,13 +175,15 @@ class _SegmentCheck:
         self._arrivals: list[int] = []
         self._ranges: dict[int, LogRange] = {}
         self._misplaced = 0
-        # The words for a file that could not be read to its end; None so far.
-        self._unread: str | None = None
+        # Why the file could not be read to its end; None so far.
+        self._unread: Damaged | None = None
 
     def read(self) -> Iterator[int]:
         """Reads every record; yields how many at a time."""
+        # Before the first byte: see `damage_of`.
+        state = file_state(self._segment)
         # The bytes first: a parser of Parquet in C++ is not made for hostile or broken input.
-        self._unread = problem_of(self._segment)
+        self._unread = damage_of(self._segment)
         if self._unread:
             return
         try:
@@ -193,7 +194,7 @@ class _SegmentCheck:
                     self._take(self._typed(pa.Table.from_batches([batch])))
                     yield batch.num_rows
         except (OSError, ValueError, KeyError) as error:  # what pyarrow raises for a file that is no Parquet of ours
-            self._unread = f"it cannot be read as what was sealed ({type(error).__name__})"
+            self._unread = Damaged(self._segment, f"it cannot be read as what was sealed ({type(error).__name__})", state)
 
     def _typed(self, records: pa.Table) -> pa.Table:
         if not self._segment.has_resources:
@@ -222,10 +223,12 @@ class _SegmentCheck:
     def problems(self) -> Iterator[Problem]:
         """What is wrong with it."""
         file = f"{SEGMENTS_DIRECTORY}/{self._segment.path.name}"
+        if isinstance(self._statistics, str):
+            yield Problem(f"{SEGMENTS_DIRECTORY}/{self._segment.statistics_name}", f"{self._statistics}. Restore the file from a copy")
         # Nothing else is said of it: what was read before the damage would only look like more damage.
         if self._unread:
-            words = f"is damaged: {self._unread}. It holds {contents(self._segment)}. Restore the file from a copy"
-            yield Problem(file, words, damaged=(self._segment, self._unread))
+            words = f"is damaged: {self._unread.problem}. It holds {contents(self._segment)}. Restore the file from a copy"
+            yield Problem(file, words, damaged=self._unread)
             return
         differences = list(self._differences())
         if differences:
@@ -238,7 +241,7 @@ class _SegmentCheck:
         segment, counts = self._segment, merged(pa.concat_tables(self._counts))
         yield from _differs("records", sum(counts.column("count").to_pylist()), segment.row_count)
         # Every count and both times of every group, in one comparison; both sides are sorted.
-        if not counts.equals(self._statistics):
+        if not isinstance(self._statistics, str) and not counts.equals(self._statistics):
             yield "the statistics by pattern, environment and severity differ"
         # No record, no smallest and largest: the difference in their number is reported above.
         if not counts.num_rows:

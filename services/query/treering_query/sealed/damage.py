@@ -8,7 +8,7 @@ is looked at again when its file has changed: a copy that is put back counts fro
 import time
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 
@@ -24,8 +24,31 @@ SOUND_S = 300.0
 """How long a file that was found sound is not read again, seconds, unless it has changed or the database names it: questions that fail for
 another reason must not have the whole store read each time."""
 
-# Inode, size in bytes, time of modification in ns. None stands for a file that is not there.
-_State = tuple[int, int, int]
+
+class FileState(NamedTuple):
+    """Changes when a file is replaced or written to. The inode too: a copy that was moved into place may keep size and time."""
+
+    inode: int
+    size_bytes: int
+    modified_ns: int
+
+
+class Damaged(NamedTuple):
+    """A segment that is not what was sealed."""
+
+    segment: Segment
+    problem: str
+    """In words."""
+    state: FileState | None
+    """Of its file before it was read; None of one that is not there."""
+
+
+def damage_of(segment: Segment) -> Damaged | None:
+    """What is wrong with a segment's file; None when it is what was sealed. Reads all of it."""
+    # Before it is read: what is written meanwhile makes another state, so the file is read again and not taken for what was read here.
+    state = file_state(segment)
+    problem = problem_of(segment)
+    return Damaged(segment, problem, state) if problem else None
 
 
 def problem_of(segment: Segment) -> str | None:
@@ -57,7 +80,8 @@ def contents(segment: Segment) -> str:
 class DamagedSegmentError(ServiceError):
     """A question needs a segment that is damaged."""
 
-    def __init__(self, segment: Segment, problem: str) -> None:
+    def __init__(self, damaged: Damaged) -> None:
+        segment, problem, _ = damaged
         message = (
             f"segments/{segment.path.name} is damaged: {problem}. It holds {contents(segment)}. Restore the file from a copy; "
             "aggregate, search and export still answer about other times and services; `treering store verify` checks all files"
@@ -69,29 +93,38 @@ class DamagedSegmentError(ServiceError):
         }
         # The words go to the caller: the name of the file below the data directory, never its full path.
         super().__init__(ErrorReason.ERROR_REASON_STORE_DAMAGED, message, metadata=metadata)
-        self.segment, self.problem = segment, problem
+        self.damaged = damaged
 
 
 class Damage:
-    """The segments that were found damaged since the start. Any thread may call it."""
+    """The segments that were found damaged since the start and are still there. Any thread may call it."""
 
     def __init__(self) -> None:
-        # By id: what is wrong, and the state of the file then. Ids are never used twice, so an entry cannot come to stand for another file.
-        self._found: dict[int, tuple[str, _State | None]] = {}
+        # By id: ids are never used twice, so an entry cannot come to stand for another file.
+        self._found: dict[int, Damaged] = {}
         # By id: when it was found sound, on the monotonic clock, and the state of the file before it was read.
-        self._sound: dict[int, tuple[float, _State | None]] = {}
+        self._sound: dict[int, tuple[float, FileState | None]] = {}
 
     @property
     def segment_ids(self) -> Collection[int]:
         """Which ones."""
         return tuple(self._found)
 
-    def mark(self, segment: Segment, problem: str) -> None:
+    def mark(self, damaged: Damaged) -> None:
         """Remembers that a segment is damaged."""
+        segment = damaged.segment
         # Once: every question that meets it calls this again.
         if segment.segment_id not in self._found:
-            _LOG.error("a segment is damaged; restore it from a copy", file=segment.path.name, problem=problem, rows=segment.row_count)
-        self._found[segment.segment_id] = (problem, _state(segment.path))
+            _LOG.error(
+                "a segment is damaged; restore it from a copy", file=segment.path.name, problem=damaged.problem, rows=segment.row_count
+            )
+        self._found[segment.segment_id] = damaged
+
+    def forget_all_but(self, segment_ids: Collection[int]) -> None:
+        """Only these segments are still there: what is remembered never grows beyond them."""
+        # One entry at a time: another thread may add one meanwhile, and a table that is put in place of this one would lose it.
+        for gone in set(self.segment_ids).difference(segment_ids):
+            self._found.pop(gone, None)
 
     def refuse(self, segments: Iterable[Segment]) -> None:
         """Returns when none of the segments is known to be damaged.
@@ -102,8 +135,8 @@ class Damage:
         # In a store without damage a question pays nothing here.
         for segment in segments if self._found else ():
             # The first is enough: the question is refused as a whole.
-            if problem := self._known(segment):
-                raise DamagedSegmentError(segment, problem)
+            if damaged := self._known(segment):
+                raise DamagedSegmentError(damaged)
 
     def find(self, segments: Iterable[Segment], error: str, until: float) -> DamagedSegmentError | None:
         """Looks for the damage that may have made a question fail: reads files until one is damaged.
@@ -125,43 +158,42 @@ class Damage:
                 # The question then gets the database's own error, as if nothing had been looked for.
                 _LOG.warning("the search for damage took too long and was ended; `treering store verify` checks every file")
                 return None
-            state = _state(segment.path)  # before it is read: what changes meanwhile is read again
-            if problem := problem_of(segment):
-                self.mark(segment, problem)
-                return DamagedSegmentError(segment, problem)
+            state = file_state(segment)  # before it is read, as in `damage_of`
+            if damaged := damage_of(segment):
+                self.mark(damaged)
+                return DamagedSegmentError(damaged)
             # Only now: a file that could not be read to its end is not sound.
             self._sound[segment.segment_id] = (time.monotonic(), state)
         return None
 
     def _was_sound(self, segment: Segment) -> bool:
         """Whether its file was read a short time ago, was sound, and has not changed since."""
-        return segment.segment_id in self._sound and self._sound[segment.segment_id][1] == _state(segment.path)
+        return segment.segment_id in self._sound and self._sound[segment.segment_id][1] == file_state(segment)
 
-    def _known(self, segment: Segment) -> str | None:
+    def _known(self, segment: Segment) -> Damaged | None:
         # One look-up: another thread may take the entry away at any moment.
-        problem, state = self._found.get(segment.segment_id, (None, None))
+        known = self._found.get(segment.segment_id)
         # Unchanged since: its bytes are not read again for each question.
-        if problem is None or state == _state(segment.path):
-            return problem
+        if known is None or known.state == file_state(segment):
+            return known
         # It was written to or replaced. Its bytes decide, not the operator's word.
-        problem = problem_of(segment)
-        if problem:
-            self.mark(segment, problem)
+        damaged = damage_of(segment)
+        if damaged:
+            self.mark(damaged)
         else:
             # With a default: two questions may find the restored file at the same time.
             self._found.pop(segment.segment_id, None)
             _LOG.info("a damaged segment was restored", file=segment.path.name)
-        return problem
+        return damaged
 
 
-def _state(path: Path) -> _State | None:
-    """Changes when a file is replaced or written to."""
+def file_state(segment: Segment) -> FileState | None:
+    """The state of a segment's file; None when there is none."""
     try:
-        found = path.stat()
+        found = segment.path.stat()
     except OSError:
         return None
-    # The inode too: a copy that was moved into place may keep size and time of the original.
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return FileState(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def _time(nanos: int) -> str:

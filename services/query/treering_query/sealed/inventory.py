@@ -1,15 +1,19 @@
 """What a check of the store compares: all that the catalog says, what the manifest says, which files there are."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from treering_query.sealed.catalog import Catalog, Sealed
+from treering_query.sealed.catalog import Sealed
+from treering_query.sealed.duckdb_catalog import DuckDbCatalog
+from treering_query.sealed.local_segments import LocalSegments
+from treering_query.sealed.segment_statistics import StatisticsDamagedError, read_statistics
+from treering_query.sealed.segment_store import SegmentStore
 from treering_query.values.segment import Segment
 from treering_runtime.errors import StartError
 
@@ -23,32 +27,39 @@ class Inventory:
     """One moment of the sealed store, as it describes itself."""
 
     sealed: Sealed
-    statistics: pa.Table
-    """Of each segment: `segment_id`, then `COUNTS_SCHEMA`; sorted by segment."""
-    listed: frozenset[int]
-    """Segments that have statistics or offsets in the catalog."""
+    statistics: Mapping[int, pa.Table | str]
+    """Of each segment, by id: rows of `COUNTS_SCHEMA`, or why they cannot be read."""
     manifest: object
     """The content of the manifest; None when it is missing or cannot be read."""
     files: frozenset[str]
-    """Names in the directory of the segments."""
+    """Names of all objects of segments."""
     leaving: frozenset[str] = frozenset()
-    """Names of files that were replaced and are deleted soon."""
+    """Names of those that were replaced and are deleted soon."""
 
 
-def take_inventory(directory: Path, catalog: Catalog) -> Inventory:
-    """Reads catalog, manifest and names; no segment's file. Belongs to the catalog's thread."""
-    files = directory / SEGMENTS_DIRECTORY
+def take_inventory(sealed: Sealed, files: SegmentStore, manifest: Path, older: Mapping[int, pa.Table] | None = None) -> Inventory:
+    """Reads manifest, statistics and names; no records. Belongs to the catalog's thread.
+
+    `older` are statistics that an earlier version kept in the catalog, by segment id.
+    """
     # All on the catalog's thread and without a change between: the parts describe one moment.
-    statistics = catalog.statistics()
+    statistics = {each.segment_id: _statistics(files, each) for each in sealed.segments if each.statistics_checksum is not None}
     return Inventory(
-        sealed=catalog.load(files),
-        statistics=statistics,
-        # Beside the list of segments: a difference between the two is what a check looks for.
-        listed=frozenset(catalog.segment_ids()),
-        manifest=_manifest(directory / MANIFEST_FILE),
-        # The directory may be missing in a copy; each segment is then reported as missing, by name.
-        files=frozenset(file.name for file in files.iterdir()) if files.is_dir() else frozenset(),
+        sealed=sealed,
+        statistics=dict(older or {}) | statistics,
+        manifest=_manifest(manifest),
+        files=frozenset(files.listed()),
     )
+
+
+def _statistics(files: SegmentStore, segment: Segment) -> pa.Table | str:
+    # Every outcome is an answer: a check goes on, and names what is wrong.
+    try:
+        return read_statistics(files, segment)
+    except StatisticsDamagedError as damaged:
+        return damaged.problem
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def inventory_at_rest(directory: Path) -> Inventory:
@@ -60,15 +71,13 @@ def inventory_at_rest(directory: Path) -> Inventory:
     # DuckDB would otherwise say in its own words that there is no database, and name no remedy.
     if not (directory / CATALOG_FILE).is_file():
         raise StartError(f"{directory} holds no store; give the directory that has a file {CATALOG_FILE}: <data>/query")
+    files = LocalSegments(directory / SEGMENTS_DIRECTORY)
     # Before the catalog is opened: two processes on one DuckDB file are an error of the second, without a remedy in it.
-    with _unused(directory):
-        # Only read: a check must not migrate, replay into the main file, or repair what it looks at.
-        catalog = Catalog(directory / CATALOG_FILE, read_only=True)
-        try:
-            return take_inventory(directory, catalog)
-        finally:
-            # Also after an error: the service that starts next needs the file.
-            catalog.close()
+    # Only read: a check must not migrate, replay into the main file, or repair what it looks at. Closed also after an error: the service
+    # that starts next needs the file.
+    with _unused(directory), closing(DuckDbCatalog(directory / CATALOG_FILE, read_only=True)) as catalog:
+        older = dict(catalog.older_statistics())
+        return take_inventory(catalog.load(files.open), files, directory / MANIFEST_FILE, older)
 
 
 @contextmanager

@@ -2,15 +2,15 @@
 
 The steps, each of which may be the last before a crash, and each of which may fail:
 
-1. the records are written, sorted, to `<id>-<random>.parquet.tmp`, and synced;
-2. the file gets its name, and the directory is synced;
-3. one transaction of the catalog: segment, statistics, patterns, how far each log is sealed. This is the seal;
+1. the statistics of the records become an object `<id>-<random>.statistics`: whole, synced, under its name;
+2. the records, sorted, become the object `<id>-<random>.parquet`, likewise;
+3. one transaction of the catalog: the segment with the checksums of both, patterns, how far each log is sealed. This is the seal;
 4. `manifest.json` is replaced.
 
-A rewrite (retention, compaction) takes the same steps: its transaction removes the old segments and adds the new one. Their files go last,
-once no query holds them.
+A rewrite (retention, compaction) takes the same steps: its transaction removes the old segments and adds the new one. Their objects go
+last, once no query holds them.
 
-Before 3 the file is an orphan, which the next start removes; the log still has its records. After 3 nothing is missing: the next start
+Before 3 the objects are orphans, which the next start removes; the log still has the records. After 3 nothing is missing: the next start
 writes the manifest again.
 
 Ids of segments are never used twice, not by a later process either: the counter is raised in the transaction of 3. So a file that waits
@@ -20,10 +20,11 @@ An error leaves one question: is the transaction committed? The next operation a
 it (`_recover`); a batch that is committed is not sealed a second time.
 """
 
-import contextlib
+import itertools
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,23 +36,16 @@ from treering_query.retention.expired import joined, left_out
 from treering_query.retention.retention_clock import KeptTime
 from treering_query.sealed import segment_file
 from treering_query.sealed.catalog import Catalog, Sealed
-from treering_query.sealed.clock_row import ClockRow
-from treering_query.sealed.damage import DamagedSegmentError, contents, problem_of
-from treering_query.sealed.inventory import (
-    CATALOG_FILE,
-    MANIFEST_FILE,
-    MANIFEST_VERSION,
-    SEGMENTS_DIRECTORY,
-    Inventory,
-    manifest_entry,
-    take_inventory,
-)
+from treering_query.sealed.damage import DamagedSegmentError, contents, damage_of
+from treering_query.sealed.inventory import MANIFEST_FILE, MANIFEST_VERSION, Inventory, manifest_entry, take_inventory
+from treering_query.sealed.scratch_database import ScratchDatabase
 from treering_query.sealed.sealed_state import SealBatch, SealedState
-from treering_query.sealed.segment_writing import TEMPORARY, Facts, kept_records, sorted_records, write_segment
-from treering_query.sealed.template_rows import TemplateRows
+from treering_query.sealed.segment_statistics import pattern_ids, read_statistics, total
+from treering_query.sealed.segment_store import SegmentStore
+from treering_query.sealed.segment_writing import Facts, kept_records, sorted_records, write_segment
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.values.schemas import COUNTS_SCHEMA
-from treering_query.values.segment import Segment
+from treering_query.values.segment import Segment, statistics_name
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION, SAME_RULES
@@ -74,59 +68,69 @@ from (from _before union all from _new) group by all
 
 
 class Sealer:
-    """Owns catalog and segment files. Belongs to one thread: each method blocks.
+    """Changes the catalog and the objects of segments. Belongs to one thread: each method blocks.
 
     After each method, also one that raises, `state` is what questions may read.
+
+    Args:
+        catalog: What is sealed.
+        files: The segments' objects.
+        directory: The data directory, where the manifest is, and what a large rewrite has no memory for.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, catalog: Catalog, files: SegmentStore, directory: Path) -> None:
+        self._catalog = catalog
+        self._files = files
         self._directory = directory
-        self._files = directory / SEGMENTS_DIRECTORY
-        # Private: messages of all services are in these files.
-        self._files.mkdir(mode=0o700, exist_ok=True)
-        # The tables of these two are made in the same database, so the catalog is opened first.
-        self._catalog = Catalog(directory / CATALOG_FILE)
-        self._templates = TemplateRows(self._catalog)
-        self._clock = ClockRow(self._catalog)
+        self._scratch = ScratchDatabase(directory)
         self._next_id = 1
-        self._uncommitted: list[Path] = []
-        """Files of changes that failed; after `_recover` only those that the catalog does not know are left."""
+        self._uncommitted: list[str] = []
+        """Names of objects of changes that failed; after `_recover` only those that the catalog does not know are left."""
 
     def open(self) -> Sealed:
-        """Reconciles files and catalog, and returns what is sealed.
+        """Reconciles objects and catalog, and returns what is sealed.
 
         Raises:
-            StartError: A segment's file is missing or has another size than it was sealed with.
+            StartError: An object of a segment is missing, has another size than it was sealed with, or holds other statistics.
         """
-        # The catalog is the truth: files are compared with it, never the other way round.
-        sealed = self._catalog.load(self._files)
-        # Before anything is deleted: a start that is refused has changed no file.
+        # The catalog is the truth: objects are compared with it, never the other way round.
+        sealed = self._catalog.load(self._files.open)
+        sizes = self._files.listed()
+        # Before anything is deleted: a start that is refused has changed nothing.
         for segment in sealed.segments:
-            _check_file(segment)
-        # Whatever the catalog does not name, also `.tmp`: a seal that stopped before its commit, or a removal that a crash cut off.
-        known = {segment.path.name for segment in sealed.segments}
-        orphans = sorted(file for file in self._files.iterdir() if file.name not in known)
+            _check_size(segment, sizes.get(segment.path.name))
+        self._take_state(sealed)
+        # Whatever the catalog does not name: of a seal that stopped before its commit, or of a removal that a crash cut off.
+        known = {name for segment in sealed.segments for name in segment.names}
+        orphans = sorted(sizes.keys() - known)
         # No query of an earlier process can hold them: the directory is locked by this one.
-        for file in orphans:
-            file.unlink()
+        for name in orphans:
+            self._files.delete(name)
         if orphans:
             _LOG.warning(
                 "removed files of no segment: never sealed (the log delivers their records again), or rewritten", files=len(orphans)
             )
-        self._take_state(sealed)
         # A crash may have come between the commit and the manifest. Here an error ends the start: no change could be repeated by it.
         self._write_manifest()
         return sealed
 
     def _take_state(self, sealed: Sealed) -> None:
         # Never lower than in this process: an attempt that failed used an id up, and the catalog does not know that.
-        self._next_id = max(self._next_id, self._catalog.next_segment_id())
-        # Joined here as well: a catalog of an earlier version may hold neighbours apart.
-        expired, last = joined(self._catalog.expired()), self._catalog.last_batch()
-        # One value, replaced whole: the event loop reads it while this thread goes on.
-        self.state = SealedState(sealed.segments, sealed.counts, expired, sealed.quarantined, last)
+        self._next_id = max(self._next_id, sealed.next_segment_id)
+        segments: list[Segment] = []
 
-    @contextlib.contextmanager
+        def statistics() -> Iterator[pa.Table]:
+            for segment in sealed.segments:
+                yield (found := read_statistics(self._files, segment))
+                segments.append(replace(segment, pattern_ids=pattern_ids(found)))
+
+        counts = total(statistics())
+        # Joined here as well: a catalog of an earlier version may hold neighbours apart.
+        expired = joined(sealed.expired)
+        # One value, replaced whole: the event loop reads it while this thread goes on.
+        self.state = SealedState(tuple(segments), counts, expired, sealed.quarantined, sealed.last_batch)
+
+    @contextmanager
     def _changing(self) -> Iterator[None]:
         """Around each operation: what an earlier one left open is settled first, and an error of this one is settled before the next."""
         try:
@@ -138,6 +142,7 @@ class Sealer:
         # Whatever it is: whether the transaction was committed is known to the catalog alone.
         except BaseException:
             self._catalog.suspect()
+            self._scratch.close()
             raise
 
     def _recover(self) -> None:
@@ -148,17 +153,16 @@ class Sealer:
         """
         # True only after an error. The database is asked, because an error of `commit` may have come before or after it took effect.
         if self._catalog.recover():
-            self._take_state(self._catalog.load(self._files))
+            self._take_state(self._catalog.load(self._files.open))
             # The manifest may be that of before: a reader outside would miss a segment that was committed after all.
             self._publish_manifest()
-        # After the catalog was read: a file whose commit took effect is a segment and must stay.
-        committed = {segment.path for segment in self.state.segments}
+        # After the catalog was read: an object whose commit took effect is a segment's and must stay.
+        committed = {name for segment in self.state.segments for name in segment.names}
         # Newest first, and taken from the list only when it is gone: an error here leaves the rest for the next operation.
         while self._uncommitted:
-            file = self._uncommitted[-1]
-            if file not in committed:
-                file.unlink(missing_ok=True)
-                file.with_suffix(TEMPORARY).unlink(missing_ok=True)
+            name = self._uncommitted[-1]
+            if name not in committed:
+                self._files.delete(name)
             self._uncommitted.pop()
 
     def seal(self, batch: SealBatch, sealed_time: int) -> Segment | None:
@@ -175,9 +179,7 @@ class Sealer:
         segment, statistics, counts = None, COUNTS_SCHEMA.empty_table(), self.state.counts
         # None of the records could be read: there is no file, but the progress and the quarantine are committed all the same.
         if batch.records.num_rows:
-            # A cursor of its own, closed also on an error: one that is left open would keep an invalid database alive, see
-            # `Catalog.recover`.
-            with contextlib.closing(self._catalog.connection.cursor()) as run:
+            with closing(self._scratch.cursor()) as run:
                 # Arrow in memory, read in place: the database makes no copy of the batch.
                 run.register("_records", batch.records)
                 statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
@@ -187,9 +189,9 @@ class Sealer:
                 segment = self._write(run, groups, statistics, facts)
                 # Before the commit: it may run out of memory, and after the commit nothing may fail.
                 counts = _merged(run, counts, statistics)
-        # the file and its directory are synced before the commit: a segment that counts is on disk
+        # both objects are durable before the commit: a segment that counts is on disk
         ends, links, quarantine = batch.ends, batch.links, batch.quarantine
-        self._catalog.commit(batch.batch_id, ends, links, quarantine, segment, statistics=statistics, patterns=batch.patterns)
+        self._catalog.commit(batch.batch_id, ends, links, quarantine, segment, patterns=batch.patterns)
         # Only memory from here on. The state is replaced in one step, so no question sees the segment without its counts.
         quarantined = quarantine.applied_to(self.state.quarantined)
         segments = (*self.state.segments, *((segment,) if segment else ()))
@@ -213,11 +215,12 @@ class Sealer:
                 # The old files stay readable meanwhile: questions go on with them until the view is replaced.
                 segment, statistics = self._rewritten(old, without)
             gone = {each.segment_id for each in old}
+            kept = tuple(each for each in self.state.segments if each.segment_id not in gone)
             # What is left out is remembered: a hole in the offsets that has no reason would look like damage.
             expired = joined([*self.state.expired, *left_out(old, segment.row_count if segment else 0)])
-            # Counted anew, inside of the transaction: a first or last time cannot be subtracted.
-            counts = self._catalog.replace(sorted(gone), segment, statistics, expired)
-            kept = tuple(each for each in self.state.segments if each.segment_id not in gone)
+            # Counted anew: a first or last time cannot be subtracted. Before the commit: what comes after it must not fail.
+            counts = total(itertools.chain((read_statistics(self._files, each) for each in kept), [statistics]))
+            self._catalog.replace(sorted(gone), segment, expired)
             segments = (*kept, *((segment,) if segment else ()))
             self._committed(replace(self.state, segments=segments, counts=counts, expired=expired))
             return segment
@@ -225,8 +228,8 @@ class Sealer:
     def _rewritten(self, old: Sequence[Segment], without: frozenset[str]) -> tuple[Segment, pa.Table]:
         # The whole file is read for its checksum before the first record: the new checksum would make damaged bytes look sound for ever.
         for each in old:
-            if problem := problem_of(each):
-                raise DamagedSegmentError(each, problem)
+            if damage := damage_of(each):
+                raise DamagedSegmentError(damage)
         # By the average record: how many are left out, and of which size, is not known yet.
         group_rows = segment_file.group_rows(sum(each.row_count for each in old), sum(each.data_bytes or 0 for each in old))
         # Records keep the pattern ids that they have. With different rules in one file no rules can be named: 0.
@@ -234,12 +237,12 @@ class Sealer:
         version = versions.pop() if len(versions) == 1 else 0
         # The youngest decides: a merge may keep records longer, but never removes one before its time.
         sealed_time = max(each.sealed_time for each in old)
-        with contextlib.closing(self._catalog.connection.cursor()) as run:
+        with closing(self._scratch.cursor()) as run:
             kept_records(run, old, without)
             statistics = run.sql(_STATISTICS).to_arrow_table().cast(COUNTS_SCHEMA)
             facts = Facts(version, sealed_time, any(each.has_resources for each in old))
             # Closed also on an error, which would keep it, and with it an invalid database: its reader has the cursor open.
-            with contextlib.closing(sorted_records(run, group_rows)) as groups:
+            with closing(sorted_records(run, group_rows)) as groups:
                 return self._write(run, groups, statistics, facts), statistics
 
     def _committed(self, state: SealedState) -> None:
@@ -250,9 +253,10 @@ class Sealer:
         self._publish_manifest()
 
     def remove(self, segment: Segment) -> None:
-        """Deletes the file of a segment that was dropped or rewritten; its name is never given to another one."""
-        # Outside of `_changing`: the catalog is not used, and an error says only that this file is still there. The caller tries again.
-        segment.path.unlink(missing_ok=True)
+        """Deletes the objects of a segment that was dropped or rewritten; their names are never given to others."""
+        # Outside of `_changing`: the catalog is not used, and an error says only that something is still there. The caller tries again.
+        for name in segment.names:
+            self._files.delete(name)
 
     def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
         """As `Catalog.quarantined`."""
@@ -267,42 +271,42 @@ class Sealer:
 
     def load_clock(self) -> KeptTime | None:
         """The last known time; None in a store that never kept it."""
-        return self._clock.load()
+        return self._catalog.load_clock()
 
     def keep_clock(self, kept: KeptTime) -> None:
         """Keeps the last known time."""
         with self._changing():
-            self._clock.keep(kept)
+            self._catalog.keep_clock(kept)
 
     def set_clock(self, kept: KeptTime, shift: int = 0) -> None:
         """Keeps a time that begins or that an operator set, `shift` nanoseconds after what the clock showed: ages of segments stay."""
         with self._changing():
-            self._clock.set(kept, shift)
+            self._catalog.set_clock(kept, shift)
             # The times of segments were moved in the catalog: what is in memory is read anew instead of moved a second time.
-            self._take_state(self._catalog.load(self._files))
+            self._take_state(self._catalog.load(self._files.open))
 
     def save_templates(self, change: TemplatesChange) -> None:
         """Makes a change of the templates last."""
         with self._changing():
-            self._templates.save(change)
+            self._catalog.save_templates(change)
 
     def load_templates(self) -> Templates:
         """The templates that were saved last."""
         # At the start only, when no change can have failed yet.
-        return self._templates.load()
+        return self._catalog.load_templates()
 
     def inventory(self) -> Inventory:
         """All that a check of the store compares: the catalog, the manifest, the names of the files."""
         with self._changing():
-            return take_inventory(self._directory, self._catalog)
+            return take_inventory(self._catalog.load(self._files.open), self._files, self._directory / MANIFEST_FILE)
 
     def _write(self, run: duckdb.DuckDBPyConnection, groups: Iterable[pa.Table], statistics: pa.Table, facts: Facts) -> Segment:
         segment_id, self._next_id = self._next_id, self._next_id + 1  # also an attempt that fails uses its id up
         # The id alone would not do: the counter is raised at the commit, so an attempt that a crash cut off may have had the same one.
-        path = self._files / f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
+        name = f"{segment_id:010d}-{secrets.token_hex(4)}.parquet"
         # Before the first byte: a write that fails halfway has to be cleaned up as well.
-        self._uncommitted.append(path)
-        return write_segment(run, segment_id, path, groups, statistics, facts=facts)
+        self._uncommitted += [statistics_name(name), name]
+        return write_segment(run, self._files, name, groups, statistics, segment_id=segment_id, facts=facts)
 
     def _publish_manifest(self) -> None:
         """Writes the manifest; a failure is only logged: the commit stands, and a caller that saw an error would repeat it."""
@@ -320,6 +324,7 @@ class Sealer:
 
     def close(self) -> None:
         """Closes the catalog."""
+        self._scratch.close()
         self._catalog.close()
 
 
@@ -329,15 +334,10 @@ def _merged(run: duckdb.DuckDBPyConnection, before: pa.Table, new: pa.Table) -> 
     return run.sql(_MERGED).to_arrow_table().cast(COUNTS_SCHEMA)
 
 
-def _check_file(segment: Segment) -> None:
-    try:
-        # The size alone: a start must not read the whole store. Changed bytes are found by `store verify`, or when a question fails on
-        # them.
-        size = segment.path.stat().st_size
-    except FileNotFoundError:
-        size = -1
+def _check_size(segment: Segment, size: int | None) -> None:
+    # The size alone: a start must not read the whole store. Changed bytes are found by `store verify`, or when a question fails on them.
     if size != segment.size_bytes:
-        found = "is missing" if size < 0 else f"has {size} bytes instead of {segment.size_bytes}"
+        found = "is missing" if size is None else f"has {size} bytes instead of {segment.size_bytes}"
         raise StartError(
             f"{segment.path} {found}; it holds {contents(segment)}. Restore it from a copy, "
             "or move the data directory away to start afresh from what the log still has"

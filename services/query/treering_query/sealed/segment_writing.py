@@ -1,24 +1,19 @@
-"""Writing the file of a segment: its records are on the disk, under its name, before anything refers to it (steps 1 and 2 of `sealing`)."""
+"""Writing the objects of a segment: both are durable, under their names, before anything refers to them (steps 1 and 2 of `sealing`)."""
 
-import os
 from collections.abc import Generator, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from treering_query.sealed import segment_file
-from treering_query.sealed.checksums import checksum_of
+from treering_query.sealed.segment_statistics import pattern_ids, write_statistics
+from treering_query.sealed.segment_store import SegmentStore
 from treering_query.values.quoting import quoted
 from treering_query.values.sealed_records import sealed_records
-from treering_query.values.segment import LogRange, Segment, in_both_forms
-from treering_runtime.data_dir import sync_directory
-from treering_runtime.fsync import fsync
-
-TEMPORARY = ".parquet.tmp"
-"""The suffix of a file that is being written."""
+from treering_query.values.segment import LogRange, Segment, in_both_forms, statistics_name
 
 # One run for each log, from its first to its last record. Offsets between may be missing: they were quarantined or removed.
 _RANGES = 'select log_id, min("offset"), max("offset") + 1 from _records group by log_id order by log_id'
@@ -42,53 +37,54 @@ class Facts(NamedTuple):
 
 
 def write_segment(
-    run: duckdb.DuckDBPyConnection, segment_id: int, path: Path, groups: Iterable[pa.Table], statistics: pa.Table, *, facts: Facts
+    run: duckdb.DuckDBPyConnection,
+    files: SegmentStore,
+    name: str,
+    groups: Iterable[pa.Table],
+    statistics: pa.Table,
+    *,
+    segment_id: int,
+    facts: Facts,
 ) -> Segment:
-    """Writes and syncs the file of a segment, and its directory; returns what the catalog keeps of it. `_records` of `run` are its records.
+    """Makes both objects of a segment; returns what the catalog keeps of it. `_records` of `run` are its records.
 
     Raises:
-        OSError: It cannot be written; a part of it may be there, under its name or with the suffix `TEMPORARY`.
+        OSError: One of them cannot be written; whatever is left of them has to be deleted.
     """
-    # Under a name that the catalog never has. A crash from here to the commit leaves a file that the next start deletes.
-    temporary = path.with_suffix(TEMPORARY)
-    # The writer closes the file and does not sync it: an error of the disk may show only in the next line.
-    data_bytes = segment_file.write(temporary, groups, with_resources=facts.has_resources)
-    # Before the rename: after a power cut a name that is there would otherwise stand for bytes that are not.
-    _sync_file(temporary)
-    # From the file and not from memory: this is what every later check reads. Before the commit, as the catalog keeps it.
-    checksum = checksum_of(temporary)
-    # Atomic; nothing can stand under this name, because a part of it is random.
-    temporary.replace(path)
-    # The name is an entry of the directory, with a life of its own: without this sync a catalog that survives could name a file that did
-    # not.
-    sync_directory(path.parent)
+    data_bytes = 0
+
+    def write(path: Path) -> None:
+        nonlocal data_bytes
+        data_bytes = segment_file.write(path, groups, with_resources=facts.has_resources)
+
+    # Statistics first: records are then never there without them, and the row of the catalog that names both comes after both.
+    of_statistics = files.put_new(statistics_name(name), partial(write_statistics, statistics=statistics))
+    of_records = files.put_new(name, write)
     # From here on nothing is written. A rewrite reads its old files a second time for these; new records are in memory.
     ranges = tuple(LogRange(*row) for row in run.execute(_RANGES).fetchall())
     # There is at least one record: no segment is written without.
     *times, services = run.execute(_BOUNDS).fetchall()[0]
-    # `np.unique` sorts: `Segment.has_any` relies on it.
-    pattern_ids = np.unique(statistics.column("pattern_id").to_numpy())
-    # From the statistics, so that the two cannot differ in the catalog.
-    rows = sum(statistics.column("count").to_pylist())
     first, last, first_arrival, last_arrival = times
     return Segment(
         segment_id=segment_id,
-        path=path,
-        row_count=rows,
+        path=files.open(name),
+        # From the statistics, so that the two cannot differ.
+        row_count=sum(statistics.column("count").to_pylist()),
         # Compared at each start: a file that was cut is found without reading it.
-        size_bytes=path.stat().st_size,
+        size_bytes=of_records.size_bytes,
         first_time=first,
         last_time=last,
         first_arrival_time=first_arrival,
         last_arrival_time=last_arrival,
         ranges=ranges,
         services=frozenset(services),
-        pattern_ids=pattern_ids,
-        checksum=checksum,
+        pattern_ids=pattern_ids(statistics),
+        checksum=of_records.checksum,
         data_bytes=data_bytes,
         mask_version=facts.mask_version,
         sealed_time=facts.sealed_time,
         has_resources=facts.has_resources,
+        statistics_checksum=of_statistics.checksum,
     )
 
 
@@ -117,12 +113,3 @@ def sorted_records(run: duckdb.DuckDBPyConnection, group_rows: int) -> Generator
 _SORTED = f"""
 select records.* replace (number as resource) from _records as records join _sets on resource = text order by {segment_file.ORDER}
 """
-
-
-def _sync_file(path: Path) -> None:
-    # Reading is enough: fsync writes all dirty pages of the file, whichever descriptor made them dirty.
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fsync(descriptor)
-    finally:
-        os.close(descriptor)

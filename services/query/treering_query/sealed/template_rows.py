@@ -3,10 +3,10 @@
 import duckdb
 import pyarrow as pa
 
-from treering_query.sealed.catalog import Catalog
+from treering_query.sealed.duckdb_file import DuckDbFile
 from treering_query.templates import Template, Templates, TemplatesChange
 
-_TABLES = """
+TEMPLATE_TABLES = """
 create table if not exists templates (template_id ubigint, text varchar, open_positions usmallint[], place ubigint);
 create table if not exists template_members (pattern_id ubigint, template_id ubigint);
 """
@@ -24,16 +24,14 @@ _MEMBERS = pa.schema([pa.field("pattern_id", pa.uint64()), pa.field("template_id
 
 
 class TemplateRows:
-    """The catalog's rows about templates. Belongs to the catalog's thread."""
+    """The catalog's rows about templates. Belongs to the thread of the catalog's file."""
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        # Not in the catalog's own tables: this class alone knows them.
-        catalog.connection.execute(_TABLES)
+    def __init__(self, file: DuckDbFile) -> None:
+        self._file = file
 
     def load(self) -> Templates:
         """What was saved last, oldest template first."""
-        run = self._catalog.connection
+        run = self._file.connection
         # By `place`: a dict keeps this order, and the joining of templates prefers the older one.
         rows = run.execute("select template_id, text, open_positions from templates order by place").fetchall()
         # Expired patterns too: when one comes back, it is in its template again.
@@ -43,10 +41,10 @@ class TemplateRows:
     def save(self, change: TemplatesChange) -> None:
         """Makes a change last, whole or not at all."""
         # A member that names a template which is not there would have no text to show.
-        self._catalog.atomically(lambda: self._write(change))
+        self._file.atomically(lambda: self._write(change))
 
     def _write(self, change: TemplatesChange) -> None:
-        run = self._catalog.connection
+        run = self._file.connection
         run.execute("delete from templates where template_id in (select unnest($1::ubigint[]))", [list(change.gone)])
         run.execute("delete from template_members where pattern_id in (select unnest($1::ubigint[]))", [list(change.forgotten)])
         _with(run, _rows(change.grown), "update templates set text = n.text, open_positions = n.open_positions from _new n where {same}")

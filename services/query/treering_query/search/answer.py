@@ -138,7 +138,7 @@ class Answer:
     def _counts(self, snapshot: Snapshot, shown: Sequence[Ranked]) -> dict[int, int]:
         ids = [place.pattern_id for place in shown]
         if self.found.counts is None:
-            return total_counts(snapshot, ids)
+            return total_counts(snapshot.view, ids)
         chosen = self.found.counts.filter(pc.is_in(self.found.counts.column("pattern_id"), pa.array(ids, pa.uint64())))
         return dict(zip(*(chosen.column(name).to_pylist() for name in ("pattern_id", "n")), strict=True))
 

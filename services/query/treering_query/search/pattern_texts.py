@@ -1,6 +1,5 @@
 """The pattern table in memory, ready to be looked through: 20,000 patterns in a few milliseconds."""
 
-import threading
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
@@ -13,7 +12,6 @@ from treering_query.search.literals import Literals
 from treering_query.search.ranking import Fits, Flags, Hits, Rows
 from treering_query.values.pattern_ids import Ids, has_pattern
 from treering_query.values.schemas import LISTED_SCHEMA
-from treering_query.view.view import View
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 
 
@@ -107,23 +105,6 @@ class PatternTexts:
             pattern = pc.utf8_lower(pa.scalar(word)).as_py()
             held &= pc.match_substring(self._lower[column], pattern).to_numpy(zero_copy_only=False)
         return held
-
-
-class PatternTextsCache:
-    """The last `PatternTexts` that was made: most searches meet the same patterns. For any threads: one makes it, the others wait."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last: tuple[tuple[pa.Table, ...], PatternTexts] = ((), PatternTexts(()))
-
-    def of(self, view: View) -> PatternTexts:
-        """The texts of a view. Blocks: for a thread of the store, as a new table of 200,000 patterns is copied."""
-        # While one thread makes the table, the others wait: they would each make the same, at the same time.
-        with self._lock:
-            # By identity: the tuple is replaced whole when a pattern comes or goes.
-            if self._last[0] is not view.patterns:
-                self._last = (view.patterns, PatternTexts(view.patterns))
-            return self._last[1]
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -15,8 +15,9 @@ from treering_query.meaning.embed_client import EmbedUnavailable, MeaningAnswer
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.search.answer import Answer
 from treering_query.search.finding import Found, find
+from treering_query.search.judge import Judge
 from treering_query.search.like import resolved
-from treering_query.search.pattern_texts import PatternTextsCache
+from treering_query.search.pattern_texts_cache import PatternTextsCache
 from treering_query.search.request import Search, checked
 from treering_query.view.cost import Timing
 from treering_query.view.port import Records
@@ -33,13 +34,6 @@ _SPARE_PATTERNS = 32
 
 _EMBED_SHARE = 0.8
 """Part of the remaining time that the embed service may use, so that there is time left to answer without it."""
-
-
-class Meaning(Protocol):
-    """Who scores patterns by meaning."""
-
-    async def search(self, request: SearchPatternsRequest, timeout_s: float) -> MeaningAnswer:
-        """Scores of the patterns that are closest in meaning; raises EmbedUnavailable."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +61,9 @@ class Searcher:
         meaning: The embed service.
     """
 
-    def __init__(self, store: Records, meaning: Meaning) -> None:
+    def __init__(self, store: Records, judge: Judge) -> None:
         self._store = store
-        self._meaning = meaning
+        self._judge = judge
         self._texts = PatternTextsCache()
 
     async def search_logs(
@@ -109,7 +103,7 @@ class Searcher:
         if begun.question is None:
             return Judged(None)
         try:
-            answer = await self._meaning.search(begun.question, _embed_time(begun.search, end))
+            answer = await self._judge.search(begun.question, _embed_time(begun.search, end))
         # Words still find something, and the answer says what is missing.
         except EmbedUnavailable as error:
             _LOG.warning("search without meaning", problem=error.reason)

@@ -56,6 +56,9 @@ class Maintenance:
         """
         # First: what the turn before replaced has had the whole interval to be read to its end.
         await self._remove_retired()
+        # What has left for good is forgotten; a question that still reads a retired segment is refused on account of it.
+        there = (*self._published.view.segments, *self._published.retired())
+        self._damage.forget_all_but({segment.segment_id for segment in there})
         # Once, before the first change: segments that a change of this turn makes wait for the next one.
         due = list(changes(self._published.view.segments, policy, now, frozenset(self._damage.segment_ids)))
         # Each gives its turn back: a seal comes between two of them, not after all.
@@ -68,8 +71,8 @@ class Maintenance:
         try:
             segment = await self._files.change(lambda sealer: sealer.rewrite(change.segments, change.without))
         # The others go on. This one stays as it is, is refused to questions, and leaves by its age.
-        except DamagedSegmentError as damaged:
-            self._damage.mark(damaged.segment, damaged.problem)
+        except DamagedSegmentError as error:
+            self._damage.mark(error.damaged)
             return
         rows = sum(each.row_count for each in change.segments)
         _LOG.info("segments rewritten", segments=len(change.segments), rows=rows, rows_kept=segment.row_count if segment else 0)

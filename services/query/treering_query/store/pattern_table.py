@@ -93,7 +93,7 @@ class PatternTable:
         self._came()
 
     def show_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
-        """Shows templates; see `template_keeper.Shelf`."""
+        """Shows templates; see `shelf.Shelf`."""
         now = self._published.view.patterns
         # By identity: the tables are immutable, so the same objects have the same rows.
         if len(now) < len(before) or any(one is not other for one, other in zip(before, now, strict=False)):

@@ -63,9 +63,12 @@ class Quarantine:
         """Reads quarantined records again: what is readable now becomes a segment, in the transaction in which it leaves the quarantine.
 
         Returns how many records were stored. A caller that is cancelled once the change has begun does not stop it.
+
+        Raises:
+            NotQuarantinedError: Some of them have left meanwhile, as another call read them again; nothing was stored.
         """
-        # Exclusive from the reading to the commit: no seal comes between. The caller must not give the same items twice: they would be
-        # stored twice.
+        # Exclusive from the reading to the commit: no seal comes between. Of two calls with the same items the later one is refused by the
+        # catalog's transaction, which stores records only where it takes them out of the quarantine.
         return await self._files.exclusively(lambda: self._read_again(items))
 
     async def _read_again(self, items: Sequence[Quarantined]) -> int:

@@ -1,4 +1,4 @@
-"""The sealed part of the store as the event loop uses it: one thread owns catalog and files, one change runs at a time."""
+"""The sealed part of the store as the event loop uses it: one thread owns catalog and objects, one change runs at a time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from treering_query.sealed.catalog import Sealed
 from treering_query.sealed.inventory import Inventory
+from treering_query.sealed.opening import open_sealer
 from treering_query.sealed.sealing import Sealer
 from treering_query.store.published import Published
 from treering_runtime.exclusive import Exclusive
@@ -26,11 +27,13 @@ class SealedFiles:
     Args:
         directory: The data directory.
         published: The view that shows what is sealed.
+        opened: Opens the sealer of a data directory; runs on the thread.
     """
 
-    def __init__(self, directory: Path, published: Published) -> None:
+    def __init__(self, directory: Path, published: Published, opened: Callable[[Path], Sealer] = open_sealer) -> None:
         self._directory = directory
         self._published = published
+        self._opened = opened
         self._changes = Exclusive("change of the sealed store")
         # One thread: the connection of the catalog belongs to it.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="seal")
@@ -42,7 +45,7 @@ class SealedFiles:
             StartError: The catalog or a segment is damaged or missing.
         """
         # Made on the thread, which owns its connection from the first statement on.
-        self.sealer = await self._on_thread(lambda: Sealer(self._directory))
+        self.sealer = await self._on_thread(lambda: self._opened(self._directory))
         sealed = await self._on_thread(self.sealer.open)
         self._published.show_sealed(self.sealer.state)
         return sealed
@@ -77,7 +80,7 @@ class SealedFiles:
             if is_wanted:
                 # Before the next change can begin: the files that the inventory names are those that the snapshot holds.
                 held.enter_context(self._published.snapshot())
-            return replace(found, leaving=frozenset(segment.path.name for segment in self._published.retired()))
+            return replace(found, leaving=frozenset(name for segment in self._published.retired() for name in segment.names))
 
         try:
             # A check is long: it holds the files but not the turn, so seals and rewrites go on.

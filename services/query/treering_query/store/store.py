@@ -20,6 +20,8 @@ from treering_query.retention.upkeep import Policy
 from treering_query.sealed.catalog import Sealed
 from treering_query.sealed.damage import Damage, DamagedSegmentError
 from treering_query.sealed.inventory import Inventory
+from treering_query.sealed.opening import open_sealer
+from treering_query.sealed.sealing import Sealer
 from treering_query.store.deliveries import Deliveries, HotBounds
 from treering_query.store.forgetting import Forgetting
 from treering_query.store.intake import Intake
@@ -67,10 +69,18 @@ class Store:
         bounds: When hot records are sealed.
         registry: Where seals are timed.
         clocks: Of the machine.
+        opened: Opens the sealer, and with it the catalog and the segments' objects.
     """
 
     def __init__(
-        self, directory: Path, engine: Engine, bounds: HotBounds, registry: CollectorRegistry, clocks: Clocks = SYSTEM_CLOCKS
+        self,
+        directory: Path,
+        engine: Engine,
+        bounds: HotBounds,
+        registry: CollectorRegistry,
+        clocks: Clocks = SYSTEM_CLOCKS,
+        *,
+        opened: Callable[[Path], Sealer] = open_sealer,
     ) -> None:
         self.board = ProgressBoard()
         self.damage = Damage()
@@ -84,7 +94,7 @@ class Store:
         unsealed, without_pattern = Unsealed(), WithoutPattern(registry)
         self.templates = TemplateKeeper(self, registry)
         self._patterns = PatternTable(self._published, unsealed, self.templates.wake)
-        self._files = SealedFiles(directory, self._published)
+        self._files = SealedFiles(directory, self._published, opened)
         self.clock = KeptClock(directory, self._files, clocks)
         self._deliveries = Deliveries(self._published, unsealed, self._patterns, self.board, bounds=bounds, without_pattern=without_pattern)
         self._sealing = sealing_of(self._deliveries, self._files, self.clock, self.board, registry)
@@ -207,7 +217,7 @@ class Store:
         await self._files.change(lambda sealer: sealer.save_templates(change))
 
     def publish_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
-        """Shows templates; see `template_keeper.Shelf`."""
+        """Shows templates; see `shelf.Shelf`."""
         return self._patterns.show_templates(templates, before, after)
 
     @property

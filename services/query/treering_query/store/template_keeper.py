@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import starmap
-from typing import Protocol
 
 import pyarrow as pa
 import structlog
@@ -14,6 +13,7 @@ from prometheus_client import CollectorRegistry, Histogram
 from treering_query import limits
 from treering_query.store.intake import unknown
 from treering_query.store.pattern_rows import listed, whole
+from treering_query.store.shelf import Shelf
 from treering_query.templates.changes import TemplatesChange, alive, change
 from treering_query.templates.joining import Pattern, Templates, find_templates
 from treering_query.values.pattern_ids import has_pattern
@@ -27,20 +27,6 @@ _REST = 9
 
 _RETRY_S = 30.0
 """Pause after a pass that failed, seconds: a full disk may have room again."""
-
-
-class Shelf(Protocol):
-    """The store, as far as templates need it."""
-
-    @property
-    def view(self) -> View:
-        """What is visible now."""
-
-    async def save_templates(self, change: TemplatesChange) -> None:
-        """Makes a change last."""
-
-    def publish_templates(self, templates: Templates, before: Sequence[pa.Table], after: pa.Table | None) -> bool:
-        """Shows templates, and the pattern tables `before` as `after` (None: as they are); False when those are not shown any more."""
 
 
 class TemplateKeeper:

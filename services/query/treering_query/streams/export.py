@@ -17,13 +17,14 @@ from treering.v1 import query_pb2 as pb
 from treering_query import limits
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
-from treering_query.reading.open_results import OpenResult, OpenResults
+from treering_query.reading.open_result import OpenResult
+from treering_query.reading.open_results import OpenResults
 from treering_query.reading.slices import Slice, newest_first
 from treering_query.store.store import Store
 from treering_query.values.predicate import Predicate
 from treering_query.view import hot
 from treering_query.view.cost import Timing
-from treering_query.view.engine import interruptible
+from treering_query.view.interruptible import interruptible
 from treering_query.view.relation import user_columns
 from treering_query.view.snapshot import Snapshot
 from treering_runtime.admission import Admission

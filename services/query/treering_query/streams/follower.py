@@ -8,7 +8,8 @@ from typing import ClassVar, Generic, TypeVar
 from treering.v1.log_pb2 import Position
 from treering_query import limits
 from treering_query.streams.endless import refuse_when_draining
-from treering_query.streams.hub import Feed, Hub
+from treering_query.streams.feed import Feed
+from treering_query.streams.hub import Hub
 from treering_query.view.port import Records
 
 Item = TypeVar("Item")

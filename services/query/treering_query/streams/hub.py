@@ -11,15 +11,15 @@ itself again from where it stands, so that the one whose filter was at fault mee
 import asyncio
 import functools
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import structlog
 
 from treering_query import limits
 from treering_query.streams.endless import patiently
+from treering_query.streams.feed import Feed
+from treering_query.streams.reader import Reader
 from treering_query.values.pattern_ids import is_given, relation
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
@@ -30,67 +30,8 @@ from treering_runtime import caller
 _LOG = structlog.get_logger()
 
 Item = TypeVar("Item")
-Item_contra = TypeVar("Item_contra", contravariant=True)
-Item_co = TypeVar("Item_co", covariant=True)
 
 _VALUE = re.compile(r"\$(f\d+)\b")
-
-
-class Reader(Protocol[Item_co]):
-    """Reads what is new in a log, for several filters at once. One look after the other."""
-
-    def has_nothing(self, snapshot: Snapshot) -> bool:
-        """True when there is nothing to read in what is visible since the last look, whatever the offsets say."""
-
-    def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[Item_co]]]:
-        """What each filter selects in the beginning of a range, and the offset where that ends. Blocks: runs on a thread."""
-
-    def finished(self, snapshot: Snapshot) -> None:
-        """Hears that all that is visible in a snapshot has been read."""
-
-
-class Feed(ABC, Generic[Item_contra]):
-    """What a hub has for one follower.
-
-    It waits (`start` is None) until the reading that was under way when it came has ended, then it is live: everything at or after
-    `start` that its filter selects is put into it. Once it is `lost`, nothing more comes, and what is still in it counts for nothing.
-    """
-
-    def __init__(self, predicate: Predicate) -> None:
-        self.predicate = predicate
-        # None until the hub knows a place that is true for this feed.
-        self.start: Mapping[int, int] | None = None
-        self.reached: Mapping[int, int] = {}
-        """Below these offsets, everything has been put in or left out."""
-        self.lost = False
-        self._woken = asyncio.Event()
-
-    @abstractmethod
-    def put(self, item: Item_contra) -> None:
-        """Takes one more."""
-
-    def begin(self, reached: Mapping[int, int]) -> None:
-        """Makes it live."""
-        # Both at once: everything from here on is put in, nothing of before is missing.
-        self.start = self.reached = reached
-        self.wake()
-
-    def lose(self) -> None:
-        """Ends it."""
-        self.lost = True
-        self.wake()
-
-    def wake(self) -> None:
-        """Tells the follower to look."""
-        self._woken.set()
-
-    async def wait(self, timeout_s: float) -> None:
-        """Returns when there is something to look at, or after `timeout_s` seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._woken.wait()
-        # Cleared without an await after the wait: the caller looks at the feed next, so no wake-up is lost.
-        self._woken.clear()
 
 
 class Hub(Generic[Item]):

@@ -20,7 +20,8 @@ from treering_query.reading.slices import Slice, between, first_held, newest_fir
 from treering_query.streams.endless import patiently
 from treering_query.streams.follower import Follower
 from treering_query.streams.hub import Hub
-from treering_query.streams.tail_news import WINDOW_OFFSETS, Found, TailFeed
+from treering_query.streams.tail_feed import Found, TailFeed
+from treering_query.streams.tail_news import WINDOW_OFFSETS
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.values.segment import LogRange

@@ -20,7 +20,8 @@ from treering_query.reading.slices import Slice
 from treering_query.streams.endless import patiently
 from treering_query.streams.follower import Follower
 from treering_query.streams.hub import Hub
-from treering_query.streams.watch_news import Announcement, WatchFeed, WatchReader
+from treering_query.streams.watch_feed import Announcement, WatchFeed
+from treering_query.streams.watch_news import WatchReader
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.port import Records

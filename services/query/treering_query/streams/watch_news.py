@@ -1,8 +1,6 @@
 """What is new for watches: patterns that were never seen before, read once for all filters."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -12,13 +10,12 @@ from treering_query import limits
 from treering_query.reading.places import PLACE, first_at
 from treering_query.reading.records import stored_records
 from treering_query.reading.slices import between
-from treering_query.streams.hub import Feed, marks
+from treering_query.streams import watch_feed
+from treering_query.streams.hub import marks
+from treering_query.streams.watch_feed import Announcement
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.snapshot import Snapshot
-
-AT_ONCE = 256
-"""Patterns of one look: a whole new fleet comes in many looks, and no watch holds more."""
 
 _NEW = """
 select pattern_id, service, text, example, template_id, first_offset from _patterns
@@ -30,55 +27,6 @@ _COUNTS = """
 select pattern_id, severity, sum(count)::bigint as count, epoch_ns(min(first_time)) as first, epoch_ns(max(last_time)) as last
 from pattern_counts where pattern_id in (select unnest($ids::ubigint[])) group by pattern_id, severity
 """
-
-
-@dataclass(frozen=True)
-class Announcement:
-    """A new pattern, the offset of its first record, and that record, unless it has expired."""
-
-    log_id: int
-    offset: int
-    pattern: pb.Pattern
-    first_record: StoredRecord | None
-
-    @property
-    def size_bytes(self) -> int:
-        """What it takes in an answer, about."""
-        return self.pattern.ByteSize() + (self.first_record.ByteSize() if self.first_record else 0)
-
-
-class WatchFeed(Feed[Announcement]):
-    """Announcements that wait. When there are too many it is lost: its watch reads them again, so that none is left out.
-
-    Args:
-        predicate: What is wanted.
-        next_offsets: The follower's place in each log, as it is at each moment: what lies below has been announced.
-    """
-
-    def __init__(self, predicate: Predicate, next_offsets: Mapping[int, int]) -> None:
-        super().__init__(predicate)
-        self._next = next_offsets
-        self._items: deque[Announcement] = deque()
-        self._size_bytes = 0
-
-    def put(self, item: Announcement) -> None:
-        """Takes one more, or is lost."""
-        # Announced already, while it read alone.
-        if item.offset < self._next.get(item.log_id, 0):
-            return
-        self._items.append(item)
-        self._size_bytes += item.size_bytes
-        if len(self._items) > AT_ONCE or self._size_bytes > limits.MAX_ANSWER_RECORD_BYTES:
-            self._items.clear()
-            # Unlike a tail, a watch leaves nothing out: it reads the same again by itself, at its own pace.
-            self.lose()
-        self.wake()
-
-    def take_all(self) -> list[Announcement]:
-        """All that wait."""
-        items, self._size_bytes = list(self._items), 0
-        self._items.clear()
-        return items
 
 
 class WatchReader:
@@ -96,11 +44,11 @@ class WatchReader:
         """What each filter selects of the first new patterns of a range, by offset."""
         # Until the read has come to the end: an error in the middle must not count as read.
         self._patterns = None
-        values = {"log": new.log_id, "begin": new.first_offset, "end": new.end_offset, "most": AT_ONCE}
+        values = {"log": new.log_id, "begin": new.first_offset, "end": new.end_offset, "most": watch_feed.AT_ONCE}
         # By the offset of the first record: the place of a watch is an offset, so the order has to be its own.
         found = snapshot.query(_NEW, values).to_pylist()
         # A full look may have left some out: they begin after the last one.
-        end = new.end_offset if len(found) < AT_ONCE else found[-1]["first_offset"] + 1
+        end = new.end_offset if len(found) < watch_feed.AT_ONCE else found[-1]["first_offset"] + 1
         offsets = [row["first_offset"] for row in found]
         records, chosen, end = _first_records(snapshot, LogRange(new.log_id, new.first_offset, end), offsets, predicates)
         # The limit of bytes may cut the look short.

@@ -43,6 +43,12 @@ _PACKED = 8
 """How much larger records are in memory than in a segment's file, about; for segments that do not say."""
 
 
+def statistics_name(name: str) -> str:
+    """The name of the object of statistics that belongs to the segment's object of this name."""
+    # No name of Parquet, although it is one: whoever reads `*.parquet` wants records.
+    return name.removesuffix(".parquet") + ".statistics"
+
+
 @dataclass(frozen=True)
 class Segment:
     """One sealed Parquet file and what is known of it without reading it. Times are nanoseconds since 1970."""
@@ -70,6 +76,18 @@ class Segment:
     sealed_time: int = field(kw_only=True)
     """When its newest record was sealed, by the retention clock: its age counts from here. The times of arrival are those of the clock of
     another machine, which may be wrong."""
+    statistics_checksum: int | None = field(default=None, kw_only=True)
+    """xxh3_64 of the object of its statistics; None where the catalog still has them, as an earlier version left them."""
+
+    @property
+    def statistics_name(self) -> str:
+        """The name of the object that holds its statistics."""
+        return statistics_name(self.path.name)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of its objects: records, statistics."""
+        return self.path.name, self.statistics_name
 
     @property
     def memory_bytes(self) -> int:
