@@ -1,5 +1,6 @@
 """What the name of a log file says: the program whose log it is, and whether it is an older part of another file's log."""
 
+import functools
 import re
 from pathlib import PurePath
 
@@ -30,6 +31,17 @@ def log_name(path: str) -> str:
     return name
 
 
+@functools.lru_cache(maxsize=32_768)
 def family(path: str) -> tuple[str, str, str]:
     """What a log and its older parts have in common: app.log, app.log.1, app.log-20261118.gz and app-20261118.log of one directory."""
     return str(PurePath(path).parent), PurePath(log_name(path)).suffix, service_of(path)
+
+
+def is_older(path: str) -> bool:
+    """Whether a file, by its name, is an older part of a log, or one of a day."""
+    return log_name(path) != PurePath(path).name or service_of(path) != PurePath(path).stem
+
+
+def is_part(path: str, log: str) -> bool:
+    """Whether a file of the same family is an older part of this log: of app.log also app-20261118.log, of that only its own parts."""
+    return log_name(path) == PurePath(log).name or not is_older(log)

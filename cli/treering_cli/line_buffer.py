@@ -12,6 +12,10 @@ class LineBuffer:
     def __len__(self) -> int:
         return len(self._data) - self._at
 
+    def tail(self, size: int) -> bytes:
+        """The last bytes of what is there, at most `size`."""
+        return self._data[max(self._at, len(self._data) - size) :]
+
     def add(self, piece: bytes) -> None:
         """Puts a piece behind what is there."""
         self._data = self._data[self._at :] + piece if self else piece

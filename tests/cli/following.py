@@ -22,16 +22,20 @@ class MemoryIngest:
     """Stores each batch once, by producer, sequence and bytes, as ingest does.
 
     `faults` are what happens at the next uploads: "before" and "after" end the process before or after the batch is stored, "away" and
-    "lost" are errors of the connection before and after; "" is none.
+    "lost" are errors of the connection before and after; "" is none. `meanwhile` is done once before a batch is answered.
     """
 
     def __init__(self):
         self.records = []
         self.batches = 0
         self.faults = []
+        self.meanwhile = None
         self._producers = {}
 
     def upload(self, request):
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile:
+            meanwhile()
         fault = self.faults.pop(0) if self.faults else ""
         if fault == "before":
             raise Killed

@@ -28,8 +28,8 @@ class GrowingLog:
                 out.write(f"2026-11-20T10:00:00.{number % 1000:03d}Z ERROR {message}\n")
                 self.written.append(message)
 
-    def rotate(self) -> None:
-        """As logrotate does, in one of its ways."""
+    def rotate(self, *, copy: bool | None = None, pack: bool | None = None) -> None:
+        """As logrotate does, in one of its ways; `copy` and truncate or rename, and `pack` or not, if they are given."""
         if not self.path.exists() or not self.path.stat().st_size:
             return
         self.rotations += 1
@@ -38,15 +38,19 @@ class GrowingLog:
                 part = self._part(number, suffix)
                 if part.exists():
                     part.rename(self._part(number + 1, suffix))
-        if self._rng.random() < 0.5:
+        if self._rng.random() < 0.5 if copy is None else copy:
             shutil.copy2(self.path, self._part(1))
             os.truncate(self.path, 0)
         else:
             self.path.rename(self._part(1))
             if self._rng.random() < 0.7:
                 self.path.touch()
-        if self._rng.random() < 0.5:
-            self._pack(self._part(self._rng.choice((1, 2))))
+        if self._rng.random() < 0.5 if pack is None else pack:
+            self.pack(self._rng.choice((1, 2)))
+
+    def pack(self, number: int) -> None:
+        """Packs an older part."""
+        self._pack(self._part(number))
 
     def _part(self, number: int, suffix: str = "") -> Path:
         return self.path.with_name(f"{self.path.name}.{number}{suffix}")

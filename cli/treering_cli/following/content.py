@@ -32,6 +32,8 @@ class Content:
         self._raw: io.BufferedReader | None = None
         self._text: FileText | None = None
         self._at = 0
+        self._end: tuple[int, tuple[int, int]] | None = None
+        self._measured: tuple[int, str, tuple[int, int]] | None = None
         try:
             status = os.fstat(self._descriptor)
             _check_file(path, status)
@@ -63,15 +65,39 @@ class Content:
 
     def problem(self) -> str:
         """Why a packed file cannot be read to its end: it is damaged, or still being written; empty otherwise. Reads all of it."""
-        if not self.is_packed:
-            return ""
-        text = self._opened()
-        while text.stream.read(_SKIP_BYTES):
-            pass
-        self._rewind()
-        return text.problem
+        return self._measure()[1] if self.is_packed else ""
+
+    def length(self) -> int:
+        """How much text there is, bytes. Reads all of a packed file, once for each of its states."""
+        return self._measure()[0] if self.is_packed else self.status().st_size
+
+    def _measure(self) -> tuple[int, str]:
+        state = self._state()
+        if self._measured is None or self._measured[2] != state:
+            text = self._opened()
+            length = 0
+            while piece := text.stream.read(_SKIP_BYTES):
+                length += len(piece)
+            self._measured = (length, text.problem, state)
+            self._rewind()
+        return self._measured[:2]
+
+    def _state(self) -> tuple[int, int]:
+        status = self.status()
+        return status.st_size, status.st_mtime_ns
 
     def _unpacked(self, offset: int, size: int) -> bytes:
+        """Text of a packed file. Where its end was met before, all of it is unpacked again only after the file has changed."""
+        # Before it is read: what is written after this is found by the next call.
+        state = self._state()
+        if self._end is not None and self._end[1] == state and offset >= self._end[0]:
+            return b""
+        piece = self._next_unpacked(offset, size)
+        if not piece and size:
+            self._end = (offset, state)
+        return piece
+
+    def _next_unpacked(self, offset: int, size: int) -> bytes:
         # A stream runs forward only; what is packed may also have grown since its end was met.
         if self._text is None or offset < self._at:
             self._text = self._opened()

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from treering_cli.choosing import Choice
 from treering_cli.following.files import Files, Say
-from treering_cli.following.positions import Position, Positions
+from treering_cli.following.positions import Positions
 from treering_cli.following.shipping import MAX_BYTES, MAX_RECORDS, Ref, Shipping, Stopped
 from treering_cli.following.tracked import Clock, Taken, Tracked
 
@@ -34,9 +34,6 @@ _CLOSING_S = 30.0
 
 _SEARCH_S = 60.0
 """How long the rest of a file that is no longer in its place is looked for, seconds: it may be in the making."""
-
-_AFTER_S = 15.0
-"""How long after a rotation files are looked for that came and went behind it, seconds."""
 
 _REST_S = 3_600.0
 """A reader that has been idle for so long is given up: it reads times without a year by the date that it was made at."""
@@ -103,7 +100,6 @@ class FileFollower:
         self._closing: list[Tracked] = []
         self._wanted: set[str] = set()
         self._searched_since: dict[int, float] = {}
-        self._after: dict[int, tuple[Position, float]] = {}
         self._looked_at = -math.inf
         self._batch = _Batch()
         self.records = self.too_large = 0
@@ -123,6 +119,7 @@ class FileFollower:
                     self._stop.wait(min(_LONGEST_POLL_S, max(POLL_S, spent * _SHARE_OF_TIME)))
         for tracked in self._all():
             self._files.closed(tracked)
+        self._files.close()
 
     def turn(self) -> bool:
         """Looks for files when it is time, reads and sends what has come; False when nothing has.
@@ -135,10 +132,7 @@ class FileFollower:
             return self._read()
         self._looked_at = now
         self._look(now)
-        has_read = self._read()
-        # Behind the reading: a packed copy of what was not read yet would not be known as one.
-        self._look_for_later_parts(now)
-        return has_read
+        return self._read()
 
     def read_once(self) -> None:
         """Reads what is there now, to the end of each file."""
@@ -150,6 +144,8 @@ class FileFollower:
                     self._closing = [tracked]
                     tracked.finish()
                     while self._closing and not self._stop.is_set():
+                        if not tracked.is_intact():
+                            tracked.abandon()
                         self._read()
 
     def begin(self) -> None:
@@ -170,17 +166,24 @@ class FileFollower:
 
     def _look(self, now: float) -> None:
         """Opens new files, and follows those that were renamed, truncated or taken away."""
-        for path in self._paths():
-            self._wanted.add(path)
+        paths = list(self._paths())
+        self._files.note(paths)
+        self._wanted.update(paths)
+        for path in paths:
             tracked = self._live.get(path)
             if tracked is not None and self._is_replaced(tracked):
-                self._replaced(path, now)
+                tracked.grown_at = max(tracked.grown_at, now)
+                self._closing.append(self._live.pop(path))
             elif tracked is not None and not tracked.is_intact():
-                self._truncated(path, now)
+                self._truncated(self._live.pop(path))
             if path not in self._live and (opened := self._files.open(path)):
                 self._live[path] = opened
                 self._say(f"{path}: read from byte {opened.start.offset:,} on")
-        self._look_for_rests(now)
+        self._look_at_closing()
+        # Behind the logs themselves: a copy is known as one when what it is of is open.
+        self._closing += self._files.parts(self._wanted)
+        self._closing += self._files.without_copy()
+        self._give_up(now)
 
     def _is_replaced(self, tracked: Tracked) -> bool:
         """Whether the path leads to another file, or to none."""
@@ -190,42 +193,26 @@ class FileFollower:
             return True
         return (status.st_dev, status.st_ino) != (tracked.content.device, tracked.content.inode)
 
-    def _replaced(self, path: str, now: float) -> None:
-        tracked = self._live.pop(path)
-        tracked.grown_at = max(tracked.grown_at, now)
-        self._closing.append(tracked)
-        self._after[tracked.start.key] = (tracked.start, now)
+    def _look_at_closing(self) -> None:
+        """A part may be written over by the next one."""
+        for tracked in [each for each in self._closing if not each.is_intact()]:
+            self._closing.remove(tracked)
+            self._truncated(tracked)
 
-    def _truncated(self, path: str, now: float) -> None:
+    def _truncated(self, tracked: Tracked) -> None:
         """The file begins anew. What was in it and not read is in a copy, if there is one."""
-        # What was read is sent already; the position behind it is where the copy is read on.
-        tracked = self._live.pop(path)
-        former = tracked.start
-        self._say(f"{path}: truncated, after it was read to byte {tracked.read_to:,}; read from its beginning")
-        rest = self._files.rest_of(former) if former.offset else None
-        if rest is not None:
-            self._files.closed(tracked)
-        else:
-            tracked.abandon()
-        self._closing.append(rest or tracked)
-        self._after[former.key] = (former, now)
+        self._say(f"{tracked.path}: truncated, after it was read to byte {tracked.read_to:,}; read from its beginning")
+        self._files.suspend(tracked)
 
-    def _look_for_rests(self, now: float) -> None:
-        for position in self._files.lost(self._wanted):
-            since = self._searched_since.setdefault(position.key, now)
-            if rest := self._files.rest_of(position):
-                self._closing.append(rest)
-                self._after[position.key] = (position, now)
-            elif now - since > _SEARCH_S:
+    def _give_up(self, now: float) -> None:
+        """Says which content is nowhere."""
+        lost = self._files.lost(self._wanted)
+        # From now on again for what was found meanwhile.
+        self._searched_since = {each.key: self._searched_since.get(each.key, now) for each in lost}
+        for position in lost:
+            if now - self._searched_since[position.key] > _SEARCH_S:
                 self._say(f"{position.path}: the file that was read to byte {position.offset:,} is nowhere; more of it cannot be read")
-                self._files.forget(position)
-
-    def _look_for_later_parts(self, now: float) -> None:
-        for key, (position, since) in list(self._after.items()):
-            self._closing += self._files.came_after(position, self._wanted)
-            # Looked for again and again: a file that is being packed is taken when it is whole.
-            if now - since > _AFTER_S:
-                del self._after[key]
+                self._files.finish(position)
 
     # What has come
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from treering_cli.following.content import Content
-from treering_cli.following.mark import Window
+from treering_cli.following.mark import MARK_BYTES, Window
 from treering_cli.following.positions import Position
 from treering_cli.line_buffer import LineBuffer
 from treering_cli.text_streams import QUIET_S
@@ -66,6 +66,9 @@ class Tracked:
         self._gone = False
         self._checked = (-1, -1)
         self._window = Window(content, position.offset)
+        # The file may have been truncated since its content was known again.
+        self._is_another = position.offset > 0 and self._window.mark(position.offset) != position.mark
+        self._is_cut = self._is_another
         self.reader: RecordReader
         self._records: Iterator[_Numbered] | None = None
         self._flushed: deque[_Numbered] = deque()
@@ -110,17 +113,30 @@ class Tracked:
         self._gone = self.closing = True
 
     def is_intact(self) -> bool:
-        """Whether the file still has the content that was read: not after it was truncated, however long it is again."""
+        """Whether the file still has the content that was read: not after it was truncated, however long it is again.
+
+        Abandoned content needs no file.
+        """
         status = self.content.status()
         state = (status.st_size, status.st_mtime_ns)
-        if self.content.is_packed or state == self._checked:
-            return True
+        if self._gone or self._is_cut or state == self._checked:
+            return self._gone or not self._is_cut
         self._checked = state
-        return status.st_size >= self.read_to and self._window.is_of(self.content)
+        self._is_cut = not self._has_what_was_read()
+        return not self._is_cut
+
+    @property
+    def was_known(self) -> bool:
+        """Whether the file had the content of the position when reading began."""
+        return not self._is_another
+
+    def may_begin_with(self, head: bytes) -> bool:
+        """Whether other content with this beginning may be this one, by what was read of either."""
+        return self._window.agrees(head)
 
     def is_in(self, content: Content) -> bool:
         """Whether another file holds what was read of this one; false while that is nothing."""
-        return self.read_to > 0 and self._window.is_of(content)
+        return self.read_to > 0 and not self._is_another and self._window.is_of(content)
 
     def rest(self) -> None:
         """Gives the reader up, which knows what time it was made at; the next line makes another. Only where nothing waits in it."""
@@ -210,15 +226,34 @@ class Tracked:
         if self._priming:
             return self._priming.popleft()
         while (line := self._buffer.line(size)) is None:
-            piece = b"" if self._gone else self.content.read(self.read_to + len(self._buffer), _PIECE_BYTES)
-            if piece:
+            if piece := self._piece():
                 self.grown_at = self._clock()
                 self._buffer.add(piece)
-            elif self.closing:
+            elif self.closing and (self._gone or not self._is_cut):
                 return self._noted(self._buffer.rest(min(size, MAX_LINE_BYTES)))
             else:
                 return None
         return self._noted(line)
+
+    def _piece(self) -> bytes:
+        """What is behind that which was read; nothing where that is no longer in the file."""
+        if self._gone or self._is_cut:
+            return b""
+        piece = self.content.read(self.read_to + len(self._buffer), _PIECE_BYTES)
+        # Behind the reading: a file that was truncated never has its old content again, so what it has now it had while this was read.
+        # Before it, a truncated file that has grown again would be read on in the middle of its new content.
+        if piece and not self._has_what_was_read():
+            self._is_cut = True
+            return b""
+        return piece
+
+    def _has_what_was_read(self) -> bool:
+        """Whether the file still has what was read of it, the part of a line that waits for its end as well."""
+        if self.content.is_packed:
+            return True
+        waiting = self._buffer.tail(MARK_BYTES)
+        begin = self.read_to + len(self._buffer) - len(waiting)
+        return self._window.is_of(self.content) and self.content.read(begin, len(waiting)) == waiting
 
     def _noted(self, line: bytes) -> bytes:
         if line and self._line_begins:

@@ -1,0 +1,166 @@
+"""Between any two steps of a log, of what rotates it, and of what follows it anything else may happen: each record is stored once."""
+
+import os
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from tests.cli.following import Bench, Killed, MemoryIngest
+from tests.cli.growing_log import GrowingLog
+
+LONG_ENOUGH = 80
+"""Turns, a second apart: also what waits for its writer to let go of it."""
+
+ROTATIONS = ("rename", "rename and pack", "copy", "copy and pack")
+
+
+class World:
+    """A log, its follower and their ingest."""
+
+    def __init__(self, directory, seed=0):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.log = GrowingLog(directory / "app.log", random.Random(seed))
+        self.ingest = MemoryIngest()
+        self.bench = Bench(directory.parent / "state", self.ingest, self.log.path)
+
+    def step(self, name):
+        try:
+            self._step(name)
+        except Killed:
+            self.bench.kill()
+
+    def _step(self, name):
+        bench = self.bench
+        if name in ("grow", "grow a little"):
+            self.log.grow(60 if name == "grow" else 2)
+        elif name in ROTATIONS:
+            self.log.rotate(copy=name.startswith("copy"), pack=name.endswith("pack"))
+        elif name == "pack":
+            self.log.pack(2)
+        elif name == "kill":
+            bench.kill()
+        elif name == "start" and bench.follower is None:
+            bench.begin()
+        elif name in ("turn", "look", "killed") and bench.follower is not None:
+            self.ingest.faults = [random.Random(len(self.log.written)).choice(("before", "after"))] if name == "killed" else []
+            # A look is only its first part: what comes between two of them waits for lines that might join it.
+            bench.clock.now += 0.5 if name == "look" else 1.0
+            bench.follower.turn()
+            self.ingest.faults = []
+
+    def end(self):
+        if self.bench.follower is None:
+            self.bench.begin()
+        self.log.grow()
+        self.bench.turns(LONG_ENOUGH)
+        self.bench.kill()
+        return Counter(self.log.written) - Counter(self.ingest.messages), Counter(self.ingest.messages) - Counter(self.log.written)
+
+
+def begun(directory):
+    """What was rotated away before it has begun, nobody asked for."""
+    world = World(directory / "logs")
+    world.log.grow()
+    world.bench.begin().turns()
+    return world
+
+
+@pytest.mark.parametrize("state", ["running", "down", "killed", "away"])
+@pytest.mark.parametrize("rotation", ROTATIONS)
+@pytest.mark.parametrize("count", range(5))
+def test_rotations_between_two_looks_lose_and_double_nothing(tmp_path, state, rotation, count):
+    world = begun(tmp_path)
+    world.log.grow()
+    if state == "down":
+        world.step("kill")
+    if state == "killed":
+        world.step("killed")
+
+    def rotations():
+        for _ in range(count):
+            world.log.grow(30)
+            world.step(rotation)
+        world.log.grow(30)
+
+    if state == "away":
+        world.ingest.meanwhile = rotations
+        world.step("turn")
+    else:
+        rotations()
+    world.step("start")
+    world.step("look")
+    # What was seen in one look, and not read to its end, is found by the next process too.
+    world.step("killed")
+    world.step("start")
+    assert world.end() == (Counter(), Counter())
+
+
+@pytest.mark.parametrize("moment", ["stat", "open", "read", "list"])
+@pytest.mark.parametrize("rotation", ROTATIONS)
+def test_a_rotation_within_a_look_loses_and_doubles_nothing(tmp_path, monkeypatch, rotation, moment):
+    """Whichever file operation of a look it comes before."""
+    for number in range(40):
+        world = begun(tmp_path / str(number))
+        world.log.grow()
+        world.step(rotation)
+        world.log.grow()
+        with interrupted(monkeypatch, moment, number, lambda world=world: (world.log.grow(), world.step(rotation), world.log.grow())) as left:
+            for _ in range(3):
+                world.step("turn")
+        assert world.end() == (Counter(), Counter()), number
+        if left():
+            return
+    pytest.fail("a look has more steps than were tried")
+
+
+class interrupted:  # noqa: N801 - used as a context manager
+    """Does something before one operation of a kind."""
+
+    def __init__(self, monkeypatch, kind, number, action):
+        self._patch, self._kind, self._left, self._action = monkeypatch, kind, number, action
+
+    def __enter__(self):
+        place, name = {
+            "stat": ("treering_cli.following.content.os", "fstat"),
+            "open": ("treering_cli.following.content.os", "open"),
+            "read": ("treering_cli.following.content.os", "pread"),
+            "list": ("treering_cli.following.parts.os", "scandir"),
+        }[self._kind]
+        self._context = self._patch.context()
+        patch = self._context.__enter__()
+        original = getattr(os, name)
+
+        def first_act(*arguments, **named):
+            if self._left == 0:
+                self._left = -1
+                self._action()
+            elif self._left > 0:
+                self._left -= 1
+            return original(*arguments, **named)
+
+        patch.setattr(f"{place}.{name}", first_act)
+        return lambda: self._left >= 0
+
+    def __exit__(self, *problem):
+        return self._context.__exit__(*problem)
+
+
+STEPS = st.lists(
+    st.sampled_from(["grow", "grow", "grow a little", *ROTATIONS, "pack", "turn", "turn", "look", "killed", "kill", "start", "start"]), max_size=40
+)
+
+
+@settings(
+    max_examples=int(os.environ.get("TREERING_FOLLOW_EXAMPLES", "60")), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps=STEPS)
+@example(steps=["grow", "copy", "look", "kill", "start", "grow", "copy", "grow", "rename", "look", "kill"])
+def test_whatever_happens_each_record_is_stored_once(tmp_path_factory, steps):
+    world = begun(tmp_path_factory.mktemp("world"))
+    for each in steps:
+        world.step(each)
+    assert world.end() == (Counter(), Counter())
+    assert not [words for words in world.bench.said if "twice" in words or "cannot be read" in words]
