@@ -17,10 +17,10 @@ class GrowingLog:
         """The messages, as records have them."""
         self.rotations = 0
 
-    def grow(self, most: int = 60) -> None:
-        """Some records more, some of them over several lines."""
+    def grow(self, most: int = 60, *, least: int = 0) -> None:
+        """Some records more, fewer than `most`, some of them over several lines."""
         with self.path.open("a") as out:
-            for _ in range(self._rng.randrange(most)):
+            for _ in range(self._rng.randrange(least, most)):
                 number = len(self.written)
                 message = f"order {number} was refused"
                 if self._rng.random() < 0.1:

@@ -1,9 +1,10 @@
-"""Whether a file is a copy of what is being read, or of a part of it."""
+"""What content is known as: what was read before, or a copy of what is being read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from treering_cli.following.content import Content
-from treering_cli.following.mark import MARK_BYTES
+from treering_cli.following.mark import MARK_BYTES, digest
+from treering_cli.following.positions import Position
 from treering_cli.following.tracked import Tracked
 
 
@@ -31,6 +32,20 @@ def begin_alike(one: Content, other: Content) -> bool:
     first, second = one.read(0, MARK_BYTES), other.read(0, MARK_BYTES)
     common = min(len(first), len(second))
     return common > 0 and first[:common] == second[:common]
+
+
+def begun_as(content: Content, known: Iterable[Position]) -> list[Position]:
+    """What is known that begins as this content does."""
+    heads: dict[int, bytes] = {}
+    begun = []
+    for each in known:
+        size = each.mark.head_bytes
+        # Read once for each size: nearly all have the same.
+        if size not in heads:
+            heads[size] = digest(content.read(0, size))
+        if size and heads[size] == each.head:
+            begun.append(each)
+    return begun
 
 
 def _agree(one: Content, other: Content, length: int) -> bool:

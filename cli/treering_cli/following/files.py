@@ -11,8 +11,8 @@ from typing import NoReturn
 
 from treering_cli.file_names import family, is_older, is_part
 from treering_cli.following.content import Content
-from treering_cli.following.copies import begin_alike, is_copy
-from treering_cli.following.mark import MARK_BYTES, Window, digest
+from treering_cli.following.copies import begin_alike, begun_as, is_copy
+from treering_cli.following.mark import MARK_BYTES, Window
 from treering_cli.following.parts import Family, Parts
 from treering_cli.following.passed import Passed, identity_of
 from treering_cli.following.positions import Position, Positions
@@ -113,7 +113,7 @@ class Files:
         return self._track(path, content, self._start(path, content, is_older(path), -math.inf, ()))
 
     def parts(self, wanted: Collection[str]) -> list[Tracked]:
-        """Parts of the logs at wanted paths that are to be read, oldest first: the rest of known content, and all of what nobody has seen."""
+        """Parts of logs at wanted paths that are to be read, oldest first: the rest of what is known, and all of what nobody has seen."""
         logs: dict[Family, list[str]] = {}
         for path in wanted:
             logs.setdefault(family(path), []).append(path)
@@ -202,10 +202,13 @@ class Files:
             if known is None:
                 self._passed.add(status)
             return known if self._passed.is_settled(status) else None
-        if known is not None:
-            return known
-        if is_part and (copied := next((each for each, _ in self._suspended.values() if each.is_in(content)), None)):
-            return copied.start
+        if known is None and is_part:
+            known = next((each.start for each, _ in self._suspended.values() if each.is_in(content)), None)
+        return known or self._start_of_unknown(path, content, is_part, since, logs)
+
+    def _start_of_unknown(self, path: str, content: Content, is_part: bool, since: float, logs: Iterable[str]) -> Position | None:
+        """See `_start`."""
+        status = content.status()
         if status.st_mtime <= since:
             self._too_old.add(status)
             return None
@@ -311,7 +314,7 @@ class Files:
 
     def _known_as(self, content: Content, is_part: bool) -> Position | None:
         """The position of this content, if it is not being read. The same file is preferred to a copy of it."""
-        fitting = [each for each in self._begun_as(content) if each.key not in self._open and each.mark.fits(content)]
+        fitting = [each for each in begun_as(content, self._known.values()) if each.key not in self._open and each.mark.fits(content)]
         if not is_part:
             # What was suspended is no longer in its file, even if that has the same first lines again.
             fitting = [each for each in fitting if each.key not in self._suspended]
@@ -322,26 +325,13 @@ class Files:
 
     def _known_by_content(self, content: Content, path: str) -> Position | None:
         """The position of content that is, or begins as, what was read; a few lines are enough only if all that was read is there."""
-        begun = self._begun_as(content)
+        begun = begun_as(content, self._known.values())
         fitting = [each for each in begun if each.mark.fits(content)]
         same = [each for each in fitting if (each.device, each.inode) == (content.device, content.inode)]
         free = [each for each in fitting if each.key not in self._open]
         if same or free:
             return max(same or free, key=lambda each: each.offset)
         return next((each for each in begun if is_older(path) or each.offset >= MARK_BYTES), None)
-
-    def _begun_as(self, content: Content) -> list[Position]:
-        """What is known that begins as this content does."""
-        heads: dict[int, bytes] = {}
-        begun = []
-        for each in self._known.values():
-            size = each.mark.head_bytes
-            # Read once for each size: nearly all have the same.
-            if size not in heads:
-                heads[size] = digest(content.read(0, size))
-            if size and heads[size] == each.head:
-                begun.append(each)
-        return begun
 
 
 def _may_become_packed(content: Content) -> bool:

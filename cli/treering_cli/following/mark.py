@@ -72,11 +72,6 @@ class Window:
         del self._recent[:begin]
         return Mark(offset, digest(self._head[:size]), digest(tail))
 
-    def agrees(self, head: bytes) -> bool:
-        """Whether the content begins as another one does, as far as both are known."""
-        common = min(len(head), len(self._head), self._end)
-        return head[:common] == self._head[:common]
-
     def is_of(self, content: Readable) -> bool:
         """Whether the content still is what was read of it."""
         size = min(MARK_BYTES, self._end)

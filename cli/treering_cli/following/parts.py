@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from treering_cli.file_names import family
 
@@ -31,7 +31,7 @@ class Parts:
 
     def _of(self, directory: str, families: frozenset[Family]) -> list[str]:
         try:
-            changed_ns = os.stat(directory).st_mtime_ns
+            changed_ns = Path(directory).stat().st_mtime_ns
             listed = self._listed.get(directory)
             if listed is not None and listed[:2] == (changed_ns, families):
                 return listed[2]
@@ -52,6 +52,6 @@ def _newest(paths: list[str]) -> list[str]:
 
 def _modified(path: str) -> float:
     try:
-        return os.stat(path).st_mtime
+        return Path(path).stat().st_mtime
     except OSError:
         return 0.0

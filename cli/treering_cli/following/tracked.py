@@ -66,6 +66,8 @@ class Tracked:
         self._gone = False
         self._checked = (-1, -1)
         self._window = Window(content, position.offset)
+        # As it was when it was opened: many parts that nobody has seen are told apart by this before any is read.
+        self._head = content.read(0, MARK_BYTES)
         # The file may have been truncated since its content was known again.
         self._is_another = position.offset > 0 and self._window.mark(position.offset) != position.mark
         self._is_cut = self._is_another
@@ -131,8 +133,9 @@ class Tracked:
         return not self._is_another
 
     def may_begin_with(self, head: bytes) -> bool:
-        """Whether other content with this beginning may be this one, by what was read of either."""
-        return self._window.agrees(head)
+        """Whether other content with this beginning may be this one, by what this one began with when it was opened."""
+        common = min(len(head), len(self._head))
+        return head[:common] == self._head[:common]
 
     def is_in(self, content: Content) -> bool:
         """Whether another file holds what was read of this one; false while that is nothing."""
@@ -253,7 +256,9 @@ class Tracked:
             return True
         waiting = self._buffer.tail(MARK_BYTES)
         begin = self.read_to + len(self._buffer) - len(waiting)
-        return self._window.is_of(self.content) and self.content.read(begin, len(waiting)) == waiting
+        # Before a line is read, its beginning is what was seen of it.
+        is_begun = self.read_to > 0 or self.content.read(0, len(self._head)) == self._head
+        return is_begun and self._window.is_of(self.content) and self.content.read(begin, len(waiting)) == waiting
 
     def _noted(self, line: bytes) -> bytes:
         if line and self._line_begins:
