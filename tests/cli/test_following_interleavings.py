@@ -3,6 +3,8 @@
 import gzip
 import os
 import random
+import shutil
+import time
 from collections import Counter
 
 import pytest
@@ -160,7 +162,7 @@ class interrupted:  # noqa: N801 - used as a context manager
         return self._context.__exit__(*problem)
 
 
-def test_what_was_rotated_away_before_its_first_batch_is_read(tmp_path):
+def test_what_was_rotated_away_before_its_first_batch_is_read(tmp_path, monkeypatch):
     """Also the log of which nothing was stored when the follower was killed."""
     world = World(tmp_path / "logs")
     world.bench.begin().turns(1)
@@ -168,8 +170,21 @@ def test_what_was_rotated_away_before_its_first_batch_is_read(tmp_path):
     for rotation in ROTATIONS:
         world.log.grow()
         world.step(rotation)
+    monkeypatch.setattr("treering_cli.following.files._now", lambda: time.time() + 60)
     world.bench.begin()
     assert world.end() == (Counter(), Counter())
+
+
+@pytest.mark.parametrize("moment", ["stat", "read"])
+def test_a_copy_that_was_passed_over_has_the_rest_of_what_is_truncated(tmp_path, monkeypatch, moment):
+    for number in range(25):
+        world = begun(tmp_path / str(number))
+        world.log.grow(60, least=30)
+        log = world.log.path
+        shutil.copy2(log, log.with_name("app.log.1"))
+        with interrupted(monkeypatch, moment, number, lambda log=log: os.truncate(log, 0)):
+            world.step("turn")
+        assert world.end() == (Counter(), Counter()), number
 
 
 def test_a_truncated_file_of_which_only_a_held_record_was_read_has_its_rest_in_the_copy(tmp_path):

@@ -16,7 +16,13 @@ A position is where reading must begin again, not where it has come to: a record
 (`RecordReader.held_from`). Records that were given although they begin behind that place, as with two streams in one file, are listed
 beside it (`Position.beyond`) and left out when they are read again.
 
+Nothing depends on a rotation being seen. At each look every file beside a log that was not passed over as it is now is compared by content
+(`Files.parts`): it has the rest of what a position knows, or is a copy of what is being read, or came and was rotated away unseen. What
+cannot be told yet, as a copy in the making, is left for the next look. A followed log is noted at its first look, before anything of it is
+read, so that the next process knows from when on its parts count.
+
 `content` reads bytes of a file by their offset, packed or not. `mark` knows content again wherever it is: by its first kilobyte and by the
-last one before the position. `tracked` makes records of one file's content. `files` decides which content belongs to which position, over
-renaming, truncation, copies, packing and restarts. `shipping` does the three steps, `follower` calls the others in turn.
+last one before the position. `tracked` makes records of one file's content. `parts` lists the files beside a log, `copies` compares them,
+`passed` remembers which need not be opened again. `files` decides which content belongs to which position, over renaming, truncation,
+copies, packing and restarts. `shipping` does the three steps, `follower` calls the others in turn.
 """
