@@ -214,7 +214,7 @@ def test_a_packed_part_is_not_read_before_it_can_be_told_what_it_is(tmp_path):
     packed = world.log.path.with_name("app.log.1.gz")
     for size in (0, 1, 2, 5, 40, len(text)):
         packed.write_bytes(text[:size])
-        world.bench.turns(2)
+        world.bench.turns(8)
     assert world.end() == (Counter(), Counter())
 
 

@@ -295,7 +295,7 @@ MUTANTS = (
         "cli/treering_cli/following/files.py",
         "        if content.problem():\n",
         "        if False:\n",
-        ("tests/cli/test_following.py",),
+        ("tests/cli/test_following_interleavings.py::test_a_packed_part_is_not_read_before_it_can_be_told_what_it_is",),
     ),
     Mutant(
         "a-copy-has-the-rest-when-its-file-is-truncated",
