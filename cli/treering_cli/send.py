@@ -8,10 +8,10 @@ import typer
 from treering_cli.choosing import Choosing
 from treering_cli.connection import Connection
 from treering_cli.follow import StateDir, once_stored, state_dir_of
-from treering_cli.inputs import Found, find_inputs
+from treering_cli.inputs import FoundInputs, find_inputs
 from treering_cli.output import answer, note
 from treering_cli.problems import REFUSED
-from treering_cli.reading import Reading, ReadingOptions
+from treering_cli.reading import ReaderFactory, ReadingOptions
 from treering_cli.send_report import files_json, tell
 from treering_cli.sending import Sending
 from treering_cli.sent_before import Again, again, remember, say_what_was_sent
@@ -76,13 +76,13 @@ def send(
     if dry_run:
         from treering_cli.dry_run import show  # noqa: PLC0415 - start-up
 
-        show(found.inputs, Reading(reading), json=json)
+        show(found.inputs, ReaderFactory(reading), json=json)
         return
     _say_what_is_left_out(found)
     shared = _resource(resource or ())
     if once:
         _check_once(found, own_options=bool(producer_id or shared), encoding=encoding)
-        with once_stored(connection, Reading(reading), choosing.choice(), state_dir, retry_for_s=retry_for) as run:
+        with once_stored(connection, ReaderFactory(reading), choosing.choice(), state_dir, retry_for_s=retry_for) as run:
             run.go(lambda: iter([each.name for each in found.inputs]), until_stopped=False)
             run.finish(wait_s=wait_timeout if wait else None)
     else:
@@ -90,7 +90,7 @@ def send(
         todo = again(directory, producer_id, found.inputs) if producer_id else Again("", found.inputs, {})
         if not producer_id:
             say_what_was_sent(directory, found.inputs)
-        sending = Sending(todo.inputs, Reading(reading), choosing.choice(), resource=shared, known=sum(todo.known.values()))
+        sending = Sending(todo.inputs, ReaderFactory(reading), choosing.choice(), resource=shared, known=sum(todo.known.values()))
         with connection.client() as client:
             sending.run(client, todo.producer_id, retry_for)
             if wait and not sending.problem:
@@ -114,7 +114,7 @@ def _resource(pairs: Sequence[str]) -> dict[str, str]:
     return resource
 
 
-def _check_once(found: Found, *, own_options: bool, encoding: str) -> None:
+def _check_once(found: FoundInputs, *, own_options: bool, encoding: str) -> None:
     pipes = [each.name for each in found.inputs if each.is_pipe]
     if pipes:
         raise typer.BadParameter(f"{pipes[0]}: a pipe cannot be read again, so --once means nothing for it")
@@ -124,7 +124,7 @@ def _check_once(found: Found, *, own_options: bool, encoding: str) -> None:
         )
 
 
-def _say_what_is_left_out(found: Found) -> None:
+def _say_what_is_left_out(found: FoundInputs) -> None:
     for why in (*found.no_text[:_LISTED], *found.unreadable[:_LISTED]):
         note(f"treering: {why}; it is left out")
     more = len(found.no_text) + len(found.unreadable) - min(len(found.no_text), _LISTED) - min(len(found.unreadable), _LISTED)

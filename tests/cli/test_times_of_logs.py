@@ -8,17 +8,17 @@ import pytest
 
 from treering_formats.fields import Defaults, to_record
 from treering_formats.json_line import json_fields
-from treering_formats.times import Reading, any_time, stamp_at, without_year
+from treering_formats.times import TimeReading, any_time, stamp_at, without_year
 
 NOW = dt.datetime(2026, 11, 28, 9, 0, tzinfo=dt.UTC)
-READING = Reading(NOW)
+READING = TimeReading(NOW)
 
 
 def nanos(text: str) -> int:
     return int(dt.datetime.fromisoformat(text).timestamp() * 1_000_000) * 1_000
 
 
-def stamp(text: str, reading: Reading = READING) -> tuple[int | None, str, str] | None:
+def stamp(text: str, reading: TimeReading = READING) -> tuple[int | None, str, str] | None:
     found = stamp_at(text, 0, reading)
     return (found.nanos, text[found.end :], found.text) if found else None
 

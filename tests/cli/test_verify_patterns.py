@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from treering.v1 import admin_pb2 as pb
-from treering_query.reconciliation.verification import Report, Verification
+from treering_query.reconciliation.verification import ReconciliationReport, Verification
 from treering_runtime.patterns import NO_PATTERN, pattern_id
 
 KINDS = {(1 << 63) + 5: ("shop", "order <*> paid"), 7: ("bank", "disk full")}
@@ -39,7 +39,7 @@ class Client:
 
 def compared(
     monkeypatch: pytest.MonkeyPatch, registered: list[Any], keyword_only: list[Any] | tuple[()] = (), forgotten: int = 0
-) -> Report:
+) -> ReconciliationReport:
     client = Client(registered, keyword_only, forgotten)
     verification = Verification(client, client)
     monkeypatch.setattr(verification, "_not_excused", lambda absent: absent)

@@ -13,7 +13,7 @@ from treering.v1 import admin_pb2
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.database import Transaction
 from treering_embed.registry.keyword_only import KeywordOnly
-from treering_embed.registry.registry import Pattern, Refused, Registry, Summary
+from treering_embed.registry.registry import Refused, RegisteredPattern, Registry, Summary
 from treering_runtime.patterns import pattern_id
 
 HUGE = 2**64 - 1
@@ -26,8 +26,8 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         yield opened
 
 
-def pattern(number: int) -> Pattern:
-    return Pattern(number, "api", "t", "e", 1, 0)
+def pattern(number: int) -> RegisteredPattern:
+    return RegisteredPattern(number, "api", "t", "e", 1, 0)
 
 
 def commit(registry: Registry, patterns: list[Any] | tuple[()] = (), refused: Refused | None = None) -> None:

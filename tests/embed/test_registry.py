@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from treering_embed.registry.ledgers import CurrentLedger
-from treering_embed.registry.registry import Pattern, Registry
+from treering_embed.registry.registry import RegisteredPattern, Registry
 from treering_runtime.errors import StartError
 from treering_runtime.quarantine import Quarantined
 
@@ -16,8 +16,8 @@ HUGE = 2**64 - 1
 DAY = 86_400
 
 
-def pattern(number: int, offset: int = 0) -> Pattern:
-    return Pattern(number, "api", f"text {number}", f"example {number}", LOG, offset)
+def pattern(number: int, offset: int = 0) -> RegisteredPattern:
+    return RegisteredPattern(number, "api", f"text {number}", f"example {number}", LOG, offset)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_committing_the_same_pattern_twice_keeps_the_first(registry: Registry) -
 
 
 def test_a_failed_commit_leaves_nothing_behind(registry: Registry) -> None:
-    broken = Pattern(5, None, "t", "e", LOG, 0)
+    broken = RegisteredPattern(5, None, "t", "e", LOG, 0)
     with pytest.raises(sqlite3.IntegrityError):
         registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, now=DAY, mask_version=1)
     assert registry.summary(1).next_offsets == {}
@@ -135,8 +135,8 @@ def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path: Path) ->
 
 
 def test_services_take_turns_in_waiting_for_vectors(registry: Registry) -> None:
-    flood = [Pattern(number, "flood", "t", "e", LOG, number) for number in range(100)]
-    commit(registry, [*flood, Pattern(200, "auth", "t", "e", LOG, 200), Pattern(201, "shop", "t", "e", LOG, 201)])
+    flood = [RegisteredPattern(number, "flood", "t", "e", LOG, number) for number in range(100)]
+    commit(registry, [*flood, RegisteredPattern(200, "auth", "t", "e", LOG, 200), RegisteredPattern(201, "shop", "t", "e", LOG, 201)])
     ledger = CurrentLedger(registry.db)
     assert [each.pattern_id for each in ledger.pending(5)] == [0, 200, 201, 1, 2]
     ledger.mark({0: "", 200: ""}, b"")
@@ -184,6 +184,6 @@ def test_a_registry_of_an_earlier_version_knows_when_its_patterns_were_registere
 
 
 def test_services_of_earlier_days_are_established(registry: Registry) -> None:
-    commit(registry, [Pattern(1, "auth", "t", "e", LOG, 1)])
+    commit(registry, [RegisteredPattern(1, "auth", "t", "e", LOG, 1)])
     assert registry.established(20_000) == frozenset()
     assert registry.established(20_001) == {"auth"}

@@ -195,14 +195,14 @@ def scores(service: Any) -> Coroutine[Any, Any, None]:
 @pytest.mark.parametrize(
     ("work", "flooded", "others", "words"),
     [
-        ((meaning_module.Meaning, "compare"), digests, scores, "17 digests of the whole index run or wait already"),
+        ((meaning_module.EngineLifecycle, "compare"), digests, scores, "17 digests of the whole index run or wait already"),
         ((service_module.EmbedServicer, "_rankings"), scores, digests, "17 passes over the whole index run or wait already"),
     ],
 )
 async def test_passes_that_wait_are_bounded_and_hold_up_nothing_else(
     service: Running,
     monkeypatch: pytest.MonkeyPatch,
-    work: tuple[type[meaning_module.Meaning], str] | tuple[type[service_module.EmbedServicer], str],
+    work: tuple[type[meaning_module.EngineLifecycle], str] | tuple[type[service_module.EmbedServicer], str],
     flooded: Callable[[Any], Any],
     others: Callable[[Any], Any],
     words: str,

@@ -22,7 +22,7 @@ from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceService
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedClient, EmbedUnavailable
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.meaning.scorer import Scorer
 from treering_query.request_limits import LIMITS
 from treering_query.retention.retention_clock import Clocks
@@ -34,11 +34,11 @@ from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.store.deliveries import HotBounds
-from treering_query.store.intake import Intake, unknown
+from treering_query.store.intake import DeliveryReader, unknown
 from treering_query.store.pattern_rows import listed
 from treering_query.store.store import Store
 from treering_query.templates import NO_TEMPLATES
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_query.view.hot import Chunk
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
@@ -107,7 +107,7 @@ def record() -> MakeRecord:
 
 @asynccontextmanager
 async def _opened(directory: Path, rows: int, clocks: Clocks, opened: Callable[[Path], Sealer] = open_sealer) -> AsyncIterator[Store]:
-    engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
+    engine = SnapshotEngine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
     store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry(), clocks, opened=opened)
     await store.open()
     try:
@@ -136,7 +136,7 @@ def open_sql() -> OpenSql:
     @asynccontextmanager
     async def opened(store: Store, directory: Path, scorer: Scorer = AWAY, **changes: int) -> AsyncIterator[SqlRunner]:
         bounds = {"running": 2, "waiting": 4, "memory_bytes": 256 * MIB, "threads": 2, "result_bytes": 16 * MIB} | changes
-        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds), Meaning(scorer))
+        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds), MeaningClient(scorer))
         await runner.open()
         try:
             yield runner
@@ -188,7 +188,7 @@ def serving(open_store: OpenStore, open_sql: OpenSql, tmp_path: Path) -> Serving
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
             embed = EmbedClient(Peer("unix:/no/such/directory/s"))
             front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS), bounds=bounds)
-            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
+            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), MeaningClient(embed))
             add_QueryServiceServicer_to_server(servicer, front.grpc)
             await front.start()
             inner = Server(Socket(tmp_path / "inner" / "s", "query"), (), CollectorRegistry(), bounds=bounds)
@@ -211,7 +211,7 @@ def serving(open_store: OpenStore, open_sql: OpenSql, tmp_path: Path) -> Serving
 def snapshot_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnapshotOf]:
     """Snapshots of records in memory, each batch a chunk of its own."""
     database = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
-    intake = Intake(tmp_path_factory.mktemp("intake") / "reading", {})
+    intake = DeliveryReader(tmp_path_factory.mktemp("intake") / "reading", {})
 
     def make(*batches: list[LogRecord]) -> Snapshot:
         chunks: tuple[Chunk, ...] = ()

@@ -19,7 +19,7 @@ from treering.v1.log_pb2 import LogFilter, Position
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
@@ -59,7 +59,7 @@ class Canned:
 @asynccontextmanager
 async def serving(store: Store, sql: SqlRunner, canned: Canned) -> AsyncIterator[AsyncClient]:
     front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
-    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), Meaning(canned))
+    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), MeaningClient(canned))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     await front.start()
     client = AsyncClient(Endpoints(query=front.address))

@@ -21,7 +21,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedClient
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -222,7 +222,7 @@ ENDLESS = pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, ran
 async def served(store: Store, sql: SqlRunner) -> AsyncIterator[str]:
     front = Server("127.0.0.1:0", (), CollectorRegistry())
     away = EmbedClient(Peer("unix:/no/such/directory/s"))
-    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, away), Meaning(away))
+    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, away), MeaningClient(away))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     await front.start()
     yield front.address

@@ -48,7 +48,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_size, "MAX_ANSWER_BYTES", SMALL)
 
 
-async def ask(store: Store, plan: pattern_list.Plan | compare.Plan | aggregates.Plan | pattern_detail.Plan) -> Any:
+async def ask(
+    store: Store, plan: pattern_list.ListPatternsPlan | compare.ComparePlan | aggregates.AggregatePlan | pattern_detail.GetPatternPlan
+) -> Any:
     with store.snapshot() as snapshot:
         return await store.run(snapshot, plan.answer)
 

@@ -110,7 +110,7 @@ def test_one_filter_whose_lists_are_all_full_is_served() -> None:
 
 @pytest.mark.parametrize(("plan", "kind"), [(tail.plan, pb.TailLogsRequest), (watch.plan, pb.WatchPatternsRequest)])
 def test_streams_take_smaller_trees(
-    plan: Callable[[pb.TailLogsRequest], tail.Plan] | Callable[[pb.WatchPatternsRequest], watch.Plan],
+    plan: Callable[[pb.TailLogsRequest], tail.TailPlan] | Callable[[pb.WatchPatternsRequest], watch.WatchPlan],
     kind: type[pb.TailLogsRequest] | type[pb.WatchPatternsRequest],
 ) -> None:
     chosen = any_of(*[LogFilter(message=[TextCondition(contains="k")] * 50)] * 20)

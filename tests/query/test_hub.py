@@ -20,7 +20,7 @@ from treering_query.store.store import Store
 from treering_query.streams import tail, tail_news, watch, watch_feed
 from treering_query.streams.hub import Hub
 from treering_query.streams.tail import Tail
-from treering_query.streams.tail_feed import Found
+from treering_query.streams.tail_feed import TailMatches
 from treering_query.streams.tail_news import TailReader
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
@@ -59,7 +59,7 @@ def wanted(chosen: LogFilter, start: int, stop: int) -> list[Any]:
 class Reading:
     """A client that reads a tail until it is told what the last offset is."""
 
-    def __init__(self, store: Store, hub: Hub[Found], chosen: LogFilter, **fields: list[Any] | list[Position]) -> None:
+    def __init__(self, store: Store, hub: Hub[TailMatches], chosen: LogFilter, **fields: list[Any] | list[Position]) -> None:
         self.chosen = chosen
         self.offsets, self.skipped, self.place = [], 0, 0
         self._moved = asyncio.Condition()

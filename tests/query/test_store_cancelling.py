@@ -16,9 +16,9 @@ from treering_query.retention.upkeep import Policy
 from treering_query.store import intake as intake_module
 from treering_query.store.store import Store
 from treering_runtime.columns import FrameDecoder
-from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.quarantine import Quarantined, QuarantineSelection
 
-ALL = Selection()
+ALL = QuarantineSelection()
 LONG_AFTER = 2**62
 
 

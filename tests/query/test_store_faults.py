@@ -19,9 +19,9 @@ from treering_query.sealed.duckdb_catalog import DuckDbCatalog
 from treering_query.sealed.duckdb_file import DuckDbFile
 from treering_query.sealed.local_segments import LocalSegments
 from treering_query.store.store import Store
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
-ALL = Selection()
+ALL = QuarantineSelection()
 LONG_AFTER = 2**62
 
 

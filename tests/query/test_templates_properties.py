@@ -6,17 +6,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_query.templates import Pattern, find_templates
+from treering_query.templates import PatternRow, find_templates
 from treering_query.templates.joining import Templates
 from treering_query.templates.skeletons import shared_skeletons
 
 words = st.sampled_from(["user", "ann", "bob", "cyd", "left", "for", "Started", "a_b", "<*>", ""])
 texts = st.lists(words, min_size=1, max_size=5).map(" ".join)
-tables = st.lists(texts, max_size=60).map(lambda rows: [Pattern(number, text) for number, text in enumerate(rows)])
+tables = st.lists(texts, max_size=60).map(lambda rows: [PatternRow(number, text) for number, text in enumerate(rows)])
 grids = st.tuples(
     st.sampled_from(["user {} left us", "file {} of user {} left", "{} for {} is here", "we saw {} and user {} there"]),
     st.lists(st.tuples(st.sampled_from("abcdefghijklmnopqr"), st.sampled_from("abcdefghijklmnopqr")), max_size=80),
-).map(lambda grid: [Pattern(number, grid[0].format(*pair)) for number, pair in enumerate(grid[1])])
+).map(lambda grid: [PatternRow(number, grid[0].format(*pair)) for number, pair in enumerate(grid[1])])
 any_table = tables | grids
 
 
@@ -28,14 +28,14 @@ def partition(templates: Templates) -> dict[Any, Any]:
 
 
 @given(any_table)
-def test_a_second_pass_changes_nothing(table: list[Pattern]) -> None:
+def test_a_second_pass_changes_nothing(table: list[PatternRow]) -> None:
     once = find_templates(table)
     assert find_templates(table, once) == once
     assert find_templates([], once) == once
 
 
 @given(any_table, st.randoms())
-def test_groups_do_not_depend_on_order(table: list[Pattern], chance: Random) -> None:
+def test_groups_do_not_depend_on_order(table: list[PatternRow], chance: Random) -> None:
     shuffled = table.copy()
     chance.shuffle(shuffled)
     assert sorted(map(sorted, partition(find_templates(table)).values())) == sorted(
@@ -44,7 +44,7 @@ def test_groups_do_not_depend_on_order(table: list[Pattern], chance: Random) -> 
 
 
 @given(any_table)
-def test_each_id_is_of_the_oldest_member_and_the_text_covers_all(table: list[Pattern]) -> None:
+def test_each_id_is_of_the_oldest_member_and_the_text_covers_all(table: list[PatternRow]) -> None:
     templates = find_templates(table)
     assert set(templates.template_ids) == {pattern.id for pattern in table}
     for template, members in partition(templates).items():
@@ -58,7 +58,7 @@ def test_each_id_is_of_the_oldest_member_and_the_text_covers_all(table: list[Pat
 
 
 @given(any_table, st.lists(st.integers(0, 80), max_size=4))
-def test_what_is_joined_stays_joined_and_no_alias_is_lost(table: list[Pattern], cuts: list[Any]) -> None:
+def test_what_is_joined_stays_joined_and_no_alias_is_lost(table: list[PatternRow], cuts: list[Any]) -> None:
     templates, shown = find_templates([]), {}
     bounds = [0, *sorted(cuts), len(table)]
     for start, end in pairwise(bounds):

@@ -14,7 +14,7 @@ from tests.query.conftest import MakeFrame, MakeRecord, Serving
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogRecord
 from treering_query.answers import verifying
-from treering_query.sealed.check import Problem, Progress
+from treering_query.sealed.check import CheckProgress, StoreProblem
 from treering_query.sealed.inventory import Inventory
 from treering_runtime.answers import CallBounds
 
@@ -42,7 +42,7 @@ def test_every_stream_is_here() -> None:
 
 def endless(inventory: Inventory) -> Iterator[Any]:
     """A check that finds much."""
-    return (Progress(number, 0, 0, (Problem("file", "x" * 50_000),)) for number in itertools.count(1))
+    return (CheckProgress(number, 0, 0, (StoreProblem("file", "x" * 50_000),)) for number in itertools.count(1))
 
 
 def wordy(record: MakeRecord, number: int) -> LogRecord:
