@@ -86,7 +86,9 @@ def text_holds(wanted: TextCondition, text: str) -> bool:
     name = wanted.WhichOneof("condition")
     value = getattr(wanted, name)
     if name == "matches":
-        return re.search(value, text, 0 if wanted.case_sensitive else re.IGNORECASE) is not None
+        # As RE2 means it: the ten digits of ASCII alone, and the end of the text alone.
+        expression = value.replace(r"\d", "[0-9]").replace("$", r"\Z")
+        return re.search(expression, text, 0 if wanted.case_sensitive else re.IGNORECASE) is not None
     if not wanted.case_sensitive:
         text, value = lowered(text), lowered(value)
     return {  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from treering_query.values.segment import Segment
 _SECOND = 1_000_000_000
 
 MIN_TOGETHER = 4
-"""Fewer small segments than this stay as they are: each record is rewritten O(log n) times."""
+"""Fewer small segments that lose nothing stay as they are: each record is rewritten O(log n) times."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,15 @@ class Change:
 
 
 def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Collection[int] = ()) -> Iterator[Change]:
-    """What is due at `now` (ns since 1970, by the retention clock), least work first: drops, then one rewrite at a time.
+    """What is due at `now` (ns since 1970, by the retention clock), least work first: drops, then rewrites.
 
+    Segments that lose the same services are rewritten together where they are small neighbours: records that leave one by one, second after
+    second, would otherwise cost a rewrite for each segment, and seals wait for those.
     No segment is in two changes. Segments whose ids are in `damaged` are dropped when their time has come, and never rewritten.
     """
     # Dropping reads nothing and frees space, so it comes before everything that writes.
-    drops = [change for segment in segments if (change := _expired(segment, policy, now)) and change.drops_all]
+    expired = (Change((segment,), _gone(segment, policy, now)) for segment in segments)
+    drops = [change for change in expired if change.drops_all]
     # What age drops already does not count towards the size.
     drops += _over_size([segment for segment in segments if not any(segment in drop.segments for drop in drops)], policy.size_bytes)
     yield from drops
@@ -63,18 +66,16 @@ def changes(segments: Sequence[Segment], policy: Policy, now: int, damaged: Coll
         return
     # A damaged file cannot be rewritten: its records are not known to be what was sealed.
     sound = [segment for segment in segments if segment.segment_id not in damaged]
-    cuts = [change for segment in sound if (change := _expired(segment, policy, now))]
-    yield from cuts
-    # Rewritten in this turn already.
-    cut = {segment.segment_id for change in cuts for segment in change.segments}
-    yield from _merges(sound, cut, policy)
+    gone = {segment.segment_id: _gone(segment, policy, now) for segment in sound}
+    rewrites = [Change(tuple(run), without) for run, without in _runs(sound, gone, policy) if without or len(run) >= MIN_TOGETHER]
+    # What has to go is gone before files are made fewer.
+    yield from sorted(rewrites, key=lambda change: not change.without)
 
 
-def _expired(segment: Segment, policy: Policy, now: int) -> Change | None:
+def _gone(segment: Segment, policy: Policy, now: int) -> frozenset[str]:
     # By service: one segment may hold some that are too old and some that are not.
     ages = {service: policy.service_age_s.get(service, policy.age_s) for service in segment.services}
-    gone = frozenset(service for service, age in ages.items() if age and segment.sealed_time < now - age * _SECOND)
-    return Change((segment,), gone) if gone else None
+    return frozenset(service for service, age in ages.items() if age and segment.sealed_time < now - age * _SECOND)
 
 
 def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
@@ -90,20 +91,23 @@ def _over_size(segments: Sequence[Segment], most: int) -> list[Change]:
     return found
 
 
-def _merges(segments: Sequence[Segment], cut: Collection[int], policy: Policy) -> Iterator[Change]:
-    """Runs of small neighbours in the order of the log, which keeps each segment's offsets together; those that are `cut` end a run."""
+def _runs(
+    segments: Sequence[Segment], gone: Mapping[int, frozenset[str]], policy: Policy
+) -> Iterator[tuple[list[Segment], frozenset[str]]]:
+    """Small neighbours that lose the same services, in the order of the log, so that offsets stay together; a large segment is alone."""
     run: list[Segment] = []
-    ordered = sorted(segments, key=_place)
-    for segment in [*(None if each.segment_id in cut else each for each in ordered), None]:
+    for segment in sorted(segments, key=_place):
         # Two of its size have to fit, or a merge would make one that can never be merged again.
-        small = segment is not None and _fit([segment, segment], policy)
-        if segment and small and _fit([*run, segment], policy):
+        is_small = _fit([segment, segment], policy)
+        if run and not (is_small and gone[segment.segment_id] == gone[run[-1].segment_id] and _fit([*run, segment], policy)):
+            yield run, gone[run[-1].segment_id]
+            run = []
+        if is_small:
             run.append(segment)
-            continue
-        # A run ends at a large segment, so neighbours in the log stay neighbours.
-        if len(run) >= MIN_TOGETHER:
-            yield Change(tuple(run))
-        run = [segment] if segment and small else []
+        else:
+            yield [segment], gone[segment.segment_id]
+    if run:
+        yield run, gone[run[-1].segment_id]
 
 
 def _fit(segments: Sequence[Segment], policy: Policy) -> bool:
