@@ -50,6 +50,7 @@ check: $(READY) ## Format, lint, types, contracts, documents; changes nothing
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy services sdk cli tools demo bench
+	$(BIN)/mypy tests
 	$(BIN)/mypy --platform darwin services sdk cli tools demo bench
 	$(BIN)/buf lint protos
 	$(BIN)/buf format --diff --exit-code protos

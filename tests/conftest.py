@@ -1,6 +1,8 @@
 """What tests of several parts need."""
 
 import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,13 +18,13 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture
-def logged(capsys):
+def logged(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """What this process has logged since the last look; where that goes depends on what configured logging before."""
     return lambda: "".join(capsys.readouterr())
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 16 MiB; it needs root."""
     path = tmp_path / "disk"
     path.mkdir()

@@ -2,6 +2,7 @@
 
 import asyncio
 import struct
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import h2.config
@@ -13,7 +14,7 @@ from treering.inner.version import AGENT
 class NotReading:
     """A connection whose windows stay as large as they were in the beginning, 64 KiB for all calls together."""
 
-    def __init__(self, reader, writer):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.closed = asyncio.Event()
         """Set when the other side has ended the connection."""
         self._reader, self._writer = reader, writer
@@ -22,7 +23,7 @@ class NotReading:
         self._flush()
         self._answering = asyncio.create_task(self._answer())
 
-    def call(self, method, request=b""):
+    def call(self, method: str, request: bytes = b"") -> None:
         """Begins a call of `package.Service/Method`, with one message of bytes."""
         stream = self._http2.get_next_available_stream_id()
         names = (":method", "POST"), (":scheme", "http"), (":path", f"/{method}"), (":authority", "x"), ("te", "trailers")
@@ -30,10 +31,10 @@ class NotReading:
         self._http2.send_data(stream, b"\0" + struct.pack(">I", len(request)) + request, end_stream=True)
         self._flush()
 
-    def _flush(self):
+    def _flush(self) -> None:
         self._writer.write(self._http2.data_to_send())
 
-    async def _answer(self):
+    async def _answer(self) -> None:
         """Answers pings and settings, as a server wants it; what it says of calls counts for nothing."""
         with suppress(ConnectionError):
             while data := await self._reader.read(65_536):
@@ -41,7 +42,7 @@ class NotReading:
                 self._flush()
         self.closed.set()
 
-    async def close(self):
+    async def close(self) -> None:
         """Hangs up."""
         self._answering.cancel()
         await asyncio.wait({self._answering})
@@ -51,7 +52,7 @@ class NotReading:
 
 
 @asynccontextmanager
-async def not_reading(address):
+async def not_reading(address: str) -> AsyncIterator[NotReading]:
     """A connection to host:port, or unix:PATH."""
     host, _, place = address.rpartition(":")
     opened = asyncio.open_unix_connection(place) if host == "unix" else asyncio.open_connection(host, int(place))

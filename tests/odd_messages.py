@@ -118,7 +118,7 @@ def duplicates_of_duplicates(random: Random) -> bytes:
 
 def halves_of_entries(random: Random) -> bytes:
     halves = (lambda: random.choice((None, random.choice(TEXTS)))) if random.random() < 0.7 else (lambda: None)
-    return b"".join(entry(halves(), halves()) for _ in range(random.choice((1, 2, 4))))
+    return b"".join(entry(halves(), halves()) for _ in range(random.choice((1, 2, 4))))  # type: ignore[no-untyped-call]
 
 
 def turned_entries(random: Random) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 
 
-async def settled():
+async def settled() -> None:
     """Returns when nothing is ready to run: every other task waits for a timer, for a thread, for the network, or for the test."""
     loop = asyncio.get_running_loop()
     await asyncio.sleep(0)  # what was begun a moment ago is ready from now on

@@ -57,7 +57,7 @@ HANGING = {
 HEALTHY = "@pytest.mark.time_limit(60)\nasync def test():\n    await asyncio.sleep(0)"
 
 
-def run(folder, *tests):
+def run(folder: Path, *tests: tuple[str, str]) -> tuple[int, str]:
     """Runs tests of these names and bodies, each file with one; the exit code and what was printed."""
     (folder / "conftest.py").write_text(CONFTEST)
     for number, (name, body) in enumerate(tests):
@@ -70,7 +70,7 @@ def run(folder, *tests):
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_test_that_hangs_fails_alone_and_the_run_goes_on(tmp_path):
+def test_a_test_that_hangs_fails_alone_and_the_run_goes_on(tmp_path: Path) -> None:
     code, said = run(tmp_path, *(pair for each in HANGING.items() for pair in (each, ("healthy", HEALTHY))))
     results = re.findall(r"^(FAILED|ERROR|PASSED) test_\d+_(\w+)\.py::test", said, re.MULTILINE)
     bad = {name for result, name in results if result != "PASSED"}
@@ -95,7 +95,7 @@ def test_a_test_that_hangs_fails_alone_and_the_run_goes_on(tmp_path):
         ),
     ],
 )
-def test_what_nothing_can_interrupt_ends_the_run_with_the_stacks_of_all_threads(tmp_path, name, body, words):
+def test_what_nothing_can_interrupt_ends_the_run_with_the_stacks_of_all_threads(tmp_path: Path, name: str, body: str, words: str) -> None:
     code, said = run(tmp_path, ("healthy", HEALTHY), (name, body))
     assert code == 1, said
     assert re.search(words, said)

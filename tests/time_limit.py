@@ -19,6 +19,9 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Coroutine, Generator, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -42,7 +45,7 @@ class TimeLimitError(BaseException):
     """A test is over its limit. Neither Exception nor failure: code under test catches the one, and Hypothesis tries again after both."""
 
 
-def pytest_configure(config):
+def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "time_limit(seconds): another limit than the usual one, for each phase of the test")
     capture = config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
@@ -50,12 +53,12 @@ def pytest_configure(config):
     config.stash[_OVER] = False
 
 
-def pytest_sessionfinish(session, exitstatus):
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     session.config.stash[_ENDED] = int(exitstatus)
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_unconfigure(config):
+def pytest_unconfigure(config: pytest.Config) -> None:
     """The interpreter would wait for threads that hang for ever."""
     left = [thread.name for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
     if config.stash.get(_OVER, False) and left:
@@ -65,24 +68,24 @@ def pytest_unconfigure(config):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item):
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
     with _limited(item, "setup"):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item):
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     with _limited(item, "call"):
         return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_teardown(item):
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
     with _limited(item, "teardown"):
         return (yield)
 
 
-def limit_of(item):
+def limit_of(item: pytest.Item) -> float:
     """Seconds for each phase of a test."""
     marker = item.get_closest_marker("time_limit")
     if marker:
@@ -91,12 +94,12 @@ def limit_of(item):
 
 
 @contextlib.contextmanager
-def _limited(item, phase):
+def _limited(item: pytest.Item, phase: str) -> Iterator[None]:
     seconds = limit_of(item)
     words = f"{phase} of {item.nodeid} is over its limit of {seconds} s"
-    over = []
+    over: list[bool] = []
 
-    def expire(_number, frame):
+    def expire(_number: int, frame: FrameType | None) -> None:
         over.append(True)
         item.config.stash[_OVER] = True
         if len(over) == 1:
@@ -120,12 +123,12 @@ def _limited(item, phase):
         raise _error(phase, f"{words}, and what interrupted it was swallowed")
 
 
-def _error(phase, words):
+def _error(phase: str, words: str) -> BaseException:
     """Of a fixture, pytest has to take it for a failure: after anything else it would not end the fixtures around it."""
     return TimeLimitError(words) if phase == "call" else pytest.fail.Exception(words, pytrace=True)
 
 
-def _waiting_task(item):
+def _waiting_task(item: pytest.Item) -> asyncio.Task[Any] | None:
     """The task in which an asyncio test runs, if its loop is there to cancel it: not if the task itself keeps the loop from running."""
     try:
         loop = asyncio.get_running_loop()
@@ -136,7 +139,7 @@ def _waiting_task(item):
     return next((task for task in waiting if getattr(task.get_coro(), "cr_code", None) is code), None)
 
 
-def all_stacks(here):
+def all_stacks(here: FrameType | None) -> str:
     """Where every thread and every asyncio task is; `here` is where the main thread was interrupted."""
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     frames = sys._current_frames() | {threading.main_thread().ident: here}
@@ -148,7 +151,7 @@ def all_stacks(here):
     return "\n".join(parts)
 
 
-def _awaits(coroutine):
+def _awaits(coroutine: Generator[Any, None, Any] | Coroutine[Any, Any, Any]) -> traceback.StackSummary:
     """Where a suspended coroutine waits, then what that waits for, and so on; `Task.get_stack` has the first only."""
     frames = []
     while coroutine is not None:

@@ -1,12 +1,15 @@
 """The three services as the command line meets them: answers that are known, over real gRPC."""
 
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
+from pathlib import Path
+from typing import Any, Never, TypeAlias
 
 import grpc
 import pyarrow as pa
 import pytest
 from grpc_status import rpc_status
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from treering.inner import SocketPlace, socket_address
 from treering.v1 import admin_pb2, admin_pb2_grpc, embed_pb2, embed_pb2_grpc, ingest_pb2, ingest_pb2_grpc, query_pb2, query_pb2_grpc
@@ -30,19 +33,25 @@ COST = query_pb2.QueryCost(rows_read=1_000, bytes_read=2_000, segments_read=1, s
 
 
 class Ingest(ingest_pb2_grpc.IngestServiceServicer):
-    def __init__(self):
-        self.records = []
-        self.resource = {}
+    def __init__(self) -> None:
+        self.records: list[LogRecord] = []
+        self.resource: dict[str, str] = {}
 
-    def GetIngestStatus(self, request, context):
+    def GetIngestStatus(
+        self, request: ingest_pb2.GetIngestStatusRequest, context: grpc.ServicerContext
+    ) -> ingest_pb2.GetIngestStatusResponse:
         sink = ingest_pb2.SinkStatus(name="query", last_error="refused", next_offset=5)
         return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID, sinks=[sink])
 
-    def UploadLogs(self, request_iterator, context):
-        count = sum(len(each.batch.records) for each in request_iterator if not self.records.extend(each.batch.records))
+    def UploadLogs(
+        self, request_iterator: Iterator[ingest_pb2.UploadLogsRequest], context: grpc.ServicerContext
+    ) -> ingest_pb2.UploadLogsResponse:
+        count = sum(len(each.batch.records) for each in request_iterator if not self.records.extend(each.batch.records))  # type: ignore[misc]
         return ingest_pb2.UploadLogsResponse(accepted_count=count, log_id=LOG_ID, end_offset_exclusive=len(self.records))
 
-    def StreamLogs(self, request_iterator, context):
+    def StreamLogs(
+        self, request_iterator: Iterator[ingest_pb2.StreamLogsRequest], context: grpc.ServicerContext
+    ) -> Iterator[ingest_pb2.StreamLogsResponse]:
         for request in request_iterator:
             good = [record for record in request.batch.records if record.message]
             self.records += good
@@ -60,21 +69,21 @@ class Ingest(ingest_pb2_grpc.IngestServiceServicer):
 
 
 class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServiceServicer):
-    def __init__(self, ingest):
+    def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
-        self.asked = []
-        self.cancelled = []
-        self.course = []
+        self.asked: list[str] = []
+        self.cancelled: list[int | None] = []
+        self.course: list[embed_pb2.ReindexStatus | grpc.StatusCode | None] = []
         """How a reindex stands, asked for again and again: a status, None while the index is not open, or a gRPC code to fail with."""
 
-    def GetEmbedStatus(self, request, context):
+    def GetEmbedStatus(self, request: embed_pb2.GetEmbedStatusRequest, context: grpc.ServicerContext) -> embed_pb2.GetEmbedStatusResponse:
         seen = [Position(log_id=LOG_ID, offset=len(self._ingest.records))]
         now = self.course.pop(0) if self.course else embed_pb2.ReindexStatus(phase=embed_pb2.REINDEX_PHASE_IDLE)
         if isinstance(now, grpc.StatusCode):
             context.abort(now, "")
         return embed_pb2.GetEmbedStatusResponse(seen=seen, index_ready=now is not None, reindex=now)
 
-    def StartReindex(self, request, context):
+    def StartReindex(self, request: admin_pb2.StartReindexRequest, context: grpc.ServicerContext) -> admin_pb2.StartReindexResponse:
         self.asked.append(request.model)
         if request.model == "nonsense":
             _refuse(context, ErrorReason.ERROR_REASON_INVALID_FIELD, "model: there is no model nonsense", field="model")
@@ -90,7 +99,7 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServic
             )
         )
 
-    def CancelReindex(self, request, context):
+    def CancelReindex(self, request: admin_pb2.CancelReindexRequest, context: grpc.ServicerContext) -> admin_pb2.CancelReindexResponse:
         self.cancelled.append(request.reindex_id if request.HasField("reindex_id") else None)
         if not self.course:
             _refuse(context, ErrorReason.ERROR_REASON_NOT_FOUND, "no reindex runs", field="reindex_id")
@@ -99,28 +108,31 @@ class Embed(embed_pb2_grpc.EmbedServiceServicer, admin_pb2_grpc.EmbedAdminServic
 
 class Query(query_pb2_grpc.QueryServiceServicer):
     problem = ""
-    exported = ()
+    exported: Sequence[query_pb2.ExportLogsResponse] = ()
     """The parts of an export."""
+    embed: Embed
+    address: str
+    inner: str
 
-    def __init__(self, ingest):
+    def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
-        self.requests = []
-        self.mistake = {}
+        self.requests: list[Any] = []
+        self.mistake: dict[str, str] = {}
         self.polls = 0
-        self.faults = []
+        self.faults: list[grpc.StatusCode] = []
         """gRPC codes that the next questions about its state fail with."""
 
-    def GetQueryStatus(self, request, context):
+    def GetQueryStatus(self, request: query_pb2.GetQueryStatusRequest, context: grpc.ServicerContext) -> query_pb2.GetQueryStatusResponse:
         self.polls += 1
         if self.faults:
             context.abort(self.faults.pop(0), "")
         seen = len(self._ingest.records) if self.polls > 2 else 0
         return query_pb2.GetQueryStatusResponse(seen=[Position(log_id=LOG_ID, offset=seen)], problem=self.problem)
 
-    def ExportLogs(self, request, context):
+    def ExportLogs(self, request: query_pb2.ExportLogsRequest, context: grpc.ServicerContext) -> Iterator[query_pb2.ExportLogsResponse]:
         yield from self.exported
 
-    def SearchLogs(self, request, context):
+    def SearchLogs(self, request: query_pb2.SearchLogsRequest, context: grpc.ServicerContext) -> query_pb2.SearchLogsResponse:
         self.requests.append(request)
         result = query_pb2.SearchResult(
             score=0.5,
@@ -133,7 +145,7 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         )
         return query_pb2.SearchLogsResponse(results=[result], degraded_because="embed does not answer", cost=COST)
 
-    def ExecuteSql(self, request, context):
+    def ExecuteSql(self, request: query_pb2.ExecuteSqlRequest, context: grpc.ServicerContext) -> Iterator[query_pb2.ExecuteSqlResponse]:
         if request.query == "selec":
             _refuse(context, ErrorReason.ERROR_REASON_SQL_ERROR, "no such word")
         if self.mistake:
@@ -151,7 +163,7 @@ class Query(query_pb2_grpc.QueryServiceServicer):
             writer.write_batch(batch)
         yield query_pb2.ExecuteSqlResponse(arrow_ipc=sink.getvalue().to_pybytes(), summary=query_pb2.SqlSummary(row_count=1, cost=COST))
 
-    def AggregateLogs(self, request, context):
+    def AggregateLogs(self, request: query_pb2.AggregateLogsRequest, context: grpc.ServicerContext) -> query_pb2.AggregateLogsResponse:
         self.requests.append(request)
         groups = [query_pb2.AggregateGroup(value="17"), query_pb2.AggregateGroup()]
         rows = [
@@ -162,11 +174,13 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         ]
         return query_pb2.AggregateLogsResponse(rows=rows, cost=COST)
 
-    def ListPatterns(self, request, context):
+    def ListPatterns(self, request: query_pb2.ListPatternsRequest, context: grpc.ServicerContext) -> query_pb2.ListPatternsResponse:
         pattern = query_pb2.Pattern(pattern_id=2**63 + 1, service="s", text="evil <*>", count=3, count_by_severity={17: 3})
         return query_pb2.ListPatternsResponse(patterns=[pattern], total_count=1, cost=COST)
 
-    def ComparePatterns(self, request, context):
+    def ComparePatterns(
+        self, request: query_pb2.ComparePatternsRequest, context: grpc.ServicerContext
+    ) -> query_pb2.ComparePatternsResponse:
         self.requests.append(request)
         pattern = query_pb2.Pattern(pattern_id=2**63 + 1, service="s", text="evil \x1b[31m <*>", count=3, count_by_severity={17: 3})
         new = query_pb2.PatternDifference(pattern=pattern, log_likelihood_ratio=12.345, change=query_pb2.PATTERN_CHANGE_NEW)
@@ -175,11 +189,11 @@ class Query(query_pb2_grpc.QueryServiceServicer):
             differences=differences, total_count=300, baseline_total_count=0, difference_count=len(differences), new_count=len(differences)
         )
 
-    def GetLogContext(self, request, context):
+    def GetLogContext(self, request: query_pb2.GetLogContextRequest, context: grpc.ServicerContext) -> query_pb2.GetLogContextResponse:
         self.requests.append(request)
         return query_pb2.GetLogContextResponse(records=[STORED], index=0, cost=COST)
 
-    def ListLogs(self, request, context):
+    def ListLogs(self, request: query_pb2.ListLogsRequest, context: grpc.ServicerContext) -> query_pb2.ListLogsResponse:
         self.requests.append(request)
         first = int(request.page_token or 0)
         shown = list(range(first, min(first + request.page_size, 2_500)))
@@ -190,7 +204,7 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         token = str(shown[-1] + 1) if shown and shown[-1] < 2_499 else ""
         return query_pb2.ListLogsResponse(records=records, next_page_token=token, cost=COST)
 
-    def ListFields(self, request, context):
+    def ListFields(self, request: query_pb2.ListFieldsRequest, context: grpc.ServicerContext) -> query_pb2.ListFieldsResponse:
         self.requests.append(request)
         kinds = [query_pb2.FieldKindCount(kind=2, count=3), query_pb2.FieldKindCount(kind=1, count=1)]
         fields = [
@@ -201,7 +215,9 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         ]
         return query_pb2.ListFieldsResponse(fields=fields, total_count=4, record_count=8, cost=COST)
 
-    def ListFieldValues(self, request, context):
+    def ListFieldValues(
+        self, request: query_pb2.ListFieldValuesRequest, context: grpc.ServicerContext
+    ) -> query_pb2.ListFieldValuesResponse:
         self.requests.append(request)
         values = [query_pb2.FieldValue(value="17", count=5), query_pb2.FieldValue(value="", count=2)]
         lists = [
@@ -217,17 +233,17 @@ class Query(query_pb2_grpc.QueryServiceServicer):
         ]
         return query_pb2.ListFieldValuesResponse(fields=lists, degraded_because="a hole", cost=COST)
 
-    def TailLogs(self, request, context):
+    def TailLogs(self, request: query_pb2.TailLogsRequest, context: grpc.ServicerContext) -> Iterator[query_pb2.TailLogsResponse]:
         self.requests.append(request)
         yield query_pb2.TailLogsResponse(records=[STORED])
 
 
-def _refuse(context, reason, message, **metadata):
+def _refuse(context: grpc.ServicerContext, reason: ErrorReason.ValueType, message: str, **metadata: str) -> Never:
     context.abort_with_status(rpc_status.to_status(to_status(ServiceError(reason, message, metadata=metadata))))
 
 
 @pytest.fixture
-def services(tmp_path_factory):
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Query]:
     ingest = Ingest()
     query = Query(ingest)
     query.embed = Embed(ingest)
@@ -245,14 +261,18 @@ def services(tmp_path_factory):
     server.stop(0).wait()
 
 
+Run: TypeAlias = Callable[..., Result]
+"""Runs a command: its arguments, what it reads from standard input."""
+
+
 @pytest.fixture
-def run(services, monkeypatch, tmp_path):
+def run(services: Query, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     for name in ("INGEST", "EMBED", "QUERY"):
         monkeypatch.setenv(f"TREERING_{name}", services.address)
         monkeypatch.setenv(f"TREERING_INNER_{name}", services.inner)
     monkeypatch.chdir(tmp_path)
 
-    def invoke(*args, stdin=None):
+    def invoke(*args: object, stdin: str | bytes | None = None) -> Result:
         return CliRunner().invoke(app, [str(arg) for arg in args], input=stdin)
 
     return invoke

@@ -1,7 +1,10 @@
 """What tests of following files share: an ingest in memory that knows repeats, and a follower that can be killed anywhere."""
 
 import datetime as dt
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from treering.errors import ProducerError, UnavailableError
 from treering.patience import Patience
@@ -11,6 +14,7 @@ from treering_cli.following.files import Files
 from treering_cli.following.follower import FileFollower
 from treering_cli.following.positions import Positions
 from treering_cli.following.shipping import Shipping
+from treering_formats.reader import Stream
 from treering_formats.records import RecordReader
 
 
@@ -25,14 +29,14 @@ class MemoryIngest:
     "lost" are errors of the connection before and after; "" is none. `meanwhile` is done once before a batch is answered.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.records = []
         self.batches = 0
         self.faults = []
         self.meanwhile = None
         self._producers = {}
 
-    def upload(self, request):
+    def upload(self, request: Any) -> UploadLogsResponse:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile:
             meanwhile()
@@ -48,10 +52,10 @@ class MemoryIngest:
             raise UnavailableError("nobody answers")
         return response
 
-    def forget(self):
+    def forget(self) -> None:
         self._producers.clear()
 
-    def _store(self, data):
+    def _store(self, data: Any) -> UploadLogsResponse:
         request = UploadLogsRequest.FromString(data)
         last, known = self._producers.get(request.producer_id, (0, {}))
         if request.sequence == last + 1 and (last or request.sequence == 1):
@@ -64,34 +68,34 @@ class MemoryIngest:
         raise ProducerError("unknown", reason="SEQUENCE_REUSED" if known else "PRODUCER_UNKNOWN")
 
     @property
-    def messages(self):
+    def messages(self) -> list[Any]:
         return [record.message for record in self.records]
 
 
 class Clock:
     """Time that passes when a test says so."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
 class NeverStopped:
     """Waits for nothing, so that tries follow each other at once."""
 
-    def is_set(self):
+    def is_set(self) -> bool:
         return False
 
-    def wait(self, _seconds):
+    def wait(self, _seconds: object) -> bool:
         return False
 
 
 class Bench:
     """A follower of some paths over its runs; `kill` is where the current run ends."""
 
-    def __init__(self, directory, ingest, *paths, choice=None):
+    def __init__(self, directory: Path, ingest: MemoryIngest, *paths: Path, choice: Choice | None = None) -> None:
         self.ingest = ingest
         self.clock = Clock()
         self.said = []
@@ -101,7 +105,7 @@ class Bench:
         self.positions = None
         self.follower = None
 
-    def start(self, *, by_content=False):
+    def start(self, *, by_content: bool = False) -> "Bench":
         self.positions = Positions(self._directory)
         stop = NeverStopped()
         files = Files(self.positions, reader, self.said.append, clock=self.clock, by_content=by_content)
@@ -118,19 +122,19 @@ class Bench:
         )
         return self
 
-    def begin(self):
+    def begin(self) -> "Bench":
         self.start()
         self.follower.begin()
         return self
 
-    def turns(self, count=3):
+    def turns(self, count: int = 3) -> None:
         """Some turns, a second apart: enough for what waits for joining lines."""
         for _ in range(count):
             self.clock.now += 1.0
             while self.follower.turn():
                 pass
 
-    def kill(self):
+    def kill(self) -> None:
         """What a dead process leaves: its files on disk, and nothing else."""
         if self.positions is not None:
             for tracked in self.follower._all():
@@ -138,19 +142,19 @@ class Bench:
             self.positions.close()
         self.positions = self.follower = None
 
-    def once(self):
+    def once(self) -> "Bench":
         self.start(by_content=True)
         self.follower.read_once()
         self.kill()
         return self
 
 
-def reader(stream, _path):
+def reader(stream: Stream, _path: str) -> RecordReader:
     return RecordReader(stream, service="s", environment="", fmt="auto", now=dt.datetime(2026, 11, 27, tzinfo=dt.UTC))
 
 
 @contextmanager
-def killed(bench):
+def killed(bench: Any) -> Iterator[None]:
     """Whatever is in the block may end the run."""
     try:
         yield

@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import json
 from decimal import Decimal
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -18,7 +19,7 @@ from treering_cli.output import rfc3339
 from treering_cli.sql_values import csv_text, json_line_bytes, json_text
 
 
-def said(expression):
+def said(expression: str) -> tuple[Any, str]:
     """A value of the database in JSON and in CSV."""
     table = duckdb.connect().sql(f"select {expression} as v").to_arrow_table()
     (cell,) = list(csv.reader(io.StringIO(csv_text(table), newline="")))[1]
@@ -63,12 +64,12 @@ def said(expression):
         ("null", None, ""),
     ],
 )
-def test_values_are_exact_and_readable(expression, in_json, in_csv):
+def test_values_are_exact_and_readable(expression: str, in_json: Any, in_csv: str) -> None:
     assert said(expression) == (in_json, in_csv)
 
 
 @given(st.lists(st.one_of(st.none(), st.text())))
-def test_texts_in_json_are_those_of_the_slow_way(values):
+def test_texts_in_json_are_those_of_the_slow_way(values: list[Any]) -> None:
     table = pa.table({"v": pa.array(values, pa.string())})
     lines = json_line_bytes(table).decode().split("\n")[:-1]
     assert [json.loads(line)["v"] for line in lines] == values
@@ -76,38 +77,38 @@ def test_texts_in_json_are_those_of_the_slow_way(values):
 
 
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63) + 2, 2**63 - 2))))
-def test_times_are_those_of_the_slow_way(values):
+def test_times_are_those_of_the_slow_way(values: list[Any]) -> None:
     (*lines,) = csv.reader(io.StringIO(csv_text(pa.table({"t": pa.array(values, pa.timestamp("ns"))})), newline=""))
     slow = ["" if value is None else rfc3339(value) or "1970-01-01T00:00:00Z" for value in values]
     assert [line[0] for line in lines[1:]] == slow
 
 
 @given(st.dates())
-def test_dates_are_those_of_the_calendar(date):
+def test_dates_are_those_of_the_calendar(date: dt.date) -> None:
     assert date_text((date - dt.date(1970, 1, 1)).days) == date.isoformat()
 
 
 @given(st.lists(st.tuples(st.text(), st.text(alphabet=',"\r\n;a ')), min_size=1))
-def test_csv_gives_back_every_text(rows):
+def test_csv_gives_back_every_text(rows: list[Any]) -> None:
     table = pa.table({"a": [row[0] for row in rows], "b": [row[1] for row in rows]})
     assert list(csv.reader(io.StringIO(csv_text(table), newline="")))[1:] == [list(row) for row in rows]
 
 
-def test_a_column_of_empty_texts_is_a_row_each():
+def test_a_column_of_empty_texts_is_a_row_each() -> None:
     assert csv_text(pa.table({"a": ["", "x", ""]})) == 'a\n""\nx\n""\n'
 
 
-def test_slices_and_lists_of_lists():
+def test_slices_and_lists_of_lists() -> None:
     rows = [[[1], []], None, [], [[2, None], None]]
     table = pa.table({"v": pa.array(rows, pa.list_(pa.list_(pa.int64())))})
     assert [json.loads(line)["v"] for line in json_line_bytes(table.slice(1)).decode().splitlines()] == rows[1:]
 
 
-def test_ids_are_texts_in_each_batch_of_an_export():
+def test_ids_are_texts_in_each_batch_of_an_export() -> None:
     table = pa.table({"pattern_id": pa.array([0], pa.uint64()), "offset": pa.array([0], pa.uint64())})
     assert json_line_bytes(table) == b'{"pattern_id": "0", "offset": 0}\n'
 
 
-def test_decimals_of_one_column_are_all_of_one_kind():
+def test_decimals_of_one_column_are_all_of_one_kind() -> None:
     table = pa.table({"v": pa.array([Decimal("1.00"), Decimal("9007199254740993.02")], pa.decimal128(20, 2))})
     assert [row["v"] for row in json.loads(json_text(table))] == ["1.00", "9007199254740993.02"]

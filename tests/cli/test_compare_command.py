@@ -1,11 +1,12 @@
 import json
 
+from tests.cli.conftest import Query, Run
 from treering.v1 import query_pb2
 
 HOUR = 3_600_000_000_000
 
 
-def test_compare_takes_the_time_right_before_the_window(run, services):
+def test_compare_takes_the_time_right_before_the_window(run: Run, services: Query) -> None:
     found = json.loads(run("compare", "--since", "30m", "--baseline", "24h", "--service", "s", "--only", "new,more", "--json").stdout)
     (request,) = services.requests
     looked_at, baseline = request.filter, request.baseline
@@ -22,13 +23,13 @@ def test_compare_takes_the_time_right_before_the_window(run, services):
     assert (difference["pattern_id"], difference["log_likelihood_ratio"]) == ("9223372036854775809", 12.35)
 
 
-def test_compare_without_a_baseline_takes_one_as_long_as_the_window(run, services):
+def test_compare_without_a_baseline_takes_one_as_long_as_the_window(run: Run, services: Query) -> None:
     run("compare", "--since", "2026-03-12T14:00:00Z", "--until", "2026-03-12T14:30:00Z")
     (request,) = services.requests
     assert request.filter.start_time_unix_nano - request.baseline.start_time_unix_nano == HOUR // 2
 
 
-def test_compare_of_two_releases_shares_everything_else(run, services):
+def test_compare_of_two_releases_shares_everything_else(run: Run, services: Query) -> None:
     run(
         "compare",
         "--where",
@@ -49,7 +50,7 @@ def test_compare_of_two_releases_shares_everything_else(run, services):
     assert request.filter.start_time_unix_nano == request.baseline.start_time_unix_nano > 0
 
 
-def test_compare_of_two_services_takes_both_sides_by_service(run, services):
+def test_compare_of_two_services_takes_both_sides_by_service(run: Run, services: Query) -> None:
     run("compare", "--where", "service=a", "--where", "region=eu", "--against", "service=b", "--environment", "dev")
     (request,) = services.requests
     assert (list(request.filter.services), list(request.baseline.services)) == (["a"], ["b"])
@@ -58,7 +59,7 @@ def test_compare_of_two_services_takes_both_sides_by_service(run, services):
         assert list(side.environments) == ["dev"]
 
 
-def test_compare_draws_a_table_and_says_what_is_empty(run):
+def test_compare_draws_a_table_and_says_what_is_empty(run: Run) -> None:
     result = run("compare")
     assert "█" in result.stdout
     assert "\x1b" not in result.stdout
@@ -66,7 +67,7 @@ def test_compare_draws_a_table_and_says_what_is_empty(run):
     assert "the baseline selects no record at all" in result.stderr
 
 
-def test_compare_says_when_there_is_no_difference(run):
+def test_compare_says_when_there_is_no_difference(run: Run) -> None:
     result = run("compare", "--service", "quiet")
     assert result.stdout == ""
     assert "no difference" in result.stderr

@@ -18,7 +18,7 @@ HOSTILE = st.text(st.characters(codec="utf-8") | st.sampled_from("\x1b\x07\x9b\x
 BIDIRECTIONAL = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
-def is_safe(text, allowed=""):
+def is_safe(text: str, allowed: str = "") -> bool:
     return all(
         character in allowed
         or (
@@ -31,39 +31,39 @@ def is_safe(text, allowed=""):
 
 
 @given(HOSTILE)
-def test_nothing_that_is_shown_controls_a_terminal(text):
+def test_nothing_that_is_shown_controls_a_terminal(text: str) -> None:
     assert is_safe(escape(text))
     assert is_safe(escape_lines(text), "\n\t")
     assert is_safe(to_json({"text": text}))
 
 
-def test_every_formatting_character_of_unicode_is_shown():
+def test_every_formatting_character_of_unicode_is_shown() -> None:
     formatting = "".join(chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf")
     assert is_safe(escape(formatting + UNSEEN))
     assert is_safe(to_json(formatting + UNSEEN))
     assert json.loads(to_json(formatting + UNSEEN)) == formatting + UNSEEN
 
 
-def test_two_names_that_look_alike_are_shown_as_different_ones():
+def test_two_names_that_look_alike_are_shown_as_different_ones() -> None:
     assert [escape(f"pay{mark}ments") for mark in ("", "\u200b", "\U000e0041")] == ["payments", "pay\\u200bments", "pay\\U000e0041ments"]
 
 
 @given(HOSTILE)
-def test_json_is_exact(text):
+def test_json_is_exact(text: str) -> None:
     assert json.loads(to_json({"text": text})) == {"text": text}
 
 
-def test_plain_text_stays_as_it_is():
+def test_plain_text_stays_as_it_is() -> None:
     assert escape("grüße \\ 赤 😀") == "grüße \\ 赤 😀"
     assert escape("\x1b[31m\r\n") == "\\x1b[31m\\r\\n"
 
 
 @given(st.integers(1, 2**63 - 2))
-def test_times_read_back(nanos):
+def test_times_read_back(nanos: int) -> None:
     assert any_time(rfc3339(nanos)) == nanos
 
 
 @given(st.floats(0, 1e12), st.floats(0, 1e12))
-def test_bars_fit(value, largest):
+def test_bars_fit(value: float, largest: float) -> None:
     assert len(bar(min(value, largest), largest)) <= WIDTH
     assert bool(bar(value, max(value, largest))) == (value > 0)

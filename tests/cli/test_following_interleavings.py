@@ -6,6 +6,11 @@ import random
 import shutil
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -23,19 +28,19 @@ ROTATIONS = ("rename", "rename and pack", "copy", "copy and pack")
 class World:
     """A log, its follower and their ingest."""
 
-    def __init__(self, directory, seed=0):
+    def __init__(self, directory: Path, seed: int = 0) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.log = GrowingLog(directory / "app.log", random.Random(seed))
         self.ingest = MemoryIngest()
         self.bench = Bench(directory.parent / "state", self.ingest, self.log.path)
 
-    def step(self, name):
+    def step(self, name: str) -> None:
         try:
             self._step(name)
         except Killed:
             self.bench.kill()
 
-    def _step(self, name):
+    def _step(self, name: str) -> None:
         bench = self.bench
         if name.startswith("turn while "):
             self.ingest.meanwhile = lambda: (self.log.grow(), self.step(name.removeprefix("turn while ")), self.log.grow())
@@ -58,7 +63,7 @@ class World:
             bench.follower.turn()
             self.ingest.faults = []
 
-    def end(self):
+    def end(self) -> tuple[Counter[str], Counter[str]]:
         if self.bench.follower is None:
             self.bench.begin()
         self.log.grow()
@@ -67,7 +72,7 @@ class World:
         return Counter(self.log.written) - Counter(self.ingest.messages), Counter(self.ingest.messages) - Counter(self.log.written)
 
 
-def begun(directory):
+def begun(directory: Path) -> World:
     """What was rotated away before it has begun, nobody asked for."""
     world = World(directory / "logs")
     world.log.grow()
@@ -75,10 +80,16 @@ def begun(directory):
     return world
 
 
+def rotated(world: World, rotation: str) -> None:
+    world.log.grow()
+    world.step(rotation)
+    world.log.grow()
+
+
 @pytest.mark.parametrize("state", ["running", "down", "killed", "away"])
 @pytest.mark.parametrize("rotation", ROTATIONS)
 @pytest.mark.parametrize("count", range(5))
-def test_rotations_between_two_looks_lose_and_double_nothing(tmp_path, state, rotation, count):
+def test_rotations_between_two_looks_lose_and_double_nothing(tmp_path: Path, state: str, rotation: str, count: int) -> None:
     world = begun(tmp_path)
     world.log.grow()
     if state == "away":
@@ -90,7 +101,7 @@ def test_rotations_between_two_looks_lose_and_double_nothing(tmp_path, state, ro
     if state == "killed":
         world.step("killed")
 
-    def rotations():
+    def rotations() -> None:
         for _ in range(count):
             world.log.grow(30)
             world.step(rotation)
@@ -112,16 +123,16 @@ def test_rotations_between_two_looks_lose_and_double_nothing(tmp_path, state, ro
 
 @pytest.mark.parametrize("moment", ["stat", "open", "read", "list"])
 @pytest.mark.parametrize("rotation", ROTATIONS)
-def test_a_rotation_within_a_look_loses_and_doubles_nothing(tmp_path, monkeypatch, rotation, moment):
+def test_a_rotation_within_a_look_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rotation: str, moment: str
+) -> None:
     """Whichever file operation of a look it comes before."""
     for number in range(0, 240, 5) if moment == "read" else range(40):
         world = begun(tmp_path / str(number))
         world.log.grow()
         world.step(rotation)
         world.log.grow()
-        with interrupted(
-            monkeypatch, moment, number, lambda world=world: (world.log.grow(), world.step(rotation), world.log.grow())
-        ) as left:
+        with interrupted(monkeypatch, moment, number, partial(rotated, world, rotation)) as left:
             for _ in range(3):
                 world.step("turn")
         assert world.end() == (Counter(), Counter()), number
@@ -130,39 +141,30 @@ def test_a_rotation_within_a_look_loses_and_doubles_nothing(tmp_path, monkeypatc
     pytest.fail("a look has more steps than were tried")
 
 
-class interrupted:  # noqa: N801 - used as a context manager
-    """Does something before one operation of a kind."""
+@contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, kind: str, number: int, action: Callable[[], object]) -> Iterator[Callable[[], bool]]:
+    """Does something before the operation of that number of a kind; tells whether there have been fewer."""
+    place, name = {
+        "stat": ("treering_cli.following.content.os", "fstat"),
+        "open": ("treering_cli.following.content.os", "open"),
+        "read": ("treering_cli.following.content.os", "pread"),
+        "list": ("treering_cli.following.parts.os", "scandir"),
+    }[kind]
+    original, left = getattr(os, name), number
 
-    def __init__(self, monkeypatch, kind, number, action):
-        self._patch, self._kind, self._left, self._action = monkeypatch, kind, number, action
+    def first_act(*arguments: Any, **named: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left == -1:
+            action()
+        return original(*arguments, **named)
 
-    def __enter__(self):
-        place, name = {
-            "stat": ("treering_cli.following.content.os", "fstat"),
-            "open": ("treering_cli.following.content.os", "open"),
-            "read": ("treering_cli.following.content.os", "pread"),
-            "list": ("treering_cli.following.parts.os", "scandir"),
-        }[self._kind]
-        self._context = self._patch.context()
-        patch = self._context.__enter__()
-        original = getattr(os, name)
-
-        def first_act(*arguments, **named):
-            if self._left == 0:
-                self._left = -1
-                self._action()
-            elif self._left > 0:
-                self._left -= 1
-            return original(*arguments, **named)
-
+    with monkeypatch.context() as patch:
         patch.setattr(f"{place}.{name}", first_act)
-        return lambda: self._left >= 0
-
-    def __exit__(self, *problem):
-        return self._context.__exit__(*problem)
+        yield lambda: left >= 0
 
 
-def test_what_was_rotated_away_before_its_first_batch_is_read(tmp_path, monkeypatch):
+def test_what_was_rotated_away_before_its_first_batch_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also the log of which nothing was stored when the follower was killed."""
     world = World(tmp_path / "logs")
     world.bench.begin().turns(1)
@@ -176,18 +178,20 @@ def test_what_was_rotated_away_before_its_first_batch_is_read(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("moment", ["stat", "read"])
-def test_a_copy_that_was_passed_over_has_the_rest_of_what_is_truncated(tmp_path, monkeypatch, moment):
+def test_a_copy_that_was_passed_over_has_the_rest_of_what_is_truncated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     for number in range(25):
         world = begun(tmp_path / str(number))
         world.log.grow(60, least=30)
         log = world.log.path
         shutil.copy2(log, log.with_name("app.log.1"))
-        with interrupted(monkeypatch, moment, number, lambda log=log: os.truncate(log, 0)):
+        with interrupted(monkeypatch, moment, number, partial(os.truncate, log, 0)):
             world.step("turn")
         assert world.end() == (Counter(), Counter()), number
 
 
-def test_a_truncated_file_of_which_only_a_held_record_was_read_has_its_rest_in_the_copy(tmp_path):
+def test_a_truncated_file_of_which_only_a_held_record_was_read_has_its_rest_in_the_copy(tmp_path: Path) -> None:
     world = World(tmp_path / "logs")
     world.bench.begin().turns(1)
     world.log.grow(2, least=1)
@@ -198,7 +202,7 @@ def test_a_truncated_file_of_which_only_a_held_record_was_read_has_its_rest_in_t
     assert world.end() == (Counter(), Counter())
 
 
-def test_a_copy_in_the_making_is_not_read_as_another_file(tmp_path):
+def test_a_copy_in_the_making_is_not_read_as_another_file(tmp_path: Path) -> None:
     world = begun(tmp_path)
     text = world.log.path.read_bytes()
     copy = world.log.path.with_name("app.log.1")
@@ -208,7 +212,7 @@ def test_a_copy_in_the_making_is_not_read_as_another_file(tmp_path):
     assert world.end() == (Counter(), Counter())
 
 
-def test_a_packed_part_is_not_read_before_it_can_be_told_what_it_is(tmp_path):
+def test_a_packed_part_is_not_read_before_it_can_be_told_what_it_is(tmp_path: Path) -> None:
     world = begun(tmp_path)
     text = gzip.compress(world.log.path.read_bytes())
     packed = world.log.path.with_name("app.log.1.gz")
@@ -218,7 +222,7 @@ def test_a_packed_part_is_not_read_before_it_can_be_told_what_it_is(tmp_path):
     assert world.end() == (Counter(), Counter())
 
 
-def test_a_file_that_may_be_read_later_is_read_then(tmp_path, monkeypatch):
+def test_a_file_that_may_be_read_later_is_read_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path / "logs")
     world.log.grow(60, least=1)
     world.log.path.chmod(0)
@@ -229,7 +233,7 @@ def test_a_file_that_may_be_read_later_is_read_then(tmp_path, monkeypatch):
     assert world.end() == (Counter(), Counter())
 
 
-def refused(path):
+def refused(path: Any) -> Any:
     raise PermissionError(13, "Permission denied", path)
 
 
@@ -244,7 +248,7 @@ STEPS = st.lists(st.sampled_from([*NAMES, *(f"turn while {each}" for each in ROT
 )
 @given(steps=STEPS)
 @example(steps=["grow", "copy", "look", "kill", "start", "grow", "copy", "grow", "rename", "look", "kill"])
-def test_whatever_happens_each_record_is_stored_once(tmp_path_factory, steps):
+def test_whatever_happens_each_record_is_stored_once(tmp_path_factory: pytest.TempPathFactory, steps: list[str]) -> None:
     world = begun(tmp_path_factory.mktemp("world"))
     for each in steps:
         world.step(each)

@@ -3,6 +3,9 @@
 import os
 import random
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +17,7 @@ FAULTS = ("", "", "", "before", "after", "away", "lost")
 
 
 @pytest.mark.parametrize("seed", range(int(os.environ.get("TREERING_FOLLOW_SEEDS", "5"))))
-def test_each_record_is_stored_once(tmp_path, seed):
+def test_each_record_is_stored_once(tmp_path: Path, seed: Callable[[range], int]) -> None:
     rng = random.Random(seed)
     (tmp_path / "logs").mkdir()
     log = GrowingLog(tmp_path / "logs" / "app.log", rng)
@@ -45,7 +48,7 @@ def test_each_record_is_stored_once(tmp_path, seed):
     assert not [words for words in bench.said if "twice" in words or "cannot be read" in words]
 
 
-def run(bench, rng, step):
+def run(bench: Bench, rng: random.Random, step: Any) -> None:
     """A step in which the process may be killed, and ingest may be away, at any upload."""
     bench.ingest.faults = [rng.choice(FAULTS) for _ in range(rng.randrange(4))]
     try:

@@ -3,12 +3,15 @@
 import datetime as dt
 import json
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from treering.v1.log_pb2 import LogRecord
 from treering_formats.fields import Defaults, to_record
-from treering_formats.front import read_front
+from treering_formats.front import Front, read_front
 from treering_formats.json_line import json_fields
 from treering_formats.levels import field_level
 from treering_formats.text_line import read_text, text_record
@@ -56,11 +59,11 @@ PIECES = st.sampled_from([*_TIMES.split("|"), *_LEVELS.split("|"), *_WORDS.split
 LINES = st.lists(st.one_of(PIECES, st.text(max_size=5)), max_size=9).map("".join)
 
 
-def letters(text):
+def letters(text: str) -> Counter[Any]:
     return Counter(each for each in text if each.isalnum())
 
 
-def cut(text, front):
+def cut(text: str, front: Front) -> str:
     """What was taken off the front of a text, and is not said by an attribute."""
     taken = letters(text) - letters(text[front.end :])
     for name, value in front.attributes.items():
@@ -71,7 +74,7 @@ def cut(text, front):
 
 @settings(max_examples=400, deadline=None)
 @given(LINES)
-def test_what_is_taken_off_a_line_is_a_time_a_level_or_an_attribute(line):
+def test_what_is_taken_off_a_line_is_a_time_a_level_or_an_attribute(line: str) -> None:
     front = read_text(line, READING)
     assert 0 <= front.end <= len(line)
     taken = cut(line, front)
@@ -85,7 +88,7 @@ def test_what_is_taken_off_a_line_is_a_time_a_level_or_an_attribute(line):
 
 @settings(max_examples=300, deadline=None)
 @given(LINES, st.text(max_size=20))
-def test_the_message_is_the_end_of_the_line_as_written(line, rest):
+def test_the_message_is_the_end_of_the_line_as_written(line: str, rest: str) -> None:
     text = f"{line} {rest}"
     message = text_record(text.encode(errors="replace").decode(), DEFAULTS).message
     assert text.encode(errors="replace").decode().endswith(message)
@@ -93,7 +96,7 @@ def test_the_message_is_the_end_of_the_line_as_written(line, rest):
 
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(LINES, st.text(max_size=60)))
-def test_no_text_breaks_the_reading(text):
+def test_no_text_breaks_the_reading(text: Any) -> None:
     assert any_time(text, READING) is None or 0 < any_time(text, READING) < 2**63
     for start in range(min(3, len(text) + 1)):
         stamp = stamp_at(text, start, READING)
@@ -116,7 +119,7 @@ VALUES = st.recursive(
 PAIRS = st.lists(st.tuples(NAMES | st.text(max_size=4), VALUES), max_size=6)
 
 
-def scalars(value):
+def scalars(value: Any) -> Iterator[str]:
     if isinstance(value, dict):
         for item in value.values():
             yield from scalars(item)
@@ -129,13 +132,13 @@ def scalars(value):
         yield json.dumps(value)
 
 
-def said(record):
+def said(record: LogRecord) -> str:
     return "\0".join([record.message, record.service, record.environment, *record.attributes.values()])
 
 
 @settings(max_examples=400, deadline=None)
 @given(PAIRS)
-def test_every_value_of_an_object_can_be_read_in_its_record(pairs):
+def test_every_value_of_an_object_can_be_read_in_its_record(pairs: list[Any]) -> None:
     """Also of keys that are there twice, and of dotted ones that meet nested ones."""
     line = "{" + ", ".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in pairs) + "}"
     fields = json_fields(line)
@@ -151,7 +154,7 @@ def test_every_value_of_an_object_can_be_read_in_its_record(pairs):
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.text(max_size=5), VALUES, max_size=6))
-def test_the_fast_decoder_agrees_with_the_standard_one(value):
+def test_the_fast_decoder_agrees_with_the_standard_one(value: dict[Any, Any]) -> None:
     line = json.dumps(value)
     fields = json_fields(line)
     assert fields is not None

@@ -8,11 +8,14 @@ import lzma
 import os
 import threading
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 import typer
 
+from tests.cli.conftest import Query, Run
 from tests.patience import PATIENCE_S
 from treering.v1.log_pb2 import LogRecord
 from treering_cli.choosing import Choice, Choosing
@@ -29,12 +32,12 @@ PACKERS = {
 }
 
 
-def messages(services):
+def messages(services: Query) -> list[Any]:
     return [record.message for record in services._ingest.records]
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_packed_files_are_read_also_in_several_parts(run, services, tmp_path, suffix):
+def test_packed_files_are_read_also_in_several_parts(run: Run, services: Query, tmp_path: Path, suffix: str) -> None:
     file = tmp_path / f"app.log.1.{suffix}"
     file.write_bytes(PACKERS[suffix](TEXT[:50]) + PACKERS[suffix](TEXT[50:]))
     assert run("send", file).exit_code == 0
@@ -43,7 +46,7 @@ def test_packed_files_are_read_also_in_several_parts(run, services, tmp_path, su
 
 
 @pytest.mark.parametrize("suffix", PACKERS)
-def test_a_damaged_packed_file_gives_what_is_before_the_damage(run, services, tmp_path, suffix):
+def test_a_damaged_packed_file_gives_what_is_before_the_damage(run: Run, services: Query, tmp_path: Path, suffix: str) -> None:
     file, good = tmp_path / f"app.log.{suffix}", tmp_path / "good.log"
     file.write_bytes(PACKERS[suffix](TEXT) + PACKERS[suffix](os.urandom(300_000).hex().encode())[:-9])
     good.write_bytes(TEXT)
@@ -54,7 +57,7 @@ def test_a_damaged_packed_file_gives_what_is_before_the_damage(run, services, tm
     assert "damaged" in json.loads(result.stdout)["files"][0]["problem"]
 
 
-def test_a_directory_is_read_with_what_is_text_in_it(run, services, tmp_path):
+def test_a_directory_is_read_with_what_is_text_in_it(run: Run, services: Query, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     (logs / "deep" / ".git").mkdir(parents=True)
     (logs / "data").mkdir()
@@ -69,7 +72,7 @@ def test_a_directory_is_read_with_what_is_text_in_it(run, services, tmp_path):
     assert "wtmp: this is a binary file" in " ".join(result.stderr.split())
 
 
-def test_a_pattern_selects_files(run, services, tmp_path):
+def test_a_pattern_selects_files(run: Run, services: Query, tmp_path: Path) -> None:
     for name in ("a.log", "b.log", "c.txt"):
         (tmp_path / name).write_text(f"{name}\n")
     assert run("send", f"{tmp_path}/*.log").exit_code == 0
@@ -77,7 +80,7 @@ def test_a_pattern_selects_files(run, services, tmp_path):
     assert run("send", f"{tmp_path}/*.gz").exit_code == 2
 
 
-def test_a_file_with_the_name_of_a_pattern_is_meant_itself(run, services, tmp_path):
+def test_a_file_with_the_name_of_a_pattern_is_meant_itself(run: Run, services: Query, tmp_path: Path) -> None:
     (tmp_path / "a[1].log").write_text("itself\n")
     assert run("send", tmp_path / "a[1].log").exit_code == 0
     assert messages(services) == ["itself"]
@@ -85,7 +88,7 @@ def test_a_file_with_the_name_of_a_pattern_is_meant_itself(run, services, tmp_pa
 
 @pytest.mark.parametrize("name", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("suffix", ["", "gz"])
-def test_utf_16_with_its_mark_is_read(run, services, tmp_path, name, suffix):
+def test_utf_16_with_its_mark_is_read(run: Run, services: Query, tmp_path: Path, name: str, suffix: str) -> None:
     file = tmp_path / f"app.log{suffix and '.'}{suffix}"
     data = "\ufeffgrün Ċ\r\nzwei 😀\r\n".encode(name)
     file.write_bytes(gzip.compress(data) if suffix else data)
@@ -93,7 +96,7 @@ def test_utf_16_with_its_mark_is_read(run, services, tmp_path, name, suffix):
     assert messages(services) == ["grün Ċ", "zwei 😀"]
 
 
-def test_another_encoding_is_named(run, services, tmp_path):
+def test_another_encoding_is_named(run: Run, services: Query, tmp_path: Path) -> None:
     file = tmp_path / "app.log"
     file.write_bytes("エラー\n".encode("shift_jis"))
     assert run("send", file, "--encoding", "shift_jis").exit_code == 0
@@ -102,7 +105,7 @@ def test_another_encoding_is_named(run, services, tmp_path):
     assert run("send", file, "--encoding", "base64").exit_code == 2
 
 
-def test_zero_bytes_of_a_crash_are_left_out_and_counted(run, services, tmp_path):
+def test_zero_bytes_of_a_crash_are_left_out_and_counted(run: Run, services: Query, tmp_path: Path) -> None:
     file = tmp_path / "app.log"
     file.write_bytes(b"\0" * 70_000 + TEXT)
     result = run("send", file)
@@ -110,7 +113,7 @@ def test_zero_bytes_of_a_crash_are_left_out_and_counted(run, services, tmp_path)
     assert "NUL bytes left out: 70,000" in result.stderr
 
 
-def test_a_named_pipe_is_read_once_from_its_first_byte(run, services, tmp_path):
+def test_a_named_pipe_is_read_once_from_its_first_byte(run: Run, services: Query, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.log"
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_bytes(TEXT))
@@ -121,7 +124,7 @@ def test_a_named_pipe_is_read_once_from_its_first_byte(run, services, tmp_path):
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_pipe_by_its_descriptor_is_read(run, services, packed):
+def test_a_pipe_by_its_descriptor_is_read(run: Run, services: Query, packed: bool) -> None:
     reading, writing = os.pipe()
     os.write(writing, gzip.compress(TEXT) if packed else TEXT)
     os.close(writing)
@@ -132,7 +135,7 @@ def test_a_pipe_by_its_descriptor_is_read(run, services, packed):
     assert messages(services) == MESSAGES
 
 
-def test_a_live_pipe_gives_its_newest_record_while_it_is_open(run, services):
+def test_a_live_pipe_gives_its_newest_record_while_it_is_open(run: Run, services: Query) -> None:
     reading, writing = os.pipe()
     sending = threading.Thread(target=lambda: run("send", f"/dev/fd/{reading}"))
     sending.start()
@@ -152,7 +155,7 @@ def test_a_live_pipe_gives_its_newest_record_while_it_is_open(run, services):
     assert messages(services) == ["first", "last words\n\tat x"]
 
 
-def test_a_dry_run_shows_how_lines_are_read_and_sends_nothing(run, services, tmp_path):
+def test_a_dry_run_shows_how_lines_are_read_and_sends_nothing(run: Run, services: Query, tmp_path: Path) -> None:
     file = tmp_path / "app.log"
     file.write_bytes(TEXT + b'{"msg": "up", "level": "warn", "port": 80}\n')
     result = run("send", "--dry-run", file)
@@ -164,7 +167,7 @@ def test_a_dry_run_shows_how_lines_are_read_and_sends_nothing(run, services, tmp
     assert not services._ingest.records
 
 
-def test_what_is_left_out_is_counted(run, services, tmp_path):
+def test_what_is_left_out_is_counted(run: Run, services: Query, tmp_path: Path) -> None:
     file = tmp_path / "app.log"
     file.write_bytes(TEXT)
     result = run("send", file, "--drop", "message~=1$")
@@ -195,24 +198,24 @@ RECORD = LogRecord(severity=9, service="web", message="GET /health took 12 ms", 
         ("path<3", False),
     ],
 )
-def test_conditions(condition, meets):
+def test_conditions(condition: str, meets: bool) -> None:
     assert Choosing(drop=[condition]).choice().takes(RECORD, 1) is not meets
 
 
 @pytest.mark.parametrize("wrong", ["", "a b", "severity~=x", "severity=loud", "message~=(", "status>=many"])
-def test_conditions_that_are_none_are_refused(wrong):
+def test_conditions_that_are_none_are_refused(wrong: str) -> None:
     with pytest.raises(typer.BadParameter, match="--drop"):
         Choosing(drop=[wrong]).choice()
 
 
 @pytest.mark.parametrize("wrong", ["", "2", "150%", "-1", "x", "0.1:a b"])
-def test_shares_that_are_none_are_refused(wrong):
+def test_shares_that_are_none_are_refused(wrong: str) -> None:
     with pytest.raises(typer.BadParameter, match="--sample"):
         Choosing(sample=[wrong]).choice()
 
 
-def test_a_sample_is_a_share_and_the_same_each_time():
-    def taken():
+def test_a_sample_is_a_share_and_the_same_each_time() -> None:
+    def taken() -> list[Any]:
         choice = Choosing(sample=["10%:severity<warn"]).choice()
         return [place for place in range(5_000) if choice.takes(RECORD, place)]
 
@@ -243,16 +246,16 @@ def test_a_sample_is_a_share_and_the_same_each_time():
         (".gz", ".gz"),
     ],
 )
-def test_the_service_is_what_rotation_leaves_of_a_name(path, service):
+def test_the_service_is_what_rotation_leaves_of_a_name(path: str, service: str) -> None:
     assert service_of(path) == service
 
 
-def test_a_log_and_its_older_parts_are_a_family():
+def test_a_log_and_its_older_parts_are_a_family() -> None:
     assert len({family(f"/d/{name}") for name in ("app.log", "app.log.1", "app.log.2.gz", "app.log-20261118", "app-20261118.log")}) == 1
     assert len({family(name) for name in ("/d/app.log", "/e/app.log", "/d/app.err", "/d/other.log")}) == 4
 
 
-def test_lines_come_out_of_pieces_of_any_size():
+def test_lines_come_out_of_pieces_of_any_size() -> None:
     data = b"one\n\ntwo\r\n" + b"x" * 25 + b"\nlast"
     for size in range(1, 12):
         lines, stream = LineBuffer(), io.BytesIO(data)
@@ -266,7 +269,7 @@ def test_lines_come_out_of_pieces_of_any_size():
         assert max(map(len, found)) == 10
 
 
-def test_a_file_that_has_grown_adds_only_what_is_new_under_the_same_producer_id(run, services, tmp_path):
+def test_a_file_that_has_grown_adds_only_what_is_new_under_the_same_producer_id(run: Run, services: Query, tmp_path: Path) -> None:
     (tmp_path / "treering-data").mkdir()
     file, other = tmp_path / "app.log", tmp_path / "other.log"
     file.write_text("one\ntwo\n")
@@ -280,7 +283,7 @@ def test_a_file_that_has_grown_adds_only_what_is_new_under_the_same_producer_id(
     assert messages(services) == ["one", "two", "else", "new 0", "new 1"]
 
 
-def test_sent_files_are_remembered_and_once_sends_only_what_is_new(run, services, tmp_path):
+def test_sent_files_are_remembered_and_once_sends_only_what_is_new(run: Run, services: Query, tmp_path: Path) -> None:
     (tmp_path / "treering-data").mkdir()
     file = tmp_path / "app.log"
     file.write_bytes(TEXT)

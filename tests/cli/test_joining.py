@@ -84,7 +84,7 @@ x7==
 
 @pytest.mark.parametrize("trace", TRACES.values(), ids=TRACES)
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_trace_below_the_line_of_a_logger_is_part_of_it(trace, count):
+def test_a_trace_below_the_line_of_a_logger_is_part_of_it(trace: str, count: int) -> None:
     # also the very first one, when nothing is known yet of how the lines of this stream begin
     text = "\n".join([HEAD, trace] * count + [NEXT]) + "\n"
     found = records(text)
@@ -109,23 +109,23 @@ CRASHES = {
 
 
 @pytest.mark.parametrize("crash", CRASHES.values(), ids=CRASHES)
-def test_what_a_runtime_prints_when_a_program_ends_is_one_record(crash):
+def test_what_a_runtime_prints_when_a_program_ends_is_one_record(crash: str) -> None:
     assert messages(f"till opens\n{crash}\ntill opens\n")[-2] == crash or messages(f"till opens\n{crash}\ntill opens\n")[0].endswith(crash)
     assert messages(f"{crash}\n") == [crash]
     assert messages(f'{{"msg":"till opens"}}\n{crash}\n{{"msg":"till opens"}}\n') == ["till opens", crash, "till opens"]
 
 
 @pytest.mark.parametrize("name", ["java", "go", "rust", "dotnet", "php"])
-def test_a_crash_is_a_record_of_its_own_also_where_records_have_heads(name):
+def test_a_crash_is_a_record_of_its_own_also_where_records_have_heads(name: str) -> None:
     assert len(records(f"{NEXT}\n{NEXT}\n{CRASHES[name]}\n{NEXT}\n")) == 4
 
 
-def test_what_log_panic_of_go_said_is_not_said_by_a_second_record():
+def test_what_log_panic_of_go_said_is_not_said_by_a_second_record() -> None:
     text = "2026/11/23 18:00:00 stuck\npanic: stuck\n\ngoroutine 1 [running]:\nlog.Panic(...)\n\t/usr/log.go:1\n2026/11/23 18:00:01 next\n"
     assert len(records(text)) == 2
 
 
-def test_statements_of_postgresql_keep_their_lines_and_details():
+def test_statements_of_postgresql_keep_their_lines_and_details() -> None:
     front = "2026-11-23 18:00:00.123 UTC"
     text = (
         f"{front} [77] ERROR:  division by zero\n{front} [77] STATEMENT:  select 1\n\t/ 0\n\t\n\tfrom tills\n"
@@ -136,7 +136,7 @@ def test_statements_of_postgresql_keep_their_lines_and_details():
     assert len(others) == 2
 
 
-def test_two_lines_of_java_util_logging_are_one_record():
+def test_two_lines_of_java_util_logging_are_one_record() -> None:
     for first in ("Nov 23, 2026 6:00:00 PM shop.Till open", "23.11.2026 18:00:00 shop.Till open", "2026-11-23 18:00:00.123 shop.Till open"):
         text = f"{first}\nSEVERE: stuck\nshop.Stuck: x\n\tat shop.Till.open(Till.java:17)\n{first}\nFehler: stuck\n"
         assert [message.count("\n") for message in messages(text, "text")] in ([3, 1], [4, 2])
@@ -144,7 +144,7 @@ def test_two_lines_of_java_util_logging_are_one_record():
 
 
 @pytest.mark.parametrize("head", ["Nov 23 18:00:00 web1 till[7]: ", "11-23 18:00:00.123  7134  7159 E AndroidRuntime: "])
-def test_a_trace_with_a_front_on_each_line_is_one_record(head):
+def test_a_trace_with_a_front_on_each_line_is_one_record(head: str) -> None:
     other = head.replace("till[7]", "till[8]").replace("AndroidRuntime", "Till")
     text = "".join(
         f"{head}{line}\n" for line in ["shop.Stuck: x", "\tat shop.Till.open(Till.java:17)", "Caused by: shop.Locked", "\t... 3 more"]
@@ -152,13 +152,13 @@ def test_a_trace_with_a_front_on_each_line_is_one_record(head):
     assert [message.count("\n") for message in messages(f"{text}{head}next\n{other}\tat shop.Till\n")] == [3, 0, 0]
 
 
-def test_a_traceback_with_a_front_on_each_line_is_one_record():
+def test_a_traceback_with_a_front_on_each_line_is_one_record() -> None:
     head = "Nov 23 18:00:00 web1 till[7]: "
     lines = ["Traceback (most recent call last):", '  File "till.py", line 1, in x', "    open()", "ValueError: stuck"]
     assert [message.count("\n") for message in messages("".join(f"{head}{line}\n" for line in [*lines, "next"]))] == [3, 0]
 
 
-def test_entries_of_the_slow_log_of_mysql_are_records():
+def test_entries_of_the_slow_log_of_mysql_are_records() -> None:
     user = "# User@Host: ann[ann] @ till3 [192.0.2.7]  Id:    71\n"
     entry = f"{user}# Query_time: 2.5  Rows_sent: 1\nSET timestamp=1795456800;\nselect 1\n\nfrom tills;"
     text = f"/usr/sbin/mysqld, Version: 8.0\n# Time: 2026-11-23T18:00:00.000001Z\n{entry}\n{entry}\n"
@@ -170,7 +170,7 @@ def test_entries_of_the_slow_log_of_mysql_are_records():
     assert {"user": "ann", "host": "till3", "Query_time": "2.5"}.items() <= dict(first.attributes).items()
 
 
-def test_rows_of_the_csvlog_of_postgresql_go_on_inside_quotes():
+def test_rows_of_the_csvlog_of_postgresql_go_on_inside_quotes() -> None:
     row = (
         '2026-11-23 18:00:00.123 UTC,"ann","shop",71,"[local]",6.4,1,"SELECT",2026-11-23 17:00:00 UTC,3/7,0,ERROR,42P01,"no ""till""",,,,,,'
     )
@@ -179,12 +179,12 @@ def test_rows_of_the_csvlog_of_postgresql_go_on_inside_quotes():
     assert second.message == 'no "till"'
 
 
-def test_lines_behind_a_row_of_the_csvlog_stay_in_its_message():
+def test_lines_behind_a_row_of_the_csvlog_stay_in_its_message() -> None:
     row = '2026-11-23 18:00:00.123 UTC,"ann","shop",71,"[local]",6.4,1,"SELECT",2026-11-23 17:00:00 UTC,3/7,0,LOG,00000,"up",'
     assert messages(f"{row}\n  and more\n") == ["up\n  and more"]
 
 
-def test_logs_of_the_garbage_collector_keep_their_blocks():
+def test_logs_of_the_garbage_collector_keep_their_blocks() -> None:
     text = (
         "2026-11-23T18:00:00.123+0000: 1.5: [GC pause, 0.001 secs]\nDesired survivor size 5 bytes\n- age   1: 7 bytes\n"
         "2026-11-23T18:00:01.123+0000: 2.5: [GC pause, 0.001 secs]\n   [Parallel Time: 1 ms]\nHeap\n par new   total 7K\n"
@@ -192,7 +192,7 @@ def test_logs_of_the_garbage_collector_keep_their_blocks():
     assert [message.count("\n") for message in messages(text)] == [2, 3]
 
 
-def test_lines_without_a_head_continue_where_most_lines_have_one():
+def test_lines_without_a_head_continue_where_most_lines_have_one() -> None:
     text = f"{NEXT}\nof two\nlines\n{NEXT}\n{NEXT}\n\nbelow a blank line\n{NEXT}\n"
     found = messages(text)
     assert [message.count("\n") for message in found] == [2, 0, 2, 0]
@@ -201,13 +201,13 @@ def test_lines_without_a_head_continue_where_most_lines_have_one():
     assert (lines.joined, lines.blank, lines.lines) == (4, 0, 8)
 
 
-def test_lines_without_a_head_are_records_where_few_lines_have_one():
+def test_lines_without_a_head_are_records_where_few_lines_have_one() -> None:
     text = f"{NEXT}\none\ntwo\n\nthree\nfour\nfive\nsix\nseven\n{NEXT}\n"
     assert [number for number, _ in reader(text)] == [1, 2, 3, 5, 6, 7, 8, 9, 10]
     assert messages("starting\n" + HEAD + "\nplain\n") == ["starting", messages(HEAD)[0], "plain"]
 
 
-def test_a_form_that_nobody_knows_is_learned_from_the_first_lines():
+def test_a_form_that_nobody_knows_is_learned_from_the_first_lines() -> None:
     text = "".join(f"#{number:04}| till {number}\n" for number in range(6)) + "and its drawer\n#0006| till\n"
     assert messages(text)[-2:] == ["#0005| till 5\nand its drawer", "#0006| till"]
     words = "".join(f"till {number} opens\n" for number in range(9)) + "and its drawer\n"
@@ -227,16 +227,16 @@ def test_a_form_that_nobody_knows_is_learned_from_the_first_lines():
         "261123 18:00:00 x", "20261123T180000 x", "[0.012s][info][gc] x", "CEF:0|a|b|1|2|x|3|",
     ],
 )  # fmt: skip
-def test_fronts_of_common_loggers_begin_records(line):
+def test_fronts_of_common_loggers_begin_records(line: str) -> None:
     assert [message.endswith("below it") for message in messages(f"{line}\n{line}\nbelow it\n{line}\n")] == [False, True, False]
 
 
-def test_indented_lines_belong_to_what_they_are_indented_below():
+def test_indented_lines_belong_to_what_they_are_indented_below() -> None:
     assert messages("  one\n  two\n    deeper\n  three\n") == ["  one", "  two\n    deeper", "  three"]
     assert messages("\tat a.B.c(D.java:1)\n\tat a.B.d(D.java:2)\nnext\n") == ["\tat a.B.c(D.java:1)\n\tat a.B.d(D.java:2)", "next"]
 
 
-def test_json_over_several_lines_is_one_object():
+def test_json_over_several_lines_is_one_object() -> None:
     text = '{\n  "msg": "one",\n  "list": [\n    1,\n    2.50\n  ],\n  "in": {"a": 1}\n}\n{\n"msg": "two"\n}\nplain\n'
     first, second, third = records(text)
     assert (first.message, second.message, third.message) == ("one", "two", "plain")
@@ -251,16 +251,16 @@ def test_json_over_several_lines_is_one_object():
         '{"msg":"one"}{"msg":"two"}\n', '{"msg":"one"},\n{"msg":"two"}\n', '{"msg":"one"} {"msg":"two"}',
     ],
 )  # fmt: skip
-def test_arrays_and_objects_behind_each_other_are_records(text):
+def test_arrays_and_objects_behind_each_other_are_records(text: str) -> None:
     assert messages(text) == ["one", "two"]
 
 
-def test_what_only_begins_like_json_is_text():
+def test_what_only_begins_like_json_is_text() -> None:
     assert messages("{ till 3\nnext\n[\nlast\n") == ["{ till 3", "next", "[", "last"]
     assert messages("{\n  till: 3\n}\nnext\n") == ["{\n  till: 3\n}", "next"]
 
 
-def test_an_event_has_bounds(monkeypatch):
+def test_an_event_has_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_formats.joining.joiner.MAX_EVENT_LINES", 4)
     assert [message.count("\n") for message in messages(HEAD + "\n\tat x" * 9)] == [3, 3, 1]
     monkeypatch.setattr("treering_formats.joining.joiner.MAX_STRAY_LINES", 2)
@@ -268,13 +268,13 @@ def test_an_event_has_bounds(monkeypatch):
     assert limits.MAX_EVENT_CHARACTERS * 4 <= 2**20
 
 
-def test_an_event_of_many_long_lines_stays_below_the_largest_record():
+def test_an_event_of_many_long_lines_stays_below_the_largest_record() -> None:
     found = messages(HEAD + ("\n\t" + "x" * 1000) * 1000)
     assert max(map(len, found)) <= limits.MAX_EVENT_CHARACTERS
     assert sum(message.count("x") for message in found) >= 1_000_000
 
 
-def test_open_json_that_never_ends_is_lines_again(monkeypatch):
+def test_open_json_that_never_ends_is_lines_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_formats.joining.joiner.MAX_EVENT_CHARACTERS", 50)
     text = "[\n" + "".join(f'{{"msg": "till {number}"}},\n' for number in range(9))
     assert messages(text) == ["[", *(f"till {number}" for number in range(9))]
@@ -283,14 +283,14 @@ def test_open_json_that_never_ends_is_lines_again(monkeypatch):
 class Arriving:
     """A stream that has its lines one after the other; None where nothing is there yet."""
 
-    def __init__(self, *lines):
+    def __init__(self, *lines: bytes | None) -> None:
         self._lines = list(lines)
 
-    def readline(self, size):
+    def readline(self, size: int) -> bytes | None:
         return self._lines.pop(0) if self._lines else b""
 
 
-def test_what_is_held_can_be_taken_when_nothing_comes():
+def test_what_is_held_can_be_taken_when_nothing_comes() -> None:
     stream = Arriving(HEAD.encode() + b"\n", b"\tat x\n", None, b"\tat late\n", None)
     lines = RecordReader(stream, service="", environment="", fmt="auto", now=NOW)
     records = iter(lines)

@@ -2,12 +2,14 @@
 
 import json
 import re
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.cli.reading_lines import reader
 from treering_formats.catalog import CATALOG
+from treering_formats.records import RecordReader
 from treering_formats.redaction.settings import redactor
 
 FRONTS = st.sampled_from(
@@ -28,7 +30,7 @@ LINES = st.lists(st.tuples(FRONTS, st.lists(PIECES, max_size=5).map("".join)).ma
 EXAMPLES = st.sampled_from([each.example for each in CATALOG])
 
 
-def kept(lines):
+def kept(lines: RecordReader) -> str:
     """Every text of every record, as one."""
     found = []
     for _, record in lines:
@@ -41,7 +43,7 @@ def kept(lines):
 @settings(max_examples=400, deadline=None)
 @given(LINES, st.sampled_from(["auto", "text", "jsonl"]))
 @example(["web-1  | a", "[", "web-1  | b"], "auto")
-def test_no_word_of_any_line_is_lost(lines, fmt):
+def test_no_word_of_any_line_is_lost(lines: list[str], fmt: Any) -> None:
     """A word behind each line, of letters and digits as ids have them: wherever the line goes, the word is in a record."""
     words = [f"w{index}w" for index in range(len(lines))]
     raw = "\n".join(re.sub(r"[\r\n\0]", " ", line) + " " + word for line, word in zip(lines, words, strict=True))
@@ -53,7 +55,7 @@ def test_no_word_of_any_line_is_lost(lines, fmt):
 
 @settings(max_examples=400, deadline=None)
 @given(EXAMPLES, st.integers(0, 200), st.text(alphabet=' ="|[]\\{}<>:,.-ab1\t\n', max_size=6))
-def test_formats_with_something_wrong_in_them_lose_nothing(line, place, noise):
+def test_formats_with_something_wrong_in_them_lose_nothing(line: str, place: int, noise: str) -> None:
     spoilt = line[:place] + noise + line[place:] + " w7w"
     for fmt in ("auto", "text"):
         assert "w7w" in kept(reader(spoilt, fmt))
@@ -61,7 +63,7 @@ def test_formats_with_something_wrong_in_them_lose_nothing(line, place, noise):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(EXAMPLES | LINES.map("\n".join), max_size=6).map("\n".join), st.booleans())
-def test_records_are_in_order_and_lines_are_accounted_for(text, has_rules):
+def test_records_are_in_order_and_lines_are_accounted_for(text: Any, has_rules: bool) -> None:
     lines = reader(text.encode(errors="replace"), redactor=redactor({}, built_in=True) if has_rules else None)
     numbers = [number for number, _ in lines]
     assert numbers == sorted(numbers)
@@ -71,14 +73,14 @@ def test_records_are_in_order_and_lines_are_accounted_for(text, has_rules):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), FRONTS, st.sampled_from("FP")), max_size=12))
-def test_interleaved_streams_are_what_each_is_alone(lines):
+def test_interleaved_streams_are_what_each_is_alone(lines: list[Any]) -> None:
     """Two streams in one file give the same records as the lines of each without the other."""
 
-    def wrapped(line):
-        stream, front, tag = line
+    def wrapped(line: str) -> str:
+        stream, front, tag = line  # type: ignore[str-unpack]
         return f"2026-11-23T18:00:00.1Z {stream} {tag} {front}x"
 
-    def found(chosen):
+    def found(chosen: list[Any]) -> list[Any]:
         return [(r.attributes["stream"], r.message) for _, r in reader("\n".join(map(wrapped, chosen)))]
 
     together = found(lines)
@@ -99,5 +101,5 @@ VALUES = st.recursive(
 
 @settings(max_examples=200, deadline=None)
 @given(VALUES)
-def test_any_object_with_the_names_of_wrappers_is_read(value):
+def test_any_object_with_the_names_of_wrappers_is_read(value: Any) -> None:
     assert kept(reader(json.dumps({"word": "w7w", **value} if isinstance(value, dict) else [value, "w7w"])))

@@ -1,14 +1,16 @@
 """`treering list`, `fields`, `values`, and what each answer says it cost."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
+from tests.cli.conftest import Query, Run
 from treering import calls, metrics
 from treering.v1 import query_pb2
 
 
-def test_list_asks_page_after_page_and_says_that_there_is_more(run, services):
+def test_list_asks_page_after_page_and_says_that_there_is_more(run: Run, services: Query) -> None:
     result = run("list", "--limit", "2100", "--where", "k=v", "--since", "15m", "--order", "oldest")
     lines = result.stdout.splitlines()
     assert len(lines) == 2_100
@@ -21,7 +23,7 @@ def test_list_asks_page_after_page_and_says_that_there_is_more(run, services):
     assert "evil \\x1b[31m\\nline" in lines[0]
 
 
-def test_list_gives_the_documented_json(run):
+def test_list_gives_the_documented_json(run: Run) -> None:
     result = run("list", "--limit", "2", "--json", "--max-message-bytes", "10")
     answer = json.loads(result.stdout)
     assert answer["next_page_token"] == "2"
@@ -30,7 +32,7 @@ def test_list_gives_the_documented_json(run):
     assert result.stderr == ""
 
 
-def test_list_goes_on_where_it_was_told_and_says_how_long_cut_messages_are(run, services):
+def test_list_goes_on_where_it_was_told_and_says_how_long_cut_messages_are(run: Run, services: Query) -> None:
     result = run("list", "--page-token", "2498", "--max-message-bytes", "10", "--limit", "100")
     assert len(result.stdout.splitlines()) == 2
     assert all(line.endswith("[... 5,000 bytes]") for line in result.stdout.splitlines())
@@ -38,12 +40,12 @@ def test_list_goes_on_where_it_was_told_and_says_how_long_cut_messages_are(run, 
 
 
 @pytest.mark.parametrize("option", [("--limit", "0"), ("--order", "best"), ("--max-message-bytes", "0")])
-def test_list_refuses_what_makes_no_sense(run, services, option):
+def test_list_refuses_what_makes_no_sense(run: Run, services: Query, option: tuple[str, str]) -> None:
     assert run("list", *option).exit_code == 2
     assert services.requests == []
 
 
-def test_fields_are_named_as_other_commands_name_them(run):
+def test_fields_are_named_as_other_commands_name_them(run: Run) -> None:
     shown = run("fields")
     assert [line.split() for line in shown.stdout.splitlines()[2:]] == [
         ["service", "8", "100.0%", "text"],
@@ -56,7 +58,7 @@ def test_fields_are_named_as_other_commands_name_them(run):
     assert (found["record_count"], found["total_count"], found["cost"]["segments_skipped"]) == (8, 4, 2)
 
 
-def test_values_show_what_is_listed_and_what_is_not(run, services):
+def test_values_show_what_is_listed_and_what_is_not(run: Run, services: Query) -> None:
     result = run("values", "severity, status,about:a, b", "--limit", "2", "--budget", "500ms", "--where", "k=v")
     (request,) = services.requests
     assert [ref.WhichOneof(ref.DESCRIPTOR.oneofs[0].name) for ref in request.fields] == ["field", "attribute", "about"]
@@ -69,7 +71,7 @@ def test_values_show_what_is_listed_and_what_is_not(run, services):
     assert "at or after 2001-09-09T01:46:40Z" in result.stderr
 
 
-def test_values_give_the_documented_json(run):
+def test_values_give_the_documented_json(run: Run) -> None:
     found = json.loads(run("values", "severity", "--json").stdout)
     assert found["fields"][0] == {
         "field": "severity",
@@ -84,7 +86,7 @@ def test_values_give_the_documented_json(run):
 
 
 @pytest.mark.parametrize("names", ["", ",", " , "])
-def test_values_want_a_field(run, services, names):
+def test_values_want_a_field(run: Run, services: Query, names: str) -> None:
     assert run("values", names).exit_code == 2
     assert services.requests == []
 
@@ -102,7 +104,7 @@ def test_values_want_a_field(run, services, names):
         ("context", "7"),
     ],
 )
-def test_cost_is_said_beside_the_answer(run, command):
+def test_cost_is_said_beside_the_answer(run: Run, command: tuple[str] | tuple[str, str]) -> None:
     words = "treering: read 1,000 records, 1 of 3 segments (2,000 bytes); waited 3 ms, worked 4 ms"
     assert words in run(*command, "--cost", *(("--limit", "2") if command == ("list",) else ())).stderr
     assert "worked" not in run(*command).stderr
@@ -114,11 +116,13 @@ def test_cost_is_said_beside_the_answer(run, command):
 @pytest.mark.parametrize(
     "name", ["service", "trace_id", "status", "attribute:service", "about:a, b", "attribute:about:x", "attribute:attribute:x"]
 )
-def test_the_name_of_a_field_is_that_from_which_it_is_made(name):
+def test_the_name_of_a_field_is_that_from_which_it_is_made(name: str) -> None:
     assert metrics.field_name(metrics.field(name)) == name
 
 
 @pytest.mark.parametrize("make", [lambda: calls.list_logs(order="best"), lambda: calls.list_field_values([""])])
-def test_what_is_no_order_and_no_field_is_refused_before_the_call(make):
+def test_what_is_no_order_and_no_field_is_refused_before_the_call(
+    make: Callable[[], calls.call.Call[query_pb2.ListLogsRequest]] | Callable[[], calls.call.Call[query_pb2.ListFieldValuesRequest]],
+) -> None:
     with pytest.raises(ValueError, match=r"order|field"):
         make()

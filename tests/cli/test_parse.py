@@ -2,6 +2,7 @@ import datetime as dt
 import io
 import json
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -12,25 +13,25 @@ from treering_formats.times import any_time
 NOW = dt.datetime(2026, 11, 23, 19, 0, tzinfo=dt.UTC)
 
 
-def reader(text, fmt="auto", service="stem", environment="here"):
+def reader(text: str | bytes, fmt: str = "auto", service: str = "stem", environment: str = "here") -> RecordReader:
     raw = text if isinstance(text, bytes) else text.encode()
     return RecordReader(io.BytesIO(raw), service=service, environment=environment, fmt=fmt, now=NOW)
 
 
-def parse(text, fmt="auto"):
+def parse(text: str | bytes, fmt: str = "auto") -> list[Any]:
     return [record for _, record in reader(text, fmt)]
 
 
-def one(text, fmt="auto"):
+def one(text: str, fmt: str = "auto") -> Any:
     (record,) = parse(text, fmt)
     return record
 
 
-def seconds(text):
+def seconds(text: str) -> int:
     return int(dt.datetime.fromisoformat(text).timestamp()) * 1_000_000_000
 
 
-def obj(**fields):
+def obj(**fields: str | float | list[int] | dict[Any, Any]) -> Any:
     return one(json.dumps({"message": "m"} | fields))
 
 
@@ -38,7 +39,7 @@ def obj(**fields):
 
 
 @pytest.mark.parametrize("name", ["message", "msg", "body", "event", "_msg"])
-def test_message_spellings(name):
+def test_message_spellings(name: str) -> None:
     assert one(json.dumps({name: "hello"})).message == "hello"
 
 
@@ -55,13 +56,13 @@ def test_message_spellings(name):
         "1795460400500",
     ],
 )
-def test_times_in_every_unit(name, value):
+def test_times_in_every_unit(name: str, value: str | float) -> None:
     record = obj(**{name: value})
     assert record.time_unix_nano == 1_795_460_400_500_000_000
     assert not record.attributes
 
 
-def test_nanoseconds_survive_as_text_and_as_number():
+def test_nanoseconds_survive_as_text_and_as_number() -> None:
     assert any_time("2026-11-23T19:00:00.123456789Z") == 1_795_460_400_123_456_789
     assert one('{"message": "m", "ts": 1795460400.123456789}').time_unix_nano == 1_795_460_400_123_456_789
 
@@ -69,13 +70,13 @@ def test_nanoseconds_survive_as_text_and_as_number():
 @pytest.mark.parametrize(
     "value", ["yesterday", "9999-01-01T00:00:00Z", "1969-12-31T00:00:00Z", True, -5, [1], "2026-13-01T00:00:00Z", 10**30]
 )
-def test_what_is_no_time_is_kept_as_an_attribute(value):
+def test_what_is_no_time_is_kept_as_an_attribute(value: str | list[int] | int) -> None:
     record = obj(time=value)
     assert record.time_unix_nano == 0
     assert record.attributes["time"] == (value if isinstance(value, str) else json.dumps(value))
 
 
-def test_monstrous_numbers_are_no_times():
+def test_monstrous_numbers_are_no_times() -> None:
     assert any_time(Decimal("1e999999999")) is None
     assert obj(time=1).attributes == {"time": "1"}
     assert one('{"message":"m","time":1e999999}').attributes["time"] == "1e999999"
@@ -83,18 +84,18 @@ def test_monstrous_numbers_are_no_times():
 
 @pytest.mark.parametrize("name", ["severity", "level", "levelname", "log.level"])
 @pytest.mark.parametrize(("value", "number"), [("Warning", 13), ("error", 17), ("CRITICAL", 18), (17, 17), ("9", 9), (40, 17), (30, 13)])
-def test_severities(name, value, number):
+def test_severities(name: str, value: str | int, number: int) -> None:
     assert obj(**{name: value}).severity == number
 
 
-def test_numbers_of_other_scales():
+def test_numbers_of_other_scales() -> None:
     assert obj(level=20).severity == 9
     assert obj(severity=20).severity == 20
     assert obj(level=30, pid=1, hostname="h").severity == 9
     assert obj(severity=99).severity == 99  # the sinks keep it as treering.severity
 
 
-def test_status_is_a_severity_only_as_a_level_word_and_only_alone():
+def test_status_is_a_severity_only_as_a_level_word_and_only_alone() -> None:
     assert obj(status="WARN").severity == 13
     assert obj(status="200").attributes == {"status": "200"}
     both = obj(status="error", level="info")
@@ -102,7 +103,7 @@ def test_status_is_a_severity_only_as_a_level_word_and_only_alone():
 
 
 @pytest.mark.parametrize("fields", [{"service": "a"}, {"service.name": "a"}, {"logger": "a"}, {"service": {"name": "a"}}])
-def test_services(fields):
+def test_services(fields: dict[str, str] | dict[str, dict[str, str]]) -> None:
     assert obj(**fields).service == "a"
     assert obj().service == "stem"
 
@@ -110,25 +111,25 @@ def test_services(fields):
 @pytest.mark.parametrize(
     "fields", [{"environment": "a"}, {"env": "a"}, {"deployment.environment": "a"}, {"deployment": {"environment": "a"}}]
 )
-def test_environments(fields):
+def test_environments(fields: dict[str, str] | dict[str, dict[str, str]]) -> None:
     assert obj(**fields).environment == "a"
     assert obj().environment == "here"
 
 
 @pytest.mark.parametrize(("trace", "span"), [("trace_id", "span_id"), ("traceId", "spanId"), ("trace.id", "span.id")])
-def test_trace_ids(trace, span):
+def test_trace_ids(trace: str, span: str) -> None:
     record = obj(**{trace: "ab" * 16, span: "cd" * 8})
     assert (record.trace_id, record.span_id) == (b"\xab" * 16, b"\xcd" * 8)
     assert obj(**{trace: "short"}).attributes == {trace: "short"}
 
 
-def test_everything_else_becomes_attributes():
+def test_everything_else_becomes_attributes() -> None:
     record = obj(user={"id": 7, "tags": ["a", 1.5], "none": None, "empty": {}}, ok=True, amount=1.10)
     user = {"user.id": "7", "user.tags": '["a", 1.5]', "user.none": "null", "user.empty": "{}"}
     assert dict(record.attributes) == user | {"ok": "true", "amount": "1.1"}
 
 
-def test_attributes_of_an_object_of_that_name_have_their_own_names():
+def test_attributes_of_an_object_of_that_name_have_their_own_names() -> None:
     record = obj(service="a", host="top", attributes={"ms": "7", "host": "below", "service": "b", "level": "x", "http": {"status": 5}})
     assert record.service == "a"
     expected = {"host": "top", "attributes.host": "below", "ms": "7", "service": "b", "level": "x", "http.status": "5"}
@@ -137,24 +138,24 @@ def test_attributes_of_an_object_of_that_name_have_their_own_names():
     assert dict(obj(attributes="text", **{"attributes.": 1}).attributes) == {"attributes": "text", "attributes.": "1"}
 
 
-def test_object_without_a_message_keeps_the_whole_line():
+def test_object_without_a_message_keeps_the_whole_line() -> None:
     line = '{"service": "a", "n": 1}'
     record = one(line)
     assert (record.message, record.service, record.attributes["n"]) == (line, "a", "1")
 
 
-def test_other_spellings_beside_the_message_stay():
+def test_other_spellings_beside_the_message_stay() -> None:
     record = one('{"message": "m", "event": "login"}')
     assert (record.message, record.attributes["event"]) == ("m", "login")
 
 
-def test_lines_that_are_no_object_are_kept_and_counted():
+def test_lines_that_are_no_object_are_kept_and_counted() -> None:
     lines = reader('{"message": "a"}\n{broken\n[1]\n\n{"message": "b"}\n')
     assert [(number, record.message) for number, record in lines] == [(1, "a"), (2, "{broken"), (3, "[1]"), (5, "b")]
     assert (lines.unparsed, lines.blank, lines.lines) == (2, 1, 5)
 
 
-def test_deep_nesting_and_half_surrogates_do_not_fail():
+def test_deep_nesting_and_half_surrogates_do_not_fail() -> None:
     assert len(parse('{"a":' * 100_000)) == 1
     assert one(r'{"message": "x \ud800 y"}').message == "x \ufffd y"
     assert one(r'{"message": "\ud83d\ude00"}').message == "\N{GRINNING FACE}"
@@ -184,20 +185,20 @@ def test_deep_nesting_and_half_surrogates_do_not_fail():
         ("E1123 18:00:00.123456    1234 file.go:12] lost", "2026-11-23T18:00:00Z", 17, "file.go:12] lost"),
     ],
 )
-def test_formats(line, time, severity, message):
+def test_formats(line: str, time: str, severity: int, message: str) -> None:
     record = one(line)
     assert record.time_unix_nano // 1_000_000_000 * 1_000_000_000 == seconds(time)
     assert (record.severity, record.message) == (severity, message)
 
 
-def test_text_without_a_time():
+def test_text_without_a_time() -> None:
     assert (one("WARNING:app.db:slow").severity, one("WARNING:app.db:slow").message) == (13, "slow")
     assert (one("ERROR something").severity, one("ERROR something").message) == (17, "something")
     plain = one("error opening the file")
     assert (plain.severity, plain.message, plain.time_unix_nano) == (0, "error opening the file", 0)
 
 
-def test_origins_become_attributes():
+def test_origins_become_attributes() -> None:
     record = one("Nov 23 18:00:00 web1 sshd[77]: Failed")
     assert dict(record.attributes) == {"host": "web1", "program": "sshd", "pid": "77"}
     access = one('1.2.3.4 - bob [10/Oct/2025:13:55:36 -0700] "GET /a HTTP/1.0" 404 -')
@@ -211,7 +212,7 @@ def test_origins_become_attributes():
     }
 
 
-def test_continuation_lines_join_the_record_before():
+def test_continuation_lines_join_the_record_before() -> None:
     text = (
         "2026-11-23T18:00:00Z ERROR it broke\n"
         "Traceback (most recent call last):\n"
@@ -232,7 +233,7 @@ def test_continuation_lines_join_the_record_before():
     assert java.message.count("\n") == 4
 
 
-def test_an_exported_line_comes_back_without_its_place_in_the_store():
+def test_an_exported_line_comes_back_without_its_place_in_the_store() -> None:
     place = {"log_id": "7", "offset": 3, "arrival_time": "2026-11-20T10:00:01Z", "pattern_id": "9", "severity_text": "ERROR"}
     said = {"time": "2026-11-20T10:00:00.000000001Z", "severity": 17, "service": "s", "environment": "", "message": "m", "trace_id": ""}
     record = one(json.dumps(place | said | {"attributes": {"k": "v"}, "span_id": None}))
@@ -240,37 +241,37 @@ def test_an_exported_line_comes_back_without_its_place_in_the_store():
     assert dict(one(json.dumps({"message": "m", "offset": 3})).attributes) == {"offset": "3"}
 
 
-def test_line_numbers_are_those_where_records_begin():
+def test_line_numbers_are_those_where_records_begin() -> None:
     assert [number for number, _ in reader("first\n  more\n\nsecond\n")] == [1, 4]
 
 
 @pytest.mark.parametrize("fmt", ["auto", "text"])
-def test_old_form(fmt):
+def test_old_form(fmt: str) -> None:
     record = one("message = disk | full | environment = dev | status = WARN", fmt)
     assert (record.message, record.environment, record.severity) == ("disk | full", "dev", 13)
     other = one("message = paid | environment = prod | status = DONE | user = 7", fmt)
     assert dict(other.attributes) == {"status": "DONE", "user": "7"}
 
 
-def test_json_lines_inside_text_are_recognised():
+def test_json_lines_inside_text_are_recognised() -> None:
     first, second = parse('starting\n{"message": "up", "level": "info"}\n')
     assert (first.message, second.message, second.severity) == ("starting", "up", 9)
 
 
-def test_format_text_takes_json_as_text():
+def test_format_text_takes_json_as_text() -> None:
     assert one('{"message": "up"}', "text").message == '{"message": "up"}'
 
 
 # Bytes
 
 
-def test_bytes_that_are_no_utf8_are_read_as_windows_1252_and_counted():
+def test_bytes_that_are_no_utf8_are_read_as_windows_1252_and_counted() -> None:
     lines = reader(b"K\xfchlung \x80 gr\xc3\xbcn\nfine\n\xc3\n\x81\n")
     assert [record.message for _, record in lines] == ["Kühlung € grün", "fine", "Ã", "\x81"]
     assert lines.replaced == 3
 
 
-def test_nul_bytes_are_left_out_and_counted():
+def test_nul_bytes_are_left_out_and_counted() -> None:
     lines = reader(b"\0" * 4096 + b"first\nsec\0ond\n\0\0\n")
     assert list(lines) == [(1, one("first")), (2, one("second"))]
     assert (lines.nul_bytes, lines.lines, lines.blank) == (4099, 3, 1)
@@ -279,14 +280,14 @@ def test_nul_bytes_are_left_out_and_counted():
 class Arriving:
     """A stream that has its parts one after the other; None between them."""
 
-    def __init__(self, *parts):
+    def __init__(self, *parts: bytes | None) -> None:
         self._parts = list(parts)
 
-    def readline(self, size):
+    def readline(self, size: int) -> bytes | None:
         return self._parts.pop(0) if self._parts else b""
 
 
-def test_a_stream_that_has_nothing_yet_says_so_and_gives_what_it_holds_when_asked():
+def test_a_stream_that_has_nothing_yet_says_so_and_gives_what_it_holds_when_asked() -> None:
     stream = Arriving(b"one\n", None, b"\tat x\n", None, b'{"msg": "two"}\n', b"three\n", None)
     lines = RecordReader(stream, service="", environment="", fmt="text", now=NOW)
     records = iter(lines)
@@ -301,7 +302,7 @@ def test_a_stream_that_has_nothing_yet_says_so_and_gives_what_it_holds_when_aske
     assert [(number, record.message) for number, record in records] == [(4, "three")]
 
 
-def test_a_line_that_is_read_and_not_given_counts_as_held():
+def test_a_line_that_is_read_and_not_given_counts_as_held() -> None:
     lines = reader("text\nmessage = up | environment = dev | status = INFO\nlast\n", "text")
     records = iter(lines)
     assert next(records)[1].message == "text"
@@ -310,27 +311,27 @@ def test_a_line_that_is_read_and_not_given_counts_as_held():
     assert lines.held_from == 3
 
 
-def test_byte_order_mark_and_crlf_vanish():
+def test_byte_order_mark_and_crlf_vanish() -> None:
     assert [record.message for record in parse(b"\xef\xbb\xbfa\r\nb\r\n")] == ["a", "b"]
 
 
-def test_last_line_without_an_end_counts():
+def test_last_line_without_an_end_counts() -> None:
     assert [record.message for record in parse("a\nb")] == ["a", "b"]
     assert parse("") == []
     assert parse("\n\n") == []
 
 
-def test_ten_megabyte_line_is_one_record():
+def test_ten_megabyte_line_is_one_record() -> None:
     assert len(one("x" * 10_000_000 + "\n").message) == 10_000_000
 
 
 @pytest.mark.parametrize(
     "start", [b"\x7fELF\x00\x01", b"PK\x03\x04", b"a\x00b\x00" * 9, b"PAR1", bytes(range(1, 9)) * 10, b"\x00\xff\xee\xdd" * 4 + b"a" * 30]
 )
-def test_what_is_no_text_is_refused(start):
+def test_what_is_no_text_is_refused(start: bytes) -> None:
     with pytest.raises(NotTextError, match="file"):
         check_text("file", start)
 
 
-def test_colours_and_other_languages_are_text():
+def test_colours_and_other_languages_are_text() -> None:
     check_text("file", "\x1b[31mgrün\x1b[0m 赤\n".encode())

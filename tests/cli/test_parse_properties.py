@@ -1,10 +1,12 @@
 import datetime as dt
 import io
 import json
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from treering.v1.log_pb2 import LogRecord
 from treering_formats.records import RecordReader
 from treering_formats.times import any_time
 
@@ -37,12 +39,12 @@ NAMES = st.sampled_from(
 )
 
 
-def parse(raw, fmt):
+def parse(raw: bytes, fmt: str) -> tuple[list[tuple[int, LogRecord]], RecordReader]:
     lines = RecordReader(io.BytesIO(raw), service="s", environment="e", fmt=fmt, now=NOW)
     return list(lines), lines
 
 
-def encodable(record):
+def encodable(record: LogRecord) -> LogRecord:
     assert record.SerializeToString()
     assert 0 <= record.time_unix_nano < 2**63
     return record
@@ -50,7 +52,7 @@ def encodable(record):
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.sampled_from(["auto", "jsonl", "text"]))
-def test_any_bytes_give_records_and_never_fail(raw, fmt):
+def test_any_bytes_give_records_and_never_fail(raw: bytes, fmt: Any) -> None:
     found, lines = parse(raw, fmt)
     assert all(encodable(record) for _, record in found)
     assert lines.bytes_read == len(raw)
@@ -60,7 +62,7 @@ def test_any_bytes_give_records_and_never_fail(raw, fmt):
 
 @settings(max_examples=300, deadline=None)
 @given(LINES, st.sampled_from(["auto", "text"]))
-def test_no_word_of_a_text_is_lost(lines, fmt):
+def test_no_word_of_a_text_is_lost(lines: list[str], fmt: Any) -> None:
     """What is left out of the messages is only what became a time, a level or an attribute."""
     words = [f"w{index}w" for index in range(len(lines))]
     raw = "\n".join(line.replace("\n", " ").replace("\r", " ") + " " + word for line, word in zip(lines, words, strict=True))
@@ -71,7 +73,7 @@ def test_no_word_of_a_text_is_lost(lines, fmt):
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=6), max_size=4))
-def test_any_object_gives_one_record_a_line(objects):
+def test_any_object_gives_one_record_a_line(objects: list[Any]) -> None:
     raw = "\n".join(json.dumps(each) for each in objects).encode()
     found, lines = parse(raw, "jsonl")
     assert [number for number, _ in found] == list(range(1, len(objects) + 1))
@@ -80,13 +82,13 @@ def test_any_object_gives_one_record_a_line(objects):
 
 
 @given(st.integers(1, 2**63 - 2))
-def test_times_agree_with_datetime(nanos):
+def test_times_agree_with_datetime(nanos: int) -> None:
     moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=nanos // 10**9)
     text = f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos % 10**9:09d}Z"
     assert any_time(text.zfill(30)) == nanos
 
 
 @given(st.text(max_size=40) | st.integers() | st.floats() | st.none() | st.decimals())
-def test_no_value_breaks_the_reading_of_times(value):
+def test_no_value_breaks_the_reading_of_times(value: str | float | Any | None) -> None:
     found = any_time(value)
     assert found is None or 0 < found < 2**63

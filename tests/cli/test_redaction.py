@@ -1,3 +1,6 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from tests.cli.reading_lines import reader
@@ -10,7 +13,9 @@ from treering_formats.redaction.settings import RedactionError, redactor
 BUILT_IN = {"built_in": True}
 
 
-def masked(message, table=BUILT_IN, **attributes):
+def masked(
+    message: str, table: dict[str, object] | dict[str, dict[str, dict[str, str]]] | dict[str, bool] = BUILT_IN, **attributes: Any
+) -> tuple[str, dict[Any, Any]]:
     """A message with its secrets masked, and how often each rule found one."""
     found = redactor(table)
     record = LogRecord(message=message, attributes=attributes)
@@ -44,7 +49,7 @@ SECRETS = [
 
 
 @pytest.mark.parametrize(("text", "expected", "rule"), SECRETS)
-def test_secrets_are_masked_and_counted(text, expected, rule):
+def test_secrets_are_masked_and_counted(text: str, expected: str, rule: str) -> None:
     found, counts = masked(text)
     assert found == expected
     assert counts[rule] >= 1
@@ -59,16 +64,16 @@ def test_secrets_are_masked_and_counted(text, expected, rule):
         "PWD=/srv/till", "unexpected token: }", "tokens: 4096", "-----BEGIN CERTIFICATE-----\nMIIE\n-----END CERTIFICATE-----", "password=",
     ],
 )  # fmt: skip
-def test_what_is_no_secret_stays(text):
+def test_what_is_no_secret_stays(text: str) -> None:
     assert masked(text) == (text, {})
 
 
-def test_the_checksum_of_cards():
+def test_the_checksum_of_cards() -> None:
     assert has_checksum("4111 1111 1111 1111")
     assert not has_checksum("4111 1111 1111 1112")
 
 
-def test_every_text_of_a_record_is_masked():
+def test_every_text_of_a_record_is_masked() -> None:
     found = redactor(BUILT_IN)
     record = LogRecord(
         message="up",
@@ -100,7 +105,7 @@ KEY = [
 ]
 
 
-def test_a_key_of_which_each_line_is_a_record_is_masked():
+def test_a_key_of_which_each_line_is_a_record_is_masked() -> None:
     text = "".join(f"Nov 23 18:00:00 web1 till: {line}\n" for line in [*KEY, "MIIEvQIBADANBgkqhkiG9w0B"])
     lines = reader(text, redactor=redactor(BUILT_IN))
     found = [record.message for _, record in lines]
@@ -109,18 +114,18 @@ def test_a_key_of_which_each_line_is_a_record_is_masked():
     assert not any("Zm9v" in message for message in found)
 
 
-def test_a_key_over_several_lines_is_masked_whole():
+def test_a_key_over_several_lines_is_masked_whole() -> None:
     lines = reader("2026-11-23 18:00:00 INFO key\n" + "\n".join(KEY) + "\n", redactor=redactor(BUILT_IN))
     assert [record.message for _, record in lines] == ["key\n[private key]"]
 
 
-def test_nothing_is_masked_unless_somebody_asks():
+def test_nothing_is_masked_unless_somebody_asks() -> None:
     assert redactor({}) is None
     assert redactor({"built_in": False}) is None
     assert redactor({}, built_in=True) is not None
 
 
-def test_rules_of_ones_own_come_first():
+def test_rules_of_ones_own_come_first() -> None:
     table = {"rules": {"order": {"expression": r"order-(\d{4})\d+", "mask": r"order-\1****"}}, "built_in": True}
     assert masked("order-12345678 password=x", table) == ("order-1234**** password=[secret]", {"order": 1, "secret": 1})
     everything = {"rules": {"all": {"expression": ".+", "mask": ""}}}
@@ -143,12 +148,12 @@ def test_rules_of_ones_own_come_first():
         ({"rules": {"secret": {"expression": "x", "mask": ""}}}, "name of a built-in rule"),
     ],
 )
-def test_rules_that_cannot_be_applied_are_refused(table, words):
+def test_rules_that_cannot_be_applied_are_refused(table: Any, words: str) -> None:
     with pytest.raises(RedactionError, match=words):
         redactor(table)
 
 
-def test_rules_come_from_the_file_of_settings(tmp_path, monkeypatch):
+def test_rules_come_from_the_file_of_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TREERING_CONFIG", raising=False)
     assert configured_redactor(built_in=False) is None
     file = tmp_path / "treering.toml"

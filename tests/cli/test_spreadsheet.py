@@ -4,10 +4,13 @@ import csv
 import io
 import os
 import stat
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from tests.cli.conftest import Query, Run
 from treering.v1 import query_pb2
 from treering_cli.sql_values import csv_text
 
@@ -15,11 +18,11 @@ FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "
 HARMLESS = ["", "plain", "a=1", "1-1", 'a;=1,"b"']
 
 
-def rows_of(text, **form):
+def rows_of(text: str, **form: str) -> list[Any]:
     return list(csv.reader(io.StringIO(text, newline=""), **form))
 
 
-def test_nothing_in_a_csv_for_spreadsheets_is_a_formula():
+def test_nothing_in_a_csv_for_spreadsheets_is_a_formula() -> None:
     table = pa.table({"=name": FORMULAS + HARMLESS, "n": range(-8, 8)})
     (header, *rows) = rows_of(csv_text(table, for_spreadsheet=True))
     assert header == ["'=name", "n"]
@@ -31,14 +34,14 @@ def test_nothing_in_a_csv_for_spreadsheets_is_a_formula():
     ]
 
 
-def test_a_semicolon_ends_no_cell():
+def test_a_semicolon_ends_no_cell() -> None:
     text = csv_text(pa.table({"m": ["a;=1"], "k": ["x"]}), for_spreadsheet=True)
     assert text == '"m","k"\n"a;=1","x"\n'
     assert rows_of(text, delimiter=";")[1][0].startswith("a;=1")
 
 
 @pytest.fixture
-def exported(services, monkeypatch):
+def exported(services: Query, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service's answer to an export: one record whose message is a formula."""
     table = pa.table({"service": ["s"], "message": ["=cmd|' /C calc'!A0"]})
     out = io.BytesIO()
@@ -51,7 +54,7 @@ def exported(services, monkeypatch):
 
 @pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
 @pytest.mark.usefixtures("exported")
-def test_an_exported_file_is_private(run, tmp_path, form):
+def test_an_exported_file_is_private(run: Run, tmp_path: Path, form: str) -> None:
     before = os.umask(0o022)
     try:
         assert run("export", "--out", tmp_path, "--format", form).exit_code == 0
@@ -61,7 +64,7 @@ def test_an_exported_file_is_private(run, tmp_path, form):
 
 
 @pytest.mark.usefixtures("exported")
-def test_an_export_is_not_written_through_a_link(run, tmp_path):
+def test_an_export_is_not_written_through_a_link(run: Run, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("untouched")
     (tmp_path / "out").mkdir()
@@ -73,7 +76,7 @@ def test_an_export_is_not_written_through_a_link(run, tmp_path):
 
 @pytest.mark.parametrize(("options", "message"), [((), "=cmd|' /C calc'!A0"), (("--for-spreadsheet",), "'=cmd|' /C calc'!A0")])
 @pytest.mark.usefixtures("exported")
-def test_an_export_for_spreadsheets(run, tmp_path, options, message):
+def test_an_export_for_spreadsheets(run: Run, tmp_path: Path, options: tuple[()] | tuple[str], message: str) -> None:
     assert run("export", "--out", tmp_path, "--format", "csv", *options).exit_code == 0
     assert rows_of((tmp_path / "logs.csv").read_text()) == [["service", "message"], ["s", message]]
 
@@ -81,6 +84,6 @@ def test_an_export_for_spreadsheets(run, tmp_path, options, message):
 @pytest.mark.parametrize(
     "command", [("export", "--out", "x"), ("sql", "select 1"), ("sql", "select 1", "--format", "json"), ("sql", "select 1", "--json")]
 )
-def test_the_option_is_for_csv_only(run, command):
+def test_the_option_is_for_csv_only(run: Run, command: tuple[str, str, str] | tuple[str, str] | tuple[str, str, str, str]) -> None:
     result = run(*command, "--for-spreadsheet")
     assert (result.exit_code, "--for-spreadsheet is for CSV: add --format csv" in result.stderr) == (2, True)

@@ -1,19 +1,21 @@
 """Where the mistake in a user's SQL is, as people and as programs read it."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 
+from tests.cli.conftest import Query, Run
 from treering_cli.app import run as run_app
 
 WORDS = "Parser Error: syntax error"
 
 
 @pytest.fixture
-def said(run, monkeypatch, capsys):
+def said(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs `treering` as the process does; gives its exit code and both its outputs."""
 
-    def invoke(*args, columns=80):
+    def invoke(*args: str, columns: int = 80) -> tuple[int, str, str]:
         monkeypatch.setenv("COLUMNS", str(columns))
         monkeypatch.setattr("sys.argv", ["treering", *args])
         code = run_app()
@@ -23,20 +25,22 @@ def said(run, monkeypatch, capsys):
 
 
 @pytest.fixture
-def mistake_at(services):
-    def put(line, position):
+def mistake_at(services: Query) -> Callable[[int, int], None]:
+    def put(line: int, position: int) -> None:
         services.mistake = {"line": str(line), "position": str(position)}
 
     return put
 
 
-def test_place_of_a_mistake_is_said_and_pointed_at(said, mistake_at):
+def test_place_of_a_mistake_is_said_and_pointed_at(
+    said: Callable[..., tuple[int, str, str]], mistake_at: Callable[[int, int], None]
+) -> None:
     mistake_at(1, 10)
     expected = f"treering: line 1, position 10: {WORDS}\ntreering:   select * frm logs\ntreering:            ^\n"
     assert said("sql", "select * frm logs") == (1, "", expected)
 
 
-def test_only_the_line_with_the_mistake_is_shown(said, mistake_at):
+def test_only_the_line_with_the_mistake_is_shown(said: Callable[..., tuple[int, str, str]], mistake_at: Callable[[int, int], None]) -> None:
     mistake_at(2, 3)
     code, out, err = said("sql", "select 1\r\n, 2 +\r\nfrom logs")
     assert (code, out) == (1, "")
@@ -54,34 +58,40 @@ def test_only_the_line_with_the_mistake_is_shown(said, mistake_at):
     ],
     ids=["accents", "two_columns_a_character", "tab", "control_character", "behind_the_end"],
 )
-def test_caret_stands_below_what_is_shown(said, mistake_at, text, position, shown, caret):
+def test_caret_stands_below_what_is_shown(
+    said: Callable[..., tuple[int, str, str]], mistake_at: Callable[[int, int], None], text: str, position: int, shown: str, caret: int
+) -> None:
     mistake_at(1, position)
     _, _, err = said("sql", text)
     assert err.splitlines()[1:] == [f"treering:   {shown}", f"treering:   {' ' * caret}^"]
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(29, 3), (28, 1), (10, 1)])
-def test_narrow_terminal_gets_the_place_without_the_line(said, mistake_at, columns, lines):
+def test_narrow_terminal_gets_the_place_without_the_line(
+    said: Callable[..., tuple[int, str, str]], mistake_at: Callable[[int, int], None], columns: int, lines: int
+) -> None:
     mistake_at(1, 10)
     _, _, err = said("sql", "select * frm logs", columns=columns)
     assert len(err.splitlines()) == lines
     assert err.startswith(f"treering: line 1, position 10: {WORDS}")
 
 
-def test_line_that_is_not_there_is_not_shown(said, mistake_at):
+def test_line_that_is_not_there_is_not_shown(said: Callable[..., tuple[int, str, str]], mistake_at: Callable[[int, int], None]) -> None:
     mistake_at(7, 1)
     assert said("sql", "select 1")[2] == f"treering: line 7, position 1: {WORDS}\n"
 
 
 @pytest.mark.parametrize("option", [("--json",), ("--format", "json")])
-def test_mistake_as_an_object(said, mistake_at, option):
+def test_mistake_as_an_object(
+    said: Callable[..., tuple[int, str, str]], mistake_at: Callable[[int, int], None], option: tuple[str] | tuple[str, str]
+) -> None:
     mistake_at(2, 14)
     code, out, err = said("sql", "select 1\nfrom nowhere where", *option)
     assert (code, out) == (1, "")
     assert json.loads(err) == {"error": {"reason": "SQL_ERROR", "message": WORDS, "line": 2, "position": 14}}
 
 
-def test_object_of_an_error_without_a_place(said, monkeypatch):
+def test_object_of_an_error_without_a_place(said: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     assert json.loads(said("sql", "selec", "--json")[2])["error"] == {
         "reason": "SQL_ERROR",
         "message": "no such word",

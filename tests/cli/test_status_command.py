@@ -1,11 +1,13 @@
 """`treering status`: when it says that all is well."""
 
+from typing import Any
+
 import pytest
 
 from treering_cli.status import _is_well
 
 
-def sink(**changes):
+def sink(**changes: bool | str) -> dict[str | Any, object]:
     return {"name": "query", "is_ahead": False, "is_refusing": False, "connected": True, "last_error": ""} | changes
 
 
@@ -27,5 +29,5 @@ GAP = "FAILED_PRECONDITION: log 161 begins at offset 40, but this sink holds it 
         ({"ok": True, "refusing_because": "the disk is low"}, False),
     ],
 )
-def test_a_sink_that_is_cut_off_or_refuses_the_log_is_not_well(found, is_well):
+def test_a_sink_that_is_cut_off_or_refuses_the_log_is_not_well(found: dict[str, object] | dict[str, bool], is_well: bool) -> None:
     assert _is_well(found) is is_well

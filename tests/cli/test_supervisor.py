@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -34,11 +36,11 @@ DIES = "import os; os.kill(os.getpid(), 9)"
 
 
 @pytest.fixture
-def make(tmp_path, monkeypatch):
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str | Path], Child]]:
     said, logs = [], []
     monkeypatch.setattr(child_module, "_FIRST_DELAY_S", 0.001)
 
-    def made(code):
+    def made(code: str | Path) -> Child:
         (tmp_path / "treering_sample.py").write_text(code)
         log = LogFile(tmp_path / "logs" / "sample.log", verbose=False)
         logs.append(log)
@@ -50,13 +52,13 @@ def make(tmp_path, monkeypatch):
         log.close()
 
 
-async def running(child):
+async def running(child: Any) -> tuple[asyncio.Task[Any], asyncio.Event]:
     """Runs a child; gives the task, and an event that is set whenever the child serves."""
     serves = asyncio.Event()
     return asyncio.create_task(child.run(serves.set)), serves
 
 
-async def test_killed_child_is_started_again_and_stopped_for_good(make):
+async def test_killed_child_is_started_again_and_stopped_for_good(make: Callable[[str | Path], Child]) -> None:
     child = make(SERVES)
     task, serves = await running(child)
     async with asyncio.timeout(30):
@@ -71,13 +73,15 @@ async def test_killed_child_is_started_again_and_stopped_for_good(make):
     assert ["signal 9" in words for words in make.said] == [True]
 
 
-async def test_child_that_refuses_to_start_gives_its_reason(make):
+async def test_child_that_refuses_to_start_gives_its_reason(make: Callable[[str | Path], Child]) -> None:
     task, _ = await running(make(REFUSES))
     with pytest.raises(Refusal, match=r"sample cannot start: treering sample: the port is in use$"):
         await asyncio.wait_for(task, PATIENCE_S)
 
 
-async def test_no_module_of_the_current_directory_is_run(make, tmp_path, monkeypatch):
+async def test_no_module_of_the_current_directory_is_run(
+    make: Callable[[str | Path], Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here" / "json").mkdir(parents=True)
     (tmp_path / "here" / "json" / "__init__.py").write_text("raise SystemExit('not ours')")
     monkeypatch.chdir(tmp_path / "here")
@@ -86,10 +90,10 @@ async def test_no_module_of_the_current_directory_is_run(make, tmp_path, monkeyp
         await asyncio.wait_for(task, PATIENCE_S)
 
 
-async def test_child_that_keeps_dying_is_started_with_growing_delays(make):
+async def test_child_that_keeps_dying_is_started_with_growing_delays(make: Callable[[str | Path], Child]) -> None:
     child = make(DIES)
 
-    def say(words):
+    def say(words: Any) -> None:
         make.said.append(words)
         if len(make.said) == 4:
             child._stopping.set()
@@ -102,7 +106,7 @@ async def test_child_that_keeps_dying_is_started_with_growing_delays(make):
     assert ["0.002 s" in make.said[0], "0.004 s" in make.said[1], "0.008 s" in make.said[2]] == [True, True, True]
 
 
-async def test_child_ends_with_the_pipe_on_its_standard_input(make):
+async def test_child_ends_with_the_pipe_on_its_standard_input(make: Callable[[str | Path], Child]) -> None:
     child = make(SERVES)
     task, serves = await running(child)
     async with asyncio.timeout(30):
@@ -112,7 +116,7 @@ async def test_child_ends_with_the_pipe_on_its_standard_input(make):
         await task
 
 
-def test_log_is_bounded(tmp_path, monkeypatch):
+def test_log_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_file, "MAX_LOG_BYTES", 1_000)
     log = LogFile(tmp_path / "a.log", verbose=False)
     for number in range(500):
@@ -122,7 +126,7 @@ def test_log_is_bounded(tmp_path, monkeypatch):
     assert (tmp_path / "a.log").read_bytes().endswith(b"line 499\n")
 
 
-def test_a_log_without_room_costs_lines_and_goes_on_when_there_is_some(tmp_path):
+def test_a_log_without_room_costs_lines_and_goes_on_when_there_is_some(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "a.log", verbose=False)
     with Path("/dev/full").open("ab", buffering=0) as full:
         own, log._file = log._file, full
@@ -133,7 +137,7 @@ def test_a_log_without_room_costs_lines_and_goes_on_when_there_is_some(tmp_path)
     log.close()
 
 
-def test_a_log_that_cannot_begin_a_file_goes_on_with_the_old_one(tmp_path, monkeypatch):
+def test_a_log_that_cannot_begin_a_file_goes_on_with_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_file, "MAX_LOG_BYTES", 10)
     log = LogFile(tmp_path / "a.log", verbose=False)
     log.write(b"line one\n")
@@ -146,11 +150,11 @@ def test_a_log_that_cannot_begin_a_file_goes_on_with_the_old_one(tmp_path, monke
     assert ((tmp_path / "a.log.1").read_bytes(), (tmp_path / "a.log").read_bytes()) == (b"line one\n", b"line two\n")
 
 
-def test_free_ports_differ():
+def test_free_ports_differ() -> None:
     assert len(set(free_ports(20))) == 20
 
 
-def test_stack_tells_each_service_where_everything_is(tmp_path):
+def test_stack_tells_each_service_where_everything_is(tmp_path: Path) -> None:
     stack = Stack(Options(tmp_path, {"ingest": 0, "embed": 4702, "query": 0}), print)
     assert stack.addresses["embed"] == "127.0.0.1:4702"
     assert stack.settings["embed"]["TREERING_EMBED_METRICS_LISTEN"] == "127.0.0.1:4712"
@@ -162,7 +166,7 @@ def test_stack_tells_each_service_where_everything_is(tmp_path):
         log.close()
 
 
-def test_command_line_starts_without_grpc():
+def test_command_line_starts_without_grpc() -> None:
     code = "import sys, treering_cli.app; print([name for name in ('grpc', 'pyarrow', 'google.protobuf') if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
@@ -182,7 +186,9 @@ sys.stdin.read()
 """
 
 
-async def test_what_a_killed_up_left_running_is_waited_for(make, tmp_path, monkeypatch):
+async def test_what_a_killed_up_left_running_is_waited_for(
+    make: Callable[[str | Path], Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "held").write_text("xxx")
     child = make(WAITS_FOR_ITS_DIRECTORY)
@@ -194,7 +200,9 @@ async def test_what_a_killed_up_left_running_is_waited_for(make, tmp_path, monke
     assert ["data is in use by another process" in words for words in make.said] == [True] * 3
 
 
-async def test_a_directory_that_stays_in_use_is_the_reason_that_is_given(make, tmp_path, monkeypatch):
+async def test_a_directory_that_stays_in_use_is_the_reason_that_is_given(
+    make: Callable[[str | Path], Child], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(child_module, "PREDECESSOR_MAY_TAKE_S", 0.0)
     (tmp_path / "held").write_text("x" * 1_000)
@@ -205,10 +213,12 @@ async def test_a_directory_that_stays_in_use_is_the_reason_that_is_given(make, t
 
 
 @pytest.mark.parametrize(("code", "error"), [(ADDRESS_TAKEN, PortTakenError), (DIRECTORY_IN_USE, CannotStartError), (1, CannotStartError)])
-async def test_only_a_taken_port_is_drawn_again_whatever_the_words_are(tmp_path, code, error):
+async def test_only_a_taken_port_is_drawn_again_whatever_the_words_are(
+    tmp_path: Path, code: int, error: type[PortTakenError] | type[CannotStartError]
+) -> None:
     stack = Stack(Options(tmp_path, dict.fromkeys(SERVICES, 0)), print)
 
-    async def refuse(_):
+    async def refuse(_: object) -> None:
         raise CannotStartError("embed cannot start: it is in use", code)
 
     stack.children["embed"].run = refuse
@@ -219,7 +229,7 @@ async def test_only_a_taken_port_is_drawn_again_whatever_the_words_are(tmp_path,
 
 
 @pytest.mark.parametrize("has_index", [True, False])
-async def test_up_is_ready_without_an_index_and_says_what_is_missing(tmp_path, has_index):
+async def test_up_is_ready_without_an_index_and_says_what_is_missing(tmp_path: Path, has_index: bool) -> None:
     said = []
     stack = Stack(Options(tmp_path, dict.fromkeys(SERVICES, 0)), said.append)
     servers = {name: Server("127.0.0.1:0", [f"treering.v1.{name.capitalize()}Service"], CollectorRegistry()) for name in SERVICES}
@@ -235,6 +245,6 @@ async def test_up_is_ready_without_an_index_and_says_what_is_missing(tmp_path, h
         await each.stop(0) if isinstance(each, Server) else each.close()
 
 
-def test_exit_codes_are_those_of_the_services():
+def test_exit_codes_are_those_of_the_services() -> None:
     codes = AddressTakenError.exit_code, DirectoryInUseError.exit_code
     assert codes == (ADDRESS_TAKEN, DIRECTORY_IN_USE)

@@ -4,6 +4,7 @@ import datetime as dt
 
 import pytest
 
+from treering.v1.log_pb2 import LogRecord, Severity
 from treering_formats.fields import Defaults
 from treering_formats.text_line import read_text, text_record
 
@@ -12,11 +13,11 @@ DEFAULTS = Defaults("s", "e", NOW)
 AT = "2026-11-23T18:00:00"
 
 
-def one(line):
+def one(line: str) -> LogRecord:
     return text_record(line, DEFAULTS)
 
 
-def severity_and_message(line):
+def severity_and_message(line: str) -> tuple[Severity.ValueType, str]:
     record = one(line)
     return record.severity, record.message
 
@@ -68,7 +69,7 @@ def severity_and_message(line):
         (f"{AT}Z ERROR", 17, f"{AT}Z ERROR"),
     ],
 )
-def test_what_is_no_level_and_no_separator_stays(line, severity, message):
+def test_what_is_no_level_and_no_separator_stays(line: str, severity: int, message: str) -> None:
     assert severity_and_message(line) == (severity, message)
 
 
@@ -119,12 +120,12 @@ def test_what_is_no_level_and_no_separator_stays(line, severity, message):
         ("20 novembre 2026 10:00:00 ERREUR un essai", 17, {"severity_text": "ERREUR"}, "un essai"),
     ],
 )
-def test_levels_wherever_they_stand(line, severity, attributes, message):
+def test_levels_wherever_they_stand(line: str, severity: int, attributes: dict[str, str], message: str) -> None:
     record = one(line)
     assert (record.severity, dict(record.attributes), record.message) == (severity, attributes, message)
 
 
-def test_colours_are_looked_through_and_stay_in_the_message():
+def test_colours_are_looked_through_and_stay_in_the_message() -> None:
     line = f"\x1b[2m{AT}Z\x1b[0m \x1b[31mERROR\x1b[0m \x1b[1mshop\x1b[0m: lost"
     record = one(line)
     assert (record.severity, record.time_unix_nano > 0) == (17, True)
@@ -133,26 +134,26 @@ def test_colours_are_looked_through_and_stay_in_the_message():
     assert one("\x1b[32mfine\x1b[0m").message == "\x1b[32mfine\x1b[0m"
 
 
-def test_a_time_that_is_not_understood_stays_in_the_message_and_is_named():
+def test_a_time_that_is_not_understood_stays_in_the_message_and_is_named() -> None:
     for text in ("2026-13-23 18:00:00", "9999-12-31T23:59:59Z", "2026-11-23 14:00:00 AM", "03/04/2026 10:00:00"):
         record = one(f"{text} ERROR lost")
         assert (record.time_unix_nano, record.severity, record.message) == (0, 17, f"{text} ERROR lost")
         assert dict(record.attributes) == {"treering.time": text}
 
 
-def test_a_reading_that_is_one_of_several_keeps_the_text():
+def test_a_reading_that_is_one_of_several_keeps_the_text() -> None:
     for text in ("2026-11-23 18:00:00 IST", "20/11/26 18:00:00", "18:00:00.5", "2026-11-23T18:00:00.1234567891Z"):
         record = one(f"{text} ERROR lost")
         assert record.time_unix_nano
         assert (record.message, dict(record.attributes)) == ("lost", {"treering.time": text})
 
 
-def test_a_duration_at_the_front_of_a_line_is_no_time():
+def test_a_duration_at_the_front_of_a_line_is_no_time() -> None:
     assert one("00:01:30 elapsed").time_unix_nano == 0
     assert one("00:01:30 elapsed").message == "00:01:30 elapsed"
 
 
-def test_structured_data_and_facility_of_syslog_stay():
+def test_structured_data_and_facility_of_syslog_stay() -> None:
     record = one('<165>1 2026-11-23T18:00:00.003Z web1 app 12 ID47 [a@1 k="v \\] w"] words')
     assert record.message == "words"
     assert record.attributes["syslog.structured_data"] == '[a@1 k="v \\] w"]'
@@ -160,13 +161,13 @@ def test_structured_data_and_facility_of_syslog_stay():
     assert one("<192>text").message == "<192>text"
 
 
-def test_the_level_of_the_second_line_counts_where_the_first_has_none():
+def test_the_level_of_the_second_line_counts_where_the_first_has_none() -> None:
     record = one("Nov 23, 2026 6:00:00 PM com.shop.Pump run\nSEVERE: it stopped")
     assert (record.severity, record.attributes["severity_text"]) == (17, "SEVERE")
     assert record.message == "com.shop.Pump run\nSEVERE: it stopped"
 
 
-def test_the_fast_reading_agrees_with_the_full_one():
+def test_the_fast_reading_agrees_with_the_full_one() -> None:
     lines = [
         f"{opening}{AT}{fraction}{zone}{closing} {thread}{level} text behind"
         for opening, closing in (("", ""), ("[", "]"))

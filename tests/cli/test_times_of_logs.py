@@ -14,11 +14,11 @@ NOW = dt.datetime(2026, 11, 28, 9, 0, tzinfo=dt.UTC)
 READING = TimeReading(NOW)
 
 
-def nanos(text):
+def nanos(text: str) -> int:
     return int(dt.datetime.fromisoformat(text).timestamp() * 1_000_000) * 1_000
 
 
-def stamp(text, reading=READING):
+def stamp(text: str, reading: TimeReading = READING) -> tuple[int | None, str, str] | None:
     found = stamp_at(text, 0, reading)
     return (found.nanos, text[found.end :], found.text) if found else None
 
@@ -70,7 +70,7 @@ def stamp(text, reading=READING):
         ("1795168800.25", "2026-11-20T10:00:00.25Z"),
     ],
 )
-def test_forms(text, time):
+def test_forms(text: str, time: str) -> None:
     assert stamp(text) == (nanos(time), "", "")
     if not text[-3:].startswith("."):
         assert any_time(f" {text} ", READING) == nanos(time)
@@ -86,14 +86,14 @@ def test_forms(text, time):
         ("2026-11-20 10:00:00: text", ": text"),
     ],
 )
-def test_what_is_no_zone_stays(text, rest):
+def test_what_is_no_zone_stays(text: str, rest: str) -> None:
     assert stamp(text) == (nanos("2026-11-20T10:00:00Z"), rest, "")
 
 
 @pytest.mark.parametrize(
     "text", ["2026-11-20-abc", "2026-11-20 10:00:00abc", "2026-11-20T10:00:00-12.5", "1234567890 items", "20261120 files", "May I"]
 )
-def test_what_only_begins_like_a_time_is_none(text):
+def test_what_only_begins_like_a_time_is_none(text: str) -> None:
     assert stamp(text) is None
 
 
@@ -111,19 +111,19 @@ def test_what_only_begins_like_a_time_is_none(text):
         ("1795168800", "2026-11-20T10:00:00Z"),
     ],
 )
-def test_a_reading_that_is_a_choice_keeps_the_text(text, time):
+def test_a_reading_that_is_a_choice_keeps_the_text(text: str, time: str) -> None:
     assert stamp(text) == (nanos(time), "", text)
 
 
 @pytest.mark.parametrize(
     "text", ["2026-13-20 10:00:00", "03/04/2026 10:00:00", "2026-11-20 14:00:00 AM", "9999-12-31T23:59:59Z", "2026-02-30T10:00:00Z"]
 )
-def test_a_time_that_is_not_understood_is_said(text):
+def test_a_time_that_is_not_understood_is_said(text: str) -> None:
     assert stamp(text) == (None, "", text)
     assert any_time(text, READING) is None
 
 
-def test_the_zone_of_times_without_one():
+def test_the_zone_of_times_without_one() -> None:
     berlin = READING._replace(zone=ZoneInfo("Europe/Berlin"))
     assert stamp("2026-11-20 11:00:00", berlin)[0] == nanos("2026-11-20T10:00:00Z")
     assert stamp("2026-07-20T11:00:00.5", berlin)[0] == nanos("2026-07-20T09:00:00.5Z")
@@ -132,7 +132,7 @@ def test_the_zone_of_times_without_one():
     assert stamp("Nov 20 11:00:00", berlin)[0] == nanos("2026-11-20T10:00:00Z")
 
 
-def test_dates_without_a_year_are_the_latest_that_is_not_more_than_a_day_ahead():
+def test_dates_without_a_year_are_the_latest_that_is_not_more_than_a_day_ahead() -> None:
     clock = ("10", "00", "00", None)
     assert without_year(11, 29, ("08", "59", "00", None), NOW) == nanos("2026-11-29T08:59:00Z")
     assert without_year(11, 30, clock, NOW) == nanos("2025-11-30T10:00:00Z")
@@ -142,11 +142,11 @@ def test_dates_without_a_year_are_the_latest_that_is_not_more_than_a_day_ahead()
 
 
 @pytest.mark.parametrize("value", [0.123, 12, 1_500, 250_000, 86_400, "00:01:30", "0.123s", "12:30:00", 0, -5, True, "1.5", 99_999_999_999])
-def test_a_duration_that_is_called_time_is_none(value):
+def test_a_duration_that_is_called_time_is_none(value: float | str) -> None:
     assert any_time(value, READING) is None
 
 
-def test_the_next_name_counts_where_the_first_is_a_duration():
+def test_the_next_name_counts_where_the_first_is_a_duration() -> None:
     line = json.dumps({"msg": "m", "time": 0.123, "ts": "2026-11-20T10:00:00Z"})
     record = to_record(json_fields(line), line, Defaults("s", "e", NOW))
     assert (record.time_unix_nano, dict(record.attributes)) == (nanos("2026-11-20T10:00:00Z"), {"time": "0.123"})
@@ -155,5 +155,5 @@ def test_the_next_name_counts_where_the_first_is_a_duration():
 @pytest.mark.parametrize(
     "value", [1_795_168_800, 1_795_168_800_000, 1_795_168_800_000_000, 1_795_168_800_000_000_000, "1795168800.0", "1.7951688e9"]
 )
-def test_epochs_of_every_unit(value):
+def test_epochs_of_every_unit(value: int | str) -> None:
     assert any_time(value) == nanos("2026-11-20T10:00:00Z")

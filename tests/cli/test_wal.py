@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
@@ -10,10 +12,11 @@ from treering_cli.problems import Refusal
 from treering_ingest.commands import wal as program
 from treering_ingest.durable_log import Batch
 from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
+from treering_ingest.wal.filesystem import File
 
 
 @pytest.fixture
-def log_directory(tmp_path):
+def log_directory(tmp_path: Path) -> Path:
     path = tmp_path / "data" / "ingest" / "wal"
     path.mkdir(parents=True)
     log = open_log(PosixFileSystem(path), LogConfig(segment_bytes=400))
@@ -26,11 +29,11 @@ def log_directory(tmp_path):
     return path
 
 
-def run(*arguments):
+def run(*arguments: str | Path | int) -> Result:
     return CliRunner().invoke(app, ["wal", *map(str, arguments)])
 
 
-def damage(path, segment=0):
+def damage(path: Path, segment: int = 0) -> Path:
     file = sorted(path.glob("*.wal"))[segment]
     content = bytearray(file.read_bytes())
     content[-60] ^= 1
@@ -40,7 +43,7 @@ def damage(path, segment=0):
 
 @pytest.mark.parametrize("above", [0, 1, 2])
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_segments_of_a_sound_log_are_shown(log_directory, command, above):
+def test_segments_of_a_sound_log_are_shown(log_directory: Path, command: str, above: int) -> None:
     found = run(command, [log_directory, *log_directory.parents][above])
     assert found.exit_code == 0
     assert "offsets 0 to 12, 12 records" in found.stdout
@@ -48,7 +51,7 @@ def test_segments_of_a_sound_log_are_shown(log_directory, command, above):
     assert "nothing is wrong" in found.stdout
 
 
-def test_damage_is_named_in_words_and_as_json_and_ends_with_1(log_directory):
+def test_damage_is_named_in_words_and_as_json_and_ends_with_1(log_directory: Path) -> None:
     file = damage(log_directory)
     found = run("verify", log_directory)
     assert found.exit_code == 1
@@ -62,7 +65,7 @@ def test_damage_is_named_in_words_and_as_json_and_ends_with_1(log_directory):
     assert report["end_offset"] == 12
 
 
-def test_a_missing_segment_is_named_with_the_log_that_it_is_missing_in(log_directory):
+def test_a_missing_segment_is_named_with_the_log_that_it_is_missing_in(log_directory: Path) -> None:
     log_id = json.loads(run("verify", log_directory, "--json").stdout)["log_id"]
     sorted(log_directory.glob("*.wal"))[1].unlink()
     found = run("verify", log_directory)
@@ -71,7 +74,7 @@ def test_a_missing_segment_is_named_with_the_log_that_it_is_missing_in(log_direc
     assert "segment 2 of 1 to " in found.stdout
 
 
-def test_a_torn_tail_is_no_damage(log_directory):
+def test_a_torn_tail_is_no_damage(log_directory: Path) -> None:
     with max(log_directory.glob("*.wal")).open("ab") as file:
         file.write(b"TRFR, interrupted")
     found = run("verify", log_directory)
@@ -79,7 +82,7 @@ def test_a_torn_tail_is_no_damage(log_directory):
     assert "torn" in found.stdout
 
 
-def test_cat_prints_each_record_as_a_line_of_json_from_an_offset_on(log_directory):
+def test_cat_prints_each_record_as_a_line_of_json_from_an_offset_on(log_directory: Path) -> None:
     records = [json.loads(line) for line in run("cat", log_directory).stdout.splitlines()]
     assert [record["offset"] for record in records] == list(range(12))
     assert records[3] == {
@@ -102,7 +105,7 @@ def test_cat_prints_each_record_as_a_line_of_json_from_an_offset_on(log_director
     assert "\x1b" not in some.stdout
 
 
-def test_cat_prints_what_is_before_damage_and_says_where_it_is(log_directory):
+def test_cat_prints_what_is_before_damage_and_says_where_it_is(log_directory: Path) -> None:
     file = damage(log_directory, 1)
     found = run("cat", log_directory)
     assert isinstance(found.exception, Refusal)
@@ -110,12 +113,12 @@ def test_cat_prints_what_is_before_damage_and_says_where_it_is(log_directory):
     assert json.loads(found.stdout.splitlines()[0])["offset"] == 0
 
 
-def deleting(log_directory, monkeypatch, at):
+def deleting(log_directory: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> list[Any]:
     """Opening the segment at an index finds that a running log has just deleted it and those before it."""
     names = sorted(file.name for file in log_directory.glob("*.wal"))
     real, done = PosixFileSystem.open, []
 
-    def open_file(files, name, *, writable=False):
+    def open_file(files: PosixFileSystem, name: str, *, writable: bool = False) -> File:
         if name == names[at] and not done:
             done.append(True)
             log = open_log(PosixFileSystem(log_directory))
@@ -129,7 +132,9 @@ def deleting(log_directory, monkeypatch, at):
 
 
 @pytest.mark.parametrize("command", ["inspect", "verify"])
-def test_segments_that_a_running_log_deletes_meanwhile_are_no_damage(log_directory, monkeypatch, command):
+def test_segments_that_a_running_log_deletes_meanwhile_are_no_damage(
+    log_directory: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     starts = deleting(log_directory, monkeypatch, 1)
     found = run(command, log_directory, "--json")
     report = json.loads(found.stdout)
@@ -137,7 +142,7 @@ def test_segments_that_a_running_log_deletes_meanwhile_are_no_damage(log_directo
     assert report["start_offset"] == starts[2] == report["segments"][0]["first_offset"]
 
 
-def test_cat_goes_on_behind_segments_that_a_running_log_deletes_meanwhile(log_directory, monkeypatch):
+def test_cat_goes_on_behind_segments_that_a_running_log_deletes_meanwhile(log_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = deleting(log_directory, monkeypatch, 1)
     found = run("cat", log_directory)
     assert found.exit_code == 0
@@ -145,13 +150,13 @@ def test_cat_goes_on_behind_segments_that_a_running_log_deletes_meanwhile(log_di
     assert f"offsets {starts[1]} to {starts[2] - 1} are not here" in found.stderr
 
 
-def test_a_directory_without_a_log_is_refused(tmp_path):
+def test_a_directory_without_a_log_is_refused(tmp_path: Path) -> None:
     found = run("inspect", tmp_path)
     assert isinstance(found.exception, Refusal)
     assert "holds no log" in str(found.exception)
 
 
-def test_without_ingest_the_remedy_is_named(tmp_path, monkeypatch):
+def test_without_ingest_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "google_crc32c.py").write_text("""raise ModuleNotFoundError("No module named 'google_crc32c'")""")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     found = run("inspect", tmp_path)
@@ -159,8 +164,10 @@ def test_without_ingest_the_remedy_is_named(tmp_path, monkeypatch):
     assert 'pip install "treering[ingest]"' in str(found.exception)
 
 
-def test_a_log_that_may_not_be_read_is_refused_with_a_remedy(log_directory, monkeypatch, capsys):
-    def fail(path):
+def test_a_log_that_may_not_be_read_is_refused_with_a_remedy(
+    log_directory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(path: Path) -> Never:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("os.scandir", fail)

@@ -15,7 +15,7 @@ MAY_ASK = {
 }
 
 
-def test_only_shares_turns_and_what_hands_on_ask_who_calls():
+def test_only_shares_turns_and_what_hands_on_ask_who_calls() -> None:
     files = (ROOT / "services").rglob("*.py")
     words = ("treering_runtime import caller", "treering_runtime.caller import")
     found = {str(file.relative_to(ROOT / "services")) for file in files if any(word in file.read_text() for word in words)}
@@ -31,14 +31,14 @@ MAY_SEE_RIGHTS_AND_SCOPE = {
 _FACTS = {"rights", "scope", "Rights", "Scope"}
 
 
-def test_only_the_boundary_sees_rights_and_scope_of_a_caller():
+def test_only_the_boundary_sees_rights_and_scope_of_a_caller() -> None:
     services = ROOT / "services"
     found = {str(file.relative_to(services)) for file in services.rglob("*.py") if _sees(ast.parse(file.read_text()))}
     assert found - MAY_SEE_RIGHTS_AND_SCOPE == set()
     assert "runtime/treering_runtime/caller.py" in found
 
 
-def _sees(tree):
+def _sees(tree: ast.Module) -> bool:
     """Whether a module gets rights or scope from `caller`, or from whatever looks like one."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "treering_runtime.caller" and {each.name for each in node.names} & _FACTS:
@@ -48,7 +48,7 @@ def _sees(tree):
     return False
 
 
-def test_a_module_that_looks_at_them_is_seen():
+def test_a_module_that_looks_at_them_is_seen() -> None:
     for text in ("caller.rights()", "from treering_runtime.caller import Scope", "callers.current_caller().scope.services"):
         assert _sees(ast.parse(text))
     assert not _sees(ast.parse("from treering_runtime import caller\ncaller.current()"))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -66,13 +67,13 @@ def _comments(file: descriptor_pb2.FileDescriptorProto) -> dict[tuple[int, ...],
     return {tuple(place.path): (place.leading_comments or place.trailing_comments).strip() for place in file.source_code_info.location}
 
 
-def test_each_element_has_a_comment(files):
+def test_each_element_has_a_comment(files: list[descriptor_pb2.FileDescriptorProto]) -> None:
     seen = [(name, _comments(file).get(path, "")) for file in files for path, name in _elements(file)]
     assert len(seen) > 300
     assert [name for name, comment in seen if not comment.endswith((".", '"', ")"))] == []
 
 
-def test_each_rpc_has_a_request_and_a_response_of_its_own(files):
+def test_each_rpc_has_a_request_and_a_response_of_its_own(files: list[descriptor_pb2.FileDescriptorProto]) -> None:
     methods = [
         (method.name, method.input_type, method.output_type) for file in files for service in file.service for method in service.method
     ]
@@ -82,7 +83,7 @@ def test_each_rpc_has_a_request_and_a_response_of_its_own(files):
     )
 
 
-def test_zero_of_each_enum_means_nothing(files):
+def test_zero_of_each_enum_means_nothing(files: list[descriptor_pb2.FileDescriptorProto]) -> None:
     enums = [enum for file in files for enum in file.enum_type]
     assert [enum.name for enum in enums if enum.value[0].number != 0 or not enum.value[0].name.endswith("_UNSPECIFIED")] == []
     said = {name: _comments(file).get(path) for file in files for path, name in _elements(file) if name.endswith("_UNSPECIFIED")}
@@ -90,8 +91,8 @@ def test_zero_of_each_enum_means_nothing(files):
     assert {name for name, comment in said.items() if comment != "Never sent."} == {"SEVERITY_UNSPECIFIED"}
 
 
-def test_both_doors_take_the_same_bytes():
-    def fields(message):
+def test_both_doors_take_the_same_bytes() -> None:
+    def fields(message: type[UploadLogsRequest] | type[StreamLogsRequest]) -> list[Any]:
         return [(field.number, field.name, field.type, field.is_repeated, field.message_type) for field in message.DESCRIPTOR.fields]
 
     assert fields(UploadLogsRequest) == fields(StreamLogsRequest)
@@ -101,11 +102,11 @@ def test_both_doors_take_the_same_bytes():
     assert StreamLogsRequest.FromString(raw).SerializeToString(deterministic=True) == raw
 
 
-def test_each_reason_has_a_status_code_and_nothing_else_has():
+def test_each_reason_has_a_status_code_and_nothing_else_has() -> None:
     assert set(STATUS_CODES) == set(ErrorReason.values()) - {ErrorReason.ERROR_REASON_UNSPECIFIED}
 
 
-def test_the_comment_of_each_reason_names_its_status_code(files):
+def test_the_comment_of_each_reason_names_its_status_code(files: list[descriptor_pb2.FileDescriptorProto]) -> None:
     [file] = [file for file in files if file.name.endswith("error.proto")]
     comments = _comments(file)
     for index, value in enumerate(file.enum_type[0].value):
@@ -113,18 +114,18 @@ def test_the_comment_of_each_reason_names_its_status_code(files):
             assert comments[FILE_ENUM, 0, ENUM_VALUE, index].startswith(STATUS_CODES[value.number].name + ": "), value.name
 
 
-def test_reasons_are_said_without_the_prefix():
+def test_reasons_are_said_without_the_prefix() -> None:
     assert reason_name(ErrorReason.ERROR_REASON_SEQUENCE_GAP) == "SEQUENCE_GAP"
     assert all(isinstance(code, grpc.StatusCode) for code in STATUS_CODES.values())
 
 
 @pytest.mark.parametrize("tool", ["tools/proto.py", "tools/contract.py"])
-def test_what_is_generated_is_fresh(tool):
+def test_what_is_generated_is_fresh(tool: str) -> None:
     check = subprocess.run([sys.executable, tool, "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (check.returncode, check.stderr) == (0, "")
 
 
-def test_the_reference_has_every_element(files):
+def test_the_reference_has_every_element(files: list[descriptor_pb2.FileDescriptorProto]) -> None:
     page = (ROOT / "docs" / "contract.md").read_text()
     names = {name.rpartition(".")[2] for file in files for _, name in _elements(file)}
     assert [name for name in names if f"`{name}`" not in page and f"# {name}" not in page and f".{name}\n" not in page] == []

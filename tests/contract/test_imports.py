@@ -1,7 +1,9 @@
 """Who may import whom: the contracts and small value modules lie below everything, services know the runtime and never each other."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +24,7 @@ RECONCILIATION = "services/query/treering_query/reconciliation"
 """A program that asks the services as any client does; the service does not import it."""
 
 
-def imported(file):
+def imported(file: Path) -> Iterator[str]:
     """Absolute names of what a file imports anywhere: also in functions, for types only, and by a name that is text."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -33,15 +35,15 @@ def imported(file):
             yield from (part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str))
 
 
-def called(node):
+def called(node: ast.Call) -> Any:
     return getattr(node.func, "attr", getattr(node.func, "id", ""))
 
 
-def is_below(name, packages):
+def is_below(name: str, packages: set[str] | set[Any]) -> bool:
     return any(name == package or name.startswith(f"{package}.") for package in packages)
 
 
-def strangers(folder, allowed, but=()):
+def strangers(folder: str, allowed: set[str] | set[Any], but: list[Any] | tuple[()] = ()) -> tuple[set[tuple[str, str]], int]:
     """What the files of a folder import of ours and must not; and how much they import of ours."""
     files = [file for file in (ROOT / folder).rglob("*.py") if not any(file.is_relative_to(ROOT / each) for each in but)]
     ours = {(str(file.relative_to(ROOT)), name) for file in files for name in imported(file) if name.startswith("treering")}
@@ -49,13 +51,13 @@ def strangers(folder, allowed, but=()):
 
 
 @pytest.mark.parametrize("folder", ALLOWED)
-def test_imports_point_one_way(folder):
+def test_imports_point_one_way(folder: str) -> None:
     found, count = strangers(folder, ALLOWED[folder], but=[RECONCILIATION])
     assert count
     assert found == set()
 
 
-def test_the_program_that_compares_the_services_is_none_of_them():
+def test_the_program_that_compares_the_services_is_none_of_them() -> None:
     allowed = {"treering", RECONCILIATION.removeprefix("services/query/").replace("/", "."), "treering_runtime"}
     assert strangers(RECONCILIATION, allowed)[0] == set()
     importing, _ = strangers("services/query", {"treering", "treering_runtime"}, but=[RECONCILIATION])
@@ -71,12 +73,12 @@ def test_the_program_that_compares_the_services_is_none_of_them():
         "try:\n    import treering_query.store as store\nexcept ImportError:\n    pass",
     ],
 )
-def test_an_import_is_seen_wherever_it_stands(tmp_path, text):
+def test_an_import_is_seen_wherever_it_stands(tmp_path: Path, text: str) -> None:
     (tmp_path / "sly.py").write_text(text)
     assert any(name.startswith("treering_query") for name in imported(tmp_path / "sly.py"))
 
 
-def test_the_uploader_waits_by_its_driver_only():
+def test_the_uploader_waits_by_its_driver_only() -> None:
     names = {name.partition(".")[0] for name in imported(ROOT / "sdk/treering/upload_core.py")}
     assert not names & {"asyncio", "threading"}
 
@@ -86,7 +88,7 @@ EDGES = {"service.py", "delivery.py", "meaning/embed_client.py", "index/server.p
 
 
 @pytest.mark.parametrize("name", ["ingest", "embed", "query"])
-def test_only_the_edges_of_a_service_know_grpc(name):
+def test_only_the_edges_of_a_service_know_grpc(name: str) -> None:
     package = ROOT / f"services/{name}/treering_{name}"
     knowing = {
         str(file.relative_to(package))

@@ -42,14 +42,14 @@ def asked() -> list[FieldDescriptor]:
     return [field for request in requests() for field in fields_of(request, seen)]
 
 
-def test_an_enum_that_is_asked_for_can_be_unset():
+def test_an_enum_that_is_asked_for_can_be_unset() -> None:
     data = {"treering.v1.LogRecord.severity"}
     enums = [field for field in asked() if field.enum_type and not field.is_repeated and field.full_name not in data]
     assert len(enums) > 8
     assert [field.full_name for field in enums if not field.has_presence] == []
 
 
-def test_lists_are_paged_in_one_way():
+def test_lists_are_paged_in_one_way() -> None:
     answers = {
         method.input_type.full_name: method.output_type
         for file in FILES
@@ -66,7 +66,7 @@ def test_lists_are_paged_in_one_way():
         assert "limit" not in names or f"{request.full_name}.limit" in TOP_LISTS
 
 
-def test_how_many_can_be_unset():
+def test_how_many_can_be_unset() -> None:
     words = (
         "page_size",
         "limit",
@@ -83,13 +83,13 @@ def test_how_many_can_be_unset():
     assert [field.full_name for field in found if not field.has_presence] == []
 
 
-def test_no_name_is_a_keyword():
+def test_no_name_is_a_keyword() -> None:
     messages = [message for file in FILES for message in file.message_types_by_name.values()]
     fields = [field for message in messages for field in fields_of(message, set())]
     oneofs = [oneof for message in messages for oneof in message.oneofs]
     assert [each.full_name for each in (*fields, *oneofs) if each.name in KEYWORDS] == []
 
 
-def test_there_are_reasons_for_whoever_may_not_call():
+def test_there_are_reasons_for_whoever_may_not_call() -> None:
     names = {name.removeprefix("ERROR_REASON_") for name in ErrorReason.DESCRIPTOR.values_by_name}
     assert {"UNAUTHENTICATED", "PERMISSION_DENIED", "QUOTA_EXCEEDED"} <= names

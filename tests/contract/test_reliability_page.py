@@ -11,16 +11,16 @@ PAGE = (ROOT / "RELIABILITY.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PAGE)))
 
 
-def test_the_page_names_tests():
+def test_the_page_names_tests() -> None:
     assert len(NAMED) > 30
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
-def test_each_test_that_holds_a_promise_exists(file, name):
+def test_each_test_that_holds_a_promise_exists(file: Path, name: str) -> None:
     assert re.search(rf"(?:def|class) {name}\b", (ROOT / file).read_text())
 
 
-def test_the_number_of_mutants_and_their_places_are_right(monkeypatch):
+def test_the_number_of_mutants_and_their_places_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
     import mutants  # noqa: PLC0415 - a script, not a package
 

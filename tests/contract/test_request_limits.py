@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pool
@@ -39,20 +40,20 @@ CASES = [
 ]
 
 
-def test_every_service_of_the_contract_is_looked_at():
+def test_every_service_of_the_contract_is_looked_at() -> None:
     pool = descriptor_pool.Default()
     ours = [f"treering/v1/{name}.proto" for name in ("admin", "ingest", "query", "embed", "sink", "log", "error")]
     assert {file.DESCRIPTOR.name for file in FILES} >= {name for name in ours if pool.FindFileByName(name).services_by_name}
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
-def test_each_field_of_each_request_has_a_limit(limits, request_kind):
+def test_each_field_of_each_request_has_a_limit(limits: Any, request_kind: Any) -> None:
     without = [row_name(field) for field in fields_of(request_kind, set()) if needs_row(field) and row_name(field) not in limits.rows]
     assert without == []
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
-def test_each_limit_fits_its_field(limits, request_kind):
+def test_each_limit_fits_its_field(limits: Any, request_kind: Any) -> None:
     for field in fields_of(request_kind, set()):
         limit = limits.rows.get(row_name(field))
         if limit is None or isinstance(limit, Free):
@@ -63,7 +64,7 @@ def test_each_limit_fits_its_field(limits, request_kind):
         assert isinstance(one, Free | wanted.get(field.cpp_type, Number)), field.full_name
 
 
-def test_no_row_is_for_a_field_that_no_request_has():
+def test_no_row_is_for_a_field_that_no_request_has() -> None:
     requests = [method.input_type for service in SERVICES for method in service.methods]
     used = {row_name(field) for request in requests for field in fields_of(request, set())}
     assert {name for rows in (SHARED, *TABLES.values()) for name in rows} - used == set()
@@ -83,7 +84,7 @@ def passes(limits: RequestLimits, kind: Descriptor, raw: bytes) -> ServiceError 
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
-def test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name(limits, request_kind):
+def test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name(limits: Any, request_kind: Any) -> None:
     for path, largest, above, most in edges(limits, request_kind):
         name = path[-1].name
         assert passes(limits, request_kind, with_value(request_kind, path, largest)) is None, name
@@ -96,7 +97,7 @@ def test_what_is_at_a_limit_passes_and_one_more_is_refused_by_name(limits, reque
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
-def test_a_text_with_a_zero_byte_is_refused_by_name(limits, request_kind):
+def test_a_text_with_a_zero_byte_is_refused_by_name(limits: Any, request_kind: Any) -> None:
     for path in paths(request_kind):
         limit = limits.rows.get(row_name(path[-1]))
         text = limit.each if isinstance(limit, Many) else limit
@@ -109,7 +110,7 @@ def test_a_text_with_a_zero_byte_is_refused_by_name(limits, request_kind):
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
-def test_a_text_that_is_not_utf_8_is_named(limits, request_kind):
+def test_a_text_that_is_not_utf_8_is_named(limits: Any, request_kind: Any) -> None:
     del limits
     for path in paths(request_kind):
         if path[-1].type == FieldDescriptor.TYPE_STRING:
@@ -119,21 +120,23 @@ def test_a_text_that_is_not_utf_8_is_named(limits, request_kind):
             assert found == ".".join(field.name for field in path)
 
 
-def test_the_element_of_a_list_that_is_not_utf_8_is_numbered():
-    good = query_pb2.AggregateLogsRequest(filter={"services": ["a", "b"], "environments": ["c"]}, group_by=[{}]).SerializeToString()
+def test_the_element_of_a_list_that_is_not_utf_8_is_numbered() -> None:
+    good = query_pb2.AggregateLogsRequest(filter={"services": ["a", "b"], "environments": ["c"]}, group_by=[{}]).SerializeToString()  # type: ignore[list-item]
     kind = query_pb2.AggregateLogsRequest.DESCRIPTOR
     [path] = [path for path in paths(kind) if [field.name for field in path] == ["group_by", "attribute"]]
     assert faulty_text(good + nested(path, b"\xff"), kind) == "group_by[1].attribute"
 
 
 @pytest.mark.parametrize("raw", [b"\xff", b"\x0a\x05a", b"", b"\x0b\x0c"])
-def test_bytes_that_do_not_fall_into_fields_have_no_text_to_name(raw):
+def test_bytes_that_do_not_fall_into_fields_have_no_text_to_name(raw: bytes) -> None:
     assert faulty_text(raw, query_pb2.SearchLogsRequest.DESCRIPTOR) == ""
 
 
 @pytest.mark.parametrize("overlong", [False, True])
 @pytest.mark.parametrize(("limits", "request_kind"), CASES)
-def test_the_largest_message_of_nothing_but_one_list_is_refused_before_it_is_unfolded(limits, request_kind, overlong):
+def test_the_largest_message_of_nothing_but_one_list_is_refused_before_it_is_unfolded(
+    limits: Any, request_kind: Any, overlong: bool
+) -> None:
     for path in paths(request_kind):
         limit, field = limits.rows.get(row_name(path[-1])), path[-1]
         if not isinstance(limit, Many):
@@ -151,7 +154,7 @@ def test_the_largest_message_of_nothing_but_one_list_is_refused_before_it_is_unf
 
 
 @pytest.mark.parametrize(("limits", "request_kind"), [case for case in CASES if case.id != "UploadLogsRequest"])
-def test_packed_numbers_are_counted_on_the_wire(limits, request_kind):
+def test_packed_numbers_are_counted_on_the_wire(limits: Any, request_kind: Any) -> None:
     for path in paths(request_kind):
         limit, field = limits.rows.get(row_name(path[-1])), path[-1]
         if not isinstance(limit, Many) or not field.is_packed:
@@ -169,13 +172,13 @@ def test_packed_numbers_are_counted_on_the_wire(limits, request_kind):
 
 
 @pytest.mark.parametrize("start", [b"\x0b", b"\x0c", b"\x07", b"\x0a\xff\xff\xff\xff\x07"])
-def test_large_bytes_that_are_no_message_of_ours_are_refused_at_once(start):
+def test_large_bytes_that_are_no_message_of_ours_are_refused_at_once(start: bytes) -> None:
     raw = start + bytes(MAX_MESSAGE_BYTES - len(start))
     with pytest.raises((ValueError, IndexError)):
         RequestLimits(query.LIMITS).check_wire(raw, query_pb2.AggregateLogsRequest.DESCRIPTOR)
 
 
-def test_a_list_in_several_parts_of_one_message_is_counted_whole():
+def test_a_list_in_several_parts_of_one_message_is_counted_whole() -> None:
     part = query_pb2.AggregateLogsRequest(filter={"services": ["x" * 130] * 501}).SerializeToString()
     with pytest.raises(ServiceError, match=r"filter\.services: more than 1000"):
         RequestLimits(query.LIMITS).check_wire(part + part, query_pb2.AggregateLogsRequest.DESCRIPTOR)

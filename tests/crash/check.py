@@ -82,7 +82,7 @@ class Checker:
         found.acknowledged += len(must)
         found.lost += found.wrong("lost", sorted(must - counted.keys()))
         found.never_sent += found.wrong("never sent", sorted(counted.keys() - may))
-        found.repeated += found.wrong("repeated", sorted(each for each, n in counted.items() if n != 1))
+        found.repeated += found.wrong("repeated", sorted(each for each, n in counted.items() if n != 1))  # type: ignore[misc]
         self._counted[str(cycle)] = sum(counted.values())
         self._check_earlier()
         self._check_index(f"where attributes['cycle'] = '{cycle}'", positions)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from tests.crash.journal import BatchKey, Journal
 from tests.crash.plan import BATCH_RECORDS, BATCHES, CLIENTS, FLEETING, Answer, Cycle
 from treering import Client, LogRecord, TreeringError
+from treering.uploader import Uploader
 
 PATIENCE_S = 180.0
 """How long a client waits for an acknowledgement before the run counts as hung."""
@@ -98,7 +99,7 @@ class Sender(threading.Thread):
         self._uploader = self._new_uploader("")
         return batches.stop
 
-    def _new_uploader(self, producer_id: str):
+    def _new_uploader(self, producer_id: str) -> Uploader:
         return self._client.uploader(producer_id, linger_s=math.inf, max_batch_records=BATCH_RECORDS, retry_for_s=PATIENCE_S)
 
 

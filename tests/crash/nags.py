@@ -6,7 +6,7 @@ Nobody looks at their answers. They are here because a call that goes away in th
 import random
 import threading
 from collections.abc import Callable, Iterator
-from typing import Self
+from typing import Any, Self
 
 import grpc
 
@@ -67,11 +67,11 @@ class Nag(threading.Thread):
             channel.close()
 
 
-def _calls(query: QueryServiceStub, admin: QueryAdminServiceStub, *sinks: SinkServiceStub) -> list[Callable]:
-    def lists(sink: SinkServiceStub) -> Callable:
+def _calls(query: QueryServiceStub, admin: QueryAdminServiceStub, *sinks: SinkServiceStub) -> list[Callable[..., Any]]:
+    def lists(sink: SinkServiceStub) -> Callable[..., Any]:
         return lambda timeout: sink.ListQuarantine(sink_pb2.ListQuarantineRequest(), timeout=timeout)
 
-    def retries(sink: SinkServiceStub) -> Callable:
+    def retries(sink: SinkServiceStub) -> Callable[..., Any]:
         return lambda timeout: sink.RetryQuarantined(sink_pb2.RetryQuarantinedRequest(), timeout=timeout)
 
     return [

@@ -9,6 +9,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +32,7 @@ PATIENCE_S = 120
 class Processes:
     """One ingest and one follower, started as often as they are killed."""
 
-    def __init__(self, directory, log):
+    def __init__(self, directory: Path, log: Path) -> None:
         self._directory = directory
         (port,) = free_ports(1)
         self._address = f"127.0.0.1:{port}"
@@ -37,7 +40,7 @@ class Processes:
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")}
         self.ingest = self.follow = None
 
-    def start_ingest(self):
+    def start_ingest(self) -> None:
         settings = {"DATA_DIR": self.data, "LISTEN": self._address, "METRICS_LISTEN": "127.0.0.1:0", "SINKS": "", "DISK_RESERVE_BYTES": "0"}
         variables = {f"TREERING_INGEST_{name}": str(value) for name, value in settings.items()}
         with (self._directory / "ingest.err").open("ab") as errors:
@@ -45,7 +48,7 @@ class Processes:
                 [sys.executable, "-m", "treering_ingest"], env=self._environment | variables, stdout=subprocess.PIPE, stderr=errors
             )
 
-    def start_follow(self):
+    def start_follow(self) -> None:
         command = ["follow", str(self._log), "--ingest", self._address, "--state-dir", str(self._directory / "state")]
         with (self._directory / "follow.err").open("ab") as errors:
             self.follow = subprocess.Popen(
@@ -53,45 +56,45 @@ class Processes:
             )
 
     @property
-    def data(self):
+    def data(self) -> Path:
         return self._directory / "data"
 
-    def serve(self):
+    def serve(self) -> None:
         assert is_readable(self.ingest.stdout, PATIENCE_S)
         assert json.loads(self.ingest.stdout.readline())["address"] == self._address
 
-    def kill(self, process):
+    def kill(self, process: None) -> None:
         process.kill()
         process.wait()
         process.stdout.close()
 
-    def words(self):
+    def words(self) -> str:
         return (self._directory / "follow.err").read_text()
 
-    def stop(self):
+    def stop(self) -> tuple[Any, Any]:
         self.follow.send_signal(signal.SIGTERM)
         answer, _ = self.follow.communicate(timeout=PATIENCE_S)
         return self.follow.returncode, json.loads(answer)
 
-    def end(self):
+    def end(self) -> None:
         for process in (self.follow, self.ingest):
             if process and process.poll() is None:
                 self.kill(process)
 
 
 @pytest.fixture
-def processes(tmp_path):
+def processes(tmp_path: Path) -> Iterator[Processes]:
     (tmp_path / "logs").mkdir()
     made = Processes(tmp_path, tmp_path / "logs" / "app.log")
     yield made
     made.end()
 
 
-def stored(processes):
+def stored(processes: Processes) -> list[Any]:
     return [each["message"] for each in answers(["cat", "--from=0", "--limit=0", "--", str(processes.data / "wal")]) if "message" in each]
 
 
-def wait_for(processes, count):
+def wait_for(processes: Processes, count: int) -> list[Any]:
     """Until so many records are stored, or nothing has come for a long time."""
     end = time.monotonic() + PATIENCE_S
     while len(messages := stored(processes)) < count and time.monotonic() < end:
@@ -100,7 +103,7 @@ def wait_for(processes, count):
 
 
 @pytest.mark.time_limit(60 + 30 * KILLS)
-def test_each_line_is_stored_once(processes):
+def test_each_line_is_stored_once(processes: Processes) -> None:
     rng = random.Random(SEED)
     log = GrowingLog(processes._log, rng)
     processes.start_ingest()

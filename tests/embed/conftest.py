@@ -1,26 +1,25 @@
 import signal
 import subprocess
-import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from qdrant_client import QdrantClient
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from embed_doubles import settings_for
-from embed_processes import SERVICE, end, start_service
+from tests.embed.embed_doubles import settings_for
+from tests.embed.embed_processes import SERVICE, end, start_service
+from treering_embed.settings import EmbedSettings
 
 
 @pytest.fixture
-def settings(tmp_path):
+def settings(tmp_path: Path) -> EmbedSettings:
     return settings_for(tmp_path / "embed")
 
 
 @pytest.fixture
-def local_qdrant():
+def local_qdrant() -> Iterator[Any]:
     """The client's own imitation of a server; it warns of what it does not do (payload indexes, search parameters)."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Payload indexes have no effect|Local mode performs exact", UserWarning)
@@ -30,7 +29,7 @@ def local_qdrant():
 
 
 @pytest.fixture
-def start():
+def start() -> Iterator[Callable[..., tuple[subprocess.Popen[str], str]]]:
     """Starts services, and ends those that a failed test left."""
     children: list[subprocess.Popen[str]] = []
 

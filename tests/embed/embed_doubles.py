@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -21,7 +22,7 @@ from treering.v1.admin_pb2_grpc import EmbedAdminServiceStub
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import LogRecord
-from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart
+from treering.v1.sink_pb2 import DeliveredFrame, DeliverLogsRequest, DeliveryStart, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceStub
 from treering_embed.application import EMBED_SERVICE, Application
 from treering_embed.encoder import Encoded, unit
@@ -85,7 +86,7 @@ class WordModels:
         encoder = self.encoders.setdefault(model, WordEncoder(self.dimensions.get(model, WordEncoder.dimension)))
         return word_model(identity, encoder, model)
 
-    async def keep_only(self, identities) -> None:
+    async def keep_only(self, identities: Any) -> None:
         self.kept = set(identities)
 
 
@@ -111,7 +112,7 @@ class NeverPrepared(WordModels):
         raise AssertionError
 
 
-def settings_for(path: Path, **changes) -> EmbedSettings:
+def settings_for(path: Path, **changes: str | int) -> EmbedSettings:
     chosen = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "drain_seconds": 0.0, "models": "wide, narrow"} | changes
     return EmbedSettings(data_dir=path, **chosen)
 
@@ -138,7 +139,7 @@ class Running:
             if response.status == HealthCheckResponse.SERVING:
                 return
 
-    async def deliver(self, frames: Sequence[DeliveredFrame], reached: str = "visible_end_offset", log_id: int = LOG_ID):
+    async def deliver(self, frames: Sequence[DeliveredFrame], reached: str = "visible_end_offset", log_id: int = LOG_ID) -> SinkProgress:
         """Delivers frames and returns the progress once the field `reached` is past them all."""
         end = max((item.first_offset + item.record_count for item in frames), default=0)
         call = self.sink.DeliverLogs()
@@ -162,7 +163,7 @@ def reason(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
 @contextlib.asynccontextmanager
 async def running(
     settings: EmbedSettings, models: WordModels | None = None, *, until_ready: bool = True, collector: CollectorRegistry | None = None
-):
+) -> AsyncIterator[Running]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     application = Application(settings, collector or CollectorRegistry(), models=models or WordModels())
     await application.start()
@@ -203,7 +204,7 @@ def words(count: int, start: int = 0) -> list[str]:
     return ["kind " + "".join(letters[int(digit)] for digit in f"{number:04d}") for number in range(start, start + count)]
 
 
-async def flooded(service, first_offset: int, count: int = 150) -> int:
+async def flooded(service: Running, first_offset: int, count: int = 150) -> int:
     """A hundred and more new kinds of a service that makes them without end; returns the offset after them."""
     for start in range(0, count, 10):
         await service.deliver([frame(first_offset + start, words(10, first_offset + start), "flood")])

@@ -7,8 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from embed_doubles import LOG_ID, frame
-
+from tests.embed.embed_doubles import LOG_ID, frame
 from tests.links import links_of
 from tests.patience import PATIENCE_S
 from treering.inner import SOCKET, socket_address

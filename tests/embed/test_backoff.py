@@ -1,5 +1,7 @@
 """When new patterns give way, by passed-in clocks and measurements."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,34 +18,34 @@ NEVER = float("inf")
 class Clock:
     """Stands still but for `now += seconds`."""
 
-    def __init__(self, now=1_000.0):
+    def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def backoff(*, behind=True):
+def backoff(*, behind: bool = True) -> tuple[Backoff, Clock]:
     clock = Clock()
     return Backoff(lambda: behind, clock), clock
 
 
 @pytest.mark.parametrize(("computed", "pause"), [(1.0, 0.0), (0.9, 0.0), (0.5, 2.0), (0.1, 0.4), (0.0, 0.0)])
-def test_a_run_that_shared_its_core_is_followed_by_a_pause_in_proportion_to_what_it_computed(computed, pause):
+def test_a_run_that_shared_its_core_is_followed_by_a_pause_in_proportion_to_what_it_computed(computed: float, pause: float) -> None:
     waits, _ = backoff()
     waits.ran(1.0, computed)
     assert waits.wait_s(NEVER) == pytest.approx(pause)
 
 
 @given(st.floats(0.001, 3_600), st.floats(0, 1))
-def test_other_programs_are_no_reason_for_a_pause(duration, share):
+def test_other_programs_are_no_reason_for_a_pause(duration: float, share: float) -> None:
     waits, _ = backoff(behind=False)
     waits.ran(duration, share * duration)
     assert waits.wait_s(NEVER) == 0
 
 
 @given(st.lists(st.tuples(st.floats(0.001, 10), st.floats(0, 1)), min_size=1, max_size=50))
-def test_however_little_of_a_core_is_left_the_pauses_are_a_fixed_multiple_of_what_was_computed(runs):
+def test_however_little_of_a_core_is_left_the_pauses_are_a_fixed_multiple_of_what_was_computed(runs: list[Any]) -> None:
     waits, clock = backoff()
     paused = 0.0
     for duration, share in runs:
@@ -54,7 +56,7 @@ def test_however_little_of_a_core_is_left_the_pauses_are_a_fixed_multiple_of_wha
     assert paused <= CONTENTION_BACKOFF * sum(duration * share for duration, share in runs) + 1e-6
 
 
-def test_a_pause_ends_when_the_sinks_have_caught_up():
+def test_a_pause_ends_when_the_sinks_have_caught_up() -> None:
     behind = [True]
     waits = Backoff(lambda: behind[0], Clock())
     waits.ran(10.0, 5.0)
@@ -63,7 +65,7 @@ def test_a_pause_ends_when_the_sinks_have_caught_up():
     assert waits.wait_s(NEVER) == 0
 
 
-def test_what_waits_for_long_enough_gives_way_no_more():
+def test_what_waits_for_long_enough_gives_way_no_more() -> None:
     clock = Clock()
     book, waits = PatternBook(Summary(frozenset(), [], {}, {}, {}), 100, 100, monotonic=clock), Backoff(lambda: True, clock)
     book.admit([RegisteredPattern(1, "api", "t", "e", 1, 0)])
@@ -77,7 +79,7 @@ def test_what_waits_for_long_enough_gives_way_no_more():
     assert waits.wait_s(book.give_way_until([2, 1])) == 0
 
 
-def test_patterns_that_wait_since_before_the_start_wait_since_the_start():
+def test_patterns_that_wait_since_before_the_start_wait_since_the_start() -> None:
     clock = Clock()
     book = PatternBook(Summary(frozenset({7}), [(7, 1, 0)], {}, {}, {}), 100, 100, monotonic=clock)
     assert book.give_way_until([7]) == clock.now + MAX_GIVING_WAY_S
@@ -86,7 +88,7 @@ def test_patterns_that_wait_since_before_the_start_wait_since_the_start():
     assert book.give_way_until([7]) == clock.now - 5 + MAX_GIVING_WAY_S
 
 
-def test_a_sink_is_behind_while_deliveries_leave_much_in_the_log():
+def test_a_sink_is_behind_while_deliveries_leave_much_in_the_log() -> None:
     clock = Clock()
     lag = LogLag(clock)
     assert not lag.is_behind()

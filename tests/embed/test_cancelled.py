@@ -2,19 +2,23 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import pytest
-from embed_doubles import LOG_ID, WordModels, frame, running
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import at_each_await, cancelled_at, drained
+from tests.embed.embed_doubles import LOG_ID, WordModels, frame, running
 from treering.v1 import embed_pb2 as pb
 from treering.v1 import sink_pb2
 from treering.v1.log_pb2 import Position
+from treering_embed.application import Application
 from treering_embed.encoder.queue import Urgency
 from treering_embed.indexing.reindexing import Phase
 from treering_embed.registry.kept import Background
 from treering_embed.registry.registry import Registry
+from treering_embed.settings import EmbedSettings
 from treering_embed.sink import sink as sink_module
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.patterns import pattern_id
@@ -37,27 +41,27 @@ class Broken(FrameDecoder):
 
     broken = True
 
-    def decode(self, log_id, frames, skip_below=0):
+    def decode(self, log_id: int, frames: Sequence[sink_pb2.DeliveredFrame], skip_below: int = 0) -> Any:
         if self.broken and any(b"unspeakable" in frame.payload for frame in frames):
             raise ValueError("it holds a word that cannot be read")
         return super().decode(log_id, frames, skip_below)
 
 
 @pytest.fixture
-def broken(monkeypatch):
+def broken(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(sink_module, "FrameDecoder", Broken)
     monkeypatch.setattr(Broken, "broken", True)
     return monkeypatch
 
 
 @pytest.fixture
-def begun(monkeypatch):
+def begun(monkeypatch: pytest.MonkeyPatch) -> None:
     """Work on threads has begun when its caller is cancelled, so that it cannot be taken back: the harder case."""
 
-    async def run(self, function, *arguments):
+    async def run(self: Background, function: Callable[..., Any], *arguments: Any) -> Any:
         started = threading.Event()
 
-        def work():
+        def work() -> Any:
             started.set()
             return function(*arguments)
 
@@ -71,23 +75,23 @@ def begun(monkeypatch):
 class Log:
     """What was delivered, from the beginning, as ingest would send it again from where the sink stands."""
 
-    def __init__(self, application):
+    def __init__(self, application: Application) -> None:
         self.sink, self.messages = application.sink, []
 
     @property
-    def end(self):
+    def end(self) -> int:
         return len(self.messages)
 
-    async def deliver(self):
+    async def deliver(self) -> None:
         begin = self.sink.board.get(LOG_ID).next_offset
         if messages := self.messages[begin:]:
             await self.sink.deliver(LOG_ID, [frame(begin, messages)], self.end)
 
-    async def visible(self):
+    async def visible(self) -> None:
         await self.sink.board.wait_visible([Position(log_id=LOG_ID, offset=self.end)], PATIENCE_S)
 
 
-async def healthy(application, patterns: int) -> None:
+async def healthy(application: Application, patterns: int) -> None:
     """Book, registry and index say the same, and have so many patterns."""
     await application._kept.tasks.ended()
     async with asyncio.timeout(PATIENCE_S):
@@ -99,15 +103,15 @@ async def healthy(application, patterns: int) -> None:
     assert all(map(application._kept.book.is_known, found.indexed))
 
 
-async def test_a_delivery_that_is_cut_off_is_taken_or_is_not(settings, broken, begun):
+async def test_a_delivery_that_is_cut_off_is_taken_or_is_not(settings: EmbedSettings, broken: pytest.MonkeyPatch, begun: None) -> None:
     async with running(settings) as service:
         log = Log(service.application)
 
-        def one_more():
+        def one_more() -> Coroutine[Any, Any, None]:
             log.messages += [kind(log.end), "unspeakable"]
             return log.deliver()
 
-        async def look(step):
+        async def look(step: int) -> None:
             await log.deliver()
             await log.visible()
             assert log.sink.board.get(LOG_ID).quarantined == step
@@ -116,16 +120,18 @@ async def test_a_delivery_that_is_cut_off_is_taken_or_is_not(settings, broken, b
         assert await at_each_await(one_more, look) >= 1
 
 
-async def test_a_listing_that_is_cut_off_leaves_nothing_uncommitted_or_unindexed(settings, broken, begun):
+async def test_a_listing_that_is_cut_off_leaves_nothing_uncommitted_or_unindexed(
+    settings: EmbedSettings, broken: pytest.MonkeyPatch, begun: None
+) -> None:
     async with running(settings) as service:
         log, servicer = Log(service.application), SinkServicer(service.application.sink, CollectorRegistry())
 
-        async def one_more():
+        async def one_more() -> None:
             log.messages += [kind(log.end), "unspeakable"]
             await log.deliver()
             await drained(servicer.ListQuarantine(sink_pb2.ListQuarantineRequest(), None))
 
-        async def look(step):
+        async def look(step: int) -> None:
             await log.deliver()
             await log.visible()
             await service.application.sink.commit()
@@ -136,11 +142,11 @@ async def test_a_listing_that_is_cut_off_leaves_nothing_uncommitted_or_unindexed
         assert await at_each_await(one_more, look) >= 2
 
 
-async def test_a_retry_that_is_cut_off_reads_each_record_once(settings, broken, begun):
+async def test_a_retry_that_is_cut_off_reads_each_record_once(settings: EmbedSettings, broken: pytest.MonkeyPatch, begun: None) -> None:
     async with running(settings) as service:
         log, servicer = Log(service.application), SinkServicer(service.application.sink, CollectorRegistry())
 
-        async def look(step):
+        async def look(step: int) -> None:
             await service.application._kept.tasks.ended()
             async for response in servicer.RetryQuarantined(sink_pb2.RetryQuarantinedRequest(), None):
                 assert response.quarantined_count == 0
@@ -159,17 +165,17 @@ async def test_a_retry_that_is_cut_off_reads_each_record_once(settings, broken, 
         assert step > 2
 
 
-async def test_forgetting_that_is_cut_off_forgets_everywhere_or_nowhere(settings, begun):
+async def test_forgetting_that_is_cut_off_forgets_everywhere_or_nowhere(settings: EmbedSettings, begun: None) -> None:
     async with running(settings) as service:
         log = Log(service.application)
 
-        async def fresh():
+        async def fresh() -> None:
             log.messages.append(kind(log.end))
             await log.deliver()
             await log.visible()
             await service.application.meaning.forget([key(log.end - 1)], {LOG_ID: log.end})
 
-        async def look(step):
+        async def look(step: int) -> None:
             await log.deliver()
             await log.visible()
             await service.application._kept.tasks.ended()
@@ -183,10 +189,10 @@ async def test_forgetting_that_is_cut_off_forgets_everywhere_or_nowhere(settings
         assert await at_each_await(fresh, look) >= 3
 
 
-async def test_a_delivery_during_forgetting_registers_its_patterns(settings, monkeypatch):
+async def test_a_delivery_during_forgetting_registers_its_patterns(settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     deleted, go, forget = threading.Event(), threading.Event(), Registry.forget
 
-    def slow(self, pattern_ids, below):
+    def slow(self: Registry, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
         gone = forget(self, pattern_ids, below)
         deleted.set()
         go.wait(PATIENCE_S)
@@ -211,7 +217,7 @@ async def test_a_delivery_during_forgetting_registers_its_patterns(settings, mon
         await healthy(application, 1)
 
 
-async def test_a_pattern_that_is_registered_again_while_it_is_forgotten_keeps_its_vector(settings):
+async def test_a_pattern_that_is_registered_again_while_it_is_forgotten_keeps_its_vector(settings: EmbedSettings) -> None:
     async with running(settings) as service:
         log, application = Log(service.application), service.application
         log.messages.append(kind(0))
@@ -222,7 +228,7 @@ async def test_a_pattern_that_is_registered_again_while_it_is_forgotten_keeps_it
         delete, going = index.delete, asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def slow(pattern_ids):
+        def slow(pattern_ids: Any) -> None:
             loop.call_soon_threadsafe(going.set)
             late.wait(PATIENCE_S)
             delete(pattern_ids)
@@ -242,7 +248,7 @@ async def test_a_pattern_that_is_registered_again_while_it_is_forgotten_keeps_it
         await healthy(application, 1)
 
 
-async def test_an_order_to_reindex_that_is_cut_off_goes_on_by_itself_or_does_not_begin(settings, begun):
+async def test_an_order_to_reindex_that_is_cut_off_goes_on_by_itself_or_does_not_begin(settings: EmbedSettings, begun: None) -> None:
     models = WordModels(dimensions={"wide": 96, "narrow": 16})
     async with running(settings, models) as service:
         log, application = Log(service.application), service.application
@@ -251,7 +257,7 @@ async def test_an_order_to_reindex_that_is_cut_off_goes_on_by_itself_or_does_not
         await log.visible()
         names = ["wide", "narrow"]
 
-        async def look(step):
+        async def look(step: int) -> None:
             names.reverse()
             await application._kept.tasks.ended()
             async with asyncio.timeout(PATIENCE_S):
@@ -267,7 +273,7 @@ async def test_an_order_to_reindex_that_is_cut_off_goes_on_by_itself_or_does_not
         assert status.reindex.phase == pb.REINDEX_PHASE_DONE
 
 
-async def test_of_two_orders_at_the_same_time_one_is_refused(settings):
+async def test_of_two_orders_at_the_same_time_one_is_refused(settings: EmbedSettings) -> None:
     async with running(settings, WordModels(dimensions={"wide": 96, "narrow": 16})) as service:
         orders = [service.application.reindexer.request(model) for model in ("wide", "narrow")]
         done = await asyncio.gather(*orders, return_exceptions=True)

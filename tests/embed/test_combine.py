@@ -1,8 +1,11 @@
 """Adding two similarities up, against a twin that does it one pattern at a time."""
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
 from treering_embed.index import IndexHits
 from treering_embed.search import calibration
@@ -13,7 +16,7 @@ SCORES = st.floats(-1, 1, width=32)
 
 
 @st.composite
-def similarities(draw):
+def similarities(draw: DrawFn) -> tuple[Any, Any | dict[Any, Any]]:
     dense = draw(st.dictionaries(IDS, SCORES, max_size=30))
     late = draw(st.dictionaries(st.sampled_from(sorted(dense)), SCORES)) if dense else {}
     return dense, late
@@ -27,14 +30,14 @@ def twin(dense: dict[int, float], late: dict[int, float]) -> list[tuple[int, np.
 
 
 @given(similarities())
-def test_columns_rank_as_the_plain_twin(given_similarities):
+def test_columns_rank_as_the_plain_twin(given_similarities: tuple[Any, Any | dict[Any, Any]]) -> None:
     dense, late = given_similarities
     found = combine(IndexHits.of(list(dense), list(dense.values())), IndexHits.of(list(late), list(late.values())))
     ranked = list(zip(found.pattern_ids.tolist(), found.scores, found.dense.tolist(), found.late.tolist(), strict=True))
     assert ranked == twin(dense, late)
 
 
-def test_a_pattern_that_was_not_looked_at_does_not_pass_the_last_that_was():
+def test_a_pattern_that_was_not_looked_at_does_not_pass_the_last_that_was() -> None:
     found = combine(IndexHits.of([1, 2, 3], [0.9, 0.8, 0.7]), IndexHits.of([2, 1], [0.1, 0.4]))
     assert found.pattern_ids.tolist() == [1, 2, 3]
     assert found.scores[2] == calibration.score(np.array([0.8], np.float32))[0]

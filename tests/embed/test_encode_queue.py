@@ -1,14 +1,16 @@
 import asyncio
 import math
 import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
-from embed_doubles import WordEncoder
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
+from tests.embed.embed_doubles import WordEncoder
 from tests.settling import settled
 from treering.v1.error_pb2 import ErrorReason
 from treering_embed.encoder import Encoded
@@ -23,10 +25,10 @@ from treering_runtime.errors import ServiceError
 class GatedEncoder(WordEncoder):
     """Runs only when the test lets it, and remembers in which order."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.gate, self.started, self.order = threading.Semaphore(0), threading.Semaphore(0), []
 
-    def encode(self, texts):
+    def encode(self, texts: Sequence[str]) -> Encoded:
         self.order.append(list(texts))
         self.started.release()
         self.gate.acquire()
@@ -35,13 +37,13 @@ class GatedEncoder(WordEncoder):
         return super().encode(texts)
 
 
-def never():
+def never() -> Backoff:
     """Gives way to nobody: no sink is behind."""
     return Backoff(lambda: False)
 
 
 @pytest.fixture
-def gated():
+def gated() -> Iterator[tuple[GatedEncoder, EncodeQueue]]:
     encoder = GatedEncoder()
     queue = EncodeQueue(encoder, EncodeMetrics(CollectorRegistry()), never())
     yield encoder, queue
@@ -49,13 +51,13 @@ def gated():
     queue.close()
 
 
-async def begin(queue, text, urgency):
+async def begin(queue: EncodeQueue, text: str, urgency: Urgency) -> asyncio.Task[Encoded]:
     task = asyncio.create_task(queue.encode([text], urgency))
     await settled()
     return task
 
 
-async def test_searches_go_before_patterns(gated):
+async def test_searches_go_before_patterns(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     tasks = [await begin(queue, "running", Urgency.PATTERNS)]
     await asyncio.to_thread(encoder.started.acquire)
@@ -66,7 +68,9 @@ async def test_searches_go_before_patterns(gated):
 
 
 @pytest.mark.parametrize("flood", [Urgency.SEARCH, Urgency.TEXTS])
-async def test_whatever_floods_the_model_the_less_urgent_have_a_turn_after_a_few_runs(gated, flood):
+async def test_whatever_floods_the_model_the_less_urgent_have_a_turn_after_a_few_runs(
+    gated: tuple[GatedEncoder, EncodeQueue], flood: Urgency
+) -> None:
     encoder, queue = gated
     tasks = [await begin(queue, "running", flood)]
     await asyncio.to_thread(encoder.started.acquire)
@@ -82,7 +86,7 @@ async def test_whatever_floods_the_model_the_less_urgent_have_a_turn_after_a_few
         assert second - first <= MAX_PASSED_OVER + len(others)
 
 
-async def test_patterns_that_give_way_hold_up_no_flood():
+async def test_patterns_that_give_way_hold_up_no_flood() -> None:
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), Unending())
     waiting = await begin(queue, "burst", Urgency.PATTERNS)
     await asyncio.gather(*(queue.encode(["text"], Urgency.TEXTS) for _ in range(4 * MAX_PASSED_OVER)))
@@ -94,14 +98,14 @@ async def test_patterns_that_give_way_hold_up_no_flood():
 class Unending(Backoff):
     """Holds new patterns back for ever, but for those whose time is up."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(lambda: True)
 
-    def wait_s(self, give_way_until):
+    def wait_s(self, give_way_until: float) -> float:
         return 3_600.0 if give_way_until == math.inf else 0.0
 
 
-async def test_new_patterns_give_way_and_searches_do_not():
+async def test_new_patterns_give_way_and_searches_do_not() -> None:
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), Unending())
     waiting = await begin(queue, "burst", Urgency.PATTERNS)
     await queue.encode(["question"], Urgency.SEARCH)
@@ -112,17 +116,17 @@ async def test_new_patterns_give_way_and_searches_do_not():
         await waiting
 
 
-async def test_patterns_whose_time_is_up_give_way_no_more():
+async def test_patterns_whose_time_is_up_give_way_no_more() -> None:
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), Unending())
     assert len((await queue.encode(["registered", "long ago"], Urgency.PATTERNS, 0.0)).pieces) == 2
     queue.close()
 
 
-async def test_new_patterns_go_on_after_their_pause():
+async def test_new_patterns_go_on_after_their_pause() -> None:
     pauses, metrics = iter([0.001] * 3), CollectorRegistry()
 
     class Short(Backoff):
-        def wait_s(self, give_way_until):
+        def wait_s(self, give_way_until: float) -> float:
             return next(pauses, 0.0)
 
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(metrics), Short(lambda: True))
@@ -134,7 +138,7 @@ async def test_new_patterns_go_on_after_their_pause():
 
 @pytest.mark.parametrize("urgency", Urgency)
 @pytest.mark.parametrize("texts", [["one"], ["one", "two"]])
-async def test_who_comes_after_the_end_is_told_so_and_does_not_wait_for_ever(urgency, texts):
+async def test_who_comes_after_the_end_is_told_so_and_does_not_wait_for_ever(urgency: Any, texts: list[str]) -> None:
     metrics = CollectorRegistry()
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(metrics), never())
     queue.close()
@@ -145,7 +149,7 @@ async def test_who_comes_after_the_end_is_told_so_and_does_not_wait_for_ever(urg
     assert metrics.get_sample_value("treering_embed_encode_waiting", {"urgency": urgency.name.lower()}) == 0
 
 
-async def test_what_waits_when_the_queue_ends_is_told_so_each_with_an_error_of_its_own(gated):
+async def test_what_waits_when_the_queue_ends_is_told_so_each_with_an_error_of_its_own(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     running = await begin(queue, "running", Urgency.SEARCH)
     await asyncio.to_thread(encoder.started.acquire)
@@ -159,7 +163,7 @@ async def test_what_waits_when_the_queue_ends_is_told_so_each_with_an_error_of_i
     await asyncio.to_thread(queue.close)  # the second one finds nothing to refuse
 
 
-async def test_a_search_whose_caller_is_gone_is_skipped(gated):
+async def test_a_search_whose_caller_is_gone_is_skipped(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     running = await begin(queue, "running", Urgency.PATTERNS)
     await asyncio.to_thread(encoder.started.acquire)
@@ -172,7 +176,7 @@ async def test_a_search_whose_caller_is_gone_is_skipped(gated):
     assert encoder.order == [["running"], ["last"]]
 
 
-async def test_too_many_waiting_searches_are_refused_with_a_time_to_retry(gated):
+async def test_too_many_waiting_searches_are_refused_with_a_time_to_retry(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     tasks = [await begin(queue, "running", Urgency.SEARCH)]
     await asyncio.to_thread(encoder.started.acquire)
@@ -186,7 +190,7 @@ async def test_too_many_waiting_searches_are_refused_with_a_time_to_retry(gated)
     await queue.encode(["room again"], Urgency.SEARCH)
 
 
-async def test_a_failure_of_the_model_reaches_its_caller_only(gated):
+async def test_a_failure_of_the_model_reaches_its_caller_only(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     encoder.gate.release(10)
     with pytest.raises(RuntimeError, match="the model failed"):
@@ -194,7 +198,7 @@ async def test_a_failure_of_the_model_reaches_its_caller_only(gated):
     assert (await queue.encode(["good"], Urgency.SEARCH)).dense.shape == (1, WordEncoder.dimension)
 
 
-async def test_many_texts_come_back_in_their_order():
+async def test_many_texts_come_back_in_their_order() -> None:
     queue = EncodeQueue(WordEncoder(), EncodeMetrics(CollectorRegistry()), never())
     texts = [" ".join(f"w{number}" for number in range(1 + index * 7 % 50)) for index in range(150)]
     found, wanted = await queue.encode(texts, Urgency.PATTERNS), WordEncoder().encode(texts)
@@ -203,7 +207,7 @@ async def test_many_texts_come_back_in_their_order():
     assert [row.tolist() for row in found.pieces] == [row.tolist() for row in wanted.pieces]
 
 
-async def test_texts_that_are_measured_or_wait_are_counted_until_their_run_begins(gated):
+async def test_texts_that_are_measured_or_wait_are_counted_until_their_run_begins(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     full = asyncio.create_task(queue.encode(["w"] * MAX_WAITING_TEXTS, Urgency.TEXTS))
     await asyncio.to_thread(encoder.started.acquire)
@@ -214,7 +218,7 @@ async def test_texts_that_are_measured_or_wait_are_counted_until_their_run_begin
     await queue.encode(["w"] * MAX_WAITING_TEXTS, Urgency.TEXTS)
 
 
-async def test_texts_that_cannot_be_measured_wait_no_more(gated, monkeypatch):
+async def test_texts_that_cannot_be_measured_wait_no_more(gated: tuple[GatedEncoder, EncodeQueue], monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, queue = gated
     monkeypatch.setattr(encoder, "lengths", lambda texts: [][len(texts)])
     for _ in range(2):
@@ -223,7 +227,7 @@ async def test_texts_that_cannot_be_measured_wait_no_more(gated, monkeypatch):
 
 
 @given(st.lists(st.integers(2, 128), max_size=200))
-def test_runs_hold_each_text_once_within_bounds_and_are_full_but_for_the_last(lengths):
+def test_runs_hold_each_text_once_within_bounds_and_are_full_but_for_the_last(lengths: list[Any]) -> None:
     runs = cut(lengths)
     assert sorted(index for run in runs for index in run) == list(range(len(lengths)))
     for number, run in enumerate(runs):
@@ -234,10 +238,10 @@ def test_runs_hold_each_text_once_within_bounds_and_are_full_but_for_the_last(le
         assert number == len(runs) - 1 or len(run) == rows_of(width)
 
 
-async def begin_as(caller, queue, texts, urgency):
+async def begin_as(caller: str, queue: EncodeQueue, texts: list[Any], urgency: Urgency) -> asyncio.Task[Any]:
     """A call of a caller, as far as it comes."""
 
-    async def call():
+    async def call() -> Encoded:
         callers.serve(caller)
         return await queue.encode(texts, urgency)
 
@@ -247,7 +251,7 @@ async def begin_as(caller, queue, texts, urgency):
 
 
 @pytest.mark.parametrize("urgency", [Urgency.SEARCH, Urgency.TEXTS])
-async def test_callers_take_turns(gated, urgency):
+async def test_callers_take_turns(gated: tuple[GatedEncoder, EncodeQueue], urgency: Urgency) -> None:
     encoder, queue = gated
     running = await begin(queue, "running", urgency)
     await asyncio.to_thread(encoder.started.acquire)
@@ -262,7 +266,7 @@ async def test_callers_take_turns(gated, urgency):
     assert names[5:] == [f"flood {number}" for number in range(2, 6)]
 
 
-async def test_a_caller_that_asks_again_at_once_does_not_pass_those_that_wait(gated):
+async def test_a_caller_that_asks_again_at_once_does_not_pass_those_that_wait(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     tasks = [await begin_as("unix:again", queue, ["again 0"], Urgency.SEARCH)]
     await asyncio.to_thread(encoder.started.acquire)
@@ -277,7 +281,9 @@ async def test_a_caller_that_asks_again_at_once_does_not_pass_those_that_wait(ga
 
 
 @pytest.mark.parametrize(("urgency", "most"), [(Urgency.SEARCH, MAX_WAITING_SEARCHES), (Urgency.TEXTS, MAX_WAITING_TEXTS)])
-async def test_a_caller_that_fills_the_line_makes_room_for_others(gated, urgency, most):
+async def test_a_caller_that_fills_the_line_makes_room_for_others(
+    gated: tuple[GatedEncoder, EncodeQueue], urgency: Urgency, most: int
+) -> None:
     encoder, queue = gated
     running = await begin(queue, "running", urgency)
     await asyncio.to_thread(encoder.started.acquire)
@@ -294,7 +300,7 @@ async def test_a_caller_that_fills_the_line_makes_room_for_others(gated, urgency
     assert {"honest"} < {texts[0] for texts in encoder.order[:3]}
 
 
-async def test_a_call_of_many_texts_makes_room_as_a_whole_while_it_is_measured_and_after(gated):
+async def test_a_call_of_many_texts_makes_room_as_a_whole_while_it_is_measured_and_after(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     running = await begin(queue, "running", Urgency.TEXTS)
     await asyncio.to_thread(encoder.started.acquire)
@@ -309,7 +315,7 @@ async def test_a_call_of_many_texts_makes_room_as_a_whole_while_it_is_measured_a
     assert not queue._line._calls
 
 
-async def test_of_a_caller_that_is_gone_nothing_waits(gated):
+async def test_of_a_caller_that_is_gone_nothing_waits(gated: tuple[GatedEncoder, EncodeQueue]) -> None:
     encoder, queue = gated
     running = await begin(queue, "running", Urgency.TEXTS)
     await asyncio.to_thread(encoder.started.acquire)

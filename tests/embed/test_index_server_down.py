@@ -2,19 +2,21 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from embed_doubles import frame, reason, running, settings_for
 from qdrant_client import QdrantClient
 
+from tests.embed.embed_doubles import frame, reason, running, settings_for
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering_embed.index import server
 
 
 @pytest.fixture
-def port():
+def port() -> int:
     """A port that nobody listens on."""
     server = grpc.server(ThreadPoolExecutor(1))
     found = server.add_insecure_port("127.0.0.1:0")
@@ -22,7 +24,7 @@ def port():
     return found
 
 
-async def test_without_an_index_searches_are_refused_at_once_and_the_rest_is_served(tmp_path, port):
+async def test_without_an_index_searches_are_refused_at_once_and_the_rest_is_served(tmp_path: Path, port: int) -> None:
     settings = settings_for(tmp_path / "embed", index="server", qdrant_url=f"http://127.0.0.1:{port}")
     async with running(settings, until_ready=False) as service:
         await service.ready("")  # the process serves all the same
@@ -43,7 +45,7 @@ async def test_without_an_index_searches_are_refused_at_once_and_the_rest_is_ser
         assert "does not answer" in status.problem
 
 
-async def test_a_server_that_comes_back_is_used(tmp_path, port, local_qdrant, monkeypatch):
+async def test_a_server_that_comes_back_is_used(tmp_path: Path, port: int, local_qdrant: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The client's own imitation answers once the server 'is up': its storage is the real thing's, its network is not."""
 
     monkeypatch.setattr("treering_embed.indexing.meaning.RETRY_MIN_S", 0.01)

@@ -1,16 +1,18 @@
 """The server adapter against a server that records requests: what goes over the wire is what durable, exact answers need."""
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import pytest
-from embed_doubles import DIMENSION, LARGE, point, rows
 from google.protobuf.message import Message
 from qdrant_client import grpc as wire
 from qdrant_client.grpc.collections_service_pb2_grpc import add_CollectionsServicer_to_server
 from qdrant_client.grpc.points_service_pb2_grpc import add_PointsServicer_to_server
 from qdrant_client.grpc.qdrant_pb2_grpc import add_QdrantServicer_to_server
 
+from tests.embed.embed_doubles import DIMENSION, LARGE, point, rows
 from treering_embed.index import IndexFaultError, IndexSelection
 from treering_embed.index.server import ServerIndex, connect
 from treering_embed.limits import LATE_DIMENSION
@@ -19,7 +21,7 @@ from treering_embed.limits import LATE_DIMENSION
 class Recording(wire.CollectionsServicer, wire.PointsServicer, wire.QdrantServicer):
     """Answers the little that the adapter needs, and keeps every request by the name of its rpc."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requests: list[tuple[str, Message]] = []
         self.collection: wire.CreateCollection | None = None
         self.of_another_version = False
@@ -31,18 +33,18 @@ class Recording(wire.CollectionsServicer, wire.PointsServicer, wire.QdrantServic
     def _keep(self, name: str, request: Message) -> None:
         self.requests.append((name, request))
 
-    def HealthCheck(self, request, context):
+    def HealthCheck(self, request: Any, context: Any) -> wire.qdrant_pb2.HealthCheckReply:
         return wire.HealthCheckReply(title="qdrant", version=self.version)
 
-    def CollectionExists(self, request, context):
+    def CollectionExists(self, request: Any, context: Any) -> wire.collections_pb2.CollectionExistsResponse:
         return wire.CollectionExistsResponse(result=wire.CollectionExists(exists=self.collection is not None))
 
-    def Create(self, request, context):
+    def Create(self, request: Any, context: Any) -> wire.collections_pb2.CollectionOperationResponse:
         self._keep("Create", request)
         self.collection = request
         return wire.CollectionOperationResponse(result=True)
 
-    def Get(self, request, context):
+    def Get(self, request: Any, context: Any) -> wire.collections_pb2.GetCollectionInfoResponse:
         if self.of_another_version:
             return wire.GetCollectionInfoResponse(result=wire.CollectionInfo())
         config = wire.CollectionConfig(
@@ -55,42 +57,42 @@ class Recording(wire.CollectionsServicer, wire.PointsServicer, wire.QdrantServic
         )
         return wire.GetCollectionInfoResponse(result=wire.CollectionInfo(status=wire.CollectionStatus.Green, config=config))
 
-    def ListAliases(self, request, context):
+    def ListAliases(self, request: Any, context: Any) -> wire.collections_pb2.ListAliasesResponse:
         return wire.ListAliasesResponse()
 
-    def UpdateAliases(self, request, context):
+    def UpdateAliases(self, request: Any, context: Any) -> wire.collections_pb2.CollectionOperationResponse:
         self._keep("UpdateAliases", request)
         return wire.CollectionOperationResponse(result=True)
 
-    def _done(self, name, request):
+    def _done(self, name: str, request: Any) -> wire.points_pb2.PointsOperationResponse:
         self._keep(name, request)
         return wire.PointsOperationResponse(result=wire.UpdateResult(status=wire.UpdateStatus.Completed))
 
-    def CreateFieldIndex(self, request, context):
+    def CreateFieldIndex(self, request: Any, context: Any) -> wire.points_pb2.PointsOperationResponse:
         return self._done("CreateFieldIndex", request)
 
-    def Upsert(self, request, context):
+    def Upsert(self, request: Any, context: Any) -> wire.points_pb2.PointsOperationResponse:
         return self._done("Upsert", request)
 
-    def Delete(self, request, context):
+    def Delete(self, request: Any, context: Any) -> wire.points_pb2.PointsOperationResponse:
         return self._done("Delete", request)
 
-    def Query(self, request, context):
+    def Query(self, request: Any, context: Any) -> wire.points_pb2.QueryResponse:
         self._keep("Query", request)
         return wire.QueryResponse(result=[wire.ScoredPoint(id=wire.PointId(num=LARGE), score=0.5)])
 
 
 @pytest.fixture
-def recording():
+def recording() -> Recording:
     return Recording()
 
 
 @pytest.fixture
-def index(recording):
+def index(recording: Recording) -> Iterator[ServerIndex]:
     server = grpc.server(ThreadPoolExecutor(2))
-    add_CollectionsServicer_to_server(recording, server)
-    add_PointsServicer_to_server(recording, server)
-    add_QdrantServicer_to_server(recording, server)
+    add_CollectionsServicer_to_server(recording, server)  # type: ignore[no-untyped-call]
+    add_PointsServicer_to_server(recording, server)  # type: ignore[no-untyped-call]
+    add_QdrantServicer_to_server(recording, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     opened = ServerIndex(connect(f"http://127.0.0.1:{port}", ""), "treering-x", "treering", DIMENSION)
@@ -99,7 +101,7 @@ def index(recording):
     server.stop(None).wait()
 
 
-def test_the_collection_has_both_vectors_a_payload_index_and_the_alias(index, recording):
+def test_the_collection_has_both_vectors_a_payload_index_and_the_alias(index: ServerIndex, recording: Recording) -> None:
     params = recording.collection.vectors_config.params_map.map
     assert (params["dense"].size, params["dense"].distance) == (DIMENSION, wire.Distance.Cosine)
     assert (params["tokens"].size, params["tokens"].distance) == (LATE_DIMENSION, wire.Distance.Dot)
@@ -113,7 +115,7 @@ def test_the_collection_has_both_vectors_a_payload_index_and_the_alias(index, re
     assert [(a.create_alias.collection_name, a.create_alias.alias_name) for a in actions] == [("treering-x", "treering")]
 
 
-def test_changes_wait_until_they_are_on_the_server_s_disk(index, recording):
+def test_changes_wait_until_they_are_on_the_server_s_disk(index: ServerIndex, recording: Recording) -> None:
     index.upsert([point(LARGE)])
     index.delete([LARGE])
     upsert, delete = recording.named("Upsert")[0], recording.named("Delete")[0]
@@ -123,7 +125,7 @@ def test_changes_wait_until_they_are_on_the_server_s_disk(index, recording):
     assert delete.points.points.ids[0].num == LARGE
 
 
-def test_queries_are_exact_and_carry_their_selection(index, recording):
+def test_queries_are_exact_and_carry_their_selection(index: ServerIndex, recording: Recording) -> None:
     hits = index.nearest(rows(1, 1, DIMENSION)[0], 7, IndexSelection(frozenset({LARGE}), ("api",)))
     assert (hits.pattern_ids.tolist(), hits.scores.tolist()) == ([LARGE], [0.5])
     query = recording.named("Query")[0]
@@ -132,20 +134,20 @@ def test_queries_are_exact_and_carry_their_selection(index, recording):
     assert list(query.filter.must[1].field.match.keywords.strings) == ["api"]
 
 
-def test_late_interaction_asks_for_the_named_points_only(index, recording):
+def test_late_interaction_asks_for_the_named_points_only(index: ServerIndex, recording: Recording) -> None:
     index.late(rows(1, 3, LATE_DIMENSION), frozenset({LARGE}))
     query = recording.named("Query")[0]
     assert (query.using, query.limit) == ("tokens", 1)
     assert len(query.query.nearest.multi_dense.vectors) == 3
 
 
-def test_a_server_that_is_too_old_is_a_fault_that_says_so(recording, index):
+def test_a_server_that_is_too_old_is_a_fault_that_says_so(recording: Recording, index: ServerIndex) -> None:
     recording.version = "1.9.7"
     with pytest.raises(IndexFaultError, match=r"version 1\.9\.7, 1\.10 or newer"):
         ServerIndex(index._client, "treering-x", "treering", DIMENSION)
 
 
-def test_a_server_whose_answers_cannot_be_read_is_a_fault(recording, index):
+def test_a_server_whose_answers_cannot_be_read_is_a_fault(recording: Recording, index: ServerIndex) -> None:
     recording.of_another_version = True
     with pytest.raises(IndexFaultError, match="get_collection"):
         ServerIndex(index._client, "treering-x", "treering", DIMENSION)

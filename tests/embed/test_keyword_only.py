@@ -2,10 +2,13 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from embed_doubles import flooded, frame, running, settings_for, words
 
+from tests.embed.embed_doubles import Running, flooded, frame, running, settings_for, words
 from treering.v1 import admin_pb2
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.database import Transaction
@@ -18,7 +21,7 @@ SERVICE = "shop/checkout"
 
 
 @pytest.fixture
-def registry(tmp_path):
+def registry(tmp_path: Path) -> Iterator[Registry]:
     with contextlib.closing(Registry(tmp_path / "registry.sqlite")) as opened:
         yield opened
 
@@ -27,17 +30,17 @@ def pattern(number: int) -> RegisteredPattern:
     return RegisteredPattern(number, "api", "t", "e", 1, 0)
 
 
-def commit(registry, patterns=(), refused=None):
+def commit(registry: Registry, patterns: list[Any] | tuple[()] = (), refused: Refused | None = None) -> None:
     registry.commit({1: 10}, patterns, {}, [], day=1, now=86_400, mask_version=1, refused=refused)
 
 
-async def named(service) -> tuple[set[int], int]:
+async def named(service: Running) -> tuple[set[int], int]:
     """The ids that DigestIndex says are found by words only, and how many more it no longer names."""
     parts = [part async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())]
     return {key for part in parts for key in part.keyword_only_ids}, parts[-1].forgotten_keyword_only_count
 
 
-def test_what_a_cap_refuses_is_handed_over_once():
+def test_what_a_cap_refuses_is_handed_over_once() -> None:
     book = PatternBook(Summary(frozenset(), [], {}, {}, {}), 100, 1)
     book.admit([pattern(1), pattern(2), pattern(3), pattern(2)])
     book.admit([pattern(3)])
@@ -46,14 +49,14 @@ def test_what_a_cap_refuses_is_handed_over_once():
     assert book.take_refused() == Refused()
 
 
-def test_what_is_not_remembered_is_counted(monkeypatch):
+def test_what_is_not_remembered_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_embed.registry.book.MAX_REFUSED_REMEMBERED", 1)
     book = PatternBook(Summary(frozenset(), [], {}, {}, {}), 100, 1)
     book.admit([pattern(1), pattern(2), pattern(3), pattern(4)])
     assert book.take_refused() == Refused([2], unnamed=2)
 
 
-def test_refused_patterns_are_kept_until_they_are_registered(registry):
+def test_refused_patterns_are_kept_until_they_are_registered(registry: Registry) -> None:
     commit(registry, refused=Refused([HUGE, 5, 5]))
     commit(registry, refused=Refused([5]))
     assert set(registry.keyword_only.ids()) == {HUGE, 5}
@@ -61,13 +64,13 @@ def test_refused_patterns_are_kept_until_they_are_registered(registry):
     assert (registry.keyword_only.ids(), registry.keyword_only.forgotten_count()) == ([HUGE], 0)
 
 
-def test_a_pattern_that_gives_way_is_kept_in_the_same_step(registry):
+def test_a_pattern_that_gives_way_is_kept_in_the_same_step(registry: Registry) -> None:
     commit(registry, [pattern(1), pattern(2)])
     gone = registry.evict(1, proven_places=0)
     assert registry.keyword_only.ids() == gone
 
 
-def test_so_many_ids_are_kept_and_of_older_ones_the_number(registry):
+def test_so_many_ids_are_kept_and_of_older_ones_the_number(registry: Registry) -> None:
     kept = KeywordOnly(registry.db, limit=3)
     with Transaction(registry.db):
         kept.add([1, 2, 3, 4])
@@ -77,7 +80,7 @@ def test_so_many_ids_are_kept_and_of_older_ones_the_number(registry):
     assert (sorted(kept.ids()), kept.forgotten_count()) == ([3, 5, 6], 13)
 
 
-def test_what_gave_way_under_an_earlier_version_is_a_number(tmp_path):
+def test_what_gave_way_under_an_earlier_version_is_a_number(tmp_path: Path) -> None:
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as older:
         commit(older, [pattern(1), pattern(2)])
         older.evict(2, proven_places=0)
@@ -88,7 +91,7 @@ def test_what_gave_way_under_an_earlier_version_is_a_number(tmp_path):
             assert (reopened.keyword_only.ids(), reopened.keyword_only.forgotten_count()) == ([], 2)
 
 
-async def test_patterns_over_the_cap_are_named_after_a_restart_and_until_they_are_registered(tmp_path):
+async def test_patterns_over_the_cap_are_named_after_a_restart_and_until_they_are_registered(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "embed", max_new_patterns_per_day=2)
     over = {pattern_id(SERVICE, text) for text in ("three", "four")}
     async with running(settings) as service:
@@ -101,7 +104,7 @@ async def test_patterns_over_the_cap_are_named_after_a_restart_and_until_they_ar
         assert await named(service) == ({pattern_id(SERVICE, "three")}, 0)
 
 
-async def test_patterns_that_gave_way_are_named(tmp_path):
+async def test_patterns_that_gave_way_are_named(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path / "embed", max_patterns=100)) as service:
         await service.deliver([frame(0, ["disk full"], "auth")])
         await flooded(service, 1)

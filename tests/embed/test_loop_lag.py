@@ -2,14 +2,17 @@
 
 import asyncio
 import gc
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import numpy as np
+import numpy.typing as npt
 import pytest
-from embed_doubles import LOG_ID, WORDS, WordModels, running, settings_for
 
-from tests.loop_watch import LoopThread, watched
+from tests.embed.embed_doubles import LOG_ID, WORDS, WordModels, running, settings_for
+from tests.loop_watch import LoopThread, LoopWatch, watched
 from tests.stubs import together
 from treering.inner.channels import connect
 from treering.v1 import admin_pb2
@@ -20,11 +23,12 @@ from treering.v1.log_pb2 import Position
 from treering_embed import limits
 from treering_embed.application import REGISTRY_FILE
 from treering_embed.engine.choice import complete
-from treering_embed.index import EVERYTHING, IndexHits
+from treering_embed.index import EVERYTHING, IndexHits, IndexSelection
 from treering_embed.indexing import meaning as meaning_module
 from treering_embed.registry.ledgers import CurrentLedger
 from treering_embed.registry.notes import IndexNote
 from treering_embed.registry.registry import RegisteredPattern, Registry
+from treering_embed.settings import EmbedSettings
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_QUERY_TEXT_CHARACTERS
 
 PATTERNS = 200_000
@@ -40,31 +44,31 @@ class FullIndex:
 
     kind = "edge"
 
-    def all_ids(self):
+    def all_ids(self) -> npt.NDArray[Any]:
         return IDS
 
-    def nearest(self, dense, limit, selection=EVERYTHING):
+    def nearest(self, dense: Any, limit: Any, selection: IndexSelection = EVERYTHING) -> IndexHits:
         chosen = IDS if selection.pattern_ids is None else np.fromiter(selection.pattern_ids, np.uint64)
         return IndexHits(chosen[:limit], np.linspace(1, 0, len(chosen), dtype=np.float32)[:limit])
 
-    def late(self, tokens, pattern_ids):
+    def late(self, tokens: Any, pattern_ids: Any) -> IndexHits:
         chosen = np.fromiter(pattern_ids, np.uint64)
         return IndexHits(chosen, np.ones(len(chosen), np.float32))
 
-    def delete(self, pattern_ids):
+    def delete(self, pattern_ids: Any) -> None:
         pass
 
-    def flush(self):
+    def flush(self) -> None:
         pass
 
-    def expose(self):
+    def expose(self) -> None:
         pass
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
-def _fill(settings) -> None:
+def _fill(settings: EmbedSettings) -> None:
     model = asyncio.run(WordModels().prepare(settings.model))
     registry = Registry(settings.data_dir / REGISTRY_FILE)
     patterns = [RegisteredPattern(key, f"svc{key % 50}", "a text", "an example", LOG_ID, row) for row, key in enumerate(IDS.tolist())]
@@ -75,7 +79,7 @@ def _fill(settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory):
+def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, LoopWatch]]:
     """What stands for the service: its stub, what watches its loop, and what the start cost."""
     settings = settings_for(tmp_path_factory.mktemp("crowded"))
     _fill(settings)
@@ -117,7 +121,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_no_rpc_keeps_the_loop_for_long(crowded, name):
+def test_no_rpc_keeps_the_loop_for_long(crowded: tuple[Any, LoopWatch], name: str) -> None:
     stub, watch = crowded
     watch.clear()
     answer = getattr(stub, name.partition("-")[0])(REQUESTS[name], timeout=120)

@@ -1,13 +1,14 @@
 """The packaged model: built from its weights, equal to the SentenceTransformer, and good enough to tell meanings apart."""
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
-from real_models import encode_all, least_cosines
 from safetensors.numpy import load_file
 
-from treering_embed.encoder import graph
+from tests.embed.real_models import encode_all, least_cosines
+from treering_embed.encoder import Encoded, graph
 from treering_embed.encoder.compiled import CompiledEncoder
 from treering_embed.encoder.prepare import prepare
 from treering_embed.encoder.renderings import render
@@ -43,17 +44,17 @@ def texts_of_all_lengths() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def path():
+def path() -> Path:
     return locate(DEFAULT_MODEL).path
 
 
 @pytest.fixture(scope="module")
-def encoder(path):
+def encoder(path: Path) -> CompiledEncoder:
     return CompiledEncoder(path, 2)
 
 
 @pytest.fixture(scope="module")
-def by_sentence_transformers(path):
+def by_sentence_transformers(path: Path) -> Encoded:
     from treering_embed.encoder.reference import ReferenceEncoder  # noqa: PLC0415 - imports torch: seconds for every run of pytest
 
     return encode_all(ReferenceEncoder(path, 2), texts_of_all_lengths())
@@ -61,7 +62,9 @@ def by_sentence_transformers(path):
 
 @pytest.mark.model
 @pytest.mark.parametrize(("precision", "dense", "tokens"), [("f32", 0.999999, 0.99999), ("", 0.9999, 0.999)])
-def test_the_built_model_computes_what_the_sentence_transformer_does(path, by_sentence_transformers, precision, dense, tokens):
+def test_the_built_model_computes_what_the_sentence_transformer_does(
+    path: Path, by_sentence_transformers: Encoded, precision: str, dense: float, tokens: float
+) -> None:
     """In float32, and in what is fastest here, which is bfloat16 on some processors."""
     built = encode_all(CompiledEncoder(path, 2, precision), texts_of_all_lengths())
     assert [row.tolist() for row in built.pieces] == [row.tolist() for row in by_sentence_transformers.pieces]
@@ -71,20 +74,20 @@ def test_the_built_model_computes_what_the_sentence_transformer_does(path, by_se
 
 
 @pytest.mark.model
-def test_all_vectors_have_unit_length(encoder):
+def test_all_vectors_have_unit_length(encoder: CompiledEncoder) -> None:
     encoded = encode_all(encoder, texts_of_all_lengths())
     np.testing.assert_allclose(np.linalg.norm(encoded.dense, axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(np.concatenate(encoded.tokens), axis=1), 1.0, atol=1e-5)
 
 
 @pytest.mark.model
-async def test_a_processor_that_computes_something_else_is_noticed_at_the_start(tmp_path, monkeypatch):
+async def test_a_processor_that_computes_something_else_is_noticed_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(graph, "_HEADS", 6)
     with pytest.raises(StartError, match=r"model=all-MiniLM-L6-v2: it cannot be loaded .* instead of .*; set encoder=reference"):
         await prepare(DEFAULT_MODEL, tmp_path, 2)
 
 
-def test_tensors_are_those_that_the_safetensors_package_reads(path):
+def test_tensors_are_those_that_the_safetensors_package_reads(path: Path) -> None:
     wanted = load_file(path / "model.safetensors")
     read = TensorFile(path / "model.safetensors").tensors
     assert set(read) == {name for name, tensor in wanted.items() if tensor.dtype == np.float32}
@@ -92,7 +95,7 @@ def test_tensors_are_those_that_the_safetensors_package_reads(path):
         np.testing.assert_array_equal(tensor, wanted[name])
 
 
-def test_tensors_are_the_same_after_their_pages_were_given_back(path):
+def test_tensors_are_the_same_after_their_pages_were_given_back(path: Path) -> None:
     file = TensorFile(path / "model.safetensors")
     before = file.tensors["embeddings.LayerNorm.weight"].copy()
     file.release_pages()
@@ -100,7 +103,7 @@ def test_tensors_are_the_same_after_their_pages_were_given_back(path):
 
 
 @pytest.mark.model
-def test_batching_changes_no_vector(encoder):
+def test_batching_changes_no_vector(encoder: CompiledEncoder) -> None:
     texts = list(TEXTS[:40])
     together = encoder.encode(texts)
     alone = [encoder.encode([text]) for text in texts]
@@ -110,7 +113,7 @@ def test_batching_changes_no_vector(encoder):
 
 
 @pytest.mark.model
-def test_a_run_leaves_the_vectors_of_the_run_before_alone(encoder):
+def test_a_run_leaves_the_vectors_of_the_run_before_alone(encoder: CompiledEncoder) -> None:
     first = encoder.encode(["disk full", "network down"])
     copies = first.dense.copy(), [rows.copy() for rows in first.tokens]
     encoder.encode(["something else", "quite different"])
@@ -120,7 +123,7 @@ def test_a_run_leaves_the_vectors_of_the_run_before_alone(encoder):
 
 
 @pytest.mark.model
-def test_long_and_odd_texts_give_finite_vectors(encoder):
+def test_long_and_odd_texts_give_finite_vectors(encoder: CompiledEncoder) -> None:
     encoded = encoder.encode(["x" * 100_000, "word " * 5_000, "", " ", "\x00", "😀", "مرحبا"])
     assert np.isfinite(encoded.dense).all()
     assert max(map(len, encoded.pieces)) == 126
@@ -128,7 +131,7 @@ def test_long_and_odd_texts_give_finite_vectors(encoder):
 
 
 @pytest.mark.model
-def test_paraphrases_find_their_pattern(encoder):
+def test_paraphrases_find_their_pattern(encoder: CompiledEncoder) -> None:
     patterns = [
         ("auth/sshd", "Failed password for <*> from <*>", "Failed password for root from 10.0.0.7"),
         ("storage", "write failed on <*>: no space left", "write failed on /dev/sda1: no space left"),
@@ -146,21 +149,21 @@ def test_paraphrases_find_their_pattern(encoder):
     assert similar.argmax(axis=1).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_the_sample_is_two_hundred_different_texts():
+def test_the_sample_is_two_hundred_different_texts() -> None:
     assert (len(TEXTS), len(set(TEXTS))) == (200, 200)
 
 
-def test_a_model_that_is_not_there_is_named():
+def test_a_model_that_is_not_there_is_named() -> None:
     with pytest.raises(StartError, match="model=/no/such/model: there is no such directory"):
         locate("/no/such/model")
 
 
-def test_a_directory_without_a_model_is_named(tmp_path):
+def test_a_directory_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="holds no SentenceTransformer"):
         locate(str(tmp_path))
 
 
-def test_weights_that_differ_are_refused(monkeypatch):
+def test_weights_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_embed.encoder.weights.DEFAULT_SHA256", "0" * 64)
     with pytest.raises(StartError, match=f"has sha256 {DEFAULT_SHA256}, expected 0000"):
         locate(DEFAULT_MODEL)

@@ -2,22 +2,26 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pytest
-from embed_doubles import LOG_ID, running
 
+from tests.embed.embed_doubles import LOG_ID, Running, running
 from tests.odd_messages import GIANTS, HEALTHY, batch, healthy_record, odd_record, unreadable_record, upload
 from tests.runtime.plain_columns import plain_rows
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.application import REGISTRY_FILE
+from treering_embed.settings import EmbedSettings
 from treering_ingest.admission import check_batch
 from treering_runtime.patterns import find_patterns, pattern_id
 
 
-def frames_of(batches):
+def frames_of(batches: list[Any]) -> list[DeliveredFrame]:
     frames, first = [], 0
     for number, records in enumerate(batches):
         checked = check_batch(upload(batch(healthy_record(2 * number), *records, healthy_record(2 * number + 1))))
@@ -27,13 +31,13 @@ def frames_of(batches):
     return frames
 
 
-def patterns_of(frames):
+def patterns_of(frames: list[DeliveredFrame]) -> dict[Any, Any]:
     rows = plain_rows(LOG_ID, frames)
     found = find_patterns(*(pa.array([row[name] for row in rows], pa.string()) for name in ("service", "message")))
     return dict(zip(found.distinct_ids.to_pylist(), zip(found.services.to_pylist(), found.texts.to_pylist(), strict=True), strict=True))
 
 
-async def all_are_registered(service, directory, frames):
+async def all_are_registered(service: Running, directory: Path, frames: list[DeliveredFrame]) -> None:
     status = await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
     expected = patterns_of(frames)
     assert (status.pattern_count, status.quarantined_count) == (len(expected), 0)
@@ -44,7 +48,7 @@ async def all_are_registered(service, directory, frames):
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_thousands_of_odd_records_are_registered(settings, seed):
+async def test_thousands_of_odd_records_are_registered(settings: EmbedSettings, seed: Callable[[range], int]) -> None:
     random = Random(seed)
     frames = frames_of([[odd_record(random) for _ in range(8)] for _ in range(120)])
     end = frames[-1].first_offset + frames[-1].record_count
@@ -56,14 +60,14 @@ async def test_thousands_of_odd_records_are_registered(settings, seed):
         await all_are_registered(service, settings.data_dir, frames)
 
 
-async def test_the_largest_records_are_registered(settings):
+async def test_the_largest_records_are_registered(settings: EmbedSettings) -> None:
     frames = frames_of([[make()] for make in GIANTS.values()])
     async with running(settings) as service:
         await service.deliver(frames)
         await all_are_registered(service, settings.data_dir, frames)
 
 
-async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(settings):
+async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(settings: EmbedSettings) -> None:
     frames = frames_of([[unreadable_record()], []])
     async with running(settings) as service:
         progress = await service.deliver(frames)

@@ -1,38 +1,42 @@
 """Ids of patterns that another one has, and ids from before: what embed registers, says and forgets."""
 
 import sqlite3
+from typing import Any
 
 import pytest
-from embed_doubles import LOG_ID, frame, running
 
 from tests.colliding import ONE_ID, collide, former
+from tests.embed.embed_doubles import LOG_ID, Running, frame, running
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
 from treering_embed.registry.registry import Registry
+from treering_embed.settings import EmbedSettings
 from treering_runtime.patterns import former_pattern_id, pattern_id
 
 AUTH, EVIL = "failed password for admin", "qzxv brrm"
 
 
-async def found(service, text, **more):
+async def found(service: Running, text: str, **more: pb.PatternIdSet) -> dict[Any, Any]:
     response = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text=text, limit=100, **more))
     return {hit.pattern_id: hit.score for hit in response.scores}
 
 
-async def registered(service):
+async def registered(service: Running) -> set[Any]:
     parts = [part async for part in service.admin.DigestIndex(admin_pb2.DigestIndexRequest())]
     assert not any(part.missing_ids or part.unknown_ids for part in parts)
     return {number for part in parts for number in (*part.indexed_ids, *part.pending_ids)}
 
 
-async def status(service):
+async def status(service: Running) -> pb.GetEmbedStatusResponse:
     return await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
 
 
 @pytest.mark.parametrize(("first", "second"), [(AUTH, EVIL), (EVIL, AUTH)])
 @pytest.mark.parametrize("deliveries", [1, 2])
-async def test_of_two_patterns_of_one_id_the_first_is_found(settings, monkeypatch, first, second, deliveries):
+async def test_of_two_patterns_of_one_id_the_first_is_found(
+    settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch, first: str, second: str, deliveries: int
+) -> None:
     collide(monkeypatch, AUTH, EVIL)
     async with running(settings) as service:
         lines = [(first, "one"), (second, "two"), (second, "two")]
@@ -54,7 +58,7 @@ async def test_of_two_patterns_of_one_id_the_first_is_found(settings, monkeypatc
         assert service.application.sink._kept.registry.db.execute("select service, text from patterns").fetchall() == [("two", second)]
 
 
-async def test_a_pattern_over_the_cap_leaves_its_id_free(settings, monkeypatch):
+async def test_a_pattern_over_the_cap_leaves_its_id_free(settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     collide(monkeypatch, AUTH, EVIL)
     async with running(settings.model_copy(update={"max_patterns": 1})) as service:
         await service.deliver([frame(0, ["disk full"]), frame(1, [EVIL], "evil")])
@@ -70,7 +74,7 @@ OLD = ["user logged in", "disk is full", "order was paid"]
 
 
 @pytest.fixture
-async def from_before(settings, monkeypatch):
+async def from_before(settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch) -> EmbedSettings:
     """A directory whose patterns have the ids of mask version 2."""
     with monkeypatch.context() as then:
         former(then)
@@ -79,7 +83,7 @@ async def from_before(settings, monkeypatch):
     return settings
 
 
-async def test_patterns_from_before_keep_their_ids_and_vectors_and_are_known_by_new_ones(from_before):
+async def test_patterns_from_before_keep_their_ids_and_vectors_and_are_known_by_new_ones(from_before: EmbedSettings) -> None:
     wanted = {pattern_id("shop", text): text for text in OLD}
     async with running(from_before) as service:
         await service.deliver([frame(3, [*OLD, "cable unplugged"], "shop")])
@@ -100,7 +104,7 @@ async def test_patterns_from_before_keep_their_ids_and_vectors_and_are_known_by_
     registry.close()
 
 
-async def test_no_vector_is_made_anew_for_patterns_from_before(from_before):
+async def test_no_vector_is_made_anew_for_patterns_from_before(from_before: EmbedSettings) -> None:
     with sqlite3.connect(from_before.data_dir / "registry.sqlite") as db:
         before = db.execute("select pattern_id, state, number from patterns order by number").fetchall()
     async with running(from_before) as service:
@@ -111,7 +115,7 @@ async def test_no_vector_is_made_anew_for_patterns_from_before(from_before):
         assert db.execute("select pattern_id, state, number from patterns order by number").fetchall() == before
 
 
-async def test_a_forgotten_pattern_from_before_comes_back_under_its_new_id(from_before):
+async def test_a_forgotten_pattern_from_before_comes_back_under_its_new_id(from_before: EmbedSettings) -> None:
     gone = pattern_id("shop", OLD[0])
     async with running(from_before) as service:
         request = admin_pb2.ForgetPatternsRequest(pattern_ids=[gone], below=[Position(log_id=LOG_ID, offset=3)])

@@ -1,10 +1,14 @@
-import pytest
-from embed_doubles import LOG_ID, NeverPrepared, frame, running
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
+
+from tests.embed.embed_doubles import LOG_ID, NeverPrepared, Running, frame, running
 from treering.v1 import sink_pb2
 from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
 from treering.v1.log_pb2 import Position
 from treering_embed.registry import registry
+from treering_embed.settings import EmbedSettings
 from treering_embed.sink import sink as sink_module
 from treering_runtime import fitting
 from treering_runtime.columns import FrameDecoder
@@ -13,24 +17,24 @@ from treering_runtime.columns import FrameDecoder
 class Squeamish(FrameDecoder):
     """A decoder with a fault: it cannot read one word."""
 
-    def decode(self, log_id, frames, skip_below=0):
+    def decode(self, log_id: int, frames: Sequence[sink_pb2.DeliveredFrame], skip_below: int = 0) -> Any:
         if any(b"unspeakable" in frame.payload for frame in frames):
             raise ValueError("it holds a word that cannot be read")
         return super().decode(log_id, frames, skip_below)
 
 
 @pytest.fixture
-def squeamish(monkeypatch):
+def squeamish(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(sink_module, "FrameDecoder", Squeamish)
     return monkeypatch
 
 
-async def entries(service, **selection):
+async def entries(service: Running, **selection: int) -> list[Any]:
     call = service.sink.ListQuarantine(sink_pb2.ListQuarantineRequest(**selection))
     return [entry async for response in call for entry in response.entries]
 
 
-async def retry(service, **selection):
+async def retry(service: Running, **selection: int) -> tuple[int, int, int]:
     *_, last = [response async for response in service.sink.RetryQuarantined(sink_pb2.RetryQuarantinedRequest(**selection))]
     return last.tried_count, last.stored_count, last.quarantined_count
 
@@ -38,7 +42,7 @@ async def retry(service, **selection):
 FRAMES = [frame(0, ["good", "unspeakable thing", "fine"]), frame(3, ["well"]), frame(4, ["unspeakable deed", "unspeakable thing"])]
 
 
-async def test_a_record_that_cannot_be_read_is_set_aside_listed_and_counted(settings, squeamish):
+async def test_a_record_that_cannot_be_read_is_set_aside_listed_and_counted(settings: EmbedSettings, squeamish: pytest.MonkeyPatch) -> None:
     async with running(settings) as service:
         progress = await service.deliver(FRAMES)
         assert (progress.next_offset, progress.quarantined_count) == (6, 3)
@@ -52,7 +56,9 @@ async def test_a_record_that_cannot_be_read_is_set_aside_listed_and_counted(sett
         assert (status.quarantined_count, status.pattern_count) == (3, 3)
 
 
-async def test_many_entries_come_in_several_messages(settings, squeamish, monkeypatch):
+async def test_many_entries_come_in_several_messages(
+    settings: EmbedSettings, squeamish: pytest.MonkeyPatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(settings) as service:
         await service.deliver(FRAMES)
         for owner, name, most, expected in (
@@ -64,7 +70,7 @@ async def test_many_entries_come_in_several_messages(settings, squeamish, monkey
             assert [[entry.first_offset for entry in response.entries] async for response in call] == expected
 
 
-async def test_what_is_read_again_is_registered_indexed_and_leaves(settings, squeamish):
+async def test_what_is_read_again_is_registered_indexed_and_leaves(settings: EmbedSettings, squeamish: pytest.MonkeyPatch) -> None:
     async with running(settings) as service:
         await service.deliver(FRAMES)
         assert await retry(service) == (3, 0, 3)
@@ -85,7 +91,9 @@ async def test_what_is_read_again_is_registered_indexed_and_leaves(settings, squ
         assert (await service.embed.GetEmbedStatus(GetEmbedStatusRequest())).pattern_count == 6
 
 
-async def test_what_is_visible_does_not_fall_back_when_an_old_record_is_read_at_last(settings, squeamish):
+async def test_what_is_visible_does_not_fall_back_when_an_old_record_is_read_at_last(
+    settings: EmbedSettings, squeamish: pytest.MonkeyPatch
+) -> None:
     async with running(settings, NeverPrepared()) as service:
         await service.deliver(FRAMES, reached="releasable_end_offset")
         before = service.application.sink.board.get(LOG_ID).visible_end

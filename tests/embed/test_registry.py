@@ -1,5 +1,8 @@
 import contextlib
 import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,24 +21,31 @@ def pattern(number: int, offset: int = 0) -> RegisteredPattern:
 
 
 @pytest.fixture
-def registry(tmp_path):
+def registry(tmp_path: Path) -> Iterator[Registry]:
     opened = Registry(tmp_path / "registry.sqlite")
     yield opened
     opened.close()
 
 
-def commit(registry, patterns=(), next_offset=10, last_seen=None, quarantined=(), now=DAY * 20_000):
+def commit(
+    registry: Registry,
+    patterns: list[Any] | tuple[()] = (),
+    next_offset: int = 10,
+    last_seen: dict[Any, Any] | None = None,
+    quarantined: list[Any] | tuple[()] = (),
+    now: int = DAY * 20_000,
+) -> None:
     registry.commit({LOG: next_offset}, patterns, last_seen or {}, quarantined, day=20_000, now=now, mask_version=1)
 
 
-def test_ids_of_64_bits_without_a_sign_survive(registry):
+def test_ids_of_64_bits_without_a_sign_survive(registry: Registry) -> None:
     commit(registry, [pattern(HUGE), pattern(1 << 63), pattern(1)])
     assert registry.summary(20_000).pattern_ids == {HUGE, 1 << 63, 1}
     assert [p.pattern_id for p in CurrentLedger(registry.db).pending(10)] == [HUGE, 1 << 63, 1]
     assert CurrentLedger(registry.db).pending(1)[0] == pattern(HUGE)
 
 
-def test_summary_after_reopening_is_what_was_committed(tmp_path):
+def test_summary_after_reopening_is_what_was_committed(tmp_path: Path) -> None:
     first = Registry(tmp_path / "r.sqlite")
     commit(first, [pattern(1, 3), pattern(2, 7)], next_offset=9, quarantined=[Quarantined(LOG, 8, 4, 1, "bad", b"x")])
     CurrentLedger(first.db).mark({1: ""}, b"counts")
@@ -53,7 +63,7 @@ def test_summary_after_reopening_is_what_was_committed(tmp_path):
 
 
 @pytest.mark.parametrize("gone", [lambda registry: registry.evict(2, proven_places=0), lambda registry: registry.forget([1, 2], {LOG: 50})])
-def test_patterns_that_are_gone_count_for_the_cap_of_their_day_after_a_restart(tmp_path, gone):
+def test_patterns_that_are_gone_count_for_the_cap_of_their_day_after_a_restart(tmp_path: Path, gone: Callable[[Any], Any]) -> None:
     first = Registry(tmp_path / "r.sqlite")
     commit(first, [pattern(1), pattern(2), pattern(3)])
     assert sorted(gone(first)) == [1, 2]
@@ -68,34 +78,34 @@ def test_patterns_that_are_gone_count_for_the_cap_of_their_day_after_a_restart(t
     second.close()
 
 
-def test_committing_the_same_pattern_twice_keeps_the_first(registry):
+def test_committing_the_same_pattern_twice_keeps_the_first(registry: Registry) -> None:
     commit(registry, [pattern(1, 3)])
     commit(registry, [pattern(1, 99)])
     assert [p.first_offset for p in CurrentLedger(registry.db).pending(10)] == [3]
 
 
-def test_a_failed_commit_leaves_nothing_behind(registry):
-    broken = RegisteredPattern(5, None, "t", "e", LOG, 0)  # type: ignore[arg-type]
+def test_a_failed_commit_leaves_nothing_behind(registry: Registry) -> None:
+    broken = RegisteredPattern(5, None, "t", "e", LOG, 0)
     with pytest.raises(sqlite3.IntegrityError):
         registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, now=DAY, mask_version=1)
     assert registry.summary(1).next_offsets == {}
     assert CurrentLedger(registry.db).pending(10) == [] or {p.pattern_id for p in CurrentLedger(registry.db).pending(10)} == set()
 
 
-def test_forget_keeps_what_was_seen_since(registry):
+def test_forget_keeps_what_was_seen_since(registry: Registry) -> None:
     commit(registry, [pattern(1), pattern(2)], last_seen={1: 10, 2: 11})
     assert registry.forget([1, 2, 3], {LOG: 10}) == [1]
     assert registry.forget([2], {LOG + 1: 100}) == []
     assert registry.summary(1).pattern_ids == {2}
 
 
-def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path):
+def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:
     (tmp_path / "r.sqlite").write_bytes(b"not a database at all, but long enough to be looked at" * 50)
     with pytest.raises(StartError, match=r"r\.sqlite"):
         Registry(tmp_path / "r.sqlite")
 
 
-def test_forgetting_much_of_many_logs_is_one_short_statement(registry):
+def test_forgetting_much_of_many_logs_is_one_short_statement(registry: Registry) -> None:
     commit(registry, [pattern(number) for number in range(1, 2_001)])
     registry.forget([HUGE], {})
     below = {LOG + number: 2**64 - 1 for number in range(64)}
@@ -103,7 +113,7 @@ def test_forgetting_much_of_many_logs_is_one_short_statement(registry):
     assert registry.summary(20_000).pattern_ids == set()
 
 
-def test_the_link_of_the_progress_is_kept_with_it_and_goes_when_it_is_unknown(tmp_path):
+def test_the_link_of_the_progress_is_kept_with_it_and_goes_when_it_is_unknown(tmp_path: Path) -> None:
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as registry:
         registry.commit({LOG: 9, 1: 4}, [], {}, [], day=1, now=DAY, mask_version=1, links={LOG: HUGE})
         assert registry.summary(1).links == {LOG: HUGE}
@@ -113,7 +123,7 @@ def test_the_link_of_the_progress_is_kept_with_it_and_goes_when_it_is_unknown(tm
         assert registry.summary(1).links == {}
 
 
-def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path):
+def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "r.sqlite")) as old:
         old.execute("create table progress (log_id integer primary key, next_offset integer not null)")
         old.execute("insert into progress values (7, 30)")
@@ -124,7 +134,7 @@ def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path):
         assert registry.summary(1).links == {7: 5}
 
 
-def test_services_take_turns_in_waiting_for_vectors(registry):
+def test_services_take_turns_in_waiting_for_vectors(registry: Registry) -> None:
     flood = [RegisteredPattern(number, "flood", "t", "e", LOG, number) for number in range(100)]
     commit(registry, [*flood, RegisteredPattern(200, "auth", "t", "e", LOG, 200), RegisteredPattern(201, "shop", "t", "e", LOG, 201)])
     ledger = CurrentLedger(registry.db)
@@ -133,7 +143,7 @@ def test_services_take_turns_in_waiting_for_vectors(registry):
     assert [each.pattern_id for each in ledger.pending(3)] == [1, 201, 2]
 
 
-def test_patterns_that_were_not_seen_for_longest_give_way(registry):
+def test_patterns_that_were_not_seen_for_longest_give_way(registry: Registry) -> None:
     commit(registry, [pattern(number) for number in range(6)])
     commit(registry, last_seen={0: 9, 2: 9}, now=DAY * 20_000 + 5)
     CurrentLedger(registry.db).mark({1: "the model fails on it"}, b"")
@@ -143,7 +153,7 @@ def test_patterns_that_were_not_seen_for_longest_give_way(registry):
     assert CurrentLedger(registry.db).set_aside() == {}
 
 
-def test_patterns_that_come_back_on_another_day_keep_half_of_the_places_against_any_number_of_new_ones(registry):
+def test_patterns_that_come_back_on_another_day_keep_half_of_the_places_against_any_number_of_new_ones(registry: Registry) -> None:
     commit(registry, [pattern(number) for number in range(4)])
     commit(registry, last_seen=dict.fromkeys(range(4), 9), now=DAY * 20_001)
     flood = [pattern(number) for number in range(10, 14)]
@@ -152,14 +162,14 @@ def test_patterns_that_come_back_on_another_day_keep_half_of_the_places_against_
     assert sorted(registry.evict(2, proven_places=6)) == [12, 13]
 
 
-def test_old_patterns_go_first_where_few_are_new(registry):
+def test_old_patterns_go_first_where_few_are_new(registry: Registry) -> None:
     commit(registry, [pattern(number) for number in range(4)])
     commit(registry, last_seen=dict.fromkeys(range(4), 9), now=DAY * 20_001)
     registry.commit({LOG: 20}, [pattern(10)], {}, [], day=20_002, now=DAY * 20_002, mask_version=1)
     assert sorted(registry.evict(2, proven_places=2)) == [0, 1]
 
 
-def test_a_registry_of_an_earlier_version_knows_when_its_patterns_were_registered(tmp_path):
+def test_a_registry_of_an_earlier_version_knows_when_its_patterns_were_registered(tmp_path: Path) -> None:
     older = Registry(tmp_path / "r.sqlite")
     commit(older, [pattern(1), pattern(2)])
     older.db.execute("alter table patterns drop column last_seen")
@@ -173,7 +183,7 @@ def test_a_registry_of_an_earlier_version_knows_when_its_patterns_were_registere
     reopened.close()
 
 
-def test_services_of_earlier_days_are_established(registry):
+def test_services_of_earlier_days_are_established(registry: Registry) -> None:
     commit(registry, [RegisteredPattern(1, "auth", "t", "e", LOG, 1)])
     assert registry.established(20_000) == frozenset()
     assert registry.established(20_001) == {"auth"}

@@ -1,29 +1,35 @@
 """Everything is embedded anew while searches go on; a change of the setting does the same."""
 
 import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from embed_doubles import LOG_ID, WordEncoder, WordModels, frame, reason, running, settings_for
 
+from tests.embed.embed_doubles import LOG_ID, Running, WordEncoder, WordModels, frame, reason, running, settings_for
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering.v1.log_pb2 import Position
-from treering_embed.index import IndexFaultError
+from treering_embed.encoder import Encoded
+from treering_embed.encoder.prepare import PreparedModel
+from treering_embed.index import IndexFaultError, PatternPoint
 from treering_embed.index.edge import EdgeIndex
 from treering_embed.registry.ledgers import CurrentLedger, SuccessorLedger
 from treering_embed.registry.registry import Registry
+from treering_embed.settings import EmbedSettings
 from treering_runtime.patterns import pattern_id
 
 MESSAGES = [f"{word} {deed}" for word in ("payment", "disk", "user", "cable", "order") for deed in ("lost", "found", "late", "early")]
 DEFAULT = "all-MiniLM-L6-v2"
 
 
-async def status(service) -> pb.GetEmbedStatusResponse:
+async def status(service: Running) -> pb.GetEmbedStatusResponse:
     return await service.embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
 
 
-async def ended(service) -> pb.GetEmbedStatusResponse:
+async def ended(service: Running) -> pb.GetEmbedStatusResponse:
     """The status once no reindex runs any more."""
     async with asyncio.timeout(30):
         while (found := await status(service)).reindex.phase not in (pb.REINDEX_PHASE_DONE, pb.REINDEX_PHASE_FAILED):
@@ -31,16 +37,16 @@ async def ended(service) -> pb.GetEmbedStatusResponse:
         return found
 
 
-async def found(service, text: str = "disk found", limit: int = 100) -> set[int]:
+async def found(service: Running, text: str = "disk found", limit: int = 100) -> set[int]:
     response = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text=text, limit=limit))
     return {hit.pattern_id for hit in response.scores}
 
 
-def ids(messages=MESSAGES) -> set[int]:
+def ids(messages: list[Any] | list[str] = MESSAGES) -> set[int]:
     return {pattern_id("shop/checkout", message) for message in messages}
 
 
-def directories(settings) -> list[str]:
+def directories(settings: EmbedSettings) -> list[str]:
     return sorted(path.name for path in (settings.data_dir / "index").iterdir())
 
 
@@ -56,7 +62,7 @@ class Held:
         self._encode = encoder.encode
         encoder.encode = self._run
 
-    def _run(self, texts):
+    def _run(self, texts: list[str]) -> Encoded:
         self._left -= 1
         if self._left < 0 and not self._go.done():
             self._loop.call_soon_threadsafe(self.reached.set)
@@ -72,12 +78,12 @@ class Held:
 
 
 @pytest.fixture
-def models():
+def models() -> WordModels:
     return WordModels(dimensions={"wide": 96, "narrow": 16})
 
 
 @pytest.mark.parametrize("model", ["", "wide", "narrow"])
-async def test_everything_is_embedded_anew_and_the_old_index_is_removed(settings, models, model):
+async def test_everything_is_embedded_anew_and_the_old_index_is_removed(settings: EmbedSettings, models: WordModels, model: str) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         before = directories(settings)
@@ -96,7 +102,9 @@ async def test_everything_is_embedded_anew_and_the_old_index_is_removed(settings
         assert models.kept == {f"of {model or DEFAULT}"}
 
 
-async def test_searches_are_answered_by_the_old_index_all_the_while_and_new_patterns_are_in_both(settings, models):
+async def test_searches_are_answered_by_the_old_index_all_the_while_and_new_patterns_are_in_both(
+    settings: EmbedSettings, models: WordModels
+) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide")
@@ -117,7 +125,7 @@ async def test_searches_are_answered_by_the_old_index_all_the_while_and_new_patt
         assert not any(part.missing_ids or part.unknown_ids or part.pending_ids for part in digest)
 
 
-async def test_a_second_one_is_refused_while_one_runs(settings, models):
+async def test_a_second_one_is_refused_while_one_runs(settings: EmbedSettings, models: WordModels) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide", after=0)
@@ -131,7 +139,9 @@ async def test_a_second_one_is_refused_while_one_runs(settings, models):
 
 
 @pytest.mark.parametrize("model", ["other", "/", "/etc", "~root", "a/b", " wide", "wide,narrow", "WIDE", "x" * 255])
-async def test_a_model_that_the_operator_did_not_list_is_refused_and_nothing_is_told_of_it(settings, models, monkeypatch, model):
+async def test_a_model_that_the_operator_did_not_list_is_refused_and_nothing_is_told_of_it(
+    settings: EmbedSettings, models: WordModels, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
     async with running(settings, models) as service:
         monkeypatch.setattr(models, "identify", None)  # nobody looks for it
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -142,7 +152,7 @@ async def test_a_model_that_the_operator_did_not_list_is_refused_and_nothing_is_
         assert (await status(service)).reindex.phase == pb.REINDEX_PHASE_IDLE
 
 
-async def test_a_model_that_is_taken_off_the_list_answers_until_the_one_of_the_settings_does(tmp_path, models):
+async def test_a_model_that_is_taken_off_the_list_answers_until_the_one_of_the_settings_does(tmp_path: Path, models: WordModels) -> None:
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
@@ -157,7 +167,7 @@ async def test_a_model_that_is_taken_off_the_list_answers_until_the_one_of_the_s
         assert await found(service) == ids()
 
 
-async def test_a_reindex_with_a_model_that_is_taken_off_the_list_is_not_gone_on_with(tmp_path, models):
+async def test_a_reindex_with_a_model_that_is_taken_off_the_list_is_not_gone_on_with(tmp_path: Path, models: WordModels) -> None:
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
@@ -171,7 +181,7 @@ async def test_a_reindex_with_a_model_that_is_taken_off_the_list_is_not_gone_on_
         assert await found(service) == ids()
 
 
-async def test_a_listed_model_that_is_not_there_is_refused_and_changes_nothing(tmp_path, models):
+async def test_a_listed_model_that_is_not_there_is_refused_and_changes_nothing(tmp_path: Path, models: WordModels) -> None:
     models.gone.add("/no/such/model")
     async with running(settings_for(tmp_path / "embed", models="/no/such/model"), models) as service:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -181,10 +191,12 @@ async def test_a_listed_model_that_is_not_there_is_refused_and_changes_nothing(t
         assert (await status(service)).reindex.phase == pb.REINDEX_PHASE_IDLE
 
 
-async def test_a_model_that_cannot_be_loaded_is_given_up_and_the_old_index_stays(settings, models, monkeypatch):
+async def test_a_model_that_cannot_be_loaded_is_given_up_and_the_old_index_stays(
+    settings: EmbedSettings, models: WordModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     prepare = models.prepare
 
-    async def broken(model):
+    async def broken(model: Any) -> PreparedModel:
         if model == "wide":
             raise RuntimeError("unsupported operation")
         return await prepare(model)
@@ -202,7 +214,7 @@ async def test_a_model_that_cannot_be_loaded_is_given_up_and_the_old_index_stays
         assert (await status(service)).reindex.phase == pb.REINDEX_PHASE_IDLE
 
 
-async def test_one_that_was_stopped_in_the_middle_is_gone_on_with(settings, models):
+async def test_one_that_was_stopped_in_the_middle_is_gone_on_with(settings: EmbedSettings, models: WordModels) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, [f"worker {'x' * n} stopped" for n in range(1, 200)])])
         held = Held(models, "wide", after=20)
@@ -217,7 +229,7 @@ async def test_one_that_was_stopped_in_the_middle_is_gone_on_with(settings, mode
         assert len(directories(settings)) == 1
 
 
-async def test_the_chosen_model_survives_a_restart_until_the_setting_is_changed(tmp_path, models):
+async def test_the_chosen_model_survives_a_restart_until_the_setting_is_changed(tmp_path: Path, models: WordModels) -> None:
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
@@ -232,7 +244,9 @@ async def test_the_chosen_model_survives_a_restart_until_the_setting_is_changed(
         assert ((await status(service)).model, (await status(service)).reindex.phase) == ("narrow", pb.REINDEX_PHASE_IDLE)
 
 
-async def test_another_model_in_the_settings_is_served_by_the_old_index_until_the_new_one_is_there(tmp_path, models):
+async def test_another_model_in_the_settings_is_served_by_the_old_index_until_the_new_one_is_there(
+    tmp_path: Path, models: WordModels
+) -> None:
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
@@ -247,7 +261,7 @@ async def test_another_model_in_the_settings_is_served_by_the_old_index_until_th
         assert await found(service) == ids()
 
 
-async def test_an_index_whose_model_is_lost_is_said_to_be_missing_until_all_is_embedded_anew(tmp_path, models):
+async def test_an_index_whose_model_is_lost_is_said_to_be_missing_until_all_is_embedded_anew(tmp_path: Path, models: WordModels) -> None:
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
@@ -264,7 +278,9 @@ async def test_an_index_whose_model_is_lost_is_said_to_be_missing_until_all_is_e
         assert await found(service) == ids()
 
 
-async def test_a_crash_at_the_swap_leaves_the_old_or_the_new(settings, models, monkeypatch):
+async def test_a_crash_at_the_swap_leaves_the_old_or_the_new(
+    settings: EmbedSettings, models: WordModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The registry's transaction is the swap; what comes after it is made up for by the next start."""
     monkeypatch.setattr("treering_embed.indexing.reindexing.Reindexer._tidy", _nothing)
     async with running(settings, models) as service:
@@ -283,17 +299,19 @@ async def test_a_crash_at_the_swap_leaves_the_old_or_the_new(settings, models, m
         registry.close()
 
 
-async def _nothing(*_) -> None:
+async def _nothing(*_: object) -> None:
     """In place of a method that a crash keeps from running."""
 
 
-async def test_faults_of_the_new_index_hold_up_neither_searches_nor_new_patterns(settings, models, monkeypatch):
+async def test_faults_of_the_new_index_hold_up_neither_searches_nor_new_patterns(
+    settings: EmbedSettings, models: WordModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("treering_embed.indexing.reindexing.RETRY_MIN_S", 0.01)
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         upsert, failures = EdgeIndex.upsert, iter([True] * 3)
 
-        def failing(self, points):
+        def failing(self: EdgeIndex, points: Sequence[PatternPoint]) -> None:
             if len(points[0].dense) == 96 and next(failures, False):
                 raise IndexFaultError("no space")
             upsert(self, points)

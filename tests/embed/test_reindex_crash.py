@@ -2,14 +2,16 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from embed_processes import deliver, end, inner_of, words
-from real_models import make_small_model
 
+from tests.embed.embed_processes import deliver, end, inner_of, words
+from tests.embed.real_models import make_small_model
 from tests.stubs import together
 from treering.inner.channels import connect_async
 from treering.v1 import admin_pb2
@@ -22,12 +24,12 @@ COUNT = 200
 
 
 @pytest.fixture(scope="module")
-def small_model(tmp_path_factory):
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_small_model(tmp_path_factory.mktemp("small"))
 
 
 @asynccontextmanager
-async def asking(data_dir: Path):
+async def asking(data_dir: Path) -> AsyncIterator[Any]:
     async with connect_async(inner_of(data_dir)) as channel:
         yield together(channel, EmbedServiceStub, EmbedAdminServiceStub)
 
@@ -36,10 +38,10 @@ async def search_until(embed: EmbedServiceStub, reached: Callable[[pb.GetEmbedSt
     """Searches again and again, and finds every pattern each time, until the status is as wanted."""
     async with asyncio.timeout(120):
         while True:
-            response = await embed.SearchPatterns(pb.SearchPatternsRequest(text="lease", limit=1_000), wait_for_ready=True)
+            response = await embed.SearchPatterns(pb.SearchPatternsRequest(text="lease", limit=1_000), wait_for_ready=True)  # type: ignore[misc]
             ids = [hit.pattern_id for hit in response.scores]
             assert len(ids) == len(set(ids)) == COUNT
-            status = await embed.GetEmbedStatus(pb.GetEmbedStatusRequest())
+            status = await embed.GetEmbedStatus(pb.GetEmbedStatusRequest())  # type: ignore[misc]
             assert not status.problem
             if reached(status):
                 return status
@@ -54,7 +56,9 @@ def done(status: pb.GetEmbedStatusResponse) -> bool:
     return status.reindex.phase == pb.REINDEX_PHASE_DONE
 
 
-async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once(tmp_path, start, small_model, monkeypatch):
+async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once(
+    tmp_path: Path, start: Callable[..., tuple[subprocess.Popen[str], str]], small_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TREERING_EMBED_MODELS", str(small_model))
     data_dir = tmp_path / "embed"
     child, _ = await asyncio.to_thread(start, data_dir)
@@ -79,5 +83,5 @@ async def test_killed_in_the_middle_it_goes_on_and_every_pattern_is_indexed_once
 
 async def ready(embed: EmbedServiceStub) -> None:
     async with asyncio.timeout(60):
-        while not (await embed.GetEmbedStatus(pb.GetEmbedStatusRequest(), wait_for_ready=True)).index_ready:
+        while not (await embed.GetEmbedStatus(pb.GetEmbedStatusRequest(), wait_for_ready=True)).index_ready:  # type: ignore[misc]
             pass

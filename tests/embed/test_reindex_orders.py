@@ -1,34 +1,37 @@
 """Orders of a reindex: repeated under their own id, given up, and what holds of both over a restart."""
 
 import asyncio
+from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
-from embed_doubles import WordModels, frame, reason, running, settings_for
-from test_reindex import DEFAULT, MESSAGES, Held, directories, ended, found, ids, status
 
+from tests.embed.embed_doubles import Running, WordModels, frame, reason, running, settings_for
+from tests.embed.test_reindex import DEFAULT, MESSAGES, Held, directories, ended, found, ids, status
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
 from treering_embed.registry.ended import ReindexOutcome
 from treering_embed.registry.ledgers import CurrentLedger, SuccessorLedger
 from treering_embed.registry.notes import IndexNote
 from treering_embed.registry.registry import Registry
+from treering_embed.settings import EmbedSettings
 
 
 @pytest.fixture
-def models():
+def models() -> WordModels:
     return WordModels(dimensions={"wide": 96, "narrow": 16})
 
 
-async def start(service, model="wide", request_id=""):
+async def start(service: Running, model: str = "wide", request_id: str = "") -> pb.ReindexStatus:
     return (await service.admin.StartReindex(admin_pb2.StartReindexRequest(model=model, request_id=request_id))).reindex
 
 
-async def cancel(service, reindex_id=None):
+async def cancel(service: Running, reindex_id: int | None = None) -> pb.ReindexStatus:
     return (await service.admin.CancelReindex(admin_pb2.CancelReindexRequest(reindex_id=reindex_id))).reindex
 
 
-async def stopped(service):
+async def stopped(service: Running) -> pb.ReindexStatus:
     """How the reindex that ran has ended."""
     async with asyncio.timeout(30):
         while (now := (await status(service)).reindex).phase in (pb.REINDEX_PHASE_PREPARING, pb.REINDEX_PHASE_EMBEDDING):
@@ -36,7 +39,9 @@ async def stopped(service):
         return now
 
 
-async def test_a_repeated_order_begins_nothing_while_it_runs_after_its_end_and_after_a_restart(settings, models):
+async def test_a_repeated_order_begins_nothing_while_it_runs_after_its_end_and_after_a_restart(
+    settings: EmbedSettings, models: WordModels
+) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide", after=0)
@@ -57,7 +62,7 @@ async def test_a_repeated_order_begins_nothing_while_it_runs_after_its_end_and_a
         assert (await start(service, "wide", "mine")).reindex_id == begun.reindex_id
 
 
-async def test_two_orders_of_one_id_at_the_same_time_are_one(settings, models):
+async def test_two_orders_of_one_id_at_the_same_time_are_one(settings: EmbedSettings, models: WordModels) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         both = await asyncio.gather(start(service, "wide", "mine"), start(service, "wide", "mine"))
@@ -65,7 +70,7 @@ async def test_two_orders_of_one_id_at_the_same_time_are_one(settings, models):
         assert (await ended(service)).reindex.reindex_id == both[0].reindex_id
 
 
-async def test_an_id_that_was_used_for_another_model_is_refused(settings, models):
+async def test_an_id_that_was_used_for_another_model_is_refused(settings: EmbedSettings, models: WordModels) -> None:
     async with running(settings, models) as service:
         await start(service, "wide", "mine")
         await ended(service)
@@ -77,7 +82,7 @@ async def test_an_id_that_was_used_for_another_model_is_refused(settings, models
 
 
 @pytest.mark.parametrize("after", [0, 3], ids=["before the first batch", "in the middle"])
-async def test_a_cancelled_one_stops_and_leaves_what_answers_untouched(settings, models, after):
+async def test_a_cancelled_one_stops_and_leaves_what_answers_untouched(settings: EmbedSettings, models: WordModels, after: int) -> None:
     many = [f"worker {'x' * n} stopped" for n in range(1, 200)]
     async with running(settings, models) as service:
         await service.deliver([frame(0, many)])
@@ -101,7 +106,7 @@ async def test_a_cancelled_one_stops_and_leaves_what_answers_untouched(settings,
         assert len(await found(service, "worker", 1_000)) == len(many)
 
 
-async def test_there_is_nothing_to_cancel(settings, models):
+async def test_there_is_nothing_to_cancel(settings: EmbedSettings, models: WordModels) -> None:
     async with running(settings, models) as service:
         for wanted in (None, 0, 99):
             with pytest.raises(grpc.aio.AioRpcError) as refused:
@@ -115,7 +120,7 @@ async def test_there_is_nothing_to_cancel(settings, models):
         assert (await status(service)).model == "wide"
 
 
-async def test_a_cancel_that_a_crash_followed_is_not_gone_on_with(settings, models):
+async def test_a_cancel_that_a_crash_followed_is_not_gone_on_with(settings: EmbedSettings, models: WordModels) -> None:
     async with running(settings, models) as service:
         await service.deliver([frame(0, MESSAGES)])
         held = Held(models, "wide", after=0)
@@ -133,7 +138,7 @@ async def test_a_cancel_that_a_crash_followed_is_not_gone_on_with(settings, mode
         assert await found(service) == ids()
 
 
-async def test_a_cancel_of_what_the_setting_asked_for_holds_until_the_setting_is_changed(tmp_path, models):
+async def test_a_cancel_of_what_the_setting_asked_for_holds_until_the_setting_is_changed(tmp_path: Path, models: WordModels) -> None:
     path = tmp_path / "embed"
     async with running(settings_for(path), models) as service:
         await service.deliver([frame(0, MESSAGES)])
@@ -150,7 +155,7 @@ async def test_a_cancel_of_what_the_setting_asked_for_holds_until_the_setting_is
 
 
 @pytest.fixture
-def ledgers(tmp_path):
+def ledgers(tmp_path: Path) -> Iterator[tuple[CurrentLedger, SuccessorLedger]]:
     registry = Registry(tmp_path / "registry.sqlite")
     current, successor = CurrentLedger(registry.db), SuccessorLedger(registry.db)
     current.begin(IndexNote("old", "old", 1, identity="a"))
@@ -159,7 +164,7 @@ def ledgers(tmp_path):
     registry.close()
 
 
-def test_after_a_cancel_there_is_no_swap(ledgers):
+def test_after_a_cancel_there_is_no_swap(ledgers: tuple[CurrentLedger, SuccessorLedger]) -> None:
     current, successor = ledgers
     assert successor.cancel(2)
     assert successor.promote() is None
@@ -170,7 +175,7 @@ def test_after_a_cancel_there_is_no_swap(ledgers):
     assert (end.number, end.request_id, end.outcome) == (2, "mine", ReindexOutcome.CANCELLED)
 
 
-def test_after_the_swap_there_is_no_cancel(ledgers):
+def test_after_the_swap_there_is_no_cancel(ledgers: tuple[CurrentLedger, SuccessorLedger]) -> None:
     current, successor = ledgers
     assert successor.promote() == []
     assert not successor.cancel(2)
@@ -178,7 +183,7 @@ def test_after_the_swap_there_is_no_cancel(ledgers):
     assert [(end.number, end.outcome) for end in successor.ended()] == [(2, ReindexOutcome.DONE)]
 
 
-def test_a_cancel_is_for_one_index_only(ledgers):
+def test_a_cancel_is_for_one_index_only(ledgers: tuple[CurrentLedger, SuccessorLedger]) -> None:
     _, successor = ledgers
     assert successor.cancel(2)
     successor.abandon_cancelled("old")
@@ -188,7 +193,7 @@ def test_a_cancel_is_for_one_index_only(ledgers):
     assert successor.promote() == []
 
 
-def test_the_newest_ends_are_remembered(ledgers):
+def test_the_newest_ends_are_remembered(ledgers: tuple[CurrentLedger, SuccessorLedger]) -> None:
     _, successor = ledgers
     for number in range(3, 40):
         successor.begin(IndexNote("new", "old", number, request_id=str(number)))

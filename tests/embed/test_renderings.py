@@ -13,7 +13,7 @@ from treering_embed.encoder.renderings import render, split_identifiers, words_o
         ("Ünïcode-Dienst", "Ünïcode Dienst"),
     ],
 )
-def test_names_in_words(name, words):
+def test_names_in_words(name: str, words: str) -> None:
     assert words_of(name) == words
 
 
@@ -27,11 +27,11 @@ def test_names_in_words(name, words):
         ("10.0.0.7 <*>", "10 0 0 7 <*>"),
     ],
 )
-def test_identifiers_inside_text(text, split):
+def test_identifiers_inside_text(text: str, split: str) -> None:
     assert split_identifiers(text) == split
 
 
-def test_both_renderings_carry_the_service():
+def test_both_renderings_carry_the_service() -> None:
     assert render("nova/computeManager", "lost <*>", "lost deviceName") == (
         "compute Manager: lost <*>",
         "nova/computeManager: lost device Name",

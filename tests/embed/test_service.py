@@ -1,12 +1,15 @@
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
-from embed_doubles import LOG_ID, NeverPrepared, frame, reason, running, settings_for
 from prometheus_client import CollectorRegistry
 
 from tests.cancelling import drained
+from tests.embed.embed_doubles import LOG_ID, NeverPrepared, Running, frame, reason, running, settings_for
 from tests.not_reading import not_reading
 from tests.patience import PATIENCE_S
 from treering.v1 import admin_pb2
@@ -17,6 +20,7 @@ from treering_embed import limits
 from treering_embed import service as service_module
 from treering_embed.indexing import meaning as meaning_module
 from treering_embed.indexing import verification
+from treering_embed.settings import EmbedSettings
 from treering_runtime.limits import MAX_WAITING_DIGESTS
 from treering_runtime.patterns import MASK_VERSION, pattern_id
 
@@ -24,18 +28,18 @@ MESSAGES = ["payment declined by bank", "disk is full", "user logged in", "user 
 
 
 @pytest.fixture
-async def service(settings):
+async def service(settings: EmbedSettings) -> AsyncIterator[Running]:
     async with running(settings) as started:
         frames = [frame(0, MESSAGES, "shop"), frame(5, MESSAGES[:2], "bank")]
         await started.deliver(frames)
         yield started
 
 
-def ids(response) -> list[int]:
+def ids(response: pb.SearchPatternsResponse) -> list[int]:
     return [hit.pattern_id for hit in response.scores]
 
 
-async def test_the_same_words_rank_first_with_all_scores_in_order(service):
+async def test_the_same_words_rank_first_with_all_scores_in_order(service: Running) -> None:
     found = await service.embed.SearchPatterns(pb.SearchPatternsRequest(text="shop: disk is full", limit=10))
     assert ids(found)[0] == pattern_id("shop", "disk is full")
     scores = [hit.score for hit in found.scores]
@@ -45,7 +49,7 @@ async def test_the_same_words_rank_first_with_all_scores_in_order(service):
     assert len(found.scores) == 7
 
 
-async def test_restricted_searches(service):
+async def test_restricted_searches(service: Running) -> None:
     wanted = [pattern_id("shop", "user logged in"), pattern_id("bank", "disk is full")]
     request = pb.SearchPatternsRequest(text="disk", limit=10, restrict_to=pb.PatternIdSet(pattern_ids=[*wanted, 5]))
     assert set(ids(await service.embed.SearchPatterns(request))) == set(wanted)
@@ -56,7 +60,7 @@ async def test_restricted_searches(service):
     assert ids(await service.embed.SearchPatterns(request)) == []
 
 
-async def test_patterns_to_score_besides_come_wherever_they_rank(service):
+async def test_patterns_to_score_besides_come_wherever_they_rank(service: Running) -> None:
     also = pattern_id("shop", "cable unplugged")
     request = pb.SearchPatternsRequest(text="disk is full", limit=1, also_score_ids=[also, 12345])
     found = await service.embed.SearchPatterns(request)
@@ -64,7 +68,7 @@ async def test_patterns_to_score_besides_come_wherever_they_rank(service):
     assert ids(found)[1] == also
 
 
-async def test_score_patterns_agrees_with_search(service):
+async def test_score_patterns_agrees_with_search(service: Running) -> None:
     texts = ["disk is full", "somebody logged in"]
     slices = [part async for part in service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=texts))]
     assert [(seen.log_id, seen.offset) for seen in slices[0].seen] == [(LOG_ID, 7)]
@@ -75,18 +79,18 @@ async def test_score_patterns_agrees_with_search(service):
         assert scored == pytest.approx({hit.pattern_id: hit.score for hit in found.scores}, abs=1e-5)
 
 
-async def test_score_patterns_of_an_empty_index_is_one_empty_slice(settings):
+async def test_score_patterns_of_an_empty_index_is_one_empty_slice(settings: EmbedSettings) -> None:
     async with running(settings) as service:
         slices = [part async for part in service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=["a"]))]
         assert [list(part.pattern_ids) for part in slices] == [[]]
 
 
-async def test_vectors_of_texts_have_unit_length(service):
+async def test_vectors_of_texts_have_unit_length(service: Running) -> None:
     found = await service.embed.EmbedTexts(pb.EmbedTextsRequest(texts=["one", "two three"]))
     assert [sum(value * value for value in item.values) for item in found.embeddings] == pytest.approx([1, 1], abs=1e-5)
 
 
-async def test_forgotten_patterns_are_gone_and_come_back_when_seen_again(service):
+async def test_forgotten_patterns_are_gone_and_come_back_when_seen_again(service: Running) -> None:
     gone = pattern_id("shop", "user logged in")
     request = admin_pb2.ForgetPatternsRequest(pattern_ids=[gone, 99], below=[Position(log_id=LOG_ID, offset=7)])
     assert (await service.admin.ForgetPatterns(request)).forgotten_count == 1
@@ -98,19 +102,19 @@ async def test_forgotten_patterns_are_gone_and_come_back_when_seen_again(service
     assert gone in ids(found)
 
 
-async def test_a_pattern_seen_since_is_not_forgotten(service):
+async def test_a_pattern_seen_since_is_not_forgotten(service: Running) -> None:
     request = admin_pb2.ForgetPatternsRequest(pattern_ids=[pattern_id("bank", "disk is full")], below=[Position(log_id=LOG_ID, offset=6)])
     assert (await service.admin.ForgetPatterns(request)).forgotten_count == 0
 
 
-async def test_a_search_waits_for_its_position(service):
+async def test_a_search_waits_for_its_position(service: Running) -> None:
     request = pb.SearchPatternsRequest(text="late news", limit=1, min_positions=[Position(log_id=LOG_ID, offset=8)])
     waiting = asyncio.ensure_future(service.embed.SearchPatterns(request))
     await service.deliver([frame(7, ["late news"], "shop")])
     assert ids(await waiting) == [pattern_id("shop", "late news")]
 
 
-async def test_a_position_that_does_not_come_ends_with_the_deadline(service):
+async def test_a_position_that_does_not_come_ends_with_the_deadline(service: Running) -> None:
     request = pb.SearchPatternsRequest(text="x", limit=1, min_positions=[Position(log_id=LOG_ID, offset=999)])
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await service.embed.SearchPatterns(request, timeout=0.2)
@@ -127,7 +131,7 @@ async def test_a_position_that_does_not_come_ends_with_the_deadline(service):
         (pb.SearchPatternsRequest(text="x", limit=1, also_score_ids=range(10_001)), "also_score_ids"),
     ],
 )
-async def test_wrong_fields_are_named(service, request_, field):
+async def test_wrong_fields_are_named(service: Running, request_: pb.SearchPatternsRequest, field: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await service.embed.SearchPatterns(request_)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -135,11 +139,11 @@ async def test_wrong_fields_are_named(service, request_, field):
 
 
 @pytest.mark.parametrize("text", ["x", "😀 🔥", "\u202eright to left مرحبا", "\x00\x01\x02", "ß" * 10_000, "漢字 日本語", "a\n\n\tb"])
-async def test_odd_texts_are_answered(service, text):
+async def test_odd_texts_are_answered(service: Running, text: str) -> None:
     assert len(ids(await service.embed.SearchPatterns(pb.SearchPatternsRequest(text=text, limit=3)))) == 3
 
 
-async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_path):
+async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path / "embed"), NeverPrepared()) as service:
         calls = (
             service.embed.SearchPatterns(pb.SearchPatternsRequest(text="x", limit=1)),
@@ -153,11 +157,11 @@ async def test_questions_are_refused_as_starting_until_the_model_is_there(tmp_pa
             assert reason(refused.value).reason == "STARTING"
 
 
-async def test_what_grows_with_the_patterns_is_not_made_on_the_event_loop(settings, monkeypatch):
+async def test_what_grows_with_the_patterns_is_not_made_on_the_event_loop(settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
-    def noted(name, original):
-        def note(*arguments):
+    def noted(name: str, original: Any) -> Callable[..., Any]:
+        def note(*arguments: Any) -> Any:
             made.append((name, threading.current_thread() is threading.main_thread()))
             return original(*arguments)
 
@@ -180,11 +184,11 @@ async def test_what_grows_with_the_patterns_is_not_made_on_the_event_loop(settin
     assert not any(on_loop for _, on_loop in made)
 
 
-def digests(service):
+def digests(service: Any) -> Coroutine[Any, Any, None]:
     return drained(service.admin.DigestIndex(admin_pb2.DigestIndexRequest()))
 
 
-def scores(service):
+def scores(service: Any) -> Coroutine[Any, Any, None]:
     return drained(service.admin.ScorePatterns(admin_pb2.ScorePatternsRequest(texts=["disk"])))
 
 
@@ -195,10 +199,17 @@ def scores(service):
         ((service_module.EmbedServicer, "_rankings"), scores, digests, "17 passes over the whole index run or wait already"),
     ],
 )
-async def test_passes_that_wait_are_bounded_and_hold_up_nothing_else(service, monkeypatch, work, flooded, others, words):
+async def test_passes_that_wait_are_bounded_and_hold_up_nothing_else(
+    service: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    work: tuple[type[meaning_module.EngineLifecycle], str] | tuple[type[service_module.EmbedServicer], str],
+    flooded: Callable[[Any], Any],
+    others: Callable[[Any], Any],
+    words: str,
+) -> None:
     may_go_on, done = asyncio.Event(), getattr(*work)
 
-    async def stuck(self, *arguments):
+    async def stuck(self: Any, *arguments: Any) -> Any:
         await may_go_on.wait()
         return await done(self, *arguments)
 
@@ -215,10 +226,12 @@ async def test_passes_that_wait_are_bounded_and_hold_up_nothing_else(service, mo
         await asyncio.gather(*flood)
 
 
-async def test_searches_that_run_and_wait_are_bounded_and_another_caller_is_answered(service, monkeypatch):
+async def test_searches_that_run_and_wait_are_bounded_and_another_caller_is_answered(
+    service: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     may_go_on, found = asyncio.Event(), service_module.EmbedServicer._found
 
-    async def stuck(self, request):
+    async def stuck(self: service_module.EmbedServicer, request: pb.SearchPatternsRequest) -> tuple[list[pb.PatternScore], int]:
         if request.text == "greedy":
             await may_go_on.wait()
         return await found(self, request)
@@ -239,7 +252,9 @@ async def test_searches_that_run_and_wait_are_bounded_and_another_caller_is_answ
 
 
 @pytest.mark.parametrize("method", ["DigestIndex", "ScorePatterns"])
-async def test_a_stream_of_the_index_that_nobody_takes_is_given_up(settings, monkeypatch, method):
+async def test_a_stream_of_the_index_that_nobody_takes_is_given_up(
+    settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     monkeypatch.setattr(service_module, "_digest_slices", lambda found: large_slices())
     monkeypatch.setattr(service_module, "_slices", lambda rankings, seen: large_slices())
     collector = CollectorRegistry()
@@ -254,6 +269,6 @@ async def test_a_stream_of_the_index_that_nobody_takes_is_given_up(settings, mon
                 await asyncio.sleep(0)
 
 
-def large_slices():
+def large_slices() -> Iterator[admin_pb2.DigestIndexResponse]:
     while True:
         yield admin_pb2.DigestIndexResponse(indexed_ids=range(2**60, 2**60 + 20_000))

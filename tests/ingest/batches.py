@@ -7,7 +7,9 @@ from treering.v1.log_pb2 import LogRecord
 from treering_ingest.durable_log import Batch
 
 
-def make_batch(producer_id=b"", sequence=0, count=1, text="something happened", arrival=1_000):
+def make_batch(
+    producer_id: bytes = b"", sequence: int = 0, count: int = 1, text: str = "something happened", arrival: int = 1_000
+) -> Batch:
     records = [LogRecord(message=f"{text} {index}") for index in range(count)]
     payload = LogBatch(records=records).SerializeToString()
     return Batch(payload, count, producer_id, sequence, xxhash.xxh3_64_intdigest(payload), arrival)

@@ -5,21 +5,24 @@ synced is there again then.
 """
 
 import random
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
-from batches import make_batch
 
-from treering_ingest.durable_log import WrongEndError
+from tests.ingest.batches import make_batch
+from tests.ingest.memory_log import MemoryLog
+from treering_ingest.durable_log import Batch, StoredBatch, WrongEndError
 
 
-def appended(log, *batches):
+def appended(log: MemoryLog, *batches: Batch) -> list[int]:
     """Appends a group where the log ends, and makes it durable."""
     ends = log.append(batches, log.end_offset)
     log.sync()
     return ends
 
 
-def followed(log, offset=0, max_bytes=100):
+def followed(log: MemoryLog, offset: int = 0, max_bytes: int = 100) -> list[Any]:
     """All that is durable from an offset on, in pieces."""
     follower = log.follow(offset)
     try:
@@ -31,18 +34,18 @@ def followed(log, offset=0, max_bytes=100):
         follower.close()
 
 
-def spans(stored):
+def spans(stored: Sequence[StoredBatch]) -> list[Any]:
     return [(each.first_offset, each.end_offset) for each in stored]
 
 
 class DurableLogSuite:
-    def test_a_new_log_is_empty_and_has_an_id(self, place):
+    def test_a_new_log_is_empty_and_has_an_id(self, place: Any) -> None:
         log = place.opened()
         assert log.log_id
         assert (log.start_offset, log.end_offset, log.durable_offset, log.has_unsynced) == (0, 0, 0, False)
         assert followed(log) == []
 
-    def test_groups_are_read_back_in_order_as_they_came(self, place):
+    def test_groups_are_read_back_in_order_as_they_came(self, place: Any) -> None:
         log = place.opened()
         one, two, three = make_batch(count=3, arrival=5), make_batch(count=1), make_batch(count=2)
         assert appended(log, one, two) == [3, 4]
@@ -52,7 +55,7 @@ class DurableLogSuite:
         assert [each.payload for each in found] == [one.payload, two.payload, three.payload]
         assert found[0].arrival_time_unix_nano == 5
 
-    def test_what_is_not_synced_is_not_read(self, place):
+    def test_what_is_not_synced_is_not_read(self, place: Any) -> None:
         log = place.opened()
         log.append([make_batch(count=2)], 0)
         assert (log.end_offset, log.durable_offset, log.has_unsynced) == (2, 0, True)
@@ -62,7 +65,7 @@ class DurableLogSuite:
         assert spans(followed(log)) == [(0, 2)]
 
     @pytest.mark.parametrize("believed", [0, 2, 4, 1 << 60])
-    def test_a_writer_that_believes_in_another_end_writes_nothing(self, place, believed):
+    def test_a_writer_that_believes_in_another_end_writes_nothing(self, place: Any, believed: int) -> None:
         log = place.opened()
         appended(log, make_batch(count=3))
         with pytest.raises(WrongEndError, match="ends at offset 3"):
@@ -70,13 +73,13 @@ class DurableLogSuite:
         assert appended(log, make_batch()) == [4]
         assert spans(followed(log)) == [(0, 3), (3, 4)]
 
-    def test_a_batch_without_records_keeps_its_producers_place_and_is_read_by_nobody(self, place):
+    def test_a_batch_without_records_keeps_its_producers_place_and_is_read_by_nobody(self, place: Any) -> None:
         log = place.opened()
         assert appended(log, make_batch(b"me", 1), make_batch(b"me", 2, count=0), make_batch(b"me", 3)) == [1, 1, 2]
         assert log.producers.last_sequence(b"me") == 3
         assert spans(followed(log)) == [(0, 1), (1, 2)]
 
-    def test_a_follower_goes_on_with_what_comes(self, place):
+    def test_a_follower_goes_on_with_what_comes(self, place: Any) -> None:
         log = place.opened()
         follower = log.follow(0)
         assert follower.read(100) == []
@@ -87,12 +90,12 @@ class DurableLogSuite:
         assert spans(follower.read(100)) == [(1, 3)]
         follower.close()
 
-    def test_from_the_middle_of_a_batch_the_whole_batch_is_read(self, place):
+    def test_from_the_middle_of_a_batch_the_whole_batch_is_read(self, place: Any) -> None:
         log = place.opened()
         appended(log, make_batch(count=3), make_batch(count=3))
         assert spans(followed(log, 4)) == [(3, 6)]
 
-    def test_each_end_has_a_link_and_ranges_join(self, place):
+    def test_each_end_has_a_link_and_ranges_join(self, place: Any) -> None:
         log = place.opened()
         for _ in range(6):
             appended(log, make_batch(), make_batch(count=2))
@@ -108,7 +111,7 @@ class DurableLogSuite:
             before = part.frames[-1].link
         follower.close()
 
-    def test_links_say_what_was_written(self, place):
+    def test_links_say_what_was_written(self, place: Any) -> None:
         log = place.opened()
         appended(log, make_batch(text="one"), make_batch(text="two"))
         first, second = followed(log)
@@ -119,7 +122,7 @@ class DurableLogSuite:
         assert within.link_before() is None
         within.close()
 
-    def test_what_nobody_needs_is_released_oldest_first_and_never_more(self, place):
+    def test_what_nobody_needs_is_released_oldest_first_and_never_more(self, place: Any) -> None:
         log = place.opened()
         for _ in range(40):
             appended(log, make_batch(text="x" * 40))
@@ -132,7 +135,7 @@ class DurableLogSuite:
         assert log.release(40, min_bytes=size) == 0
         assert log.state.size_bytes == size
 
-    def test_a_follower_below_the_start_goes_on_there(self, place):
+    def test_a_follower_below_the_start_goes_on_there(self, place: Any) -> None:
         log = place.opened()
         follower = log.follow(0)
         for _ in range(40):
@@ -143,7 +146,7 @@ class DurableLogSuite:
         assert spans(found) == [(each.first_offset, each.first_offset + 1) for each in found]
         follower.close()
 
-    def test_the_state_counts(self, place):
+    def test_the_state_counts(self, place: Any) -> None:
         log = place.opened()
         before = log.state
         appended(log, make_batch(text="y" * 1_000))
@@ -151,7 +154,7 @@ class DurableLogSuite:
         assert after.size_bytes >= before.size_bytes + 1_000
         assert (after.part_count >= 1, after.sync_count) == (True, before.sync_count + 1)
 
-    def test_opened_again_it_goes_on_where_it_was(self, place):
+    def test_opened_again_it_goes_on_where_it_was(self, place: Any) -> None:
         if not place.outlives:
             pytest.skip("it promises nothing beyond the process")
         log = place.opened()
@@ -165,7 +168,7 @@ class DurableLogSuite:
         assert appended(again, make_batch(b"me", 2)) == [5]
 
     @pytest.mark.parametrize("seed", range(8))
-    def test_any_order_of_steps_gives_what_a_list_gives(self, place, seed):
+    def test_any_order_of_steps_gives_what_a_list_gives(self, place: Any, seed: Callable[[range], int]) -> None:
         history = History(place, random.Random(seed))
         for _ in range(60):
             history.step()
@@ -175,7 +178,7 @@ class DurableLogSuite:
 class History:
     """Random steps of a log, beside a list of (first offset, end offset, payload)."""
 
-    def __init__(self, place, chance) -> None:
+    def __init__(self, place: Any, chance: random.Random) -> None:
         self._place, self._chance = place, chance
         self._log = place.opened()
         self._expected = []

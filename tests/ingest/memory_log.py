@@ -94,7 +94,7 @@ class MemoryFollower:
         self._next = offset
 
     def read(self, max_bytes: int) -> Sequence[Kept]:
-        return self.read_range(max_bytes).frames
+        return self.read_range(max_bytes).frames  # type: ignore[return-value]
 
     def read_range(self, max_bytes: int) -> Range:
         durable = [each for each in self._log.kept if each.end_offset <= self._log.durable_offset]

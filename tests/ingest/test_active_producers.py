@@ -1,12 +1,14 @@
 """A producer that sent lately is not forgotten for the sake of others, whoever sends under however many names."""
 
 import functools
+from typing import Any
 
 import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.ingest.conftest import RequestOf, Running
 from tests.ingest.test_service import refused
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.active_producers import ActiveProducers
@@ -28,13 +30,13 @@ def taken_by(active: ActiveProducers, caller: str, count: int, prefix: str = "")
     return count
 
 
-def test_a_caller_leaves_as_many_places_as_it_takes():
+def test_a_caller_leaves_as_many_places_as_it_takes() -> None:
     active = ActiveProducers(100, clock=lambda: 0.0)
     assert [taken_by(active, caller, 1_000) for caller in ("flood", "second", "third")] == [50, 25, 13]
     assert taken_by(active, "honest", 1) == 1
 
 
-def test_the_refusal_names_whose_places_are_taken():
+def test_the_refusal_names_whose_places_are_taken() -> None:
     active = ActiveProducers(2, clock=lambda: 0.0)
     taken_by(active, "flood", 2)
     with pytest.raises(ServiceError, match="1 producers of yours sent within 300 s, and 1 places are left") as caught:
@@ -46,7 +48,7 @@ def test_the_refusal_names_whose_places_are_taken():
     assert caught.value.metadata["limit"] == "max_producers"
 
 
-def test_silent_producers_make_room():
+def test_silent_producers_make_room() -> None:
     now = [0.0]
     active = ActiveProducers(4, active_s=10, clock=lambda: now[0])
     assert taken_by(active, "flood", 9) == 2
@@ -57,7 +59,7 @@ def test_silent_producers_make_room():
     assert taken_by(active, "flood", 9, "more of ") == 1
 
 
-def test_a_producer_that_comes_over_another_connection_counts_there():
+def test_a_producer_that_comes_over_another_connection_counts_there() -> None:
     active = ActiveProducers(4, clock=lambda: 0.0)
     active.sent(b"moved", "before")
     active.sent(b"moved", "after")
@@ -66,7 +68,7 @@ def test_a_producer_that_comes_over_another_connection_counts_there():
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.sampled_from("abc"), st.integers(0, 4)), max_size=200))
-def test_no_active_producer_is_ever_forgotten(steps):
+def test_no_active_producer_is_ever_forgotten(steps: list[Any]) -> None:
     """Against the table itself and the plain time of each newest batch."""
     now, capacity, active_s = [0.0], 8, 10
     table, active, newest = ProducerTable(capacity), ActiveProducers(capacity, active_s, lambda: now[0]), {}
@@ -85,11 +87,13 @@ def test_no_active_producer_is_ever_forgotten(steps):
 
 
 @pytest.fixture
-def small_table(monkeypatch):
+def small_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_ingest.process.LogConfig", functools.partial(LogConfig, max_producers=4))
 
 
-async def test_a_flood_of_producers_is_refused_and_an_active_one_goes_on_exactly_once(running, request_of, small_table):
+async def test_a_flood_of_producers_is_refused_and_an_active_one_goes_on_exactly_once(
+    running: Running, request_of: RequestOf, small_table: None
+) -> None:
     async with running() as (process, honest):
         await honest.UploadLogs(iter([request_of("a", producer_id="honest", sequence=1)]))
         async with grpc.aio.insecure_channel(process.server.address, options=OWN_CONNECTION) as channel:
@@ -115,7 +119,7 @@ async def test_a_flood_of_producers_is_refused_and_an_active_one_goes_on_exactly
             assert (await next_one.UploadLogs(iter([request_of("b", producer_id="next", sequence=1)]))).accepted_count == 1
 
 
-async def test_after_a_restart_a_full_table_takes_new_producers(running, request_of, small_table):
+async def test_after_a_restart_a_full_table_takes_new_producers(running: Running, request_of: RequestOf, small_table: None) -> None:
     async with running() as (_, stub):
         for number in range(2):
             await stub.UploadLogs(iter([request_of("x", producer_id=f"older {number}", sequence=1)]))

@@ -4,6 +4,7 @@ from random import Random
 import pytest
 import xxhash
 
+from tests.ingest.conftest import RequestOf
 from tests.odd_messages import batch, field, odd_record, unknown, upload
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.error_pb2 import ErrorReason
@@ -18,7 +19,7 @@ EMPTY = RejectionReason.REJECTION_REASON_MESSAGE_EMPTY
 LARGE = RejectionReason.REJECTION_REASON_RECORD_TOO_LARGE
 
 
-def test_a_good_batch_is_kept_byte_for_byte(request_of):
+def test_a_good_batch_is_kept_byte_for_byte(request_of: RequestOf) -> None:
     sent = request_of("one", "two").batch.SerializeToString() + b"\xfa\x07\x03new"
     checked = check_batch(upload(sent, producer_id="me", sequence=4))
     assert checked.payload == sent
@@ -27,19 +28,19 @@ def test_a_good_batch_is_kept_byte_for_byte(request_of):
     assert checked.batch_hash == xxhash.xxh3_64_intdigest(sent)
 
 
-def test_a_batch_that_comes_in_parts_is_their_merge(request_of):
+def test_a_batch_that_comes_in_parts_is_their_merge(request_of: RequestOf) -> None:
     first, second = (request_of(text).batch.SerializeToString() for text in ("one", "two"))
     stranger = field(9, "of a newer sender")
     checked = check_batch(field(3, first) + stranger + field(1, "me") + field(3, second, size=3) + b"\x10\x04")
     assert (checked.payload, checked.producer_id, checked.sequence, checked.record_count) == (first + second, b"me", 4, 2)
 
 
-def test_both_doors_take_the_same_bytes(request_of):
+def test_both_doors_take_the_same_bytes(request_of: RequestOf) -> None:
     received = request_of("one", producer_id="me", sequence=1).SerializeToString()
     assert StreamLogsRequest.FromString(received).SerializeToString() == received
 
 
-def test_bad_records_are_left_out_one_by_one(request_of):
+def test_bad_records_are_left_out_one_by_one(request_of: RequestOf) -> None:
     huge = "x" * MAX_RECORD_BYTES
     request = request_of("a", "", huge, "b", "", producer_id="me", sequence=1)
     received = request.SerializeToString()
@@ -51,13 +52,13 @@ def test_bad_records_are_left_out_one_by_one(request_of):
     assert checked.batch_hash == xxhash.xxh3_64_intdigest(request.batch.SerializeToString())
 
 
-def test_fields_that_are_not_known_survive_when_others_are_left_out(request_of):
+def test_fields_that_are_not_known_survive_when_others_are_left_out(request_of: RequestOf) -> None:
     record = LogRecord(message="kept").SerializeToString() + b"\xfa\x07\x03new"
     received = request_of("").batch.SerializeToString() + field(3, record)
     assert b"\xfa\x07\x03new" in check_batch(upload(received)).payload
 
 
-def test_the_others_stay_as_they_came_when_records_are_left_out():
+def test_the_others_stay_as_they_came_when_records_are_left_out() -> None:
     for seed in range(100):
         random = Random(seed)
         others = [odd_record(random) for _ in range(6)]
@@ -72,7 +73,7 @@ def test_the_others_stay_as_they_came_when_records_are_left_out():
 
 
 @pytest.mark.parametrize("size", [MAX_RECORD_BYTES, MAX_RECORD_BYTES + 1])
-def test_the_limit_of_a_record_is_exact(size):
+def test_the_limit_of_a_record_is_exact(size: int) -> None:
     record = LogRecord(message="")
     record.message = "x" * (size - 4)
     assert record.ByteSize() == size
@@ -80,7 +81,7 @@ def test_the_limit_of_a_record_is_exact(size):
     assert bool(checked.rejections) == (size > MAX_RECORD_BYTES)
 
 
-def test_an_empty_batch_is_fine():
+def test_an_empty_batch_is_fine() -> None:
     assert check_batch(b"").record_count == 0
 
 
@@ -95,14 +96,14 @@ def test_an_empty_batch_is_fine():
         (UploadLogsRequest(producer_id="p" * 129).SerializeToString(), "INVALID_FIELD"),
     ],
 )
-def test_what_is_no_batch_is_refused(received, reason):
+def test_what_is_no_batch_is_refused(received: bytes, reason: str) -> None:
     with pytest.raises(ServiceError) as caught:
         check_batch(received)
     assert ErrorReason.Name(caught.value.reason) == f"ERROR_REASON_{reason}"
 
 
 @pytest.mark.parametrize("record", [b"\x1a\x00", b"\x9a\x00\x00", b"\x1a\x02\x2a\x00"])
-def test_a_batch_of_records_without_content_is_refused_before_it_is_unfolded(record):
+def test_a_batch_of_records_without_content_is_refused_before_it_is_unfolded(record: bytes) -> None:
     allowed = check_batch(upload(record * MAX_BATCH_RECORDS))
     assert len(allowed.rejections) == MAX_BATCH_RECORDS
     for count in (MAX_BATCH_RECORDS + 1, (MAX_BATCH_BYTES - 10) // len(record)):
@@ -114,12 +115,12 @@ def test_a_batch_of_records_without_content_is_refused_before_it_is_unfolded(rec
         assert caught.value.metadata == {"field": "batch.records", "limit": "50000"}
 
 
-def test_unknown_fields_are_no_records():
+def test_unknown_fields_are_no_records() -> None:
     sent = LogBatch(records=[LogRecord(message="m")]).SerializeToString() + (b"\x92\x01\x0a" + b"\x1a" * 10) * 100_000
     assert check_batch(upload(sent)).record_count == 1
 
 
-def test_a_batch_that_is_too_long_is_never_unfolded(monkeypatch):
+def test_a_batch_that_is_too_long_is_never_unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
     class NeverUnfolded:
         """Whoever unfolds a batch with this has an AttributeError."""
 
@@ -130,14 +131,14 @@ def test_a_batch_that_is_too_long_is_never_unfolded(monkeypatch):
         check_batch(upload(b"\x2a\x00" * (MAX_BATCH_BYTES // 2 - 8)))
 
 
-def refused(batch):
+def refused(batch: LogBatch | bytes) -> tuple[str, str]:
     with pytest.raises(ServiceError) as caught:
         check_batch(upload(batch.SerializeToString() if isinstance(batch, LogBatch) else batch))
     assert caught.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
     return caught.value.metadata["field"], caught.value.message
 
 
-def test_what_is_not_served_yet_is_refused_with_a_remedy():
+def test_what_is_not_served_yet_is_refused_with_a_remedy() -> None:
     assert refused(LogBatch(resource_logs=[b"", b"x"])) == (
         "batch.resource_logs",
         "batch.resource_logs: OTLP is not served yet; send the records as `batch.records`",
@@ -147,7 +148,7 @@ def test_what_is_not_served_yet_is_refused_with_a_remedy():
     assert "not served yet; give a producer_id and a sequence" in words
 
 
-def test_a_resource_has_limits():
+def test_a_resource_has_limits() -> None:
     largest = {f"{number}": "" for number in range(127)} | {"k" * 256: "v" * 65_536}
     assert check_batch(upload(batch(odd_record(Random(1)), resource=largest))).record_count == 1
     assert refused(batch(resource=largest | {"one": "more"})) == (
@@ -163,13 +164,13 @@ def test_a_resource_has_limits():
     )
 
 
-def test_a_key_of_a_resource_may_come_again_and_hold_anything():
+def test_a_key_of_a_resource_may_come_again_and_hold_anything() -> None:
     twice = batch(resource={"a": "1", "": "\0"}) + batch(resource={"a": "2"})
     assert check_batch(upload(twice)).payload == twice
     assert refused(batch(resource={"a": "1"}) + batch(resource={"a": "1", "k" * 300: ""}))[0] == "batch.resource[2].key"
 
 
-def test_records_in_place_of_a_batch_are_no_batch():
+def test_records_in_place_of_a_batch_are_no_batch() -> None:
     """What a sender of the version before sends."""
     for record in (LogRecord(message="m"), LogRecord(service="checkout", message="order 7 was paid", attributes={"k": "v"})):
         with pytest.raises(ServiceError):

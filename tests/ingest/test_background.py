@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ with mock.patch.object({where}, "run", fails):
     ("where", "name"),
     [("process.Retention", "retention"), ("process.DeliveredNote", "note of what was delivered"), ("process.Delivery", "delivery to a")],
 )
-async def test_the_process_ends_with_words_when_one_of_its_tasks_fails(tmp_path, where, name):
+async def test_the_process_ends_with_words_when_one_of_its_tasks_fails(tmp_path: Path, where: str, name: str) -> None:
     chosen = {
         "DATA_DIR": str(tmp_path / "ingest"),
         "LISTEN": "127.0.0.1:0",

@@ -2,8 +2,11 @@
 
 import json
 import shutil
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.hostile import ALL, SEED
+from tests.ingest.conftest import RequestOf, Running
 from tests.ingest.scripted_sinks import Claiming, Lying, trimmed
 from tests.ingest.test_delivery import (  # noqa: F401 - fixtures
     Keeps,
@@ -24,21 +28,26 @@ from tests.ingest.test_delivery import (  # noqa: F401 - fixtures
     upload,
 )
 from tests.links import link_at
-from treering.v1.ingest_pb2 import GetIngestStatusRequest
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest
 from treering.v1.sink_pb2 import SinkProgress
 from treering_ingest.claims import Claims, SinkAheadError
+from treering_ingest.process import IngestProcess
 from treering_ingest.settings import parse_sinks
+from treering_ingest.sink_state import SinkState
+
+if TYPE_CHECKING:
+    from treering.v1.ingest_pb2_grpc import IngestServiceAsyncStub
 
 pytestmark = pytest.mark.usefixtures("impatient")
 LOG = 0xA1
 
 
 @pytest.fixture
-def filled(running, request_of):
+def filled(running: Running, request_of: RequestOf) -> "Any":
     """An ingest in many segments with records 0 to 399, then the given sinks."""
 
     @asynccontextmanager
-    async def fill(sinks, **changes):
+    async def fill(sinks: str, **changes: Any) -> "AsyncIterator[tuple[IngestProcess, IngestServiceAsyncStub, SinkState | None]]":
         async with running(segment_bytes=2_000) as (process, stub):
             if not process.log.end_offset:
                 for batch in range(40):
@@ -50,7 +59,7 @@ def filled(running, request_of):
     return fill
 
 
-def alarm(process):
+def alarm(process: IngestProcess) -> float | None:
     return process.registry.get_sample_value("treering_ingest_sink_ahead", {"sink": "sink"})
 
 
@@ -65,7 +74,9 @@ FALSE = {
 
 
 @pytest.mark.parametrize("claim", FALSE.values(), ids=FALSE)
-async def test_a_claim_within_the_log_that_is_not_proved_is_cut_off_and_deletes_nothing(filled, request_of, claim):
+async def test_a_claim_within_the_log_that_is_not_proved_is_cut_off_and_deletes_nothing(
+    filled: Any, request_of: RequestOf, claim: str
+) -> None:
     async with serving(None, servicer=Claiming(claim)) as address, filled(f"sink={address}") as (process, stub, state):
         await until(lambda: "CHAIN_BROKEN" in state.last_error, process)
         assert await trimmed(process) == 0
@@ -75,7 +86,7 @@ async def test_a_claim_within_the_log_that_is_not_proved_is_cut_off_and_deletes_
         assert (await stub.UploadLogs(iter([numbered(request_of, 400, 1, 41)]))).accepted_count == 1
 
 
-async def test_the_link_of_another_place_proves_nothing(filled):
+async def test_the_link_of_another_place_proves_nothing(filled: Any) -> None:
     async with filled("") as (process, *_):
         link = await link_in(process, 100)
     claim = {"next_offset": 400, "releasable_end_offset": 400, "link": link}
@@ -84,7 +95,7 @@ async def test_the_link_of_another_place_proves_nothing(filled):
         assert await trimmed(process) == 0
 
 
-async def test_the_link_of_its_place_proves_what_is_below_and_the_log_forgets_it(filled):
+async def test_the_link_of_its_place_proves_what_is_below_and_the_log_forgets_it(filled: Any) -> None:
     async with filled("") as (process, *_):
         link = await link_in(process, 200)
     sink = Claiming({"next_offset": 200, "visible_end_offset": 200, "releasable_end_offset": 150, "link": link})
@@ -94,14 +105,14 @@ async def test_the_link_of_its_place_proves_what_is_below_and_the_log_forgets_it
 
 
 @pytest.mark.parametrize("link", [{}, {"link": 99}], ids=["no link", "another link"])
-async def test_in_the_middle_of_a_delivery_a_range_is_safe_with_its_link_alone(filled, link):
+async def test_in_the_middle_of_a_delivery_a_range_is_safe_with_its_link_alone(filled: Any, link: dict[str, int]) -> None:
     sink = Claiming({}, {"next_offset": 400, "releasable_end_offset": 400} | link)
     async with serving(None, servicer=sink) as address, filled(f"sink={address}") as (process, _, state):
         await until(lambda: sink.requests and (state.ahead or state.progress.next_offset == 400 or sink.calls > 1), process)
         assert await trimmed(process) == 0
 
 
-async def test_what_an_honest_sink_has_safe_goes_after_restarts_of_ingest_too(filled, request_of):
+async def test_what_an_honest_sink_has_safe_goes_after_restarts_of_ingest_too(filled: Any, request_of: RequestOf) -> None:
     sink = Keeps()
     async with serving(sink) as address:
         async with filled(f"sink={address}") as (process, _, state):
@@ -117,7 +128,7 @@ async def test_what_an_honest_sink_has_safe_goes_after_restarts_of_ingest_too(fi
     assert sink.messages == [f"record {number}" for number in range(800)]
 
 
-async def test_while_a_sink_is_cut_off_nothing_is_deleted_on_its_earlier_word(filled):
+async def test_while_a_sink_is_cut_off_nothing_is_deleted_on_its_earlier_word(filled: Any) -> None:
     async with filled("") as (process, *_):
         link = await link_in(process, 400)
     sink = Claiming({"next_offset": 400, "releasable_end_offset": 400, "link": link})
@@ -129,7 +140,7 @@ async def test_while_a_sink_is_cut_off_nothing_is_deleted_on_its_earlier_word(fi
         assert await trimmed(process) == 0
 
 
-async def test_a_sink_that_claims_too_much_again_and_again_does_not_end_the_alarm(filled):
+async def test_a_sink_that_claims_too_much_again_and_again_does_not_end_the_alarm(filled: Any) -> None:
     sink = Claiming({}, {"next_offset": 4_000})
     async with serving(None, servicer=sink) as address, filled(f"sink={address}") as (process, _, state):
         await until(lambda: state.ahead is not None, process)
@@ -141,7 +152,7 @@ async def test_a_sink_that_claims_too_much_again_and_again_does_not_end_the_alar
         await until(lambda: state.connected and state.ahead is None, process)
 
 
-async def test_uploads_stay_stopped_while_a_sink_that_was_beyond_the_log_claims_something_else(filled, request_of):
+async def test_uploads_stay_stopped_while_a_sink_that_was_beyond_the_log_claims_something_else(filled: Any, request_of: RequestOf) -> None:
     sink = Claiming({"next_offset": 4_000})
     async with serving(None, servicer=sink) as address, filled(f"sink={address}") as (process, stub, state):
         await until(lambda: state.ahead is not None, process)
@@ -154,7 +165,9 @@ async def test_uploads_stay_stopped_while_a_sink_that_was_beyond_the_log_claims_
         assert (await stub.UploadLogs(iter([request_of("more")]))).accepted_count == 1
 
 
-async def test_a_log_that_fell_back_and_grew_past_a_sink_deletes_nothing_on_its_word(running, filled, request_of, tmp_path):
+async def test_a_log_that_fell_back_and_grew_past_a_sink_deletes_nothing_on_its_word(
+    running: Running, filled: Any, request_of: RequestOf, tmp_path: Path
+) -> None:
     async with running(segment_bytes=2_000) as (process, stub):
         await upload(stub, request_of, 0, 4, 10)
     shutil.copytree(tmp_path / "wal", tmp_path / "copy")
@@ -177,8 +190,8 @@ async def test_a_log_that_fell_back_and_grew_past_a_sink_deletes_nothing_on_its_
 
 
 async def test_a_directory_from_before_links_is_delivered_to_and_deletes_nothing_until_there_is_a_link(
-    filled, request_of, tmp_path, logged
-):
+    filled: Any, request_of: RequestOf, tmp_path: Path, logged: Callable[[], str]
+) -> None:
     async with filled("") as (process, *_):
         log_id = process.log.log_id
     # as earlier versions left it
@@ -198,7 +211,9 @@ async def test_a_directory_from_before_links_is_delivered_to_and_deletes_nothing
     assert json.loads((tmp_path / "DELIVERED").read_text())["unlinked_below"] == 400
 
 
-async def test_a_sink_without_a_link_is_from_before_links_only_as_far_as_the_log_was_then(filled, running, request_of, tmp_path):
+async def test_a_sink_without_a_link_is_from_before_links_only_as_far_as_the_log_was_then(
+    filled: Any, running: Running, request_of: RequestOf, tmp_path: Path
+) -> None:
     async with filled("") as (process, *_):
         log_id = process.log.log_id
     (tmp_path / "DELIVERED").write_text(json.dumps({"log_id": f"{log_id:016x}", "offset": 200}))
@@ -213,14 +228,16 @@ async def test_a_sink_without_a_link_is_from_before_links_only_as_far_as_the_log
 
 
 @pytest.mark.parametrize("seed", range(30 if ALL else 6))
-async def test_whatever_a_sink_claims_the_log_keeps_what_it_was_not_sent(filled, request_of, seed):
+async def test_whatever_a_sink_claims_the_log_keeps_what_it_was_not_sent(
+    filled: Any, request_of: RequestOf, seed: Callable[[range], int]
+) -> None:
     liar = Lying(f"{SEED} {seed}")
     async with serving(None, servicer=liar) as address, filled(f"sink={address}") as (process, stub, _):
         await lied_to(process, stub, request_of, liar)
 
 
 @pytest.mark.parametrize("seed", range(30 if ALL else 6))
-async def test_whatever_a_sink_claims_another_one_gets_everything(filled, request_of, seed):
+async def test_whatever_a_sink_claims_another_one_gets_everything(filled: Any, request_of: RequestOf, seed: Callable[[range], int]) -> None:
     liar, honest = Lying(f"{SEED} {seed}"), Keeps()
     async with (
         serving(None, servicer=liar) as first,
@@ -232,7 +249,7 @@ async def test_whatever_a_sink_claims_another_one_gets_everything(filled, reques
     assert honest.messages == [f"record {number}" for number in range(400)] + more
 
 
-async def lied_to(process, stub, request_of, liar):
+async def lied_to(process: Any, stub: Any, request_of: Callable[..., UploadLogsRequest], liar: Lying) -> list[str]:
     """Uploads beside a sink that lies: each upload is stored, or refused with SINK_AHEAD. Returns the messages that were stored."""
     stored = []
     process.deliveries[0]._silence_s = 0.05
@@ -250,7 +267,7 @@ async def lied_to(process, stub, request_of, liar):
 
 @given(st.data())
 @settings(max_examples=1_000 if ALL else 300, deadline=None)
-def test_no_more_is_believed_to_be_safe_than_what_the_sink_was_sent(data):
+def test_no_more_is_believed_to_be_safe_than_what_the_sink_was_sent(data: st.DataObject) -> None:
     ends = [0, 10, 30, 31, 60]
     log = SimpleNamespace(log_id=LOG, durable_offset=60, start_offset=data.draw(st.sampled_from([0, 10])))
     got = {ends[data.draw(st.integers(0, 4))]}  # from earlier deliveries
@@ -282,6 +299,6 @@ def test_no_more_is_believed_to_be_safe_than_what_the_sink_was_sent(data):
                 sent.pop(0)
 
 
-def test_one_sink_under_two_names_is_refused():
+def test_one_sink_under_two_names_is_refused() -> None:
     with pytest.raises(ValueError, match="the address is there twice; name each sink once"):
         parse_sinks("query=127.0.0.1:4703,other=127.0.0.1:4703")

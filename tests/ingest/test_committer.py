@@ -1,9 +1,13 @@
 import asyncio
 import threading
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
 
+from tests.ingest.conftest import FaultyDisk, MakeBatch
 from tests.patience import PATIENCE_S
 from tests.settling import settled
 from treering_ingest.commit_policy import CommitPolicy
@@ -14,21 +18,21 @@ from treering_ingest.wal import open_log
 
 
 class Noted:
-    def __init__(self):
+    def __init__(self) -> None:
         self.groups = []
         self.syncs = 0
 
-    def committed(self, records, size_bytes, seconds):
+    def committed(self, records: Any, size_bytes: Any, seconds: float) -> None:
         self.groups.append(records)
 
-    def synced(self, seconds):
+    def synced(self, seconds: float) -> None:
         self.syncs += 1
 
 
 @pytest.fixture
-def committing(faulty_disk):
+def committing(faulty_disk: FaultyDisk) -> Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted]]]:
     @asynccontextmanager
-    async def run(**policy):
+    async def run(**policy: float | Durability) -> AsyncIterator[tuple[Committer, Noted]]:
         noted = Noted()
         committer = Committer(open_log(faulty_disk), CommitPolicy(**policy), noted)
         committer.start()
@@ -40,24 +44,26 @@ def committing(faulty_disk):
 
 
 @pytest.fixture
-def held_sync(faulty_disk, monkeypatch):
+def held_sync(faulty_disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch) -> tuple[Callable[[], None], threading.Event, threading.Event]:
     """Syncs of the log wait until `release` is set; `entered` tells that one does."""
     entered, release = threading.Event(), threading.Event()
     kind = type(faulty_disk.create("probe"))
     original = kind.sync
 
-    def sync(file):
+    def sync(file: Path) -> None:
         entered.set()
         assert release.wait(PATIENCE_S)
         original(file)
 
-    def hold():
+    def hold() -> None:
         monkeypatch.setattr(kind, "sync", sync)
 
     return hold, entered, release
 
 
-async def test_an_acknowledged_batch_is_synced(committing, batch):
+async def test_an_acknowledged_batch_is_synced(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing() as (committer, _):
         ticket = committer.stage(batch(count=3))
         assert not committer.is_durable(ticket)
@@ -67,7 +73,11 @@ async def test_an_acknowledged_batch_is_synced(committing, batch):
         assert committer.waiting_bytes == 0
 
 
-async def test_what_waits_during_a_sync_shares_the_next_one(committing, batch, held_sync):
+async def test_what_waits_during_a_sync_shares_the_next_one(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]],
+    batch: MakeBatch,
+    held_sync: tuple[Any, threading.Event, threading.Event],
+) -> None:
     hold, entered, release = held_sync
     async with committing() as (committer, noted):
         hold()
@@ -80,7 +90,9 @@ async def test_what_waits_during_a_sync_shares_the_next_one(committing, batch, h
         assert noted.syncs == 2
 
 
-async def test_a_group_is_bounded_by_bytes(committing, batch):
+async def test_a_group_is_bounded_by_bytes(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     one = batch()
     async with committing(max_group_bytes=3 * len(one.payload)) as (committer, noted):
         tickets = [committer.stage(one) for _ in range(10)]
@@ -88,7 +100,9 @@ async def test_a_group_is_bounded_by_bytes(committing, batch):
         assert noted.groups == [3, 3, 3, 1]
 
 
-async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
+async def test_a_lingering_group_goes_as_soon_as_it_is_full(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     one = batch()
     async with committing(linger_s=3_600, linger_bytes=3 * len(one.payload)) as (committer, noted):
         tickets = [committer.stage(one) for _ in range(2)]
@@ -100,7 +114,9 @@ async def test_a_lingering_group_goes_as_soon_as_it_is_full(committing, batch):
         assert committer.is_durable(tickets[-1] + 1)
 
 
-async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(committing, batch):
+async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(linger_s=3_600) as (committer, noted):
         committer.stage(batch())
         await settled()
@@ -108,14 +124,18 @@ async def test_a_lingering_group_goes_as_soon_as_somebody_waits_for_it(committin
         assert noted.groups == [2]
 
 
-async def test_one_who_sends_alone_is_not_held_back(committing, batch):
+async def test_one_who_sends_alone_is_not_held_back(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
         for _ in range(3):
             await committer.wait_durable(committer.stage(batch(b"alone", 1)))
         assert noted.groups == [1, 1, 1]
 
 
-async def test_an_acknowledgement_is_held_back_until_the_other_sender_waits_too(committing, batch):
+async def test_an_acknowledgement_is_held_back_until_the_other_sender_waits_too(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
         first = asyncio.create_task(committer.wait_durable(committer.stage(batch(b"one", 1))))
         second = committer.stage(batch(b"two", 1))
@@ -125,7 +145,9 @@ async def test_an_acknowledgement_is_held_back_until_the_other_sender_waits_too(
         assert noted.groups == [2]
 
 
-async def test_those_who_shared_a_sync_are_expected_to_share_the_next(committing, batch):
+async def test_those_who_shared_a_sync_are_expected_to_share_the_next(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(company_s=3_600, linger_s=3_600) as (committer, noted):
         for sequence in (1, 2, 3):
             tickets = [committer.stage(batch(name, sequence)) for name in (b"one", b"two", b"three")]
@@ -133,7 +155,9 @@ async def test_those_who_shared_a_sync_are_expected_to_share_the_next(committing
         assert noted.groups == [3, 3, 3]
 
 
-async def test_company_that_does_not_come_is_waited_for_once(committing, batch):
+async def test_company_that_does_not_come_is_waited_for_once(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(company_s=0.01, linger_s=3_600) as (committer, noted):
         tickets = [committer.stage(batch(name, 1)) for name in (b"one", b"two")]
         await asyncio.gather(*map(committer.wait_durable, tickets))
@@ -142,14 +166,18 @@ async def test_company_that_does_not_come_is_waited_for_once(committing, batch):
         assert committer._company == 1
 
 
-async def test_a_lingering_group_is_committed_at_the_stop(committing, batch):
+async def test_a_lingering_group_is_committed_at_the_stop(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(linger_s=3_600) as (committer, _):
         ticket = committer.stage(batch())
         await committer.stop()
         assert committer.is_durable(ticket)
 
 
-async def test_with_interval_an_acknowledgement_does_not_wait_for_the_sync(committing, batch, faulty_disk):
+async def test_with_interval_an_acknowledgement_does_not_wait_for_the_sync(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch, faulty_disk: FaultyDisk
+) -> None:
     async with committing(durability=Durability.INTERVAL, sync_interval_s=3_600) as (committer, noted):
         await committer.wait_durable(committer.stage(batch()))
         assert (noted.syncs, committer.log.synced.offset) == (0, 0)
@@ -157,14 +185,18 @@ async def test_with_interval_an_acknowledgement_does_not_wait_for_the_sync(commi
         assert committer.log.synced.offset == 1
 
 
-async def test_with_interval_the_sync_comes_by_itself(committing, batch):
+async def test_with_interval_the_sync_comes_by_itself(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
     async with committing(durability=Durability.INTERVAL, sync_interval_s=0.01) as (committer, _):
         await committer.wait_durable(committer.stage(batch()))
         while committer.log.synced.offset == 0:
             assert await committer.advanced.wait(PATIENCE_S)
 
 
-async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch, faulty_disk):
+async def test_a_failed_sync_fails_all_who_wait_now_and_later(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch, faulty_disk: FaultyDisk
+) -> None:
     async with committing() as (committer, _):
         await committer.wait_durable(committer.stage(batch()))
         faulty_disk.fail_syncs = True
@@ -178,7 +210,12 @@ async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch,
 
 
 @pytest.mark.parametrize("fault", ["fail_syncs", "free_bytes"])
-async def test_each_who_waits_gets_an_error_of_its_own(committing, batch, faulty_disk, fault):
+async def test_each_who_waits_gets_an_error_of_its_own(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]],
+    batch: MakeBatch,
+    faulty_disk: FaultyDisk,
+    fault: str,
+) -> None:
     async with committing() as (committer, _):
         await committer.wait_durable(committer.stage(batch()))
         setattr(faulty_disk, fault, 1)
@@ -191,7 +228,11 @@ async def test_each_who_waits_gets_an_error_of_its_own(committing, batch, faulty
         assert len({id(error) for error in (*errors, *again)}) == 5
 
 
-async def test_one_who_waits_for_less_does_not_wait_for_one_who_came_before(committing, batch, held_sync):
+async def test_one_who_waits_for_less_does_not_wait_for_one_who_came_before(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]],
+    batch: MakeBatch,
+    held_sync: tuple[Any, threading.Event, threading.Event],
+) -> None:
     hold, entered, release = held_sync
     one = batch()
     async with committing(max_group_bytes=len(one.payload)) as (committer, noted):
@@ -206,7 +247,9 @@ async def test_one_who_waits_for_less_does_not_wait_for_one_who_came_before(comm
         await later
 
 
-async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, batch, faulty_disk):
+async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch, faulty_disk: FaultyDisk
+) -> None:
     async with committing() as (committer, _):
         faulty_disk.free_bytes = 10
         ticket = committer.stage(batch())
@@ -220,8 +263,12 @@ async def test_a_full_disk_tells_those_who_wait_and_loses_nothing(committing, ba
         assert committer.lack is None
 
 
-async def test_without_memory_for_a_further_thread_the_log_is_written_and_sealed(committing, batch, monkeypatch):
-    def start(_):
+async def test_without_memory_for_a_further_thread_the_log_is_written_and_sealed(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]],
+    batch: MakeBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(_: object) -> Never:
         raise RuntimeError("can't start new thread")
 
     async with committing() as (committer, _):
@@ -231,7 +278,9 @@ async def test_without_memory_for_a_further_thread_the_log_is_written_and_sealed
         assert (committer.failure, committer.log.synced.offset) == ("", 1)
 
 
-async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(committing, batch, faulty_disk):
+async def test_a_stop_while_the_disk_is_full_tells_those_who_wait(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch, faulty_disk: FaultyDisk
+) -> None:
     async with committing() as (committer, _):
         faulty_disk.free_bytes = 10
         ticket = committer.stage(batch())

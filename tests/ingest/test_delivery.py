@@ -5,26 +5,31 @@ import itertools
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.ingest.conftest import OpenLog, RequestOf, Running
 from tests.settling import settled
 from treering.inner import InnerAddress
 from treering.inner.version import PROTOCOL_VERSION
 from treering.v1 import sink_pb2_grpc
 from treering.v1.admin_pb2 import DigestLogRequest
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.ingest_pb2 import GetIngestStatusRequest
-from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, UploadLogsRequest, UploadLogsResponse
+from treering.v1.log_pb2 import RangeDigest
+from treering.v1.sink_pb2 import DeliverLogsRequest, DeliverLogsResponse, SinkProgress
 from treering_ingest import delivered as delivered_module
 from treering_ingest import delivery as delivery_module
 from treering_ingest.digest import LogDigester
+from treering_ingest.durable_log import Range
+from treering_ingest.process import IngestProcess
 from treering_ingest.wal import LogCursor
 from treering_runtime.doors import Socket
 from treering_runtime.errors import StartError
@@ -33,11 +38,14 @@ from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer
 
+if TYPE_CHECKING:
+    from treering.v1.ingest_pb2_grpc import IngestServiceAsyncStub
+
 
 class Keeps:
     """A sink that keeps messages. What it holds outlives a restart up to `durable`."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.board = ProgressBoard()
         self.messages = []
         self.log_end = 0
@@ -46,11 +54,11 @@ class Keeps:
         self.room.set()
         self.requests = 0
 
-    async def open_log(self, log_id, log_start_offset):
+    async def open_log(self, log_id: int, log_start_offset: Any) -> None:
         self.starts.append(log_start_offset)
         self.board.update(log_id, next_offset=max(len(self.messages), log_start_offset))
 
-    async def deliver(self, log_id, frames, log_end_offset):
+    async def deliver(self, log_id: Any, frames: Any, log_end_offset: Any) -> None:
         await self.room.wait()
         self.requests += 1
         for frame in frames:
@@ -61,7 +69,7 @@ class Keeps:
         self.log_end = log_end_offset
         self.board.update(log_id, next_offset=end, visible_end=end, releasable_end=end)
 
-    async def holds(self, log_id, offset):
+    async def holds(self, log_id: int, offset: int) -> None:
         await self.board.wait_visible([type("Position", (), {"log_id": log_id, "offset": offset})()], 20)
 
 
@@ -69,7 +77,7 @@ _PLACES: list[Iterator[Path]] = []
 
 
 @pytest.fixture(autouse=True)
-def places(tmp_path):
+def places(tmp_path: Path) -> Iterator[None]:
     """Where `serving` puts sockets: each in a directory of its own."""
     _PLACES.append(tmp_path / f"sink-{number}" / "s" for number in itertools.count())
     yield
@@ -77,7 +85,7 @@ def places(tmp_path):
 
 
 @asynccontextmanager
-async def serving(sink, address="", servicer=None):
+async def serving(sink: Keeps | None, address: str = "", servicer: "Any" = None) -> AsyncIterator[str]:
     place = InnerAddress.parse(address).path if address else next(_PLACES[-1])
     server = Server(Socket(place, "sink"), ["treering.v1.SinkService"], CollectorRegistry())
     sink_pb2_grpc.add_SinkServiceServicer_to_server(servicer or SinkServicer(sink, CollectorRegistry()), server.grpc)
@@ -88,7 +96,7 @@ async def serving(sink, address="", servicer=None):
         await server.stop(0)
 
 
-async def until(condition, process):
+async def until(condition: Any, process: IngestProcess) -> None:
     """Waits for a condition that changes with deliveries."""
     async with asyncio.timeout(20):
         while not condition():
@@ -96,21 +104,28 @@ async def until(condition, process):
 
 
 @pytest.fixture
-def impatient(monkeypatch):
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(delivery_module, "RECONNECT_FIRST_S", 0.005)
     monkeypatch.setattr(delivery_module, "RECONNECT_MAX_S", 0.02)
 
 
-def numbered(request_of, first, count, sequence):
+def numbered(request_of: Callable[..., UploadLogsRequest], first: int, count: int, sequence: int) -> Any:
     return request_of(*[f"record {number}" for number in range(first, first + count)], producer_id="me", sequence=sequence)
 
 
-async def upload(stub, request_of, first, batches, per_batch, first_sequence=1):
+async def upload(
+    stub: "IngestServiceAsyncStub",
+    request_of: Callable[..., UploadLogsRequest],
+    first: int,
+    batches: int,
+    per_batch: int,
+    first_sequence: int = 1,
+) -> UploadLogsResponse:
     requests = [numbered(request_of, first + i * per_batch, per_batch, first_sequence + i) for i in range(batches)]
     return await stub.UploadLogs(iter(requests))
 
 
-async def test_every_sink_gets_every_record_once_and_in_order(running, request_of, impatient):
+async def test_every_sink_gets_every_record_once_and_in_order(running: Running, request_of: RequestOf, impatient: None) -> None:
     one, other = Keeps(), Keeps()
     async with (
         serving(one) as first,
@@ -128,7 +143,7 @@ async def test_every_sink_gets_every_record_once_and_in_order(running, request_o
         assert [(it.connected, it.last_error, it.lag_records, it.next_offset) for it in status.sinks] == [(True, "", 0, 300)] * 2
 
 
-async def test_small_frames_travel_together(running, request_of, impatient):
+async def test_small_frames_travel_together(running: Running, request_of: RequestOf, impatient: None) -> None:
     sink = Keeps()
     async with running() as (process, stub):
         await upload(stub, request_of, 0, 500, 2)
@@ -137,7 +152,7 @@ async def test_small_frames_travel_together(running, request_of, impatient):
         assert sink.requests == 1
 
 
-async def test_a_sink_that_comes_late_gets_everything(running, request_of, impatient):
+async def test_a_sink_that_comes_late_gets_everything(running: Running, request_of: RequestOf, impatient: None) -> None:
     sink = Keeps()
     async with serving(sink) as address:
         pass
@@ -149,7 +164,7 @@ async def test_a_sink_that_comes_late_gets_everything(running, request_of, impat
             assert sink.messages == [f"record {number}" for number in range(50)]
 
 
-async def test_a_sink_that_restarts_and_forgot_its_memory_is_fed_again(running, request_of, impatient):
+async def test_a_sink_that_restarts_and_forgot_its_memory_is_fed_again(running: Running, request_of: RequestOf, impatient: None) -> None:
     sink = Keeps()
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 5, 10)
@@ -164,7 +179,9 @@ async def test_a_sink_that_restarts_and_forgot_its_memory_is_fed_again(running, 
         assert again.messages == [f"record {number}" for number in range(60)]
 
 
-async def test_a_slow_sink_slows_neither_the_door_nor_the_other_sink(running, request_of, impatient, monkeypatch):
+async def test_a_slow_sink_slows_neither_the_door_nor_the_other_sink(
+    running: Running, request_of: RequestOf, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     slow, fast = Keeps(), Keeps()
     slow.room.clear()
     async with serving(slow) as first, serving(fast) as second, running(sinks=f"slow={first},fast={second}") as (process, stub):
@@ -179,7 +196,9 @@ async def test_a_slow_sink_slows_neither_the_door_nor_the_other_sink(running, re
         assert len(slow.messages) == 3_000
 
 
-async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monkeypatch):
+async def test_what_is_in_flight_is_bounded(
+    running: Running, request_of: RequestOf, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     window = delivery_module._Window(100, 0)
     window.sent(10, 60)
     await window.wait_for_room()
@@ -195,14 +214,16 @@ async def test_what_is_in_flight_is_bounded(running, request_of, impatient, monk
 class Scripted(sink_pb2_grpc.SinkServiceServicer):
     """A sink that says given offsets and then keeps silent; with one offset it says that one twice."""
 
-    def __init__(self, *offsets, log_id=None, claim="next_offset", version=PROTOCOL_VERSION):
+    def __init__(self, *offsets: int, log_id: int | None = None, claim: str = "next_offset", version: int = PROTOCOL_VERSION) -> None:
         self.offsets = offsets
         self.version = version
         self.claim = claim
         self.log_id = log_id
         self.calls = 0
 
-    async def DeliverLogs(self, request_iterator, context):
+    async def DeliverLogs(
+        self, request_iterator: AsyncIterator[DeliverLogsRequest], context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[DeliverLogsResponse]:
         first = await anext(request_iterator)
         self.calls += 1
         for offset in self.offsets * 2 if len(self.offsets) == 1 else self.offsets:
@@ -215,8 +236,8 @@ class Scripted(sink_pb2_grpc.SinkServiceServicer):
 @pytest.mark.parametrize("offsets", [(7,), (0, 7)], ids=["at the start", "in the middle"])
 @pytest.mark.parametrize("claim", ["next_offset", "releasable_end_offset"])
 async def test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_no_offset_is_given_out(
-    running, request_of, impatient, logged, offsets, claim
-):
+    running: Running, request_of: RequestOf, impatient: None, logged: Callable[[], str], offsets: tuple[int] | tuple[int, int], claim: str
+) -> None:
     sink = Scripted(*offsets, claim=claim)
     async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, stub):
         state = process.deliveries[0].state
@@ -244,14 +265,14 @@ async def test_a_sink_that_claims_what_it_never_got_is_cut_off_and_at_the_start_
 class KeepsLink(Keeps):
     """A sink that has part of the log, with its link."""
 
-    def __init__(self, log_id, messages, link):
+    def __init__(self, log_id: int, messages: list[Any], link: int) -> None:
         super().__init__()
         self.messages = messages
         self.board.update(log_id, next_offset=len(messages))
         self.board.chain.restore(log_id, len(messages), link)
 
 
-async def link_in(process, offset):
+async def link_in(process: IngestProcess, offset: int) -> int:
     reader = LogCursor(process.log, offset)
     try:
         return reader.read_range(1).link_before
@@ -260,7 +281,9 @@ async def link_in(process, offset):
 
 
 @pytest.mark.parametrize("segment_bytes", [5_000, 64 * 2**20], ids=["many segments", "one segment"])
-async def test_the_link_is_the_same_wherever_a_delivery_begins(running, request_of, impatient, segment_bytes):
+async def test_the_link_is_the_same_wherever_a_delivery_begins(
+    running: Running, request_of: RequestOf, impatient: None, segment_bytes: int
+) -> None:
     async with running(segment_bytes=segment_bytes) as (process, stub):
         for batch in range(40):
             await upload(stub, request_of, batch * 10, 1, 10, first_sequence=2 * batch + 1)
@@ -271,7 +294,9 @@ async def test_the_link_is_the_same_wherever_a_delivery_begins(running, request_
             assert await link_in(process, frame.first_offset) == before.link
 
 
-async def test_a_sink_with_another_history_takes_nothing_and_one_with_this_history_goes_on(running, request_of, impatient):
+async def test_a_sink_with_another_history_takes_nothing_and_one_with_this_history_goes_on(
+    running: Running, request_of: RequestOf, impatient: None
+) -> None:
     async with running() as (process, stub):
         await upload(stub, request_of, 0, 3, 10)
         log_id, link = process.log.log_id, await link_in(process, 20)
@@ -284,7 +309,9 @@ async def test_a_sink_with_another_history_takes_nothing_and_one_with_this_histo
         assert (await stub.UploadLogs(iter([numbered(request_of, 30, 1, 4)]))).accepted_count == 1
 
 
-async def test_a_log_that_lost_what_was_delivered_is_refused_at_the_start(running, request_of, impatient, tmp_path):
+async def test_a_log_that_lost_what_was_delivered_is_refused_at_the_start(
+    running: Running, request_of: RequestOf, impatient: None, tmp_path: Path
+) -> None:
     sink = Keeps()
     async with serving(sink) as address, running(sinks=f"sink={address}") as (process, stub):
         await upload(stub, request_of, 0, 2, 10)
@@ -297,11 +324,13 @@ async def test_a_log_that_lost_what_was_delivered_is_refused_at_the_start(runnin
             pass
 
 
-async def test_what_is_sent_is_noted_before_so_that_no_sink_is_ever_further_than_the_note(running, request_of, impatient, tmp_path):
+async def test_what_is_sent_is_noted_before_so_that_no_sink_is_ever_further_than_the_note(
+    running: Running, request_of: RequestOf, impatient: None, tmp_path: Path
+) -> None:
     noted = []
 
     class Looks(Keeps):
-        async def deliver(self, log_id, frames, log_end_offset):
+        async def deliver(self, log_id: Any, frames: Any, log_end_offset: Any) -> None:
             note = json.loads((tmp_path / "DELIVERED").read_text())
             noted.append((frames[-1].first_offset + frames[-1].record_count, note["offset"]))
             await super().deliver(log_id, frames, log_end_offset)
@@ -314,16 +343,18 @@ async def test_what_is_sent_is_noted_before_so_that_no_sink_is_ever_further_than
     assert [(end, note) for end, note in noted if note < end] == []
 
 
-async def test_a_new_log_is_not_held_to_the_note_of_an_old_one(running, tmp_path):
+async def test_a_new_log_is_not_held_to_the_note_of_an_old_one(running: Running, tmp_path: Path) -> None:
     (tmp_path / "DELIVERED").write_text('{"log_id": "00000000000000aa", "offset": 99}')
     async with running() as (process, _):
         assert process.log.end_offset == 0
 
 
-async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_sync(opened, tmp_path, monkeypatch):
+async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_sync(
+    opened: OpenLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     entered, release, ended, synced, fdatasync = threading.Event(), threading.Event(), threading.Event(), [], os.fdatasync
 
-    def slow(descriptor):
+    def slow(descriptor: int | Any) -> None:
         entered.set()
         assert release.wait(20)
         try:
@@ -347,11 +378,13 @@ async def test_a_note_that_is_closed_while_it_is_synced_is_not_closed_under_the_
     assert len(synced) == 1
 
 
-async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, request_of, impatient, monkeypatch):
+async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(
+    running: Running, request_of: RequestOf, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     release, fill, sink = threading.Event(), LogDigester._fill, Keeps()
     loop, entered = asyncio.get_running_loop(), asyncio.Event()
 
-    def slow(digester, runs, step):
+    def slow(digester: LogDigester, runs: list[RangeDigest], step: int) -> str:
         loop.call_soon_threadsafe(entered.set)
         assert release.wait(20)
         return fill(digester, runs, step)
@@ -376,7 +409,9 @@ async def test_digests_that_wait_for_their_turn_hold_up_no_delivery(running, req
         assert {answer.ranges[0].record_count for answer in answers} == {10}
 
 
-async def test_a_hung_sink_is_found_by_its_silence_and_called_again(running, impatient, monkeypatch):
+async def test_a_hung_sink_is_found_by_its_silence_and_called_again(
+    running: Running, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sink = Scripted(0)
     async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, _):
         process.deliveries[0]._silence_s = 0.05
@@ -384,13 +419,13 @@ async def test_a_hung_sink_is_found_by_its_silence_and_called_again(running, imp
         await until(lambda: "the sink hangs" in process.deliveries[0].state.last_error, process)
 
 
-async def test_a_sink_that_speaks_of_another_log_is_refused(running, impatient):
+async def test_a_sink_that_speaks_of_another_log_is_refused(running: Running, impatient: None) -> None:
     async with serving(None, servicer=Scripted(0, log_id=1)) as address, running(sinks=f"sink={address}") as (process, _):
         await until(lambda: "speaks of log 1" in process.deliveries[0].state.last_error, process)
 
 
 @pytest.mark.parametrize("version", [0, PROTOCOL_VERSION + 1])
-async def test_a_sink_of_another_version_gets_nothing_and_the_log_keeps_everything(running, impatient, version):
+async def test_a_sink_of_another_version_gets_nothing_and_the_log_keeps_everything(running: Running, impatient: None, version: int) -> None:
     sink = Scripted(0, version=version)
     async with serving(None, servicer=sink) as address, running(sinks=f"sink={address}") as (process, _):
         state = process.deliveries[0].state
@@ -404,7 +439,7 @@ async def test_a_sink_of_another_version_gets_nothing_and_the_log_keeps_everythi
         await until(lambda: state.connected and not state.refusing, process)
 
 
-async def test_segments_go_once_every_sink_has_them_safe(running, request_of, impatient):
+async def test_segments_go_once_every_sink_has_them_safe(running: Running, request_of: RequestOf, impatient: None) -> None:
     one, other = Keeps(), Keeps()
     other.room.clear()
     changes = {"segment_bytes": 2_000, "retain_min_seconds": 0, "retain_min_bytes": 0}
@@ -427,19 +462,25 @@ async def test_segments_go_once_every_sink_has_them_safe(running, request_of, im
         assert fresh.starts[0] == start
 
 
-async def test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_delivery(running, request_of, impatient, monkeypatch):
+async def test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_delivery(
+    running: Running, request_of: RequestOf, impatient: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And not with the next record: the log is idle."""
     original, lacks = delivery_module._request, iter([True])
 
-    def request(part, log_end_offset):
+    def request(part: Range, log_end_offset: int) -> object:
         return object() if next(lacks, False) else original(part, log_end_offset)  # what cannot be serialised
 
     monkeypatch.setattr(delivery_module, "_request", request)
     sink, came = Keeps(), []
 
     class Noting(SinkServicer):
-        async def DeliverLogs(self, request_iterator, context):
-            async def noted():
+        async def DeliverLogs(
+            self,
+            request_iterator: AsyncIterator[DeliverLogsRequest],
+            context: "grpc.aio.ServicerContext[DeliverLogsRequest, DeliverLogsResponse]",
+        ) -> AsyncIterator[DeliverLogsResponse]:
+            async def noted() -> AsyncIterator[DeliverLogsRequest]:
                 async for request in request_iterator:
                     came.append(request)
                     yield request
@@ -457,15 +498,21 @@ async def test_a_range_that_there_is_no_memory_to_send_comes_with_the_next_deliv
 
 
 @pytest.mark.parametrize("error", [asyncio.InvalidStateError("RPC already finished."), ZeroDivisionError("nobody foresaw this")])
-async def test_a_call_that_is_over_in_the_middle_of_a_write_is_followed_by_a_new_one(running, request_of, impatient, monkeypatch, error):
+async def test_a_call_that_is_over_in_the_middle_of_a_write_is_followed_by_a_new_one(
+    running: Running,
+    request_of: RequestOf,
+    impatient: None,
+    monkeypatch: pytest.MonkeyPatch,
+    error: asyncio.exceptions.InvalidStateError | ZeroDivisionError,
+) -> None:
     class DyingCall:
         """As gRPC's call when the peer is killed between two writes: the write fails first, the read has not noticed yet."""
 
-        def __init__(self, call):
+        def __init__(self, call: Any) -> None:
             self._call, self._writes = call, 0
             self.read, self.cancel = call.read, call.cancel
 
-        async def write(self, request):
+        async def write(self, request: Any) -> None:
             self._writes += 1
             if self._writes == 2:
                 raise error
@@ -474,10 +521,10 @@ async def test_a_call_that_is_over_in_the_middle_of_a_write_is_followed_by_a_new
     class Stub:
         calls = 0
 
-        def __init__(self, channel):
+        def __init__(self, channel: Any) -> None:
             self._stub = delivery_stub(channel)
 
-        def DeliverLogs(self):
+        def DeliverLogs(self) -> Any:
             Stub.calls += 1
             call = self._stub.DeliverLogs()
             return DyingCall(call) if Stub.calls == 1 else call

@@ -7,7 +7,7 @@ import structlog
 from treering_ingest.disk import DiskGuard
 
 
-def test_low_is_said_once_when_it_begins_and_once_when_it_is_over():
+def test_low_is_said_once_when_it_begins_and_once_when_it_is_over() -> None:
     free, now = [100], [0.0]
     disk = DiskGuard(lambda: free[0], 50, lambda: now[0])
     with structlog.testing.capture_logs() as said:
@@ -22,10 +22,10 @@ def test_low_is_said_once_when_it_begins_and_once_when_it_is_over():
     assert [entry["log_level"] for entry in said] == ["warning", "info", "warning"]
 
 
-def test_what_is_spent_while_another_thread_measures_counts():
+def test_what_is_spent_while_another_thread_measures_counts() -> None:
     now, spending = [0.0], []
 
-    def measure():
+    def measure() -> int:
         if now[0]:
             # The door spends on its thread, after this measurement has begun; it may wait for the end of it.
             spending.append(threading.Thread(target=disk.spend, args=(60,)))

@@ -1,13 +1,16 @@
 """The implementations of `DurableLog`, and what is built on it with another one than files."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
-from batches import make_batch
-from durable_log_suite import DurableLogSuite, appended, followed, spans
-from memory_log import MemoryLog
-from simulated_disk import SimulatedDisk
 
+from tests.ingest.batches import make_batch
+from tests.ingest.durable_log_suite import DurableLogSuite, appended, followed, spans
+from tests.ingest.memory_log import MemoryLog
+from tests.ingest.simulated_disk import SimulatedDisk
 from tests.patience import PATIENCE_S
 from treering_ingest.commit_policy import CommitPolicy
 from treering_ingest.committer import Committer
@@ -22,7 +25,7 @@ class Files:
 
     outlives = True
 
-    def __init__(self, files) -> None:
+    def __init__(self, files: PosixFileSystem | SimulatedDisk) -> None:
         self._files = files
 
     def opened(self) -> DurableLog:
@@ -33,37 +36,37 @@ class Memory:
     outlives = False
 
     def opened(self) -> DurableLog:
-        return MemoryLog()
+        return MemoryLog()  # type: ignore[return-value]
 
 
 class TestFiles(DurableLogSuite):
     @pytest.fixture
-    def place(self, tmp_path):
+    def place(self, tmp_path: Path) -> Files:
         return Files(PosixFileSystem(tmp_path))
 
 
 class TestSimulatedDisk(DurableLogSuite):
     @pytest.fixture
-    def place(self):
+    def place(self) -> Files:
         return Files(SimulatedDisk())
 
 
 class TestMemory(DurableLogSuite):
     @pytest.fixture
-    def place(self):
+    def place(self) -> Memory:
         return Memory()
 
 
 class Unobserved:
-    def synced(self, seconds):
+    def synced(self, seconds: float) -> None:
         pass
 
-    def committed(self, records, size_bytes, seconds):
+    def committed(self, records: Any, size_bytes: Any, seconds: float) -> None:
         pass
 
 
 @pytest.fixture
-async def committing():
+async def committing() -> AsyncIterator[Callable[[DurableLog], Committer]]:
     committers = []
 
     def start(log: DurableLog) -> Committer:
@@ -76,7 +79,7 @@ async def committing():
         await each.stop()
 
 
-async def test_groups_are_committed_to_any_log(committing):
+async def test_groups_are_committed_to_any_log(committing: Callable[[DurableLog], Committer]) -> None:
     log = MemoryLog()
     committer = committing(log)
     tickets = [committer.stage(make_batch(text=str(number))) for number in range(5)]
@@ -84,7 +87,7 @@ async def test_groups_are_committed_to_any_log(committing):
     assert (log.durable_offset, spans(followed(log))) == (5, [(number, number + 1) for number in range(5)])
 
 
-async def test_a_log_without_room_takes_what_waits_when_there_is_some(committing):
+async def test_a_log_without_room_takes_what_waits_when_there_is_some(committing: Callable[[DurableLog], Committer]) -> None:
     log = MemoryLog(room=0)
     committer = committing(log)
     ticket = committer.stage(make_batch())
@@ -97,7 +100,7 @@ async def test_a_log_without_room_takes_what_waits_when_there_is_some(committing
     assert log.durable_offset == 1
 
 
-async def test_a_writer_stops_when_another_one_wrote(committing):
+async def test_a_writer_stops_when_another_one_wrote(committing: Callable[[DurableLog], Committer]) -> None:
     log = MemoryLog()
     committer = committing(log)
     await committer.wait_durable(committer.stage(make_batch()))
@@ -108,7 +111,7 @@ async def test_a_writer_stops_when_another_one_wrote(committing):
     assert log.end_offset == 2
 
 
-async def test_any_log_is_digested_and_read_on_a_thread():
+async def test_any_log_is_digested_and_read_on_a_thread() -> None:
     log = MemoryLog()
     appended(log, make_batch(count=3), make_batch(count=2))
     digester, reader = LogDigester(log), LogReader(log.follow(3))

@@ -3,15 +3,18 @@
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import xxhash
 
+from tests.ingest.conftest import MakeBatch, OpenLog
 from treering.v1.batch_pb2 import LogBatch
+from treering_ingest.producers import Stored
 
 CASTAGNOLI = 0x82F63B78
 
 
-def crc_from(register, data):
+def crc_from(register: int, data: bytes) -> int:
     """CRC32C bit by bit, continued from an earlier result."""
     register ^= 0xFFFFFFFF
     for byte in data:
@@ -21,17 +24,17 @@ def crc_from(register, data):
     return register ^ 0xFFFFFFFF
 
 
-def number(data, position, length):
+def number(data: bytes, position: int, length: int) -> int:
     return int.from_bytes(data[position : position + length], "little")
 
 
-def read_manifest(directory):
+def read_manifest(directory: Path) -> Any:
     line, crc, rest = (directory / "MANIFEST").read_bytes().split(b"\n")
     assert (crc, rest) == (b"%08x" % crc_from(0, line), b"")
     return json.loads(line)
 
 
-def read_snapshot(data):
+def read_snapshot(data: bytes) -> dict[Any, list[tuple[Any, ...]]]:
     producers, at = {}, 4
     for _ in range(number(data, 0, 4)):
         length, kept = data[at], data[at + 1]
@@ -43,7 +46,7 @@ def read_snapshot(data):
     return producers
 
 
-def read_segment(file, manifest, link, offset):
+def read_segment(file: Path, manifest: Any, link: int, offset: int) -> tuple[Any, Any, int, Any | int, bool | Any]:
     """Its frames, its producers, and what the next segment continues."""
     data = file.read_bytes()
     assert data[:8] == b"TREERWAL"
@@ -68,7 +71,7 @@ def read_segment(file, manifest, link, offset):
     return frames, read_snapshot(snapshot), link, offset, is_sealed
 
 
-def read_frames(data, at, end, seed, offset):
+def read_frames(data: bytes, at: int, end: int, seed: int, offset: int) -> tuple[list[dict[Any, Any]], int]:
     frames, link = [], seed
     while at < end:
         assert data[at : at + 4] == b"TRFR"
@@ -89,7 +92,7 @@ def read_frames(data, at, end, seed, offset):
     return frames, link
 
 
-def read_log(directory):
+def read_log(directory: Path) -> tuple[list[Any], list[Any]]:
     manifest = read_manifest(directory)
     frames, producers, link, offset = [], [], 0, 0
     files = sorted(directory.glob("*.wal"))
@@ -102,7 +105,7 @@ def read_log(directory):
     return frames, producers
 
 
-def test_another_reader_written_from_the_page_reads_the_log(opened, batch, tmp_path):
+def test_another_reader_written_from_the_page_reads_the_log(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     written = [batch(b"me", sequence, sequence % 3, arrival=10**18 + sequence) for sequence in range(1, 15)]
     written += [batch(count=2), batch("é".encode(), 1)]
     with opened(crash=True, segment_bytes=700) as log:
@@ -121,7 +124,7 @@ def test_another_reader_written_from_the_page_reads_the_log(opened, batch, tmp_p
     assert_replayed(producers[-1], frames, known)
 
 
-def assert_replayed(snapshot, frames, known):
+def assert_replayed(snapshot: Any, frames: list[Any], known: dict[bytes, tuple[Stored, ...]]) -> None:
     """The last snapshot and the frames behind it give the producers at the end."""
     ends, offset = [], 0
     for frame in frames:
@@ -133,7 +136,7 @@ def assert_replayed(snapshot, frames, known):
         assert set(snapshot.get(name, [])) <= {stored for _, stored in ends}
 
 
-def test_the_page_names_every_magic_and_size():
+def test_the_page_names_every_magic_and_size() -> None:
     page = (Path(__file__).parents[2] / "docs" / "wal-format.md").read_text()
     for words in ("`TREERWAL`", "`TRFR`", "`TRFT`", "header (72 bytes)", "footer (40 bytes", "28 bytes each", "at most 4,194,304"):
         assert words in page

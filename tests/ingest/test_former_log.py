@@ -1,8 +1,11 @@
 """A log that the version before left, and one that a version to come left."""
 
+from pathlib import Path
+
 import grpc
 import pytest
 
+from tests.ingest.conftest import MakeBatch, OpenLog, Running
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering.v1.log_pb2 import LogRecord
@@ -43,7 +46,7 @@ SECOND = [LogRecord(message=""), LogRecord(message="the disk is full", service="
 
 
 @pytest.fixture
-def former(tmp_path):
+def former(tmp_path: Path) -> Path:
     directory = tmp_path / "wal"
     directory.mkdir()
     (directory / "MANIFEST").write_bytes(MANIFEST)
@@ -51,7 +54,7 @@ def former(tmp_path):
     return directory
 
 
-def test_it_is_read_as_it_is(former, opened, batch):
+def test_it_is_read_as_it_is(former: Path, opened: OpenLog, batch: MakeBatch) -> None:
     records = [record for each in cat(former) for record in LogBatch.FromString(each.payload).records]
     assert records == [*FIRST, SECOND[1], LogRecord(message="nobody sent this")]
     assert verify(former).is_sound
@@ -66,7 +69,7 @@ def test_it_is_read_as_it_is(former, opened, batch):
     assert [each.first_offset for each in cat(former)] == [0, 2, 3, 4]
 
 
-async def test_a_batch_in_it_that_comes_again_in_the_new_form_is_recognised(former, running):
+async def test_a_batch_in_it_that_comes_again_in_the_new_form_is_recognised(former: Path, running: Running) -> None:
     del former
     async with running() as (process, stub):
         again = [
@@ -85,7 +88,9 @@ async def test_a_batch_in_it_that_comes_again_in_the_new_form_is_recognised(form
 
 
 @pytest.mark.parametrize("crash", [True, False])
-def test_payloads_of_a_version_to_come_are_refused_and_not_cut(tmp_path, opened, batch, monkeypatch, crash):
+def test_payloads_of_a_version_to_come_are_refused_and_not_cut(
+    tmp_path: Path, opened: OpenLog, batch: MakeBatch, monkeypatch: pytest.MonkeyPatch, crash: bool
+) -> None:
     with opened(crash=crash) as log, monkeypatch.context() as later:
         log.append([batch()], 0)
         log.sync()
@@ -103,13 +108,13 @@ def test_payloads_of_a_version_to_come_are_refused_and_not_cut(tmp_path, opened,
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
-def test_the_hash_of_before_is_asked_for_only_where_the_new_one_is_not_known(opened, batch):
+def test_the_hash_of_before_is_asked_for_only_where_the_new_one_is_not_known(opened: OpenLog, batch: MakeBatch) -> None:
     with opened() as log:
         log.append([batch(b"me", 1)], 0)
         asked = []
         known = batch(b"me", 1).batch_hash
-        assert log.producers.check(b"me", 2, 7, lambda: asked.append(1)) is None
-        assert log.producers.check(b"me", 1, known, lambda: asked.append(1)).batch_hash == known
+        assert log.producers.check(b"me", 2, 7, lambda: asked.append(1)) is None  # type: ignore[return-value]
+        assert log.producers.check(b"me", 1, known, lambda: asked.append(1)).batch_hash == known  # type: ignore[return-value]
         assert not asked
         assert log.producers.check(b"me", 1, 7, lambda: known).batch_hash == known
         with pytest.raises(ServiceError, match="with other content"):

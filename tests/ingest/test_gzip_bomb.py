@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zlib
 from pathlib import Path
+from typing import Any
 
 import grpc
 import h2.connection
@@ -27,7 +28,7 @@ ALLOWED_BYTES = 64 * MIB
 """What the service may grow by meanwhile: far below the bomb, far above a message."""
 
 
-def bomb():
+def bomb() -> bytes:
     """Zeros, packed with gzip. A full flush makes each packed mebibyte the same bytes, so that one stands for all."""
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     first = packer.compress(bytes(MIB)) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -35,7 +36,7 @@ def bomb():
     return first + other * (BOMB_MIB - 1) + packer.flush()
 
 
-def send(address, packed, path):
+def send(address: Any, packed: Any, path: Any) -> dict[str, str]:
     """Sends one message that is packed already, which no client library does; returns headers and trailers of the answer."""
     host, port = address.rsplit(":", 1)
     data, sent, answer = b"\x01" + struct.pack(">I", len(packed)) + packed, 0, {}
@@ -59,13 +60,13 @@ def send(address, packed, path):
                 return answer
 
 
-def peak_bytes(pid):
+def peak_bytes(pid: int) -> int:
     return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of memory from /proc")
 @pytest.mark.parametrize("rpc", ["UploadLogs", "StreamLogs"])
-async def test_a_bomb_is_refused_with_bounded_memory_and_the_door_stays_open(tmp_path, rpc):
+async def test_a_bomb_is_refused_with_bounded_memory_and_the_door_stays_open(tmp_path: Path, rpc: str) -> None:
     settings = {"DATA_DIR": str(tmp_path / "ingest"), "LISTEN": "127.0.0.1:0", "METRICS_LISTEN": "127.0.0.1:0"}
     environment = {**os.environ, **{f"TREERING_INGEST_{name}": value for name, value in settings.items()}}
     process = await asyncio.create_subprocess_exec(

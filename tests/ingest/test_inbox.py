@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -10,21 +11,21 @@ from treering_ingest.inbox import Inbox
 class Call:
     """The batches of a call, as the test lets them come; `read` counts those that were asked for."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.coming = asyncio.Queue()
         self.read = 0
 
-    def send(self, *batches):
+    def send(self, *batches: bytes) -> None:
         for each in batches:
             self.coming.put_nowait(each)
 
-    def end(self, error=None):
+    def end(self, error: ConnectionResetError | None = None) -> None:
         self.coming.put_nowait(error or StopAsyncIteration())
 
-    def __aiter__(self):
+    def __aiter__(self) -> "Call":
         return self
 
-    async def __anext__(self):
+    async def __anext__(self) -> Any:
         item = await self.coming.get()
         if isinstance(item, BaseException):
             raise item
@@ -33,11 +34,11 @@ class Call:
 
 
 @pytest.fixture(autouse=True)
-def _no_clock(monkeypatch):
+def _no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GATHER_S", 3_600)
 
 
-async def test_small_batches_are_gathered_until_the_end():
+async def test_small_batches_are_gathered_until_the_end() -> None:
     call = Call()
     inbox = Inbox(call)
     call.send(b"a", b"b", b"c")
@@ -50,7 +51,7 @@ async def test_small_batches_are_gathered_until_the_end():
     assert not inbox.is_closed
 
 
-async def test_small_batches_are_gathered_for_a_moment_only(monkeypatch):
+async def test_small_batches_are_gathered_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GATHER_S", 0)
     call = Call()
     inbox = Inbox(call)
@@ -59,7 +60,7 @@ async def test_small_batches_are_gathered_for_a_moment_only(monkeypatch):
     inbox.close()
 
 
-async def test_a_batch_whose_sender_may_wait_is_handed_out_at_once():
+async def test_a_batch_whose_sender_may_wait_is_handed_out_at_once() -> None:
     call, hurry = Call(), [True]
     inbox = Inbox(call, in_a_hurry=lambda: hurry[0])
     call.send(b"a")
@@ -73,7 +74,7 @@ async def test_a_batch_whose_sender_may_wait_is_handed_out_at_once():
     assert await taking == []
 
 
-async def test_large_batches_are_handed_out_at_once_and_one_is_read_ahead():
+async def test_large_batches_are_handed_out_at_once_and_one_is_read_ahead() -> None:
     call, large = Call(), bytes(module.GATHER_BYTES)
     inbox = Inbox(call)
     call.send(large, large, large, large)
@@ -85,7 +86,7 @@ async def test_large_batches_are_handed_out_at_once_and_one_is_read_ahead():
     inbox.close()
 
 
-async def test_batches_of_no_size_are_bounded_too():
+async def test_batches_of_no_size_are_bounded_too() -> None:
     call = Call()
     inbox = Inbox(call)
     call.send(*[b""] * (module.MAX_GATHERED_BATCHES + 10))
@@ -95,7 +96,7 @@ async def test_batches_of_no_size_are_bounded_too():
     inbox.close()
 
 
-async def test_an_error_comes_after_what_came_before_it():
+async def test_an_error_comes_after_what_came_before_it() -> None:
     call = Call()
     inbox = Inbox(call)
     call.send(b"a")
@@ -105,7 +106,7 @@ async def test_an_error_comes_after_what_came_before_it():
         await inbox.take()
 
 
-async def test_a_closed_inbox_forgets_what_was_not_taken():
+async def test_a_closed_inbox_forgets_what_was_not_taken() -> None:
     call = Call()
     inbox = Inbox(call)
     call.send(b"a")

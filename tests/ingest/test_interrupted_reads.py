@@ -2,14 +2,18 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.ingest.conftest import MakeBatch
 from treering.inner.version import PROTOCOL_VERSION
-from treering.v1.sink_pb2 import DeliverLogsResponse, SinkProgress
+from treering.v1.sink_pb2 import DeliverLogsRequest, DeliverLogsResponse, SinkProgress
 from treering.v1.sink_pb2_grpc import SinkServiceServicer, add_SinkServiceServicer_to_server
 from treering_ingest.commit_policy import CommitPolicy
 from treering_ingest.committer import Committer
@@ -17,6 +21,8 @@ from treering_ingest.delivery import Delivery
 from treering_ingest.log_reader import LogReader
 from treering_ingest.metrics import IngestMetrics
 from treering_ingest.wal import LogConfig, PosixFileSystem, open_log
+from treering_ingest.wal.filesystem import File
+from treering_ingest.wal.log import Log
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
 from treering_runtime.server import Server
@@ -29,10 +35,10 @@ SEGMENT_BYTES = 64 * 1024
 class HeldFile:
     """A file whose reads of some length wait until the disk lets them."""
 
-    def __init__(self, disk, file):
+    def __init__(self, disk: "HeldDisk", file: File) -> None:
         self._disk, self._file = disk, file
 
-    def read(self, position, length):
+    def read(self, position: Any, length: Any) -> bytes:
         if length >= self._disk.held_bytes:
             self._disk.entered.set()
             assert self._disk.let.wait(20)
@@ -42,29 +48,29 @@ class HeldFile:
             self._disk.errors.append(error)
             raise
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
 
 class HeldDisk(PosixFileSystem):
     """A disk on which reads take as long as the test wants, and that notes their errors."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.entered, self.let, self.errors = threading.Event(), threading.Event(), []
         self.held_bytes = 1 << 60
 
-    def open(self, name, *, writable=False):
+    def open(self, name: str, *, writable: bool = False) -> File:
         return HeldFile(self, super().open(name, writable=writable))
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(tmp_path: Path) -> HeldDisk:
     return HeldDisk(tmp_path)
 
 
 @pytest.fixture
-def log(disk, batch):
+def log(disk: HeldDisk, batch: MakeBatch) -> Iterator[Log]:
     """A log of several segments."""
     log = open_log(disk, LogConfig(segment_bytes=SEGMENT_BYTES))
     for _ in range(100):
@@ -75,13 +81,13 @@ def log(disk, batch):
     log.close()
 
 
-def open_segments():
+def open_segments() -> int:
     """How many descriptors of this process are of segments."""
     links = [*Path("/proc/self/fd").iterdir()]
     return sum(".wal" in str(link.readlink()) for link in links if link.is_symlink())
 
 
-def join_readers():
+def join_readers() -> None:
     """Every thread that reads the log has ended."""
     for thread in threading.enumerate():
         if thread.name.startswith("log-reader"):
@@ -92,14 +98,16 @@ def join_readers():
 class WantsAll(SinkServiceServicer):
     """A sink that wants everything from the beginning, each time."""
 
-    async def DeliverLogs(self, request_iterator, context):
+    async def DeliverLogs(
+        self, request_iterator: AsyncIterator[DeliverLogsRequest], context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[DeliverLogsResponse]:
         first = await anext(request_iterator)
         yield DeliverLogsResponse(protocol_version=PROTOCOL_VERSION, progress=SinkProgress(log_id=first.start.log_id))
         await asyncio.Event().wait()
 
 
 @pytest.fixture
-async def sink(tmp_path):
+async def sink(tmp_path: Path) -> AsyncIterator[str]:
     server = Server(Socket(tmp_path / "sink" / "s", "sink"), [], CollectorRegistry())
     add_SinkServiceServicer_to_server(WantsAll(), server.grpc)
     await server.start()
@@ -108,7 +116,9 @@ async def sink(tmp_path):
 
 
 @pytest.mark.parametrize("held_bytes", [1, 1_000], ids=["while it opens a segment", "while it reads frames"])
-async def test_a_delivery_that_is_cancelled_while_it_reads_closes_the_file_after_it(disk, log, sink, held_bytes):
+async def test_a_delivery_that_is_cancelled_while_it_reads_closes_the_file_after_it(
+    disk: HeldDisk, log: Log, sink: str, held_bytes: int
+) -> None:
     disk.held_bytes, before = held_bytes, open_segments()
     committer = Committer(log, CommitPolicy(), IngestMetrics(CollectorRegistry()))
     delivery = Delivery("sink", Peer(sink), committer, Wakeup(), note=SimpleNamespace(sending=lambda _: None, unlinked_below=0))
@@ -126,7 +136,7 @@ async def test_a_delivery_that_is_cancelled_while_it_reads_closes_the_file_after
     assert open_segments() <= before
 
 
-async def test_many_interrupted_reads_leave_no_descriptor(disk, log):
+async def test_many_interrupted_reads_leave_no_descriptor(disk: HeldDisk, log: Log) -> None:
     before = open_segments()
     readings = []
     for number in range(INTERRUPTED):

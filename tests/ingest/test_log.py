@@ -1,31 +1,37 @@
 import errno
 import json
 import os
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+from typing import Any, Never
 
 import google_crc32c
 import pytest
 
+from tests.ingest.conftest import FaultyDisk, MakeBatch, OpenLog
 from treering_ingest.durable_log import DiskFullError, LogFailedError
 from treering_ingest.producers import Stored
 from treering_ingest.wal import CorruptLogError, LogConfig, LogCursor, PosixFileSystem, open_log
+from treering_ingest.wal.filesystem import File
+from treering_ingest.wal.log import Log
 from treering_ingest.wal.manifest import MANIFEST, read_manifest
 from treering_runtime.clocks import SteadyClock
 
 YEAR = 365 * 86_400 * 10**9
 
 
-def write(log, batches):
+def write(log: Log, batches: list[Any]) -> None:
     for one in batches:
         log.append([one], log.end_offset)
         log.sync()
 
 
-def spans(frames):
+def spans(frames: list[Any]) -> list[Any]:
     return [(frame.first_offset, frame.record_count) for frame in frames]
 
 
-def read_all(log, offset=0):
+def read_all(log: Log, offset: Any | int = 0) -> list[Any]:
     cursor = LogCursor(log, offset)
     frames = []
     while more := cursor.read(100):
@@ -34,11 +40,11 @@ def read_all(log, offset=0):
     return frames
 
 
-def segment_files(path):
+def segment_files(path: Path) -> list[Any]:
     return sorted(file.name for file in path.glob("*.wal"))
 
 
-def test_what_was_appended_is_read_back_in_order(opened, batch):
+def test_what_was_appended_is_read_back_in_order(opened: OpenLog, batch: MakeBatch) -> None:
     with opened() as log:
         written = [batch(count=3), batch(count=1), batch(count=2)]
         log.append(written[:2], log.end_offset)
@@ -50,7 +56,7 @@ def test_what_was_appended_is_read_back_in_order(opened, batch):
         assert (log.start_offset, log.end_offset, log.synced.offset) == (0, 6, 6)
 
 
-def test_nothing_unsynced_is_read(opened, batch):
+def test_nothing_unsynced_is_read(opened: OpenLog, batch: MakeBatch) -> None:
     with opened() as log:
         log.append([batch()], log.end_offset)
         assert read_all(log) == []
@@ -60,7 +66,7 @@ def test_nothing_unsynced_is_read(opened, batch):
         assert not log.has_unsynced
 
 
-def test_a_cursor_goes_on_where_it_stopped_across_segments(opened, batch):
+def test_a_cursor_goes_on_where_it_stopped_across_segments(opened: OpenLog, batch: MakeBatch) -> None:
     with opened(segment_bytes=500) as log:
         cursor = LogCursor(log, 0)
         seen = []
@@ -73,7 +79,7 @@ def test_a_cursor_goes_on_where_it_stopped_across_segments(opened, batch):
         assert seen[-1].end_offset == log.end_offset
 
 
-def test_a_snapshot_of_many_producers_is_not_written_for_each_group(opened, batch):
+def test_a_snapshot_of_many_producers_is_not_written_for_each_group(opened: OpenLog, batch: MakeBatch) -> None:
     with opened(segment_bytes=1_024) as log:
         for number in range(200):
             write(log, [batch(b"producer %d" % number, 1, 1)])
@@ -84,7 +90,7 @@ def test_a_snapshot_of_many_producers_is_not_written_for_each_group(opened, batc
 
 
 @pytest.mark.parametrize("offset", range(12))
-def test_a_cursor_may_begin_at_any_offset(opened, batch, offset):
+def test_a_cursor_may_begin_at_any_offset(opened: OpenLog, batch: MakeBatch, offset: Callable[[range], int]) -> None:
     with opened(segment_bytes=400) as log:
         write(log, [batch(count=2) for _ in range(6)])
         frames = read_all(log, offset)
@@ -92,7 +98,7 @@ def test_a_cursor_may_begin_at_any_offset(opened, batch, offset):
         assert frames[-1].end_offset == 12
 
 
-def test_frames_without_records_keep_a_producers_place_and_are_not_delivered(opened, batch):
+def test_frames_without_records_keep_a_producers_place_and_are_not_delivered(opened: OpenLog, batch: MakeBatch) -> None:
     with opened() as log:
         write(log, [batch(b"me", 1, 0), batch(b"me", 2, 2), batch(b"me", 3, 0)])
         assert spans(read_all(log)) == [(0, 2)]
@@ -100,7 +106,7 @@ def test_frames_without_records_keep_a_producers_place_and_are_not_delivered(ope
         assert log.producers.last_sequence(b"me") == 3
 
 
-def test_segments_of_frames_without_records_are_walked_through(opened, batch):
+def test_segments_of_frames_without_records_are_walked_through(opened: OpenLog, batch: MakeBatch) -> None:
     with opened(segment_bytes=300) as log:
         write(log, [batch(b"me", sequence, 0) for sequence in range(1, 20)])
         write(log, [batch(b"me", 20, 1)])
@@ -108,7 +114,7 @@ def test_segments_of_frames_without_records_are_walked_through(opened, batch):
         assert spans(read_all(log)) == [(0, 1)]
 
 
-def test_a_log_goes_on_after_a_stop_and_after_a_crash(opened, batch):
+def test_a_log_goes_on_after_a_stop_and_after_a_crash(opened: OpenLog, batch: MakeBatch) -> None:
     ids = set()
     for crash in (False, True, True, False):
         with opened(crash=crash) as log:
@@ -121,14 +127,14 @@ def test_a_log_goes_on_after_a_stop_and_after_a_crash(opened, batch):
         assert ids == {log.log_id}
 
 
-def test_an_idle_log_does_not_grow_by_restarts(opened, tmp_path):
+def test_an_idle_log_does_not_grow_by_restarts(opened: OpenLog, tmp_path: Path) -> None:
     for _ in range(5):
         with opened():
             pass
     assert len(segment_files(tmp_path)) == 1
 
 
-def test_the_producers_outlive_their_segments(opened, batch):
+def test_the_producers_outlive_their_segments(opened: OpenLog, batch: MakeBatch) -> None:
     with opened(segment_bytes=300) as log:
         write(log, [batch(b"early", 1), *(batch(b"late", sequence) for sequence in range(1, 9))])
         early = log.producers.check(b"early", 1, batch(b"early", 1).batch_hash)
@@ -138,7 +144,7 @@ def test_the_producers_outlive_their_segments(opened, batch):
         assert log.producers.check(b"early", 1, batch(b"early", 1).batch_hash) == early == Stored(1, batch(b"early", 1).batch_hash, 1, 1)
 
 
-def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened, batch):
+def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened: OpenLog, batch: MakeBatch) -> None:
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])
         second = log.segments[1].name.first_offset
@@ -153,7 +159,7 @@ def test_trim_keeps_what_a_sink_needs_what_is_young_and_the_minimum_size(opened,
 
 
 @pytest.mark.parametrize("leap", [10 * YEAR, -10 * YEAR, -2 * 10**9])
-def test_a_clock_that_leaps_trims_nothing_that_is_young_or_that_a_sink_needs(tmp_path, batch, leap):
+def test_a_clock_that_leaps_trims_nothing_that_is_young_or_that_a_sink_needs(tmp_path: Path, batch: MakeBatch, leap: int) -> None:
     wall, boot = [30 * YEAR], [0]
     log = open_log(PosixFileSystem(tmp_path), LogConfig(segment_bytes=300), SteadyClock(lambda: wall[0], lambda: boot[0]))
     with closing(log):
@@ -168,18 +174,20 @@ def test_a_clock_that_leaps_trims_nothing_that_is_young_or_that_a_sink_needs(tmp
         assert log.release(log.end_offset, min_age_s=900)
 
 
-def test_the_clock_of_a_log_does_not_leap_by_itself(tmp_path):
+def test_the_clock_of_a_log_does_not_leap_by_itself(tmp_path: Path) -> None:
     with closing(open_log(PosixFileSystem(tmp_path))) as log:
         assert isinstance(log._clock, SteadyClock)
 
 
 @pytest.mark.parametrize("turn", range(4))
-def test_a_cursor_that_meets_a_segment_trimmed_meanwhile_goes_on_with_the_oldest_there_is(opened, batch, monkeypatch, turn):
+def test_a_cursor_that_meets_a_segment_trimmed_meanwhile_goes_on_with_the_oldest_there_is(
+    opened: OpenLog, batch: MakeBatch, monkeypatch: pytest.MonkeyPatch, turn: Callable[[range], int]
+) -> None:
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])
         opens, before = PosixFileSystem.open, read_all(log)
 
-        def trimmed_first(self, name):
+        def trimmed_first(self: PosixFileSystem, name: str) -> File:
             nonlocal turn
             turn -= 1
             if turn == -1:
@@ -193,7 +201,7 @@ def test_a_cursor_that_meets_a_segment_trimmed_meanwhile_goes_on_with_the_oldest
         assert {frame.first_offset for frame in frames} >= set(range(log.start_offset, log.end_offset))
 
 
-def test_a_segment_that_is_missing_though_the_log_has_it_is_an_error(opened, batch, tmp_path):
+def test_a_segment_that_is_missing_though_the_log_has_it_is_an_error(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     with opened(segment_bytes=300, crash=True) as log:
         write(log, [batch() for _ in range(12)])
         (tmp_path / log.segments[1].name.file).unlink()
@@ -201,7 +209,7 @@ def test_a_segment_that_is_missing_though_the_log_has_it_is_an_error(opened, bat
             read_all(log)
 
 
-def test_leftovers_of_an_interrupted_deletion_or_creation_are_removed(opened, batch, tmp_path):
+def test_leftovers_of_an_interrupted_deletion_or_creation_are_removed(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])
         first = tmp_path / log.segments[0].name.file
@@ -214,7 +222,7 @@ def test_leftovers_of_an_interrupted_deletion_or_creation_are_removed(opened, ba
         assert not list(tmp_path.glob("*.tmp"))
 
 
-def test_a_full_disk_takes_nothing_and_then_everything(faulty_disk, opened, batch):
+def test_a_full_disk_takes_nothing_and_then_everything(faulty_disk: FaultyDisk, opened: OpenLog, batch: MakeBatch) -> None:
     with opened(files=faulty_disk, segment_bytes=400) as log:
         write(log, [batch()])
         for number in range(2, 12):
@@ -231,7 +239,9 @@ def test_a_full_disk_takes_nothing_and_then_everything(faulty_disk, opened, batc
 
 
 @pytest.mark.parametrize("lack", [errno.EMFILE, errno.ENFILE])
-def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(faulty_disk, opened, batch, lack):
+def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(
+    faulty_disk: FaultyDisk, opened: OpenLog, batch: MakeBatch, lack: int
+) -> None:
     with opened(files=faulty_disk, segment_bytes=300) as log:
         taken = refused = 0
         while refused < 3:
@@ -253,7 +263,9 @@ def test_without_a_descriptor_no_segment_begins_and_then_everything_is_taken(fau
         assert (log.torn_tail, log.end_offset) == (None, taken)
 
 
-def test_a_deletion_that_there_was_no_room_for_is_given_up_for_good(faulty_disk, opened, batch, monkeypatch):
+def test_a_deletion_that_there_was_no_room_for_is_given_up_for_good(
+    faulty_disk: FaultyDisk, opened: OpenLog, batch: MakeBatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with opened(files=faulty_disk, segment_bytes=300) as log:
         for _ in range(6):
             write(log, [batch()])
@@ -268,20 +280,22 @@ def test_a_deletion_that_there_was_no_room_for_is_given_up_for_good(faulty_disk,
         assert (log.start_offset, log.end_offset) == (0, end)
 
 
-def no_room():
+def no_room() -> Never:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
 @pytest.mark.parametrize("step", ["header", "before the write", "in the write", "after the write", "producers"])
-def test_without_memory_at_any_step_of_an_append_what_was_acknowledged_is_there(faulty_disk, opened, batch, monkeypatch, step):
+def test_without_memory_at_any_step_of_an_append_what_was_acknowledged_is_there(
+    faulty_disk: FaultyDisk, opened: OpenLog, batch: MakeBatch, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     """The process ends then; what it closes and leaves is opened by the next one."""
     written = {"before the write": 0, "in the write": -20, "after the write": None}
 
-    def append(file, buffers):
+    def append(file: Path, buffers: Any) -> None:
         file._file.append([b"".join(buffers)[: written[step]]])
         raise MemoryError
 
-    def without_memory(*_):
+    def without_memory(*_: object) -> Never:
         raise MemoryError
 
     with opened(files=faulty_disk) as log:
@@ -304,7 +318,7 @@ def test_without_memory_at_any_step_of_an_append_what_was_acknowledged_is_there(
         assert b"afterwards" in found[-1].payload
 
 
-def test_a_failed_sync_is_final(faulty_disk, opened, batch):
+def test_a_failed_sync_is_final(faulty_disk: FaultyDisk, opened: OpenLog, batch: MakeBatch) -> None:
     with opened(files=faulty_disk) as log:
         write(log, [batch()])
         log.append([batch()], log.end_offset)
@@ -321,7 +335,7 @@ def test_a_failed_sync_is_final(faulty_disk, opened, batch):
         assert faulty_disk.sync_calls == calls
 
 
-def test_a_failed_sync_of_a_new_segment_is_final(faulty_disk, opened, batch):
+def test_a_failed_sync_of_a_new_segment_is_final(faulty_disk: FaultyDisk, opened: OpenLog, batch: MakeBatch) -> None:
     with opened(files=faulty_disk, segment_bytes=300) as log:
         write(log, [batch(), batch()])
         faulty_disk.fail_syncs = True
@@ -333,7 +347,7 @@ def test_a_failed_sync_of_a_new_segment_is_final(faulty_disk, opened, batch):
 
 
 @pytest.fixture
-def three_segments(opened, batch, tmp_path):
+def three_segments(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> list[Path]:
     with opened(segment_bytes=300) as log:
         write(log, [batch() for _ in range(12)])
         names = [tmp_path / info.name.file for info in log.segments]
@@ -341,24 +355,24 @@ def three_segments(opened, batch, tmp_path):
     return names
 
 
-def refused(opened, match):
+def refused(opened: Callable[..., AbstractContextManager[Log, bool | None]], match: str) -> None:
     with pytest.raises(CorruptLogError, match=match), opened(segment_bytes=300):
         pass
 
 
 @pytest.mark.parametrize("which", [0, 1, -1])
-def test_missing_segment_is_refused(three_segments, opened, which):
+def test_missing_segment_is_refused(three_segments: list[Path], opened: OpenLog, which: int) -> None:
     three_segments[which].unlink()
     refused(opened, "segment \\d+ of 1 to \\d+ is missing")
 
 
-def test_duplicated_segment_is_refused(three_segments, opened):
+def test_duplicated_segment_is_refused(three_segments: list[Path], opened: OpenLog) -> None:
     index = three_segments[1].name.partition("-")[0]
     (three_segments[1].parent / f"{index}-{99:020d}.wal").write_bytes(three_segments[1].read_bytes())
     refused(opened, "is there twice")
 
 
-def test_swapped_segments_are_refused(three_segments, opened):
+def test_swapped_segments_are_refused(three_segments: list[Path], opened: OpenLog) -> None:
     one, other = three_segments[1:3]
     first, second = one.read_bytes(), other.read_bytes()
     one.write_bytes(second)
@@ -366,12 +380,12 @@ def test_swapped_segments_are_refused(three_segments, opened):
     refused(opened, "renamed or swapped")
 
 
-def test_empty_segment_is_refused(three_segments, opened):
+def test_empty_segment_is_refused(three_segments: list[Path], opened: OpenLog) -> None:
     three_segments[1].write_bytes(b"")
     refused(opened, "shorter than a segment's header")
 
 
-def test_segment_of_another_log_is_refused(three_segments, opened, batch, tmp_path):
+def test_segment_of_another_log_is_refused(three_segments: list[Path], opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     with opened(path=other, segment_bytes=300) as log:
@@ -380,12 +394,12 @@ def test_segment_of_another_log_is_refused(three_segments, opened, batch, tmp_pa
     refused(opened, "the segment is of log")
 
 
-def test_missing_manifest_is_refused(three_segments, opened):
+def test_missing_manifest_is_refused(three_segments: list[Path], opened: OpenLog) -> None:
     (three_segments[0].parent / MANIFEST).unlink()
     refused(opened, "the manifest is missing")
 
 
-def test_newer_format_is_refused(opened, tmp_path):
+def test_newer_format_is_refused(opened: OpenLog, tmp_path: Path) -> None:
     with opened():
         pass
     manifest = tmp_path / MANIFEST
@@ -394,13 +408,13 @@ def test_newer_format_is_refused(opened, tmp_path):
     refused(opened, "format 3 is newer than 2; use a newer Treering")
 
 
-def test_the_manifest_names_what_is_there(three_segments, opened, tmp_path):
+def test_the_manifest_names_what_is_there(three_segments: list[Path], opened: OpenLog, tmp_path: Path) -> None:
     with opened(segment_bytes=300) as log:
         manifest = read_manifest(PosixFileSystem(tmp_path))
         assert (manifest.log_id, manifest.first_segment, manifest.last_segment) == (log.log_id, 1, log.segments[-1].name.index)
 
 
-def test_a_file_that_was_closed_touches_no_other_file(tmp_path):
+def test_a_file_that_was_closed_touches_no_other_file(tmp_path: Path) -> None:
     file = PosixFileSystem(tmp_path).create("first")
     file.close()
     other = os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)
@@ -408,7 +422,7 @@ def test_a_file_that_was_closed_touches_no_other_file(tmp_path):
         file.close()
         for use in (lambda: file.append([b"x"]), lambda: file.truncate(0), file.sync):
             with pytest.raises((OSError, ValueError)):
-                use()
+                use()  # type: ignore[no-untyped-call]
         assert os.fstat(other).st_size == 0
     finally:
         os.close(other)

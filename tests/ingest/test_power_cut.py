@@ -2,21 +2,26 @@
 
 import contextlib
 import errno
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
-from simulated_disk import SECTOR, PowerCutError, SimulatedDisk
 
+from tests.ingest.conftest import MakeBatch
+from tests.ingest.simulated_disk import SECTOR, PowerCutError, SimulatedDisk
 from treering_ingest.durable_log import LogFailedError
 from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
 from treering_ingest.wal import LogConfig, LogCursor, PosixFileSystem, open_log
 from treering_ingest.wal.filesystem import PosixFile
+from treering_ingest.wal.log import Log
 from treering_runtime import data_dir
 from treering_runtime.errors import StartError
 from treering_runtime.telemetry import new_registry
 
 
-def payloads(log):
+def payloads(log: Log) -> list[bytes]:
     cursor = LogCursor(log, 0)
     found = [frame.payload for frame in cursor.read(1 << 20)]
     cursor.close()
@@ -24,11 +29,11 @@ def payloads(log):
 
 
 @pytest.fixture
-def disk():
+def disk() -> SimulatedDisk:
     return SimulatedDisk()
 
 
-def test_what_was_synced_survives_the_plainest_power_cut(disk, batch):
+def test_what_was_synced_survives_the_plainest_power_cut(disk: SimulatedDisk, batch: MakeBatch) -> None:
     log, written = open_log(disk), [batch(text=f"number {number}") for number in range(5)]
     for one in written:
         log.append([one], log.end_offset)
@@ -40,7 +45,7 @@ def test_what_was_synced_survives_the_plainest_power_cut(disk, batch):
     assert log.end_offset == 5
 
 
-def test_names_of_new_segments_survive_the_plainest_power_cut(disk, batch):
+def test_names_of_new_segments_survive_the_plainest_power_cut(disk: SimulatedDisk, batch: MakeBatch) -> None:
     log = open_log(disk, LogConfig(segment_bytes=300))
     for number in range(1, 12):
         log.append([batch()], log.end_offset)
@@ -52,7 +57,7 @@ def test_names_of_new_segments_survive_the_plainest_power_cut(disk, batch):
         assert names == [info.name for info in log.segments][: len(names)]
 
 
-def test_deleted_segments_stay_deleted_and_no_other_is_missing(disk, batch):
+def test_deleted_segments_stay_deleted_and_no_other_is_missing(disk: SimulatedDisk, batch: MakeBatch) -> None:
     log = open_log(disk, LogConfig(segment_bytes=300))
     for _ in range(12):
         log.append([batch()], log.end_offset)
@@ -66,7 +71,9 @@ def test_deleted_segments_stay_deleted_and_no_other_is_missing(disk, batch):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_bytes_that_a_failed_sync_left_in_memory_only_are_written_again_by_the_next_start(seed, batch):
+def test_bytes_that_a_failed_sync_left_in_memory_only_are_written_again_by_the_next_start(
+    seed: Callable[[range], int], batch: MakeBatch
+) -> None:
     disk = SimulatedDisk(seed)
     log = open_log(disk)
     log.append([batch(text="first")], log.end_offset)
@@ -81,7 +88,7 @@ def test_bytes_that_a_failed_sync_left_in_memory_only_are_written_again_by_the_n
 
 
 @pytest.mark.parametrize("sealed", [False, True])
-def test_power_cut_at_every_step_of_a_start_after_a_power_cut(sealed, batch):
+def test_power_cut_at_every_step_of_a_start_after_a_power_cut(sealed: bool, batch: MakeBatch) -> None:
     for step in range(40):
         disk = SimulatedDisk(step)
         log = open_log(disk)
@@ -103,7 +110,7 @@ def test_power_cut_at_every_step_of_a_start_after_a_power_cut(sealed, batch):
     assert disk.power_for is None
 
 
-def test_a_segment_sealed_by_a_clock_ahead_of_its_time_is_deleted_in_the_end(disk, batch):
+def test_a_segment_sealed_by_a_clock_ahead_of_its_time_is_deleted_in_the_end(disk: SimulatedDisk, batch: MakeBatch) -> None:
     now = [10**18]
     log = open_log(disk, LogConfig(segment_bytes=300), lambda: now[0])
     for _ in range(6):
@@ -116,7 +123,7 @@ def test_a_segment_sealed_by_a_clock_ahead_of_its_time_is_deleted_in_the_end(dis
     assert payloads(log)
 
 
-async def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_path, monkeypatch):
+async def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A directory that was not synced into the one above is lost with everything in it, however well that was synced."""
     synced = []
     sync = data_dir.sync_directory
@@ -129,8 +136,10 @@ async def test_the_directory_of_the_log_is_on_disk_before_anything_in_it(tmp_pat
 
 
 @pytest.mark.parametrize(("error", "words"), [(errno.ENOSPC, "free some space"), (errno.EIO, "look at the disk")])
-async def test_a_disk_that_fails_a_start_is_named_with_a_remedy(tmp_path, monkeypatch, error, words):
-    def fail(file, buffers):
+async def test_a_disk_that_fails_a_start_is_named_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int, words: str
+) -> None:
+    def fail(file: PosixFile, buffers: Sequence[bytes]) -> Never:
         raise OSError(error, "failed")
 
     process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks=""), new_registry())
@@ -140,7 +149,7 @@ async def test_a_disk_that_fails_a_start_is_named_with_a_remedy(tmp_path, monkey
         process._open_log()
 
 
-def test_short_writes_are_completed(tmp_path, monkeypatch, batch):
+def test_short_writes_are_completed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: MakeBatch) -> None:
     """The system may write less than it was asked to, without an error."""
     whole = PosixFileSystem(tmp_path).create("file")
     monkeypatch.setattr("os.writev", lambda descriptor, buffers: real_write(descriptor, b"".join(buffers)[:7]))
@@ -150,13 +159,13 @@ def test_short_writes_are_completed(tmp_path, monkeypatch, batch):
     whole.close()
 
 
-def real_write(descriptor, data):
+def real_write(descriptor: Any, data: bytes) -> int | Any:
     with open(descriptor, "ab", buffering=0, closefd=False) as file:
         return file.write(data)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_power_cut_at_every_step_of_a_rotation_and_of_a_deletion(seed, batch):
+def test_power_cut_at_every_step_of_a_rotation_and_of_a_deletion(seed: Callable[[range], int], batch: MakeBatch) -> None:
     """Segments and manifest agree, whichever names reached the disk."""
     for step in range(60):
         disk, done = SimulatedDisk(seed), 0
@@ -174,7 +183,9 @@ def test_power_cut_at_every_step_of_a_rotation_and_of_a_deletion(seed, batch):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_power_cut_while_a_segment_is_sealed_leaves_no_footer_behind_frames_that_are_lost(seed, batch):
+def test_power_cut_while_a_segment_is_sealed_leaves_no_footer_behind_frames_that_are_lost(
+    seed: Callable[[range], int], batch: MakeBatch
+) -> None:
     """With durability `interval` a segment may be sealed when frames in it are not synced yet."""
     for step in range(8):
         disk = SimulatedDisk(seed)
@@ -187,7 +198,7 @@ def test_power_cut_while_a_segment_is_sealed_leaves_no_footer_behind_frames_that
         assert open_log(disk).end_offset <= 2
 
 
-def test_a_sync_of_a_file_is_one_of_the_system(tmp_path, monkeypatch):
+def test_a_sync_of_a_file_is_one_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr("treering_ingest.wal.filesystem.fdatasync", synced.append)
     files = PosixFileSystem(tmp_path)

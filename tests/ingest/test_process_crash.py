@@ -6,15 +6,19 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from tests.ingest.conftest import RequestOf
 from tests.patience import PATIENCE_S
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering_ingest.limits import PRODUCER_HISTORY_BATCHES
 from treering_ingest.wal.inspect import cat, verify
@@ -38,11 +42,11 @@ sys.exit(main(IngestSettings, IngestProcess))
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path: Path) -> Iterator[Callable[..., AbstractContextManager[subprocess.Popen[str]]]]:
     processes = []
 
     @contextmanager
-    def run(*command, data="data", **environment):
+    def run(*command: str, data: str = "data", **environment: str) -> Iterator[subprocess.Popen[str]]:
         settings = {"DATA_DIR": str(tmp_path / data), "LISTEN": "127.0.0.1:0", "METRICS_LISTEN": "127.0.0.1:0", "SINKS": ""}
         settings |= {"DISK_RESERVE_BYTES": "0", "DRAIN_SECONDS": "5", **environment}
         variables = {f"TREERING_INGEST_{name}": value for name, value in settings.items()}
@@ -65,7 +69,7 @@ def start(tmp_path):
         process.wait()
 
 
-def batches(request_of, first, last):
+def batches(request_of: Callable[..., UploadLogsRequest], first: int, last: int) -> Iterator[StreamLogsRequest]:
     for sequence in range(first, last + 1):
         request = request_of(*[f"{sequence}/{number}" for number in range(10)], producer_id="me", sequence=sequence)
         yield StreamLogsRequest.FromString(request.SerializeToString())
@@ -74,27 +78,29 @@ def batches(request_of, first, last):
 class Window:
     """Batches of which at most as many are without an acknowledgement as the log can recognise again."""
 
-    def __init__(self, batches):
+    def __init__(self, batches: Any) -> None:
         self._batches = batches
         self._room = threading.Semaphore(PRODUCER_HISTORY_BATCHES)
         self._broken = False
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         for batch in self._batches:
             self._room.acquire()
             if self._broken:
                 return
             yield batch
 
-    def acknowledged(self, count):
+    def acknowledged(self, count: int) -> None:
         self._room.release(count)
 
-    def end(self):
+    def end(self) -> None:
         self._broken = True
         self._room.release()
 
 
-def test_it_says_where_it_serves_and_stops_cleanly(start, tmp_path):
+def test_it_says_where_it_serves_and_stops_cleanly(
+    start: Callable[..., AbstractContextManager[subprocess.Popen[str], bool | None]], tmp_path: Path
+) -> None:
     with start() as process:
         with grpc.insecure_channel(process.address) as channel:
             assert IngestServiceStub(channel).GetIngestStatus(GetIngestStatusRequest(), timeout=PATIENCE_S).log_id
@@ -105,7 +111,9 @@ def test_it_says_where_it_serves_and_stops_cleanly(start, tmp_path):
     assert verify(tmp_path / "data" / "wal").problems == ()
 
 
-def test_a_second_process_on_the_directory_is_refused(start):
+def test_a_second_process_on_the_directory_is_refused(
+    start: Callable[..., AbstractContextManager[subprocess.Popen[str], bool | None]],
+) -> None:
     with start() as first:
         with start() as second:
             assert second.wait(PATIENCE_S) == 4
@@ -122,7 +130,9 @@ def test_a_second_process_on_the_directory_is_refused(start):
         ("LISTEN", "x", "LISTEN"),
     ],
 )
-def test_a_wrong_setting_is_named(start, name, value, problem):
+def test_a_wrong_setting_is_named(
+    start: Callable[..., AbstractContextManager[subprocess.Popen[str], bool | None]], name: str, value: str, problem: str
+) -> None:
     with start(**{name: value}) as process:
         assert process.wait(PATIENCE_S) == 1
         told = process.stderr.read()
@@ -130,7 +140,9 @@ def test_a_wrong_setting_is_named(start, name, value, problem):
     assert "Traceback" not in told
 
 
-def test_a_damaged_log_is_refused_with_file_and_remedy(start, tmp_path, request_of):
+def test_a_damaged_log_is_refused_with_file_and_remedy(
+    start: Callable[..., AbstractContextManager[subprocess.Popen[str], bool | None]], tmp_path: Path, request_of: RequestOf
+) -> None:
     with start() as process:
         with grpc.insecure_channel(process.address) as channel:
             list(IngestServiceStub(channel).StreamLogs(batches(request_of, 1, 5)))
@@ -148,7 +160,9 @@ def test_a_damaged_log_is_refused_with_file_and_remedy(start, tmp_path, request_
     assert "Traceback" not in told
 
 
-def test_killed_while_sending_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(start, tmp_path, request_of):
+def test_killed_while_sending_nothing_acknowledged_is_lost_and_nothing_is_stored_twice(
+    start: Callable[..., AbstractContextManager[subprocess.Popen[str], bool | None]], tmp_path: Path, request_of: RequestOf
+) -> None:
     """The sender resumes after its last acknowledged batch, as a shipper does."""
     acknowledged, last = 0, 400
     for kill_after in (40, 90, 150, None):
@@ -175,7 +189,9 @@ def test_killed_while_sending_nothing_acknowledged_is_lost_and_nothing_is_stored
     assert verify(tmp_path / "data" / "wal").is_sound
 
 
-def test_a_failed_fsync_ends_the_process_and_the_next_one_has_what_was_acknowledged(start, tmp_path, request_of):
+def test_a_failed_fsync_ends_the_process_and_the_next_one_has_what_was_acknowledged(
+    start: Callable[..., AbstractContextManager[subprocess.Popen[str], bool | None]], tmp_path: Path, request_of: RequestOf
+) -> None:
     with start("-c", FAILING_SYNC, "12") as process:
         with grpc.insecure_channel(process.address) as channel:
             call = IngestServiceStub(channel).StreamLogs(batches(request_of, 1, 100_000))

@@ -5,7 +5,10 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import grpc
@@ -16,7 +19,7 @@ from grpc_status import rpc_status
 from tests.patience import PATIENCE_S
 from tests.privileges import needs_root, needs_strace
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, UploadLogsRequest
+from treering.v1.ingest_pb2 import GetIngestStatusRequest, StreamLogsRequest, StreamLogsResponse, UploadLogsRequest
 from treering.v1.ingest_pb2_grpc import IngestServiceStub
 from treering.v1.log_pb2 import LogRecord
 from treering_ingest.wal.inspect import cat, verify
@@ -26,7 +29,7 @@ WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search,-
 """Root without its right to pass over permissions, that is like any other user; the interpreter may be one that only root can start."""
 
 
-def _env(data, **settings):
+def _env(data: Path, **settings: str) -> dict[Any, Any]:
     settings = {
         "LISTEN": "127.0.0.1:0",
         "METRICS_LISTEN": "127.0.0.1:0",
@@ -40,12 +43,12 @@ def _env(data, **settings):
 
 
 @pytest.fixture
-def ingest(tmp_path):
+def ingest(tmp_path: Path) -> Iterator[Callable[..., AbstractContextManager[subprocess.Popen[Any]]]]:
     """Starts ingest below a command (strace); its standard error goes to a file that `told` reads."""
     started = []
 
     @contextmanager
-    def run(data, *below, **settings):
+    def run(data: Path, *below: str, **settings: str) -> Iterator[subprocess.Popen[Any]]:
         log = tmp_path / f"stderr-{len(started)}"
         with log.open("w") as stderr:
             command = [*below, sys.executable, "-m", "treering_ingest"]
@@ -65,12 +68,14 @@ def ingest(tmp_path):
         process.wait()
 
 
-def batch(sequence, size=10, kind=StreamLogsRequest):
+def batch(
+    sequence: int, size: int = 10, kind: type[UploadLogsRequest] | type[StreamLogsRequest] = StreamLogsRequest
+) -> UploadLogsRequest | StreamLogsRequest:
     records = [LogRecord(message=f"{sequence}/{number} {'x' * size}") for number in range(10)]
     return kind(producer_id="me", sequence=sequence, batch=LogBatch(records=records))
 
 
-def ended(call):
+def ended(call: "grpc._CallIterator[StreamLogsResponse]") -> tuple[int, grpc.RpcError] | tuple[int, None]:
     """What a stream acknowledged, and the error that ended it."""
     acknowledged = 0
     try:
@@ -81,7 +86,7 @@ def ended(call):
     return acknowledged, None
 
 
-def details(error):
+def details(error: grpc.RpcError | None) -> tuple[Any | None, Any | None]:
     found = {}
     for packed in rpc_status.from_call(error).details:
         for kind in (error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo):
@@ -91,11 +96,11 @@ def details(error):
     return found.get(error_details_pb2.ErrorInfo), found.get(error_details_pb2.RetryInfo)
 
 
-def stored_sequences(data):
+def stored_sequences(data: Path) -> list[Any]:
     return [frame.sequence for frame in cat(data / "wal")]
 
 
-def assert_next_start_has(ingest, data, acknowledged):
+def assert_next_start_has(ingest: Any, data: Path, acknowledged: int) -> None:
     """The next start serves, holds all that was acknowledged, and the producer goes on where it was."""
     assert stored_sequences(data)[:acknowledged] == list(range(1, acknowledged + 1))
     with ingest(data) as process:
@@ -105,7 +110,7 @@ def assert_next_start_has(ingest, data, acknowledged):
             assert end % 10 == 0
             assert end >= acknowledged * 10
             following = end // 10 + 1
-            answer = stub.UploadLogs(iter([batch(following, kind=UploadLogsRequest)]), timeout=PATIENCE_S)
+            answer = stub.UploadLogs(iter([batch(following, kind=UploadLogsRequest)]), timeout=PATIENCE_S)  # type: ignore[list-item]
             assert answer.accepted_count == 10
         process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 0
@@ -113,7 +118,7 @@ def assert_next_start_has(ingest, data, acknowledged):
     assert verify(data / "wal").problems == ()
 
 
-def failing(call, when):
+def failing(call: str, when: int) -> tuple[str, str, str, str, str, str, str, str]:
     """strace counts calls by thread: those of the start are on threads of their own, and fewer than 5."""
     return "strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", f"--inject={call}:error=EIO:when={when}+"
 
@@ -122,7 +127,9 @@ class TestFailingSync:
     pytestmark = needs_strace
 
     @pytest.mark.parametrize(("call", "when"), [("fdatasync", 5), ("fdatasync", 6), ("fdatasync", 17), ("fsync", 6)])
-    def test_eio_of_a_sync_ends_every_acknowledgement_with_log_failed(self, ingest, tmp_path, call, when):
+    def test_eio_of_a_sync_ends_every_acknowledgement_with_log_failed(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], tmp_path: Path, call: str, when: int
+    ) -> None:
         """`fdatasync` is that of data; `fsync` that of the directory when a segment is begun."""
         data = tmp_path / "data"
         with ingest(data, *failing(call, when), SEGMENT_BYTES="4000") as process:
@@ -140,7 +147,9 @@ class TestFailingSync:
         assert "Traceback" not in process.told()
         assert_next_start_has(ingest, data, durable)
 
-    def test_eio_of_the_start_is_refused_with_a_remedy(self, ingest, tmp_path):
+    def test_eio_of_the_start_is_refused_with_a_remedy(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], tmp_path: Path
+    ) -> None:
         with ingest(tmp_path / "data", *failing("fdatasync", 1)) as process:
             assert process.wait(PATIENCE_S) == 1
         assert "Input/output error" in process.told()
@@ -150,7 +159,9 @@ class TestFailingSync:
 class TestFullDisk:
     pytestmark = needs_root
 
-    def test_a_disk_that_is_really_full_refuses_goes_on_delivering_and_resumes(self, ingest, small_disk):
+    def test_a_disk_that_is_really_full_refuses_goes_on_delivering_and_resumes(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], small_disk: Path
+    ) -> None:
         """Without a reserve, so that writes meet the end of the disk itself."""
         data, ballast = small_disk / "data", small_disk / "ballast"
         with ingest(data) as process, grpc.insecure_channel(process.address) as channel:
@@ -171,7 +182,9 @@ class TestFullDisk:
         assert stored_sequences(data) == list(range(1, number + 1))
         assert verify(data / "wal").problems == ()
 
-    def test_the_reserve_refuses_before_the_disk_is_full_and_opens_again(self, ingest, small_disk):
+    def test_the_reserve_refuses_before_the_disk_is_full_and_opens_again(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], small_disk: Path
+    ) -> None:
         data = small_disk / "data"
         with ingest(data, DISK_RESERVE_BYTES=str(8 << 20)) as process, grpc.insecure_channel(process.address) as channel:
             stub = IngestServiceStub(channel)
@@ -191,7 +204,9 @@ class TestFullDisk:
             assert process.wait(PATIENCE_S) == 0
         assert stored_sequences(data) == list(range(1, number + 1))
 
-    def test_a_start_on_a_full_disk_is_refused_with_a_remedy_and_works_when_there_is_room(self, ingest, small_disk):
+    def test_a_start_on_a_full_disk_is_refused_with_a_remedy_and_works_when_there_is_room(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], small_disk: Path
+    ) -> None:
         data, ballast = small_disk / "data", small_disk / "ballast"
         with ingest(data) as process:
             with grpc.insecure_channel(process.address) as channel:
@@ -207,26 +222,26 @@ class TestFullDisk:
         assert_next_start_has(ingest, data, acknowledged)
 
 
-def paced(last):
+def paced(last: int) -> Iterator[Any]:
     return (batch(sequence) for sequence in range(1, last + 1))
 
 
-def upload_until_refused(stub):
+def upload_until_refused(stub: IngestServiceStub) -> tuple[int, grpc.RpcError]:
     """One batch after the other: the last acknowledged sequence, and the error of the next."""
     for number in range(1, 10_000):
         try:
-            stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=PATIENCE_S)
+            stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=PATIENCE_S)  # type: ignore[list-item]
         except grpc.RpcError as error:
             return number - 1, error
     raise AssertionError("the disk never became full")
 
 
-def resume(stub, acknowledged):
+def resume(stub: IngestServiceStub, acknowledged: int) -> int:
     """Sends the next batch until it is taken, as a shipper does; returns its sequence."""
     number = acknowledged + 1
     while True:
         try:
-            answer = stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=PATIENCE_S)
+            answer = stub.UploadLogs(iter([batch(number, 10_000, UploadLogsRequest)]), timeout=PATIENCE_S)  # type: ignore[list-item]
         except grpc.RpcError as error:
             info, _ = details(error)
             assert info.reason == "DISK_LOW"
@@ -241,7 +256,9 @@ class TestWrongOwner:
     pytestmark = needs_root
 
     @pytest.mark.parametrize("what", ["directory", "segments"])
-    def test_a_directory_of_somebody_else_is_refused(self, ingest, tmp_path, what):
+    def test_a_directory_of_somebody_else_is_refused(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], tmp_path: Path, what: str
+    ) -> None:
         data = tmp_path / "data"
         with ingest(data) as process:
             process.send_signal(signal.SIGTERM)
@@ -254,7 +271,9 @@ class TestWrongOwner:
         assert "owns it" in process.told()
         assert "Traceback" not in process.told()
 
-    def test_a_file_system_mounted_read_only_is_refused(self, ingest, small_disk):
+    def test_a_file_system_mounted_read_only_is_refused(
+        self, ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], small_disk: Path
+    ) -> None:
         data = small_disk / "data"
         with ingest(data) as process:
             process.send_signal(signal.SIGTERM)
@@ -267,7 +286,9 @@ class TestWrongOwner:
 
 
 @pytest.mark.parametrize("part", ["directory", "manifest"])
-def test_a_newer_format_is_refused(ingest, tmp_path, part):
+def test_a_newer_format_is_refused(
+    ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], tmp_path: Path, part: str
+) -> None:
     data = tmp_path / "data"
     with ingest(data) as process:
         process.send_signal(signal.SIGTERM)
@@ -284,7 +305,9 @@ def test_a_newer_format_is_refused(ingest, tmp_path, part):
 
 
 @pytest.mark.parametrize("after", [1, 40, 300])
-def test_sigterm_in_mid_stream_leaves_every_acknowledgement_true(ingest, tmp_path, after):
+def test_sigterm_in_mid_stream_leaves_every_acknowledgement_true(
+    ingest: Callable[..., AbstractContextManager[subprocess.Popen[Any], bool | None]], tmp_path: Path, after: int
+) -> None:
     data, acknowledged = tmp_path / "data", 0
     with ingest(data, DRAIN_SECONDS="10") as process:
         with grpc.insecure_channel(process.address) as channel:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -23,12 +24,12 @@ IDS = st.sampled_from([b"", b"a", b"b", b"c", b"d", "é".encode()])
 class Model:
     """What the contract says, in lists."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.records = []
         self.batches = {}
         self.order = []
 
-    def expect(self, producer, sequence, digest):
+    def expect(self, producer: bytes, sequence: int, digest: int) -> str | tuple[Any, Any]:
         known = self.batches.get(producer, [])
         last = known[-1][0] if known else 0
         if not producer:
@@ -44,7 +45,7 @@ class Model:
         recent = {number: (held, end) for number, held, end in known[-HISTORY:]}
         return recent[sequence] if sequence in recent and recent[sequence][0] == digest else "SEQUENCE_REUSED"
 
-    def store(self, producer, sequence, digest, count):
+    def store(self, producer: bytes, sequence: int, digest: int, count: int) -> None:
         self.records += [(producer, sequence)] * count
         if not producer:
             return
@@ -57,17 +58,17 @@ class Model:
 
 class ProducersOfALog(RuleBasedStateMachine):
     @initialize()
-    def begin(self):
+    def begin(self) -> None:
         self.path = Path(tempfile.mkdtemp(dir=Path.cwd()))
         self.model = Model()
         self.trimmed = 0
         self.open()
 
-    def open(self):
+    def open(self) -> None:
         self.log = open_log(PosixFileSystem(self.path), LogConfig(segment_bytes=600, max_producers=CAPACITY))
 
     @rule(producer=IDS, step=st.integers(-6, 3), content=st.integers(0, 1), count=st.integers(0, 3))
-    def send(self, producer, step, content, count):
+    def send(self, producer: bytes, step: int, content: int, count: int) -> None:
         sequence = max(0, self.log.producers.last_sequence(producer) + step)
         expected = self.model.expect(producer, sequence, content)
         if isinstance(expected, str) and expected != "new":
@@ -85,22 +86,22 @@ class ProducersOfALog(RuleBasedStateMachine):
         self.model.store(producer, sequence, content, count)
 
     @rule()
-    def stop_and_start(self):
+    def stop_and_start(self) -> None:
         self.log.close()
         self.open()
 
     @rule()
-    def crash_and_start(self):
+    def crash_and_start(self) -> None:
         self.log._active.file.close()
         self.open()
 
     @precondition(lambda self: len(self.log.segments) > 2)
     @rule()
-    def delete_old_segments(self):
+    def delete_old_segments(self) -> None:
         self.log.release(self.log.end_offset)
 
     @invariant()
-    def the_log_agrees_with_the_model(self):
+    def the_log_agrees_with_the_model(self) -> None:
         if not hasattr(self, "log"):
             return
         assert self.log.end_offset == self.log.synced.offset == len(self.model.records)
@@ -111,22 +112,22 @@ class ProducersOfALog(RuleBasedStateMachine):
         cursor.close()
         assert held == self.model.records[self.log.start_offset :]
 
-    def teardown(self):
+    def teardown(self) -> None:
         if hasattr(self, "log"):
             self.log.close()
             shutil.rmtree(self.path)
 
 
 @pytest.fixture(autouse=True)
-def _below_tmp_path(tmp_path, monkeypatch):
+def _below_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class TestProducersOfALog(ProducersOfALog.TestCase):
+class TestProducersOfALog(ProducersOfALog.TestCase):  # type: ignore[misc,valid-type]
     settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 
-def test_a_snapshot_is_the_table():
+def test_a_snapshot_is_the_table() -> None:
     log_table = decode_snapshot(encode_snapshot(decode_snapshot(b"\0\0\0\0")))
     for number in range(1, 9):
         log_table.store(b"x" * number, Stored(number, 2**64 - number, number, number * 10))

@@ -1,17 +1,21 @@
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.ingest.conftest import MakeBatch, OpenLog
 from treering_ingest.wal import CorruptLogError, LogCursor
 from treering_ingest.wal.inspect import cat, verify
+from treering_ingest.wal.log import Log
 from treering_ingest.wal.segment import SegmentName
 
 
-def newest(path):
+def newest(path: Path) -> Path:
     return max(path.glob("*.wal"))
 
 
-def readable(log):
+def readable(log: Log) -> list[Any]:
     cursor = LogCursor(log, 0)
     frames = []
     while more := cursor.read(1 << 20):
@@ -21,7 +25,7 @@ def readable(log):
 
 
 @pytest.fixture
-def crashed(opened, batch, tmp_path):
+def crashed(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> tuple[Path, list[bytes], list[int]]:
     """A log that was killed: three frames, each synced alone; returns payloads and where each frame ends in the file."""
     source = tmp_path / "source"
     source.mkdir()
@@ -34,13 +38,15 @@ def crashed(opened, batch, tmp_path):
     return source, [one.payload for one in batches], ends
 
 
-def copy_of(source, tmp_path, number):
+def copy_of(source: Path, tmp_path: Path, number: int) -> Path:
     target = tmp_path / f"copy-{number}"
     shutil.copytree(source, target)
     return target
 
 
-def test_torn_tail_at_every_byte_of_the_last_frame_is_cut_kept_and_reported(crashed, opened, tmp_path):
+def test_torn_tail_at_every_byte_of_the_last_frame_is_cut_kept_and_reported(
+    crashed: tuple[Path, list[bytes], list[int]], opened: OpenLog, tmp_path: Path
+) -> None:
     source, payloads, ends = crashed
     whole = newest(source).read_bytes()
     for length in range(ends[1], ends[2]):
@@ -59,7 +65,7 @@ def test_torn_tail_at_every_byte_of_the_last_frame_is_cut_kept_and_reported(cras
         shutil.rmtree(target)
 
 
-def test_zeros_after_the_last_frame_are_a_torn_tail(crashed, opened):
+def test_zeros_after_the_last_frame_are_a_torn_tail(crashed: tuple[Path, list[bytes], list[int]], opened: OpenLog) -> None:
     source, payloads, _ = crashed
     with newest(source).open("ab") as file:
         file.write(bytes(1_000))
@@ -68,7 +74,9 @@ def test_zeros_after_the_last_frame_are_a_torn_tail(crashed, opened):
         assert log.torn_tail.size_bytes == 1_000
 
 
-def test_flipped_bit_at_every_byte_of_a_killed_log_is_found(crashed, opened, tmp_path):
+def test_flipped_bit_at_every_byte_of_a_killed_log_is_found(
+    crashed: tuple[Path, list[bytes], list[int]], opened: OpenLog, tmp_path: Path
+) -> None:
     """In the last frame a flip looks like a torn write: cut, kept, reported. Everywhere else the log is refused."""
     source, payloads, ends = crashed
     whole = newest(source).read_bytes()
@@ -89,7 +97,7 @@ def test_flipped_bit_at_every_byte_of_a_killed_log_is_found(crashed, opened, tmp
                 pass
 
 
-def test_flipped_bit_at_every_byte_of_a_stopped_log_is_found(opened, batch, tmp_path):
+def test_flipped_bit_at_every_byte_of_a_stopped_log_is_found(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     """Only the footer's own bytes can look like a torn write; the frames before it are all kept."""
     source = tmp_path / "source"
     source.mkdir()
@@ -117,7 +125,7 @@ def test_flipped_bit_at_every_byte_of_a_stopped_log_is_found(opened, batch, tmp_
             shutil.rmtree(target)
 
 
-def test_torn_group_with_a_whole_later_frame_is_cut_not_refused(opened, batch, tmp_path):
+def test_torn_group_with_a_whole_later_frame_is_cut_not_refused(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     """A power cut may keep the second half of one write and lose the first."""
     with opened(crash=True) as log:
         log.append([batch()], log.end_offset)
@@ -134,7 +142,7 @@ def test_torn_group_with_a_whole_later_frame_is_cut_not_refused(opened, batch, t
         assert log.torn_tail.position == durable
 
 
-def test_a_payload_that_imitates_a_frame_proves_no_damage(opened, batch, tmp_path):
+def test_a_payload_that_imitates_a_frame_proves_no_damage(opened: OpenLog, batch: MakeBatch, tmp_path: Path) -> None:
     """Frames are bound to their segment by a number that never leaves the directory."""
     with opened(crash=True) as log:
         for _ in range(3):
@@ -153,7 +161,7 @@ def test_a_payload_that_imitates_a_frame_proves_no_damage(opened, batch, tmp_pat
         assert log.torn_tail.position == durable
 
 
-def test_a_repeated_recovery_changes_nothing(crashed, opened):
+def test_a_repeated_recovery_changes_nothing(crashed: tuple[Path, list[bytes], list[int]], opened: OpenLog) -> None:
     source, payloads, _ = crashed
     with newest(source).open("ab") as file:
         file.write(b"TRFR and then nothing")
@@ -163,7 +171,7 @@ def test_a_repeated_recovery_changes_nothing(crashed, opened):
             assert (log.torn_tail is None) == (attempt > 0)
 
 
-def test_cat_and_verify_read_a_crashed_copy_without_changing_it(crashed):
+def test_cat_and_verify_read_a_crashed_copy_without_changing_it(crashed: tuple[Path, list[bytes], list[int]]) -> None:
     source, payloads, ends = crashed
     file = newest(source)
     file.write_bytes(file.read_bytes()[:-5])
@@ -178,7 +186,7 @@ def test_cat_and_verify_read_a_crashed_copy_without_changing_it(crashed):
 
 
 @pytest.mark.parametrize("cut", ["inside a frame", "behind a frame"])
-def test_cat_names_what_a_segment_lacks_that_is_not_the_newest(opened, batch, tmp_path, cut):
+def test_cat_names_what_a_segment_lacks_that_is_not_the_newest(opened: OpenLog, batch: MakeBatch, tmp_path: Path, cut: str) -> None:
     with opened(segment_bytes=300) as log:
         for sequence in range(1, 7):
             log.append([batch(b"me", sequence, 1)], log.end_offset)
@@ -193,7 +201,7 @@ def test_cat_names_what_a_segment_lacks_that_is_not_the_newest(opened, batch, tm
     assert shown == [frame.payload for frame in (frames[:-1] if cut == "inside a frame" else frames)]
 
 
-def test_damage_is_named_with_file_position_and_remedy(crashed, opened):
+def test_damage_is_named_with_file_position_and_remedy(crashed: tuple[Path, list[bytes], list[int]], opened: OpenLog) -> None:
     source, _, ends = crashed
     file = newest(source)
     content = bytearray(file.read_bytes())

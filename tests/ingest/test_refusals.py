@@ -2,6 +2,8 @@
 
 import gc
 import tracemalloc
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -9,15 +11,21 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from tests.cancelling import drained
-from treering.v1.ingest_pb2 import StreamLogsRequest
+from tests.ingest.conftest import RequestOf, Running
+from treering.v1.ingest_pb2 import StreamLogsRequest, UploadLogsRequest
 from treering_ingest import process as process_module
+
+if TYPE_CHECKING:
+    from treering.v1.ingest_pb2_grpc import IngestServiceAsyncStub
 
 REFUSED = 200
 LARGE = "x" * 1_000_000
 
 
 @pytest.fixture
-async def refusing(running, monkeypatch):
+async def refusing(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> "AsyncIterator[tuple[process_module.IngestProcess, IngestServiceAsyncStub]]":
     """An ingest whose disk is nearly full."""
     monkeypatch.setattr(process_module, "free_bytes", lambda _: 7)
     async with running(disk_reserve_bytes=1_000) as (process, stub):
@@ -25,7 +33,7 @@ async def refusing(running, monkeypatch):
 
 
 @pytest.fixture
-def no_collection():
+def no_collection() -> Iterator[None]:
     """Only what nothing refers to is freed: nothing may count on the garbage collector to come by in time."""
     gc.collect()
     gc.disable()
@@ -33,7 +41,7 @@ def no_collection():
     gc.enable()
 
 
-async def refused(stub, request, how="UploadLogs"):
+async def refused(stub: "IngestServiceAsyncStub", request: UploadLogsRequest, how: str = "UploadLogs") -> dict[Any, Any]:
     streamed = StreamLogsRequest.FromString(request.SerializeToString())
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await (stub.UploadLogs(iter([request])) if how == "UploadLogs" else drained(stub.StreamLogs(iter([streamed]))))
@@ -45,7 +53,9 @@ async def refused(stub, request, how="UploadLogs"):
 
 @pytest.mark.usefixtures("no_collection")
 @pytest.mark.parametrize("how", ["UploadLogs", "StreamLogs"])
-async def test_refused_uploads_do_not_grow_the_service(refusing, request_of, how):
+async def test_refused_uploads_do_not_grow_the_service(
+    refusing: "tuple[process_module.IngestProcess, IngestServiceAsyncStub]", request_of: RequestOf, how: str
+) -> None:
     _, stub = refusing
     request = request_of(LARGE, producer_id="me", sequence=1)
     for _ in range(3):
@@ -60,7 +70,9 @@ async def test_refused_uploads_do_not_grow_the_service(refusing, request_of, how
     assert grown < 5 * len(LARGE)
 
 
-async def test_each_who_is_refused_gets_an_error_of_its_own(refusing):
+async def test_each_who_is_refused_gets_an_error_of_its_own(
+    refusing: "tuple[process_module.IngestProcess, IngestServiceAsyncStub]",
+) -> None:
     process, _ = refusing
     one, other = process.intake.refusal(), process.intake.refusal()
     assert one is not other
@@ -68,7 +80,9 @@ async def test_each_who_is_refused_gets_an_error_of_its_own(refusing):
     assert (one.message, one.metadata) == (other.message, other.metadata)
 
 
-async def test_what_one_producer_is_told_does_not_reach_another(refusing, request_of):
+async def test_what_one_producer_is_told_does_not_reach_another(
+    refusing: "tuple[process_module.IngestProcess, IngestServiceAsyncStub]", request_of: RequestOf
+) -> None:
     _, stub = refusing
     told = await refused(stub, request_of("a", producer_id="me", sequence=1))
     assert told.pop("last_durable_sequence") == "0"

@@ -2,15 +2,19 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, Never
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
-from memory_log import MemoryLog
 from prometheus_client import generate_latest
 
+from tests.ingest.conftest import RequestOf, Running
+from tests.ingest.memory_log import MemoryLog
 from treering.v1.admin_pb2 import DigestLogRequest
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.ingest_pb2 import (
@@ -30,7 +34,7 @@ from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_WAITING_DIGESTS
 
 
-def details(error):
+def details(error: grpc.aio.AioRpcError) -> tuple[Any, dict[Any, Any], Any | None]:
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     status = rpc_status.from_call(error)
     has_retry = any(detail.Unpack(retry) for detail in status.details)
@@ -38,13 +42,15 @@ def details(error):
     return info.reason, dict(info.metadata), retry if has_retry else None
 
 
-async def refused(call):
+async def refused(
+    call: "grpc.aio.StreamUnaryCall[Any, Any] | Coroutine[Any, Any, object]",
+) -> tuple[Any, ...]:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call
     return caught.value.code(), *details(caught.value)
 
 
-async def test_an_upload_is_on_disk_when_it_is_answered(running, request_of, tmp_path):
+async def test_an_upload_is_on_disk_when_it_is_answered(running: Running, request_of: RequestOf, tmp_path: Path) -> None:
     async with running() as (process, stub):
         batches = [request_of("a", "b", producer_id="me", sequence=1), request_of("c", producer_id="me", sequence=2)]
         answer = await stub.UploadLogs(iter(batches))
@@ -54,8 +60,10 @@ async def test_an_upload_is_on_disk_when_it_is_answered(running, request_of, tmp
 
 
 @pytest.mark.parametrize("shown", [-(10**18), 0, 2**63 - 1, 2**63 + 10**18, None])
-async def test_an_upload_is_taken_whatever_the_clock_shows(running, request_of, tmp_path, monkeypatch, shown):
-    def clock():
+async def test_an_upload_is_taken_whatever_the_clock_shows(
+    running: Running, request_of: RequestOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: int | None
+) -> None:
+    def clock() -> int:
         if shown is None:
             raise OverflowError("timestamp too large to convert to C _PyTime_t")
         return shown
@@ -68,13 +76,13 @@ async def test_an_upload_is_taken_whatever_the_clock_shows(running, request_of, 
         assert frame.arrival_time_unix_nano == (1 if shown in {-(10**18), 0} else 2**63 - 2)
 
 
-async def test_an_empty_upload_is_answered_with_nothing(running):
+async def test_an_empty_upload_is_answered_with_nothing(running: Running) -> None:
     async with running() as (_, stub):
         answer = await stub.UploadLogs(iter([]))
         assert (answer.accepted_count, answer.end_offset_exclusive) == (0, 0)
 
 
-async def test_a_repeat_is_counted_and_not_stored_also_after_a_restart(running, request_of, tmp_path):
+async def test_a_repeat_is_counted_and_not_stored_also_after_a_restart(running: Running, request_of: RequestOf, tmp_path: Path) -> None:
     batches = [request_of("a", "", "b", producer_id="me", sequence=1), request_of("c", producer_id="me", sequence=2)]
     for expected in ((3, 0), (0, 3), (0, 3)):
         async with running() as (_, stub):
@@ -84,27 +92,27 @@ async def test_a_repeat_is_counted_and_not_stored_also_after_a_restart(running, 
     assert len(list(cat(tmp_path / "wal"))) == 2
 
 
-async def test_anonymous_batches_are_stored_each_time(running, request_of):
+async def test_anonymous_batches_are_stored_each_time(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         for end in (1, 2, 3):
             answer = await stub.UploadLogs(iter([request_of("again")]))
             assert (answer.accepted_count, answer.end_offset_exclusive) == (1, end)
 
 
-async def test_the_index_of_a_rejected_record_counts_over_the_stream(running, request_of):
+async def test_the_index_of_a_rejected_record_counts_over_the_stream(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         answer = await stub.UploadLogs(iter([request_of("a", ""), request_of("", "b", "")]))
         assert [item.index for item in answer.rejected_records] == [1, 2, 4]
         assert [(item.reason, item.count) for item in answer.rejection_counts] == [(RejectionReason.REJECTION_REASON_MESSAGE_EMPTY, 3)]
 
 
-async def test_rejections_are_listed_up_to_a_thousand_and_counted_beyond(running, request_of):
+async def test_rejections_are_listed_up_to_a_thousand_and_counted_beyond(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         answer = await stub.UploadLogs(iter([request_of(*[""] * 700), request_of(*[""] * 700)]))
         assert (len(answer.rejected_records), answer.rejection_counts[0].count) == (1_000, 1_400)
 
 
-async def test_a_stream_that_breaks_has_stored_its_beginning_and_says_how_far(running, request_of):
+async def test_a_stream_that_breaks_has_stored_its_beginning_and_says_how_far(running: Running, request_of: RequestOf) -> None:
     async with running() as (process, stub):
         batches = [request_of("a", producer_id="me", sequence=1), request_of("c", producer_id="me", sequence=3)]
         code, reason, metadata, _ = await refused(stub.UploadLogs(iter(batches)))
@@ -123,7 +131,9 @@ async def test_a_stream_that_breaks_has_stored_its_beginning_and_says_how_far(ru
         ("p" * 129, 1, grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD"),
     ],
 )
-async def test_a_wrong_producer_or_sequence_is_refused(running, request_of, producer, sequence, code, reason):
+async def test_a_wrong_producer_or_sequence_is_refused(
+    running: Running, request_of: RequestOf, producer: str, sequence: int, code: grpc.StatusCode, reason: str
+) -> None:
     async with running() as (process, stub):
         await stub.UploadLogs(iter([request_of("first", producer_id="me", sequence=1)]))
         found = await refused(stub.UploadLogs(iter([request_of("other", producer_id=producer, sequence=sequence)])))
@@ -131,7 +141,7 @@ async def test_a_wrong_producer_or_sequence_is_refused(running, request_of, prod
         assert process.log.end_offset == 1
 
 
-async def test_bytes_that_are_no_batch_are_refused(running):
+async def test_bytes_that_are_no_batch_are_refused(running: Running) -> None:
     async with running() as (process, _), grpc.aio.insecure_channel(process.server.address) as channel:
         upload = channel.stream_unary("/treering.v1.IngestService/UploadLogs")
         code, reason, _, _ = await refused(upload(iter([b"\x0a\x02\xff\xfe"])))
@@ -141,17 +151,17 @@ async def test_bytes_that_are_no_batch_are_refused(running):
         assert metadata["limit_bytes"] == "4194304"
 
 
-async def test_gzip_on_the_channel_is_understood(running, request_of):
+async def test_gzip_on_the_channel_is_understood(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         answer = await stub.UploadLogs(iter([request_of("a" * 10_000)]), compression=grpc.Compression.Gzip)
         assert answer.accepted_count == 1
 
 
-def as_stream(request):
+def as_stream(request: UploadLogsRequest) -> StreamLogsRequest:
     return StreamLogsRequest.FromString(request.SerializeToString())
 
 
-async def test_a_shipper_gets_cumulative_acknowledgements(running, request_of):
+async def test_a_shipper_gets_cumulative_acknowledgements(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         call = stub.StreamLogs()
         for sequence in range(1, 101):
@@ -164,7 +174,7 @@ async def test_a_shipper_gets_cumulative_acknowledgements(running, request_of):
         assert sum(answer.accepted_count for answer in answers) == 200
 
 
-async def test_a_shipper_is_acknowledged_while_its_stream_stays_open(running, request_of):
+async def test_a_shipper_is_acknowledged_while_its_stream_stays_open(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         call = stub.StreamLogs()
         for sequence in (1, 2, 3):
@@ -175,7 +185,7 @@ async def test_a_shipper_is_acknowledged_while_its_stream_stays_open(running, re
         call.cancel()
 
 
-async def test_a_shipper_that_breaks_is_acknowledged_first(running, request_of):
+async def test_a_shipper_that_breaks_is_acknowledged_first(running: Running, request_of: RequestOf) -> None:
     async with running() as (_, stub):
         call = stub.StreamLogs()
         await call.write(as_stream(request_of("a", producer_id="me", sequence=1)))
@@ -185,7 +195,7 @@ async def test_a_shipper_that_breaks_is_acknowledged_first(running, request_of):
         assert (reason, metadata["expected_sequence"], metadata["last_durable_sequence"]) == ("SEQUENCE_GAP", "2", "1")
 
 
-async def test_a_low_disk_refuses_keeps_answering_and_resumes(running, request_of):
+async def test_a_low_disk_refuses_keeps_answering_and_resumes(running: Running, request_of: RequestOf) -> None:
     async with running(disk_reserve_bytes=1) as (process, stub):
         guard = process.intake._disk
         guard._measure = lambda: 0
@@ -199,12 +209,14 @@ async def test_a_low_disk_refuses_keeps_answering_and_resumes(running, request_o
 
 
 @pytest.mark.parametrize("lack", [errno.EMFILE, errno.ENFILE])
-async def test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_later(running, request_of, monkeypatch, lack):
+async def test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_later(
+    running: Running, request_of: RequestOf, monkeypatch: pytest.MonkeyPatch, lack: int
+) -> None:
     async with running(segment_bytes=2_000) as (process, stub):
         await stub.UploadLogs(iter([request_of("x" * 3_000, producer_id="me", sequence=1)]))  # the next one begins a segment
         create, lacking = process.log.files.create, [True]
 
-        def creating(name):
+        def creating(name: str) -> Any:
             if lacking:
                 raise OSError(lack, os.strerror(lack))
             return create(name)
@@ -224,7 +236,7 @@ async def test_without_a_descriptor_senders_hear_of_descriptors_and_all_goes_on_
         assert (await stub.GetIngestStatus(GetIngestStatusRequest())).refusing_because == ""
 
 
-async def test_one_caller_has_half_of_the_streams_and_others_begin_beside_it(running, request_of):
+async def test_one_caller_has_half_of_the_streams_and_others_begin_beside_it(running: Running, request_of: RequestOf) -> None:
     async with running() as (process, stub):
         process.intake._max_streams = 2
         call = stub.StreamLogs()
@@ -239,7 +251,7 @@ async def test_one_caller_has_half_of_the_streams_and_others_begin_beside_it(run
         call.cancel()
 
 
-async def test_too_many_streams_are_told_to_come_back(running, request_of):
+async def test_too_many_streams_are_told_to_come_back(running: Running, request_of: RequestOf) -> None:
     async with running() as (process, stub):
         process.intake._max_streams = 1
         call = stub.StreamLogs()
@@ -255,7 +267,7 @@ async def test_too_many_streams_are_told_to_come_back(running, request_of):
         assert (await stub.UploadLogs(iter([request_of("a")]))).accepted_count == 1
 
 
-async def test_what_waits_for_the_disk_is_bounded(running, request_of):
+async def test_what_waits_for_the_disk_is_bounded(running: Running, request_of: RequestOf) -> None:
     async with running() as (process, stub):
         process.intake._max_waiting_bytes = process.intake._max_wait_s = 0
         code, reason, metadata, retry = await refused(stub.UploadLogs(iter([request_of("a", producer_id="me", sequence=1)])))
@@ -264,7 +276,7 @@ async def test_what_waits_for_the_disk_is_bounded(running, request_of):
         assert metadata["last_durable_sequence"] == "0"
 
 
-async def test_batches_of_nothing_that_wait_are_bounded_as_well(running):
+async def test_batches_of_nothing_that_wait_are_bounded_as_well(running: Running) -> None:
     """Their payloads have no bytes; what is around them has."""
     async with running() as (process, _):
         intake, committer = process.intake, process.committer
@@ -277,7 +289,7 @@ async def test_batches_of_nothing_that_wait_are_bounded_as_well(running):
         assert committer.staged_count == 10
 
 
-async def test_the_status_is_complete(running, request_of):
+async def test_the_status_is_complete(running: Running, request_of: RequestOf) -> None:
     async with running(sinks="query=unix:/no/such/directory/s") as (_, stub):
         await stub.UploadLogs(iter([request_of("a", producer_id="me", sequence=1)]))
         status = await stub.GetIngestStatus(GetIngestStatusRequest())
@@ -289,7 +301,9 @@ async def test_the_status_is_complete(running, request_of):
         assert status.limits["max_batch_bytes"] == 4 * 1024 * 1024
 
 
-async def test_the_status_says_what_the_log_promises_where_that_is_less_than_the_disk(running, request_of, monkeypatch):
+async def test_the_status_says_what_the_log_promises_where_that_is_less_than_the_disk(
+    running: Running, request_of: RequestOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(IngestProcess, "_open_log", lambda self: MemoryLog())
     async with running(durability="always") as (_, stub):
         await stub.UploadLogs(iter([request_of("a")]))
@@ -297,7 +311,7 @@ async def test_the_status_says_what_the_log_promises_where_that_is_less_than_the
         assert (status.end_offset_exclusive, status.durability) == (1, DURABILITY_MEMORY)
 
 
-async def test_the_metrics_name_what_happened(running, request_of):
+async def test_the_metrics_name_what_happened(running: Running, request_of: RequestOf) -> None:
     async with running(sinks="query=unix:/no/such/directory/s") as (process, stub):
         for _ in range(2):
             await stub.UploadLogs(iter([request_of("a", "", producer_id="me", sequence=1)]))
@@ -316,7 +330,7 @@ async def test_the_metrics_name_what_happened(running, request_of):
             assert line in text.splitlines()
 
 
-async def test_reflection_lists_the_service_and_its_messages(running):
+async def test_reflection_lists_the_service_and_its_messages(running: Running) -> None:
     async with running() as (process, _), grpc.aio.insecure_channel(process.server.address) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         ask = reflection_pb2.ServerReflectionRequest
@@ -326,7 +340,7 @@ async def test_reflection_lists_the_service_and_its_messages(running):
         assert any(b"UploadLogsRequest" in raw for raw in described.file_descriptor_response.file_descriptor_proto)
 
 
-async def test_a_drain_finishes_uploads_and_ends_shippers_with_what_is_durable(running, request_of):
+async def test_a_drain_finishes_uploads_and_ends_shippers_with_what_is_durable(running: Running, request_of: RequestOf) -> None:
     async with running() as (process, stub):
         shipper, upload = stub.StreamLogs(), stub.UploadLogs()
         await shipper.write(as_stream(request_of("a", producer_id="shipper", sequence=1)))
@@ -343,7 +357,7 @@ async def test_a_drain_finishes_uploads_and_ends_shippers_with_what_is_durable(r
         await stopping
 
 
-async def test_an_upload_that_does_not_end_is_told_how_far_it_came(running, request_of):
+async def test_an_upload_that_does_not_end_is_told_how_far_it_came(running: Running, request_of: RequestOf) -> None:
     async with running() as (process, stub):
         upload = stub.UploadLogs()
         await upload.write(request_of("a", producer_id="upload", sequence=1))
@@ -355,11 +369,11 @@ async def test_an_upload_that_does_not_end_is_told_how_far_it_came(running, requ
         await stopping
 
 
-async def test_a_failed_disk_acknowledges_nothing_more(running, request_of, monkeypatch):
+async def test_a_failed_disk_acknowledges_nothing_more(running: Running, request_of: RequestOf, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as (process, stub):
         await stub.UploadLogs(iter([request_of("a", producer_id="me", sequence=1)]))
 
-        def fail():
+        def fail() -> Never:
             raise OSError(5, "Input/output error")
 
         monkeypatch.setattr(process.log._active.file, "sync", fail)
@@ -370,12 +384,14 @@ async def test_a_failed_disk_acknowledges_nothing_more(running, request_of, monk
         assert "Input/output error" in (await stub.GetIngestStatus(GetIngestStatusRequest())).refusing_because
 
 
-def test_both_requests_have_the_same_fields():
+def test_both_requests_have_the_same_fields() -> None:
     fields = [[(f.name, f.number, f.type) for f in message.DESCRIPTOR.fields] for message in (UploadLogsRequest, StreamLogsRequest)]
     assert fields[0] == fields[1]
 
 
-async def test_digests_that_wait_are_bounded_and_hold_up_no_upload(running, request_of, monkeypatch):
+async def test_digests_that_wait_are_bounded_and_hold_up_no_upload(
+    running: Running, request_of: RequestOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running() as (process, stub):
         await stub.UploadLogs(iter([request_of("a")]))
         may_go_on = threading.Event()

@@ -6,9 +6,11 @@ import socket
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc
 import pytest
@@ -35,15 +37,15 @@ sys.stdin.read()
 SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
-def server_at(path):
+def server_at(path: Path) -> Server:
     return Server(Socket(path, "inner_listen"), [], CollectorRegistry())
 
 
-async def health(channel):
+async def health(channel: grpc.aio.Channel) -> Any:
     return (await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)).status
 
 
-async def test_directory_and_socket_are_the_users_alone_whatever_the_umask(tmp_path):
+async def test_directory_and_socket_are_the_users_alone_whatever_the_umask(tmp_path: Path) -> None:
     path = tmp_path / "data" / "inner" / "s"
     before = os.umask(0)
     try:
@@ -57,7 +59,7 @@ async def test_directory_and_socket_are_the_users_alone_whatever_the_umask(tmp_p
     assert not path.exists()
 
 
-async def test_a_path_of_any_length_works(tmp_path):
+async def test_a_path_of_any_length_works(tmp_path: Path) -> None:
     path = tmp_path.joinpath(*["d" * 100] * 10) / "inner" / "s"
     server = server_at(path)
     await server.start()
@@ -66,22 +68,22 @@ async def test_a_path_of_any_length_works(tmp_path):
     await server.stop(0)
 
 
-def open_to_others(path):
+def open_to_others(path: Path) -> None:
     path.mkdir()
     path.chmod(0o755)
 
 
-def writable(path):
+def writable(path: Path) -> None:
     path.mkdir()
     path.chmod(0o770)
 
 
-def link(path):
+def link(path: Path) -> None:
     (path.parent / "real").mkdir(mode=0o700)
     path.symlink_to(path.parent / "real")
 
 
-def file(path):
+def file(path: Path) -> None:
     path.touch()
 
 
@@ -94,7 +96,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("make", "problem"), WRONG)
-async def test_a_directory_that_others_can_come_into_is_refused_by_both_sides(tmp_path, make, problem):
+async def test_a_directory_that_others_can_come_into_is_refused_by_both_sides(tmp_path: Path, make: Any, problem: Any) -> None:
     path = tmp_path / "inner" / "s"
     make(path.parent)
     with pytest.raises(StartError, match=f"^inner_listen: {path.parent} {problem}"):
@@ -106,7 +108,7 @@ async def test_a_directory_that_others_can_come_into_is_refused_by_both_sides(tm
 
 
 @pytest.mark.parametrize("owner", [pytest.param(65534, marks=needs_root)])
-async def test_a_directory_of_somebody_else_is_refused_by_both_sides(tmp_path, owner):
+async def test_a_directory_of_somebody_else_is_refused_by_both_sides(tmp_path: Path, owner: int) -> None:
     path = tmp_path / "inner" / "s"
     path.parent.mkdir(mode=0o700)
     os.chown(path.parent, owner, owner)
@@ -116,7 +118,7 @@ async def test_a_directory_of_somebody_else_is_refused_by_both_sides(tmp_path, o
         connect(socket_address(path))
 
 
-def test_only_mode_700_will_do(tmp_path):
+def test_only_mode_700_will_do(tmp_path: Path) -> None:
     random = Random(5)
     for number, mode in enumerate({0o700, *(0o700 | random.randrange(0o100) for _ in range(40))}):
         directory = tmp_path / str(number)
@@ -130,7 +132,7 @@ def test_only_mode_700_will_do(tmp_path):
 
 
 @pytest.fixture
-def listening(tmp_path):
+def listening(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
     """Another process that listens on a socket in a place of ours."""
     path = tmp_path / "i" / "s"
     path.parent.mkdir(mode=0o700)
@@ -140,7 +142,7 @@ def listening(tmp_path):
         process.kill()
 
 
-async def test_what_a_killed_process_left_is_taken_away(listening):
+async def test_what_a_killed_process_left_is_taken_away(listening: tuple[subprocess.Popen[bytes], Path]) -> None:
     left, path = listening
     left.kill()
     left.wait()
@@ -153,7 +155,7 @@ async def test_what_a_killed_process_left_is_taken_away(listening):
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-async def test_the_socket_of_a_living_process_stays(listening, stopped):
+async def test_the_socket_of_a_living_process_stays(listening: tuple[subprocess.Popen[bytes], Path], stopped: bool) -> None:
     living, path = listening
     if stopped:  # its queue fills up, and it takes nothing from it
         living.send_signal(signal.SIGSTOP)
@@ -163,7 +165,7 @@ async def test_the_socket_of_a_living_process_stays(listening, stopped):
     assert stat.S_ISSOCK(path.stat().st_mode)
 
 
-async def test_what_is_no_socket_stays(tmp_path):
+async def test_what_is_no_socket_stays(tmp_path: Path) -> None:
     path = tmp_path / "i" / "s"
     path.parent.mkdir(mode=0o700)
     path.write_text("mine")
@@ -172,7 +174,7 @@ async def test_what_is_no_socket_stays(tmp_path):
     assert path.read_text() == "mine"
 
 
-async def test_a_link_in_the_place_of_the_socket_is_not_followed(tmp_path):
+async def test_a_link_in_the_place_of_the_socket_is_not_followed(tmp_path: Path) -> None:
     path, other = tmp_path / "i" / "s", tmp_path / "other"
     path.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -183,12 +185,12 @@ async def test_a_link_in_the_place_of_the_socket_is_not_followed(tmp_path):
     assert stat.S_ISSOCK(other.stat().st_mode)
 
 
-async def test_a_place_where_nobody_may_write_is_named_with_the_remedy(tmp_path):
+async def test_a_place_where_nobody_may_write_is_named_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(StartError, match=r"^inner_listen: /proc/no/s: .*; name a place that this user may write, unix:PATH$"):
         await server_at(Path("/proc/no/s")).start()
 
 
-async def test_another_directory_put_in_its_place_gets_no_caller(tmp_path):
+async def test_another_directory_put_in_its_place_gets_no_caller(tmp_path: Path) -> None:
     """What was checked is what is used, also when the connection is made anew."""
     path, trap = tmp_path / "inner" / "s", tmp_path / "trap" / "s"
     ours, theirs = server_at(path), server_at(trap)
@@ -205,7 +207,7 @@ async def test_another_directory_put_in_its_place_gets_no_caller(tmp_path):
     await theirs.stop(0)
 
 
-async def test_a_lasting_connection_follows_a_directory_that_was_made_anew(tmp_path):
+async def test_a_lasting_connection_follows_a_directory_that_was_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "inner" / "s"
     connection = PeerConnection(Peer(socket_address(path)))
     with pytest.raises(PeerAway, match=r"^the directory of its socket cannot be opened: No such file or directory$"):
@@ -220,7 +222,7 @@ async def test_a_lasting_connection_follows_a_directory_that_was_made_anew(tmp_p
     await connection.close()
 
 
-def test_channels_give_their_descriptors_back(tmp_path):
+def test_channels_give_their_descriptors_back(tmp_path: Path) -> None:
     path = tmp_path / "inner" / "s"
     SocketPlace.made(path).close()
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -229,7 +231,7 @@ def test_channels_give_their_descriptors_back(tmp_path):
     assert len(list(Path("/proc/self/fd").iterdir())) - before < 5
 
 
-def test_a_command_waits_for_a_service_that_is_busy(tmp_path):
+def test_a_command_waits_for_a_service_that_is_busy(tmp_path: Path) -> None:
     """Nobody repeats what changes something, so a connection that is slow to be taken is waited for."""
     place = SocketPlace.made(tmp_path / "i" / "s")
     with socket.socket(socket.AF_UNIX) as busy, ThreadPoolExecutor(1) as caller:
@@ -245,7 +247,7 @@ def test_a_command_waits_for_a_service_that_is_busy(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a b", "a,b", "a=b,c=d", "50%", "%2C", "\n", "ö", "\udcff", "a:1"])
-def test_any_path_can_be_written_as_an_address(tmp_path, name):
+def test_any_path_can_be_written_as_an_address(tmp_path: Path, name: str) -> None:
     path = tmp_path / name / "s"
     address = socket_address(path)
     assert "," not in address
@@ -253,7 +255,7 @@ def test_any_path_can_be_written_as_an_address(tmp_path, name):
 
 
 @pytest.mark.parametrize("text", ["", "unix:", "unix:/a/", "host", "host:x", "host:70000", "a b:1", "http://x:1", "host:1,2"])
-def test_what_is_no_address_is_refused_with_an_example(text):
+def test_what_is_no_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(
         InnerPlaneError, match=r"^invalid address .*; use unix:PATH, for example unix:/run/treering/ingest/s, or host:port$"
     ):

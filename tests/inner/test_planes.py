@@ -1,8 +1,13 @@
 """What each plane of a service serves, by the contract's descriptors."""
 
+from collections.abc import AsyncIterator, Coroutine
+from pathlib import Path
+from typing import Any
+
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client import CollectorRegistry
 
@@ -16,6 +21,7 @@ from treering_embed.settings import EmbedSettings
 from treering_ingest.process import IngestProcess
 from treering_ingest.settings import IngestSettings
 from treering_runtime import caller
+from treering_runtime.planes import Planes
 from treering_runtime.request_limits import RequestLimits
 from treering_runtime.telemetry import new_registry
 
@@ -29,13 +35,13 @@ INNER = [
 """Every rpc that no port of people and programs may serve."""
 
 
-def called(channel, service, method, raw):
+def called(channel: grpc.aio.Channel, service: str, method: MethodDescriptor, raw: bytes) -> Coroutine[Any, Any, None] | Any:
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     call = getattr(channel, kind)(f"/{service}/{method.name}")(iter([raw]) if method.client_streaming else raw, timeout=10)
     return drained(call) if method.server_streaming else call
 
 
-async def code_of(channel, service, method, raw=b""):
+async def code_of(channel: grpc.aio.Channel, service: str, method: MethodDescriptor, raw: bytes = b"") -> grpc.StatusCode:
     """The status of one call. A stream that the server ends at once may meet the client while it still sends: then it is asked again."""
     for _ in range(20):
         try:
@@ -52,7 +58,7 @@ FREE = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "drain_seconds
 
 
 @pytest.fixture(params=["ingest", "embed"])
-async def service(request, tmp_path):
+async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Any, Planes]]:
     """Its name and its planes; query is looked at as a process, in `tests/system`."""
     if request.param == "ingest":
         process = IngestProcess(IngestSettings(data_dir=tmp_path, sinks="", **FREE), new_registry())
@@ -66,7 +72,7 @@ async def service(request, tmp_path):
         await application.stop(0)
 
 
-async def test_no_inner_rpc_is_served_where_people_ask(service):
+async def test_no_inner_rpc_is_served_where_people_ask(service: tuple[Any, Planes]) -> None:
     _, planes = service
     async with grpc.aio.insecure_channel(planes.public.address) as channel:
         for name, method in INNER:
@@ -75,7 +81,7 @@ async def test_no_inner_rpc_is_served_where_people_ask(service):
                 assert await code_of(channel, name, method, raw) is grpc.StatusCode.UNIMPLEMENTED, (name, method.name, SEED, number)
 
 
-async def test_the_inner_plane_serves_what_is_its_services(service):
+async def test_the_inner_plane_serves_what_is_its_services(service: tuple[Any, Planes]) -> None:
     name, planes = service
     ours = {"ingest": {"IngestAdminService"}, "embed": {"EmbedAdminService", "SinkService"}}[name]
     async with connect_async(planes.inner.address) as channel:
@@ -85,7 +91,7 @@ async def test_the_inner_plane_serves_what_is_its_services(service):
             assert (code is grpc.StatusCode.UNIMPLEMENTED) != is_served, (rpc_service, method.name)
 
 
-async def test_a_request_without_reason_is_refused_in_words_on_the_inner_plane(service):
+async def test_a_request_without_reason_is_refused_in_words_on_the_inner_plane(service: tuple[Any, Planes]) -> None:
     """The boundary holds there, too."""
     name, planes = service
     own = {"ingest": "IngestAdminService/DigestLog", "embed": "EmbedAdminService/ForgetPatterns"}[name]
@@ -96,12 +102,12 @@ async def test_a_request_without_reason_is_refused_in_words_on_the_inner_plane(s
     assert "not a valid request" in caught.value.details()
 
 
-async def test_health_of_each_plane_names_its_own_services(service):
+async def test_health_of_each_plane_names_its_own_services(service: tuple[Any, Planes]) -> None:
     name, planes = service
     public = {"ingest": "treering.v1.IngestService", "embed": "treering.v1.EmbedService"}[name]
     inner = {"ingest": "treering.v1.IngestAdminService", "embed": "treering.v1.SinkService"}[name]
 
-    async def known(channel, asked):
+    async def known(channel: grpc.aio.Channel, asked: str) -> grpc.StatusCode:
         return await code_of(channel, "grpc.health.v1.Health", CHECK, health_pb2.HealthCheckRequest(service=asked).SerializeToString())
 
     async with grpc.aio.insecure_channel(planes.public.address) as outside, connect_async(planes.inner.address) as inside:
@@ -114,11 +120,11 @@ async def test_health_of_each_plane_names_its_own_services(service):
 CHECK = descriptor_pool.Default().FindServiceByName("grpc.health.v1.Health").methods_by_name["Check"]
 
 
-async def test_callers_on_the_inner_plane_are_ourselves(service):
+async def test_callers_on_the_inner_plane_are_ourselves(service: tuple[Any, Planes]) -> None:
     _, planes = service
     seen = []
 
-    async def who(request, context):
+    async def who(request: Any, context: Any) -> bytes:
         seen.append(caller.current())
         return b""
 

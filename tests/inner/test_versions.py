@@ -1,10 +1,12 @@
 """Both ends of the inner plane speak one version, or refuse each other in words."""
 
+from typing import Any
+
 import grpc
 import pytest
 
 from tests.inner.test_planes import INNER, called, service
-from treering.errors import UnsupportedError, from_call
+from treering.errors import TreeringError, UnsupportedError, from_call
 from treering.inner import version
 from treering.inner.addresses import InnerAddress
 from treering.inner.channels import connect_async
@@ -15,14 +17,14 @@ __all__ = ["service"]
 UNARY = [(name, method) for name, method in INNER if not method.client_streaming]
 
 
-async def refusal(channel, name, method):
+async def refusal(channel: grpc.aio.Channel, name: Any, method: Any) -> TreeringError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await called(channel, name, method, b"")
     return from_call(caught.value, "here")
 
 
 @pytest.mark.parametrize(("agent", "said"), [("", "no version"), ("treering-inner/7", "version 7"), ("treering-inner/x", "no version")])
-async def test_a_caller_of_another_version_is_refused_whatever_it_asks(service, agent, said):
+async def test_a_caller_of_another_version_is_refused_whatever_it_asks(service: Any, agent: str, said: str) -> None:
     name, planes = service
     ours = {"ingest": {"IngestAdminService"}, "embed": {"EmbedAdminService", "SinkService"}}[name]
     place = SocketPlace(InnerAddress.parse(planes.inner.address).path)
@@ -42,7 +44,7 @@ async def test_a_caller_of_another_version_is_refused_whatever_it_asks(service, 
 REMEDY = "run one release of all Treering services and of the command line"
 
 
-async def test_a_channel_of_this_release_is_taken(service):
+async def test_a_channel_of_this_release_is_taken(service: Any) -> None:
     name, planes = service
     if name == "embed":
         async with connect_async(planes.inner.address) as channel:
@@ -61,6 +63,6 @@ async def test_a_channel_of_this_release_is_taken(service):
         ("", 0),
     ],
 )
-def test_the_version_is_a_part_of_the_user_agent(agent, number):
+def test_the_version_is_a_part_of_the_user_agent(agent: str, number: int) -> None:
     assert version.version_said((("other", "treering-inner/9"), ("user-agent", agent))) == number
     assert version.version_said(None) == 0

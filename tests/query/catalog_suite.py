@@ -4,13 +4,15 @@ A subclass gives the fixture `place`: an object with `opened()`, the catalog as 
 """
 
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from treering_query.retention.retention_clock import KeptTime
-from treering_query.sealed.catalog import Catalog, NotQuarantinedError
+from treering_query.sealed.catalog import Catalog, NotQuarantinedError, Sealed
 from treering_query.templates import NO_TEMPLATES, Template, Templates, TemplatesChange
 from treering_query.values.schemas import PATTERNS_SCHEMA
 from treering_query.values.segment import Expired, LogRange, Segment
@@ -23,7 +25,7 @@ NOBODY = PATTERNS_SCHEMA.empty_table()
 HUGE = 2**64 - 1
 
 
-def segment(number: int, first: int = 0, end: int = 10, **changes) -> Segment:
+def segment(number: int, first: int = 0, end: int = 10, **changes: tuple[LogRange] | int | None) -> Segment:
     facts = {
         "path": Path(f"/data/segments/{number:010d}-abcd.parquet"),
         "row_count": end - first,
@@ -56,14 +58,16 @@ def bad(log_id: int, offset: int, count: int = 1, payload: bytes = b"\xff") -> Q
     return Quarantined(log_id, offset, count, 5, "not UTF-8", payload)
 
 
-def sealed(catalog: Catalog, number: int, quarantine: Change = NOTHING, texts: tuple[str, ...] = (), **changes) -> Segment:
+def sealed(
+    catalog: Catalog, number: int, quarantine: Change = NOTHING, texts: tuple[str, ...] = (), **changes: tuple[LogRange] | int | None
+) -> Segment:
     new = segment(number, **changes)
     end = new.ranges[0].end_offset
     catalog.commit(f"batch {number}", {3: end, HUGE: end}, {3: HUGE}, quarantine, new, patterns=patterns(*texts))
     return new
 
 
-def loaded(catalog: Catalog):
+def loaded(catalog: Catalog) -> Sealed:
     return catalog.load(Path("/data/segments").joinpath)
 
 
@@ -77,28 +81,28 @@ def keys(catalog: Catalog, selection: QuarantineSelection = EVERYTHING) -> list[
 
 class CatalogSuite:
     @pytest.fixture(autouse=True)
-    def closing(self, place):
+    def closing(self, place: Any) -> Iterator[None]:
         """Closes whatever a test opened."""
         self.catalogs = []
         yield
         for each in self.catalogs:
             each.close()
 
-    def opened(self, place) -> Catalog:
+    def opened(self, place: Any) -> Catalog:
         """As a new process opens it: whoever had it before has gone."""
         while self.catalogs:
             self.catalogs.pop().close()
         self.catalogs.append(place.opened())
         return self.catalogs[-1]
 
-    def test_a_new_catalog_holds_nothing(self, place):
+    def test_a_new_catalog_holds_nothing(self, place: Any) -> None:
         catalog = self.opened(place)
         found = loaded(catalog)
         assert (found.segments, found.patterns.num_rows, found.ends, found.links, found.expired) == ((), 0, {}, {}, ())
         assert (dict(found.quarantined), found.last_batch, found.next_segment_id, found.described) == ({}, "", 1, frozenset())
         assert (catalog.load_clock(), catalog.load_templates(), keys(catalog)) == (None, NO_TEMPLATES, [])
 
-    def test_a_seal_is_there_whole_for_this_process_and_the_next(self, place):
+    def test_a_seal_is_there_whole_for_this_process_and_the_next(self, place: Any) -> None:
         catalog = self.opened(place)
         new = sealed(catalog, 1, Change((bad(3, 4),)), ("one", "three"))
         for _ in range(2):
@@ -111,7 +115,7 @@ class CatalogSuite:
             assert found.patterns.schema.equals(PATTERNS_SCHEMA)
             catalog = self.opened(place)
 
-    def test_segments_come_in_the_order_of_their_ids_and_their_files_from_where_they_are_now(self, place):
+    def test_segments_come_in_the_order_of_their_ids_and_their_files_from_where_they_are_now(self, place: Any) -> None:
         catalog = self.opened(place)
         for number in (2, 1, 3):
             sealed(catalog, number)
@@ -119,12 +123,12 @@ class CatalogSuite:
         assert [each.segment_id for each in found.segments] == [1, 2, 3]
         assert found.segments[0].path == Path("/elsewhere/0000000001-abcd.parquet")
 
-    def test_a_segment_without_what_earlier_versions_did_not_keep(self, place):
+    def test_a_segment_without_what_earlier_versions_did_not_keep(self, place: Any) -> None:
         catalog = self.opened(place)
         new = sealed(catalog, 1, checksum=None, data_bytes=None, mask_version=0, has_resources=False, ranges=(LogRange(3, 0, 10),))
         assert loaded(catalog).segments == (new,)
 
-    def test_a_batch_without_a_readable_record_moves_progress_and_quarantine_alone(self, place):
+    def test_a_batch_without_a_readable_record_moves_progress_and_quarantine_alone(self, place: Any) -> None:
         catalog = self.opened(place)
         sealed(catalog, 1)
         catalog.commit("nothing readable", {3: 20}, {}, Change((bad(3, 10, 10),)), None, patterns=NOBODY)
@@ -132,13 +136,13 @@ class CatalogSuite:
         assert (len(found.segments), found.ends, found.links, found.last_batch) == (1, {3: 20, HUGE: 10}, {}, "nothing readable")
         assert (dict(found.quarantined), found.next_segment_id) == ({3: 10}, 2)
 
-    def test_without_an_id_the_batch_before_stays_the_last_one(self, place):
+    def test_without_an_id_the_batch_before_stays_the_last_one(self, place: Any) -> None:
         catalog = self.opened(place)
         sealed(catalog, 1)
         catalog.commit("", {}, {}, NOTHING, segment(2), patterns=NOBODY)
         assert loaded(catalog).last_batch == "batch 1"
 
-    def test_a_pattern_that_is_known_stays_as_it_is(self, place):
+    def test_a_pattern_that_is_known_stays_as_it_is(self, place: Any) -> None:
         catalog = self.opened(place)
         sealed(catalog, 1, texts=("one",))
         sealed(catalog, 2, texts=("two", "three"))  # the first of them has the id of "one"
@@ -148,7 +152,7 @@ class CatalogSuite:
         sealed(catalog, 3, texts=("two",))
         assert loaded(catalog).patterns.column("text").to_pylist() == ["three", "two"]
 
-    def test_ids_are_never_given_out_again(self, place):
+    def test_ids_are_never_given_out_again(self, place: Any) -> None:
         catalog = self.opened(place)
         for number in range(1, 4):
             sealed(catalog, number)
@@ -158,7 +162,7 @@ class CatalogSuite:
         catalog.replace([7], None, [])
         assert (loaded(catalog).segments, loaded(self.opened(place)).next_segment_id) == ((), 8)
 
-    def test_segments_are_replaced_whole_and_what_expired_is_all_that_is_gone(self, place):
+    def test_segments_are_replaced_whole_and_what_expired_is_all_that_is_gone(self, place: Any) -> None:
         catalog = self.opened(place)
         for number in range(1, 4):
             sealed(catalog, number, first=10 * number, end=10 * number + 10)
@@ -172,7 +176,7 @@ class CatalogSuite:
         catalog.replace([3], None, [])
         assert (loaded(catalog).expired, found.ends) == ((), {3: 40, HUGE: 40})
 
-    def test_quarantined_records_are_listed_by_log_and_offset_as_they_came(self, place):
+    def test_quarantined_records_are_listed_by_log_and_offset_as_they_came(self, place: Any) -> None:
         catalog = self.opened(place)
         items = [bad(HUGE, 1, 2, b""), bad(3, 50, 10, b"x" * 5), bad(3, 4)]
         sealed(catalog, 1, Change(tuple(items)))
@@ -183,7 +187,7 @@ class CatalogSuite:
         assert catalog.quarantined(EVERYTHING, (3, 50)) == [items[0]]
         assert dict(loaded(catalog).quarantined) == {3: 11, HUGE: 2}
 
-    def test_a_page_ends_when_it_is_large_and_has_one_at_least(self, place):
+    def test_a_page_ends_when_it_is_large_and_has_one_at_least(self, place: Any) -> None:
         catalog = self.opened(place)
         items = tuple(bad(3, number, 1, b"x" * (QUARANTINE_PAGE_BYTES // 2)) for number in range(5))
         sealed(catalog, 1, Change((*items, bad(3, 9, 1, b"x" * (2 * QUARANTINE_PAGE_BYTES)))))
@@ -191,7 +195,7 @@ class CatalogSuite:
         assert len(catalog.quarantined(EVERYTHING, (3, 4))) == 1
         assert len(keys(catalog)) == 6
 
-    def test_what_was_read_again_leaves_with_the_seal_and_what_is_still_bad_stays(self, place):
+    def test_what_was_read_again_leaves_with_the_seal_and_what_is_still_bad_stays(self, place: Any) -> None:
         catalog = self.opened(place)
         one, two = bad(3, 1), bad(3, 2)
         sealed(catalog, 1, Change((one, two)))
@@ -199,7 +203,7 @@ class CatalogSuite:
         found = loaded(self.opened(place))
         assert (dict(found.quarantined), keys(self.catalogs[-1])) == ({3: 1}, [(3, 2)])
 
-    def test_of_two_that_read_the_same_again_the_second_changes_nothing(self, place):
+    def test_of_two_that_read_the_same_again_the_second_changes_nothing(self, place: Any) -> None:
         catalog = self.opened(place)
         one, two = bad(3, 1), bad(3, 2)
         sealed(catalog, 1, Change((one, two)))
@@ -213,7 +217,7 @@ class CatalogSuite:
         assert (found.segments, found.last_batch, found.patterns) == (before.segments, "batch 2", before.patterns)
         assert keys(catalog) == [(3, 2)]
 
-    def test_a_change_that_fails_is_not_made_in_part(self, place):
+    def test_a_change_that_fails_is_not_made_in_part(self, place: Any) -> None:
         catalog = self.opened(place)
         sealed(catalog, 1)
         for change in (
@@ -221,7 +225,7 @@ class CatalogSuite:
             lambda: catalog.commit("b", {3: 99}, {}, Change((), (bad(3, 8),)), segment(2), patterns=NOBODY),
         ):
             with pytest.raises(Exception):  # noqa: B017, PT011 - whatever the engine has for it
-                change()
+                change()  # type: ignore[no-untyped-call]
             catalog.suspect()
             assert catalog.recover()
             found = loaded(catalog)
@@ -230,7 +234,7 @@ class CatalogSuite:
         sealed(catalog, 2)
         assert len(loaded(self.opened(place)).segments) == 2
 
-    def test_it_is_opened_again_once_after_an_error(self, place):
+    def test_it_is_opened_again_once_after_an_error(self, place: Any) -> None:
         catalog = self.opened(place)
         sealed(catalog, 1)
         assert not catalog.recover()
@@ -239,7 +243,7 @@ class CatalogSuite:
         assert not catalog.recover()
         assert len(loaded(catalog).segments) == 1
 
-    def test_the_clock_is_kept_and_ages_move_with_it_but_not_beyond(self, place):
+    def test_the_clock_is_kept_and_ages_move_with_it_but_not_beyond(self, place: Any) -> None:
         catalog = self.opened(place)
         catalog.keep_clock(KeptTime(2**62, -5))
         sealed(catalog, 1, sealed_time=100)
@@ -249,7 +253,7 @@ class CatalogSuite:
         assert catalog.load_clock() == kept
         assert [each.sealed_time for each in loaded(catalog).segments] == [400, 1_000]
 
-    def test_an_order_is_carried_out_once(self, place):
+    def test_an_order_is_carried_out_once(self, place: Any) -> None:
         catalog = self.opened(place)
         sealed(catalog, 1, sealed_time=100)
         for _ in range(2):
@@ -258,7 +262,7 @@ class CatalogSuite:
         catalog.set_clock(KeptTime(1_000, 0, "another one"), 300)
         assert loaded(catalog).segments[0].sealed_time == 700
 
-    def test_templates_come_back_as_they_were_saved_oldest_first(self, place):
+    def test_templates_come_back_as_they_were_saved_oldest_first(self, place: Any) -> None:
         catalog = self.opened(place)
         old = [Template(number, f"text {number}", frozenset({1, 9})) for number in (HUGE, 5, 7)]
         catalog.save_templates(TemplatesChange(old, [], (), {HUGE: HUGE, 5: 5, 7: 7, 8: 7}, (), shows=False))
@@ -269,7 +273,7 @@ class CatalogSuite:
         assert list(found.by_id) == [HUGE, 5, 1]
 
     @pytest.mark.parametrize("seed", range(4))
-    def test_any_order_of_changes_gives_what_plain_values_give(self, place, seed):
+    def test_any_order_of_changes_gives_what_plain_values_give(self, place: Any, seed: Callable[[range], int]) -> None:
         chance, catalog = random.Random(seed), self.opened(place)
         live, aside, end, next_id = {}, {}, 0, 1
         for _ in range(40):

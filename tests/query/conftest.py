@@ -1,9 +1,10 @@
 """A real store in the test's own directory, and frames to feed it."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Never, TypeAlias
 
 import duckdb
 import pytest
@@ -16,7 +17,7 @@ from treering.rpc import Streaming, Unary
 from treering.v1 import admin_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.log_pb2 import LogRecord
+from treering.v1.log_pb2 import LogRecord, Position
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers.status import Status
@@ -41,7 +42,7 @@ from treering_query.view.engine import SnapshotEngine
 from treering_query.view.hot import Chunk
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
-from treering_runtime.answers import USUAL_BOUNDS
+from treering_runtime.answers import USUAL_BOUNDS, CallBounds
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
 from treering_runtime.request_limits import RequestLimits
@@ -51,7 +52,7 @@ from treering_runtime.server import Server
 class Away:
     """An embed service that does not answer."""
 
-    async def score(self, texts, min_positions, timeout_s):
+    async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> Never:
         raise EmbedUnavailable("embed does not answer")
 
 
@@ -62,6 +63,20 @@ STOPPED = Clocks(wall=lambda: ARRIVAL, monotonic=lambda: 0, boottime=lambda: 0)
 """Clocks of a machine on which it is always the time at which the first record arrives."""
 
 
+OpenStore: TypeAlias = Callable[..., AbstractAsyncContextManager[Store]]
+"""Opens a store in the test's own directory: rows in memory, directory, clocks, what opens its sealer."""
+OpenSql: TypeAlias = Callable[..., AbstractAsyncContextManager[SqlRunner]]
+"""Runs SQL over a store: the store, its directory, a scorer, bounds by name."""
+MakeFrame: TypeAlias = Callable[[int, Sequence[LogRecord]], DeliveredFrame]
+"""A frame of records that begins at an offset."""
+MakeRecord: TypeAlias = Callable[..., LogRecord]
+"""The record of a number, with other values of some fields."""
+Fill: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
+"""Delivers records: the store, the first number, the number behind the last, records a frame."""
+SnapshotOf: TypeAlias = Callable[..., Snapshot]
+"""A snapshot of batches of records in memory."""
+
+
 def _frame(first_offset: int, records: Sequence[LogRecord]) -> DeliveredFrame:
     payload = LogBatch(records=records).SerializeToString()
     return DeliveredFrame(
@@ -70,14 +85,14 @@ def _frame(first_offset: int, records: Sequence[LogRecord]) -> DeliveredFrame:
 
 
 @pytest.fixture
-def frame() -> Callable[[int, Sequence[LogRecord]], DeliveredFrame]:
+def frame() -> MakeFrame:
     return _frame
 
 
 @pytest.fixture
-def record() -> Callable[..., LogRecord]:
-    def make(number: int, **fields) -> LogRecord:
-        chosen = {
+def record() -> MakeRecord:
+    def make(number: int, **fields: str | int | dict[Any, Any] | bytes) -> LogRecord:
+        chosen: dict[str, Any] = {
             "time_unix_nano": 1_700_000_000_000_000_000 + number * 1_000_000_000,
             "severity": (9, 13, 17)[number % 3],
             "service": f"svc{number % 5}",
@@ -103,13 +118,13 @@ async def _opened(directory: Path, rows: int, clocks: Clocks, opened: Callable[[
 
 
 @pytest.fixture
-def open_store(tmp_path):
+def open_store(tmp_path: Path) -> OpenStore:
     def start(
         rows: int = 1_000_000,
         directory: Path = tmp_path / "store",
         clocks: Clocks = STOPPED,
         opened: Callable[[Path], Sealer] = open_sealer,
-    ):
+    ) -> AbstractAsyncContextManager[Store]:
         directory.mkdir(exist_ok=True)
         return _opened(directory, rows, clocks, opened)
 
@@ -117,9 +132,9 @@ def open_store(tmp_path):
 
 
 @pytest.fixture
-def open_sql():
+def open_sql() -> OpenSql:
     @asynccontextmanager
-    async def opened(store: Store, directory: Path, scorer: Scorer = AWAY, **changes) -> AsyncIterator[SqlRunner]:
+    async def opened(store: Store, directory: Path, scorer: Scorer = AWAY, **changes: int) -> AsyncIterator[SqlRunner]:
         bounds = {"running": 2, "waiting": 4, "memory_bytes": 256 * MIB, "threads": 2, "result_bytes": 16 * MIB} | changes
         runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds), MeaningClient(scorer))
         await runner.open()
@@ -132,7 +147,7 @@ def open_sql():
 
 
 @pytest.fixture
-def fill(frame, record):
+def fill(frame: MakeFrame, record: MakeRecord) -> Fill:
     """Delivers records `start` to `stop` of log 7, `size` a frame."""
 
     async def deliver(store: Store, start: int, stop: int, size: int = 100) -> None:
@@ -150,6 +165,10 @@ class Asking(AsyncClient):
     digest_store = Unary(calls.digest_store, "query", "DigestStore", admin_pb2.DigestStoreResponse)
     verify_store = Streaming(calls.verify_store, "query", "VerifyStore", admin_pb2.VerifyStoreResponse, endless=True)
 
+    servicer: QueryServicer
+    public: str
+    """The address of the public plane."""
+
     def __init__(self, endpoints: Endpoints, inner: str) -> None:
         super().__init__(endpoints)
         self.inner = inner
@@ -158,10 +177,14 @@ class Asking(AsyncClient):
         self._stubs["query"] = SimpleNamespace(**stubs)
 
 
+Serving: TypeAlias = Callable[..., AbstractAsyncContextManager[tuple[Store, Asking]]]
+"""A store that answers over gRPC, and a client of it; bounds of its answers."""
+
+
 @pytest.fixture
-def serving(open_store, open_sql, tmp_path):
+def serving(open_store: OpenStore, open_sql: OpenSql, tmp_path: Path) -> Serving:
     @asynccontextmanager
-    async def started(bounds=USUAL_BOUNDS):
+    async def started(bounds: CallBounds = USUAL_BOUNDS) -> AsyncIterator[tuple[Store, Asking]]:
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
             embed = EmbedClient(Peer("unix:/no/such/directory/s"))
             front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS), bounds=bounds)
@@ -185,13 +208,14 @@ def serving(open_store, open_sql, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def snapshot_of(tmp_path_factory):
+def snapshot_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SnapshotOf]:
     """Snapshots of records in memory, each batch a chunk of its own."""
     database = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
     intake = DeliveryReader(tmp_path_factory.mktemp("intake") / "reading", {})
 
     def make(*batches: list[LogRecord]) -> Snapshot:
-        chunks, patterns, known, offset = (), [], set(), 0
+        chunks: tuple[Chunk, ...] = ()
+        patterns, known, offset = [], set[int](), 0
         for batch in filter(None, batches):
             taken, _ = intake.take(7, [_frame(offset, batch)], 0)
             chunks = (*chunks, Chunk(taken.records))

@@ -91,7 +91,7 @@ def text_holds(wanted: TextCondition, text: str) -> bool:
         return re.search(expression, text, 0 if wanted.case_sensitive else re.IGNORECASE) is not None
     if not wanted.case_sensitive:
         text, value = lowered(text), lowered(value)
-    return {
+    return {  # type: ignore[no-untyped-call]
         "contains": lambda: value in text,
         "prefix": lambda: text.startswith(value),
         "equals": lambda: text == value,

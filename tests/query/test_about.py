@@ -1,11 +1,15 @@
 """Filtering and grouping by meaning in the typed rpcs, through the whole service, against counts by hand."""
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.query.conftest import MakeFrame, MakeRecord, OpenSql, OpenStore
 from treering import AsyncClient, Client  # noqa: F401 - the public names
 from treering.channels import Endpoints
 from treering.errors import TreeringError
@@ -20,6 +24,8 @@ from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
+from treering_query.sql.runner import SqlRunner
+from treering_query.store.store import Store
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.request_limits import RequestLimits
@@ -39,19 +45,19 @@ class Canned:
         self.asked: list[tuple[list[str], list[Position]]] = []
         self.away = False
 
-    async def score(self, texts, min_positions, timeout_s):
+    async def score(self, texts: "Canned", min_positions: Any, timeout_s: Any) -> PatternScores:
         self.asked.append((list(texts), list(min_positions)))
         if self.away:
             raise EmbedUnavailable("embed does not answer")
         columns = [np.array(SCORES[text], np.float32) for text in texts]
         return PatternScores.ascending(np.array(self.ids, np.uint64), columns, MASK_VERSION)
 
-    async def search(self, query, timeout_s):
+    async def search(self, query: Any, timeout_s: float) -> None:
         raise EmbedUnavailable("embed does not answer")
 
 
 @asynccontextmanager
-async def serving(store, sql, canned):
+async def serving(store: Store, sql: SqlRunner, canned: Canned) -> AsyncIterator[AsyncClient]:
     front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
     servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), MeaningClient(canned))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
@@ -65,12 +71,14 @@ async def serving(store, sql, canned):
 
 
 @pytest.fixture
-def canned():
+def canned() -> Canned:
     return Canned()
 
 
 @pytest.fixture
-async def client(open_store, open_sql, frame, record, canned, tmp_path):
+async def client(
+    open_store: OpenStore, open_sql: OpenSql, frame: MakeFrame, record: MakeRecord, canned: Canned, tmp_path: Path
+) -> AsyncIterator[AsyncClient]:
     async with open_store() as store:
         await store.open_log(7, 0)
         some = [record(number, service=f"svc{number % 4}", message=f"{KINDS[number % 4]} {number}") for number in range(RECORDS)]
@@ -83,16 +91,16 @@ async def client(open_store, open_sql, frame, record, canned, tmp_path):
             yield client
 
 
-def groups(response) -> dict[str, float]:
+def groups(response: pb.AggregateLogsResponse) -> dict[str, float]:
     return {row.groups[0].value: row.values[0].value for row in response.rows}
 
 
-async def test_aggregates_are_filtered_by_meaning(client):
+async def test_aggregates_are_filtered_by_meaning(client: AsyncClient) -> None:
     found = await client.aggregate_logs(by=["service"], filter=LogFilter(about="disk"))
     assert groups(found) == {"svc0": EACH, "svc2": EACH}
 
 
-async def test_aggregates_are_grouped_by_meaning(client):
+async def test_aggregates_are_grouped_by_meaning(client: AsyncClient) -> None:
     found = await client.aggregate_logs(by=["about:disk"])
     assert groups(found) == {"true": 2 * EACH, "false": 2 * EACH}
     found = await client.aggregate_logs(by=["about:disk"], filter=LogFilter(message_contains="FULL"))
@@ -102,7 +110,7 @@ async def test_aggregates_are_grouped_by_meaning(client):
     assert sum(row.values[0].value for row in found.rows) == RECORDS
 
 
-async def test_answer_says_how_many_patterns_have_no_score(client, canned, monkeypatch):
+async def test_answer_says_how_many_patterns_have_no_score(client: AsyncClient, canned: Canned, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (await client.aggregate_logs(by=["about:disk"])).degraded_because == ""
     monkeypatch.setattr(canned, "ids", canned.ids[:3])
     monkeypatch.setitem(SCORES, "disk", SCORES["disk"][:3])
@@ -112,19 +120,19 @@ async def test_answer_says_how_many_patterns_have_no_score(client, canned, monke
     assert (await client.aggregate_logs(by=["service"])).degraded_because == ""
 
 
-async def test_text_that_nothing_is_about_selects_nothing(client):
+async def test_text_that_nothing_is_about_selects_nothing(client: AsyncClient) -> None:
     assert not (await client.aggregate_logs(by=["service"], filter=LogFilter(about="nothing"))).rows
     assert not (await client.list_patterns(filter=LogFilter(about="nothing"))).patterns
 
 
-async def test_meaning_narrows_beside_other_conditions(client, canned):
+async def test_meaning_narrows_beside_other_conditions(client: AsyncClient, canned: Canned) -> None:
     chosen = LogFilter(about="disk", pattern_ids=canned.ids[:2], min_severity=1)
     assert groups(await client.aggregate_logs(by=["service"], filter=chosen)) == {"svc0": EACH}
     chosen = LogFilter(about="disk", pattern_ids=canned.ids[1:2])
     assert not (await client.aggregate_logs(by=["service"], filter=chosen)).rows
 
 
-async def test_patterns_searches_and_exports_are_filtered_by_meaning(client):
+async def test_patterns_searches_and_exports_are_filtered_by_meaning(client: AsyncClient) -> None:
     listed = await client.list_patterns(filter=LogFilter(about="disk"))
     assert {pattern.service for pattern in listed.patterns} == {"svc0", "svc2"}
     found = await client.search_logs("logged", mode="keyword", filter=LogFilter(about="disk"))
@@ -133,7 +141,7 @@ async def test_patterns_searches_and_exports_are_filtered_by_meaning(client):
     assert parts[-1].summary.row_count == 2 * EACH
 
 
-async def test_one_question_scores_its_texts_once_and_waits_for_the_index(client, canned):
+async def test_one_question_scores_its_texts_once_and_waits_for_the_index(client: AsyncClient, canned: Canned) -> None:
     position = Position(log_id=7, offset=RECORDS)
     await client.aggregate_logs(by=["about:disk", "about:nothing"], filter=LogFilter(about="disk"), min_positions=[position])
     assert canned.asked == [(["disk", "nothing"], [position])]
@@ -141,7 +149,7 @@ async def test_one_question_scores_its_texts_once_and_waits_for_the_index(client
     assert len(canned.asked) == 1
 
 
-async def test_embed_that_is_away_is_named(client, canned):
+async def test_embed_that_is_away_is_named(client: AsyncClient, canned: Canned) -> None:
     canned.away = True
     with pytest.raises(TreeringError, match="embed does not answer; try again, or ask without about"):
         await client.aggregate_logs(filter=LogFilter(about="disk"))
@@ -149,10 +157,12 @@ async def test_embed_that_is_away_is_named(client, canned):
     assert groups(await client.aggregate_logs(by=["environment"]))
 
 
-async def test_a_service_that_is_still_starting_is_asked_again(client, canned, monkeypatch):
+async def test_a_service_that_is_still_starting_is_asked_again(
+    client: AsyncClient, canned: Canned, monkeypatch: pytest.MonkeyPatch
+) -> None:
     answers = [ServiceError(ErrorReason.ERROR_REASON_STARTING, "not yet"), None]
 
-    async def score(*asked):
+    async def score(*asked: Any) -> PatternScores:
         if refused := answers.pop(0):
             raise refused
         return await Canned.score(canned, *asked)
@@ -162,7 +172,7 @@ async def test_a_service_that_is_still_starting_is_asked_again(client, canned, m
 
 
 @pytest.mark.parametrize("text", [" ", "x" * 1001])
-async def test_texts_beyond_limits_are_refused(client, canned, text):
+async def test_texts_beyond_limits_are_refused(client: AsyncClient, canned: Canned, text: str) -> None:
     with pytest.raises(TreeringError, match=r"filter\.about: "):
         await client.aggregate_logs(filter=LogFilter(about=text))
     with pytest.raises(TreeringError, match=r"group_by\[0\]"):
@@ -170,11 +180,11 @@ async def test_texts_beyond_limits_are_refused(client, canned, text):
     assert canned.asked == []
 
 
-async def test_group_without_a_text_is_refused(client):
+async def test_group_without_a_text_is_refused(client: AsyncClient) -> None:
     with pytest.raises(TreeringError, match=r"group_by\[0\]: the text is empty"):
         await client.aggregate_logs(by=[pb.FieldRef(about="")])
 
 
-async def test_stream_says_what_to_do_instead(client):
+async def test_stream_says_what_to_do_instead(client: AsyncClient) -> None:
     with pytest.raises(TreeringError, match="give their pattern_ids"):
         await anext(aiter(client.tail_logs(filter=LogFilter(about="disk"))))

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 
 from tests.patience import PATIENCE_S
+from tests.query.conftest import OpenSql, OpenStore
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
@@ -22,6 +25,8 @@ from treering_query.meaning.meaning import MeaningClient
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
+from treering_query.sql.runner import SqlRunner
+from treering_query.store.store import Store
 from treering_runtime import caller
 from treering_runtime.admission import Admission
 from treering_runtime.channels import Peer
@@ -68,7 +73,7 @@ class Asking:
         await settled()
 
 
-async def test_no_caller_holds_the_last_slot_and_another_one_begins_at_once():
+async def test_no_caller_holds_the_last_slot_and_another_one_begins_at_once() -> None:
     asking = Asking(Admission("sql", 3, 8))
     for _ in range(5):
         await asking.ask("greedy")
@@ -80,14 +85,14 @@ async def test_no_caller_holds_the_last_slot_and_another_one_begins_at_once():
     assert asking.admission.present == 0
 
 
-async def test_a_single_slot_is_everybodys():
+async def test_a_single_slot_is_everybodys() -> None:
     asking = Asking(Admission("verify", 1, 2))
     await asking.ask("one")
     assert asking.running == {"one": 1}
     await asking.end_all()
 
 
-async def test_work_of_the_service_itself_may_hold_every_slot():
+async def test_work_of_the_service_itself_may_hold_every_slot() -> None:
     admission = Admission("store", 2, 0)
     async with AsyncExitStack() as held:
         for _ in range(2):
@@ -95,7 +100,7 @@ async def test_work_of_the_service_itself_may_hold_every_slot():
         assert admission.present == 2
 
 
-async def test_callers_that_wait_take_turns():
+async def test_callers_that_wait_take_turns() -> None:
     asking = Asking(Admission("sql", 2, 32))
     for _ in range(6):
         await asking.ask("first")
@@ -110,7 +115,7 @@ async def test_callers_that_wait_take_turns():
     await asking.end_all()
 
 
-async def test_a_full_line_makes_room_for_a_caller_with_fewer_in_it():
+async def test_a_full_line_makes_room_for_a_caller_with_fewer_in_it() -> None:
     asking = Asking(Admission("sql", 2, 4))
     greedy = [await asking.ask("greedy") for _ in range(5)]
     with pytest.raises(ServiceError, match="5 sql queries run or wait already"):
@@ -126,7 +131,7 @@ async def test_a_full_line_makes_room_for_a_caller_with_fewer_in_it():
     assert asking.admission.present == 0
 
 
-async def test_whoever_gives_up_in_the_moment_of_its_turn_leaves_the_slot_to_the_next():
+async def test_whoever_gives_up_in_the_moment_of_its_turn_leaves_the_slot_to_the_next() -> None:
     admission = Admission("sql", 1, 8)
     asking = Asking(admission)
     held = admission.slot(None)
@@ -140,7 +145,7 @@ async def test_whoever_gives_up_in_the_moment_of_its_turn_leaves_the_slot_to_the
     assert admission.present == 0
 
 
-async def test_whoever_gave_up_just_before_its_turn_takes_none_and_holds_nobody_up():
+async def test_whoever_gave_up_just_before_its_turn_takes_none_and_holds_nobody_up() -> None:
     admission = Admission("sql", 1, 8)
     asking = Asking(admission)
     held = admission.slot(None)
@@ -154,7 +159,7 @@ async def test_whoever_gave_up_just_before_its_turn_takes_none_and_holds_nobody_
     assert admission.present == 0
 
 
-async def test_whoever_gave_up_is_not_the_one_that_makes_room():
+async def test_whoever_gave_up_is_not_the_one_that_makes_room() -> None:
     asking = Asking(Admission("sql", 1, 3))
     greedy = [await asking.ask("greedy") for _ in range(4)]
     other = asking.begin("other")  # comes when the newest of the line has given up, and its task has not run since
@@ -164,7 +169,7 @@ async def test_whoever_gave_up_is_not_the_one_that_makes_room():
     await asking.end_all()
 
 
-async def test_a_line_that_does_not_move_ends_by_patience_or_deadline():
+async def test_a_line_that_does_not_move_ends_by_patience_or_deadline() -> None:
     asking = Asking(Admission("export", 1, 4, patience_s=0.01))
     await asking.ask("a")
     with pytest.raises(ServiceError, match="none of the export queries has ended"):
@@ -183,7 +188,7 @@ async def await_end(task: "asyncio.Task[None]") -> None:
 @given(
     running=st.integers(1, 4), waiting=st.integers(0, 6), steps=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=40)
 )
-def test_whatever_comes_and_goes_the_bounds_hold_and_nobody_is_forgotten(running, waiting, steps):
+def test_whatever_comes_and_goes_the_bounds_hold_and_nobody_is_forgotten(running: int, waiting: int, steps: list[Any]) -> None:
     asyncio.run(_played(running, waiting, steps))
 
 
@@ -214,7 +219,7 @@ ENDLESS = pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, ran
 
 
 @asynccontextmanager
-async def served(store, sql) -> AsyncIterator[str]:
+async def served(store: Store, sql: SqlRunner) -> AsyncIterator[str]:
     front = Server("127.0.0.1:0", (), CollectorRegistry())
     away = EmbedClient(Peer("unix:/no/such/directory/s"))
     servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, away), MeaningClient(away))
@@ -232,7 +237,7 @@ async def connected(address: str) -> AsyncIterator[QueryServiceStub]:
         yield QueryServiceStub(channel)
 
 
-async def test_sql_of_others_begins_beside_a_caller_that_takes_all_it_can(open_store, open_sql, tmp_path):
+async def test_sql_of_others_begins_beside_a_caller_that_takes_all_it_can(open_store: OpenStore, open_sql: OpenSql, tmp_path: Path) -> None:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store())
         sql = await stack.enter_async_context(open_sql(store, tmp_path / "store", waiting=4))
@@ -245,6 +250,6 @@ async def test_sql_of_others_begins_beside_a_caller_that_takes_all_it_can(open_s
         for _ in range(3):
             answer = [part async for part in other.ExecuteSql(pb.ExecuteSqlRequest(query="select 1"))]
             assert answer[-1].summary.row_count == 1
-        assert [await call.code() for call in calls if call.done()] == []
+        assert [await call.code() for call in calls if call.done()] == []  # type: ignore[misc]
         for call in calls:
             call.cancel()

@@ -3,12 +3,14 @@
 import math
 from collections import defaultdict
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.query.conftest import Fill, OpenStore, SnapshotOf
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
 from treering_query.answers import aggregates
@@ -82,7 +84,7 @@ def holds(condition: AttributeFilter, record: LogRecord) -> bool:
     return found != condition.exclude
 
 
-def value_of(ref: pb.FieldRef, record: LogRecord):
+def value_of(ref: pb.FieldRef, record: LogRecord) -> str | None:
     if ref.WhichOneof("field_kind") == "attribute":
         return record.attributes.get(ref.attribute)
     return {
@@ -144,7 +146,7 @@ def instants(chosen: LogFilter, records: list[LogRecord], now: int) -> list[int]
     return [min(times), chosen.end_time_unix_nano - 1 if chosen.end_time_unix_nano else max(times)] if times else []
 
 
-def twin(request: pb.AggregateLogsRequest, records: list[LogRecord], now: int) -> dict:
+def twin(request: pb.AggregateLogsRequest, records: list[LogRecord], now: int) -> dict[Any, Any]:
     chosen = [record for record in records if selects(request.filter, record)]
     zone = ZoneInfo(request.time_zone or "UTC")
     groups = defaultdict(list)
@@ -172,7 +174,7 @@ def twin(request: pb.AggregateLogsRequest, records: list[LogRecord], now: int) -
     return answer
 
 
-def as_dict(response: pb.AggregateLogsResponse) -> dict:
+def as_dict(response: pb.AggregateLogsResponse) -> dict[Any, Any]:
     answer = {}
     for row in response.rows:
         group = tuple(found.value if found.HasField("value") else None for found in row.groups)
@@ -182,7 +184,7 @@ def as_dict(response: pb.AggregateLogsResponse) -> dict:
     return answer
 
 
-def same(left: dict, right: dict) -> bool:
+def same(left: dict[Any, Any], right: dict[Any, Any]) -> bool:
     return left.keys() == right.keys() and all(
         (a is None and b is None) or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9))
         for key in left
@@ -201,7 +203,17 @@ def same(left: dict, right: dict) -> bool:
     zone=st.sampled_from(["", "Europe/Warsaw", "America/St_Johns"]),
     now=st.sampled_from([0, BEGIN + 20 * HOUR, BEGIN + 80 * HOUR]),
 )
-def test_answers_are_those_of_the_twin(snapshot_of, records, cut, chosen, group_by, metrics, bucket, zone, now):
+def test_answers_are_those_of_the_twin(
+    snapshot_of: SnapshotOf,
+    records: list[LogRecord],
+    cut: int,
+    chosen: LogFilter,
+    group_by: list[Any],
+    metrics: list[Any],
+    bucket: Any,
+    zone: Any,
+    now: Any,
+) -> None:
     request = pb.AggregateLogsRequest(filter=chosen, group_by=group_by, metrics=metrics, bucket_nanos=bucket, time_zone=zone)
     with snapshot_of(records[:cut], records[cut:]) as snapshot:
         response = aggregates.plan(request, now=now).answer(snapshot)
@@ -210,7 +222,7 @@ def test_answers_are_those_of_the_twin(snapshot_of, records, cut, chosen, group_
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
-async def test_order_and_limit(order, open_store, fill):
+async def test_order_and_limit(order: int, open_store: OpenStore, fill: Fill) -> None:
     request = pb.AggregateLogsRequest(group_by=[pb.FieldRef(attribute="ms")], order=order, limit=3)
     async with open_store() as store:
         await fill(store, 0, 10)

@@ -1,12 +1,17 @@
 """Answers end where they would be too large, and their tokens lead through everything that is there, each once."""
 
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
 import pytest
 
+from tests.query.conftest import MakeFrame, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord
 from treering_query import limits
 from treering_query.answers import aggregates
 from treering_query.patterns import compare, pattern_detail, pattern_list
+from treering_query.store.store import Store
 from treering_runtime import fitting as answer_size
 from treering_runtime.errors import ServiceError
 from treering_runtime.fitting import fitting
@@ -19,7 +24,7 @@ ROOM = 1_500
 
 
 @pytest.fixture
-async def store(open_store, frame):
+async def store(open_store: OpenStore, frame: MakeFrame) -> AsyncIterator[Store]:
     """40 patterns of services whose names are as long as names may be; those of `late` are new in the second half of the time."""
     async with open_store() as store:
         records = [
@@ -39,16 +44,18 @@ async def store(open_store, frame):
 
 
 @pytest.fixture
-def small(monkeypatch):
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_size, "MAX_ANSWER_BYTES", SMALL)
 
 
-async def ask(store, plan):
+async def ask(
+    store: Store, plan: pattern_list.ListPatternsPlan | compare.ComparePlan | aggregates.AggregatePlan | pattern_detail.GetPatternPlan
+) -> Any:
     with store.snapshot() as snapshot:
         return await store.run(snapshot, plan.answer)
 
 
-def test_rows_end_where_the_next_one_would_not_fit():
+def test_rows_end_where_the_next_one_would_not_fit() -> None:
     rows = [pb.Pattern(text="x" * 90) for _ in range(5)]
     each = rows[0].ByteSize() + 8
     assert [len(fitting(rows, budget)) for budget in (0, each, 2 * each - 1, 2 * each, 100 * each)] == [1, 1, 1, 2, 5]
@@ -57,7 +64,9 @@ def test_rows_end_where_the_next_one_would_not_fit():
 
 @pytest.mark.parametrize("unit", [pb.PATTERN_UNIT_PATTERN, pb.PATTERN_UNIT_TEMPLATE])
 @pytest.mark.parametrize("order", range(1, 6))
-async def test_pages_of_patterns_end_early_and_hold_each_pattern_once(store, small, unit, order):
+async def test_pages_of_patterns_end_early_and_hold_each_pattern_once(
+    store: Store, small: None, unit: pb.PatternUnit.ValueType, order: Callable[[range], int]
+) -> None:
     found, token, pages = [], "", 0
     while True:
         page = await ask(store, pattern_list.plan(pb.ListPatternsRequest(order=order, unit=unit, page_token=token)))
@@ -71,8 +80,8 @@ async def test_pages_of_patterns_end_early_and_hold_each_pattern_once(store, sma
 
 
 @pytest.mark.parametrize("page_size", [None, 3, 10_000])
-async def test_pages_of_a_comparison_end_early_and_hold_each_difference_once(store, small, page_size):
-    def asked(**fields):
+async def test_pages_of_a_comparison_end_early_and_hold_each_difference_once(store: Store, small: None, page_size: int | None) -> None:
+    def asked(**fields: int | str | None) -> pb.ComparePatternsRequest:
         return pb.ComparePatternsRequest(filter=LogFilter(environments=["late"]), baseline=LogFilter(environments=["e"]), **fields)
 
     whole, token, pages = [], "", 0
@@ -89,19 +98,19 @@ async def test_pages_of_a_comparison_end_early_and_hold_each_difference_once(sto
 
 
 @pytest.mark.parametrize("token", ["x", "AAAA", "\u00e9", "A" * 44, "A" * 16_000])
-async def test_a_token_that_is_none_is_refused(token):
+async def test_a_token_that_is_none_is_refused(token: str) -> None:
     with pytest.raises(ServiceError, match="page_token"):
         compare.plan(pb.ComparePatternsRequest(page_token=token))
 
 
-async def test_a_token_of_another_comparison_is_refused(store, small):
+async def test_a_token_of_another_comparison_is_refused(store: Store, small: None) -> None:
     first = await ask(store, compare.plan(pb.ComparePatternsRequest(filter=LogFilter(environments=["late"]))))
     assert first.next_page_token
     with pytest.raises(ServiceError, match="page_token: made for another question"):
         compare.plan(pb.ComparePatternsRequest(filter=LogFilter(environments=["e"]), page_token=first.next_page_token))
 
 
-async def test_groups_end_early_and_say_so(store, small):
+async def test_groups_end_early_and_say_so(store: Store, small: None) -> None:
     asked = pb.AggregateLogsRequest(group_by=[pb.FieldRef(attribute="long")])
     answer = await ask(store, aggregates.plan(asked))
     assert answer.ByteSize() < SMALL + ROOM
@@ -111,7 +120,7 @@ async def test_groups_end_early_and_say_so(store, small):
         await ask(store, aggregates.plan(pb.AggregateLogsRequest(group_by=asked.group_by, bucket_nanos=10**9)))
 
 
-async def test_one_pattern_in_depth_fits(store, monkeypatch):
+async def test_one_pattern_in_depth_fits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_DETAIL_BYTES", SMALL)
     listed = await ask(store, pattern_list.plan(pb.ListPatternsRequest(unit=pb.PATTERN_UNIT_TEMPLATE)))
     template_id = listed.patterns[0].pattern_id

@@ -3,8 +3,11 @@
 import asyncio
 import gc
 import threading
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import duckdb
@@ -13,6 +16,7 @@ import pytest
 
 from tests.cancelling import at_each_await, cancelled_at, drained
 from tests.patience import PATIENCE_S
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenSql, OpenStore
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
@@ -23,6 +27,8 @@ from treering_query.meaning.meaning import MeaningClient
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
+from treering_query.sql.runner import SqlRunner
+from treering_query.store.store import Store
 from treering_query.streams.bounds import StreamBounds
 from treering_query.view.interruptible import interruptible
 from treering_runtime.errors import ServiceError
@@ -33,11 +39,11 @@ LOG = 7
 class Away:
     """An embed service that does not answer."""
 
-    async def search(self, query, timeout_s):
+    async def search(self, query: Any, timeout_s: float) -> None:
         await asyncio.sleep(0)
         raise EmbedUnavailable("embed does not answer")
 
-    async def score(self, texts, min_positions, timeout_s):
+    async def score(self, texts: list[str], min_positions: Any, timeout_s: float) -> None:
         await asyncio.sleep(0)
         raise EmbedUnavailable("embed does not answer")
 
@@ -45,14 +51,14 @@ class Away:
 class Context:
     """What a handler sees of a call without a deadline."""
 
-    def time_remaining(self):
+    def time_remaining(self) -> None:
         return None
 
 
 class Serving:
     """A servicer, and what it holds."""
 
-    def __init__(self, store, sql, bounds):
+    def __init__(self, store: Store, sql: SqlRunner, bounds: StreamBounds) -> None:
         self.store, self.sql = store, sql
         self.servicer = QueryServicer(
             store, sql, Status(store, QuerySettings()), Searcher(store, Away()), MeaningClient(Away()), bounds=bounds
@@ -60,7 +66,7 @@ class Serving:
         self.tasks = asyncio.all_tasks()
         self.descriptors = psutil.Process().num_fds()
 
-    def held(self):
+    def held(self) -> list[Any]:
         """Everything that a call may hold."""
         servicer = self.servicer
         admissions = (servicer._exports.admission, servicer._followers, self.sql._admission, self.store._engine._admission)
@@ -70,7 +76,7 @@ class Serving:
         tasks = asyncio.all_tasks() - self.tasks - {asyncio.current_task()}
         return [*(admission.present for admission in admissions if admission.present), *pinned, *rounds, *children, *tasks]
 
-    async def nothing_is_left(self, step):
+    async def nothing_is_left(self, step: int) -> None:
         async with asyncio.timeout(60):
             while self.held() or psutil.Process().num_fds() > self.descriptors:
                 gc.collect()  # tables in memory have descriptors, and an error's traceback may hold one in a cycle
@@ -78,9 +84,11 @@ class Serving:
 
 
 @pytest.fixture
-def serving_alone(open_store, open_sql, fill, tmp_path):
+def serving_alone(
+    open_store: OpenStore, open_sql: OpenSql, fill: Fill, tmp_path: Path
+) -> Callable[..., AbstractAsyncContextManager[Serving]]:
     @asynccontextmanager
-    async def opened(**bounds):
+    async def opened(**bounds: int) -> AsyncIterator[Serving]:
         async with open_store() as store, open_sql(store, tmp_path / "store") as sql:
             await fill(store, 0, 100)
             await store.seal()
@@ -112,19 +120,23 @@ ENDING = {
 
 
 @pytest.mark.parametrize("name", ENDING)
-async def test_a_call_cancelled_at_any_await_leaves_nothing(serving_alone, name):
+async def test_a_call_cancelled_at_any_await_leaves_nothing(
+    serving_alone: Callable[..., AbstractAsyncContextManager[Serving, bool | None]], name: str
+) -> None:
     async with serving_alone() as serving:
-        assert await at_each_await(lambda: ENDING[name](serving.servicer), serving.nothing_is_left) > 0
+        assert await at_each_await(lambda: ENDING[name](serving.servicer), serving.nothing_is_left) > 0  # type: ignore[no-untyped-call]
 
 
-async def test_a_tail_cancelled_at_any_await_leaves_nothing(serving_alone, fill):
+async def test_a_tail_cancelled_at_any_await_leaves_nothing(
+    serving_alone: Callable[..., AbstractAsyncContextManager[Serving, bool | None]], fill: Fill
+) -> None:
     async with serving_alone() as serving:
         end = 200
 
-        async def old_and_new():
+        async def old_and_new() -> None:
             nonlocal end
             request = pb.TailLogsRequest(start_positions=[Position(log_id=LOG, offset=0)])
-            async with aclosing(serving.servicer.TailLogs(request, Context())) as answers:
+            async with aclosing(serving.servicer.TailLogs(request, Context())) as answers:  # type: ignore[type-var]
                 count = len((await anext(answers)).records)
                 begin, end = end, end + 10
                 delivered = asyncio.create_task(fill(serving.store, begin, end))
@@ -135,14 +147,16 @@ async def test_a_tail_cancelled_at_any_await_leaves_nothing(serving_alone, fill)
         assert await at_each_await(old_and_new, serving.nothing_is_left) > 1
 
 
-async def test_a_watch_cancelled_at_any_await_leaves_nothing(serving_alone, frame, record):
+async def test_a_watch_cancelled_at_any_await_leaves_nothing(
+    serving_alone: Callable[..., AbstractAsyncContextManager[Serving, bool | None]], frame: MakeFrame, record: MakeRecord
+) -> None:
     async with serving_alone() as serving:
         place = 200
 
-        async def old_and_new():
+        async def old_and_new() -> None:
             nonlocal place
             request = pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG, offset=0)])
-            async with aclosing(serving.servicer.WatchPatterns(request, Context())) as answers:
+            async with aclosing(serving.servicer.WatchPatterns(request, Context())) as answers:  # type: ignore[type-var]
                 while not (await anext(answers)).HasField("pattern"):
                     pass
                 records = [record(place, message=f"{chr(ord('a') + place % 26)}{'xyz'[place % 3]} is new", service=f"of {place}")]
@@ -155,7 +169,9 @@ async def test_a_watch_cancelled_at_any_await_leaves_nothing(serving_alone, fram
         assert await at_each_await(old_and_new, serving.nothing_is_left) > 1
 
 
-async def test_too_many_tails_and_watches_are_refused_and_told_when_to_come_back(serving_alone):
+async def test_too_many_tails_and_watches_are_refused_and_told_when_to_come_back(
+    serving_alone: Callable[..., AbstractAsyncContextManager[Serving, bool | None]],
+) -> None:
     async with serving_alone(followers=2) as serving:
         tailing = serving.servicer.TailLogs(pb.TailLogsRequest(backlog=1), Context())
         watching = serving.servicer.WatchPatterns(pb.WatchPatternsRequest(), Context())
@@ -176,7 +192,9 @@ async def test_too_many_tails_and_watches_are_refused_and_told_when_to_come_back
         await serving.nothing_is_left(0)
 
 
-async def test_a_query_given_up_while_its_process_is_made_ends_that_process(serving_alone):
+async def test_a_query_given_up_while_its_process_is_made_ends_that_process(
+    serving_alone: Callable[..., AbstractAsyncContextManager[Serving, bool | None]],
+) -> None:
     """The second cancellation comes while the first one is still waited for."""
     async with serving_alone() as serving:
         for step in range(1, 12):
@@ -188,10 +206,10 @@ async def test_a_query_given_up_while_its_process_is_made_ends_that_process(serv
             await serving.nothing_is_left(step)
 
 
-async def test_a_question_that_is_cancelled_twice_still_waits_for_its_thread():
+async def test_a_question_that_is_cancelled_twice_still_waits_for_its_thread() -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def work():
+    def work() -> None:
         begun.set()
         go_on.wait(PATIENCE_S)
         raise duckdb.InterruptException("stopped")

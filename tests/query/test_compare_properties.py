@@ -2,12 +2,14 @@
 
 import math
 from collections import Counter, defaultdict
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.query.conftest import SnapshotOf
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord
 from treering_query.patterns import compare
@@ -81,7 +83,7 @@ def change_of(k1: int, k2: int, n1: int, n2: int) -> int:
     return pb.PATTERN_CHANGE_MORE if k1 * n2 > k2 * n1 else pb.PATTERN_CHANGE_LESS
 
 
-def twin(records: list[LogRecord], looked_at: LogFilter, baseline: LogFilter) -> tuple[dict, int, int]:
+def twin(records: list[LogRecord], looked_at: LogFilter, baseline: LogFilter) -> tuple[dict[Any, Any], int, int]:
     """By service and text: change, both counts, ratio; and both totals."""
     sides = [[record for record in records if selects(chosen, record)] for chosen in (looked_at, baseline)]
     counts = [Counter((record.service, record.message) for record in side) for side in sides]
@@ -91,10 +93,10 @@ def twin(records: list[LogRecord], looked_at: LogFilter, baseline: LogFilter) ->
         pair = counts[0][name], counts[1][name]
         if change := change_of(*pair, *totals):
             found[name] = (change, *pair, ratio_of_the_paper(*pair, *totals))
-    return found, *totals
+    return found, *totals  # type: ignore[return-value]
 
 
-def as_dict(response: pb.ComparePatternsResponse) -> dict:
+def as_dict(response: pb.ComparePatternsResponse) -> dict[Any, Any]:
     return {
         (each.pattern.service, each.pattern.text): (each.change, each.pattern.count, each.baseline_count, each.log_likelihood_ratio)
         for each in response.differences
@@ -103,7 +105,9 @@ def as_dict(response: pb.ComparePatternsResponse) -> dict:
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS, cut=st.integers(0, 40), looked_at=FILTERS, baseline=FILTERS)
-def test_differences_are_those_of_the_twin(snapshot_of, records, cut, looked_at, baseline):
+def test_differences_are_those_of_the_twin(
+    snapshot_of: SnapshotOf, records: list[LogRecord], cut: int, looked_at: LogFilter, baseline: LogFilter
+) -> None:
     request = pb.ComparePatternsRequest(filter=looked_at, baseline=baseline)
     with snapshot_of(records[:cut], records[cut:]) as snapshot:
         response = compare.plan(request).answer(snapshot)
@@ -122,14 +126,14 @@ def test_differences_are_those_of_the_twin(snapshot_of, records, cut, looked_at,
     assert_details(response, [record for record in records if selects(looked_at, record)])
 
 
-def assert_order(response):
+def assert_order(response: pb.ComparePatternsResponse) -> None:
     keys = [
         (-each.log_likelihood_ratio, -(each.pattern.count + each.baseline_count), each.pattern.pattern_id) for each in response.differences
     ]
     assert keys == sorted(keys)
 
 
-def assert_details(response, selected):
+def assert_details(response: pb.ComparePatternsResponse, selected: list[Any]) -> None:
     by_pattern = defaultdict(list)
     for record in selected:
         by_pattern[record.service, record.message].append(record)
@@ -144,7 +148,7 @@ COUNT = st.integers(0, 10**9)
 
 
 @given(pairs=st.lists(st.tuples(COUNT, COUNT), min_size=1, max_size=5), more=st.tuples(COUNT, COUNT))
-def test_the_ratio_is_never_negative_and_the_same_from_both_sides(pairs, more):
+def test_the_ratio_is_never_negative_and_the_same_from_both_sides(pairs: list[Any], more: tuple[Any, Any]) -> None:
     counts, baseline = (np.array(side, np.int64) for side in zip(*pairs, strict=True))
     totals = int(counts.sum()) + more[0], int(baseline.sum()) + more[1]
     ratios = log_likelihood_ratio(counts, baseline, *totals)
@@ -160,7 +164,7 @@ def test_the_ratio_is_never_negative_and_the_same_from_both_sides(pairs, more):
 @pytest.mark.parametrize(
     ("counts", "expected"), [((110, 111, 31_777, 31_777), 0.0), ((10, 0, 1_000, 1_000), 13.9), ((300, 100, 1_000, 1_000), 129.7)]
 )
-def test_the_ratio_of_known_tables(counts, expected):
+def test_the_ratio_of_known_tables(counts: tuple[int, int, int, int], expected: float) -> None:
     first, second, *totals = counts
     (ratio,) = log_likelihood_ratio(np.array([first]), np.array([second]), *totals)
     assert round(ratio, 1) == expected

@@ -1,19 +1,24 @@
 """GetLogContext on a real store."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pytest
 
 from tests.hostile_requests import within_limits
+from tests.query.conftest import Fill, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query.answers import context
+from treering_query.store.store import Store
 from treering_runtime.errors import ServiceError
 
 LOG = 7
 
 
 @pytest.fixture
-async def store(open_store, fill):
+async def store(open_store: OpenStore, fill: Fill) -> AsyncIterator[Store]:
     async with open_store() as store:
         for start in (0, 50, 100):
             await fill(store, start, start + 50, 10)
@@ -22,7 +27,7 @@ async def store(open_store, fill):
         yield store
 
 
-async def _context(store, offset, log_id=LOG, **fields):
+async def _context(store: Store, offset: int, log_id: int = LOG, **fields: int) -> tuple[list[Any], Any]:
     plan = context.plan(pb.GetLogContextRequest(position=Position(log_id=log_id, offset=offset), **fields))
     with store.snapshot() as snapshot:
         response = await store.run(snapshot, plan.answer)
@@ -33,7 +38,9 @@ async def _context(store, offset, log_id=LOG, **fields):
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 2), (25, 25), (1000, 1000)])
 @pytest.mark.parametrize("all_services", [False, True])
 @pytest.mark.parametrize("near", [1, 12, 4_000])
-async def test_neighbours_across_segments_and_memory(store, offset, before, after, all_services, near, monkeypatch):
+async def test_neighbours_across_segments_and_memory(
+    store: Store, offset: int, before: int, after: int, all_services: bool, near: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(context, "_NEAR", near)
     step = 1 if all_services else 5
     series = [number for number in range(200) if number % step == offset % step]
@@ -44,24 +51,24 @@ async def test_neighbours_across_segments_and_memory(store, offset, before, afte
     assert found[index] == offset
 
 
-async def test_ten_on_each_side_unless_told(store):
+async def test_ten_on_each_side_unless_told(store: Store) -> None:
     found, index = await _context(store, 100)
     assert len(found) == 21
     assert index == 10
 
 
-async def test_log_zero_is_the_only_log(store):
+async def test_log_zero_is_the_only_log(store: Store) -> None:
     assert await _context(store, 100, log_id=0, before=0, after=0) == ([100], 0)
 
 
 @pytest.mark.parametrize(("log_id", "offset"), [(LOG, 200), (LOG, 2**63), (8, 0), (0, 2**64 - 1)])
-async def test_a_place_without_record_is_not_found(store, log_id, offset):
+async def test_a_place_without_record_is_not_found(store: Store, log_id: int, offset: int) -> None:
     with pytest.raises(ServiceError) as error:
         await _context(store, offset, log_id=log_id)
     assert error.value.reason == ErrorReason.ERROR_REASON_NOT_FOUND
 
 
-async def test_an_empty_store_has_no_neighbours(open_store):
+async def test_an_empty_store_has_no_neighbours(open_store: OpenStore) -> None:
     async with open_store() as store:
         with pytest.raises(ServiceError) as error:
             await _context(store, 0, log_id=0)
@@ -69,7 +76,7 @@ async def test_an_empty_store_has_no_neighbours(open_store):
 
 
 @pytest.mark.parametrize("field", ["before", "after"])
-def test_too_many_neighbours_are_refused(field):
+def test_too_many_neighbours_are_refused(field: str) -> None:
     with pytest.raises(ServiceError) as error:
         context.plan(within_limits(pb.GetLogContextRequest(**{field: 1_001})))
     assert error.value.metadata == {"field": field, "limit": "1000"}

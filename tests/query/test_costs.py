@@ -3,22 +3,26 @@
 import asyncio
 import threading
 import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.query.conftest import Asking, Fill, MakeRecord, OpenStore, Serving, SnapshotOf
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import service
 from treering_query.reading import slices
+from treering_query.store.store import Store
 from treering_query.view.cost import Timing
 
 LATE = LogFilter(start_time_unix_nano=1_700_000_000_000_000_000 + 250 * 10**9)
 """Of three segments of 100 records the last one, and 50 records in memory."""
 
 
-async def last(stream):
+async def last(stream: Any) -> Any | None:
     found = None
     async for part in stream:
         found = part
@@ -38,7 +42,7 @@ QUESTIONS = {
 
 
 @pytest.fixture
-async def asking(serving, fill, monkeypatch):
+async def asking(serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Store, Asking]]:
     monkeypatch.setattr(slices, "SLICE_ROWS", 100)
     async with serving() as (store, client):
         for begin in (0, 100, 200):
@@ -49,14 +53,14 @@ async def asking(serving, fill, monkeypatch):
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-async def test_an_answer_says_what_was_read_for_it(asking, name):
+async def test_an_answer_says_what_was_read_for_it(asking: tuple[Store, Asking], name: str) -> None:
     store, client = asking
     cost = (await QUESTIONS[name](client)).cost
     assert (cost.segments_read, cost.segments_skipped, cost.rows_read) == (1, 2, 150)
     assert cost.bytes_read == store.view.segments[-1].size_bytes
 
 
-async def test_what_the_statistics_answer_reads_no_record(asking):
+async def test_what_the_statistics_answer_reads_no_record(asking: tuple[Store, Asking]) -> None:
     _, client = asking
     for cost in (
         (await client.aggregate_logs(by=["service"])).cost,
@@ -66,7 +70,7 @@ async def test_what_the_statistics_answer_reads_no_record(asking):
         assert (cost.rows_read, cost.bytes_read, cost.segments_read, cost.segments_skipped) == (0, 0, 0, 3)
 
 
-async def test_one_pattern_in_depth_and_neighbours_of_a_record_have_a_cost(asking):
+async def test_one_pattern_in_depth_and_neighbours_of_a_record_have_a_cost(asking: tuple[Store, Asking]) -> None:
     store, client = asking
     pattern = (await client.list_patterns(page_size=1)).patterns[0]
     cost = (await client.get_pattern(pattern.pattern_id)).cost
@@ -77,7 +81,7 @@ async def test_one_pattern_in_depth_and_neighbours_of_a_record_have_a_cost(askin
     assert (cost.segments_read, cost.segments_skipped, cost.bytes_read) == (1, 2, store.view.segments[1].size_bytes)
 
 
-async def test_sql_and_exports_say_it_at_their_end(asking):
+async def test_sql_and_exports_say_it_at_their_end(asking: tuple[Store, Asking]) -> None:
     store, client = asking
     size = sum(segment.size_bytes for segment in store.view.segments)
     summary = (await last(client.execute_sql("select count(*) from logs"))).summary
@@ -89,7 +93,7 @@ async def test_sql_and_exports_say_it_at_their_end(asking):
     assert (summary.cost.rows_read, summary.cost.segments_read, summary.cost.segments_skipped) == (150, 1, 2)
 
 
-def test_every_answer_of_a_question_has_a_cost():
+def test_every_answer_of_a_question_has_a_cost() -> None:
     methods = pb.DESCRIPTOR.services_by_name["QueryService"].methods
     endless = {"WatchPatterns", "TailLogs", "GetQueryStatus"}
     answers = {method.name: method.output_type for method in methods if method.name not in endless}
@@ -98,14 +102,14 @@ def test_every_answer_of_a_question_has_a_cost():
 
 
 class Clock:
-    def __init__(self):
+    def __init__(self) -> None:
         self.now = 100.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now
 
 
-def test_time_is_waited_worked_or_that_of_the_caller(snapshot_of, record):
+def test_time_is_waited_worked_or_that_of_the_caller(snapshot_of: SnapshotOf, record: MakeRecord) -> None:
     clock = Clock()
     timing = Timing(clock)
     with timing.waiting():
@@ -121,7 +125,9 @@ def test_time_is_waited_worked_or_that_of_the_caller(snapshot_of, record):
     assert (cost.rows_read, cost.segments_read, cost.segments_skipped) == (0, 0, 0)
 
 
-async def test_the_wait_for_a_position_is_told_apart_from_the_work(asking, fill, monkeypatch):
+async def test_the_wait_for_a_position_is_told_apart_from_the_work(
+    asking: tuple[Store, Asking], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = Clock()
     monkeypatch.setattr(service, "Timing", lambda: Timing(clock))
     store, client = asking
@@ -136,7 +142,7 @@ async def test_the_wait_for_a_position_is_told_apart_from_the_work(asking, fill,
     assert cost.work_ms == 0
 
 
-async def test_the_wait_for_a_turn_is_a_wait(open_store, fill):
+async def test_the_wait_for_a_turn_is_a_wait(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 10)
         done = threading.Event()
@@ -151,7 +157,7 @@ async def test_the_wait_for_a_turn_is_a_wait(open_store, fill):
         await asyncio.gather(*busy)
 
 
-async def _asked(store, work):
+async def _asked(store: Store, work: Callable[[Any], bool] | Callable[[Any], Any]) -> float:
     with store.snapshot() as snapshot:
         await store.run(snapshot, work)
         return snapshot.waited_s

@@ -1,17 +1,31 @@
 """What is remembered of damaged segments."""
 
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import pytest
+
+from tests.query.conftest import Fill, OpenStore
+from treering.v1.log_pb2 import Position
 from treering_query.retention.upkeep import Policy
 from treering_query.sealed import damage as damage_module
 from treering_query.sealed.damage import Damage, DamagedSegmentError, problem_of
+from treering_query.store.store import Store
+from treering_query.values.segment import Segment
 
 LONG_AFTER = 2**62
 
 
-async def nobody(pattern_ids, below):
+async def nobody(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     """Stands for the embed service."""
 
 
-async def segments_of(open_store, fill, count=1):
+async def segments_of(
+    open_store: Callable[..., AbstractAsyncContextManager[Store, bool | None]],
+    fill: Callable[..., Coroutine[Any, Any, None]],
+    count: int = 1,
+) -> tuple[Segment, ...]:
     async with open_store() as store:
         for start in range(0, 100 * count, 100):
             await fill(store, start, start + 100)
@@ -19,11 +33,11 @@ async def segments_of(open_store, fill, count=1):
         return store.view.segments
 
 
-def found(damage, segment):
+def found(damage: Damage, segment: Segment) -> DamagedSegmentError | None:
     return damage.find([segment], segment.path.name, until=2**62)
 
 
-def is_refused(damage, segment):
+def is_refused(damage: Damage, segment: Segment) -> bool:
     try:
         damage.refuse([segment])
     except DamagedSegmentError:
@@ -31,12 +45,14 @@ def is_refused(damage, segment):
     return False
 
 
-async def test_a_file_that_is_put_back_while_it_is_read_is_read_again(open_store, fill, monkeypatch):
+async def test_a_file_that_is_put_back_while_it_is_read_is_read_again(
+    open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (segment,) = await segments_of(open_store, fill)
     whole = segment.path.read_bytes()
     segment.path.write_bytes(whole[:-1] + b"?")
 
-    def put_back_after_it_was_read(each):
+    def put_back_after_it_was_read(each: Any) -> str | None:
         problem = problem_of(each)
         each.path.unlink()
         each.path.write_bytes(whole)
@@ -50,7 +66,7 @@ async def test_a_file_that_is_put_back_while_it_is_read_is_read_again(open_store
     assert damage.segment_ids == ()
 
 
-async def test_the_same_of_one_that_was_known_to_be_damaged(open_store, fill, monkeypatch):
+async def test_the_same_of_one_that_was_known_to_be_damaged(open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     (segment,) = await segments_of(open_store, fill)
     whole = segment.path.read_bytes()
     segment.path.write_bytes(whole[:-1] + b"?")
@@ -58,7 +74,7 @@ async def test_the_same_of_one_that_was_known_to_be_damaged(open_store, fill, mo
     found(damage, segment)
     segment.path.write_bytes(whole[:-2] + b"??")
 
-    def put_back_after_it_was_read(each):
+    def put_back_after_it_was_read(each: Any) -> str | None:
         problem = problem_of(each)
         each.path.unlink()
         each.path.write_bytes(whole)
@@ -70,7 +86,7 @@ async def test_the_same_of_one_that_was_known_to_be_damaged(open_store, fill, mo
     assert not is_refused(damage, segment)
 
 
-async def test_what_has_left_the_store_is_forgotten(open_store, fill):
+async def test_what_has_left_the_store_is_forgotten(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         for start in range(0, 300, 100):
             await fill(store, start, start + 100)

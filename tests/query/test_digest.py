@@ -2,7 +2,10 @@
 
 import asyncio
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc
 import pytest
@@ -11,15 +14,18 @@ from hypothesis import strategies as st
 
 from tests.odd_messages import batch, entry, field, odd_record
 from tests.patience import PATIENCE_S
+from tests.query.conftest import Fill, MakeRecord, Serving
 from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering.v1 import admin_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub
-from treering.v1.log_pb2 import LogRecord
+from treering.v1.log_pb2 import LogRecord, Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_batch
 from treering_query.answers import digest
 from treering_query.retention.upkeep import Policy
+from treering_query.store.store import Store
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_WAITING_DIGESTS
 
@@ -41,23 +47,23 @@ USUAL = st.builds(
 RECORDS = USUAL.map(LogRecord.SerializeToString) | st.integers(0, 2**32).map(lambda seed: odd_record(Random(seed)))
 
 
-def request(first, end, step=1):
+def request(first: int, end: int, step: int = 1) -> admin_pb2.DigestStoreRequest:
     return admin_pb2.DigestStoreRequest(log_id=LOG_ID, first_offset=first, end_offset_exclusive=end, step=step)
 
 
-async def answer(store, wanted):
+async def answer(store: Store, wanted: admin_pb2.DigestStoreRequest) -> Any:
     with store.snapshot() as snapshot:
         return await store.run(snapshot, digest.plan(wanted).answer)
 
 
-def expected(payload, first, end):
+def expected(payload: bytes, first: int, end: int) -> int:
     sent = raw_batch(payload)
     resource = {entry.key: entry.value for entry in sent.resource}
     records = list(enumerate(sent.records))
     return sum(record_digest(offset, ARRIVAL, record, resource) for offset, record in records[first:end]) % 2**64
 
 
-async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path):
+async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path: Path) -> None:
     hello = field(5, "hello")
     stranger = field(9, "of a newer sender")
     records = [
@@ -80,7 +86,9 @@ async def test_store_and_log_agree_where_a_map_has_forgotten_what_came(tmp_path)
     sealed=st.booleans(),
     resource=st.dictionaries(TEXTS | st.sampled_from(["treering.trace_id", "treering.duplicate."]), TEXTS, max_size=4),
 )
-async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step, sealed, resource):
+async def test_store_and_log_agree_on_any_record(
+    tmp_path_factory: pytest.TempPathFactory, records: list[Any], step: int, sealed: bool, resource: dict[Any, Any]
+) -> None:
     async with _opened(tmp_path_factory.mktemp("store"), 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
         payload = batch(*records, resource=resource)
@@ -96,7 +104,7 @@ async def test_store_and_log_agree_on_any_record(tmp_path_factory, records, step
     assert sum(run.digest for run in found.ranges) % 2**64 == sum(map(plain_digest, plain_rows(LOG_ID, [frame]))) % 2**64
 
 
-async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):
+async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path: Path, record: MakeRecord) -> None:
     async with _opened(tmp_path, 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
         for start in (0, 10, 20):
@@ -109,7 +117,7 @@ async def test_a_damaged_segment_is_named_and_hides_no_other(tmp_path, record):
     assert [victim.name in problem for problem in found.problems] == [True]
 
 
-async def test_what_retention_removed_is_said_also_after_a_start(tmp_path, record):
+async def test_what_retention_removed_is_said_also_after_a_start(tmp_path: Path, record: MakeRecord) -> None:
     later = ARRIVAL + 10**12
     async with _opened(tmp_path, 1_000, STOPPED) as store:
         await store.open_log(LOG_ID, 0)
@@ -128,20 +136,20 @@ async def test_what_retention_removed_is_said_also_after_a_start(tmp_path, recor
             assert said == [(0, 30, 30)]
 
 
-async def forget_nothing(pattern_ids, below):
+async def forget_nothing(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     pass
 
 
 @pytest.mark.parametrize("wanted", [request(5, 4), request(0, 262_145, 100), request(0, 10, 0), request(0, 4_097, 1)])
-def test_requests_out_of_bounds_are_refused(wanted):
+def test_requests_out_of_bounds_are_refused(wanted: admin_pb2.DigestStoreRequest) -> None:
     with pytest.raises(ServiceError):
         digest.plan(wanted)
 
 
-async def test_digests_that_wait_are_bounded_and_hold_up_no_question(serving, fill, monkeypatch):
+async def test_digests_that_wait_are_bounded_and_hold_up_no_question(serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     may_go_on, digested = threading.Event(), digest.DigestPlan.answer
 
-    def answer(plan, snapshot):
+    def answer(plan: digest.DigestPlan, snapshot: Snapshot) -> admin_pb2.DigestStoreResponse:
         assert may_go_on.wait(PATIENCE_S)
         return digested(plan, snapshot)
 

@@ -1,5 +1,9 @@
 """What the embed service hears of query besides its questions."""
 
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
 import grpc
 import pytest
 from prometheus_client import CollectorRegistry
@@ -21,17 +25,21 @@ class Embed(EmbedServiceServicer, EmbedAdminServiceServicer):
     def __init__(self) -> None:
         self.callers: list[str] = []
 
-    async def SearchPatterns(self, request, context: grpc.aio.ServicerContext):
+    async def SearchPatterns(
+        self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.SearchPatternsResponse:
         self.callers.append(caller.current())
         return embed_pb2.SearchPatternsResponse()
 
-    async def ScorePatterns(self, request, context: grpc.aio.ServicerContext):
+    async def ScorePatterns(
+        self, request: admin_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[admin_pb2.ScorePatternsResponse]:
         self.callers.append(caller.current())
         yield admin_pb2.ScorePatternsResponse(texts=[admin_pb2.TextScores()])
 
 
 @pytest.mark.parametrize("peer", ["ipv4:10.1.2.3:41000", "ipv6:%5B::1%5D:41000", "unix:"])
-async def test_embed_hears_for_whom_query_asks(tmp_path, peer):
+async def test_embed_hears_for_whom_query_asks(tmp_path: Path, peer: str) -> None:
     embed = Embed()
     server = Server(Socket(tmp_path / "inner" / "s", "embed"), (), CollectorRegistry(), are_ours=True)
     add_EmbedServiceServicer_to_server(embed, server.grpc)
@@ -49,7 +57,9 @@ async def test_embed_hears_for_whom_query_asks(tmp_path, peer):
 
 
 @pytest.mark.parametrize("ask", [lambda client: client.score(["x"], [], 5.0), lambda client: client.forget([], [])])
-async def test_a_question_without_memory_to_send_it_is_not_sent_as_an_empty_one(tmp_path, monkeypatch, ask):
+async def test_a_question_without_memory_to_send_it_is_not_sent_as_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Any], Any]
+) -> None:
     """Embed would answer what nobody asked."""
     (tmp_path / "inner").mkdir(mode=0o700)
     client = EmbedClient(Peer(f"unix:{tmp_path}/inner/s"))

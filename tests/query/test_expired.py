@@ -1,3 +1,5 @@
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -5,24 +7,24 @@ from treering_query.retention.expired import joined
 from treering_query.values.segment import Expired
 
 
-def whole(first, end, log_id=7):
+def whole(first: int, end: int, log_id: int = 7) -> Expired:
     return Expired(log_id, first, end, end - first)
 
 
-def test_a_log_whose_old_end_goes_is_one_range():
+def test_a_log_whose_old_end_goes_is_one_range() -> None:
     parts = ()
     for number in range(100):
         parts = joined([*parts, whole(number * 10, number * 10 + 10)])
     assert parts == (whole(0, 1_000),)
 
 
-def test_what_is_removed_service_by_service_becomes_whole():
+def test_what_is_removed_service_by_service_becomes_whole() -> None:
     some = joined([Expired(7, 0, 10, 2), Expired(7, 10, 20, 3)])
     assert some == (Expired(7, 0, 10, 2), Expired(7, 10, 20, 3))
     assert joined([*some, Expired(7, 0, 10, 8), Expired(7, 10, 20, 7)]) == (whole(0, 20),)
 
 
-def test_logs_and_gaps_stay_apart():
+def test_logs_and_gaps_stay_apart() -> None:
     parts = (whole(0, 10, 1), whole(11, 20, 1), whole(20, 30, 2))
     assert joined(reversed(parts)) == parts
 
@@ -33,7 +35,7 @@ RANGES = st.tuples(st.integers(1, 2), st.integers(0, 40), st.integers(1, 15), st
 
 
 @given(st.lists(RANGES, max_size=12))
-def test_nothing_is_forgotten_and_nothing_invented(parts):
+def test_nothing_is_forgotten_and_nothing_invented(parts: list[Any]) -> None:
     found = joined(parts)
     assert joined(found) == found
     for log_id in (1, 2):

@@ -4,18 +4,24 @@ import asyncio
 import json
 import sys
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tests.cancelling import at_each_await, drained
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter
 from treering_query import limits
+from treering_query.store.store import Store
 from treering_query.streams import export
 from treering_query.streams.export import Exports
+from treering_query.values.predicate import Predicate
 from treering_runtime.admission import Admission
 from treering_runtime.errors import ServiceError
 
@@ -83,7 +89,7 @@ asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
 
 
 @pytest.fixture
-async def store(open_store, fill):
+async def store(open_store: OpenStore, fill: Fill) -> AsyncIterator[Store]:
     async with open_store() as store:
         for start in range(0, 400, 200):
             await fill(store, start, start + 200)
@@ -93,10 +99,10 @@ async def store(open_store, fill):
 
 
 @pytest.fixture
-def exports_of():
+def exports_of() -> Iterator[Callable[..., Exports]]:
     made = []
 
-    def make(store, running=2, waiting=0):
+    def make(store: Store, running: int = 2, waiting: int = 0) -> Exports:
         made.append(Exports(store, running, waiting))
         return made[-1]
 
@@ -105,7 +111,7 @@ def exports_of():
         exports.close()
 
 
-async def read(exports, request=EVERYTHING, timeout_s=None):
+async def read(exports: Any, request: Predicate = EVERYTHING, timeout_s: float | None = None) -> Any:
     """The records of an export; its parts are no larger than promised, and its summary agrees."""
     data, rows = b"", None
     async with asyncio.timeout(60):
@@ -119,11 +125,11 @@ async def read(exports, request=EVERYTHING, timeout_s=None):
     return table
 
 
-def offsets(table):
+def offsets(table: Any) -> list[Any]:
     return sorted(table.column("offset").to_pylist())
 
 
-async def begun(exports):
+async def begun(exports: Any) -> Any:
     """An export whose caller has read one part and reads no further."""
     parts = exports.run(EVERYTHING, None)
     await anext(parts)
@@ -131,7 +137,7 @@ async def begun(exports):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone tells the most memory since a moment")
-async def test_four_exports_of_fifty_megabytes_take_little_memory(tmp_path):
+async def test_four_exports_of_fifty_megabytes_take_little_memory(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", MEASURED, str(tmp_path), "4", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -143,7 +149,9 @@ async def test_four_exports_of_fifty_megabytes_take_little_memory(tmp_path):
     assert measured["grown"] < 80 * MIB
 
 
-async def test_everything_once_from_segments_and_memory_in_batches_of_any_size(store, exports_of, monkeypatch):
+async def test_everything_once_from_segments_and_memory_in_batches_of_any_size(
+    store: Store, exports_of: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for size in (1, 10_000, 100 * MIB):
         monkeypatch.setattr(export, "_BATCH_BYTES", size)
         exports = exports_of(store)
@@ -152,7 +160,9 @@ async def test_everything_once_from_segments_and_memory_in_batches_of_any_size(s
         assert offsets(some) == [number for number in range(500) if number % 5 == 3 and number % 3 == 2]
 
 
-async def test_records_of_a_mebibyte_come_in_parts_that_fit(open_store, frame, record, exports_of):
+async def test_records_of_a_mebibyte_come_in_parts_that_fit(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, exports_of: Callable[..., Exports]
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         for first in range(0, 24, 3):
@@ -162,14 +172,14 @@ async def test_records_of_a_mebibyte_come_in_parts_that_fit(open_store, frame, r
         assert offsets(await read(exports_of(store))) == list(range(24))
 
 
-async def test_nothing_selected_is_a_stream_with_columns_and_no_rows(open_store, exports_of):
+async def test_nothing_selected_is_a_stream_with_columns_and_no_rows(open_store: OpenStore, exports_of: Callable[..., Exports]) -> None:
     async with open_store() as store:
         table = await read(exports_of(store))
         assert table.num_rows == 0
         assert table.column_names[:3] == ["log_id", "offset", "time"]
 
 
-async def test_stopped_readers_hold_neither_a_thread_nor_a_turn_of_questions(store, exports_of):
+async def test_stopped_readers_hold_neither_a_thread_nor_a_turn_of_questions(store: Store, exports_of: Callable[..., Exports]) -> None:
     exports = exports_of(store, running=2)
     parts = [await begun(exports) for _ in range(2)]
     meet = threading.Barrier(2)
@@ -180,7 +190,9 @@ async def test_stopped_readers_hold_neither_a_thread_nor_a_turn_of_questions(sto
         await each.aclose()
 
 
-async def test_an_export_that_began_never_hears_of_overload(store, exports_of, monkeypatch):
+async def test_an_export_that_began_never_hears_of_overload(
+    store: Store, exports_of: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
     exports = exports_of(store)
     parts = await begun(exports)
     full = Admission("store", 1, 0)
@@ -192,7 +204,9 @@ async def test_an_export_that_began_never_hears_of_overload(store, exports_of, m
     assert last.summary.row_count == 500
 
 
-async def test_one_too_many_is_refused_before_it_begins_and_told_when_to_come_back(store, exports_of):
+async def test_one_too_many_is_refused_before_it_begins_and_told_when_to_come_back(
+    store: Store, exports_of: Callable[..., Exports]
+) -> None:
     exports = exports_of(store, running=1)
     parts = await begun(exports)
     with pytest.raises(ServiceError, match="1 exports run already") as error:
@@ -202,7 +216,9 @@ async def test_one_too_many_is_refused_before_it_begins_and_told_when_to_come_ba
     assert offsets(await read(exports)) == list(range(500))
 
 
-async def test_the_next_one_waits_for_its_turn_but_not_for_ever(store, exports_of, monkeypatch):
+async def test_the_next_one_waits_for_its_turn_but_not_for_ever(
+    store: Store, exports_of: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "EXPORT_PATIENCE_S", 0.01)
     exports = exports_of(store, running=1, waiting=1)
     parts = await begun(exports)
@@ -223,12 +239,14 @@ async def test_the_next_one_waits_for_its_turn_but_not_for_ever(store, exports_o
     assert offsets(await waiting) == list(range(500))
 
 
-async def test_an_export_cancelled_at_any_await_leaves_nothing(store, exports_of, monkeypatch):
+async def test_an_export_cancelled_at_any_await_leaves_nothing(
+    store: Store, exports_of: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "_BATCH_BYTES", 10_000)
     exports = exports_of(store, running=1)
     tasks = asyncio.all_tasks()
 
-    async def nothing_is_left(step):
+    async def nothing_is_left(step: int) -> None:
         assert (exports.admission.present, store._published.held()) == (0, 0)
         assert asyncio.all_tasks() - tasks <= {asyncio.current_task()}
         await asyncio.wrap_future(exports._threads.submit(int))
@@ -237,21 +255,25 @@ async def test_an_export_cancelled_at_any_await_leaves_nothing(store, exports_of
     assert offsets(await read(exports)) == list(range(500))
 
 
-async def test_an_export_whose_reader_is_cancelled_between_two_parts_leaves_nothing(store, exports_of):
+async def test_an_export_whose_reader_is_cancelled_between_two_parts_leaves_nothing(
+    store: Store, exports_of: Callable[..., Exports]
+) -> None:
     exports = exports_of(store, running=1)
 
-    async def slowly():
+    async def slowly() -> None:
         async with aclosing(exports.run(EVERYTHING, None)) as parts:
             async for _ in parts:
                 await asyncio.sleep(0)
 
-    async def nothing_is_left(step):
+    async def nothing_is_left(step: int) -> None:
         assert (exports.admission.present, store._published.held()) == (0, 0)
 
     assert await at_each_await(slowly, nothing_is_left) > 3
 
 
-async def test_interrupting_ends_a_statement_that_reads(store, exports_of, monkeypatch):
+async def test_interrupting_ends_a_statement_that_reads(
+    store: Store, exports_of: Callable[..., Exports], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A filter that selects nothing gives no batch between which it could be stopped."""
     exports = exports_of(store)
     slow = "(select count(*) from range(100000000) a(x), range(1000) b(y) where x % 7 = y % 5) < 0"

@@ -2,15 +2,18 @@
 
 import re
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile_requests import within_limits
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore, SnapshotOf
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord
 from treering_query.answers import field_list
+from treering_query.store.store import Store
 from treering_runtime import fitting
 from treering_runtime.errors import ServiceError
 
@@ -73,7 +76,9 @@ def twin(records: list[LogRecord]) -> list[pb.FieldSummary]:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(records=RECORDS, cut=st.integers(0, 30), service=st.sampled_from(["", "shop"]), page_size=st.integers(1, 12))
-def test_pages_join_to_the_fields_of_the_twin(snapshot_of, records, cut, service, page_size):
+def test_pages_join_to_the_fields_of_the_twin(
+    snapshot_of: SnapshotOf, records: list[LogRecord], cut: int, service: Any, page_size: int
+) -> None:
     chosen = LogFilter(services=[service] if service else [])
     selected = [record for record in records if not service or record.service == service]
     found, token = [], ""
@@ -88,13 +93,15 @@ def test_pages_join_to_the_fields_of_the_twin(snapshot_of, records, cut, service
     assert found == twin(selected)
 
 
-async def ask(store, **fields):
+async def ask(store: Store, **fields: int | str) -> Any:
     plan = field_list.plan(within_limits(pb.ListFieldsRequest(**fields)))
     with store.snapshot() as snapshot:
         return await store.run(snapshot, plan.answer)
 
 
-async def test_fields_that_grow_between_two_pages_neither_repeat_nor_hide_one(open_store, frame, record):
+async def test_fields_that_grow_between_two_pages_neither_repeat_nor_hide_one(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord
+) -> None:
     async with open_store() as store:
         records = [record(number, attributes={f"k{each}": "v" for each in range(number + 1)}) for number in range(10)]
         await store.open_log(7, 0)
@@ -110,7 +117,9 @@ async def test_fields_that_grow_between_two_pages_neither_repeat_nor_hide_one(op
         assert (await ask(store)).fields[7].field.attribute == "k9"
 
 
-async def test_a_page_ends_where_the_answer_is_full(open_store, frame, record, monkeypatch):
+async def test_a_page_ends_where_the_answer_is_full(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         records = [record(number, attributes={f"{number:03}" + "k" * 200: "v"}) for number in range(100)]
         await store.open_log(7, 0)
@@ -137,7 +146,9 @@ async def test_a_page_ends_where_the_answer_is_full(open_store, frame, record, m
         ({"page_token": "AAAA"}, "page_token"),
     ],
 )
-async def test_what_cannot_be_served_is_refused_by_its_name(open_store, fill, changes, field):
+async def test_what_cannot_be_served_is_refused_by_its_name(
+    open_store: OpenStore, fill: Fill, changes: dict[str, int] | dict[str, LogFilter] | dict[str, str], field: str
+) -> None:
     async with open_store() as store:
         await fill(store, 0, 20)
         token = (await ask(store, page_size=3)).next_page_token

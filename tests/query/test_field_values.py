@@ -1,18 +1,22 @@
 """ListFieldValues against a plain Python twin; what a budget reads is exact, as far back as the answer says."""
 
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.hostile_requests import within_limits
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore, SnapshotOf
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, LogRecord
 from treering_query.answers import field_values
 from treering_query.reading import slices
+from treering_query.store.store import Store
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import pattern_id
 
@@ -46,7 +50,7 @@ FILTERS = {
 }
 
 
-def twin(name, records, limit):
+def twin(name: Any, records: list[LogRecord], limit: int) -> pb.FieldValues:
     ref, value_of = FIELDS[name]
     counts = Counter(map(value_of, records))
     missing = counts.pop(None, 0)
@@ -55,7 +59,7 @@ def twin(name, records, limit):
     return pb.FieldValues(field=ref, values=values, distinct_count=len(counts), record_count=counts.total(), missing_count=missing)
 
 
-def without_texts(found):
+def without_texts(found: pb.FieldValues) -> pb.FieldValues:
     for value in found.values:
         value.ClearField("text")
     return found
@@ -69,16 +73,20 @@ def without_texts(found):
     chosen=st.sampled_from(list(FILTERS)),
     limit=st.integers(1, 4),
 )
-def test_answers_are_those_of_the_twin(snapshot_of, records, cut, names, chosen, limit):
+def test_answers_are_those_of_the_twin(
+    snapshot_of: SnapshotOf, records: list[LogRecord], cut: int, names: list[Any], chosen: Any, limit: int
+) -> None:
     log_filter, holds = FILTERS[chosen]
     request = pb.ListFieldValuesRequest(filter=log_filter, fields=[FIELDS[name][0] for name in names], values_per_field=limit)
     with snapshot_of(records[:cut], records[cut:]) as snapshot:
         answer = field_values.plan(request).answer(snapshot)
-    selected = [record for record in records if holds(record)]
+    selected = [record for record in records if holds(record)]  # type: ignore[no-untyped-call]
     assert [without_texts(found) for found in answer.fields] == [twin(name, selected, limit) for name in names]
 
 
-async def ask(store, clock=None, **fields):
+async def ask(
+    store: Store, clock: Callable[[], float] | None = None, **fields: list[pb.FieldRef] | int | list[Any] | LogFilter
+) -> tuple[Any, Any]:
     request = within_limits(pb.ListFieldValuesRequest(**fields))
     plan = field_values.plan(request, clock=clock) if clock else field_values.plan(request)
     with store.snapshot() as snapshot:
@@ -86,7 +94,9 @@ async def ask(store, clock=None, **fields):
 
 
 @pytest.fixture
-async def layers(open_store, frame, record, monkeypatch):
+async def layers(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[tuple[Store, list[LogRecord]]]:
     """Six segments of 100 records and 50 records in memory, newest last, some of the same times; and the records."""
     monkeypatch.setattr(slices, "SLICE_ROWS", 100)
     records = [record(number, time_unix_nano=10_000 + number // 130 * 130, attributes={"v": str(number % 7)}) for number in range(650)]
@@ -100,7 +110,7 @@ async def layers(open_store, frame, record, monkeypatch):
 
 
 @pytest.mark.parametrize("budget_ms", [0, 1_000, 4_500, 60_000])
-async def test_with_a_budget_the_newest_are_counted_exactly(layers, budget_ms):
+async def test_with_a_budget_the_newest_are_counted_exactly(layers: tuple[Store, list[LogRecord]], budget_ms: int) -> None:
     store, records = layers
     # Each look at the clock is a second later, so each run over a part takes one.
     ticks = count()
@@ -120,17 +130,17 @@ async def test_with_a_budget_the_newest_are_counted_exactly(layers, budget_ms):
     assert (service.scanned_back_to_unix_nano, service.record_count) == (0, 650)
 
 
-async def test_more_budget_reads_more(layers):
+async def test_more_budget_reads_more(layers: tuple[Store, list[LogRecord]]) -> None:
     store, _ = layers
     reads = []
     for budget_ms in (0, 4_500, 60_000):
         ticks = count()
-        _, snapshot = await ask(store, lambda ticks=ticks: float(next(ticks)), fields=[pb.FieldRef(attribute="v")], budget_ms=budget_ms)
+        _, snapshot = await ask(store, lambda ticks=ticks: float(next(ticks)), fields=[pb.FieldRef(attribute="v")], budget_ms=budget_ms)  # type: ignore[misc]
         reads.append(len(snapshot.read_segments))
     assert reads[0] == 1 < reads[1] < reads[2] == 6
 
 
-async def test_patterns_and_templates_come_with_their_texts(open_store, fill):
+async def test_patterns_and_templates_come_with_their_texts(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 50)
         await store.seal()
@@ -145,7 +155,7 @@ async def test_patterns_and_templates_come_with_their_texts(open_store, fill):
             assert all(value.text for value in templates.values)
 
 
-async def test_facets_of_statistics_read_no_record(layers):
+async def test_facets_of_statistics_read_no_record(layers: tuple[Store, list[LogRecord]]) -> None:
     store, _ = layers
     fields = [pb.FieldRef(field=field) for field in (pb.LOG_FIELD_SERVICE, pb.LOG_FIELD_SEVERITY, pb.LOG_FIELD_ENVIRONMENT)]
     answer, snapshot = await ask(store, fields=fields)
@@ -153,7 +163,9 @@ async def test_facets_of_statistics_read_no_record(layers):
     assert (snapshot.read_segments, snapshot.has_read_hot) == ({}, False)
 
 
-async def test_values_that_do_not_fit_are_counted_and_left_out(open_store, frame, record, monkeypatch):
+async def test_values_that_do_not_fit_are_counted_and_left_out(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(field_values, "MAX_ANSWER_BYTES", 4_000)
     async with open_store() as store:
         records = [record(number, attributes={"long": f"{number}" + "x" * 900, "short": str(number)}) for number in range(9)]
@@ -178,7 +190,9 @@ async def test_values_that_do_not_fit_are_counted_and_left_out(open_store, frame
         ({"fields": [pb.FieldRef(attribute="a")], "budget_ms": 60_001}, "budget_ms"),
     ],
 )
-async def test_what_cannot_be_served_is_refused_by_its_name(open_store, fields, field):
+async def test_what_cannot_be_served_is_refused_by_its_name(
+    open_store: OpenStore, fields: dict[str, list[Any]] | dict[str, list[pb.FieldRef]] | dict[str, object], field: str
+) -> None:
     async with open_store() as store:
         with pytest.raises(ServiceError) as caught:
             await ask(store, **fields)

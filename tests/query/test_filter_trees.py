@@ -1,12 +1,16 @@
 """What a tree of conditions may be: what is refused, by which path, with which remedy, and how soon."""
 
 import time
+from collections.abc import AsyncIterator, Callable
 from math import nan
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.hostile_requests import deep, field
+from tests.query.conftest import Asking, Fill, MakeFrame, MakeRecord, Serving
 from treering import all_of, any_of, log_filter, none_of
 from treering.errors import InvalidArgumentError, UnsupportedError
 from treering.v1 import query_pb2 as pb
@@ -51,13 +55,13 @@ def request(chosen: LogFilter) -> bytes:
 
 @pytest.mark.parametrize("levels", [33, 98, 101, 1_000, 20_000])
 @pytest.mark.parametrize("name", ["all_of", "any_of", "none_of"])
-def test_a_tree_that_is_too_deep_is_refused_by_its_path_however_deep(name, levels):
+def test_a_tree_that_is_too_deep_is_refused_by_its_path_however_deep(name: str, levels: int) -> None:
     error = refused(field(1, deep(BY_NAME[name], levels)))
     assert error.metadata == {"field": f"filter.{'.'.join([f'{name}[0]'] * 33)}", "limit": "32"}
     assert "more than 32 levels deep; nest less" in error.message
 
 
-def test_a_tree_of_32_levels_is_served():
+def test_a_tree_of_32_levels_is_served() -> None:
     chosen = log_filter(min_severity="error")
     for _ in range(32):
         chosen = none_of(chosen)
@@ -84,13 +88,13 @@ def test_a_tree_of_32_levels_is_served():
         (LogFilter(message=[TextCondition(matches="x" * 1_001)]), "filter.message[0].matches", "1000"),
     ],
 )
-def test_a_tree_that_is_too_large_is_refused_by_its_path_at_once(chosen, path, limit):
+def test_a_tree_that_is_too_large_is_refused_by_its_path_at_once(chosen: LogFilter, path: str, limit: str) -> None:
     error = refused(request(chosen))
     assert (error.metadata["field"], error.metadata["limit"]) == (path, limit)
     assert error.message.startswith(f"{path}: ")
 
 
-def test_one_filter_whose_lists_are_all_full_is_served():
+def test_one_filter_whose_lists_are_all_full_is_served() -> None:
     chosen = LogFilter(
         services=[f"s{number}" for number in range(1_000)],
         environments=[f"e{number}" for number in range(1_000)],
@@ -105,7 +109,10 @@ def test_one_filter_whose_lists_are_all_full_is_served():
 
 
 @pytest.mark.parametrize(("plan", "kind"), [(tail.plan, pb.TailLogsRequest), (watch.plan, pb.WatchPatternsRequest)])
-def test_streams_take_smaller_trees(plan, kind):
+def test_streams_take_smaller_trees(
+    plan: Callable[[pb.TailLogsRequest], tail.TailPlan] | Callable[[pb.WatchPatternsRequest], watch.WatchPlan],
+    kind: type[pb.TailLogsRequest] | type[pb.WatchPatternsRequest],
+) -> None:
     chosen = any_of(*[LogFilter(message=[TextCondition(contains="k")] * 50)] * 20)
     assert plan(kind(filter=chosen))
     chosen.any_of.add(min_severity=9)
@@ -144,19 +151,19 @@ def test_streams_take_smaller_trees(plan, kind):
         (LogFilter(min_severity=17, max_severity=9), "max_severity", "swap them"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_its_path_wherever_it_stands(node, path, words):
+def test_what_makes_no_sense_is_refused_by_its_path_wherever_it_stands(node: LogFilter, path: str, words: str) -> None:
     assert refused(request(node)).metadata["field"] == f"filter.{path}"
     error = refused(request(any_of(LogFilter(), none_of(node))))
     assert error.metadata["field"] == f"filter.any_of[1].none_of[0].{path}"
     assert words in error.message
 
 
-def test_an_unknown_severity_inside_a_tree_is_refused_by_its_path():
+def test_an_unknown_severity_inside_a_tree_is_refused_by_its_path() -> None:
     error = refused(field(1, field(13, field(15, b"\x18\x63"))))
     assert error.metadata["field"] == "filter.all_of[0].none_of[0].min_severity"
 
 
-def test_the_baseline_of_a_comparison_is_named():
+def test_the_baseline_of_a_comparison_is_named() -> None:
     with pytest.raises(ServiceError, match=r"^baseline\.any_of\[0\]\.message\[0\]\.matches: no regular expression"):
         filters.where(any_of(log_filter(matches="(")), path="baseline")
 
@@ -182,7 +189,7 @@ def test_the_baseline_of_a_comparison_is_named():
         ("", 0, 0),
     ],
 )
-def test_the_size_of_a_program_is_estimated_from_its_text(expression, least, most):
+def test_the_size_of_a_program_is_estimated_from_its_text(expression: str, least: int, most: int) -> None:
     assert least <= program_steps(expression) <= most
 
 
@@ -207,12 +214,12 @@ MEANT = Meant(("x",), np.array([1, 2], np.uint64), (np.array([1, 0], np.float32)
         (none_of(any_of(log_filter(services=["a"]), log_filter(services=["b"]))), None, {"a", "b"}, False),
     ],
 )
-def test_only_services_that_must_be_are_said_to_be(chosen, services, without, only):
+def test_only_services_that_must_be_are_said_to_be(chosen: LogFilter, services: set[str] | None, without: set[str], only: bool) -> None:
     predicate = filters.where(chosen)
     assert (predicate.services, predicate.without_services, predicate.services_only) == (services, without, only)
 
 
-def test_times_and_patterns_of_alternatives_are_joined_and_those_of_what_is_excluded_are_not():
+def test_times_and_patterns_of_alternatives_are_joined_and_those_of_what_is_excluded_are_not() -> None:
     early = log_filter(since=10, until=20, arrived_since=5, pattern_ids=[1, 2])
     late = log_filter(since=30, until=40, arrived_until=9, about="x")
     either = filters.where(any_of(early, late), MEANT)
@@ -225,7 +232,7 @@ def test_times_and_patterns_of_alternatives_are_joined_and_those_of_what_is_excl
     assert (none.start_time, none.end_time, none.patterns) == (0, END_OF_TIME, None)
 
 
-def test_segments_are_passed_over_by_the_time_of_arrival(tmp_path):
+def test_segments_are_passed_over_by_the_time_of_arrival(tmp_path: Path) -> None:
     segment = Segment(1, tmp_path, 1, 1, 5, 6, 100, 200, (), frozenset({"a"}), sealed_time=0)
     for chosen, may in [
         (log_filter(arrived_since=201), False),
@@ -240,8 +247,10 @@ def test_segments_are_passed_over_by_the_time_of_arrival(tmp_path):
 
 
 @pytest.mark.parametrize("condition", ["ms=5", "ms>=0", "ms*=5", "ms~=5", "ms"])
-async def test_a_condition_on_a_missing_attribute_is_false_and_its_opposite_true(serving, frame, record, condition):
-    async def count(client, chosen):
+async def test_a_condition_on_a_missing_attribute_is_false_and_its_opposite_true(
+    serving: Serving, frame: MakeFrame, record: MakeRecord, condition: str
+) -> None:
+    async def count(client: Asking, chosen: LogFilter) -> int:
         found = await client.aggregate_logs(filter=chosen)
         return int(found.rows[0].values[0].value) if found.rows else 0
 
@@ -256,7 +265,7 @@ async def test_a_condition_on_a_missing_attribute_is_false_and_its_opposite_true
         assert await count(client, any_of(wanted, none_of(wanted))) == 3
 
 
-async def test_meaning_inside_a_tree_is_refused_by_its_path_on_streams_and_in_too_many_texts(serving, fill):
+async def test_meaning_inside_a_tree_is_refused_by_its_path_on_streams_and_in_too_many_texts(serving: Serving, fill: Fill) -> None:
     async with serving() as (store, client):
         await fill(store, 0, 10)
         tree = none_of(log_filter(about="disks"))
@@ -268,7 +277,7 @@ async def test_meaning_inside_a_tree_is_refused_by_its_path_on_streams_and_in_to
             await client.aggregate_logs(filter=any_of(*(log_filter(about=f"text {number}") for number in range(17))))
 
 
-async def test_a_watch_does_not_announce_a_pattern_of_an_excluded_service_whose_first_record_is_gone(serving, fill):
+async def test_a_watch_does_not_announce_a_pattern_of_an_excluded_service_whose_first_record_is_gone(serving: Serving, fill: Fill) -> None:
     async with serving() as (store, _):
         await fill(store, 0, 10)
         predicate = filters.where(none_of(log_filter(services=["svc1"])))
@@ -278,13 +287,13 @@ async def test_a_watch_does_not_announce_a_pattern_of_an_excluded_service_whose_
         assert wanted == [False, True]
 
 
-async def test_templates_select_by_the_moment_that_is_asked(serving, frame):
+async def test_templates_select_by_the_moment_that_is_asked(serving: Serving, frame: MakeFrame) -> None:
     from treering.v1.log_pb2 import LogRecord  # noqa: PLC0415
 
-    def sessions(*names):
+    def sessions(*names: str) -> list[Any]:
         return [LogRecord(service="login", message=f"session opened for user {name} today") for name in names]
 
-    async def count(client, *template_ids):
+    async def count(client: Asking, *template_ids: int) -> float:
         found = await client.aggregate_logs(filter=log_filter(template_ids=template_ids))
         return found.rows[0].values[0].value if found.rows else 0
 
@@ -304,7 +313,7 @@ async def test_templates_select_by_the_moment_that_is_asked(serving, frame):
         assert sum(kept) == 4
 
 
-async def _exported(client, chosen):
+async def _exported(client: Asking, chosen: LogFilter) -> AsyncIterator[int]:
     async for part in client.export_logs(filter=chosen):
         if part.HasField("summary"):
             yield part.summary.row_count

@@ -2,20 +2,24 @@
 
 import os
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.query.conftest import MakeFrame, OpenSql, OpenStore
 from tests.query.plain_filter import Placed, selects
 from tests.query.random_filters import ABOUTS, ARRIVAL, LOG, Trees, records
 from treering import AsyncClient, calls
 from treering.channels import Endpoints
 from treering.v1 import query_pb2 as pb
-from treering.v1.log_pb2 import LogFilter, Position
+from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
@@ -26,6 +30,8 @@ from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
+from treering_query.sql.runner import SqlRunner
+from treering_query.store.store import Store
 from treering_query.streams import tail, watch
 from treering_query.streams.hub import Hub
 from treering_query.streams.tail import Tail
@@ -50,23 +56,23 @@ BEGIN = [Position(log_id=LOG, offset=0)]
 class Canned:
     """A pattern is about what its id says."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.ids = np.empty(0, np.uint64)
 
     @staticmethod
-    def texts_of(pattern_id):
+    def texts_of(pattern_id: int) -> frozenset[Any]:
         return frozenset(text for place, text in enumerate(ABOUTS) if pattern_id >> place & 1)
 
-    async def score(self, texts, min_positions, timeout_s):
+    async def score(self, texts: list[str], min_positions: tuple[()], timeout_s: int) -> PatternScores:
         scores = [np.array([text in self.texts_of(number) for number in self.ids.tolist()], np.float32) for text in texts]
         return PatternScores.ascending(self.ids, scores, MASK_VERSION)
 
-    async def search(self, query, timeout_s):
+    async def search(self, query: Any, timeout_s: float) -> None:
         raise EmbedUnavailable("embed does not answer")
 
 
 @asynccontextmanager
-async def asked(store, sql, canned):
+async def asked(store: Store, sql: SqlRunner, canned: Canned) -> AsyncIterator[AsyncClient]:
     front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
     servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), MeaningClient(canned))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
@@ -79,7 +85,7 @@ async def asked(store, sql, canned):
         await front.stop(0)
 
 
-async def filled(store, frame, some):
+async def filled(store: Store, frame: MakeFrame, some: list[LogRecord]) -> list[Any]:
     """Three segments and records in memory; what the store knows of each record."""
     await store.open_log(LOG, 0)
     for first in range(0, RECORDS, 15):
@@ -99,7 +105,7 @@ async def filled(store, frame, some):
 class Rpcs:
     """Asks each rpc for what a filter selects."""
 
-    def __init__(self, client, store, everything):
+    def __init__(self, client: AsyncClient, store: Store, everything: list[Any]) -> None:
         self.client = client
         self.store = store
         self.everything = everything
@@ -114,35 +120,35 @@ class Rpcs:
             self.watched,
         )
 
-    async def agree(self, chosen, expected, number):
+    async def agree(self, chosen: LogFilter, expected: list[Any], number: int) -> None:
         """Asks some of the rpcs, others for the next tree."""
         for place in range(number * RPCS_A_TREE, (number + 1) * RPCS_A_TREE):
             await self.rpcs[place % len(self.rpcs)](chosen, expected)
 
-    async def aggregated(self, chosen, expected):
+    async def aggregated(self, chosen: LogFilter, expected: Any) -> None:
         found = await self.client.aggregate_logs(by=["service"], filter=chosen)
         counts = {row.groups[0].value: int(row.values[0].value) for row in found.rows}
         assert counts == Counter(placed.record.service for placed in expected), "AggregateLogs"
 
-    async def exported(self, chosen, expected):
+    async def exported(self, chosen: Any, expected: Any) -> None:
         raw = b"".join([part.arrow_ipc async for part in self.client.export_logs(filter=chosen)])
         assert sorted(pa.ipc.open_stream(raw).read_all().column("offset").to_pylist()) == offsets_of(expected), "ExportLogs"
 
-    async def searched(self, chosen, expected):
+    async def searched(self, chosen: Any, expected: Any) -> None:
         found = await self.client.search_logs("zz", mode="keyword", filter=chosen, flat=True, page_size=1_000, literal_budget_ms=60_000)
         assert sorted(record.position.offset for result in found.results for record in result.records) == offsets_of(expected), "SearchLogs"
 
-    async def listed(self, chosen, expected):
+    async def listed(self, chosen: Any, expected: Any) -> None:
         found = await self.client.list_patterns(filter=chosen, page_size=1_000)
         assert {pattern.pattern_id: pattern.count for pattern in found.patterns} == patterns_of(expected), "ListPatterns"
 
-    async def one_pattern(self, chosen, expected):
+    async def one_pattern(self, chosen: Any, expected: Any) -> None:
         patterns = patterns_of(expected)
         pattern_id = next(iter(patterns), self.everything[0].pattern_id)
         found = await self.client.get_pattern(pattern_id, filter=chosen, samples=0)
         assert found.pattern.count == patterns[pattern_id], "GetPattern"
 
-    async def compared(self, chosen, expected):
+    async def compared(self, chosen: Any, expected: Any) -> None:
         patterns = patterns_of(expected)
         found = await self.client.compare_patterns(chosen, LogFilter(none_of=[chosen]), page_size=1_000)
         assert (found.total_count, found.baseline_total_count) == (patterns.total(), RECORDS - patterns.total()), "ComparePatterns"
@@ -150,20 +156,20 @@ class Rpcs:
         others = patterns_of(self.everything) - patterns
         assert new == {pattern_id: count for pattern_id, count in patterns.items() if not others[pattern_id]}, "ComparePatterns"
 
-    async def tailed(self, chosen, expected):
+    async def tailed(self, chosen: Any, expected: Any) -> None:
         if not filters.abouts(chosen):
             request = calls.tail_logs(filter=chosen, start=BEGIN).request
             responses = await reached(Tail(self.store, Hub(self.store, TailReader), tail.plan(request), 0.0))
             assert [stored.position.offset for response in responses for stored in response.records] == offsets_of(expected), "TailLogs"
 
-    async def watched(self, chosen, expected):
+    async def watched(self, chosen: Any, expected: Any) -> None:
         if not filters.abouts(chosen):
             request = calls.watch_patterns(filter=chosen, start=BEGIN).request
             responses = await reached(Watch(self.store, Hub(self.store, WatchReader), watch.plan(request), 0.0))
             found = [response.first_record.position.offset for response in responses if response.HasField("pattern")]
             assert found == self.firsts(offsets_of(expected)), "WatchPatterns"
 
-    def firsts(self, offsets):
+    def firsts(self, offsets: list[Any]) -> list[Any]:
         """Of the patterns whose first record is selected, where that is."""
         first = {}
         for placed in self.everything:
@@ -171,15 +177,15 @@ class Rpcs:
         return sorted(offset for offset in first.values() if offset in offsets)
 
 
-def offsets_of(some):
+def offsets_of(some: list[Any]) -> list[Any]:
     return sorted(placed.offset for placed in some)
 
 
-def patterns_of(some):
+def patterns_of(some: Any) -> Counter[Any]:
     return Counter(placed.pattern_id for placed in some)
 
 
-async def reached(follower):
+async def reached(follower: Tail | Watch) -> list[pb.TailLogsResponse | pb.WatchPatternsResponse]:
     """What a follower sends until it has come to the end of the records."""
     responses = []
     async with aclosing(follower.run()) as sent:
@@ -190,7 +196,7 @@ async def reached(follower):
     return responses
 
 
-def check_facts(chosen, meant, expected):
+def check_facts(chosen: LogFilter, meant: Meant, expected: list[Any]) -> None:
     """What is said to hold for every selected record does."""
     predicate = filters.where(chosen, meant)
     for placed in expected:
@@ -202,7 +208,7 @@ def check_facts(chosen, meant, expected):
         assert predicate.arrival_start_time <= placed.arrival < predicate.arrival_end_time
 
 
-def check_together(store, trees, selected):
+def check_together(store: Store, trees: list[LogFilter], selected: list[Any]) -> None:
     """One statement for several trees, as tails have it."""
     predicates = [filters.where(chosen) for chosen in trees]
     for first in range(0, len(trees), TOGETHER):
@@ -214,7 +220,9 @@ def check_together(store, trees, selected):
 
 @pytest.mark.time_limit(900)
 @pytest.mark.parametrize("seed", range(TREES // A_STORE))
-async def test_every_rpc_selects_what_the_plain_evaluation_does(seed, open_store, open_sql, frame, tmp_path):
+async def test_every_rpc_selects_what_the_plain_evaluation_does(
+    seed: Callable[[range], int], open_store: OpenStore, open_sql: OpenSql, frame: MakeFrame, tmp_path: Path
+) -> None:
     random, canned = Random(seed), Canned()
     async with open_store() as store, open_sql(store, tmp_path / "store") as sql, asked(store, sql, canned) as client:
         everything = await filled(store, frame, records(random, RECORDS))

@@ -1,12 +1,15 @@
 """Answers with records of any size: no message outgrows its bound, each record comes once, and little of the store is read at a time."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import aclosing
+from typing import Any
 
 import pyarrow as pa
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.query.conftest import MakeFrame, MakeRecord, OpenStore
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
@@ -14,6 +17,7 @@ from treering_query import limits
 from treering_query.answers import context, log_list
 from treering_query.reading import places
 from treering_query.reading.records import row_sizes, stored_records
+from treering_query.store.store import Store
 from treering_query.streams import tail, watch
 from treering_query.streams.export import Exports, plan
 from treering_query.streams.hub import Hub
@@ -40,12 +44,12 @@ MOST = ROOM + 40_000
 
 
 @pytest.fixture(autouse=True)
-def _small_answers(monkeypatch):
+def _small_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_ANSWER_RECORD_BYTES", ROOM)
 
 
 @pytest.fixture(params=KINDS)
-async def store(request, open_store, frame):
+async def store(request: pytest.FixtureRequest, open_store: OpenStore, frame: MakeFrame) -> AsyncIterator[Store]:
     """32 records of different kinds and one service, the first half of them sealed, eight a segment."""
     full = KINDS[request.param]
     records = [
@@ -66,11 +70,11 @@ async def store(request, open_store, frame):
 
 
 @pytest.fixture
-def together(monkeypatch):
+def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many segments were read together each time: they are to be read one by one."""
     read, records_at = [], places.records_at
 
-    def noted(*args, **kwargs):
+    def noted(*args: Any, **kwargs: Any) -> Any:
         read.append(len(args[1].segments))
         return records_at(*args, **kwargs)
 
@@ -79,17 +83,19 @@ def together(monkeypatch):
     return read
 
 
-def whole_and_small(messages, together=()):
+def whole_and_small(
+    messages: list[pb.TailLogsResponse] | list[pb.GetLogContextResponse] | list[pb.ListLogsResponse], together: list[int] | tuple[()] = ()
+) -> list[Any]:
     """The offsets in some messages, each of which the transport carries."""
     assert all(message.ByteSize() <= MOST for message in messages)
     assert max(together, default=1) == 1
     return [stored.position.offset for message in messages for stored in message.records]
 
 
-async def taken(stream, count):
+async def taken(stream: AsyncIterator[pb.TailLogsResponse], count: int) -> list[pb.TailLogsResponse]:
     """Messages until `count` records have come."""
     messages = []
-    async with asyncio.timeout(PATIENCE_S), aclosing(stream):
+    async with asyncio.timeout(PATIENCE_S), aclosing(stream):  # type: ignore[type-var]
         async for message in stream:
             messages.append(message)
             if sum(len(each.records) for each in messages) >= count:
@@ -98,12 +104,12 @@ async def taken(stream, count):
 
 
 @pytest.mark.parametrize("asked", [{"start_positions": [Position(log_id=LOG)]}, {"backlog": 32}])
-async def test_a_tail_splits_its_messages(store, together, asked):
+async def test_a_tail_splits_its_messages(store: Store, together: list[int], asked: dict[str, list[Position]] | dict[str, int]) -> None:
     found = await taken(Tail(store, Hub(store, TailReader), tail.plan(pb.TailLogsRequest(**asked))).run(), 32)
     assert whole_and_small(found, together) == list(range(32))
 
 
-async def test_a_tail_of_what_is_new_splits_its_messages(store, frame, record):
+async def test_a_tail_of_what_is_new_splits_its_messages(store: Store, frame: MakeFrame, record: MakeRecord) -> None:
     stream = Tail(store, Hub(store, TailReader), tail.plan(pb.TailLogsRequest())).run()
     reading = asyncio.create_task(taken(stream, 24))
     await settled()
@@ -114,7 +120,7 @@ async def test_a_tail_of_what_is_new_splits_its_messages(store, frame, record):
     assert whole_and_small(await reading)[:24] == list(range(32, 56))
 
 
-async def test_a_watch_splits_its_messages(store, together):
+async def test_a_watch_splits_its_messages(store: Store, together: list[int]) -> None:
     asked = pb.WatchPatternsRequest(start_positions=[Position(log_id=LOG)])
     messages = []
     async with asyncio.timeout(PATIENCE_S), aclosing(Watch(store, Hub(store, WatchReader), watch.plan(asked)).run()) as stream:
@@ -129,7 +135,7 @@ async def test_a_watch_splits_its_messages(store, together):
 
 
 @pytest.mark.parametrize("offset", [0, 13, 20, 31])
-async def test_neighbours_come_in_pages_the_nearest_ones_first(store, together, offset):
+async def test_neighbours_come_in_pages_the_nearest_ones_first(store: Store, together: list[int], offset: int) -> None:
     asked = pb.GetLogContextRequest(position=Position(log_id=LOG, offset=offset), before=1_000, after=1_000)
     pages = []
     while not pages or asked.page_token:
@@ -146,7 +152,9 @@ async def test_neighbours_come_in_pages_the_nearest_ones_first(store, together, 
 
 
 @pytest.mark.parametrize(("order", "wanted"), [(pb.LOG_ORDER_NEWEST_FIRST, range(31, -1, -1)), (pb.LOG_ORDER_BY_POSITION, range(32))])
-async def test_lists_come_in_pages_however_large_the_records(store, together, order, wanted):
+async def test_lists_come_in_pages_however_large_the_records(
+    store: Store, together: list[int], order: pb.LogOrder.ValueType, wanted: range
+) -> None:
     asked = pb.ListLogsRequest(order=order, page_size=1_000)
     pages = []
     while not pages or asked.page_token:
@@ -156,7 +164,7 @@ async def test_lists_come_in_pages_however_large_the_records(store, together, or
     assert whole_and_small(pages, together) == list(wanted)
 
 
-async def test_an_export_splits_its_messages(store, monkeypatch):
+async def test_an_export_splits_its_messages(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting.pieces, "__defaults__", (ROOM,))
     exports = Exports(store, 1, 1)
     messages = [message async for message in exports.run(plan(pb.ExportLogsRequest(filter=LogFilter(services=["s"]))), None)]
@@ -166,7 +174,7 @@ async def test_an_export_splits_its_messages(store, monkeypatch):
         assert sorted(reader.read_all().column("offset").to_pylist()) == list(range(32))
 
 
-async def test_what_a_row_takes_is_never_more_than_was_counted(store):
+async def test_what_a_row_takes_is_never_more_than_was_counted(store: Store) -> None:
     with store.snapshot() as snapshot:
         table = snapshot.query("from _hot union all by name from (select * exclude(pattern_id), pattern_id from logs)")
     sizes = [8 + stored.ByteSize() for stored in stored_records(table)]

@@ -1,7 +1,10 @@
 """What an operator let the store go on without is named in what it answers."""
 
+from pathlib import Path
+
 import pytest
 
+from tests.query.conftest import MakeFrame, Serving
 from treering.v1.log_pb2 import Hole as HoleMessage
 from treering.v1.log_pb2 import LogRecord
 from treering_runtime.holes import Hole, Holes, add_hole
@@ -14,7 +17,7 @@ WORDS = (
 
 
 @pytest.fixture
-def holes(tmp_path):
+def holes(tmp_path: Path) -> Holes:
     """Three of the file, one of them in another, behind which a sink has gone on, and one that was never needed."""
     for hole in (Hole(LOG, 60, 100), Hole(LOG, 10, 20), Hole(LOG, 10, 40), Hole(LOG, 500, 600)):
         add_hole(tmp_path, hole)
@@ -23,7 +26,7 @@ def holes(tmp_path):
     return Holes(tmp_path)
 
 
-async def test_an_answer_of_sql_that_may_concern_a_hole_says_so(serving, frame, holes):
+async def test_an_answer_of_sql_that_may_concern_a_hole_says_so(serving: Serving, frame: MakeFrame, holes: Holes) -> None:
     async with serving() as (store, client):
         await store.deliver(LOG, [frame(0, [LogRecord(service="a", message=f"said {number}") for number in range(10)])], 10)
         assert (await client.sql("select count(*) from logs")).summary.degraded_because == ""
@@ -33,7 +36,7 @@ async def test_an_answer_of_sql_that_may_concern_a_hole_says_so(serving, frame, 
         assert (await client.sql("select 1")).summary.degraded_because == ""
 
 
-async def test_counts_and_the_status_name_holes(serving, frame, holes):
+async def test_counts_and_the_status_name_holes(serving: Serving, frame: MakeFrame, holes: Holes) -> None:
     async with serving() as (store, client):
         await store.deliver(LOG, [frame(0, [LogRecord(service="a", message="one")])], 1)
         store.board.holes = holes
@@ -42,7 +45,7 @@ async def test_counts_and_the_status_name_holes(serving, frame, holes):
         assert list((await client.get_query_status()).holes) == named
 
 
-def test_many_holes_are_counted_and_some_are_named(tmp_path):
+def test_many_holes_are_counted_and_some_are_named(tmp_path: Path) -> None:
     for number in range(10):
         add_hole(tmp_path, Hole(LOG, 10 * number, 10 * number + 5))
         assert Holes(tmp_path).go_behind(Hole(LOG, 10 * number, 10 * number + 5))

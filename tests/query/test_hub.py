@@ -2,23 +2,31 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.cancelling import at_each_await
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
+from treering_query.store.store import Store
 from treering_query.streams import tail, tail_news, watch, watch_feed
 from treering_query.streams.hub import Hub
 from treering_query.streams.tail import Tail
+from treering_query.streams.tail_feed import TailMatches
 from treering_query.streams.tail_news import TailReader
 from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
-from treering_query.view.session import Session
+from treering_query.values.segment import Segment
+from treering_query.view.session import Session, Values
+from treering_query.view.view import View
 from treering_runtime import caller
 from treering_runtime.errors import ServiceError
 
@@ -33,7 +41,7 @@ FILTERS = [
 ]
 
 
-def selects(number, chosen):
+def selects(number: int, chosen: LogFilter) -> Any | bool:
     """The plain twin of the filters above, for the record of a number."""
     return (
         (not chosen.services or f"svc{number % 5}" in chosen.services)
@@ -44,21 +52,21 @@ def selects(number, chosen):
     )
 
 
-def wanted(chosen, start, stop):
+def wanted(chosen: LogFilter, start: int, stop: int) -> list[Any]:
     return [number for number in range(start, stop) if selects(number, chosen)]
 
 
 class Reading:
     """A client that reads a tail until it is told what the last offset is."""
 
-    def __init__(self, store, hub, chosen, **fields):
+    def __init__(self, store: Store, hub: Hub[TailMatches], chosen: LogFilter, **fields: list[Any] | list[Position]) -> None:
         self.chosen = chosen
         self.offsets, self.skipped, self.place = [], 0, 0
         self._moved = asyncio.Condition()
         tailing = Tail(store, hub, tail.plan(pb.TailLogsRequest(filter=chosen, **fields)), 0.05)
         self.task = asyncio.create_task(self._read(tailing))
 
-    async def _read(self, tailing):
+    async def _read(self, tailing: Tail) -> None:
         async for response in tailing.run():
             async with self._moved:
                 self.offsets += [stored.position.offset for stored in response.records]
@@ -66,17 +74,17 @@ class Reading:
                 self.place = max([position.offset for position in response.resume_from], default=0)
                 self._moved.notify_all()
 
-    async def until(self, offset):
+    async def until(self, offset: int) -> None:
         async with asyncio.timeout(60), self._moved:
             await self._moved.wait_for(lambda: self.place >= offset)
 
-    async def stop(self):
+    async def stop(self) -> None:
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
 
 @pytest.fixture
-async def store(open_store, fill):
+async def store(open_store: OpenStore, fill: Fill) -> AsyncIterator[Store]:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
@@ -85,17 +93,17 @@ async def store(open_store, fill):
 
 
 @pytest.fixture
-def tails(store):
+def tails(store: Store) -> Hub[Any]:
     return Hub(store, TailReader, pause_s=0.0)
 
 
 @pytest.fixture
-def questions(monkeypatch):
+def questions(monkeypatch: pytest.MonkeyPatch) -> Counter[Any]:
     """Counts statements that the store runs."""
     asked = Counter()
     query = Session.query
 
-    def counted(self, view, segments, sql, parameters):
+    def counted(self: Session, view: View, segments: Callable[[], Sequence[Segment]], sql: str, parameters: Values) -> Any:
         asked["all"] += 1
         return query(self, view, segments, sql, parameters)
 
@@ -103,12 +111,14 @@ def questions(monkeypatch):
     return asked
 
 
-async def joined(hub, count):
+async def joined(hub: Hub[watch_feed.Announcement], count: int) -> None:
     while hub._round is None or len(hub._round._feeds) < count:  # noqa: ASYNC110 - the followers are on their way
         await asyncio.sleep(0)
 
 
-async def test_fifty_tails_ask_the_store_once_for_each_delivery_and_miss_nothing_across_seals(store, tails, fill, questions):
+async def test_fifty_tails_ask_the_store_once_for_each_delivery_and_miss_nothing_across_seals(
+    store: Store, tails: Hub[Any], fill: Fill, questions: Counter[Any]
+) -> None:
     readers = [Reading(store, tails, FILTERS[number % len(FILTERS)]) for number in range(50)]
     await joined(tails, 50)
     questions.clear()
@@ -128,12 +138,14 @@ async def test_fifty_tails_ask_the_store_once_for_each_delivery_and_miss_nothing
     await asyncio.gather(*(reader.stop() for reader in readers))
 
 
-async def test_fifty_watches_ask_the_store_once_for_each_delivery(store, frame, record, questions):
+async def test_fifty_watches_ask_the_store_once_for_each_delivery(
+    store: Store, frame: MakeFrame, record: MakeRecord, questions: Counter[Any]
+) -> None:
     hub = Hub(store, WatchReader, pause_s=0.0)
     words = ["alpha", "beta", "gamma", "delta", "epsilon", "zeta"]
     found = [[] for _ in range(50)]
 
-    async def read(number):
+    async def read(number: int) -> None:
         chosen = LogFilter(services=["one"]) if number % 2 else LogFilter(message_contains="a")
         async for response in Watch(store, hub, watch.plan(pb.WatchPatternsRequest(filter=chosen)), 0.05).run():
             if response.HasField("pattern"):
@@ -156,7 +168,7 @@ async def test_fifty_watches_ask_the_store_once_for_each_delivery(store, frame, 
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-async def test_a_tail_from_an_old_position_reads_alone_and_then_joins(store, tails, fill, sealed):
+async def test_a_tail_from_an_old_position_reads_alone_and_then_joins(store: Store, tails: Hub[Any], fill: Fill, sealed: bool) -> None:
     live = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
     old = Reading(store, tails, FILTERS[1], start_positions=[Position(log_id=LOG, offset=42)])
@@ -170,12 +182,14 @@ async def test_a_tail_from_an_old_position_reads_alone_and_then_joins(store, tai
     await asyncio.gather(live.stop(), old.stop())
 
 
-async def test_who_comes_while_the_hub_reads_begins_after_that(store, tails, fill, monkeypatch):
+async def test_who_comes_while_the_hub_reads_begins_after_that(
+    store: Store, tails: Hub[Any], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
     run, held, going = store.run, asyncio.Event(), asyncio.Event()
 
-    async def slow(snapshot, work, timeout_s=None):
+    async def slow(snapshot: Any, work: Any, timeout_s: None = None) -> Any:
         result = await run(snapshot, work, timeout_s)
         going.set()
         await held.wait()
@@ -195,7 +209,9 @@ async def test_who_comes_while_the_hub_reads_begins_after_that(store, tails, fil
     await asyncio.gather(first.stop(), second.stop())
 
 
-async def test_records_that_are_not_shared_any_more_are_read_again(store, tails, fill, monkeypatch):
+async def test_records_that_are_not_shared_any_more_are_read_again(
+    store: Store, tails: Hub[Any], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "TAIL_SHARED_BYTES", 1)
     monkeypatch.setattr(limits, "TAIL_MESSAGE_RECORDS", 7)
     reader = Reading(store, tails, FILTERS[2])
@@ -208,7 +224,9 @@ async def test_records_that_are_not_shared_any_more_are_read_again(store, tails,
     await reader.stop()
 
 
-async def test_a_reader_that_lags_skips_the_oldest_keeps_no_records_and_is_told(store, tails, fill, monkeypatch):
+async def test_a_reader_that_lags_skips_the_oldest_keeps_no_records_and_is_told(
+    store: Store, tails: Hub[Any], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MAX_TAIL_BEHIND_RECORDS", 30)
     monkeypatch.setattr(limits, "TAIL_SHARED_BYTES", 1)
     other = Reading(store, tails, FILTERS[0])
@@ -233,7 +251,9 @@ async def test_a_reader_that_lags_skips_the_oldest_keeps_no_records_and_is_told(
     await other.stop()
 
 
-async def test_large_records_come_in_answers_that_fit(store, tails, frame, record, monkeypatch):
+async def test_large_records_come_in_answers_that_fit(
+    store: Store, tails: Hub[Any], frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MAX_ANSWER_RECORD_BYTES", 3_000)
     reader = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
@@ -244,12 +264,14 @@ async def test_large_records_come_in_answers_that_fit(store, tails, frame, recor
     await reader.stop()
 
 
-async def test_when_reading_for_all_fails_each_reads_alone_and_only_the_one_at_fault_ends(store, tails, fill, monkeypatch):
+async def test_when_reading_for_all_fails_each_reads_alone_and_only_the_one_at_fault_ends(
+    store: Store, tails: Hub[Any], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good, bad = Reading(store, tails, FILTERS[1]), Reading(store, tails, LogFilter(services=["bad"]))
     await joined(tails, 2)
     query = Session.query
 
-    def failing(self, view, segments, sql, parameters):
+    def failing(self: Session, view: View, segments: Callable[[], Sequence[Segment]], sql: str, parameters: Values) -> Any:
         if "bad" in str(parameters):
             raise ServiceError(ErrorReason.ERROR_REASON_SQL_LIMIT, "too much for this one")
         return query(self, view, segments, sql, parameters)
@@ -265,7 +287,9 @@ async def test_when_reading_for_all_fails_each_reads_alone_and_only_the_one_at_f
     await good.stop()
 
 
-async def test_a_watch_that_reads_slowly_misses_nothing(store, frame, record, monkeypatch):
+async def test_a_watch_that_reads_slowly_misses_nothing(
+    store: Store, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watch_feed, "AT_ONCE", 3)
     hub = Hub(store, WatchReader, pause_s=0.0)
     slow = Watch(store, hub, watch.plan(pb.WatchPatternsRequest()), 60.0).run()
@@ -286,7 +310,7 @@ async def test_a_watch_that_reads_slowly_misses_nothing(store, frame, record, mo
     await slow.aclose()
 
 
-async def test_nothing_is_left_when_the_last_one_goes(store, tails, fill):
+async def test_nothing_is_left_when_the_last_one_goes(store: Store, tails: Hub[Any], fill: Fill) -> None:
     before = asyncio.all_tasks()
     reader = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
@@ -298,7 +322,7 @@ async def test_nothing_is_left_when_the_last_one_goes(store, tails, fill):
     assert store._published.held() == 0
 
 
-async def test_all_end_when_the_service_stops(store, tails):
+async def test_all_end_when_the_service_stops(store: Store, tails: Hub[Any]) -> None:
     readers = [Reading(store, tails, chosen) for chosen in FILTERS]
     await joined(tails, len(readers))
     store.board.drain()
@@ -309,7 +333,9 @@ async def test_all_end_when_the_service_stops(store, tails):
         assert error.value.reason == ErrorReason.ERROR_REASON_DRAINING
 
 
-async def test_a_new_log_that_begins_late_is_followed_from_there(store, tails, frame, record):
+async def test_a_new_log_that_begins_late_is_followed_from_there(
+    store: Store, tails: Hub[Any], frame: MakeFrame, record: MakeRecord
+) -> None:
     reader = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
     begin = 50_000_000_000
@@ -320,12 +346,12 @@ async def test_a_new_log_that_begins_late_is_followed_from_there(store, tails, f
     await reader.stop()
 
 
-async def test_a_tail_cancelled_at_any_await_leaves_the_hub_to_the_others(store, tails, fill):
+async def test_a_tail_cancelled_at_any_await_leaves_the_hub_to_the_others(store: Store, tails: Hub[Any], fill: Fill) -> None:
     other = Reading(store, tails, FILTERS[0])
     await joined(tails, 1)
     end = 200
 
-    async def some():
+    async def some() -> None:
         nonlocal end
         tailing = Tail(store, tails, tail.plan(pb.TailLogsRequest(backlog=5)), 60.0).run()
         try:
@@ -337,7 +363,7 @@ async def test_a_tail_cancelled_at_any_await_leaves_the_hub_to_the_others(store,
         finally:
             await tailing.aclose()
 
-    async def only_the_other_is_there(step):
+    async def only_the_other_is_there(step: int) -> None:
         await other.until(end)
         assert len(tails._round._feeds) == 1
 
@@ -360,7 +386,7 @@ moves = st.lists(
 )
 
 
-async def play(open_store, fill, directory, plays):
+async def play(open_store: OpenStore, fill: Fill, directory: Path, plays: list[Any]) -> None:
     """Tails come and go while records are delivered and sealed; each must have got what a plain filter says."""
     end, readers = 0, []
     async with open_store(directory=directory) as store:
@@ -392,17 +418,21 @@ async def play(open_store, fill, directory, plays):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(plays=moves, shared_bytes=st.sampled_from([1, 5_000, limits.TAIL_SHARED_BYTES]), window=st.sampled_from([7, 100_000]))
-def test_each_tail_gets_what_a_plain_filter_selects(open_store, fill, tmp_path_factory, plays, shared_bytes, window):
+def test_each_tail_gets_what_a_plain_filter_selects(
+    open_store: OpenStore, fill: Fill, tmp_path_factory: pytest.TempPathFactory, plays: list[Any], shared_bytes: Any, window: Any
+) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(limits, "TAIL_SHARED_BYTES", shared_bytes)
         patched.setattr(tail_news, "WINDOW_OFFSETS", window)
         asyncio.run(play(open_store, fill, tmp_path_factory.mktemp("hub"), plays))
 
 
-async def test_what_is_read_for_all_spends_nobodys_turns(store, tails, fill, monkeypatch):
+async def test_what_is_read_for_all_spends_nobodys_turns(
+    store: Store, tails: Hub[Any], fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, run = [], store.run
 
-    async def noted(snapshot, work, timeout_s=None):
+    async def noted(snapshot: Any, work: Any, timeout_s: None = None) -> Any:
         asked.append(caller.current())
         return await run(snapshot, work, timeout_s)
 

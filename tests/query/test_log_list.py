@@ -1,7 +1,10 @@
 """ListLogs against a plain Python twin: order, pages while records arrive, cut messages, what is read for a page."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile_requests import within_limits
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, LogRecord, Position
@@ -16,6 +20,7 @@ from treering_query import limits
 from treering_query.answers import log_list
 from treering_query.answers.log_list import cut_messages
 from treering_query.reading import slices
+from treering_query.store.store import Store
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_runtime.errors import ServiceError
 
@@ -32,13 +37,13 @@ KEYS = {
 """What ascends in each order, of a row of time, log id, offset, record."""
 
 
-async def ask(store, **fields):
+async def ask(store: Store, **fields: LogFilter | int | str) -> Any:
     plan = log_list.plan(within_limits(pb.ListLogsRequest(**fields)))
     with store.snapshot() as snapshot:
         return await store.run(snapshot, plan.answer)
 
 
-def place(stored):
+def place(stored: Any) -> tuple[Any, Any, Any]:
     return stored.record.time_unix_nano, stored.position.log_id, stored.position.offset
 
 
@@ -61,10 +66,10 @@ class World:
     store: object
     frame: object
     random: Random
-    rows: list = field(default_factory=list)
-    ends: dict = field(default_factory=dict)
+    rows: list[Any] = field(default_factory=list)
+    ends: dict[Any, Any] = field(default_factory=dict)
 
-    async def grow(self):
+    async def grow(self) -> None:
         """Some records more, of times that many share, earlier ones among them; now and then what is hot is sealed."""
         log_id, count = self.random.choice(LOGS), self.random.randrange(1, 30)
         records = [
@@ -85,15 +90,17 @@ class World:
         if self.random.random() < 0.4:
             await self.store.seal()
 
-    def expected(self, order, holds):
+    def expected(self, order: pb.LogOrder.ValueType, holds: Callable[[Any], Any]) -> list[Any]:
         return [row[:3] for row in sorted(filter(lambda row: holds(row[3]), self.rows), key=KEYS[order])]
 
-    def seen(self):
+    def seen(self) -> list[Any]:
         return [Position(log_id=log_id, offset=end) for log_id, end in sorted(self.ends.items())]
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_pages_join_to_what_the_first_one_saw_whatever_arrives_meanwhile(open_store, frame, seed):
+async def test_pages_join_to_what_the_first_one_saw_whatever_arrives_meanwhile(
+    open_store: OpenStore, frame: MakeFrame, seed: Callable[[range], int]
+) -> None:
     random = Random(seed)
     async with open_store() as store:
         world = World(store, frame, random)
@@ -117,7 +124,7 @@ async def test_pages_join_to_what_the_first_one_saw_whatever_arrives_meanwhile(o
             assert found == expected, (order, name)
 
 
-async def test_records_are_whole_and_newest_first_unless_told_otherwise(open_store, fill, record):
+async def test_records_are_whole_and_newest_first_unless_told_otherwise(open_store: OpenStore, fill: Fill, record: MakeRecord) -> None:
     async with open_store() as store:
         await fill(store, 0, 150)
         await store.seal()
@@ -129,7 +136,9 @@ async def test_records_are_whole_and_newest_first_unless_told_otherwise(open_sto
     assert page.next_page_token
 
 
-async def test_a_log_that_is_new_since_the_first_page_is_on_none(open_store, fill, frame, record):
+async def test_a_log_that_is_new_since_the_first_page_is_on_none(
+    open_store: OpenStore, fill: Fill, frame: MakeFrame, record: MakeRecord
+) -> None:
     async with open_store() as store:
         await fill(store, 0, 20)
         first = await ask(store, page_size=5, order=OLDEST)
@@ -141,7 +150,9 @@ async def test_a_log_that_is_new_since_the_first_page_is_on_none(open_store, fil
     assert {each.position.log_id for each in fresh.records} == {6, 7}
 
 
-async def test_500_records_of_one_nanosecond_are_listed_in_the_order_of_the_log(open_store, frame, record):
+async def test_500_records_of_one_nanosecond_are_listed_in_the_order_of_the_log(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         for begin in range(0, 500, 100):
@@ -158,7 +169,9 @@ async def test_500_records_of_one_nanosecond_are_listed_in_the_order_of_the_log(
             assert found == list(wanted)
 
 
-async def test_of_equal_times_a_later_part_may_hold_the_first(open_store, frame, record, monkeypatch):
+async def test_of_equal_times_a_later_part_may_hold_the_first(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slices, "SLICE_ROWS", 1)
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -178,7 +191,7 @@ async def test_of_equal_times_a_later_part_may_hold_the_first(open_store, frame,
                 assert found == wanted, size
 
 
-async def test_an_empty_store_and_an_empty_selection_have_an_empty_page(open_store, fill):
+async def test_an_empty_store_and_an_empty_selection_have_an_empty_page(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         page = await ask(store)
         assert (list(page.records), page.next_page_token, list(page.seen)) == ([], "", [])
@@ -187,7 +200,9 @@ async def test_an_empty_store_and_an_empty_selection_have_an_empty_page(open_sto
         assert (list(page.records), page.next_page_token) == ([], "")
 
 
-async def test_the_newest_page_opens_the_newest_segment_alone_and_no_damaged_one_before_it(open_store, fill, tmp_path):
+async def test_the_newest_page_opens_the_newest_segment_alone_and_no_damaged_one_before_it(
+    open_store: OpenStore, fill: Fill, tmp_path: Path
+) -> None:
     async with open_store() as store:
         for begin in range(0, 600, 100):
             await fill(store, begin, begin + 100)
@@ -200,7 +215,9 @@ async def test_the_newest_page_opens_the_newest_segment_alone_and_no_damaged_one
     assert [stored.position.offset for stored in page.records] == list(range(599, 500, -1))
 
 
-async def test_no_more_of_the_store_is_read_than_can_hold_the_page(open_store, fill, monkeypatch):
+async def test_no_more_of_the_store_is_read_than_can_hold_the_page(
+    open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(slices, "SLICE_ROWS", 100)
     async with open_store() as store:
         for begin in range(0, 600, 100):
@@ -220,7 +237,9 @@ async def test_no_more_of_the_store_is_read_than_can_hold_the_page(open_store, f
 
 
 @pytest.mark.parametrize("order", KEYS)
-async def test_a_page_ends_where_the_answer_is_full(open_store, frame, record, order, monkeypatch):
+async def test_a_page_ends_where_the_answer_is_full(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, order: pb.LogOrder.ValueType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MAX_ANSWER_RECORD_BYTES", 3_000)
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -239,7 +258,9 @@ async def test_a_page_ends_where_the_answer_is_full(open_store, frame, record, o
     assert pages > 10
 
 
-async def test_a_cut_message_says_how_long_it_is_and_makes_room_for_more(open_store, frame, record, monkeypatch):
+async def test_a_cut_message_says_how_long_it_is_and_makes_room_for_more(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MAX_ANSWER_RECORD_BYTES", 3_000)
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -250,14 +271,14 @@ async def test_a_cut_message_says_how_long_it_is_and_makes_room_for_more(open_st
     assert not page.next_page_token
 
 
-def _messages(*texts):
+def _messages(*texts: Any) -> Any:
     empty = {"service": "", "environment": "", "trace_id": b"", "span_id": b"", "attributes": [], "resource": ""}
     rows = [{name: empty.get(name, 0) for name in LOGS_SCHEMA.names} | {"message": text} for text in texts]
     return pa.Table.from_pylist(rows, LOGS_SCHEMA)
 
 
 @given(texts=st.lists(st.text(), max_size=8), most=st.integers(1, 12))
-def test_messages_are_cut_between_characters(texts, most):
+def test_messages_are_cut_between_characters(texts: list[Any], most: int) -> None:
     table = cut_messages(_messages(*texts), most)
     for text, cut, whole in zip(texts, *(table.column(name).to_pylist() for name in ("message", "whole_message_bytes")), strict=True):
         size = len(text.encode())
@@ -280,7 +301,12 @@ def test_messages_are_cut_between_characters(texts, most):
         ({"page_token": "AAAA"}, "page_token"),
     ],
 )
-async def test_what_cannot_be_served_is_refused_by_its_name(open_store, fill, changes, field):
+async def test_what_cannot_be_served_is_refused_by_its_name(
+    open_store: OpenStore,
+    fill: Fill,
+    changes: dict[str, int] | dict[str, LogFilter] | dict[str, pb.LogOrder.ValueType] | dict[str, str],
+    field: str,
+) -> None:
     async with open_store() as store:
         await fill(store, 0, 20)
         token = (await ask(store, page_size=5)).next_page_token
@@ -290,7 +316,7 @@ async def test_what_cannot_be_served_is_refused_by_its_name(open_store, fill, ch
     assert caught.value.metadata["field"] == field
 
 
-async def test_a_token_gives_its_page_as_often_as_it_is_asked_for(open_store, fill):
+async def test_a_token_gives_its_page_as_often_as_it_is_asked_for(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 50)
         await store.seal()

@@ -5,12 +5,15 @@ import gc
 import itertools
 from collections.abc import Iterator
 from concurrent import futures
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 
-from tests.loop_watch import LoopThread, watched
+from tests.loop_watch import LoopThread, LoopWatch, watched
 from tests.stubs import together
 from treering.inner import SocketPlace, socket_address
 from treering.v1 import admin_pb2
@@ -23,7 +26,7 @@ from treering.v1.admin_pb2_grpc import (
     add_QueryAdminServiceServicer_to_server,
 )
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.embed_pb2 import PatternScore, SearchPatternsResponse
+from treering.v1.embed_pb2 import PatternScore, SearchPatternsRequest, SearchPatternsResponse
 from treering.v1.embed_pb2_grpc import EmbedServiceServicer, add_EmbedServiceServicer_to_server
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
 from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
@@ -67,20 +70,20 @@ class GenerousEmbed(EmbedServiceServicer, EmbedAdminServiceServicer):
     def __init__(self) -> None:
         self.ids: list[int] = []
 
-    def ScorePatterns(self, request, context) -> Iterator[ScorePatternsResponse]:
+    def ScorePatterns(self, request: admin_pb2.ScorePatternsRequest, context: grpc.ServicerContext) -> Iterator[ScorePatternsResponse]:
         for start in range(0, len(self.ids), _SLICE):
             ids = self.ids[start : start + _SLICE]
             scores = [TextScores(scores=[0.9] * len(ids))] * len(request.texts)
             yield ScorePatternsResponse(pattern_ids=ids, texts=scores, mask_version=MASK_VERSION)
 
-    def SearchPatterns(self, request, context) -> SearchPatternsResponse:
+    def SearchPatterns(self, request: SearchPatternsRequest, context: grpc.ServicerContext) -> SearchPatternsResponse:
         chosen = dict.fromkeys([*self.ids[: request.limit], *request.also_score_ids])
         scores = [PatternScore(pattern_id=key, score=0.7) for key in chosen]
         return SearchPatternsResponse(scores=scores, mask_version=MASK_VERSION)
 
 
 @pytest.fixture(scope="module")
-def embed(tmp_path_factory):
+def embed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GenerousEmbed]:
     servicer = GenerousEmbed()
     server = grpc.server(futures.ThreadPoolExecutor(2), options=_OPTIONS)
     add_EmbedServiceServicer_to_server(servicer, server)
@@ -96,7 +99,7 @@ def embed(tmp_path_factory):
 class Crowded:
     """A query service with `PATTERNS` patterns, half of them sealed, one record of each."""
 
-    def __init__(self, directory, embed_address: str) -> None:
+    def __init__(self, directory: Path, embed_address: str) -> None:
         self._directory = directory
         self._embed_address = embed_address
 
@@ -164,7 +167,7 @@ def _word(number: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def crowded(tmp_path_factory, embed):
+def crowded(tmp_path_factory: pytest.TempPathFactory, embed: GenerousEmbed) -> Iterator[tuple[Any, LoopWatch]]:
     """What stands for the service: its stub, and what watches its loop."""
     thread = LoopThread()
     service = Crowded(tmp_path_factory.mktemp("crowded"), embed.address)
@@ -243,7 +246,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_no_rpc_keeps_the_loop_for_long(crowded, embed, name):
+def test_no_rpc_keeps_the_loop_for_long(crowded: tuple[Any, LoopWatch], embed: GenerousEmbed, name: str) -> None:
     stub, watch = crowded
     request = REQUESTS[name]
     if name == "GetPattern":
@@ -254,7 +257,7 @@ def test_no_rpc_keeps_the_loop_for_long(crowded, embed, name):
     assert watch.cpu_s < MOST_CPU_S, watch.what
 
 
-def _asked(call, request) -> None:
+def _asked(call: Any, request: Message) -> None:
     """Calls, and reads what comes: everything, or of an endless answer a few messages."""
     answer = call(request, timeout=120)
     if not isinstance(answer, grpc.Call):

@@ -3,7 +3,9 @@ over a real connection: everything is stored as the plain twin says, and healthy
 
 import io
 from collections import Counter
+from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -22,6 +24,7 @@ from tests.odd_messages import (
     unreadable_record,
     upload,
 )
+from tests.query.conftest import Asking, Serving, SnapshotOf
 from tests.runtime.plain_columns import plain_digest, plain_resource, plain_rows
 from treering.selection import log_filter
 from treering.v1.log_pb2 import LogRecord, Position
@@ -30,6 +33,7 @@ from treering_ingest.admission import check_batch
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_batch
 from treering_query.reading.records import within_bytes
+from treering_query.store.store import Store
 from treering_runtime.quarantine import QuarantineSelection
 
 from .conftest import ARRIVAL
@@ -40,7 +44,7 @@ LOG = 2**64 - 3
 RESOURCES: list[dict[str, str]] = [{}, {"a": "of the batch", "é\0": '"', "treering.trace_id": "mine"}, {}, {"host.name": "db-1", "k": ""}]
 
 
-def frames_of(batches, first=0):
+def frames_of(batches: list[Any], first: int = 0) -> list[DeliveredFrame]:
     """What ingest would deliver of some uploads, each a healthy record, some others, and a healthy record."""
     frames = []
     for number, records in enumerate(batches):
@@ -55,14 +59,14 @@ def frames_of(batches, first=0):
     return frames
 
 
-async def deliver(store, frames):
+async def deliver(store: Store, frames: list[DeliveredFrame]) -> int:
     await store.open_log(LOG, 0)
     end = frames[-1].first_offset + frames[-1].record_count
     await store.deliver(LOG, frames, end)
     return end
 
 
-async def exported(client):
+async def exported(client: Asking) -> list[Any]:
     data = io.BytesIO()
     async for part in client.export_logs():
         data.write(part.arrow_ipc)
@@ -73,7 +77,7 @@ async def exported(client):
     return [row | {name: bytes.fromhex(row[name]) for name in ("trace_id", "span_id")} for row in rows]
 
 
-async def tailed(client, end):
+async def tailed(client: Asking, end: int) -> list[int]:
     offsets = []
     async for response in client.tail_logs(start=[Position(log_id=LOG)]):
         offsets += [stored.position.offset for stored in response.records]
@@ -82,11 +86,11 @@ async def tailed(client, end):
     raise AssertionError
 
 
-async def digested(client, end):
+async def digested(client: Asking, end: int) -> int:
     return (await client.digest_store(LOG, 0, end, step=end)).ranges[0].digest
 
 
-async def healthy_are_found(client, numbers):
+async def healthy_are_found(client: Asking, numbers: list[Any]) -> None:
     healthy = log_filter(services=[HEALTHY])
     counted = await client.aggregate_logs(filter=healthy)
     assert counted.rows[0].values[0].value == len(numbers)
@@ -107,11 +111,12 @@ async def healthy_are_found(client, numbers):
     assert words in [stored.record.message for stored in near.records]
 
 
-async def everything_is_there(client, frames, end):
+async def everything_is_there(client: Asking, frames: list[DeliveredFrame], end: int) -> None:
     expected = plain_rows(LOG, frames)
     assert (await client.sql("select count(*) n from logs")).rows() == [{"n": end}]
     assert (await client.sql("select sum(cardinality(attributes)) n from logs")).rows()[0]["n"] == sum(
-        len(row["attributes"]) for row in expected
+        len(row["attributes"])  # type: ignore[misc]
+        for row in expected
     )
     assert await exported(client) == expected
     assert await tailed(client, end) == list(range(end))
@@ -131,14 +136,14 @@ async def everything_is_there(client, frames, end):
     await healthy_are_found(client, [int(row["attributes"]["a"]) for row in expected if row["service"] == HEALTHY])
 
 
-async def verified(client):
+async def verified(client: Asking) -> None:
     steps = [step async for step in client.verify_store()]
     assert [problem for step in steps for problem in step.problems] == []
     assert steps[-1].complete
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_thousands_of_odd_records_hide_no_healthy_one(serving, seed):
+async def test_thousands_of_odd_records_hide_no_healthy_one(serving: Serving, seed: Callable[[range], int]) -> None:
     random = Random(seed)
     frames = frames_of([[odd_record(random) for _ in range(random.choice((1, 2, 10)))] for _ in range(150)])
     half = len(frames) // 2
@@ -156,7 +161,7 @@ async def test_thousands_of_odd_records_hide_no_healthy_one(serving, seed):
 
 
 @pytest.mark.parametrize("name", GIANTS)
-async def test_the_largest_records_hide_no_healthy_one(serving, name):
+async def test_the_largest_records_hide_no_healthy_one(serving: Serving, name: str) -> None:
     async with serving() as (store, client):
         frames = frames_of([[GIANTS[name]()], []])
         end = await deliver(store, frames)
@@ -176,7 +181,7 @@ MANY = {
 
 
 @pytest.mark.parametrize("name", MANY)
-async def test_many_large_records_hide_no_healthy_one(serving, name):
+async def test_many_large_records_hide_no_healthy_one(serving: Serving, name: str) -> None:
     async with serving() as (store, client):
         frames = frames_of([[field(MESSAGE, "hello") + MANY[name](number)] for number in range(24)])
         end = await deliver(store, frames)
@@ -195,7 +200,7 @@ async def test_many_large_records_hide_no_healthy_one(serving, name):
 
 @pytest.mark.parametrize("uploads", [[["a\0b", "c"], ["a", "b\0c"]], [["a", "b\0c"], ["a\0b", "c"]]], ids=str)
 @pytest.mark.parametrize("together", [True, False])
-async def test_zero_bytes_move_no_record_into_the_pattern_of_another(serving, uploads, together):
+async def test_zero_bytes_move_no_record_into_the_pattern_of_another(serving: Serving, uploads: list[list[str]], together: bool) -> None:
     records = [field(SERVICE, service) + field(MESSAGE, message) for service, message in uploads]
     async with serving() as (store, client):
         end = await deliver(store, frames_of([records] if together else [[record] for record in records]))
@@ -209,7 +214,7 @@ async def test_zero_bytes_move_no_record_into_the_pattern_of_another(serving, up
             await store.seal()
 
 
-async def test_new_names_in_every_record_hide_no_healthy_one(serving):
+async def test_new_names_in_every_record_hide_no_healthy_one(serving: Serving) -> None:
     names = [field(SERVICE, f"s{number}") + field(ENVIRONMENT, f"e{number}") + field(MESSAGE, "hello") for number in range(20_000)]
     async with serving() as (store, client):
         frames = frames_of([names[:10_000], names[10_000:]])
@@ -222,7 +227,7 @@ async def test_new_names_in_every_record_hide_no_healthy_one(serving):
         await verified(client)
 
 
-async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
+async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving: Serving) -> None:
     random = Random(5)
     frames = frames_of([[odd_record(random), unreadable_record(), odd_record(random)], [unreadable_record()], []])
     async with serving() as (store, client):
@@ -239,13 +244,13 @@ async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
             await store.seal()
 
 
-async def test_names_count_in_the_size_of_an_answer(snapshot_of):
+async def test_names_count_in_the_size_of_an_answer(snapshot_of: SnapshotOf) -> None:
     names = {"service": "🔥" * 64, "environment": "🔥" * 64}
     with snapshot_of([LogRecord(message="m", **names) for _ in range(100)]) as snapshot:
         assert within_bytes(snapshot.query("select * from logs"), 10_000).num_rows == 15
 
 
-async def test_many_short_attributes_count_in_the_size_of_an_answer(serving):
+async def test_many_short_attributes_count_in_the_size_of_an_answer(serving: Serving) -> None:
     records = [GIANTS["attributes"]()] * 24
     async with serving() as (store, client):
         end = await deliver(store, frames_of([[record] for record in records]))

@@ -1,16 +1,22 @@
 """A store that an earlier version wrote: its statistics were rows of the catalog, and become objects at the first start."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Never
 
 import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from tests.query.conftest import Fill, OpenStore
 from tests.query.earlier_versions import statistics_into_catalog, unpacked
+from treering.v1.log_pb2 import Position
 from treering_query.retention.upkeep import Policy
 from treering_query.sealed import opening
 from treering_query.sealed.check import check
 from treering_query.sealed.inventory import inventory_at_rest
+from treering_query.store.store import Store
 from treering_runtime.errors import StartError
 from treering_runtime.quarantine import QuarantineSelection
 
@@ -24,19 +30,19 @@ WITH_RESOURCES = "resources-of-records"
 
 
 @pytest.fixture(params=["statistics-in-the-catalog", WITH_RESOURCES])
-def older(request, tmp_path):
+def older(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return unpacked(request.param, tmp_path / "store")
 
 
-async def nobody(pattern_ids, below):
+async def nobody(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     """Stands for the embed service."""
 
 
-def problems(directory):
+def problems(directory: Path) -> list[Any]:
     return [problem.problem for step in check(inventory_at_rest(directory)) for problem in step.problems]
 
 
-def seen(store):
+def seen(store: Store) -> Any:
     with store.snapshot() as snapshot:
         offsets = snapshot.query('select "offset" from logs order by 1').column(0).to_pylist()
         counted = snapshot.query("select sum(count)::bigint from pattern_counts").column(0)[0].as_py()
@@ -49,19 +55,19 @@ def seen(store):
     return offsets
 
 
-def hosts(store):
+def hosts(store: Store) -> dict[Any, Any]:
     """Offsets by the resource of their records."""
     with store.snapshot() as snapshot:
         rows = snapshot.query('select resource, list("offset" order by "offset") as offsets from logs group by all').to_pylist()
     return {json.loads(row["resource"] or "{}").get("host.name"): row["offsets"] for row in rows}
 
 
-def rows_of_statistics(directory):
+def rows_of_statistics(directory: Path) -> Any:
     with duckdb.connect(str(directory / "logs.duckdb"), read_only=True) as catalog:
         return catalog.execute("select count(*) from statistics").fetchall()[0][0]
 
 
-async def test_it_opens_and_has_everything_that_it_had(older, open_store, fill):
+async def test_it_opens_and_has_everything_that_it_had(older: Path, open_store: OpenStore, fill: Fill) -> None:
     assert rows_of_statistics(older) > 0
     assert problems(older) == []  # also as it was left
     for _ in range(2):
@@ -78,7 +84,7 @@ async def test_it_opens_and_has_everything_that_it_had(older, open_store, fill):
         assert seen(store) == [*OFFSETS, *range(600, 700)]
 
 
-async def test_records_of_both_forms_of_files_keep_their_resources(open_store, fill, tmp_path):
+async def test_records_of_both_forms_of_files_keep_their_resources(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     older = unpacked(WITH_RESOURCES, tmp_path / "store")
     expected = {
         host: [offset for offset in OFFSETS if offset // 100 in hundreds]
@@ -97,8 +103,10 @@ async def test_records_of_both_forms_of_files_keep_their_resources(open_store, f
     assert problems(older) == []
 
 
-async def test_a_start_that_stops_on_the_way_is_made_up_for_by_the_next(older, open_store, monkeypatch):
-    def stop(*_):
+async def test_a_start_that_stops_on_the_way_is_made_up_for_by_the_next(
+    older: Path, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> Never:
         raise OSError(28, "No space left on device")
 
     for place in ("DuckDbCatalog.statistics_moved", "LocalSegments.put_new"):
@@ -114,7 +122,7 @@ async def test_a_start_that_stops_on_the_way_is_made_up_for_by_the_next(older, o
     assert rows_of_statistics(older) == 0
 
 
-async def test_statistics_of_a_segment_that_is_not_listed_stay_to_be_found(older, open_store):
+async def test_statistics_of_a_segment_that_is_not_listed_stay_to_be_found(older: Path, open_store: OpenStore) -> None:
     with duckdb.connect(str(older / "logs.duckdb")) as catalog:
         catalog.execute("insert into statistics select 77, * exclude (segment_id) from statistics limit 1")
     async with open_store() as store:
@@ -122,7 +130,7 @@ async def test_statistics_of_a_segment_that_is_not_listed_stay_to_be_found(older
     assert [each for each in problems(older) if "describes segments that it does not list: 77;" in each]
 
 
-async def test_objects_hold_what_the_catalog_held(open_store, fill, tmp_path):
+async def test_objects_hold_what_the_catalog_held(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()

@@ -1,6 +1,7 @@
 """The time in which records usually lie."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import duckdb
 import pytest
@@ -32,11 +33,11 @@ def usual(times: Sequence[int]) -> Usual | None:
         ([0] * 3, Usual(0, 0, 0)),
     ],
 )
-def test_records_far_from_most_are_outside(times, expected):
+def test_records_far_from_most_are_outside(times: list[int], expected: Usual) -> None:
     assert usual(times) == expected
 
 
-def test_there_is_no_usual_time_without_a_record():
+def test_there_is_no_usual_time_without_a_record() -> None:
     with duckdb.connect(":memory:") as connection:
         records = "(select make_timestamp_ns(1) as time)"
         assert usual_time(lambda sql: connection.sql(sql).to_arrow_table(), records, "false") is None
@@ -55,11 +56,11 @@ TIMES = st.integers(NOON - 20 * DAY, NOON + 20 * DAY) | st.integers(0, LAST)
 
 
 @given(times=st.lists(TIMES, min_size=1, max_size=30))
-def test_it_is_what_the_plain_rule_says(times):
+def test_it_is_what_the_plain_rule_says(times: list[Any]) -> None:
     assert usual(times) == plain(times)
 
 
-def test_it_is_found_in_less_memory_than_the_times_need():
+def test_it_is_found_in_less_memory_than_the_times_need() -> None:
     """20 million times are 160 MB."""
     config: dict[str, str | bool | int | float | list[str]] = {"memory_limit": "64MB", "threads": 2, "temp_directory": ""}
     records = f"(select make_timestamp_ns(case when i = 7 then {LAST} else {NOON} + i end) as time from range(20000000) t(i)) as t"

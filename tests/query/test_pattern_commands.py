@@ -3,9 +3,11 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.query.conftest import Asking, MakeFrame, Serving
 from treering.v1.log_pb2 import LogRecord
 
 SECOND = 1_000_000_000
@@ -13,7 +15,7 @@ START = 1_700_000_000 * SECOND
 TEMPLATE = "session opened for user <*> today"
 
 
-async def run_cli(client, *arguments):
+async def run_cli(client: Asking, *arguments: str) -> tuple[int | None, str, str]:
     line = (sys.executable, "-m", "treering_cli", *arguments, "--query", client.endpoints.query)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*line, stdout=pipe, stderr=pipe)
@@ -22,7 +24,7 @@ async def run_cli(client, *arguments):
 
 
 @pytest.fixture
-async def client(serving, frame):
+async def client(serving: Serving, frame: MakeFrame) -> AsyncIterator[Asking]:
     users = ("ann", "bob", "cyd", "dan")
     messages = [
         *(f"session opened for user {user} today" for user in users),
@@ -36,7 +38,7 @@ async def client(serving, frame):
         yield client
 
 
-async def test_patterns_are_listed_for_people_and_for_programs(client):
+async def test_patterns_are_listed_for_people_and_for_programs(client: Asking) -> None:
     code, said, _ = await run_cli(client, "patterns", "--unit", "template", "--sort", "growth", "--limit", "2")
     assert code == 0
     assert TEMPLATE in said
@@ -50,7 +52,7 @@ async def test_patterns_are_listed_for_people_and_for_programs(client):
     assert [each["sparkline"] for each in bare] == [[]] * 3
 
 
-async def test_one_pattern_in_depth(client):
+async def test_one_pattern_in_depth(client: Asking) -> None:
     found = json.loads((await run_cli(client, "patterns", "--limit", "1", "--json"))[1])[0]
     code, said, _ = await run_cli(client, "pattern", found["pattern_id"])
     assert code == 0
@@ -65,7 +67,7 @@ async def test_one_pattern_in_depth(client):
     assert (len(deep["sparkline"]), sum(deep["sparkline"]), deep["variables_read_count"]) == (60, 9, 9)
 
 
-async def test_a_template_shows_its_patterns(client):
+async def test_a_template_shows_its_patterns(client: Asking) -> None:
     found = json.loads((await run_cli(client, "patterns", "--unit", "template", "--sort", "rarity", "--limit", "1", "--json"))[1])[0]
     code, said, _ = await run_cli(client, "pattern", found["template_id"], "--unit", "template")
     assert code == 0
@@ -74,7 +76,7 @@ async def test_a_template_shows_its_patterns(client):
 
 
 @pytest.mark.parametrize(("given", "problem"), [("12", "no pattern has the id 12"), ("x", "no id"), ("9" * 30, "no id")])
-async def test_an_id_that_is_none_is_said(client, given, problem):
+async def test_an_id_that_is_none_is_said(client: Asking, given: str, problem: str) -> None:
     code, said, noted = await run_cli(client, "pattern", given)
     assert code != 0
     assert problem in " ".join(noted.split())

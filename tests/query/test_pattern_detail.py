@@ -1,17 +1,22 @@
 """GetPattern on a real store: variables, members, records over time."""
 
+from collections.abc import AsyncIterator
+from typing import Any
+
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile_requests import within_limits
+from tests.query.conftest import MakeFrame, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, LogRecord
 from treering_query import limits
 from treering_query.patterns import pattern_detail
 from treering_query.patterns.variables import read_variables
+from treering_query.store.store import Store
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import find_patterns
 
@@ -22,12 +27,12 @@ HOSTS = ("db1", "db2", "db1", "db3", "db1")
 USERS = ("ann", "bob", "cyd", "dan")
 
 
-def connections():
+def connections() -> list[Any]:
     messages = [f"connection from {host} refused after {30 + number} ms" for number, host in enumerate(HOSTS)]
     return [LogRecord(service="api", message=text, time_unix_nano=START + number * SECOND) for number, text in enumerate(messages)]
 
 
-def sessions():
+def sessions() -> list[Any]:
     texts = [f"session opened for user {user} today" for user in USERS]
     services = ("login", "login", "login", "mail")
     return [
@@ -37,7 +42,7 @@ def sessions():
 
 
 @pytest.fixture
-async def store(open_store, frame):
+async def store(open_store: OpenStore, frame: MakeFrame) -> AsyncIterator[Store]:
     async with open_store() as store:
         await store.open_log(LOG, 0)
         records = [*connections(), *sessions()]
@@ -48,21 +53,21 @@ async def store(open_store, frame):
         yield store
 
 
-def pattern_id(record):
+def pattern_id(record: Any) -> Any:
     return find_patterns(pa.array([record.service]), pa.array([record.message])).pattern_ids[0].as_py()
 
 
-async def detail(store, **fields):
+async def detail(store: Store, **fields: LogFilter | int) -> Any:
     plan = pattern_detail.plan(pb.GetPatternRequest(**fields))
     with store.snapshot() as snapshot:
         return await store.run(snapshot, plan.answer)
 
 
-def values(variable):
+def values(variable: Any) -> dict[Any, Any]:
     return {value.value: value.count for value in variable.values}
 
 
-async def test_variables_say_which_hosts(store):
+async def test_variables_say_which_hosts(store: Store) -> None:
     found = await detail(store, pattern_id=pattern_id(connections()[0]), buckets=5)
     assert found.pattern.text == "connection from <*> refused after <*>"
     assert found.pattern.count == len(HOSTS) == found.variables_read_count
@@ -77,14 +82,14 @@ async def test_variables_say_which_hosts(store):
     assert [stored.record.message for stored in found.records] == [record.message for record in connections()[:-4:-1]]
 
 
-async def test_fewer_values_and_no_samples_may_be_asked_for(store):
+async def test_fewer_values_and_no_samples_may_be_asked_for(store: Store) -> None:
     found = await detail(store, pattern_id=pattern_id(connections()[0]), values_per_variable=1, samples=0)
     assert values(found.variables[0]) == {"db1": 3}
     assert found.variables[0].distinct_count == 3
     assert not found.records
 
 
-async def test_a_template_joins_its_patterns_and_reads_variables_over_all(store):
+async def test_a_template_joins_its_patterns_and_reads_variables_over_all(store: Store) -> None:
     oldest = pattern_id(sessions()[0])
     alias = pattern_id(sessions()[3])
     for identity in (oldest, alias):
@@ -97,14 +102,14 @@ async def test_a_template_joins_its_patterns_and_reads_variables_over_all(store)
         assert [stored.record.message for stored in found.records] == [record.message for record in sessions()[:0:-1]]
 
 
-async def test_a_filter_narrows_everything(store):
+async def test_a_filter_narrows_everything(store: Store) -> None:
     found = await detail(store, template_id=pattern_id(sessions()[0]), filter=LogFilter(services=["mail"]))
     assert (found.pattern.count, found.pattern.service, found.pattern.pattern_count) == (1, "mail", 1)
     assert values(found.variables[0]) == {"dan": 1}
     assert len(found.records) == len(found.members) == 1
 
 
-async def test_a_filter_that_selects_no_record_leaves_the_pattern_known(store):
+async def test_a_filter_that_selects_no_record_leaves_the_pattern_known(store: Store) -> None:
     for selection in (LogFilter(services=["nobody"]), LogFilter(pattern_ids=[1])):
         found = await detail(store, pattern_id=pattern_id(connections()[0]), filter=selection)
         assert found.pattern.text == "connection from <*> refused after <*>"
@@ -113,7 +118,7 @@ async def test_a_filter_that_selects_no_record_leaves_the_pattern_known(store):
 
 
 @pytest.mark.parametrize("field", ["pattern_id", "template_id"])
-async def test_an_unknown_id_is_not_found(store, field):
+async def test_an_unknown_id_is_not_found(store: Store, field: str) -> None:
     with pytest.raises(ServiceError, match="has the id 12") as error:
         await detail(store, **{field: 12})
     assert error.value.reason == ErrorReason.ERROR_REASON_NOT_FOUND
@@ -131,14 +136,14 @@ async def test_an_unknown_id_is_not_found(store, field):
         ("filter.min_severity", {"pattern_id": 1, "filter": LogFilter(min_severity=99)}),
     ],
 )
-def test_bad_values_are_named(field, fields):
+def test_bad_values_are_named(field: str, fields: dict[str, int] | dict[str, object]) -> None:
     with pytest.raises(ServiceError) as error:
         pattern_detail.plan(within_limits(pb.GetPatternRequest(**fields)))
     assert error.value.reason == ErrorReason.ERROR_REASON_INVALID_FIELD
     assert error.value.metadata["field"] == field
 
 
-def test_a_message_longer_than_is_masked_is_read_as_far_as_it_is():
+def test_a_message_longer_than_is_masked_is_read_as_far_as_it_is() -> None:
     message = "took 17 ms for user 4 and " + "then more words " * 1_000
     text = find_patterns(pa.array(["s"]), pa.array([message])).texts[0].as_py()
     variables, read = read_variables(text, pa.chunked_array([[message]]), 3)
@@ -146,14 +151,14 @@ def test_a_message_longer_than_is_masked_is_read_as_far_as_it_is():
     assert [variable.values[0].value for variable in variables] == ["17 ms", "4"]
 
 
-def test_colours_are_not_in_the_way_of_values():
+def test_colours_are_not_in_the_way_of_values() -> None:
     message = "\x1b[32mGET\x1b[0m took \x1b[1m12ms\x1b[0m"
     (text,) = find_patterns(pa.array(["web"]), pa.array([message])).texts.to_pylist()
     (variable,), read = read_variables(text, pa.chunked_array([[message]]), 3)
     assert (text, read, variable.values[0].value) == ("GET took <*>", 1, "12ms")
 
 
-def test_only_so_many_variables_are_read():
+def test_only_so_many_variables_are_read() -> None:
     message = "numbers " + " and ".join(f"n{number}x" for number in range(100)) + " end"
     text = " and ".join(["numbers <*>", *["<*>"] * 99]) + " end"
     variables, read = read_variables(text, pa.chunked_array([[message]]), 3)
@@ -165,7 +170,7 @@ numbers = st.integers(0, 10**6).map(str)
 
 
 @given(st.lists(st.tuples(words, numbers), min_size=1, max_size=6), words)
-def test_values_are_those_that_were_put_in(pairs, tail):
+def test_values_are_those_that_were_put_in(pairs: list[Any], tail: str) -> None:
     message = " ".join([*(f"{word} {number}" for word, number in pairs), tail])
     found = find_patterns(pa.array(["s"]), pa.array([message]))
     text = found.texts[0].as_py()

@@ -1,14 +1,19 @@
 """Ids of patterns that another one has, and ids from before: what the store keeps, counts, finds and lets go."""
 
 from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import duckdb
+import grpc
 import pytest
 from prometheus_client import CollectorRegistry
 
 from tests.colliding import ONE_ID, collide, former
 from tests.hostile import ALL, chance
+from tests.query.conftest import MakeFrame, OpenStore
 from tests.query.earlier_versions import statistics_into_catalog
 from treering.v1 import admin_pb2, embed_pb2
 from treering.v1 import query_pb2 as pb
@@ -24,6 +29,7 @@ from treering_query.sealed.check import check
 from treering_query.sealed.inventory import inventory_at_rest
 from treering_query.search.searcher import Searcher
 from treering_query.settings import QuerySettings
+from treering_query.store.store import Store
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
 from treering_runtime.patterns import MASK_VERSION, NO_PATTERN, former_pattern_id, pattern_id
@@ -34,40 +40,40 @@ BEGIN = 1_700_000_000_000_000_000
 
 
 class Away:
-    async def search(self, request, timeout_s):
+    async def search(self, request: Any, timeout_s: float) -> None:
         raise EmbedUnavailable("embed does not answer")
 
 
-def line(service, message, number=0):
+def line(service: str, message: str, number: int = 0) -> LogRecord:
     return LogRecord(service=service, message=message, severity=17, environment="prod", time_unix_nano=BEGIN + number)
 
 
 @pytest.fixture
-def deliver(frame):
-    async def deliver(store, lines, at=0):
+def deliver(frame: MakeFrame) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def deliver(store: Store, lines: list[tuple[str, str]], at: int = 0) -> None:
         await store.open_log(7, 0)
         await store.deliver(7, [frame(at, [line(*each, at + place) for place, each in enumerate(lines)])], at + len(lines))
 
     return deliver
 
 
-def sql(store, statement):
+def sql(store: Store, statement: str) -> list[Any]:
     with store.snapshot() as snapshot:
         return [tuple(row.values()) for row in snapshot.query(statement).to_pylist()]
 
 
-def by_service(store):
+def by_service(store: Store) -> list[Any]:
     return sorted(sql(store, "select service, count(*) from logs group by all"))
 
 
-async def listed(store, **chosen):
+async def listed(store: Store, **chosen: list[Any]) -> dict[Any, Any]:
     plan = pattern_list.plan(pb.ListPatternsRequest(filter=LogFilter(**chosen)))
     with store.snapshot() as snapshot:
         answer = await store.run(snapshot, plan.answer)
     return {(pattern.pattern_id, pattern.service): pattern.count for pattern in answer.patterns}
 
 
-async def counted(store, **chosen):
+async def counted(store: Store, **chosen: list[Any]) -> dict[Any, Any]:
     """By service, from AggregateLogs."""
     request = pb.AggregateLogsRequest(filter=LogFilter(**chosen), group_by=[pb.FieldRef(field=pb.LOG_FIELD_SERVICE)])
     with store.snapshot() as snapshot:
@@ -75,16 +81,16 @@ async def counted(store, **chosen):
     return {row.groups[0].value: int(row.values[0].value) for row in answer.rows}
 
 
-async def searched(store, text, **more):
+async def searched(store: Store, text: str, **more: LogFilter | int) -> set[Any]:
     answer = await Searcher(store, Away()).search_logs(pb.SearchLogsRequest(text=text, **more), 10)
     return {record.record.message for result in answer.results for record in result.records}
 
 
-def problems(directory):
+def problems(directory: Path) -> list[Any]:
     return [problem.problem for step in check(inventory_at_rest(directory)) for problem in step.problems]
 
 
-async def holds_all(store, first, second):
+async def holds_all(store: Store, first: str, second: str) -> None:
     """Two records of the first pattern, which has the id, and three of the second, which has none."""
     assert by_service(store) == sorted([("one", 2), ("two", 3)])
     assert sql(store, "select distinct pattern_id, service from logs order by all desc") == [(ONE_ID, "one"), (NO_PATTERN, "two")]
@@ -107,8 +113,8 @@ LINES = [(AUTH, EVIL), (EVIL, AUTH)]
 @pytest.mark.parametrize(("first", "second"), LINES)
 @pytest.mark.parametrize("together", [True, False])
 async def test_of_two_patterns_of_one_id_the_second_is_found_by_words_and_sql(
-    open_store, deliver, monkeypatch, tmp_path, first, second, together
-):
+    open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: str, second: str, together: bool
+) -> None:
     collide(monkeypatch, AUTH, EVIL)
     lines = [("one", first), ("two", second), ("two", second), ("one", first), ("two", second)]
     async with open_store() as store:
@@ -130,13 +136,15 @@ WORDS = [f"the {word} is worn out" for word in ("brake", "valve", "belt", "pump"
 
 
 @pytest.mark.parametrize("number", range(30 if ALL else 2))
-async def test_whatever_collides_every_record_is_counted_by_its_own_service_and_found(open_store, deliver, monkeypatch, number):
+async def test_whatever_collides_every_record_is_counted_by_its_own_service_and_found(
+    open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch, number: Callable[[range], int]
+) -> None:
     random = chance("ids", number)
     colliding = set(random.sample(WORDS, random.randrange(2, 6)))
     collide(monkeypatch, *colliding)
     sent = []
 
-    async def holds_what_was_sent(store):
+    async def holds_what_was_sent(store: Store) -> None:
         holder = next((kind for kind in sent if kind[1] in colliding), None)
         wanted = {
             kind: (pattern_id(*kind) if kind[1] not in colliding else ONE_ID if kind == holder else NO_PATTERN, count)
@@ -161,7 +169,9 @@ async def test_whatever_collides_every_record_is_counted_by_its_own_service_and_
             await holds_what_was_sent(store)
 
 
-async def test_a_restart_before_the_seal_gives_the_id_to_the_same_pattern(open_store, deliver, monkeypatch):
+async def test_a_restart_before_the_seal_gives_the_id_to_the_same_pattern(
+    open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collide(monkeypatch, AUTH, EVIL)
     for _ in range(2):
         async with open_store() as store:
@@ -172,14 +182,16 @@ async def test_a_restart_before_the_seal_gives_the_id_to_the_same_pattern(open_s
 class Kept:
     """What embed was told to forget."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.told = []
 
-    async def forget(self, pattern_ids, below):
+    async def forget(self, pattern_ids: Any, below: Any) -> None:
         self.told += pattern_ids
 
 
-async def test_retention_by_service_counts_records_without_a_pattern_as_their_service_s(open_store, deliver, monkeypatch, tmp_path):
+async def test_retention_by_service_counts_records_without_a_pattern_as_their_service_s(
+    open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     collide(monkeypatch, AUTH, EVIL)
     kept, now = Kept(), 2_000_000_000_000_000_000
     async with open_store() as store:
@@ -205,7 +217,9 @@ async def test_retention_by_service_counts_records_without_a_pattern_as_their_se
     assert problems(tmp_path / "store") == []
 
 
-async def test_questions_about_records_without_a_pattern_look_at_the_records(open_store, deliver, monkeypatch):
+async def test_questions_about_records_without_a_pattern_look_at_the_records(
+    open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collide(monkeypatch, AUTH, EVIL)
     async with open_store() as store:
         await deliver(store, [("one", AUTH), ("two", EVIL), ("three", "disk full"), ("two", EVIL)])
@@ -229,14 +243,18 @@ async def test_questions_about_records_without_a_pattern_look_at_the_records(ope
         assert NO_PATTERN not in store.view.templates.template_ids
 
 
-async def test_records_without_a_pattern_begin_nowhere_so_that_no_watch_announces_them(open_store, deliver, monkeypatch):
+async def test_records_without_a_pattern_begin_nowhere_so_that_no_watch_announces_them(
+    open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     collide(monkeypatch, AUTH, EVIL)
     async with open_store() as store:
         await deliver(store, [("one", AUTH), ("two", EVIL)])
         assert sql(store, "select pattern_id, first_offset from _patterns order by all") == [(NO_PATTERN, None), (ONE_ID, 0)]
 
 
-async def test_two_patterns_of_one_id_that_come_by_delivery_and_out_of_quarantine_are_told_apart(open_store, deliver, frame, monkeypatch):
+async def test_two_patterns_of_one_id_that_come_by_delivery_and_out_of_quarantine_are_told_apart(
+    open_store: OpenStore, deliver: Any, frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both are read before either is shown."""
     collide(monkeypatch, AUTH, EVIL)
     async with open_store() as store:
@@ -252,7 +270,7 @@ OLD = [("shop", f"order {word} paid") for word in ("was", "is", "gets")]
 
 
 @pytest.fixture
-async def from_before(open_store, deliver, monkeypatch, tmp_path):
+async def from_before(open_store: OpenStore, deliver: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A store whose patterns have the ids of mask version 2, some sealed."""
     with monkeypatch.context() as then:
         former(then)
@@ -269,7 +287,7 @@ async def from_before(open_store, deliver, monkeypatch, tmp_path):
 NEW = ("shop", "cable unplugged")
 
 
-async def test_a_store_from_before_goes_on_with_its_ids(open_store, deliver, from_before):
+async def test_a_store_from_before_goes_on_with_its_ids(open_store: OpenStore, deliver: Any, from_before: Path) -> None:
     old = {former_pattern_id(*kind): kind for kind in OLD}
     assert problems(from_before) == []
     async with open_store() as store:
@@ -297,7 +315,7 @@ async def test_a_store_from_before_goes_on_with_its_ids(open_store, deliver, fro
     assert problems(from_before) == []
 
 
-async def test_damaged_ids_of_a_store_from_before_are_found(from_before):
+async def test_damaged_ids_of_a_store_from_before_are_found(from_before: Path) -> None:
     with duckdb.connect(str(from_before / "logs.duckdb")) as catalog:
         one, _ = catalog.execute("select pattern_id from patterns order by all limit 2").fetchall()
         catalog.execute("update patterns set text = 'another' where pattern_id = ?", one)
@@ -305,7 +323,9 @@ async def test_damaged_ids_of_a_store_from_before_are_found(from_before):
     assert any("2 records have the id of another pattern than their message" in problem for problem in problems(from_before))
 
 
-async def test_a_pattern_from_before_that_was_forgotten_comes_back_under_its_new_id(open_store, deliver, from_before):
+async def test_a_pattern_from_before_that_was_forgotten_comes_back_under_its_new_id(
+    open_store: OpenStore, deliver: Any, from_before: Path
+) -> None:
     kept = Kept()
     async with open_store() as store:
         await store.keep_up(Policy(age_s=1), 2_000_000_000_000_000_000, kept.forget)
@@ -318,27 +338,33 @@ async def test_a_pattern_from_before_that_was_forgotten_comes_back_under_its_new
 class Embed(EmbedServiceServicer, EmbedAdminServiceServicer):
     """Knows patterns by the ids that services use between them, and none by another."""
 
-    def __init__(self, scores):
+    def __init__(self, scores: dict[Any, Any]) -> None:
         self.scores = scores
         self.forgotten = []
 
-    async def SearchPatterns(self, request, context):
+    async def SearchPatterns(
+        self, request: embed_pb2.SearchPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> embed_pb2.SearchPatternsResponse:
         allowed = set(request.restrict_to.pattern_ids) if request.HasField("restrict_to") else set(self.scores)
         chosen = [*sorted(allowed & self.scores.keys(), key=self.scores.get)[-1:], *(set(request.also_score_ids) & self.scores.keys())]
         scores = [embed_pb2.PatternScore(pattern_id=number, score=self.scores[number]) for number in dict.fromkeys(chosen)]
         return embed_pb2.SearchPatternsResponse(scores=scores, mask_version=MASK_VERSION)
 
-    async def ScorePatterns(self, request, context):
+    async def ScorePatterns(
+        self, request: admin_pb2.ScorePatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> AsyncIterator[admin_pb2.ScorePatternsResponse]:
         texts = [admin_pb2.TextScores(scores=self.scores.values())] * len(request.texts)
         yield admin_pb2.ScorePatternsResponse(pattern_ids=self.scores, texts=texts, mask_version=MASK_VERSION)
 
-    async def ForgetPatterns(self, request, context):
+    async def ForgetPatterns(
+        self, request: admin_pb2.ForgetPatternsRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> admin_pb2.ForgetPatternsResponse:
         self.forgotten += request.pattern_ids
         return admin_pb2.ForgetPatternsResponse()
 
 
 @asynccontextmanager
-async def asking(store, scores, place):
+async def asking(store: Store, scores: dict[tuple[str, str], float], place: Path) -> AsyncIterator[tuple[Embed, EmbedClient]]:
     """A client of an embed service that knows these kinds."""
     embed = Embed({pattern_id(*kind): score for kind, score in scores.items()})
     server = Server(Socket(place / "s", "embed"), (), CollectorRegistry())
@@ -353,7 +379,9 @@ async def asking(store, scores, place):
         await server.stop(0)
 
 
-async def test_embed_is_asked_and_understood_by_the_ids_that_both_know(open_store, deliver, from_before, tmp_path):
+async def test_embed_is_asked_and_understood_by_the_ids_that_both_know(
+    open_store: OpenStore, deliver: Any, from_before: Path, tmp_path: Path
+) -> None:
     """It may hold a kind under whatever id: what goes over the wire depends on the kind alone."""
     scores = {OLD[0]: 0.25, OLD[1]: 0.5, NEW: 0.75, ("shop", "never seen here"): 1.0}
     stored = {former_pattern_id(*OLD[0]): 0.25, former_pattern_id(*OLD[1]): 0.5, pattern_id(*NEW): 0.75}

@@ -1,14 +1,19 @@
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 
+from tests.query.conftest import MakeFrame, MakeRecord, OpenStore
 from tests.settling import settled
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2 import GetLogContextRequest
+from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers import context
 from treering_query.sealed import duckdb_catalog
 from treering_query.sealed.catalog import NotQuarantinedError
 from treering_query.store import intake as intake_module
+from treering_query.store.store import Store
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.quarantine import QuarantineSelection
 
@@ -20,35 +25,42 @@ class Squeamish(FrameDecoder):
 
     words = (b"unspeakable",)
 
-    def decode(self, log_id, frames, skip_below=0):
+    def decode(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int = 0) -> Any:
         if any(word in frame.payload for frame in frames for word in self.words):
             raise ValueError("it holds a word that cannot be read")
         return super().decode(log_id, frames, skip_below)
 
 
 @pytest.fixture
-def squeamish(monkeypatch):
+def squeamish(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(intake_module, "FrameDecoder", Squeamish)
     return monkeypatch
 
 
-def messages(store):
+def messages(store: Store) -> Any:
     with store.snapshot() as snapshot:
         return snapshot.query('select "offset" o, message m from logs order by 1').to_pylist()
 
 
-def counted(store):
+def counted(store: Store) -> Any:
     with store.snapshot() as snapshot:
         return sum(snapshot.query("select count from patterns").column(0).to_pylist())
 
 
-async def deliver(store, frame, record, bad=(3, 7)):
+async def deliver(
+    store: Store,
+    frame: Callable[[int, Sequence[LogRecord]], DeliveredFrame],
+    record: Callable[..., LogRecord],
+    bad: range | tuple[int] | tuple[int, int] = (3, 7),
+) -> None:
     await store.open_log(7, 0)
     records = [record(number, message=f"unspeakable {number}" if number in bad else f"m {number}") for number in range(10)]
     await store.deliver(7, [frame(0, records[:5]), frame(5, records[5:])], 10)
 
 
-async def test_set_aside_to_the_record_and_listed_with_reason_and_bytes(open_store, frame, record, squeamish):
+async def test_set_aside_to_the_record_and_listed_with_reason_and_bytes(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await deliver(store, frame, record)
         assert [row["o"] for row in messages(store)] == [0, 1, 2, 4, 5, 6, 8, 9]
@@ -65,14 +77,18 @@ async def test_set_aside_to_the_record_and_listed_with_reason_and_bytes(open_sto
         assert store.board.get(7).releasable_end == 10  # listing made it durable
 
 
-async def test_progress_is_sealed_although_every_record_was_set_aside(open_store, frame, record, squeamish):
+async def test_progress_is_sealed_although_every_record_was_set_aside(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await deliver(store, frame, record, bad=range(10))
         await store.seal()
         assert (store.board.get(7).releasable_end, store.board.get(7).quarantined) == (10, 10)
 
 
-async def test_retried_records_are_stored_once_at_their_place_and_leave(open_store, frame, record, squeamish):
+async def test_retried_records_are_stored_once_at_their_place_and_leave(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await deliver(store, frame, record)
         assert await store.read_again(await store.quarantined(ALL, None)) == 0
@@ -94,7 +110,9 @@ async def test_retried_records_are_stored_once_at_their_place_and_leave(open_sto
         assert (counted(store), store.board.get(7).quarantined) == (10, 0)
 
 
-async def test_of_two_that_read_the_same_again_at_once_one_stores_it(open_store, frame, record, squeamish):
+async def test_of_two_that_read_the_same_again_at_once_one_stores_it(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await deliver(store, frame, record)
         items = await store.quarantined(ALL, None)
@@ -105,7 +123,9 @@ async def test_of_two_that_read_the_same_again_at_once_one_stores_it(open_store,
         assert (counted(store), store.board.get(7).quarantined) == (10, 0)
 
 
-async def test_a_retried_record_stands_among_its_neighbours(open_store, frame, record, squeamish):
+async def test_a_retried_record_stands_among_its_neighbours(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await deliver(store, frame, record)
         await store.quarantined(ALL, None)
@@ -121,7 +141,9 @@ async def test_a_retried_record_stands_among_its_neighbours(open_store, frame, r
         assert [each.position.offset for each in found.records] == list(range(5, 14))
 
 
-async def test_a_pattern_that_only_a_retried_record_has_is_listed_once(open_store, frame, record, squeamish):
+async def test_a_pattern_that_only_a_retried_record_has_is_listed_once(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await deliver(store, frame, record)
         items = await store.quarantined(ALL, None)
@@ -137,7 +159,9 @@ async def test_a_pattern_that_only_a_retried_record_has_is_listed_once(open_stor
             assert sum(snapshot.query("select count from patterns where text like 'unspeak%'").column(0).to_pylist()) == 3
 
 
-async def test_records_that_were_set_aside_while_a_lot_is_sealing_are_listed(open_store, frame, record, squeamish):
+async def test_records_that_were_set_aside_while_a_lot_is_sealing_are_listed(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store(rows=5) as store:
         await deliver(store, frame, record, bad=(0,))
         sealing = asyncio.create_task(store.seal())
@@ -147,7 +171,9 @@ async def test_records_that_were_set_aside_while_a_lot_is_sealing_are_listed(ope
         assert [item.first_offset for item in found] == [0]
 
 
-async def test_small_entries_count_in_a_page_for_what_they_take(open_store, frame, monkeypatch, squeamish):
+async def test_small_entries_count_in_a_page_for_what_they_take(
+    open_store: OpenStore, frame: MakeFrame, monkeypatch: pytest.MonkeyPatch, squeamish: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(duckdb_catalog, "QUARANTINE_PAGE_BYTES", 1_000)
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -156,7 +182,9 @@ async def test_small_entries_count_in_a_page_for_what_they_take(open_store, fram
 
 
 @pytest.mark.parametrize("size", [10, 600_000])
-async def test_a_long_list_comes_in_pages(open_store, frame, record, squeamish, size):
+async def test_a_long_list_comes_in_pages(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch, size: int
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         await store.deliver(7, [frame(0, [record(number, message="unspeakable" + "x" * size) for number in range(9)])], 9)

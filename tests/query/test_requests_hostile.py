@@ -6,9 +6,11 @@ import time
 import grpc
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
 
 from tests.hostile import ALL, SEED, chance
 from tests.hostile_requests import hostile_request
+from tests.query.conftest import Fill, Serving
 from treering_query.request_limits import LIMITS
 from treering_runtime.request_limits import RequestLimits
 
@@ -29,18 +31,18 @@ ASKED_S = 0.5
 """The deadline of a request, seconds: many wait for a position that never comes."""
 
 
-async def answer(channel, method, raw):
+async def answer(channel: grpc.aio.Channel, method: MethodDescriptor, raw: bytes) -> grpc.aio.AioRpcError | None:
     """The status of one call; of a stream, that of its first message."""
     call = (channel.unary_stream if method.server_streaming else channel.unary_unary)(f"/{SERVICE}/{method.name}")(raw, timeout=ASKED_S)
     try:
-        await (call.read() if method.server_streaming else call)
+        await (call.read() if method.server_streaming else call)  # type: ignore[misc]
         call.cancel()
     except grpc.aio.AioRpcError as error:
         return error
     return None
 
 
-async def probe(channel, ended):
+async def probe(channel: grpc.aio.Channel, ended: asyncio.Event) -> float:
     """Asks for the status all the time; the longest wait, seconds."""
     ask, longest = channel.unary_unary(f"/{SERVICE}/GetQueryStatus"), 0.0
     while not ended.is_set():
@@ -51,7 +53,7 @@ async def probe(channel, ended):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-async def test_whatever_is_asked_is_answered_in_words_and_nobody_waits(serving, fill, method):
+async def test_whatever_is_asked_is_answered_in_words_and_nobody_waits(serving: Serving, fill: Fill, method: MethodDescriptor) -> None:
     limits = RequestLimits(LIMITS)
     async with serving() as (store, client):
         await fill(store, 0, 100)

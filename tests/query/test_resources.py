@@ -1,6 +1,9 @@
 """Resources end to end: what holds for all records of a batch is stored once, and read as an attribute of each of them."""
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Never
 
 import duckdb
 import pyarrow as pa
@@ -10,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.odd_messages import TEXTS
+from tests.query.conftest import Asking, OpenStore, Serving
 from tests.runtime.plain_columns import plain_digest, plain_rows
 from treering import log_filter
 from treering.v1.batch_pb2 import LogBatch
@@ -21,6 +25,7 @@ from treering_query.reading.slices import between
 from treering_query.retention.upkeep import Policy
 from treering_query.sealed import segment_file
 from treering_query.sql import gate
+from treering_query.store.store import Store
 from treering_query.values.schemas import LOGS_SCHEMA
 from treering_query.view.hot import Chunk
 
@@ -37,7 +42,10 @@ BATCHES = [
 ]
 
 
-def frames(batches=BATCHES, first=0):
+def frames(
+    batches: list[tuple[dict[str, str], list[dict[str, str]]]] | list[Any] | list[tuple[dict[Any, Any], list[dict[str, str]]]] = BATCHES,
+    first: int = 0,
+) -> list[DeliveredFrame]:
     made = []
     for resource, records in batches:
         payload = LogBatch(
@@ -49,24 +57,24 @@ def frames(batches=BATCHES, first=0):
     return made
 
 
-def merged(batches=BATCHES):
+def merged(batches: list[tuple[dict[str, str], list[dict[str, str]]]] = BATCHES) -> list[Any]:
     return [resource | own for resource, records in batches for own in records]
 
 
-async def forget(pattern_ids, below):
+async def forget(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     """Stands for the embed service."""
 
 
-async def deliver(store, made):
+async def deliver(store: Store, made: list[DeliveredFrame] | list[Any]) -> None:
     await store.open_log(LOG, 0)
     await store.deliver(LOG, made, made[-1].first_offset + made[-1].record_count)
 
 
-async def in_sql(client, expression, where="true"):
+async def in_sql(client: Asking, expression: str, where: str = "true") -> list[dict[str, Any]]:
     return (await client.sql(f'select {expression} as found from logs where {where} order by "offset"')).rows()
 
 
-async def counted(client, key, value=None, **fields):
+async def counted(client: Asking, key: str, value: str | None = None, **fields: Any) -> float:
     where = log_filter(where={key: value} if value is not None else (), **fields)
     if value is None:
         where.attributes.add(key=key)
@@ -74,12 +82,12 @@ async def counted(client, key, value=None, **fields):
 
 
 @pytest.fixture(params=["hot", "sealed", "both"])
-def asked(serving, request):
+def asked(serving: Serving, request: pytest.FixtureRequest) -> tuple[Serving, Any]:
     """A client of a store with `BATCHES`, in memory or on disk or half and half."""
     return serving, request.param
 
 
-async def filled(store, where):
+async def filled(store: Store, where: str) -> None:
     made = frames()
     half = len(made) // 2 if where == "both" else len(made)
     await deliver(store, made[:half])
@@ -89,7 +97,7 @@ async def filled(store, where):
         await deliver(store, made)
 
 
-async def test_every_way_to_read_shows_the_attributes_of_both(asked):
+async def test_every_way_to_read_shows_the_attributes_of_both(asked: tuple[Serving, Any]) -> None:
     serving, where = asked
     async with serving() as (store, client):
         await filled(store, where)
@@ -113,7 +121,7 @@ async def test_every_way_to_read_shows_the_attributes_of_both(asked):
 KEYS = ["k", "ms", "host.name", "region", 'a"b\\/~.*', "nowhere", "/", "~1", "$", "*", "0"]
 
 
-async def test_a_question_about_a_key_looks_at_the_record_then_at_its_resource(asked):
+async def test_a_question_about_a_key_looks_at_the_record_then_at_its_resource(asked: tuple[Serving, Any]) -> None:
     serving, where = asked
     async with serving() as (store, client):
         await filled(store, where)
@@ -132,7 +140,7 @@ async def test_a_question_about_a_key_looks_at_the_record_then_at_its_resource(a
         assert [value.value for value in summed.rows[0].values] == [3.0, 3.0]
 
 
-async def test_a_set_is_stored_once_in_memory_and_on_disk(serving):
+async def test_a_set_is_stored_once_in_memory_and_on_disk(serving: Serving) -> None:
     async with serving() as (store, _):
         await deliver(store, frames(BATCHES * 50))
         sets = {"", *(text for text in store.view.hot[0].table.column("resource").to_pylist() if text)}
@@ -146,7 +154,7 @@ async def test_a_set_is_stored_once_in_memory_and_on_disk(serving):
         assert set(column.chunk(0).dictionary.to_pylist()) == sets
 
 
-async def test_a_segment_without_a_resource_is_as_versions_wrote_it_that_knew_none(serving):
+async def test_a_segment_without_a_resource_is_as_versions_wrote_it_that_knew_none(serving: Serving) -> None:
     former = {field.name for field in LOGS_SCHEMA} - {"resource"}
     async with serving() as (store, client):
         await deliver(store, frames([({}, [{"ms": "1"}, {}])]))
@@ -163,7 +171,7 @@ async def test_a_segment_without_a_resource_is_as_versions_wrote_it_that_knew_no
         assert [step async for step in client.verify_store()][-1].complete
 
 
-async def test_a_catalog_that_knew_no_resources_opens(open_store, tmp_path):
+async def test_a_catalog_that_knew_no_resources_opens(open_store: OpenStore, tmp_path: Path) -> None:
     batches = [({}, [{"ms": "1"}]), ({}, [{"ms": "2"}])]
     async with open_store() as store:
         await deliver(store, frames(batches))
@@ -181,7 +189,7 @@ async def test_a_catalog_that_knew_no_resources_opens(open_store, tmp_path):
         assert [segment.has_resources for segment in store.view.segments] == [False, True]
 
 
-async def test_segments_that_are_made_one_keep_their_resources(serving):
+async def test_segments_that_are_made_one_keep_their_resources(serving: Serving) -> None:
     async with serving() as (store, client):
         made = frames(BATCHES * 2)
         for number in range(len(made)):
@@ -196,14 +204,16 @@ async def test_segments_that_are_made_one_keep_their_resources(serving):
         assert digest == sum(map(plain_digest, plain_rows(LOG, made))) % 2**64
 
 
-async def test_a_merge_whose_file_cannot_be_written_to_its_end_leaves_the_store_usable(open_store, monkeypatch):
+async def test_a_merge_whose_file_cannot_be_written_to_its_end_leaves_the_store_usable(
+    open_store: OpenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         made = frames(BATCHES)
         for number in range(len(made)):
             await deliver(store, made[: number + 1])
             await store.seal()
 
-        def full(*_):
+        def full(*_: object) -> Never:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
@@ -225,7 +235,9 @@ SETS = st.dictionaries(KEYS_OF_ALL, KEYS_OF_ALL, max_size=4)
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(batches=st.lists(st.tuples(SETS, st.lists(SETS, min_size=1, max_size=3)), min_size=1, max_size=8), sealed=st.booleans())
-async def test_any_keys_and_values_are_shown_and_digested_as_the_plain_twin_says(tmp_path_factory, batches, sealed):
+async def test_any_keys_and_values_are_shown_and_digested_as_the_plain_twin_says(
+    tmp_path_factory: pytest.TempPathFactory, batches: list[Any], sealed: bool
+) -> None:
     made = frames(batches)
     async with _opened(tmp_path_factory.mktemp("store"), 1_000, STOPPED) as store:
         await deliver(store, made)
@@ -270,12 +282,12 @@ async def test_any_keys_and_values_are_shown_and_digested_as_the_plain_twin_says
         ("describe logs", None),
     ],
 )
-def test_a_statement_that_names_the_attributes_that_it_wants_makes_no_map(statement, keys):
+def test_a_statement_that_names_the_attributes_that_it_wants_makes_no_map(statement: str, keys: list[str] | None) -> None:
     found = gate.check(duckdb.connect(), statement).attributes
     assert (found if found is None else sorted(found)) == keys
 
 
-async def test_both_forms_of_the_column_give_the_same_answer(serving):
+async def test_both_forms_of_the_column_give_the_same_answer(serving: Serving) -> None:
     async with serving() as (store, client):
         await filled(store, "both")
         for key in ("k", "ms", "host.name", 'a"b\\/~.*', "nowhere"):

@@ -2,15 +2,19 @@
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
 from tests.cancelling import at_each_await
 from tests.hostile import ALL, SEED, chance
+from tests.query.conftest import OpenStore
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.log_pb2 import LogRecord
+from treering.v1.log_pb2 import LogRecord, Position
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers.status import Status
 from treering_query.retention.clock_order import CLOCK_ORDER_FILE, write_clock_order
@@ -18,6 +22,7 @@ from treering_query.retention.retention_clock import Clocks, KeptTime, Retention
 from treering_query.retention.upkeep import Policy
 from treering_query.settings import QuerySettings
 from treering_query.store import keeper
+from treering_query.store.store import Store
 from treering_runtime.limits import MAX_TIME_UNIX_NANO
 
 SECOND = 10**9
@@ -51,16 +56,16 @@ class Machine:
 
 
 @pytest.fixture
-def machine():
+def machine() -> Machine:
     return Machine()
 
 
 @pytest.fixture
-def opened(open_store, machine):
+def opened(open_store: OpenStore, machine: Machine) -> Callable[[], AbstractAsyncContextManager[Store, bool | None]]:
     return lambda: open_store(clocks=machine.clocks)
 
 
-async def take(store, offset: int, arrival: int, service: str = "a") -> None:
+async def take(store: Any, offset: int, arrival: int, service: str = "a") -> None:
     """Seals one record."""
     record = LogRecord(service=service, message=f"record {offset} of {service}")
     await store.open_log(7, 0)
@@ -73,12 +78,12 @@ def _payload(record: LogRecord) -> bytes:
     return LogBatch(records=[record]).SerializeToString()
 
 
-def offsets(store) -> list[int]:
+def offsets(store: Any) -> list[int]:
     with store.snapshot() as snapshot:
         return [row["offset"] for row in snapshot.query('select "offset" from logs order by 1').to_pylist()]
 
 
-async def forget(pattern_ids, below) -> None:
+async def forget(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     del pattern_ids, below
 
 
@@ -86,16 +91,16 @@ def full(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-async def turn(store, policy: Policy = A_WEEK) -> None:
+async def turn(store: Any, policy: Policy = A_WEEK) -> None:
     await keeper.turn(store, policy, forget)
 
 
-def order(store) -> None:
+def order(store: Any) -> None:
     write_clock_order(store.clock._directory, store.clock._clocks.wall())
 
 
 @pytest.mark.parametrize("leap", [10 * YEAR, 2 * HOUR, -2 * HOUR, -55 * YEAR, 235 * YEAR, 272 * YEAR])
-async def test_a_clock_that_leaps_and_comes_back_deletes_nothing(opened, machine, leap):
+async def test_a_clock_that_leaps_and_comes_back_deletes_nothing(opened: Any, machine: Machine, leap: int) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.runs(DAY)
@@ -115,7 +120,9 @@ FAR = (2 * HOUR, DAY, 8 * DAY, YEAR, 10 * YEAR, 60 * YEAR, 235 * YEAR, 300 * YEA
 
 
 @pytest.mark.parametrize("number", range(25 if ALL else 3))
-async def test_whatever_the_clocks_do_no_record_goes_before_it_has_been_there_for_its_time(opened, machine, number):
+async def test_whatever_the_clocks_do_no_record_goes_before_it_has_been_there_for_its_time(
+    opened: Any, machine: Machine, number: Callable[[range], int]
+) -> None:
     random, passed, sealed = chance("clocks", number), 0, []
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(opened())
@@ -146,7 +153,7 @@ async def test_whatever_the_clocks_do_no_record_goes_before_it_has_been_there_fo
             assert young <= set(offsets(store)), SEED
 
 
-async def test_deletion_waits_over_restarts_until_the_clock_is_accepted(opened, machine):
+async def test_deletion_waits_over_restarts_until_the_clock_is_accepted(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.leaps(10 * YEAR)
@@ -167,7 +174,7 @@ async def test_deletion_waits_over_restarts_until_the_clock_is_accepted(opened, 
         assert not store.clock.leapt
 
 
-async def test_a_start_before_the_last_known_time_is_a_leap(opened, machine):
+async def test_a_start_before_the_last_known_time_is_a_leap(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.runs(6 * DAY)
@@ -181,7 +188,7 @@ async def test_a_start_before_the_last_known_time_is_a_leap(opened, machine):
         assert offsets(store) == [0]
 
 
-async def test_a_start_seconds_before_the_last_known_time_is_none(opened, machine):
+async def test_a_start_seconds_before_the_last_known_time_is_none(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await turn(store)
     machine.leaps(-30 * SECOND)
@@ -190,7 +197,7 @@ async def test_a_start_seconds_before_the_last_known_time_is_none(opened, machin
         assert not store.clock.leapt
 
 
-async def test_while_the_service_or_the_machine_stands_still_records_do_not_age(opened, machine):
+async def test_while_the_service_or_the_machine_stands_still_records_do_not_age(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.sleeps(30 * DAY)
@@ -207,7 +214,7 @@ async def test_while_the_service_or_the_machine_stands_still_records_do_not_age(
         assert offsets(store) == []
 
 
-async def test_a_machine_that_resumes_or_starts_with_a_clock_years_ahead_deletes_nothing(opened, machine):
+async def test_a_machine_that_resumes_or_starts_with_a_clock_years_ahead_deletes_nothing(opened: Any, machine: Machine) -> None:
     """The kernel takes the length of a suspend from the battery's clock: wall clock and boot time are wrong together."""
     async with opened() as store:
         await take(store, 0, machine.wall)
@@ -220,7 +227,7 @@ async def test_a_machine_that_resumes_or_starts_with_a_clock_years_ahead_deletes
         assert offsets(store) == [0]
 
 
-async def test_an_accepted_clock_ends_the_lag_and_deletes_nothing_by_itself(opened, machine):
+async def test_an_accepted_clock_ends_the_lag_and_deletes_nothing_by_itself(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.runs(6 * DAY)
@@ -237,7 +244,9 @@ async def test_an_accepted_clock_ends_the_lag_and_deletes_nothing_by_itself(open
 
 @pytest.mark.parametrize("starts_anew", [False, True])
 @pytest.mark.parametrize("wrong_by", [-55 * YEAR, 10 * YEAR, 240 * YEAR])
-async def test_records_of_a_first_start_with_a_wrong_clock_keep_their_age_when_it_is_set_right(opened, machine, wrong_by, starts_anew):
+async def test_records_of_a_first_start_with_a_wrong_clock_keep_their_age_when_it_is_set_right(
+    opened: Any, machine: Machine, wrong_by: int, starts_anew: bool
+) -> None:
     """A machine without a battery starts in 1970, and the network sets its clock right: before the next turn, or before the next start."""
     machine.leaps(wrong_by)
     async with opened() as store:
@@ -258,7 +267,7 @@ async def test_records_of_a_first_start_with_a_wrong_clock_keep_their_age_when_i
             await still_a_week(store, machine)
 
 
-async def still_a_week(store, machine) -> None:
+async def still_a_week(store: Any, machine: Machine) -> None:
     assert (store.clock.leapt, store.clock.now(), offsets(store)) == (False, machine.wall, [0])
     machine.runs(6 * DAY)
     await turn(store)
@@ -269,7 +278,7 @@ async def still_a_week(store, machine) -> None:
 
 
 @pytest.mark.parametrize("wrong_by", [-55 * YEAR, 10 * YEAR])
-async def test_what_is_sealed_while_an_order_is_carried_out_moves_with_the_clock(opened, machine, wrong_by):
+async def test_what_is_sealed_while_an_order_is_carried_out_moves_with_the_clock(opened: Any, machine: Machine, wrong_by: int) -> None:
     machine.leaps(wrong_by)
     async with opened() as store:
         machine.leaps(-wrong_by)
@@ -279,7 +288,9 @@ async def test_what_is_sealed_while_an_order_is_carried_out_moves_with_the_clock
         assert [segment.sealed_time for segment in store.view.segments] == [machine.wall] * 2
 
 
-async def test_ages_move_once_also_when_the_commit_of_an_order_seems_to_fail(opened, machine, monkeypatch):
+async def test_ages_move_once_also_when_the_commit_of_an_order_seems_to_fail(
+    opened: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     machine.leaps(10 * YEAR)
     async with opened() as store:
         await take(store, 0, machine.wall)
@@ -295,7 +306,7 @@ async def test_ages_move_once_also_when_the_commit_of_an_order_seems_to_fail(ope
 
 
 @pytest.mark.parametrize("wrong_by", [-55 * YEAR, -8 * DAY, 10 * YEAR])
-async def test_records_that_another_machine_dated_wrongly_age_from_their_sealing(opened, machine, wrong_by):
+async def test_records_that_another_machine_dated_wrongly_age_from_their_sealing(opened: Any, machine: Machine, wrong_by: int) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall + wrong_by)
         machine.runs(6 * DAY)
@@ -307,7 +318,7 @@ async def test_records_that_another_machine_dated_wrongly_age_from_their_sealing
 
 
 @pytest.mark.parametrize("wrong_by", [-55 * YEAR, 0, 10 * YEAR])
-async def test_the_oldest_go_when_all_are_too_large_whatever_their_dates(opened, machine, wrong_by):
+async def test_the_oldest_go_when_all_are_too_large_whatever_their_dates(opened: Any, machine: Machine, wrong_by: int) -> None:
     async with opened() as store:
         for number in range(3):
             await take(store, number, machine.wall + (wrong_by if number == 1 else 0))
@@ -318,7 +329,7 @@ async def test_the_oldest_go_when_all_are_too_large_whatever_their_dates(opened,
             assert offsets(store) == left
 
 
-async def test_the_bound_of_size_holds_while_deletion_by_age_waits(opened, machine):
+async def test_the_bound_of_size_holds_while_deletion_by_age_waits(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.runs(HOUR)
@@ -330,7 +341,7 @@ async def test_the_bound_of_size_holds_while_deletion_by_age_waits(opened, machi
         assert store.clock.leapt
 
 
-async def test_merged_segments_are_as_old_as_the_newest_of_them(opened, machine):
+async def test_merged_segments_are_as_old_as_the_newest_of_them(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         for number in range(4):
             await take(store, number, machine.wall)
@@ -341,14 +352,16 @@ async def test_merged_segments_are_as_old_as_the_newest_of_them(opened, machine)
         assert (merged.row_count, merged.sealed_time) == (4, sealed)
 
 
-def made_by_an_earlier_version(tmp_path) -> None:
+def made_by_an_earlier_version(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "store" / "logs.duckdb")) as old:
         old.execute("alter table segments drop column sealed_time")
         old.execute("drop table retention_clock")
 
 
 @pytest.mark.parametrize("wrong_by", [-55 * YEAR, 0, 10 * YEAR, 230 * YEAR])
-async def test_records_of_an_earlier_version_were_sealed_when_they_arrived_but_not_later_than_now(opened, machine, tmp_path, wrong_by):
+async def test_records_of_an_earlier_version_were_sealed_when_they_arrived_but_not_later_than_now(
+    opened: Any, machine: Machine, tmp_path: Path, wrong_by: int
+) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         await take(store, 1, machine.wall + wrong_by)
@@ -363,7 +376,9 @@ async def test_records_of_an_earlier_version_were_sealed_when_they_arrived_but_n
 
 
 @pytest.mark.parametrize(("wrong_by", "leapt"), [(10 * YEAR, False), (-2 * DAY, True)])
-async def test_a_store_of_an_earlier_version_goes_on_from_its_newest_record(opened, machine, tmp_path, wrong_by, leapt):
+async def test_a_store_of_an_earlier_version_goes_on_from_its_newest_record(
+    opened: Any, machine: Machine, tmp_path: Path, wrong_by: int, leapt: bool
+) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
     made_by_an_earlier_version(tmp_path)
@@ -377,7 +392,7 @@ async def test_a_store_of_an_earlier_version_goes_on_from_its_newest_record(open
         assert offsets(store) == ([0] if leapt else [])
 
 
-async def test_a_first_start_with_a_clock_ahead_is_put_right_by_the_operator(opened, machine):
+async def test_a_first_start_with_a_clock_ahead_is_put_right_by_the_operator(opened: Any, machine: Machine) -> None:
     machine.leaps(10 * YEAR)
     async with opened() as store:
         await take(store, 0, machine.wall)
@@ -393,7 +408,7 @@ async def test_a_first_start_with_a_clock_ahead_is_put_right_by_the_operator(ope
         assert offsets(store) == []
 
 
-async def test_an_order_is_carried_out_once_and_accepts_no_other_leap(opened, machine):
+async def test_an_order_is_carried_out_once_and_accepts_no_other_leap(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         order(store)
         await turn(store)
@@ -405,7 +420,7 @@ async def test_an_order_is_carried_out_once_and_accepts_no_other_leap(opened, ma
         assert store.clock.leapt
 
 
-async def test_an_order_that_was_carried_out_does_not_accept_a_leap_back_to_its_time(opened, machine):
+async def test_an_order_that_was_carried_out_does_not_accept_a_leap_back_to_its_time(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         order(store)
         await turn(store)
@@ -415,7 +430,7 @@ async def test_an_order_that_was_carried_out_does_not_accept_a_leap_back_to_its_
         assert store.clock.leapt
 
 
-async def test_an_order_from_before_the_leap_is_not_carried_out(opened, machine):
+async def test_an_order_from_before_the_leap_is_not_carried_out(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         order(store)
@@ -429,7 +444,7 @@ async def test_an_order_from_before_the_leap_is_not_carried_out(opened, machine)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"order_id": "a"}', '{"order_id": "a", "time_unix_nano": "soon"}'])
-async def test_a_damaged_order_is_none(opened, machine, tmp_path, content):
+async def test_a_damaged_order_is_none(opened: Any, machine: Machine, tmp_path: Path, content: str) -> None:
     async with opened() as store:
         machine.leaps(10 * YEAR)
         (tmp_path / "store" / CLOCK_ORDER_FILE).write_text(content)
@@ -438,7 +453,7 @@ async def test_a_damaged_order_is_none(opened, machine, tmp_path, content):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-async def test_an_order_that_cannot_be_read_is_none(opened, machine, tmp_path):
+async def test_an_order_that_cannot_be_read_is_none(opened: Any, machine: Machine, tmp_path: Path) -> None:
     async with opened() as store:
         machine.leaps(10 * YEAR)
         (tmp_path / "store" / CLOCK_ORDER_FILE).touch(mode=0)
@@ -446,11 +461,11 @@ async def test_an_order_that_cannot_be_read_is_none(opened, machine, tmp_path):
         assert store.clock.leapt
 
 
-async def test_an_accepted_clock_is_accepted_wherever_the_turn_is_cancelled(opened, machine, tmp_path):
+async def test_an_accepted_clock_is_accepted_wherever_the_turn_is_cancelled(opened: Any, machine: Machine, tmp_path: Path) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
 
-        async def look(step):
+        async def look(step: int) -> None:
             del step
             await turn(store)  # the next turn of the keeper
             assert not store.clock.leapt
@@ -458,7 +473,7 @@ async def test_an_accepted_clock_is_accepted_wherever_the_turn_is_cancelled(open
             assert offsets(store) == [0]
             again()
 
-        def again():
+        def again() -> None:
             machine.leaps(2 * HOUR)
             store.clock._clock.look()
             assert store.clock.leapt
@@ -468,7 +483,9 @@ async def test_an_accepted_clock_is_accepted_wherever_the_turn_is_cancelled(open
         assert await at_each_await(store.clock.turn, look) >= 1
 
 
-async def test_a_time_that_cannot_be_kept_keeps_nothing_from_deletion_nor_a_leap_from_notice(opened, machine, monkeypatch):
+async def test_a_time_that_cannot_be_kept_keeps_nothing_from_deletion_nor_a_leap_from_notice(
+    opened: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened() as store:
         await take(store, 0, machine.wall)
         machine.runs(8 * DAY)
@@ -486,7 +503,9 @@ async def test_a_time_that_cannot_be_kept_keeps_nothing_from_deletion_nor_a_leap
         assert store.clock.leapt
 
 
-async def test_a_full_disk_that_keeps_no_time_is_emptied_all_the_same(opened, machine, monkeypatch):
+async def test_a_full_disk_that_keeps_no_time_is_emptied_all_the_same(
+    opened: Any, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("treering_query.sealed.clock_row.ClockRow.keep", full)
     async with opened() as store:
         await take(store, 0, machine.wall)
@@ -495,7 +514,7 @@ async def test_a_full_disk_that_keeps_no_time_is_emptied_all_the_same(opened, ma
         assert offsets(store) == []
 
 
-async def test_status_says_what_waits_only_where_an_age_is_set(opened, machine):
+async def test_status_says_what_waits_only_where_an_age_is_set(opened: Any, machine: Machine) -> None:
     async with opened() as store:
         machine.leaps(10 * YEAR)
         await turn(store)
@@ -505,7 +524,7 @@ async def test_status_says_what_waits_only_where_an_age_is_set(opened, machine):
             assert answer.retention_time_unix_nano == START
 
 
-def test_a_clock_beyond_2262_is_the_last_time_there_is(machine):
+def test_a_clock_beyond_2262_is_the_last_time_there_is(machine: Machine) -> None:
     machine.wall = 2**63 + YEAR
     clock = RetentionClock(machine.clocks, None)
     machine.runs(DAY)
@@ -513,7 +532,7 @@ def test_a_clock_beyond_2262_is_the_last_time_there_is(machine):
     assert clock.kept == KeptTime(2**63 - 2)
 
 
-def test_many_small_steps_of_a_clock_are_a_leap_in_the_end(machine):
+def test_many_small_steps_of_a_clock_are_a_leap_in_the_end(machine: Machine) -> None:
     clock = RetentionClock(machine.clocks, None)
     for _ in range(3):
         machine.leaps(HOUR // 2)
@@ -522,7 +541,7 @@ def test_many_small_steps_of_a_clock_are_a_leap_in_the_end(machine):
 
 
 @pytest.mark.parametrize("step", [SECOND, -SECOND])
-def test_a_second_each_day_is_no_leap_after_twenty_years(machine, step):
+def test_a_second_each_day_is_no_leap_after_twenty_years(machine: Machine, step: int) -> None:
     """Neither of a process that runs on nor of one that starts each month: the clock follows what drift explains."""
     clock = RetentionClock(machine.clocks, None)
     for day in range(20 * 365):
@@ -535,7 +554,7 @@ def test_a_second_each_day_is_no_leap_after_twenty_years(machine, step):
     assert abs(clock.now() - machine.wall) < 2 * SECOND
 
 
-def test_a_clock_that_leapt_is_not_followed(machine):
+def test_a_clock_that_leapt_is_not_followed(machine: Machine) -> None:
     clock = RetentionClock(machine.clocks, None)
     machine.leaps(10 * YEAR)
     for day in range(1, 100):

@@ -1,17 +1,19 @@
 """A seal that fails is told by the service's status for as long as it does, and by nothing else: questions go on."""
 
 import asyncio
+from typing import Never
 
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.query.conftest import Fill, OpenStore, Serving
 from treering import AsyncClient
 from treering_query.sealed import seal_task, segment_file
 from treering_runtime.errors import StopError
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch):
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seal_task, "RETRY_SEAL_S", (0.01, 0.01))
 
 
@@ -28,10 +30,12 @@ async def told(client: AsyncClient, *, problem: bool) -> str:
     ("error", "words"),
     [(OSError(28, "No space left on device", "/secret/path"), "No space left on device"), (ValueError("/secret/path"), "ValueError")],
 )
-async def test_a_seal_that_fails_is_told_until_it_succeeds(serving, fill, monkeypatch, error, words):
+async def test_a_seal_that_fails_is_told_until_it_succeeds(
+    serving: Serving, fill: Fill, monkeypatch: pytest.MonkeyPatch, error: OSError | ValueError, words: str
+) -> None:
     write = segment_file.write
 
-    def fails(*_, **__):
+    def fails(*_: object, **__: object) -> Never:
         raise error
 
     async with serving() as (store, client):
@@ -49,10 +53,12 @@ async def test_a_seal_that_fails_is_told_until_it_succeeds(serving, fill, monkey
         assert await told(client, problem=False) == ""
 
 
-async def test_sealing_that_ends_by_a_fault_of_ours_ends_the_service(open_store, fill, monkeypatch):
+async def test_sealing_that_ends_by_a_fault_of_ours_ends_the_service(
+    open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Otherwise deliveries would wait for room for ever, and nobody would know why."""
 
-    async def without_memory():
+    async def without_memory() -> None:
         raise MemoryError
 
     async with open_store() as store:

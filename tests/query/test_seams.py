@@ -1,19 +1,24 @@
 """The implementations of `SegmentStore` and of `Catalog`, and the store on others than files."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.query.catalog_suite import CatalogSuite
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
 from tests.query.memory_catalog import Kept, MemoryCatalog
 from tests.query.memory_segments import MemorySegments
 from tests.query.segment_store_suite import SegmentStoreSuite
+from treering.v1.log_pb2 import Position
 from treering_query.retention.upkeep import Policy
 from treering_query.sealed.catalog import Catalog
 from treering_query.sealed.duckdb_catalog import DuckDbCatalog
 from treering_query.sealed.local_segments import LocalSegments
 from treering_query.sealed.sealing import Sealer
 from treering_query.sealed.segment_store import SegmentStore
+from treering_query.store.store import Store
 from treering_runtime.errors import StartError
 from treering_runtime.quarantine import QuarantineSelection
 
@@ -60,33 +65,33 @@ class Rows:
 
 class TestDirectory(SegmentStoreSuite):
     @pytest.fixture
-    def place(self, tmp_path):
+    def place(self, tmp_path: Path) -> Directory:
         return Directory(tmp_path / "segments")
 
 
 class TestObjectsInMemory(SegmentStoreSuite):
     @pytest.fixture
-    def place(self, tmp_path):
+    def place(self, tmp_path: Path) -> Objects:
         return Objects(tmp_path)
 
 
 class TestDuckDbFile(CatalogSuite):
     @pytest.fixture
-    def place(self, tmp_path):
+    def place(self, tmp_path: Path) -> File:
         return File(tmp_path / "logs.duckdb")
 
 
 class TestRowsInMemory(CatalogSuite):
     @pytest.fixture
-    def place(self):
+    def place(self) -> Rows:
         return Rows()
 
 
-async def nobody(pattern_ids, below):
+async def nobody(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     """Stands for the embed service."""
 
 
-def seen(store):
+def seen(store: Store) -> Any:
     with store.snapshot() as snapshot:
         offsets = snapshot.query('select "offset" from logs order by 1').column(0).to_pylist()
         counted = snapshot.query("select coalesce(sum(count), 0)::bigint from pattern_counts").column(0)[0].as_py()
@@ -94,7 +99,9 @@ def seen(store):
     return offsets
 
 
-async def test_the_store_needs_nothing_but_the_protocols(open_store, fill, frame, record, tmp_path):
+async def test_the_store_needs_nothing_but_the_protocols(
+    open_store: OpenStore, fill: Fill, frame: MakeFrame, record: MakeRecord, tmp_path: Path
+) -> None:
     objects, rows = Objects(tmp_path), Rows()
 
     def opened(directory: Path) -> Sealer:

@@ -3,7 +3,10 @@
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,14 +14,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from treering.v1.log_pb2 import LogFilter
+from tests.query.conftest import MakeFrame, MakeRecord, OpenStore
+from treering.v1.log_pb2 import LogFilter, LogRecord
+from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.reading import filters
 from treering_query.reading.samples import newest
 from treering_query.reading.slices import newest_first
 from treering_query.search.bm25 import K1, B, Bm25
 from treering_query.search.literals import find_literals
-from treering_query.search.ranking import BORDER, Fits, LiteralHits, Tier, placed, rank
+from treering_query.search.ranking import BORDER, Fits, LiteralHits, Ranking, Tier, placed, rank
 from treering_query.search.scan import scan_messages
+from treering_query.store.store import Store
 from treering_query.values.pattern_ids import among, as_ids
 
 _TABLE = st.permutations([2**64 - 1 - number for number in range(20)])
@@ -28,14 +34,14 @@ _FOUND = st.lists(st.tuples(st.booleans(), st.booleans(), _FIT), min_size=20, ma
 """Of each pattern: whether it is hit verbatim, whether by identifiers, and its score if it has one."""
 
 
-def _ranking(table, found, least=0.0):
+def _ranking(table: list[int], found: list[tuple[bool, bool, float | None]], least: float = 0.0) -> Ranking:
     hits = LiteralHits(np.array([each[0] for each in found]), np.array([each[1] for each in found]))
     scored = [row for row, each in enumerate(found) if each[2] is not None]
     fits = Fits(np.array(scored, np.int64), np.array([found[row][2] for row in scored], np.float64))
     return rank(np.array(table, np.uint64), hits, fits, least)
 
 
-def _plainly_ranked(table, found, least=0.0):
+def _plainly_ranked(table: list[int], found: list[tuple[bool, bool, float | None]], least: float = 0.0) -> list[Any]:
     """The slow twin: pattern by pattern."""
     ranked = []
     for pattern_id, (verbatim, identifiers, score) in zip(table, found, strict=True):
@@ -47,7 +53,7 @@ def _plainly_ranked(table, found, least=0.0):
 
 
 @given(_TABLE, _FOUND, st.floats(0, 1))
-def test_the_order_is_tier_then_fit_then_id(table, found, least):
+def test_the_order_is_tier_then_fit_then_id(table: list[int], found: list[tuple[bool, bool, float | None]], least: float) -> None:
     ranking = _ranking(table, found, least)
     plain = _plainly_ranked(table, found, least)
     assert ranking.part(0, len(ranking)) == plain
@@ -55,7 +61,9 @@ def test_the_order_is_tier_then_fit_then_id(table, found, least):
 
 
 @given(_TABLE, _FOUND, st.floats(0, 1))
-def test_a_literal_hit_is_never_lost_and_never_below_another_result(table, found, least):
+def test_a_literal_hit_is_never_lost_and_never_below_another_result(
+    table: list[int], found: list[tuple[bool, bool, float | None]], least: float
+) -> None:
     ranked = _ranking(table, found, least).part(0, len(table))
     assert {pattern_id for pattern_id, each in zip(table, found, strict=True) if each[0] or each[1]} <= {
         place.pattern_id for place in ranked
@@ -65,14 +73,16 @@ def test_a_literal_hit_is_never_lost_and_never_below_another_result(table, found
 
 
 @given(_TABLE, _FOUND, st.floats(0, 1))
-def test_scores_are_calibrated_and_min_score_is_kept(table, found, least):
+def test_scores_are_calibrated_and_min_score_is_kept(table: list[int], found: list[tuple[bool, bool, float | None]], least: float) -> None:
     for place in _ranking(table, found, least).part(0, len(table)):
         assert least <= place.score <= 1 or (place.tier is not Tier.REST and place.score >= BORDER)
         assert place.weak == (place.tier is Tier.REST and place.score < BORDER)
 
 
 @given(_TABLE, _FOUND, st.sets(st.integers(0, 40)), st.integers(0, 19))
-def test_what_was_shown_leaves_and_what_leads_leads_once(table, found, gone, leader):
+def test_what_was_shown_leaves_and_what_leads_leads_once(
+    table: list[int], found: list[tuple[bool, bool, float | None]], gone: set[Any], leader: int
+) -> None:
     ranking = _ranking(table, found)
     gone = {2**64 - 1 - number for number in gone}
     plain = _plainly_ranked(table, found)
@@ -82,13 +92,13 @@ def test_what_was_shown_leaves_and_what_leads_leads_once(table, found, gone, lea
 
 
 @given(st.lists(st.integers(0, 2**64 - 1)), st.sets(st.integers(0, 2**64 - 1)), st.data())
-def test_ids_among_others_are_those_of_the_set(ids, members, data):
+def test_ids_among_others_are_those_of_the_set(ids: list[Any], members: set[Any], data: st.DataObject) -> None:
     ids += data.draw(st.lists(st.sampled_from(sorted(members) or [0])))
     assert among(np.array(ids, np.uint64), as_ids(members)).tolist() == [number in members for number in ids]
 
 
 @given(st.text())
-def test_identifiers_are_pieces_of_the_query(text):
+def test_identifiers_are_pieces_of_the_query(text: str) -> None:
     literals = find_literals(text)
     assert literals.whole == text.strip()
     assert all(word and word in text for word in literals.identifiers)
@@ -107,7 +117,7 @@ def test_identifiers_are_pieces_of_the_query(text):
         ("the end. And then it was over again", (), False),
     ],
 )
-def test_what_is_an_identifier(text, identifiers, read):
+def test_what_is_an_identifier(text: str, identifiers: tuple[str] | tuple[()] | tuple[str, str], read: bool) -> None:
     literals = find_literals(text)
     assert literals.identifiers == identifiers
     assert literals.read_messages is read
@@ -117,7 +127,7 @@ _WORD = st.sampled_from(["disk", "full", "user", "root", "port", "block"])
 _TEXT = st.lists(_WORD, max_size=6).map(" ".join)
 
 
-def _plain_bm25(documents, query):
+def _plain_bm25(documents: list[Any], query: str) -> list[Any]:
     split = [document.split() for document in documents]
     mean = sum(map(len, split)) / len(split)
     scores, ideal = [0.0] * len(split), 0.0
@@ -132,18 +142,18 @@ def _plain_bm25(documents, query):
 
 
 @given(st.lists(_TEXT, min_size=1, max_size=8), _TEXT)
-def test_bm25_agrees_with_its_formula(documents, query):
+def test_bm25_agrees_with_its_formula(documents: list[Any], query: str) -> None:
     assert Bm25(pa.array(documents, pa.string())).score(query).tolist() == pytest.approx(_plain_bm25(documents, query))
 
 
 @pytest.mark.parametrize("query", ["fail", "failed", "fails", "FAILING", "BlockFailed"])
-def test_words_meet_in_their_stems(query):
+def test_words_meet_in_their_stems(query: str) -> None:
     scores = Bm25(pa.array(["serving failed", "all is well", ""], pa.string())).score(query)
     assert scores.argmax() == 0
     assert scores[0] > 0
 
 
-def test_an_empty_table_has_no_words():
+def test_an_empty_table_has_no_words() -> None:
     assert Bm25(pa.array([], pa.string())).score("disk").tolist() == []
 
 
@@ -154,7 +164,12 @@ _ROWS = st.lists(
 )
 
 
-async def _filled(store, frame, record, rows):
+async def _filled(
+    store: Store,
+    frame: Callable[[int, Sequence[LogRecord]], DeliveredFrame],
+    record: Callable[..., LogRecord],
+    rows: list[tuple[int, str, bool]],
+) -> None:
     await store.open_log(7, 0)
     for offset, (at, message, seal) in enumerate(rows):
         await store.deliver(7, [frame(offset, [record(offset, service="s", message=message, time_unix_nano=1_000 + at)])], offset + 1)
@@ -164,10 +179,19 @@ async def _filled(store, frame, record, rows):
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=_ROWS, count=st.integers(0, 4), start=st.integers(0, 20), slice_rows=st.sampled_from([1, 4, 500_000]))
-def test_samples_are_the_newest_wherever_they_lie(open_store, tmp_path_factory, frame, record, rows, count, start, slice_rows):
+def test_samples_are_the_newest_wherever_they_lie(
+    open_store: OpenStore,
+    tmp_path_factory: pytest.TempPathFactory,
+    frame: MakeFrame,
+    record: MakeRecord,
+    rows: list[tuple[int, str, bool]],
+    count: int,
+    start: int,
+    slice_rows: Any,
+) -> None:
     predicate = filters.where(LogFilter(start_time_unix_nano=1_000 + start) if start else LogFilter())
 
-    def check(snapshot):
+    def check(snapshot: Any) -> None:
         everything = snapshot.query('select pattern_id, epoch_ns(time) as t, "offset" as o from logs').to_pylist()
         found = newest(snapshot, {row["pattern_id"] for row in everything}, count, predicate)
         wanted = []
@@ -184,10 +208,17 @@ def test_samples_are_the_newest_wherever_they_lie(open_store, tmp_path_factory, 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=_ROWS, query=st.sampled_from(["sda", "SDA full", "u1", "disk sdb", "u2 something sda", "nothing"]))
-def test_the_scan_finds_what_reading_all_messages_finds(open_store, tmp_path_factory, frame, record, rows, query):
+def test_the_scan_finds_what_reading_all_messages_finds(
+    open_store: OpenStore,
+    tmp_path_factory: pytest.TempPathFactory,
+    frame: MakeFrame,
+    record: MakeRecord,
+    rows: list[tuple[int, str, bool]],
+    query: Any,
+) -> None:
     literals = find_literals(query)
 
-    def check(snapshot):
+    def check(snapshot: Any) -> None:
         everything = snapshot.query("select pattern_id, message from logs").to_pylist()
         whole = {row["pattern_id"] for row in everything if literals.whole.lower() in row["message"].lower()}
         words = [word.lower() for word in literals.identifiers] or [literals.whole.lower()]
@@ -203,7 +234,14 @@ def test_the_scan_finds_what_reading_all_messages_finds(open_store, tmp_path_fac
     asyncio.run(_on_store(open_store, tmp_path_factory, frame, record, rows, check))
 
 
-async def _on_store(open_store, tmp_path_factory, frame, record, rows, check):
+async def _on_store(
+    open_store: Callable[..., AbstractAsyncContextManager[Store, bool | None]],
+    tmp_path_factory: pytest.TempPathFactory,
+    frame: Callable[[int, Sequence[LogRecord]], DeliveredFrame],
+    record: Callable[..., LogRecord],
+    rows: list[tuple[int, str, bool]],
+    check: Callable[[Any], None],
+) -> None:
     async with open_store(directory=tmp_path_factory.mktemp("store")) as store:
         await _filled(store, frame, record, rows)
         with store.snapshot() as snapshot:

@@ -1,6 +1,8 @@
 """The file of a segment against a plain sort."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,12 +41,14 @@ PLAIN = [name for name in LOGS_SCHEMA.names if name != "resource"]
 """The columns of versions that knew no resources, and of files without one."""
 
 
-def key(row):
+def key(row: Any) -> tuple[Any, Any, Any, Any, Any]:
     return row["service"].encode(), row["pattern_id"], row["time"], row["log_id"], row["offset"]
 
 
 @given(rows=ROWS, cuts=st.lists(st.integers(0, 60), max_size=4))
-def test_records_are_in_the_order_of_a_plain_sort_however_they_arrived_in_chunks(rows, cuts, tmp_path_factory):
+def test_records_are_in_the_order_of_a_plain_sort_however_they_arrived_in_chunks(
+    rows: list[dict[str, object]], cuts: list[Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     whole = pa.Table.from_pylist(rows, LOGS_SCHEMA)
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     chunks = [whole.slice(start, end - start) for start, end in itertools.pairwise(edges)]
@@ -58,7 +62,7 @@ def test_records_are_in_the_order_of_a_plain_sort_however_they_arrived_in_chunks
     assert pq.read_table(file).replace_schema_metadata().equals(expected.select(PLAIN))
 
 
-def test_a_row_group_is_never_larger_than_said_whatever_order_the_records_come_in(tmp_path):
+def test_a_row_group_is_never_larger_than_said_whatever_order_the_records_come_in(tmp_path: Path) -> None:
     count = 2 * segment_file.ROW_GROUP_ROWS + 7
     columns = {
         "offset": range(count),
@@ -84,7 +88,7 @@ def test_a_row_group_is_never_larger_than_said_whatever_order_the_records_come_i
     assert sizes == [segment_file.ROW_GROUP_ROWS, segment_file.ROW_GROUP_ROWS, 7]
 
 
-def rows_with(resources):
+def rows_with(resources: list[Any] | list[str]) -> Any:
     count = len(resources)
     fixed = {"log_id": 1, "offset": 1, "time": 5, "arrival_time": 5, "severity": 9, "service": "s", "environment": "", "message": "m"}
     fixed |= {"attributes": [], "trace_id": b"", "span_id": b"", "pattern_id": 3}
@@ -92,7 +96,7 @@ def rows_with(resources):
     return pa.table({name: columns[name] for name in LOGS_SCHEMA.names}, schema=LOGS_SCHEMA)
 
 
-def test_each_row_group_holds_its_own_resources_once(tmp_path):
+def test_each_row_group_holds_its_own_resources_once(tmp_path: Path) -> None:
     texts = [f'{{"k":"{number % 100:0500}"}}' for number in range(3 * segment_file.ROW_GROUP_ROWS)]
     table = rows_with(sorted(texts))
     segment_file.write(tmp_path / "1.parquet", segment_file.in_order(table), with_resources=True)
@@ -109,7 +113,7 @@ def test_each_row_group_holds_its_own_resources_once(tmp_path):
     assert pq.read_table(tmp_path / "1.parquet").column("resource").to_pylist() == sorted(texts)
 
 
-def test_row_groups_whose_resources_are_too_many_to_be_kept_apart_hold_fewer_records(tmp_path):
+def test_row_groups_whose_resources_are_too_many_to_be_kept_apart_hold_fewer_records(tmp_path: Path) -> None:
     texts = [f'{{"k":"{number % 100:050000}"}}' for number in range(3_000)]
     segment_file.write(tmp_path / "1.parquet", segment_file.in_order(rows_with(texts)), with_resources=True)
     found = pq.read_metadata(tmp_path / "1.parquet")
@@ -120,5 +124,5 @@ def test_row_groups_whose_resources_are_too_many_to_be_kept_apart_hold_fewer_rec
     ("rows", "size_bytes", "together"),
     [(0, 0, 1), (500_000, 100 * MIB, segment_file.ROW_GROUP_ROWS), (128, 128 * MIB, 32), (3, 200 * MIB, 1), (7, 0, 224 * MIB)],
 )
-def test_row_groups_of_huge_records_hold_fewer_of_them(rows, size_bytes, together):
+def test_row_groups_of_huge_records_hold_fewer_of_them(rows: int, size_bytes: int, together: int) -> None:
     assert segment_file.group_rows(rows, size_bytes) == min(together, segment_file.ROW_GROUP_ROWS)

@@ -1,12 +1,16 @@
 """After a restart questions wait until what was visible before it is visible again."""
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pyarrow as pa
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.query.conftest import Asking, Fill, Serving
 from tests.settling import settled
 from treering.v1 import admin_pb2
 from treering.v1 import query_pb2 as pb
@@ -22,12 +26,12 @@ FOREVER_S = 3_600
 
 
 @pytest.fixture
-def board():
+def board() -> ProgressBoard:
     return ProgressBoard()
 
 
 @pytest.fixture
-def after_restart(tmp_path, board):
+def after_restart(tmp_path: Path, board: ProgressBoard) -> Callable[..., ShownEnds]:
     """What a process finds whose predecessor, killed, had shown these ends."""
 
     def made(ends: dict[int, int], patience_s: float = FOREVER_S) -> ShownEnds:
@@ -40,13 +44,13 @@ def after_restart(tmp_path, board):
     return made
 
 
-async def test_nothing_is_waited_for_where_nothing_was_shown(tmp_path, board):
+async def test_nothing_is_waited_for_where_nothing_was_shown(tmp_path: Path, board: ProgressBoard) -> None:
     shown = ShownEnds(tmp_path / "shown", board)
     await shown.watch()
     await shown.returned(0)
 
 
-async def test_waits_for_every_log_and_for_the_last_record(after_restart, board):
+async def test_waits_for_every_log_and_for_the_last_record(after_restart: Callable[..., ShownEnds], board: ProgressBoard) -> None:
     shown = after_restart({1: 10, 2: 20})
     watching, waiting = asyncio.create_task(shown.watch()), asyncio.create_task(shown.returned(None))
     for log_id, end in ((1, 10), (2, 19)):
@@ -61,7 +65,9 @@ async def test_waits_for_every_log_and_for_the_last_record(after_restart, board)
     await asyncio.gather(watching, waiting)
 
 
-async def test_a_process_that_dies_while_it_waits_leaves_the_same_to_the_next(after_restart, tmp_path):
+async def test_a_process_that_dies_while_it_waits_leaves_the_same_to_the_next(
+    after_restart: Callable[..., ShownEnds], tmp_path: Path
+) -> None:
     shown = after_restart({1: 10})
     shown.note(1, 4)
     again = ShownEnds(tmp_path / "shown", ProgressBoard(), FOREVER_S)
@@ -69,7 +75,9 @@ async def test_a_process_that_dies_while_it_waits_leaves_the_same_to_the_next(af
         await again.returned(0)
 
 
-async def test_a_log_that_delivers_nothing_is_given_up_once(after_restart, tmp_path, board):
+async def test_a_log_that_delivers_nothing_is_given_up_once(
+    after_restart: Callable[..., ShownEnds], tmp_path: Path, board: ProgressBoard
+) -> None:
     shown = after_restart({1: 10, 2: 20}, patience_s=0.05)
     board.update(1, visible_end=10)
     await shown.watch()
@@ -82,7 +90,9 @@ async def test_a_log_that_delivers_nothing_is_given_up_once(after_restart, tmp_p
         await third.returned(0)
 
 
-async def test_a_log_that_delivers_slowly_is_waited_for(after_restart, board, monkeypatch):
+async def test_a_log_that_delivers_slowly_is_waited_for(
+    after_restart: Callable[..., ShownEnds], board: ProgressBoard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = 0.0
     monkeypatch.setattr(shown_module.time, "monotonic", lambda: now)
     shown = after_restart({1: 1_000}, patience_s=100)
@@ -96,7 +106,7 @@ async def test_a_log_that_delivers_slowly_is_waited_for(after_restart, board, mo
     await shown.returned(0)
 
 
-async def test_more_logs_than_there_are_slots_are_served_and_not_waited_for(tmp_path, board):
+async def test_more_logs_than_there_are_slots_are_served_and_not_waited_for(tmp_path: Path, board: ProgressBoard) -> None:
     shown = ShownEnds(tmp_path / "shown", board)
     for log_id in range(1, limits.MAX_SHOWN_LOGS + 3):
         shown.note(log_id, 1)
@@ -128,7 +138,7 @@ QUESTIONS = {
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
-async def test_a_question_after_a_restart_has_what_was_visible_before_it(serving, fill, question):
+async def test_a_question_after_a_restart_has_what_was_visible_before_it(serving: Serving, fill: Fill, question: str) -> None:
     async with serving() as (store, _):
         await fill(store, 0, 200)
         await store.seal()
@@ -143,13 +153,13 @@ async def test_a_question_after_a_restart_has_what_was_visible_before_it(serving
         await asking
 
 
-async def answered(client, question, timeout_s):
+async def answered(client: Asking, question: str, timeout_s: float) -> Any:
     """The first response."""
     call = getattr(client._stubs["query"], question)(QUESTIONS[question], timeout=timeout_s)
     return await (call if isinstance(call, grpc.aio.UnaryUnaryCall) else call.read())
 
 
-async def test_the_status_is_given_at_once(serving, fill):
+async def test_the_status_is_given_at_once(serving: Serving, fill: Fill) -> None:
     async with serving() as (store, _):
         await fill(store, 0, 100)
     async with serving() as (_, client):

@@ -1,16 +1,20 @@
 """`meaning()` and `about()` in users' SQL, against a plain model of the same scores."""
 
 import io
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests.query.conftest import MakeFrame, MakeRecord, OpenSql, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
-from treering_query.sql.runner import SqlQuery
+from treering_query.sql.runner import SqlQuery, SqlRunner
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
 
@@ -33,7 +37,7 @@ class Canned:
         self.problem: EmbedUnavailable | None = None
         self.mask_version = MASK_VERSION
 
-    async def score(self, texts, min_positions, timeout_s):
+    async def score(self, texts: list[str], min_positions: Any, timeout_s: float) -> PatternScores:
         self.asked.append((list(texts), list(min_positions)))
         if self.problem:
             raise self.problem
@@ -42,12 +46,14 @@ class Canned:
 
 
 @pytest.fixture
-def canned():
+def canned() -> Canned:
     return Canned()
 
 
 @pytest.fixture
-async def sql(open_store, open_sql, frame, record, canned, tmp_path):
+async def sql(
+    open_store: OpenStore, open_sql: OpenSql, frame: MakeFrame, record: MakeRecord, canned: Canned, tmp_path: Path
+) -> AsyncIterator[SqlRunner]:
     """Half of the records sealed; each pattern has a service of its own."""
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -64,7 +70,7 @@ async def sql(open_store, open_sql, frame, record, canned, tmp_path):
             yield runner
 
 
-async def ask(runner, text: str, **fields):
+async def ask(runner: SqlRunner, text: str, **fields: list[Any]) -> tuple[Any, Any | None]:
     query = SqlQuery.of(pb.ExecuteSqlRequest(query=text, timeout_ms=10_000, **fields))
     data, summary = io.BytesIO(), None
     async for response in runner.run(query, 20.0):
@@ -74,12 +80,12 @@ async def ask(runner, text: str, **fields):
     return pa.ipc.open_stream(data.getvalue()).read_all(), summary
 
 
-async def rows(runner, text: str) -> list[tuple]:
+async def rows(runner: SqlRunner, text: str) -> list[tuple[Any, ...]]:
     table, _ = await ask(runner, text)
     return [tuple(round(value, 4) if isinstance(value, float) else value for value in row.values()) for row in table.to_pylist()]
 
 
-async def refusal(runner, text: str) -> ServiceError:
+async def refusal(runner: SqlRunner, text: str) -> ServiceError:
     with pytest.raises(ServiceError) as caught:
         await ask(runner, text)
     return caught.value
@@ -144,17 +150,17 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("text", "expected"), ANSWERS, ids=range(len(ANSWERS)))
-async def test_meaning_is_usable_anywhere_in_a_select(sql, text, expected):
+async def test_meaning_is_usable_anywhere_in_a_select(sql: SqlRunner, text: str, expected: object) -> None:
     assert await rows(sql, text) == expected
 
 
-async def test_patterns_without_a_score_and_no_pattern_at_all_score_zero(sql):
+async def test_patterns_without_a_score_and_no_pattern_at_all_score_zero(sql: SqlRunner) -> None:
     found = await rows(sql, "select distinct service, meaning(pattern_id, 'disk') from logs where service = 'svc4'")
     assert found == [("svc4", 0.0)]
     assert await rows(sql, "select meaning(null, 'disk'), about(null, 'disk'), meaning(12345, 'disk')") == [(0.0, False, 0.0)]
 
 
-async def test_answer_says_how_many_patterns_have_no_score(sql, canned):
+async def test_answer_says_how_many_patterns_have_no_score(sql: SqlRunner, canned: Canned) -> None:
     _, summary = await ask(sql, "select count(*) from logs where about(pattern_id, 'disk')")
     assert summary.degraded_because == "1 of 5 patterns have no vector yet: they score 0 for every text"
     _, summary = await ask(sql, "select count(*) from logs")
@@ -166,8 +172,10 @@ async def test_answer_says_how_many_patterns_have_no_score(sql, canned):
     assert (summary.degraded_because, table.to_pylist()) == ("", [{"count_star()": EACH}])
 
 
-def _all(canned, scores):
-    async def score(texts, min_positions, timeout_s):
+def _all(
+    canned: Canned, scores: tuple[float, float, float, float, float]
+) -> Callable[[list[str], Any, float], Coroutine[Any, Any, PatternScores]]:
+    async def score(texts: list[str], min_positions: Any, timeout_s: float) -> PatternScores:
         return PatternScores.ascending(np.array(canned.ids, np.uint64), [np.array(scores, np.float32) for _ in texts], MASK_VERSION)
 
     return score
@@ -194,12 +202,12 @@ ODD_SPELLINGS = [
 
 
 @pytest.mark.parametrize("text", ODD_SPELLINGS)
-async def test_odd_spellings_and_names_of_the_users_own_mean_the_same(sql, canned, text):
+async def test_odd_spellings_and_names_of_the_users_own_mean_the_same(sql: SqlRunner, canned: Canned, text: str) -> None:
     assert await rows(sql, text) == [(EACH,)]
     assert canned.asked == [(["pay"], [])]
 
 
-async def test_columns_may_be_called_as_the_functions(sql, canned):
+async def test_columns_may_be_called_as_the_functions(sql: SqlRunner, canned: Canned) -> None:
     assert await rows(sql, "select meaning, about from (select 1 as meaning, 'x' as about)") == [(1, "x")]
     assert canned.asked == []
 
@@ -232,7 +240,9 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "words", "position"), WRONG, ids=range(len(WRONG)))
-async def test_wrong_use_is_the_users_error_with_its_place_and_asks_nobody(sql, canned, text, words, position):
+async def test_wrong_use_is_the_users_error_with_its_place_and_asks_nobody(
+    sql: SqlRunner, canned: Canned, text: str, words: str, position: int
+) -> None:
     error = await refusal(sql, text)
     assert error.reason == ErrorReason.ERROR_REASON_SQL_ERROR
     assert error.message.startswith("Binder Error: ")
@@ -241,12 +251,12 @@ async def test_wrong_use_is_the_users_error_with_its_place_and_asks_nobody(sql, 
     assert canned.asked == []
 
 
-async def test_place_of_wrong_use_counts_characters_not_bytes(sql):
+async def test_place_of_wrong_use_counts_characters_not_bytes(sql: SqlRunner) -> None:
     error = await refusal(sql, "select 'żółć',\n  'ż' || about(pattern_id, message)\nfrom logs")
     assert error.metadata == {"line": "2", "position": "28"}
 
 
-async def test_first_argument_is_judged_by_the_database(sql):
+async def test_first_argument_is_judged_by_the_database(sql: SqlRunner) -> None:
     for text, words in [
         ("select meaning(nope, 'a') from logs", 'Referenced column "nope" not found'),
         ("select meaning(message, 'a') from logs", "Could not convert string"),
@@ -261,12 +271,12 @@ async def test_first_argument_is_judged_by_the_database(sql):
         assert "pattern_id" in error.message or "nope" not in text
 
 
-async def test_errors_beside_meaning_keep_their_place(sql):
+async def test_errors_beside_meaning_keep_their_place(sql: SqlRunner) -> None:
     error = await refusal(sql, "select about(pattern_id, 'a'),\n foo from logs")
     assert (error.reason, error.metadata) == (ErrorReason.ERROR_REASON_SQL_ERROR, {"line": "2", "position": "2"})
 
 
-async def test_where_no_subquery_may_stand_the_way_out_is_told(sql):
+async def test_where_no_subquery_may_stand_the_way_out_is_told(sql: SqlRunner) -> None:
     for text in (
         "select list_transform([1], lambda x: x + meaning(pattern_id, 'a')) from logs",
         "select [about(pattern_id, 'a') for x in [1]] from logs",
@@ -278,20 +288,20 @@ async def test_where_no_subquery_may_stand_the_way_out_is_told(sql):
         assert error.message.endswith("compute them in a CTE first"), text
 
 
-async def test_as_a_table_function_it_is_refused(sql):
+async def test_as_a_table_function_it_is_refused(sql: SqlRunner) -> None:
     for text in ("from meaning(1, 'a')", "select * from logs, about(1, 'a')"):
         error = await refusal(sql, text)
         assert error.reason == ErrorReason.ERROR_REASON_SQL_NOT_ALLOWED
 
 
-async def test_tables_behind_it_cannot_be_read(sql):
+async def test_tables_behind_it_cannot_be_read(sql: SqlRunner) -> None:
     for name in ("_scores", "_wide", "temp.main._scores", "main._wide"):
         error = await refusal(sql, f"select about(1, 'a') from {name}")
         assert error.reason in {ErrorReason.ERROR_REASON_SQL_NOT_ALLOWED, ErrorReason.ERROR_REASON_SQL_ERROR}
     assert await rows(sql, "select count(*) from logs where about(pattern_id, 'pay')") == [(EACH,)]
 
 
-async def test_each_text_is_scored_once_and_all_together(sql, canned):
+async def test_each_text_is_scored_once_and_all_together(sql: SqlRunner, canned: Canned) -> None:
     texts = ", ".join(f"max(meaning(pattern_id, 'text {number}'))" for number in range(16))
     table, _ = await ask(sql, f"select {texts}, bool_or(about(pattern_id, 'text 3')) from logs")
     assert table.num_columns == 17
@@ -299,7 +309,7 @@ async def test_each_text_is_scored_once_and_all_together(sql, canned):
     assert sorted(canned.asked[0][0]) == sorted(f"text {number}" for number in range(16))
 
 
-async def test_more_texts_than_are_scored_together_are_refused(sql, canned):
+async def test_more_texts_than_are_scored_together_are_refused(sql: SqlRunner, canned: Canned) -> None:
     texts = ", ".join(f"meaning(pattern_id, 'text {number}')" for number in range(17))
     error = await refusal(sql, f"select {texts} from logs")
     assert error.reason == ErrorReason.ERROR_REASON_SQL_ERROR
@@ -307,12 +317,12 @@ async def test_more_texts_than_are_scored_together_are_refused(sql, canned):
     assert canned.asked == []
 
 
-async def test_index_is_waited_for_as_the_store_is(sql, canned):
+async def test_index_is_waited_for_as_the_store_is(sql: SqlRunner, canned: Canned) -> None:
     await ask(sql, "select about(pattern_id, 'disk') from logs", min_positions=[Position(log_id=7, offset=RECORDS)])
     assert canned.asked == [(["disk"], [Position(log_id=7, offset=RECORDS)])]
 
 
-async def test_embed_that_is_away_is_named_and_sql_without_meaning_works(sql, canned):
+async def test_embed_that_is_away_is_named_and_sql_without_meaning_works(sql: SqlRunner, canned: Canned) -> None:
     canned.problem = EmbedUnavailable("embed does not answer")
     error = await refusal(sql, "select about(pattern_id, 'disk') from logs")
     assert (error.reason, error.metadata) == (ErrorReason.ERROR_REASON_PEER_UNAVAILABLE, {"peer": "embed"})
@@ -320,13 +330,13 @@ async def test_embed_that_is_away_is_named_and_sql_without_meaning_works(sql, ca
     assert await rows(sql, "select count(*) from logs") == [(RECORDS,)]
 
 
-async def test_position_that_is_not_indexed_in_time_is_named(sql, canned):
+async def test_position_that_is_not_indexed_in_time_is_named(sql: SqlRunner, canned: Canned) -> None:
     canned.problem = EmbedUnavailable("embed has not indexed the wanted position in time", "60")
     error = await refusal(sql, "select about(pattern_id, 'disk') from logs")
     assert (error.reason, error.metadata) == (ErrorReason.ERROR_REASON_TIMED_OUT, {"waiting_for": "60"})
 
 
-async def test_scores_of_other_masking_rules_are_not_used(sql, canned):
+async def test_scores_of_other_masking_rules_are_not_used(sql: SqlRunner, canned: Canned) -> None:
     canned.mask_version = MASK_VERSION + 1
     error = await refusal(sql, "select about(pattern_id, 'disk') from logs")
     assert error.reason == ErrorReason.ERROR_REASON_PEER_UNAVAILABLE
@@ -347,7 +357,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("number", range(len(HOSTILE)))
-async def test_hostile_texts_change_nothing(sql, number):
+async def test_hostile_texts_change_nothing(sql: SqlRunner, number: Callable[[range], int]) -> None:
     try:
         await ask(sql, HOSTILE[number])
     except ServiceError as error:

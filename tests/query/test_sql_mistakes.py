@@ -1,12 +1,15 @@
 """A hundred typical mistakes: each is answered in the database's words about the user's own text, with its place, and nothing of ours."""
 
 import io
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests.query.conftest import Fill, OpenSql, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
-from treering_query.sql.runner import SqlQuery
+from treering_query.sql.runner import SqlQuery, SqlRunner
 from treering_runtime.errors import ServiceError
 
 MISTAKES = r"""
@@ -133,7 +136,7 @@ select means(pattern_id, 'disk') from logs
 """
 
 
-async def answer(runner, text: str) -> ServiceError | None:
+async def answer(runner: SqlRunner, text: str) -> ServiceError | None:
     query = SqlQuery.of(pb.ExecuteSqlRequest(query=text, timeout_ms=10_000, max_rows=1_000_000))
     data = io.BytesIO()
     try:
@@ -145,7 +148,7 @@ async def answer(runner, text: str) -> ServiceError | None:
 
 
 @pytest.fixture
-async def sql(open_store, open_sql, fill, tmp_path):
+async def sql(open_store: OpenStore, open_sql: OpenSql, fill: Fill, tmp_path: Path) -> AsyncIterator[SqlRunner]:
     async with open_store() as store:
         await fill(store, 0, 50)
         await store.seal()
@@ -154,7 +157,7 @@ async def sql(open_store, open_sql, fill, tmp_path):
             yield runner
 
 
-async def test_each_is_answered_in_words_about_the_users_own_text(sql, tmp_path):
+async def test_each_is_answered_in_words_about_the_users_own_text(sql: SqlRunner, tmp_path: Path) -> None:
     errors = {text: await answer(sql, text) for text in MISTAKES.strip().splitlines()}
     assert len(errors) >= 100
     for text, error in errors.items():
@@ -166,7 +169,7 @@ async def test_each_is_answered_in_words_about_the_users_own_text(sql, tmp_path)
     assert all(int(error.metadata["position"]) <= len(text) for text, error in errors.items() if error in placed)
 
 
-async def test_mistake_in_a_late_row_is_told_as_one_in_the_first(sql):
+async def test_mistake_in_a_late_row_is_told_as_one_in_the_first(sql: SqlRunner) -> None:
     error = await answer(sql, "select case when x < 100000 then '1' else 'x' end::int from range(200000) t(x)")
     assert error.reason == ErrorReason.ERROR_REASON_SQL_ERROR
     assert "Could not convert string 'x' to INT32" in error.message

@@ -1,11 +1,14 @@
 """Names in SQL: what a CTE's name opens is that CTE, and nothing of the catalog that has the same name."""
 
 import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
 
 from tests.hostile import ALL
 from treering_query.sql import functions, gate
@@ -44,12 +47,12 @@ SHOWING = (
 
 
 @pytest.fixture(scope="module")
-def connection():
+def connection() -> Iterator[Any]:
     with duckdb.connect(":memory:") as opened:
         yield opened
 
 
-def passes(connection, text: str) -> bool:
+def passes(connection: Any, text: str) -> bool:
     try:
         gate.check(connection, text)
     except Refused:
@@ -57,20 +60,20 @@ def passes(connection, text: str) -> bool:
     return True
 
 
-def relations(connection) -> list[str]:
+def relations(connection: Any) -> list[str]:
     views = connection.execute("select view_name from duckdb_views() union select table_name from duckdb_tables()").fetchall()
     return [*(name for (name,) in views), "_hot", "_patterns", "PG_SETTINGS"]
 
 
 @pytest.mark.parametrize("form", HIDING)
-def test_a_ctes_name_opens_no_relation_of_the_catalog(connection, form):
+def test_a_ctes_name_opens_no_relation_of_the_catalog(connection: Any, form: str) -> None:
     names = relations(connection)
     assert len(names) > 40
     assert not [name for name in names if passes(connection, form.format(n=name))]
 
 
 @pytest.mark.parametrize("form", SHOWING)
-def test_a_cte_may_have_any_name(connection, form):
+def test_a_cte_may_have_any_name(connection: Any, form: str) -> None:
     assert all(passes(connection, form.format(n=name)) for name in [*relations(connection), "logs", "Mine"])
 
 
@@ -82,7 +85,7 @@ EXAMPLES, DEPTH = (20_000, 3) if ALL else (400, 2)
 
 
 @st.composite
-def _source(draw, depth: int) -> str:
+def _source(draw: DrawFn, depth: int) -> str:
     """What stands after FROM: most often a name."""
     if not depth or draw(st.integers(0, 2)):
         return draw(NAMES | st.just("(select 1 as x)"))
@@ -99,7 +102,7 @@ def _source(draw, depth: int) -> str:
 
 
 @st.composite
-def _select(draw, depth: int) -> str:
+def _select(draw: DrawFn, depth: int) -> str:
     sources = [draw(_source(depth)) for _ in range(draw(st.integers(1, 2)))]
     text = f"select 1 as x from {', '.join(f'{source} as s{number}' for number, source in enumerate(sources))}"
     if not depth or draw(st.booleans()):
@@ -118,7 +121,7 @@ def _select(draw, depth: int) -> str:
 
 
 @st.composite
-def _cte(draw, depth: int, name: str) -> str:
+def _cte(draw: DrawFn, depth: int, name: str) -> str:
     inner = draw(_query(depth - 1))
     kind = draw(st.sampled_from(["", " materialized", " not materialized"]))
     repeated = f"union all select 1 from {draw(_source(depth - 1))} as s0, {draw(NAMES)} as s1 where false"
@@ -128,7 +131,7 @@ def _cte(draw, depth: int, name: str) -> str:
 
 
 @st.composite
-def _query(draw, depth: int) -> str:
+def _query(draw: int, depth: int) -> str:
     """A SELECT that reads from nothing but CTEs, of which some may be out of sight."""
     names = draw(st.lists(NAMES, max_size=2, unique_by=str.lower)) if depth else []
     ctes = [draw(_cte(depth, name)) for name in names]
@@ -141,14 +144,14 @@ def _query(draw, depth: int) -> str:
 @pytest.mark.time_limit(3_600 if ALL else 120)
 @settings(max_examples=EXAMPLES)
 @given(text=st.integers(1, DEPTH).flatmap(_query))
-def test_what_the_gate_lets_pass_the_database_finds_among_the_ctes(connection, text):
+def test_what_the_gate_lets_pass_the_database_finds_among_the_ctes(connection: Any, text: Any) -> None:
     """None of the names is in the catalog: the database would say so of one that no CTE has there."""
     if passes(connection, text):
         with contextlib.suppress(duckdb.BinderException, duckdb.ParserException, duckdb.NotImplementedException):  # what it cannot do
             connection.execute(f"explain {text}")
 
 
-def test_every_function_of_the_database_is_classified(connection):
+def test_every_function_of_the_database_is_classified(connection: Any) -> None:
     """A new version of the database brings new functions: each is to be looked at, and to be written into one of the two lists."""
     kinds = "('scalar', 'aggregate', 'macro', 'window')"
     rows = connection.execute(f"select distinct lower(function_name) from duckdb_functions() where function_type in {kinds}").fetchall()
@@ -159,7 +162,7 @@ def test_every_function_of_the_database_is_classified(connection):
     assert sorted(written - {name for (name,) in rows}) == []
 
 
-def test_a_function_that_nobody_classified_is_refused(connection, monkeypatch):
+def test_a_function_that_nobody_classified_is_refused(connection: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "ALLOWED", functions.ALLOWED - {"md5"})
     with pytest.raises(Refused, match="the function md5 is not allowed"):
         gate.check(connection, "select MD5(message) from logs")
@@ -167,7 +170,7 @@ def test_a_function_that_nobody_classified_is_refused(connection, monkeypatch):
 
 
 @pytest.mark.parametrize("caller", sorted(functions.BY_NAME))
-def test_an_aggregate_that_is_named_in_a_text_is_looked_at_as_one_that_is_called(connection, caller):
+def test_an_aggregate_that_is_named_in_a_text_is_looked_at_as_one_that_is_called(connection: Any, caller: str) -> None:
     for text in (
         f"select {caller}([1, 2], 'sum_no_overflow')",
         f"select {caller}([1, 2], 'SUM_NO_OVERFLOW')",

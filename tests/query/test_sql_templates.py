@@ -1,11 +1,14 @@
 """Templates in SQL: which one a pattern belongs to, and what there is of each."""
 
+from typing import Any
+
+from tests.query.conftest import MakeFrame, Serving
 from treering.v1.log_pb2 import LogRecord
 
 USERS = ("ann", "bob", "cyd", "dan")
 
 
-async def test_templates_are_joined_through_patterns(serving, frame):
+async def test_templates_are_joined_through_patterns(serving: Serving, frame: MakeFrame) -> None:
     sessions = [LogRecord(service=f"login{place % 2}", message=f"session opened for user {user} today") for place, user in enumerate(USERS)]
     records = [*sessions, *sessions, LogRecord(service="mail", message="sent 5 mails")]
     async with serving() as (store, client):
@@ -15,7 +18,7 @@ async def test_templates_are_joined_through_patterns(serving, frame):
         await store.deliver(7, [frame(5, records[5:])], len(records))
         await store.templates.settled()
 
-        async def ask(query):
+        async def ask(query: str) -> list[dict[str, Any]]:
             return (await client.sql(query)).rows()
 
         templates = await ask("select * from Templates order by count desc")

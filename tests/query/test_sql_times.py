@@ -1,12 +1,16 @@
 """Users' SQL compares the tables' times, which are UTC without a zone, with literals that name a zone and with `now()`."""
 
 import datetime as dt
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import duckdb
 import pytest
 
+from tests.query.conftest import MakeFrame, MakeRecord, OpenSql, OpenStore
 from tests.query.test_sql_meaning import refusal, rows
 from treering.v1.error_pb2 import ErrorReason
+from treering_query.sql.runner import SqlRunner
 from treering_query.sql.zones import in_utc
 
 TEN = dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC)
@@ -14,7 +18,7 @@ NANOS = int(TEN.timestamp()) * 10**9
 
 
 @pytest.fixture
-async def sql(open_store, open_sql, frame, record, tmp_path):
+async def sql(open_store: OpenStore, open_sql: OpenSql, frame: MakeFrame, record: MakeRecord, tmp_path: Path) -> AsyncIterator[SqlRunner]:
     """Three records at ten, eleven and twelve o'clock UTC; the first one is on disk, the last one says a time."""
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -53,7 +57,7 @@ SELECTED = [
 
 
 @pytest.mark.parametrize(("condition", "expected"), SELECTED)
-async def test_a_zone_counts_wherever_a_time_is_compared(sql, condition, expected):
+async def test_a_zone_counts_wherever_a_time_is_compared(sql: SqlRunner, condition: str, expected: list[str]) -> None:
     assert await rows(sql, f"select message from logs where {condition} order by time") == [(message,) for message in expected]
 
 
@@ -65,7 +69,7 @@ async def test_a_zone_counts_wherever_a_time_is_compared(sql, condition, expecte
         ("time = '2026-11-20T12:00:00Z' -- '2026-11-20T12:00:00+02:00'", "time = '2026-11-20T12:00:00Z' -- '2026-11-20T12:00:00+02:00'"),
     ],
 )
-def test_literals_become_utc_where_they_become_times(condition, converted):
+def test_literals_become_utc_where_they_become_times(condition: str, converted: str) -> None:
     with duckdb.connect() as connection:
         connection.execute("set TimeZone = 'UTC'")
         connection.execute("create table logs (time timestamp_ns, message varchar)")
@@ -73,31 +77,31 @@ def test_literals_become_utc_where_they_become_times(condition, converted):
         assert in_utc(connection, f"select 1 from logs where {condition}") == f"select 1 from logs where {converted}"
 
 
-async def test_a_zone_counts_through_a_cte_and_a_name_of_its_own(sql):
+async def test_a_zone_counts_through_a_cte_and_a_name_of_its_own(sql: SqlRunner) -> None:
     statement = "with a as (select time t, message from logs) select message from a where t > '2026-11-20T12:30:00+02:00' order by t"
     assert await rows(sql, statement) == [("b",), (ALL[2],)]
 
 
-async def test_what_is_asked_at_a_time_zone_keeps_its_meaning(sql):
+async def test_what_is_asked_at_a_time_zone_keeps_its_meaning(sql: SqlRunner) -> None:
     plain = await rows(sql, "select (now() at time zone 'Asia/Tokyo')::date")
     beside = await rows(sql, "select (now() at time zone 'Asia/Tokyo')::date from logs where time < now() limit 1")
     assert plain == beside
 
 
-async def test_a_zone_that_nobody_knows_is_refused_where_it_stands(sql):
+async def test_a_zone_that_nobody_knows_is_refused_where_it_stands(sql: SqlRunner) -> None:
     error = await refusal(sql, "select 1 from logs where time > '2026-11-20T12:00:00 Nowhere/Land'")
     assert error.reason == ErrorReason.ERROR_REASON_SQL_ERROR
     assert "names a zone that is not known" in str(error)
     assert error.metadata == {"line": "1", "position": "33"}
 
 
-async def test_errors_keep_their_places_behind_a_time_that_was_converted(sql):
+async def test_errors_keep_their_places_behind_a_time_that_was_converted(sql: SqlRunner) -> None:
     error = await refusal(sql, "select 1 from logs where time > '2026-11-20T12:00:00+02:00' and nothing = 1")
     assert error.metadata == {"line": "1", "position": "65"}
     error = await refusal(sql, "select nothing from logs where time > now()")
     assert 'column "nothing" not found' in str(error)
 
 
-async def test_too_many_zones_are_refused(sql):
+async def test_too_many_zones_are_refused(sql: SqlRunner) -> None:
     times = ", ".join("'2026-11-20T12:00:00+02:00'" for _ in range(65))
     assert "more than 64 times with an offset" in str(await refusal(sql, f"select 1 from logs where time in ({times})"))

@@ -4,13 +4,16 @@ import json
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import psutil
 import pytest
 
+from tests.query.conftest import OpenSql, OpenStore
 from treering_query.sql import child, gate, runner, wire, zygote_process
 from treering_query.sql.zygote_process import Zygote
 from treering_runtime.errors import StartError
@@ -19,7 +22,7 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture
-def behind_the_gate(tmp_path, monkeypatch):
+def behind_the_gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     (tmp_path / "segment.parquet").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     request = wire.Request("", str(tmp_path), ("segment.parquet",), (), False, 10, 10 * MIB, 128 * MIB, 1, 5.0)
@@ -48,7 +51,7 @@ def behind_the_gate(tmp_path, monkeypatch):
         "reset lock_configuration",
     ],
 )
-def test_nothing_outside_is_reached(behind_the_gate, statement, tmp_path):
+def test_nothing_outside_is_reached(behind_the_gate: Any, statement: str, tmp_path: Path) -> None:
     for name in ("canary.txt", "canary.csv"):
         (tmp_path / name).write_text("secret\n1")
     with pytest.raises(duckdb.Error) as caught:
@@ -57,14 +60,14 @@ def test_nothing_outside_is_reached(behind_the_gate, statement, tmp_path):
     assert not [file for file in tmp_path.iterdir() if file.name.startswith("out")]
 
 
-def test_environment_of_the_child_is_not_a_function(behind_the_gate, monkeypatch):
+def test_environment_of_the_child_is_not_a_function(behind_the_gate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TREERING_CANARY", "secret")
     with pytest.raises(duckdb.Error):
         behind_the_gate.execute("select getenv('TREERING_CANARY')").fetchall()
 
 
 @pytest.mark.parametrize("kind", ["INTERNAL", "Internal", "FATAL", "IO", "Settings", "Serialization", "Something new"])
-def test_what_the_database_says_of_itself_is_not_passed_on(behind_the_gate, kind):
+def test_what_the_database_says_of_itself_is_not_passed_on(behind_the_gate: Any, kind: str) -> None:
     said = duckdb.Error(json.dumps({"exception_type": kind, "exception_message": "at /usr/lib/duckdb.so+0x4711\nstack trace"}))
     assert child._explain(said, "select 1", behind_the_gate) == ("INTERNAL", f"{kind} Error", {})
 
@@ -82,7 +85,7 @@ def test_what_the_database_says_of_itself_is_not_passed_on(behind_the_gate, kind
         ("selct 1", "SQL_ERROR", "syntax error"),
     ],
 )
-def test_the_gate_says_why(statement, reason, words):
+def test_the_gate_says_why(statement: str, reason: str, words: str) -> None:
     with duckdb.connect(":memory:") as connection, pytest.raises(gate.Refused) as caught:
         gate.check(connection, statement)
     assert caught.value.reason == reason
@@ -90,7 +93,7 @@ def test_the_gate_says_why(statement, reason, words):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has no_new_privs")
-def test_processes_of_queries_can_gain_no_privileges():
+def test_processes_of_queries_can_gain_no_privileges() -> None:
     zygote = Zygote()
     try:
         status = Path(f"/proc/{zygote.pid}/status").read_text()
@@ -99,7 +102,7 @@ def test_processes_of_queries_can_gain_no_privileges():
         zygote.close()
 
 
-def test_zygote_that_never_comes_up_is_ended_and_said(tmp_path, monkeypatch):
+def test_zygote_that_never_comes_up_is_ended_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = tmp_path / "stuck"
     stuck.write_text("#!/bin/sh\nexec sleep 1000\n")
     stuck.chmod(0o700)
@@ -110,7 +113,9 @@ def test_zygote_that_never_comes_up_is_ended_and_said(tmp_path, monkeypatch):
     assert psutil.Process().children() == before
 
 
-async def test_queries_that_miss_the_zygote_at_once_start_one_in_its_place(open_store, open_sql, tmp_path, monkeypatch):
+async def test_queries_that_miss_the_zygote_at_once_start_one_in_its_place(
+    open_store: OpenStore, open_sql: OpenSql, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store, open_sql(store, tmp_path / "store") as sql:
         started = []
         monkeypatch.setattr(runner, "Zygote", lambda: started.append(Zygote()) or started[-1])

@@ -1,16 +1,21 @@
 import asyncio
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
 from tests.settling import settled
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query.reading import filters
 from treering_query.store.store import Store
+from treering_query.values.segment import Segment
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.errors import ServiceError, StartError
 
 
-def offsets(snapshot) -> list[int]:
+def offsets(snapshot: Snapshot) -> list[int]:
     return snapshot.query('select "offset" from logs order by 1').column(0).to_pylist()
 
 
@@ -20,7 +25,7 @@ async def until_sealed(store: Store, end: int) -> None:
             await store.board.wait_change(store.board.version, 10)
 
 
-async def test_records_are_visible_at_once_and_releasable_when_sealed(open_store, fill):
+async def test_records_are_visible_at_once_and_releasable_when_sealed(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 250)
         progress = store.board.get(7)
@@ -34,7 +39,7 @@ async def test_records_are_visible_at_once_and_releasable_when_sealed(open_store
             assert not snapshot.view.hot
 
 
-async def test_restart_goes_on_from_the_sealed_end_and_a_fed_again_log_counts_once(open_store, fill):
+async def test_restart_goes_on_from_the_sealed_end_and_a_fed_again_log_counts_once(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 200)
         await store.seal()
@@ -48,7 +53,7 @@ async def test_restart_goes_on_from_the_sealed_end_and_a_fed_again_log_counts_on
             assert sum(snapshot.query("select count from patterns").column(0).to_pylist()) == 400
 
 
-async def test_a_frame_delivered_twice_changes_nothing(open_store, fill, frame, record):
+async def test_a_frame_delivered_twice_changes_nothing(open_store: OpenStore, fill: Fill, frame: MakeFrame, record: MakeRecord) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.deliver(7, [frame(50, [record(number) for number in range(50, 120)])], 120)
@@ -56,7 +61,9 @@ async def test_a_frame_delivered_twice_changes_nothing(open_store, fill, frame, 
             assert offsets(snapshot) == list(range(120))
 
 
-async def test_delivery_cut_off_while_decoding_brings_nothing_twice(open_store, fill, frame, record):
+async def test_delivery_cut_off_while_decoding_brings_nothing_twice(
+    open_store: OpenStore, fill: Fill, frame: MakeFrame, record: MakeRecord
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         batch = frame(0, [record(number) for number in range(2000)])
@@ -70,7 +77,7 @@ async def test_delivery_cut_off_while_decoding_brings_nothing_twice(open_store, 
             assert offsets(snapshot) == list(range(2000))
 
 
-async def test_two_logs_do_not_mix(open_store, frame, record):
+async def test_two_logs_do_not_mix(open_store: OpenStore, frame: MakeFrame, record: MakeRecord) -> None:
     async with open_store() as store:
         for log_id in (7, 2**64 - 1):
             await store.open_log(log_id, 0)
@@ -82,7 +89,7 @@ async def test_two_logs_do_not_mix(open_store, frame, record):
             assert snapshot.seen == [Position(log_id=7, offset=10), Position(log_id=2**64 - 1, offset=10)]
 
 
-async def test_log_that_begins_later_is_taken_from_its_start(open_store, frame, record):
+async def test_log_that_begins_later_is_taken_from_its_start(open_store: OpenStore, frame: MakeFrame, record: MakeRecord) -> None:
     async with open_store() as store:
         store.board.begin(7, 500)  # as the servicer does it
         await store.open_log(7, 500)
@@ -92,7 +99,7 @@ async def test_log_that_begins_later_is_taken_from_its_start(open_store, frame, 
             assert offsets(snapshot) == [500]
 
 
-async def test_of_a_log_of_which_nothing_arrived_no_place_is_kept(open_store, frame, record):
+async def test_of_a_log_of_which_nothing_arrived_no_place_is_kept(open_store: OpenStore, frame: MakeFrame, record: MakeRecord) -> None:
     async with open_store() as store:
         await store.open_log(8, 0)
         await store.deliver(8, [frame(0, [record(1)])], 1)
@@ -109,7 +116,7 @@ async def test_of_a_log_of_which_nothing_arrived_no_place_is_kept(open_store, fr
         assert store.board.get(7).next_offset == 1
 
 
-async def test_one_record_deliveries_stay_few_chunks(open_store, fill):
+async def test_one_record_deliveries_stay_few_chunks(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 1000, size=1)
         assert len(store.view.hot) <= 20
@@ -117,7 +124,7 @@ async def test_one_record_deliveries_stay_few_chunks(open_store, fill):
             assert offsets(snapshot) == list(range(1000))
 
 
-async def test_snapshot_stays_what_it_was_while_records_arrive_and_are_sealed(open_store, fill):
+async def test_snapshot_stays_what_it_was_while_records_arrive_and_are_sealed(open_store: OpenStore, fill: Fill) -> None:
     async with open_store(rows=500) as store:
         await fill(store, 0, 300)
         with store.snapshot() as before:
@@ -128,7 +135,7 @@ async def test_snapshot_stays_what_it_was_while_records_arrive_and_are_sealed(op
             assert offsets(after) == list(range(3000))
 
 
-async def test_every_snapshot_during_seals_has_each_record_once(open_store, fill):
+async def test_every_snapshot_during_seals_has_each_record_once(open_store: OpenStore, fill: Fill) -> None:
     async with open_store(rows=300) as store:
 
         async def watch() -> int:
@@ -146,7 +153,7 @@ async def test_every_snapshot_during_seals_has_each_record_once(open_store, fill
         await until_sealed(store, 3000)
 
 
-async def test_patterns_and_counts_come_from_statistics(open_store, fill):
+async def test_patterns_and_counts_come_from_statistics(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 300)
         await store.seal()
@@ -161,7 +168,7 @@ async def test_patterns_and_counts_come_from_statistics(open_store, fill):
             assert counted.to_pylist() == stored.to_pylist()
 
 
-async def test_segments_that_cannot_match_are_not_read(open_store, fill):
+async def test_segments_that_cannot_match_are_not_read(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         for start in (0, 100, 200):
             await fill(store, start, start + 100)
@@ -175,7 +182,7 @@ async def test_segments_that_cannot_match_are_not_read(open_store, fill):
             assert snapshot.query(sql, predicate.parameters, within=predicate).column(0)[0].as_py() == 50
 
 
-async def test_unreadable_record_is_set_aside_and_counted(open_store, frame, record):
+async def test_unreadable_record_is_set_aside_and_counted(open_store: OpenStore, frame: MakeFrame, record: MakeRecord) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         good = frame(0, [record(0), record(1)])
@@ -191,7 +198,7 @@ async def test_unreadable_record_is_set_aside_and_counted(open_store, frame, rec
         assert (store.board.get(7).next_offset, store.board.get(7).quarantined) == (4, 1)
 
 
-async def test_manifest_lists_the_segments(open_store, fill, tmp_path):
+async def test_manifest_lists_the_segments(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
@@ -201,7 +208,7 @@ async def test_manifest_lists_the_segments(open_store, fill, tmp_path):
         assert entry["logs"] == [{"log_id": "7", "first_offset": 0, "end_offset": 100}]
 
 
-async def test_missing_segment_refuses_to_start_and_says_which(open_store, fill, tmp_path):
+async def test_missing_segment_refuses_to_start_and_says_which(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
@@ -211,7 +218,7 @@ async def test_missing_segment_refuses_to_start_and_says_which(open_store, fill,
             pass
 
 
-async def test_cut_segment_refuses_to_start(open_store, fill, tmp_path):
+async def test_cut_segment_refuses_to_start(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
@@ -222,7 +229,7 @@ async def test_cut_segment_refuses_to_start(open_store, fill, tmp_path):
             pass
 
 
-async def test_query_is_interrupted_at_its_deadline_and_the_next_one_works(open_store, fill):
+async def test_query_is_interrupted_at_its_deadline_and_the_next_one_works(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         with store.snapshot() as snapshot:
@@ -233,13 +240,13 @@ async def test_query_is_interrupted_at_its_deadline_and_the_next_one_works(open_
             assert len(await store.run(snapshot, offsets)) == 100
 
 
-async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, monkeypatch):
+async def test_full_memory_holds_delivery_back_until_a_seal(open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_store(rows=100) as store:
         release = asyncio.Event()
         loop = asyncio.get_running_loop()
         real = store._files.sealer.seal
 
-        def held(batch, sealed_time):
+        def held(batch: Any, sealed_time: Any) -> Segment | None:
             asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
             return real(batch, sealed_time)
 
@@ -254,13 +261,13 @@ async def test_full_memory_holds_delivery_back_until_a_seal(open_store, fill, mo
         assert store.board.get(7).next_offset == 1000
 
 
-async def test_failed_seal_is_tried_again(open_store, fill, monkeypatch):
+async def test_failed_seal_is_tried_again(open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("treering_query.sealed.seal_task.RETRY_SEAL_S", (0.0, 0.0))
     async with open_store() as store:
         await fill(store, 0, 100)
         real, failures = store._files.sealer._write, []
 
-        def failing(*arguments, **more):
+        def failing(*arguments: Any, **more: Any) -> Segment:
             if len(failures) < 3:
                 failures.append(1)
                 raise OSError(28, "No space left on device")

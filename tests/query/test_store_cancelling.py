@@ -2,14 +2,21 @@
 
 import asyncio
 import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cancelling import at_each_await
+from tests.query.conftest import MakeFrame, MakeRecord, OpenStore
+from treering.v1.log_pb2 import LogRecord, Position
+from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.retention.upkeep import Policy
 from treering_query.store import intake as intake_module
+from treering_query.store.store import Store
 from treering_runtime.columns import FrameDecoder
-from treering_runtime.quarantine import QuarantineSelection
+from treering_runtime.quarantine import Quarantined, QuarantineSelection
 
 ALL = QuarantineSelection()
 LONG_AFTER = 2**62
@@ -20,14 +27,14 @@ class Squeamish(FrameDecoder):
 
     is_mended = False
 
-    def decode(self, log_id, frames, skip_below=0):
+    def decode(self, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int = 0) -> Any:
         if not self.is_mended and any(b"unspeakable" in frame.payload for frame in frames):
             raise ValueError("it holds a word that cannot be read")
         return super().decode(log_id, frames, skip_below)
 
 
 @pytest.fixture
-def squeamish(monkeypatch):
+def squeamish(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(intake_module, "FrameDecoder", Squeamish)
     return monkeypatch
 
@@ -35,26 +42,26 @@ def squeamish(monkeypatch):
 class Feed:
     """Delivers records of log 7, all of them counted; every tenth is one that cannot be read."""
 
-    def __init__(self, store, frame, record):
+    def __init__(self, store: Store, frame: Callable[[int, Sequence[LogRecord]], DeliveredFrame], record: Callable[..., LogRecord]) -> None:
         self.store, self.frame, self.record = store, frame, record
         self.end = self.unreadable = 0
 
-    def next_frame(self, count=10):
+    def next_frame(self, count: int = 10) -> Any:
         numbers = range(self.end, self.end + count)
         records = [self.record(number, message=("unspeakable" if number % 10 == 3 else "m") + f" {number}") for number in numbers]
         return self.frame(self.end, records)
 
-    async def deliver(self):
+    async def deliver(self) -> None:
         frame = self.next_frame()
         await self.store.deliver(7, [frame], self.end)
         self.delivered(frame)
 
-    def delivered(self, frame):
+    def delivered(self, frame: Any) -> None:
         self.end += frame.record_count
         self.unreadable += 1
 
 
-def state_of(store):
+def state_of(store: Store) -> tuple[Any, Any, int]:
     """Offsets that SQL sees, the sum of all statistics, and how many records are quarantined."""
     with store.snapshot() as snapshot:
         offsets = snapshot.query('select "offset" from logs order by 1').column(0).to_pylist()
@@ -62,19 +69,19 @@ def state_of(store):
     return offsets, counted, store.board.get(7).quarantined
 
 
-def expected(feed):
+def expected(feed: Feed) -> tuple[list[int], int, int]:
     """What must be seen of everything that was delivered while nothing was read again."""
     offsets = [offset for offset in range(feed.end) if offset % 10 != 3]
     return offsets, len(offsets), feed.unreadable
 
 
-async def settle(store):
+async def settle(store: Store) -> None:
     """Returns when nothing is under way, and nothing is left to be sealed."""
     await store.seal()
     await store.quarantined(ALL, None)
 
 
-async def listed(store):
+async def listed(store: Store) -> list[Quarantined]:
     found, after = [], None
     while page := await store.quarantined(ALL, after):
         found += page
@@ -82,7 +89,7 @@ async def listed(store):
     return found
 
 
-async def held(store):
+async def held(store: Store) -> None:
     async with store.inventory() as inventory:
         await asyncio.sleep(0)
         assert all(segment.path.exists() for segment in inventory.sealed.segments)
@@ -96,7 +103,9 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_cancelled_at_each_await_every_record_stays_once(open_store, frame, record, squeamish, call):
+async def test_cancelled_at_each_await_every_record_stays_once(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch, call: str
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         feed = Feed(store, frame, record)
@@ -104,7 +113,7 @@ async def test_cancelled_at_each_await_every_record_stays_once(open_store, frame
         await settle(store)  # a segment that a snapshot can hold
         await feed.deliver()
 
-        async def look(_):
+        async def look(_: int) -> None:
             assert state_of(store) == expected(feed)
             await feed.deliver()  # the next call finds something to seal
             assert state_of(store) == expected(feed)
@@ -119,7 +128,9 @@ async def test_cancelled_at_each_await_every_record_stays_once(open_store, frame
         assert state_of(store) == expected(feed)
 
 
-async def test_calls_cancelled_while_another_change_holds_them_up_lose_nothing(open_store, frame, record, squeamish):
+async def test_calls_cancelled_while_another_change_holds_them_up_lose_nothing(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     """A merge runs, a list of the quarantine waits behind it with a batch already begun, and is broken off."""
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -144,13 +155,15 @@ async def test_calls_cancelled_while_another_change_holds_them_up_lose_nothing(o
         assert store.board.get(7).next_offset == feed.end
 
 
-async def test_a_delivery_cancelled_at_each_await_is_taken_whole_when_it_comes_again(open_store, frame, record, squeamish):
+async def test_a_delivery_cancelled_at_each_await_is_taken_whole_when_it_comes_again(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         feed = Feed(store, frame, record)
         coming = [feed.next_frame()]
 
-        async def come_again(_):
+        async def come_again(_: int) -> None:
             await store.deliver(7, coming, 0)
             feed.delivered(coming.pop())
             assert state_of(store) == expected(feed)
@@ -167,7 +180,9 @@ async def test_a_delivery_cancelled_at_each_await_is_taken_whole_when_it_comes_a
             assert snapshot.query("select count(*) from patterns").column(0)[0].as_py() == 5
 
 
-async def test_reading_again_cancelled_at_each_await_stores_each_record_once(open_store, frame, record, squeamish):
+async def test_reading_again_cancelled_at_each_await_stores_each_record_once(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await store.open_log(7, 0)
         feed = Feed(store, frame, record)
@@ -177,14 +192,14 @@ async def test_reading_again_cancelled_at_each_await_stores_each_record_once(ope
         assert len(items) == 30
         squeamish.setattr(Squeamish, "is_mended", True)
 
-        async def look(_):
+        async def look(_: int) -> None:
             await store.quarantined(ALL, None)  # comes after the change that may still run
             left = {item.first_offset for item in await listed(store)}
             offsets, counted, quarantined = state_of(store)
             assert offsets == [offset for offset in range(feed.end) if offset not in left]
             assert (counted, quarantined) == (len(offsets), len(left))
 
-        async def read_one():
+        async def read_one() -> None:
             for item in (await store.quarantined(ALL, None))[:1]:
                 assert await store.read_again([item]) == 1
 
@@ -196,11 +211,13 @@ async def test_reading_again_cancelled_at_each_await_stores_each_record_once(ope
         assert state_of(store) == (list(range(feed.end)), feed.end, 0)
 
 
-async def test_upkeep_cancelled_at_each_await_goes_on_at_the_next_turn(open_store, frame, record, squeamish, tmp_path):
+async def test_upkeep_cancelled_at_each_await_goes_on_at_the_next_turn(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, squeamish: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Merges, drops and removals of files; the records of one service expire, those of the others stay."""
     told = []
 
-    async def forget(pattern_ids, below):
+    async def forget(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         await asyncio.sleep(0)
         told.extend(pattern_ids)
 
@@ -208,7 +225,7 @@ async def test_upkeep_cancelled_at_each_await_goes_on_at_the_next_turn(open_stor
         await store.open_log(7, 0)
         feed, gone = Feed(store, frame, record), Policy(service_age_s={"svc1": 1})
 
-        async def look(_):
+        async def look(_: int) -> None:
             await store.quarantined(ALL, None)
             offsets, counted, _ = state_of(store)
             assert counted == len(offsets) == len(set(offsets))

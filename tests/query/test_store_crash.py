@@ -2,8 +2,11 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import pytest
+
+from tests.query.conftest import MakeFrame, MakeRecord, OpenStore
 
 STEPS = {
     "after the statistics are written": "treering_query.sealed.local_segments._sync_file",
@@ -48,7 +51,9 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.replace(" ", "_"))
-async def test_crash_loses_and_doubles_nothing(step, open_store, tmp_path, frame, record):
+async def test_crash_loses_and_doubles_nothing(
+    step: str, open_store: OpenStore, tmp_path: Path, frame: MakeFrame, record: MakeRecord
+) -> None:
     directory = tmp_path / "store"
     directory.mkdir()
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(directory), STEPS[step])

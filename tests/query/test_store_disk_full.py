@@ -2,27 +2,31 @@
 
 import asyncio
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from tests.privileges import needs_root
+from tests.query.conftest import Fill, OpenStore
 from treering_query.sealed import seal_task
+from treering_query.store.store import Store
 
 pytestmark = needs_root
 
 
 @pytest.fixture(autouse=True)
-def soon(monkeypatch):
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seal_task, "RETRY_SEAL_S", (0.05, 0.05))
 
 
-def offsets(store):
+def offsets(store: Store) -> Any:
     with store.snapshot() as snapshot:
         return snapshot.query('select "offset" from logs order by 1').column(0).to_pylist()
 
 
-async def test_a_disk_that_is_really_full_is_sealed_to_when_it_has_room_again(open_store, fill, small_disk):
+async def test_a_disk_that_is_really_full_is_sealed_to_when_it_has_room_again(open_store: OpenStore, fill: Fill, small_disk: Path) -> None:
     """The database refuses every statement after a checkpoint that failed: without opening it again nothing would ever be sealed."""
     failed_checkpoints = 0
     with capture_logs() as logs:
@@ -45,6 +49,6 @@ async def test_a_disk_that_is_really_full_is_sealed_to_when_it_has_room_again(op
         assert offsets(store) == list(range(done))
 
 
-def free_bytes(directory, leave_kib):
+def free_bytes(directory: Path, leave_kib: int) -> int:
     found = os.statvfs(directory)
     return max(0, found.f_bavail * found.f_frsize - leave_kib * 1024)

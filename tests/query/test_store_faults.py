@@ -1,18 +1,24 @@
 """Each step of a seal, a merge, a removal and a retry fails once, and twice in a row: every record stays, once."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import duckdb
 import pytest
 
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
+from treering.v1.log_pb2 import Position
 from treering_query.retention.upkeep import Policy
 from treering_query.sealed import local_segments, seal_task, sealing, segment_file, segment_writing
 from treering_query.sealed.duckdb_catalog import DuckDbCatalog
 from treering_query.sealed.duckdb_file import DuckDbFile
 from treering_query.sealed.local_segments import LocalSegments
+from treering_query.store.store import Store
 from treering_runtime.quarantine import QuarantineSelection
 
 ALL = QuarantineSelection()
@@ -22,11 +28,11 @@ LONG_AFTER = 2**62
 class Faults:
     """Lets calls fail at one place: before they do anything, or after they have done it."""
 
-    def __init__(self, times: int):
+    def __init__(self, times: int) -> None:
         self.left = times
         self.met = 0
 
-    def fail(self, error: Exception):
+    def fail(self, error: Exception) -> None:
         if self.left:
             self.left -= 1
             self.met += 1
@@ -36,10 +42,10 @@ class Faults:
 class FaultyConnection:
     """The catalog's connection, where a statement that begins with some words fails: before it runs, or after."""
 
-    def __init__(self, real, faults: Faults, words: str, *, after: bool):
+    def __init__(self, real: Any, faults: Faults, words: str, *, after: bool) -> None:
         self._real, self._faults, self._words, self._after = real, faults, words, after
 
-    def execute(self, statement, *parameters):
+    def execute(self, statement: Any, *parameters: Any) -> Any:
         if not statement.lstrip().lower().startswith(self._words):
             return self._real.execute(statement, *parameters)
         error = duckdb.IOException(f"{self._words}: no space left on device")
@@ -50,7 +56,7 @@ class FaultyConnection:
             self._faults.fail(error)
         return done
 
-    def __getattr__(self, name):
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
 
@@ -59,15 +65,15 @@ class Place:
     """Somewhere a step may fail."""
 
     name: str
-    install: Callable
+    install: Callable[..., Any]
 
 
 def statement(words: str, *, after: bool = False) -> Place:
-    def install(patch, store, faults):
+    def install(patch: Any, store: Store, faults: Any) -> None:
         real_connect = DuckDbFile._connect
         file = store._files.sealer._catalog._file
 
-        def connect(self):
+        def connect(self: Any) -> FaultyConnection:
             return FaultyConnection(real_connect(self), faults, words, after=after)
 
         patch.setattr(DuckDbFile, "_connect", connect)
@@ -76,11 +82,13 @@ def statement(words: str, *, after: bool = False) -> Place:
     return Place(f"{'after' if after else 'before'} {words}", install)
 
 
-def function(owner, name: str, *, after: bool = False) -> Place:
-    def install(patch, store, faults):
+def function(
+    owner: ModuleType | type[LocalSegments] | type[DuckDbCatalog] | type[sealing.Sealer], name: str, *, after: bool = False
+) -> Place:
+    def install(patch: Any, store: Store, faults: Any) -> None:
         real = getattr(owner, name)
 
-        def failing(*arguments, **keywords):
+        def failing(*arguments: Any, **keywords: Any) -> Any:
             error = OSError(28, "No space left on device")
             if not after:
                 faults.fail(error)
@@ -97,7 +105,7 @@ def function(owner, name: str, *, after: bool = False) -> Place:
 def one_after_the_other(*places: Place) -> Place:
     """Of one number of faults: what fails first leaves the others to the places that are met after it."""
 
-    def install(patch, store, faults):
+    def install(patch: Any, store: Store, faults: Any) -> None:
         for place in places:
             place.install(patch, store, faults)
 
@@ -144,7 +152,7 @@ PLACES = [
 ]
 
 
-def seen(store):
+def seen(store: Store) -> tuple[Any, int]:
     with store.snapshot() as snapshot:
         offsets = snapshot.query('select "offset" from logs order by 1').column(0).to_pylist()
         counted = snapshot.query("select coalesce(sum(count), 0)::bigint from pattern_counts").column(0)[0].as_py()
@@ -153,14 +161,14 @@ def seen(store):
 
 
 @contextmanager
-def failing(monkeypatch, store, place, times):
+def failing(monkeypatch: pytest.MonkeyPatch, store: Store, place: Place, times: int) -> Iterator[Faults]:
     faults = Faults(times)
     with monkeypatch.context() as patch:
         place.install(patch, store, faults)
         yield faults
 
 
-async def until_done(work, refusals=8):
+async def until_done(work: Any, refusals: int = 8) -> Any:
     """Calls again what raises, as people and timers do."""
     for _ in range(refusals):
         try:
@@ -170,11 +178,11 @@ async def until_done(work, refusals=8):
     raise AssertionError(f"it failed {refusals} times")
 
 
-async def nobody(pattern_ids, below):
+async def nobody(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
     """Stands for the embed service."""
 
 
-async def deliver(store, frame, record, start):
+async def deliver(store: Store, frame: MakeFrame, record: MakeRecord, start: int) -> None:
     """A hundred records; the first cannot be read as it is not UTF-8."""
     bad = frame(start, [record(start)])
     bad.payload = bad.payload.replace(b"user", b"us\xffr")
@@ -182,13 +190,15 @@ async def deliver(store, frame, record, start):
 
 
 @pytest.fixture(autouse=True)
-def at_once(monkeypatch):
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seal_task, "RETRY_SEAL_S", (0.0, 0.0))
 
 
 @pytest.mark.parametrize("times", [1, 2])
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.name.replace(" ", "_"))
-async def test_a_step_that_fails_loses_and_doubles_nothing(open_store, frame, record, monkeypatch, place, times, tmp_path):
+async def test_a_step_that_fails_loses_and_doubles_nothing(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch, place: Place, times: int, tmp_path: Path
+) -> None:
     readable = [offset for offset in range(500) if offset % 100]
     async with open_store() as store:
         await store.open_log(7, 0)
@@ -221,7 +231,7 @@ async def test_a_step_that_fails_loses_and_doubles_nothing(open_store, frame, re
         assert len(texts) == 4
 
 
-async def test_an_id_of_a_segment_is_never_used_again(open_store, fill):
+async def test_an_id_of_a_segment_is_never_used_again(open_store: OpenStore, fill: Fill) -> None:
     """The newest segment is dropped, another is sealed at once, and only then the files of what was dropped are removed."""
     ids = set()
     for _ in range(2):
@@ -242,7 +252,7 @@ async def test_an_id_of_a_segment_is_never_used_again(open_store, fill):
     assert len(ids) == 6
 
 
-async def test_a_file_that_a_question_reads_stays_whatever_is_dropped_and_sealed_meanwhile(open_store, fill):
+async def test_a_file_that_a_question_reads_stays_whatever_is_dropped_and_sealed_meanwhile(open_store: OpenStore, fill: Fill) -> None:
     async with open_store() as store:
         await fill(store, 0, 100)
         await store.seal()
@@ -258,7 +268,9 @@ async def test_a_file_that_a_question_reads_stays_whatever_is_dropped_and_sealed
         assert not before.view.segments[0].path.exists()
 
 
-async def test_a_batch_that_cannot_be_sealed_stays_visible_while_others_change(open_store, fill, monkeypatch):
+async def test_a_batch_that_cannot_be_sealed_stays_visible_while_others_change(
+    open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         for start in range(0, 400, 100):
             await fill(store, start, start + 100)
@@ -266,7 +278,7 @@ async def test_a_batch_that_cannot_be_sealed_stays_visible_while_others_change(o
         await fill(store, 400, 500)
         tried, loop = asyncio.Event(), asyncio.get_running_loop()
 
-        def refused(sealer, batch, sealed_time):
+        def refused(sealer: Any, batch: Any, sealed_time: Any) -> None:
             loop.call_soon_threadsafe(tried.set)
             raise OSError(28, "No space left on device")
 

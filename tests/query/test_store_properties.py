@@ -4,8 +4,10 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -45,7 +47,7 @@ ROWS = st.lists(st.tuples(st.sampled_from(SERVICES), st.sampled_from([9, 13, 17]
 
 class StoreOfALog(RuleBasedStateMachine):
     @initialize()
-    def begin(self):
+    def begin(self) -> None:
         self.loop = asyncio.Runner()
         self.path = Path(tempfile.mkdtemp(dir=Path.cwd()))
         self.log = []  # frames, as the log keeps them
@@ -55,22 +57,22 @@ class StoreOfALog(RuleBasedStateMachine):
         self.owed = False  # patterns without a record may still be there, until a turn of upkeep reaches its end
         self.run(self.open())
 
-    def run(self, work):
+    def run(self, work: Coroutine[Any, Any, None] | Coroutine[Any, Any, Any] | Coroutine[Any, Any, int | str]) -> Any:
         return self.loop.run(work)
 
-    async def open(self):
+    async def open(self) -> None:
         self.engine = SnapshotEngine(self.path / "spill", memory_bytes=64 * MIB, threads=1, running=1, waiting=1, timeout_s=30)
         self.store = Store(self.path, self.engine, HotBounds(10**6, 64 * MIB, 3600), CollectorRegistry())
         await self.store.open()
         await self.store.open_log(LOG_ID, 0)
         assert self.store.board.get(LOG_ID).next_offset == self.sealed_end
 
-    async def close(self):
+    async def close(self) -> None:
         await self.store.close()
         self.engine.close()
 
     @rule(batches=st.lists(ROWS, max_size=3), back=st.integers(0, 4))
-    def deliver(self, batches, back):
+    def deliver(self, batches: list[Any], back: int) -> None:
         """New frames, after those that the store has not yet and up to `back` that it has."""
         for batch in batches:
             self.log.append(self.frame(batch))
@@ -79,7 +81,7 @@ class StoreOfALog(RuleBasedStateMachine):
         self.held |= {row.offset: row for row in self.content[self.seen :]}
         self.seen = len(self.content)
 
-    def frame(self, batch):
+    def frame(self, batch: Any) -> DeliveredFrame:
         first = len(self.content)
         self.content += [Row(first + place, *fields) for place, fields in enumerate(batch)]
         records = [
@@ -90,26 +92,26 @@ class StoreOfALog(RuleBasedStateMachine):
         return DeliveredFrame(first_offset=first, record_count=len(records), arrival_time_unix_nano=ARRIVAL + first, payload=payload)
 
     @rule()
-    def seal(self):
+    def seal(self) -> None:
         self.run(self.store.seal())
         self.held = {offset: replace(row, sealed=True) for offset, row in self.held.items()}
         self.sealed_end = self.seen
         assert self.store.board.get(LOG_ID).releasable_end == self.sealed_end
 
     @rule(times=st.integers(2, 5))
-    def seal_small_ones(self, times):
+    def seal_small_ones(self, times: int) -> None:
         for _ in range(times):
             self.deliver([[("a", 9, "login")]], 0)
             self.seal()
 
     @rule()
-    def reopen(self):
+    def reopen(self) -> None:
         self.run(self.close())
         self.forget_hot()
         self.run(self.open())
 
     @rule()
-    def reopen_after_a_crash(self):
+    def reopen_after_a_crash(self) -> None:
         """What the disk holds while the store runs is what a killed process leaves."""
         left = Path(tempfile.mkdtemp(dir=Path.cwd()))
         self.run(self.store._files.change(lambda _: shutil.copytree(self.path, left, dirs_exist_ok=True)))
@@ -119,33 +121,33 @@ class StoreOfALog(RuleBasedStateMachine):
         self.forget_hot()
         self.run(self.open())
 
-    def forget_hot(self):
+    def forget_hot(self) -> None:
         # A record that was hot may have been the last of a pattern that is on the disk: it stays until the next turn of upkeep.
         self.owed |= any(not row.sealed for row in self.held.values())
         self.held = {offset: row for offset, row in self.held.items() if row.sealed}
         self.seen = self.sealed_end
 
     @rule(gone=st.sets(st.sampled_from(SERVICES), max_size=3))
-    def retention_of_services(self, gone):
+    def retention_of_services(self, gone: set[Any]) -> None:
         self.keep_up(Policy(service_age_s=dict.fromkeys(gone, 1)), gone)
 
     @rule(kept=st.sets(st.sampled_from(SERVICES), max_size=1))
-    def retention_of_all_but_some(self, kept):
+    def retention_of_all_but_some(self, kept: set[Any]) -> None:
         self.keep_up(Policy(age_s=1, service_age_s=dict.fromkeys(kept, 0)), set(SERVICES) - kept)
 
     @rule(rows=st.sampled_from([4, 20, 500_000]))
-    def compaction(self, rows):
+    def compaction(self, rows: Any) -> None:
         self.keep_up(Policy(merge_up_to_rows=rows), set())
 
     @rule()
-    def embed_is_away(self):
-        async def away(pattern_ids, below):
+    def embed_is_away(self) -> None:
+        async def away(pattern_ids: Any, below: Any) -> None:
             raise ConnectionError
 
         self.expect_without(set(SERVICES))
         self.owed |= self.run(self.turn(Policy(age_s=1), away)) == "away"
 
-    def keep_up(self, policy, gone):
+    def keep_up(self, policy: Policy, gone: set[Any]) -> None:
         """Turns until nothing is due; each loses only what is due, and doubles nothing."""
         before = set(self.held)
         self.expect_without(gone)
@@ -160,32 +162,32 @@ class StoreOfALog(RuleBasedStateMachine):
             raise AssertionError("upkeep comes to no end")
         self.owed = False
 
-    def expect_without(self, gone):
+    def expect_without(self, gone: set[Any]) -> None:
         self.held = {offset: row for offset, row in self.held.items() if not (row.sealed and row.service in gone)}
 
-    async def turn(self, policy, forget):
+    async def turn(self, policy: Policy, forget: Callable[[Any, Any], Coroutine[Any, Any, None]]) -> int | str:
         try:
             return await self.store.keep_up(policy, LONG_AFTER, forget)
         except ConnectionError:
             return "away"
 
-    async def told(self, pattern_ids, below):
+    async def told(self, pattern_ids: Any, below: Any) -> None:
         assert [(position.log_id, position.offset) for position in below] == [(LOG_ID, self.seen)]
         with self.store.snapshot() as snapshot:
             held = snapshot.query("select distinct pattern_id from logs").column(0).to_pylist()
         assert set(pattern_ids).isdisjoint(held)
 
-    def ask(self, sql):
+    def ask(self, sql: str) -> list[Any]:
         with self.store.snapshot() as snapshot:
             return [tuple(row.values()) for row in snapshot.query(sql).to_pylist()]
 
     @invariant()
-    def shows_every_record_once(self):
+    def shows_every_record_once(self) -> None:
         found = self.ask("select \"offset\", service, severity, split_part(message, ' ', 1) from logs order by 1")
         assert found == [(row.offset, row.service, row.severity, row.word) for _, row in sorted(self.held.items())]
 
     @invariant()
-    def counts_without_reading_agree(self):
+    def counts_without_reading_agree(self) -> None:
         rows = self.held.values()
         found = self.ask("select service, split_part(text, ' ', 1), count from patterns")
         assert Counter({(service, word): count for service, word, count in found}) == Counter((row.service, row.word) for row in rows)
@@ -194,23 +196,23 @@ class StoreOfALog(RuleBasedStateMachine):
         assert by_severity == Counter(row.severity for row in rows)
 
     @invariant()
-    def lists_the_patterns_that_have_a_record(self):
+    def lists_the_patterns_that_have_a_record(self) -> None:
         listed = [row for table in self.store.view.patterns for row in table.select(["service", "text"]).to_pylist()]
         known = {(row["service"], row["text"].split()[0]) for row in listed}
         expected = {(row.service, row.word) for row in self.held.values()}
         assert len(listed) == len(known)
         assert known >= expected if self.owed else known == expected
 
-    def teardown(self):
+    def teardown(self) -> None:
         self.run(self.close())
         self.loop.close()
         shutil.rmtree(self.path)
 
 
 @pytest.fixture(autouse=True)
-def _below_the_tests_own_directory(tmp_path, monkeypatch):
+def _below_the_tests_own_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-class TestStoreOfALog(StoreOfALog.TestCase):
+class TestStoreOfALog(StoreOfALog.TestCase):  # type: ignore[misc,valid-type]
     settings = settings(max_examples=5, stateful_step_count=12, deadline=None)

@@ -7,13 +7,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
+import pytest
 
+from tests.query.conftest import Fill, OpenStore
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 
 
-async def test_plain_readers_see_each_sealed_record_once_while_the_store_is_open(open_store, fill, tmp_path):
+async def test_plain_readers_see_each_sealed_record_once_while_the_store_is_open(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     directory = tmp_path / "store"
     async with open_store() as store:
         for start in range(0, 500, 100):
@@ -34,7 +36,7 @@ async def test_plain_readers_see_each_sealed_record_once_while_the_store_is_open
             assert found.fetchall() == [(500, 500, 499)]
 
 
-async def test_plain_readers_see_resources_beside_files_that_have_none(open_store, fill, tmp_path):
+async def test_plain_readers_see_resources_beside_files_that_have_none(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     directory = tmp_path / "store"
     async with open_store() as store:
         await fill(store, 0, 100)
@@ -53,7 +55,9 @@ async def test_plain_readers_see_resources_beside_files_that_have_none(open_stor
             assert found.fetchall() == [("db-1", 2), (None, 100)]
 
 
-async def test_script_for_the_duckdb_cli_shows_what_is_sealed(open_store, fill, tmp_path, monkeypatch):
+async def test_script_for_the_duckdb_cli_shows_what_is_sealed(
+    open_store: OpenStore, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = (Path(__file__).parents[2] / "docs" / "duckdb.sql").read_text()
     async with open_store() as store:
         await fill(store, 0, 100)

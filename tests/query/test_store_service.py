@@ -4,19 +4,25 @@ import asyncio
 import io
 import json
 import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pytest
 
+from tests.query.conftest import Asking, Fill, Serving
 from treering.errors import SqlError, TreeringError
 from treering.selection import log_filter
+from treering.v1.log_pb2 import Position
 from treering_query.retention.upkeep import Policy
+from treering_query.store.store import Store
 
 
 @pytest.fixture
-def half_sealed(fill):
-    async def make(store):
+def half_sealed(fill: Fill) -> Callable[[Store], Coroutine[Any, Any, None]]:
+    async def make(store: Store) -> None:
         await fill(store, 0, 200)
         await store.seal()
         await fill(store, 200, 300)
@@ -24,7 +30,7 @@ def half_sealed(fill):
     return make
 
 
-async def exported(client, **filters) -> pa.Table:
+async def exported(client: Asking, **filters: list[Any] | str) -> pa.Table:
     data, rows = io.BytesIO(), None
     async for part in client.export_logs(filter=log_filter(**filters)):
         data.write(part.arrow_ipc)
@@ -35,7 +41,7 @@ async def exported(client, **filters) -> pa.Table:
     return table
 
 
-async def test_answers_over_the_wire(serving, half_sealed):
+async def test_answers_over_the_wire(serving: Serving, half_sealed: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     async with serving() as (store, client):
         await half_sealed(store)
         found = await client.aggregate_logs(by=["service"], metric=["count", "p50:ms"])
@@ -49,7 +55,7 @@ async def test_answers_over_the_wire(serving, half_sealed):
             await client.aggregate_logs(limit=100_001)
 
 
-async def test_export_holds_every_record_once(serving, half_sealed):
+async def test_export_holds_every_record_once(serving: Serving, half_sealed: Callable[[Store], Coroutine[Any, Any, None]]) -> None:
     async with serving() as (store, client):
         assert (await exported(client)).num_rows == 0
         await half_sealed(store)
@@ -62,7 +68,7 @@ async def test_export_holds_every_record_once(serving, half_sealed):
         }
 
 
-async def run_export(client, *options: str) -> tuple[int | None, str, str]:
+async def run_export(client: Asking, *options: str) -> tuple[int | None, str, str]:
     line = (sys.executable, "-m", "treering_cli", "export", "--query", client.endpoints.query, *options)
     process = await asyncio.create_subprocess_exec(*line, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     output, errors = await process.communicate()
@@ -70,7 +76,9 @@ async def run_export(client, *options: str) -> tuple[int | None, str, str]:
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
-async def test_command_line_exports_into_a_file(serving, half_sealed, tmp_path, form):
+async def test_command_line_exports_into_a_file(
+    serving: Serving, half_sealed: Callable[[Store], Coroutine[Any, Any, None]], tmp_path: Path, form: str
+) -> None:
     async with serving() as (store, client):
         await half_sealed(store)
         _, output, _ = await run_export(client, "--json", "--format", form, "--out", str(tmp_path / "out"), "--service", "svc2")
@@ -83,7 +91,9 @@ async def test_command_line_exports_into_a_file(serving, half_sealed, tmp_path, 
     assert found == [(60, 60, "ERROR")]
 
 
-async def test_command_line_leaves_no_half_of_an_export(serving, half_sealed, tmp_path):
+async def test_command_line_leaves_no_half_of_an_export(
+    serving: Serving, half_sealed: Callable[[Store], Coroutine[Any, Any, None]], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     async with serving() as (store, client):
         await half_sealed(store)
@@ -97,8 +107,8 @@ async def test_command_line_leaves_no_half_of_an_export(serving, half_sealed, tm
     assert (out / "logs.csv").read_bytes() == before
 
 
-async def test_export_reads_on_what_retention_deletes_meanwhile(serving, fill):
-    async def nobody(pattern_ids, below) -> None:
+async def test_export_reads_on_what_retention_deletes_meanwhile(serving: Serving, fill: Fill) -> None:
+    async def nobody(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         """Stands for the embed service."""
 
     async with serving() as (store, client):
@@ -113,7 +123,9 @@ async def test_export_reads_on_what_retention_deletes_meanwhile(serving, fill):
         assert (await exported(client)).num_rows == 0
 
 
-async def test_export_that_is_left_gives_its_segments_back(serving, half_sealed):
+async def test_export_that_is_left_gives_its_segments_back(
+    serving: Serving, half_sealed: Callable[[Store], Coroutine[Any, Any, None]]
+) -> None:
     async with serving() as (store, client):
         await half_sealed(store)
         parts = client.export_logs()
@@ -124,7 +136,7 @@ async def test_export_that_is_left_gives_its_segments_back(serving, half_sealed)
                 await asyncio.sleep(0)
 
 
-async def test_thirty_two_clients_are_answered_while_records_arrive(serving, fill):
+async def test_thirty_two_clients_are_answered_while_records_arrive(serving: Serving, fill: Fill) -> None:
     async with serving() as (store, client):
         await fill(store, 0, 100)
 

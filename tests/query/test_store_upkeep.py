@@ -1,18 +1,23 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.query.conftest import Fill, MakeFrame, MakeRecord, OpenStore
 from tests.settling import settled
+from treering.v1.log_pb2 import Position
 from treering_query.retention.retention_clock import Clocks
 from treering_query.retention.upkeep import Policy, changes
 from treering_query.sealed import segment_file
 from treering_query.settings import QuerySettings
 from treering_query.store.keeper import Keeper
+from treering_query.store.store import Store
 from treering_query.values.segment import Segment
 from treering_runtime.errors import StartError
 from treering_runtime.settings import load
@@ -30,14 +35,14 @@ class Told:
         self.forgotten: list[int] = []
         self.away = False
 
-    async def forget(self, pattern_ids, below) -> None:
+    async def forget(self, pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         if self.away:
             raise ConnectionError("embed does not answer")
         assert below
         self.forgotten += pattern_ids
 
 
-def counted(store) -> dict[str, int]:
+def counted(store: Store) -> dict[str, int]:
     with store.snapshot() as snapshot:
         records = snapshot.query("select service, count(*) n from logs group by 1 order by 1")
         patterns = snapshot.query("select service, sum(count)::bigint n from patterns group by 1 order by 1")
@@ -46,8 +51,8 @@ def counted(store) -> dict[str, int]:
 
 
 @pytest.fixture
-def filled(fill):
-    async def make(store, segments: int, rows: int = 100):
+def filled(fill: Fill) -> Callable[..., Coroutine[Any, Any, None]]:
+    async def make(store: Store, segments: int, rows: int = 100) -> None:
         for number in range(segments):
             await fill(store, number * rows, (number + 1) * rows)
             await store.seal()
@@ -55,14 +60,16 @@ def filled(fill):
     return make
 
 
-async def test_nothing_is_due_without_a_policy(open_store, filled):
+async def test_nothing_is_due_without_a_policy(open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]) -> None:
     async with open_store() as store:
         await filled(store, 3)
         assert await store.keep_up(Policy(), ARRIVAL + 9_999 * DAY * SECOND, Told().forget) == 0
         assert counted(store) == {f"svc{number}": 60 for number in range(5)}
 
 
-async def test_old_segments_go_whole_and_their_patterns_are_forgotten(open_store, filled, frame, record, tmp_path):
+async def test_old_segments_go_whole_and_their_patterns_are_forgotten(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]], frame: MakeFrame, record: MakeRecord, tmp_path: Path
+) -> None:
     told = Told()
     async with open_store() as store:
         await filled(store, 2)
@@ -81,7 +88,7 @@ async def test_old_segments_go_whole_and_their_patterns_are_forgotten(open_store
         assert store.board.get(7).releasable_end == 202
 
 
-async def test_service_with_its_own_age_is_cut_out(open_store, filled):
+async def test_service_with_its_own_age_is_cut_out(open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]) -> None:
     async with open_store() as store:
         await filled(store, 2)
         policy = Policy(service_age_s={"svc1": DAY})
@@ -90,7 +97,9 @@ async def test_service_with_its_own_age_is_cut_out(open_store, filled):
         assert await store.keep_up(policy, ARRIVAL + 2 * DAY * SECOND, Told().forget) == 0
 
 
-async def test_segments_that_are_cut_and_small_are_not_doubled(open_store, filled):
+async def test_segments_that_are_cut_and_small_are_not_doubled(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
     kept = {"svc0": 100, "svc2": 100, "svc3": 100, "svc4": 100}
     policy = Policy(service_age_s={"svc1": DAY})
     async with open_store() as store:
@@ -102,14 +111,16 @@ async def test_segments_that_are_cut_and_small_are_not_doubled(open_store, fille
         assert counted(store) == kept
 
 
-async def test_service_may_be_kept_longer_than_the_others(open_store, filled):
+async def test_service_may_be_kept_longer_than_the_others(open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]) -> None:
     async with open_store() as store:
         await filled(store, 1)
         await store.keep_up(Policy(age_s=DAY, service_age_s={"svc1": 0}), ARRIVAL + 2 * DAY * SECOND, Told().forget)
         assert counted(store) == {"svc1": 20}
 
 
-async def test_oldest_segments_go_when_all_together_are_too_large(open_store, filled):
+async def test_oldest_segments_go_when_all_together_are_too_large(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
     async with open_store() as store:
         await filled(store, 3)
         newest = store.view.segments[-1]
@@ -117,7 +128,9 @@ async def test_oldest_segments_go_when_all_together_are_too_large(open_store, fi
         assert store.view.segments == (newest,)
 
 
-async def test_small_segments_become_one_and_a_query_that_runs_keeps_its_files(open_store, filled, tmp_path):
+async def test_small_segments_become_one_and_a_query_that_runs_keeps_its_files(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]], tmp_path: Path
+) -> None:
     async with open_store() as store:
         await filled(store, 5)
         before = counted(store)
@@ -135,7 +148,9 @@ async def test_small_segments_become_one_and_a_query_that_runs_keeps_its_files(o
         assert counted(store) == before
 
 
-async def test_a_store_that_is_closed_leaves_no_file_that_belongs_to_no_segment(open_store, filled, tmp_path):
+async def test_a_store_that_is_closed_leaves_no_file_that_belongs_to_no_segment(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]], tmp_path: Path
+) -> None:
     async with open_store() as store:
         await filled(store, 5)
         assert await store.keep_up(Policy(), ARRIVAL, Told().forget) == 1
@@ -145,11 +160,13 @@ async def test_a_store_that_is_closed_leaves_no_file_that_belongs_to_no_segment(
     assert {file.name for file in files.iterdir()} == set(segment.names)
 
 
-async def test_a_store_that_is_closed_during_a_merge_leaves_no_file_either(open_store, filled, tmp_path, monkeypatch):
+async def test_a_store_that_is_closed_during_a_merge_leaves_no_file_either(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merging, released = threading.Event(), threading.Event()
     write = segment_file.write
 
-    def slow(*arguments, **named):
+    def slow(*arguments: Any, **named: Any) -> int:
         merging.set()
         assert released.wait(PATIENCE_S)
         return write(*arguments, **named)
@@ -163,7 +180,7 @@ async def test_a_store_that_is_closed_during_a_merge_leaves_no_file_either(open_
         await asyncio.wait({upkeep})
         closed = store._maintenance.close
 
-        async def close():
+        async def close() -> None:
             closing = asyncio.create_task(closed())
             await settled()
             released.set()  # the merge ends when the store is already closing
@@ -174,7 +191,9 @@ async def test_a_store_that_is_closed_during_a_merge_leaves_no_file_either(open_
     assert {file.name for file in (tmp_path / "store" / "segments").iterdir()} == set(segment.names)
 
 
-async def test_pattern_that_embed_was_not_told_of_stays_due(open_store, filled):
+async def test_pattern_that_embed_was_not_told_of_stays_due(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
     told = Told()
     async with open_store() as store:
         await filled(store, 1)
@@ -192,7 +211,9 @@ async def test_pattern_that_embed_was_not_told_of_stays_due(open_store, filled):
     "step",
     ["local_segments._sync_file", "local_segments.sync_directory", "segment_file.write", "duckdb_catalog.DuckDbCatalog._insert_table"],
 )
-async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(open_store, filled, monkeypatch, step):
+async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
     async with open_store() as store:
         await filled(store, 4)
         before = counted(store)
@@ -206,7 +227,9 @@ async def test_rewrite_that_stops_halfway_loses_and_doubles_nothing(open_store, 
         assert len(store.view.segments) == 4
 
 
-async def test_manifest_that_cannot_be_written_undoes_and_repeats_nothing(open_store, filled, monkeypatch, tmp_path):
+async def test_manifest_that_cannot_be_written_undoes_and_repeats_nothing(
+    open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     async with open_store() as store:
         with monkeypatch.context() as patch:
             patch.setattr("treering_query.sealed.sealing.Sealer._write_manifest", _stop)
@@ -219,7 +242,7 @@ async def test_manifest_that_cannot_be_written_undoes_and_repeats_nothing(open_s
         assert len(json.loads((tmp_path / "store" / "manifest.json").read_text())["segments"]) == 1
 
 
-def test_drops_come_before_rewrites():
+def test_drops_come_before_rewrites() -> None:
     small = [segment(number, 10) for number in range(5)]
     assert [len(change.segments) for change in changes(small, Policy(), 0)] == [5]
     old = segment(9, 10, arrival=1)
@@ -228,40 +251,48 @@ def test_drops_come_before_rewrites():
     assert drop.segments == (old,)
 
 
-def test_large_segments_are_not_rewritten_again():
+def test_large_segments_are_not_rewritten_again() -> None:
     assert list(changes([segment(number, 400) for number in range(9)], Policy(merge_up_to_rows=500), 0)) == []
     merged = [change.segments for change in changes([segment(number, 100) for number in range(9)], Policy(merge_up_to_rows=500), 0)]
     assert [sum(each.row_count for each in group) for group in merged] == [500, 400]
 
 
-def test_no_segment_is_in_two_changes():
+def test_no_segment_is_in_two_changes() -> None:
     small = [segment(number, 10, arrival=4 * SECOND + number) for number in range(11)]
     small[5] = replace(small[5], services=frozenset({"a", "b"}))
     found = list(changes(small, Policy(service_age_s={"b": 1}), 6 * SECOND))
     assert [[each.segment_id for each in change.segments] for change in found] == [[5], [0, 1, 2, 3, 4], [6, 7, 8, 9, 10]]
 
 
-def test_neighbours_that_lose_the_same_services_are_rewritten_together():
+def test_neighbours_that_lose_the_same_services_are_rewritten_together() -> None:
     """A second's segments in one rewrite: one for each would hold up seals for as long as records arrive."""
     both = [replace(segment(number, 10, arrival=number), services=frozenset({"a", "b"})) for number in range(20)]
     both[7] = replace(both[7], services=frozenset({"a", "b", "c"}))
     both[12] = replace(both[12], row_count=400)
     found = list(changes(both, Policy(service_age_s={"b": 1, "c": 1}, merge_up_to_rows=500), 6 * SECOND))
-    assert [[each.segment_id for each in change.segments] for change in found] == [[*range(7)], [7], [*range(8, 12)], [12], [*range(13, 20)]]
+    assert [[each.segment_id for each in change.segments] for change in found] == [
+        [*range(7)],
+        [7],
+        [*range(8, 12)],
+        [12],
+        [*range(13, 20)],
+    ]
     assert [set(change.without) for change in found] == [{"b"}, {"b", "c"}, {"b"}, {"b"}, {"b"}]
 
 
-def test_few_huge_records_are_not_merged_into_more_than_memory_holds():
+def test_few_huge_records_are_not_merged_into_more_than_memory_holds() -> None:
     policy = Policy(merge_up_to_bytes=500)
     huge = [replace(segment(number, 1), data_bytes=400) for number in range(9)]
     assert list(changes(huge, policy, 0)) == []
     large = [replace(each, data_bytes=100) for each in huge]
     merged = [change.segments for change in changes(large, policy, 0)]
-    assert [sum(each.data_bytes for each in group) for group in merged] == [500, 400]
+    assert [sum(each.data_bytes for each in group) for group in merged] == [500, 400]  # type: ignore[misc]
     assert list(changes([replace(each, data_bytes=None) for each in huge], policy, 0)) == []
 
 
-async def test_bytes_of_a_segment_are_those_of_its_records_and_outlive_a_restart(open_store, frame, record):
+async def test_bytes_of_a_segment_are_those_of_its_records_and_outlive_a_restart(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord
+) -> None:
     message, policy = "x" * MIB, Policy(merge_up_to_bytes=17 * MIB)
     async with open_store() as store:
         for number in range(12):
@@ -286,11 +317,11 @@ def _stop(*_: object, **__: object) -> None:
     raise OSError(5, "stopped")
 
 
-async def test_keeper_goes_on_after_a_failure(open_store, filled):
+async def test_keeper_goes_on_after_a_failure(open_store: OpenStore, filled: Callable[..., Coroutine[Any, Any, None]]) -> None:
     told, passed = Told(), [0]
     clocks = Clocks(wall=lambda: ARRIVAL + passed[0], monotonic=lambda: passed[0], boottime=lambda: passed[0])
 
-    async def away_at_first(pattern_ids, below) -> None:
+    async def away_at_first(pattern_ids: Sequence[int], below: Sequence[Position]) -> None:
         told.away = not told.away
         await told.forget(pattern_ids, below)
 
@@ -304,7 +335,7 @@ async def test_keeper_goes_on_after_a_failure(open_store, filled):
         assert counted(store) == {}
 
 
-def test_settings_make_the_policy(monkeypatch):
+def test_settings_make_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TREERING_QUERY_RETENTION_SERVICE_AGE_S", '{"checkout": 60}')
     assert load(QuerySettings).retention_service_age_s == {"checkout": 60.0}
 
@@ -312,7 +343,7 @@ def test_settings_make_the_policy(monkeypatch):
 @pytest.mark.parametrize(
     ("value", "words"), [('{"checkout": -1}', "_S[checkout]: Input should be greater"), ("soon", "_S: is not the JSON"), ("[1]", "_S: ")]
 )
-def test_ages_that_are_none_are_refused_as_they_would_remove_everything(monkeypatch, value, words):
+def test_ages_that_are_none_are_refused_as_they_would_remove_everything(monkeypatch: pytest.MonkeyPatch, value: str, words: str) -> None:
     monkeypatch.setenv("TREERING_QUERY_RETENTION_SERVICE_AGE_S", value)
     with pytest.raises(StartError) as refused:
         load(QuerySettings)

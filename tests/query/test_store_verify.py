@@ -5,12 +5,14 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from tests.query.conftest import Asking, Fill, OpenStore, Serving
 from treering.errors import DamagedError, OverloadedError
 from treering.selection import log_filter
 from treering_query.reading import filters
@@ -20,17 +22,18 @@ from treering_query.sealed.checksums import checksum_of
 from treering_query.sealed.damage import problem_of
 from treering_query.sealed.inventory import Inventory, inventory_at_rest
 from treering_query.sealed.segment_statistics import write_statistics
+from treering_query.view.snapshot import Snapshot
 from treering_runtime.data_dir import DataDir
 from treering_runtime.errors import StartError
 
 
-def one(directory):
+def one(directory: Path) -> str:
     """The name of the first segment's file, relative to the store."""
     return f"segments/{next((directory / 'segments').glob('0000000001-*.parquet')).name}"
 
 
 @pytest.fixture
-async def sealed(open_store, fill, tmp_path) -> Path:
+async def sealed(open_store: OpenStore, fill: Fill, tmp_path: Path) -> Path:
     """A store of two segments, at rest."""
     async with open_store() as store:
         for start in (0, 300):
@@ -60,14 +63,14 @@ def change_catalog(directory: Path, *statements: str) -> None:
             catalog.execute(statement)
 
 
-async def test_sound_store_has_no_problem_and_every_record_is_read(sealed):
+async def test_sound_store_has_no_problem_and_every_record_is_read(sealed: Path) -> None:
     steps = list(check(inventory_at_rest(sealed)))
     assert [each for step in steps for each in step.problems] == []
     assert (steps[-1].segments, steps[-1].records) == (2, 600)
     assert steps[-1].size_bytes == size_of(sealed)
 
 
-async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed):
+async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed: Path) -> None:
     file, inventory = sealed / one(sealed), inventory_at_rest(sealed)
     original = file.read_bytes()
     for place in range(len(original)):
@@ -81,7 +84,7 @@ async def test_a_flipped_byte_anywhere_in_a_segment_is_found(sealed):
     assert found(sealed) == []
 
 
-async def test_missing_and_cut_files_are_found(sealed):
+async def test_missing_and_cut_files_are_found(sealed: Path) -> None:
     (sealed / one(sealed)).unlink()
     next((sealed / "segments").glob("0000000002-*.parquet")).write_bytes(b"PAR1")
     missing, cut = found(sealed)
@@ -89,7 +92,7 @@ async def test_missing_and_cut_files_are_found(sealed):
     assert "is damaged: it has 4 bytes instead of" in cut[1]
 
 
-async def test_foreign_file_is_found_and_is_no_damage(sealed):
+async def test_foreign_file_is_found_and_is_no_damage(sealed: Path) -> None:
     (sealed / "segments/0000000009.parquet.tmp").write_bytes(b"half")
     expected = "belongs to no segment; the next start of the service removes it"
     assert found(sealed) == [("segments/0000000009.parquet.tmp", expected, False)]
@@ -109,7 +112,7 @@ async def test_foreign_file_is_found_and_is_no_damage(sealed):
         ("delete from progress", "says that log 7 is sealed below offset 0, but segments reach 600"),
     ],
 )
-async def test_catalog_that_lost_or_changed_a_row_is_found(sealed, statement, words):
+async def test_catalog_that_lost_or_changed_a_row_is_found(sealed: Path, statement: str, words: str) -> None:
     change_catalog(sealed, statement)
     assert any(words in problem and is_damage for _, problem, is_damage in found(sealed))
 
@@ -118,7 +121,7 @@ def statistics_file(directory: Path) -> Path:
     return directory / one(directory).replace(".parquet", ".statistics")
 
 
-async def test_a_flipped_byte_anywhere_in_statistics_is_found_and_nothing_else_is_said(sealed):
+async def test_a_flipped_byte_anywhere_in_statistics_is_found_and_nothing_else_is_said(sealed: Path) -> None:
     file = statistics_file(sealed)
     original = file.read_bytes()
     for place in range(0, len(original), 97):
@@ -130,12 +133,12 @@ async def test_a_flipped_byte_anywhere_in_statistics_is_found_and_nothing_else_i
     assert found(sealed) == []
 
 
-async def test_missing_statistics_are_found(sealed):
+async def test_missing_statistics_are_found(sealed: Path) -> None:
     statistics_file(sealed).unlink()
     assert found(sealed) == [(f"segments/{statistics_file(sealed).name}", "is missing. Restore the file from a copy", True)]
 
 
-async def test_statistics_that_are_not_those_of_the_records_are_found(sealed):
+async def test_statistics_that_are_not_those_of_the_records_are_found(sealed: Path) -> None:
     file = statistics_file(sealed)
     rows = pq.read_table(file)
     counts = pc.add(rows.column("count"), 1)
@@ -145,7 +148,7 @@ async def test_statistics_that_are_not_those_of_the_records_are_found(sealed):
         assert any("its records are not those of the catalog: the statistics" in problem for _, problem, _ in found(sealed))
 
 
-async def test_damaged_statistics_end_the_start_and_change_nothing(sealed, open_store):
+async def test_damaged_statistics_end_the_start_and_change_nothing(sealed: Path, open_store: OpenStore) -> None:
     flip(statistics_file(sealed), 100)
     (sealed / "segments/0000000009.parquet.tmp").write_bytes(b"half")
     before = sorted((sealed / "segments").iterdir())
@@ -155,7 +158,7 @@ async def test_damaged_statistics_end_the_start_and_change_nothing(sealed, open_
     assert sorted((sealed / "segments").iterdir()) == before
 
 
-async def test_manifest_of_an_earlier_version_is_as_good(sealed):
+async def test_manifest_of_an_earlier_version_is_as_good(sealed: Path) -> None:
     manifest = sealed / "manifest.json"
     content = json.loads(manifest.read_text())
     for segment in content["segments"]:
@@ -167,7 +170,7 @@ async def test_manifest_of_an_earlier_version_is_as_good(sealed):
     assert [name for name, _, _ in found(sealed)] == ["manifest.json"]
 
 
-async def test_manifest_that_lists_something_else_is_found(sealed):
+async def test_manifest_that_lists_something_else_is_found(sealed: Path) -> None:
     manifest = sealed / "manifest.json"
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(content | {"segments": content["segments"][:1]}))
@@ -176,7 +179,7 @@ async def test_manifest_that_lists_something_else_is_found(sealed):
     assert found(sealed)[0][1].startswith("is missing or cannot be read")
 
 
-async def test_records_with_another_pattern_are_found_even_where_no_checksum_is_kept(sealed):
+async def test_records_with_another_pattern_are_found_even_where_no_checksum_is_kept(sealed: Path) -> None:
     file = sealed / one(sealed)
     changed = file.with_suffix(".new")
     with duckdb.connect() as bare:
@@ -187,7 +190,7 @@ async def test_records_with_another_pattern_are_found_even_where_no_checksum_is_
     assert problems == ["300 records have the id of another pattern than their message; report this"]
 
 
-async def test_store_that_is_in_use_is_not_read_behind_its_back(open_store, fill, tmp_path):
+async def test_store_that_is_in_use_is_not_read_behind_its_back(open_store: OpenStore, fill: Fill, tmp_path: Path) -> None:
     directory = tmp_path / "store"
     async with open_store() as store:
         await fill(store, 0, 10)
@@ -208,7 +211,7 @@ async def run_cli(*options: str) -> tuple[int, str]:
     return process.returncode, said
 
 
-async def test_command_reads_a_directory_at_rest(sealed):
+async def test_command_reads_a_directory_at_rest(sealed: Path) -> None:
     assert await run_cli(str(sealed)) == (0, "2 segments, 600 records, " + f"{size_of(sealed):,} bytes checked\nnothing is wrong\n")
     flip(sealed / one(sealed), 100)
     code, said = await run_cli(str(sealed), "--json")
@@ -221,7 +224,7 @@ def size_of(directory: Path) -> int:
     return sum(file.stat().st_size for file in (directory / "segments").glob("*.parquet"))
 
 
-async def test_running_service_checks_itself_and_refuses_what_it_found(serving, fill, tmp_path):
+async def test_running_service_checks_itself_and_refuses_what_it_found(serving: Serving, fill: Fill, tmp_path: Path) -> None:
     async with serving() as (store, client):
         for start in (0, 300):
             await fill(store, start, start + 300)
@@ -243,7 +246,7 @@ async def test_running_service_checks_itself_and_refuses_what_it_found(serving, 
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1" * 100, None], ids=["empty", "garbage", "missing"])
-async def test_question_that_meets_damage_names_the_file(serving, fill, tmp_path, content):
+async def test_question_that_meets_damage_names_the_file(serving: Serving, fill: Fill, tmp_path: Path, content: bytes | None) -> None:
     async with serving() as (store, client):
         for start in (0, 300):
             await fill(store, start, start + 300)
@@ -255,7 +258,7 @@ async def test_question_that_meets_damage_names_the_file(serving, fill, tmp_path
         await refused_where_it_is_read(client, file, "")
 
 
-async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> None:
+async def refused_where_it_is_read(client: Asking, file: Path, how: str = "its bytes ") -> None:
     late = log_filter(contains="user", since=1_700_000_000_000_000_000 + 400 * 10**9)
     calls = {
         "aggregate": client.aggregate_logs(filter=log_filter(contains="user")),
@@ -280,7 +283,7 @@ async def refused_where_it_is_read(client, file, how: str = "its bytes ") -> Non
     assert (await client.list_field_values(["service"])).fields[0].record_count == 600
 
 
-async def test_only_one_check_runs_at_a_time(serving, fill):
+async def test_only_one_check_runs_at_a_time(serving: Serving, fill: Fill) -> None:
     async with serving() as (store, client):
         await fill(store, 0, 300)
         await store.seal()
@@ -297,7 +300,9 @@ async def test_only_one_check_runs_at_a_time(serving, fill):
         await first.aclose()
 
 
-async def test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names(open_store, fill, monkeypatch):
+async def test_the_search_for_damage_reads_what_the_question_read_and_begins_with_what_the_error_names(
+    open_store: OpenStore, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         for start in range(0, 400, 100):
             await fill(store, start, start + 100)
@@ -306,7 +311,7 @@ async def test_the_search_for_damage_reads_what_the_question_read_and_begins_wit
         monkeypatch.setattr(damage_module, "problem_of", lambda segment: looked_at.append(segment.segment_id))
         early = filters.where(log_filter(until=1_700_000_000_000_000_000 + 250 * 10**9))
 
-        def fails(snapshot):
+        def fails(snapshot: Snapshot) -> Any:
             statement = f"select error('cannot read {store.view.segments[1].path.name}') from logs where {early.sql}"
             return snapshot.query(statement, early.parameters, within=early)
 

@@ -1,22 +1,25 @@
 import tracemalloc
+from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from treering_query.templates import NO_TEMPLATES, PatternRow, find_templates
+from treering_query.templates.joining import Templates
 from treering_query.templates.skeletons import shared_skeletons
 from treering_runtime.patterns import find_patterns
 
 NAMES = ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "lou", "mia", "ned", "ole", "pam")
 
 
-def patterns(texts, first=1):
+def patterns(texts: Iterator[Any] | list[str], first: int = 1) -> list[Any]:
     return [PatternRow(first + number, text) for number, text in enumerate(texts)]
 
 
-def texts_of(templates):
+def texts_of(templates: Templates) -> list[Any]:
     return sorted(template.text for template in templates.by_id.values())
 
 
@@ -30,7 +33,7 @@ def texts_of(templates):
         ("{} was lost today", 16),
     ],
 )
-def test_a_position_opens_once_it_has_shown_enough_values(form, needed):
+def test_a_position_opens_once_it_has_shown_enough_values(form: str, needed: int) -> None:
     too_few = patterns(form.format(name) for name in NAMES[: needed - 1])
     assert len(find_templates(too_few).by_id) == needed - 1
     assert texts_of(find_templates(patterns(form.format(name) for name in NAMES[:needed]))) == [form.format("<*>")]
@@ -39,27 +42,27 @@ def test_a_position_opens_once_it_has_shown_enough_values(form, needed):
 @pytest.mark.parametrize(
     "values", [("Started", "Stopped", "Paused", "Resumed"), ("NEW", "RUNNING", "DONE", "FAILED"), ("up", "down", "busy", "is")]
 )
-def test_states_are_wording(values):
+def test_states_are_wording(values: tuple[str, str, str, str]) -> None:
     texts = sorted(f"virtual machine of user {value} at night" for value in values)
     assert texts_of(find_templates(patterns(texts))) == texts
 
 
-def test_a_text_of_one_constant_word_is_never_joined():
+def test_a_text_of_one_constant_word_is_never_joined() -> None:
     texts = sorted(f"user {name}" for name in NAMES)
     assert texts_of(find_templates(patterns(texts))) == texts
 
 
-def test_texts_that_differ_in_two_positions_at_once_stay_apart():
+def test_texts_that_differ_in_two_positions_at_once_stay_apart() -> None:
     texts = sorted(f"user {name} opened file {name.upper()} now" for name in NAMES)
     assert texts_of(find_templates(patterns(texts))) == texts
 
 
-def test_both_positions_of_a_grid_open():
+def test_both_positions_of_a_grid_open() -> None:
     texts = [f"user {name} opened file {file} now" for name in NAMES[:4] for file in ("red", "green", "blue")]
     assert texts_of(find_templates(patterns(texts))) == ["user <*> opened file <*> now"]
 
 
-def test_the_id_is_of_the_oldest_pattern_and_services_are_crossed():
+def test_the_id_is_of_the_oldest_pattern_and_services_are_crossed() -> None:
     templates = find_templates(
         [
             PatternRow(9, "user ann left us"),
@@ -71,14 +74,14 @@ def test_the_id_is_of_the_oldest_pattern_and_services_are_crossed():
     assert dict(templates.template_ids) == {9: 9, 4: 9, 7: 9, 2: 9}
 
 
-def test_a_template_takes_in_what_comes_later():
+def test_a_template_takes_in_what_comes_later() -> None:
     former = find_templates(patterns(f"user {name} left us" for name in NAMES[:3]))
     later = find_templates([PatternRow(50, "user zoe left us"), PatternRow(51, "user zoe came back")], former)
     assert later.template_ids[50] == 1
     assert later.template_ids[51] == 51
 
 
-def test_what_a_comparison_needs_of_memory_is_a_few_numbers_for_each_token():
+def test_what_a_comparison_needs_of_memory_is_a_few_numbers_for_each_token() -> None:
     texts = [
         f"{first} went from {second} to {third} with {number} of {number + 1} things"
         for first, second, third in product(NAMES, repeat=3)
@@ -93,7 +96,7 @@ def test_what_a_comparison_needs_of_memory_is_a_few_numbers_for_each_token():
         tracemalloc.stop()
 
 
-def test_an_id_once_shown_becomes_an_alias():
+def test_an_id_once_shown_becomes_an_alias() -> None:
     former = find_templates(patterns(f"user {name} left us" for name in NAMES[:2]))
     assert set(former.by_id) == {1, 2}
     later = find_templates([PatternRow(50, "user zoe left us")], former)
@@ -101,11 +104,11 @@ def test_an_id_once_shown_becomes_an_alias():
     assert dict(later.template_ids) == {1: 1, 2: 1, 50: 1}
 
 
-def test_no_pattern_is_no_template():
+def test_no_pattern_is_no_template() -> None:
     assert find_templates([]) == NO_TEMPLATES
 
 
-def group(service, lines):
+def group(service: str, lines: list[Any]) -> list[Any]:
     """Template id of each line of an invented system, through masking."""
     found = find_patterns(pa.array([service] * len(lines)), pa.array(lines))
     rows = zip(found.distinct_ids.to_pylist(), found.texts.to_pylist(), strict=True)
@@ -153,7 +156,7 @@ FORWARD_PROXY = [
 
 
 @pytest.mark.parametrize("lines", [DESKTOP_SERVICING, HANDSET, FORWARD_PROXY], ids=["servicing", "handset", "proxy"])
-def test_groups_of_systems_that_no_rule_was_made_for(lines):
+def test_groups_of_systems_that_no_rule_was_made_for(lines: list[tuple[str, str]]) -> None:
     found = group("system", [line for _, line in lines])
     expected = [name for name, _ in lines]
     assert len(set(zip(found, expected, strict=True))) == len(set(found)) == len(set(expected))

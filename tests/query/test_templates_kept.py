@@ -2,44 +2,50 @@
 
 import asyncio
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.query.conftest import MakeFrame, OpenStore
 from treering.v1 import query_pb2 as pb
-from treering.v1.log_pb2 import LogRecord
+from treering.v1.log_pb2 import LogRecord, Position
+from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.answers import aggregates
 from treering_query.retention.upkeep import Policy
+from treering_query.store.store import Store
 
 LOG = 7
 NAMES = ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "kim", "lou", "mia", "ned", "ole", "pam")
 
 
-def sessions(names, service="login"):
+def sessions(names: Any, service: str = "login") -> list[Any]:
     return [
         LogRecord(service=service, message=f"session opened for user {name} today", time_unix_nano=1 + place)
         for place, name in enumerate(names)
     ]
 
 
-async def deliver(store, frame, records):
+async def deliver(store: Store, frame: Callable[[int, Sequence[LogRecord]], DeliveredFrame], records: list[Any]) -> None:
     await store.open_log(LOG, 0)
     end = dict(store.view.seen).get(LOG, 0)
     await store.deliver(LOG, [frame(end, records)], end + len(records))
     await store.templates.settled()
 
 
-def rows(store, sql):
+def rows(store: Store, sql: str) -> Any:
     with store.snapshot() as snapshot:
         return snapshot.query(sql).to_pylist()
 
 
-def templates_of(store):
+def templates_of(store: Store) -> dict[Any, Any]:
     """(service, user) -> (template's id, its text)."""
     found = rows(store, "select service, text, template_id, template_text from _patterns")
     return {(row["service"], row["text"].split(" ")[4]): (row["template_id"], row["template_text"]) for row in found}
 
 
-async def test_patterns_are_joined_across_services_once_they_have_come(open_store, frame):
+async def test_patterns_are_joined_across_services_once_they_have_come(open_store: OpenStore, frame: MakeFrame) -> None:
     async with open_store() as store:
         await deliver(store, frame, sessions(NAMES[:2]))
         apart = templates_of(store)
@@ -49,7 +55,7 @@ async def test_patterns_are_joined_across_services_once_they_have_come(open_stor
         assert joined == {(apart["login", "ann"][0], "session opened for user <*> today")}
 
 
-async def test_ids_and_aliases_are_the_same_after_a_restart(open_store, frame):
+async def test_ids_and_aliases_are_the_same_after_a_restart(open_store: OpenStore, frame: MakeFrame) -> None:
     async with open_store() as store:
         await deliver(store, frame, sessions(NAMES[:2]))
         await store.seal()
@@ -62,7 +68,7 @@ async def test_ids_and_aliases_are_the_same_after_a_restart(open_store, frame):
         assert store.view.templates == known
 
 
-async def test_a_pattern_that_comes_back_is_listed_under_its_template_at_once(open_store, frame):
+async def test_a_pattern_that_comes_back_is_listed_under_its_template_at_once(open_store: OpenStore, frame: MakeFrame) -> None:
     async with open_store() as store:
         await deliver(store, frame, sessions(NAMES[:4]))
         before = templates_of(store)
@@ -72,11 +78,11 @@ async def test_a_pattern_that_comes_back_is_listed_under_its_template_at_once(op
         assert templates_of(store) == before
 
 
-async def nobody(_ids, _below):
+async def nobody(_ids: Sequence[int], _below: Sequence[Position]) -> None:
     """Nobody else keeps patterns."""
 
 
-async def test_an_id_lives_as_long_as_a_pattern_of_its_template(open_store, frame):
+async def test_an_id_lives_as_long_as_a_pattern_of_its_template(open_store: OpenStore, frame: MakeFrame) -> None:
     async with open_store() as store:
         await deliver(store, frame, sessions(NAMES[:3]))
         await store.seal()
@@ -95,13 +101,15 @@ async def test_an_id_lives_as_long_as_a_pattern_of_its_template(open_store, fram
         assert not store.view.templates.template_ids
 
 
-async def test_a_pass_that_fails_to_be_saved_shows_nothing_and_is_repeated(open_store, frame, monkeypatch):
+async def test_a_pass_that_fails_to_be_saved_shows_nothing_and_is_repeated(
+    open_store: OpenStore, frame: MakeFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("treering_query.store.template_keeper._RETRY_S", 0)
     failures = iter([OSError("disk full")])
     async with open_store() as store:
         save = store._files.sealer._catalog.save_templates
 
-        def failing(change):
+        def failing(change: Any) -> None:
             for failure in failures:
                 assert len(set(templates_of(store).values())) == 3
                 raise failure
@@ -152,7 +160,9 @@ STEPS = {
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.replace(" ", "_"))
-async def test_a_crash_at_any_step_leaves_one_template_with_the_oldest_id(step, open_store, tmp_path, frame):
+async def test_a_crash_at_any_step_leaves_one_template_with_the_oldest_id(
+    step: str, open_store: OpenStore, tmp_path: Path, frame: MakeFrame
+) -> None:
     directory = tmp_path / "store"
     directory.mkdir()
     ended = await asyncio.create_subprocess_exec(sys.executable, "-c", CHILD, str(directory), STEPS[step])
@@ -166,7 +176,7 @@ async def test_a_crash_at_any_step_leaves_one_template_with_the_oldest_id(step, 
 
 
 @pytest.mark.parametrize("bucket", [0, 60_000_000_000])
-async def test_aggregates_by_template_are_those_of_its_patterns(open_store, frame, bucket):
+async def test_aggregates_by_template_are_those_of_its_patterns(open_store: OpenStore, frame: MakeFrame, bucket: int) -> None:
     async with open_store() as store:
         await deliver(
             store, frame, [*sessions(NAMES[:4]), *sessions(NAMES[:6], service="mail"), LogRecord(message="shut down", time_unix_nano=5)]

@@ -1,10 +1,13 @@
 from itertools import pairwise
+from random import Random
+from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from treering_query.templates import PatternRow, find_templates
+from treering_query.templates.joining import Templates
 from treering_query.templates.skeletons import shared_skeletons
 
 words = st.sampled_from(["user", "ann", "bob", "cyd", "left", "for", "Started", "a_b", "<*>", ""])
@@ -17,7 +20,7 @@ grids = st.tuples(
 any_table = tables | grids
 
 
-def partition(templates):
+def partition(templates: Templates) -> dict[Any, Any]:
     groups = {}
     for pattern, template in templates.template_ids.items():
         groups.setdefault(template, set()).add(pattern)
@@ -25,14 +28,14 @@ def partition(templates):
 
 
 @given(any_table)
-def test_a_second_pass_changes_nothing(table):
+def test_a_second_pass_changes_nothing(table: list[PatternRow]) -> None:
     once = find_templates(table)
     assert find_templates(table, once) == once
     assert find_templates([], once) == once
 
 
 @given(any_table, st.randoms())
-def test_groups_do_not_depend_on_order(table, chance):
+def test_groups_do_not_depend_on_order(table: list[PatternRow], chance: Random) -> None:
     shuffled = table.copy()
     chance.shuffle(shuffled)
     assert sorted(map(sorted, partition(find_templates(table)).values())) == sorted(
@@ -41,7 +44,7 @@ def test_groups_do_not_depend_on_order(table, chance):
 
 
 @given(any_table)
-def test_each_id_is_of_the_oldest_member_and_the_text_covers_all(table):
+def test_each_id_is_of_the_oldest_member_and_the_text_covers_all(table: list[PatternRow]) -> None:
     templates = find_templates(table)
     assert set(templates.template_ids) == {pattern.id for pattern in table}
     for template, members in partition(templates).items():
@@ -55,7 +58,7 @@ def test_each_id_is_of_the_oldest_member_and_the_text_covers_all(table):
 
 
 @given(any_table, st.lists(st.integers(0, 80), max_size=4))
-def test_what_is_joined_stays_joined_and_no_alias_is_lost(table, cuts):
+def test_what_is_joined_stays_joined_and_no_alias_is_lost(table: list[PatternRow], cuts: list[Any]) -> None:
     templates, shown = find_templates([]), {}
     bounds = [0, *sorted(cuts), len(table)]
     for start, end in pairwise(bounds):
@@ -67,7 +70,7 @@ def test_what_is_joined_stays_joined_and_no_alias_is_lost(table, cuts):
 
 
 @given(st.lists(texts, max_size=40, unique=True), st.sets(st.integers(0, 39)))
-def test_skeletons_are_those_of_a_plain_count(rows, chosen):
+def test_skeletons_are_those_of_a_plain_count(rows: list[Any], chosen: set[Any]) -> None:
     plain = {}
     for row, text in enumerate(rows):
         tokens = text.split(" ")

@@ -5,7 +5,9 @@ import itertools
 import json
 import math
 import struct
+from collections.abc import Iterator
 from random import Random
+from typing import Any
 
 import grpc
 import pytest
@@ -13,6 +15,7 @@ import xxhash
 from google.protobuf import descriptor_pool
 
 from tests.hostile import ALL, SEED, chance
+from tests.query.conftest import Fill, Serving
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
@@ -52,18 +55,18 @@ def encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode()
 
 
-def list_fields():
+def list_fields() -> list[Any]:
     found = xxhash.xxh3_64_intdigest(LIST.filter.SerializeToString(deterministic=True) + bytes([LIST.order, LIST.unit]))
     return [encoded(struct.pack("<QqQ", found, *rest)) for rest in itertools.product(I64, U64)]
 
 
-def compare_fields():
+def compare_fields() -> list[Any]:
     found = compare_page.fingerprint(COMPARE)
     return [encoded(struct.pack("<QdQQ", found, *rest)) for rest in itertools.product(DOUBLES, U64, U64)]
 
 
-def search_fields():
-    def body(last, *ids):
+def search_fields() -> list[Any]:
+    def body(last: tuple[Any, ...], *ids: Any) -> str:
         packed = struct.pack("<QqQQBd", *last) + struct.pack(f"<{len(ids)}Q", *ids)
         return encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(page_token.fingerprint(SEARCH) + packed)) + packed)
 
@@ -73,12 +76,12 @@ def search_fields():
     return [*found, *(body(usual, *range(count)) for count in (0, 1, 1_000, 1_001, 1_002))]
 
 
-def context_fields():
+def context_fields() -> list[Any]:
     found = context.fingerprint(CONTEXT)
     return [encoded(struct.pack("<QQQ", found, *rest)) for rest in itertools.product(U64, U64)]
 
 
-def _bounded(question, places):
+def _bounded(question: pb.ListLogsRequest | pb.ListFieldsRequest, places: list[bytes]) -> Iterator[str]:
     """Tokens of pages of some bound, with logs at their ends, in no order, or too few of them, and of some place."""
     found = list_pages.fingerprint(question)
     bounds = [(), (7, 100), (7, 0), *itertools.product(U64, U64), (7, 1, 7, 2), (8, 1, 7, 2), *(sum(zip(U64, U64, strict=True), ()),)]
@@ -87,11 +90,11 @@ def _bounded(question, places):
     yield from (encoded(struct.pack("<QH", found, count) + bytes(16 * count)) for count in (1, 2, 500, 65_535))
 
 
-def log_fields():
+def log_fields() -> Any:
     return _bounded(LOGS, [struct.pack("<QQQ", *place) for place in itertools.product(U64, repeat=3)][::5])
 
 
-def name_fields():
+def name_fields() -> Any:
     keys = (b"", b"ms", b"\xff", b"a\0b", b"k" * 5_000)
     return _bounded(NAMES, [struct.pack("<BQ", *place) + key for place in itertools.product((0, 7, 8, 255), U64) for key in keys][::3])
 
@@ -106,7 +109,7 @@ FIELDS = {
 }
 
 
-def strange(genuine: str, random: Random):
+def strange(genuine: str, random: Random) -> Iterator[str]:
     """Texts that are no token, from far away to next to one."""
     raw = base64.urlsafe_b64decode(genuine)
     yield from (
@@ -134,13 +137,13 @@ def strange(genuine: str, random: Random):
         yield encoded(flipped)
 
 
-def test_every_token_of_the_contract_is_here():
+def test_every_token_of_the_contract_is_here() -> None:
     methods = descriptor_pool.Default().FindServiceByName("treering.v1.QueryService").methods
     found = {(method.name, field.name) for method in methods for field in method.input_type.fields if field.name.endswith("token")}
     assert found == {(name, field) for name, (_, field) in QUESTIONS.items()}
 
 
-async def asked(channel, name, **changes):
+async def asked(channel: grpc.aio.Channel, name: str, **changes: Any) -> Any:
     question, _ = QUESTIONS[name]
     request = type(question)()
     request.CopyFrom(question)
@@ -154,7 +157,7 @@ async def asked(channel, name, **changes):
     )(request, timeout=10)
 
 
-async def outcome(channel, name, **changes):
+async def outcome(channel: grpc.aio.Channel, name: str, **changes: Any) -> grpc.aio.AioRpcError | None:
     try:
         await asked(channel, name, **changes)
     except grpc.aio.AioRpcError as error:
@@ -163,7 +166,9 @@ async def outcome(channel, name, **changes):
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
-async def test_whatever_stands_in_a_token_is_served_or_refused_by_its_name(serving, fill, name, monkeypatch):
+async def test_whatever_stands_in_a_token_is_served_or_refused_by_its_name(
+    serving: Serving, fill: Fill, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MAX_ANSWER_RECORD_BYTES", 3_000)  # a page of neighbours ends for want of room alone
     field = QUESTIONS[name][1]
     async with serving() as (store, client):
@@ -188,14 +193,14 @@ IMPOSSIBLE = [(-1, 0, 0.5), (2**63 - 1, 0, 0.5), (1, 0, math.nan), (1, 0, math.i
 
 
 @pytest.mark.parametrize(("time", "tier", "fit"), IMPOSSIBLE)
-def test_a_page_token_of_an_impossible_record_is_refused(time, tier, fit):
+def test_a_page_token_of_an_impossible_record_is_refused(time: int, tier: int, fit: float) -> None:
     packed = struct.pack("<QqQQBd", 1, time, 7, 1, tier, fit)
     forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
     with pytest.raises(ServiceError, match="page_token"):
         page_token.shown(forged, b"q")
 
 
-def test_a_page_token_says_what_it_was_made_of():
+def test_a_page_token_says_what_it_was_made_of() -> None:
     last = page_token.LastRecord(2**64 - 1, 5, 7, 2**64 - 1, Tier.REST, 1.0)
     for shown in (
         page_token.ShownPatterns(),
@@ -206,7 +211,7 @@ def test_a_page_token_says_what_it_was_made_of():
         assert page_token.shown(shown.token(b"q"), b"q") == shown
 
 
-def test_a_page_token_of_more_patterns_than_pages_show_is_refused():
+def test_a_page_token_of_more_patterns_than_pages_show_is_refused() -> None:
     packed = struct.pack("<QqQQBd1001Q", 0, 0, 0, 0, 0, 0.0, *range(1_001))
     forged = encoded(struct.pack("<Q", xxhash.xxh3_64_intdigest(b"q" + packed)) + packed)
     with pytest.raises(ServiceError, match="page_token"):

@@ -2,15 +2,20 @@
 
 import asyncio
 import itertools
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from google.protobuf import descriptor_pool
 
 from tests.not_reading import not_reading
 from tests.patience import PATIENCE_S
+from tests.query.conftest import MakeFrame, MakeRecord, Serving
 from treering.v1 import query_pb2 as pb
+from treering.v1.log_pb2 import LogRecord
 from treering_query.answers import verifying
 from treering_query.sealed.check import CheckProgress, StoreProblem
+from treering_query.sealed.inventory import Inventory
 from treering_runtime.answers import CallBounds
 
 SERVICES = ("treering.v1.QueryService", "treering.v1.QueryAdminService")
@@ -24,35 +29,37 @@ STREAMS = {
 """What is asked, and what it takes a turn of."""
 
 
-def streaming():
+def streaming() -> Iterator[tuple[str, str]]:
     for service in SERVICES:
         for method in descriptor_pool.Default().FindServiceByName(service).methods:
             if method.server_streaming:
                 yield method.name, service
 
 
-def test_every_stream_is_here():
+def test_every_stream_is_here() -> None:
     assert dict(streaming()).keys() == STREAMS.keys()
 
 
-def endless(inventory):
+def endless(inventory: Inventory) -> Iterator[Any]:
     """A check that finds much."""
     return (CheckProgress(number, 0, 0, (StoreProblem("file", "x" * 50_000),)) for number in itertools.count(1))
 
 
-def wordy(record, number):
+def wordy(record: MakeRecord, number: int) -> LogRecord:
     word = "".join(chr(ord("a") + int(digit)) for digit in str(number))
     return record(number, message=f"kind {word} {'and so on ' * 100}")
 
 
 @pytest.mark.parametrize("name", STREAMS)
-async def test_what_an_unread_stream_holds_is_given_back(serving, frame, record, monkeypatch, name):
+async def test_what_an_unread_stream_holds_is_given_back(
+    serving: Serving, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(verifying, "check", endless)
     request, admission = STREAMS[name]
     async with serving(CallBounds(unread_s=0.2)) as (store, client), asyncio.timeout(PATIENCE_S):
         await store.open_log(7, 0)
         await store.deliver(7, [frame(0, [wordy(record, number) for number in range(2_000)])], 2_000)
-        turns = admission(client.servicer)
+        turns = admission(client.servicer)  # type: ignore[no-untyped-call]
         async with not_reading(client.inner if name == "VerifyStore" else client.public) as stranger:
             stranger.call(f"{dict(streaming())[name]}/{name}", request.SerializeToString())
             while not turns.present:  # noqa: ASYNC110 - there is no event for it

@@ -1,15 +1,19 @@
 """WatchPatterns on a real store: live, resumed, over restarts."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
 
 import pytest
 
 from tests.hostile_requests import within_limits
+from tests.query.conftest import MakeFrame, MakeRecord, OpenStore
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
 from treering_query.retention.upkeep import Policy
+from treering_query.store.store import Store
 from treering_query.streams import watch, watch_feed
 from treering_query.streams.hub import Hub
 from treering_query.streams.watch import Watch
@@ -22,10 +26,10 @@ ARRIVAL = 1_800_000_000_000_000_000
 
 
 @pytest.fixture
-def send(frame, record):
+def send(frame: MakeFrame, record: MakeRecord) -> Callable[..., Coroutine[Any, Any, None]]:
     """Delivers records from an offset on, a text each."""
 
-    async def deliver(store, first, texts, **fields):
+    async def deliver(store: Store, first: int, texts: list[str], **fields: Any) -> None:
         await store.open_log(LOG, 0)
         records = [record(first + place, message=f"{text} is here", service="one", **fields) for place, text in enumerate(texts)]
         await store.deliver(LOG, [frame(first, records)], first + len(records))
@@ -33,15 +37,17 @@ def send(frame, record):
     return deliver
 
 
-def watching(store, heartbeat_s=60.0, hub=None, **fields):
+def watching(
+    store: Store, heartbeat_s: float = 60.0, hub: None = None, **fields: LogFilter | int
+) -> AsyncIterator[pb.WatchPatternsResponse]:
     return Watch(store, hub or Hub(store, WatchReader, pause_s=0.0), watch.plan(pb.WatchPatternsRequest(**fields)), heartbeat_s).run()
 
 
-def since(offset):
+def since(offset: int) -> dict[Any, Any]:
     return {"start_positions": [Position(log_id=LOG, offset=offset)]}
 
 
-async def take(stream, count):
+async def take(stream: AsyncIterator[pb.WatchPatternsResponse], count: int) -> list[Any]:
     """So many announcements, signs of life left out."""
     found = []
     async with asyncio.timeout(30):
@@ -52,11 +58,11 @@ async def take(stream, count):
     return found
 
 
-def said(responses):
+def said(responses: list[Any]) -> list[Any]:
     return [(response.pattern.text.split()[0], response.resume_from[0].offset) for response in responses]
 
 
-async def nothing_more(stream, store):
+async def nothing_more(stream: AsyncIterator[pb.WatchPatternsResponse], store: Store) -> None:
     """The next thing that a watch has to say is that the service stops."""
     store.board.drain()
     with pytest.raises(ServiceError) as error:
@@ -64,7 +70,9 @@ async def nothing_more(stream, store):
     assert error.value.reason == ErrorReason.ERROR_REASON_DRAINING
 
 
-async def test_only_what_was_never_seen_is_announced_with_its_first_record(open_store, send):
+async def test_only_what_was_never_seen_is_announced_with_its_first_record(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha", "beta"])
         stream = watching(store)
@@ -81,7 +89,9 @@ async def test_only_what_was_never_seen_is_announced_with_its_first_record(open_
         await nothing_more(stream, store)
 
 
-async def test_resuming_brings_what_came_meanwhile_from_segments_and_memory_and_nothing_twice(open_store, send):
+async def test_resuming_brings_what_came_meanwhile_from_segments_and_memory_and_nothing_twice(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha", "beta", "gamma"])
         await store.seal()
@@ -92,7 +102,9 @@ async def test_resuming_brings_what_came_meanwhile_from_segments_and_memory_and_
 
 
 @pytest.mark.parametrize("sealed", [True, False])
-async def test_a_restart_of_the_store_neither_loses_nor_repeats(open_store, send, sealed):
+async def test_a_restart_of_the_store_neither_loses_nor_repeats(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]], sealed: bool
+) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha", "beta"])
         if sealed:
@@ -109,7 +121,9 @@ async def test_a_restart_of_the_store_neither_loses_nor_repeats(open_store, send
         await nothing_more(stream, store)
 
 
-async def test_a_new_fleet_comes_in_many_looks(open_store, send, monkeypatch):
+async def test_a_new_fleet_comes_in_many_looks(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(watch_feed, "AT_ONCE", 3)
     async with open_store() as store:
         await send(store, 0, WORDS)
@@ -118,7 +132,9 @@ async def test_a_new_fleet_comes_in_many_looks(open_store, send, monkeypatch):
         await nothing_more(stream, store)
 
 
-async def test_large_first_records_come_in_answers_that_fit(open_store, frame, record, monkeypatch):
+async def test_large_first_records_come_in_answers_that_fit(
+    open_store: OpenStore, frame: MakeFrame, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "MAX_ANSWER_RECORD_BYTES", 3_000)
     async with open_store() as store:
         await store.open_log(LOG, 0)
@@ -138,7 +154,9 @@ async def test_large_first_records_come_in_answers_that_fit(open_store, frame, r
         (LogFilter(message_contains="ALPHA"), ["alpha"]),
     ],
 )
-async def test_the_filter_is_asked_of_the_first_record(open_store, send, chosen, expected):
+async def test_the_filter_is_asked_of_the_first_record(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]], chosen: LogFilter, expected: list[str]
+) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha", "beta", "gamma", "delta", "alpha", "beta", "alpha"])
         stream = watching(store, filter=chosen, **since(0))
@@ -146,7 +164,7 @@ async def test_the_filter_is_asked_of_the_first_record(open_store, send, chosen,
         await nothing_more(stream, store)
 
 
-async def test_what_has_arrived_since_a_time(open_store, send):
+async def test_what_has_arrived_since_a_time(open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]]) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha"])
         await store.seal()
@@ -159,8 +177,10 @@ async def test_what_has_arrived_since_a_time(open_store, send):
         await nothing_more(stream, store)
 
 
-async def test_a_pattern_whose_first_record_has_expired_is_announced_without_it(open_store, send):
-    async def forget(_ids, _below):
+async def test_a_pattern_whose_first_record_has_expired_is_announced_without_it(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
+    async def forget(_ids: Sequence[int], _below: Sequence[Position]) -> None:
         pass
 
     async with open_store() as store:
@@ -176,7 +196,7 @@ async def test_a_pattern_whose_first_record_has_expired_is_announced_without_it(
         await stream.aclose()
 
 
-async def test_silence_is_broken_by_a_sign_of_life(open_store, send):
+async def test_silence_is_broken_by_a_sign_of_life(open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]]) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha"])
         stream = watching(store, heartbeat_s=0.01)
@@ -187,7 +207,9 @@ async def test_silence_is_broken_by_a_sign_of_life(open_store, send):
         await stream.aclose()
 
 
-async def test_old_patterns_in_new_records_cost_no_query(open_store, send, monkeypatch):
+async def test_old_patterns_in_new_records_cost_no_query(
+    open_store: OpenStore, send: Callable[..., Coroutine[Any, Any, None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with open_store() as store:
         await send(store, 0, ["alpha"])
         stream = watching(store, heartbeat_s=0.01, **since(0))
@@ -202,7 +224,7 @@ async def test_old_patterns_in_new_records_cost_no_query(open_store, send, monke
         await stream.aclose()
 
 
-def test_a_time_beyond_time_is_refused():
+def test_a_time_beyond_time_is_refused() -> None:
     with pytest.raises(ServiceError) as error:
         watch.plan(within_limits(pb.WatchPatternsRequest(since_unix_nano=2**63)))
     assert error.value.metadata["field"] == "since_unix_nano"

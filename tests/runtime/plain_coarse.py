@@ -5,7 +5,9 @@ A rule is a function `(text, at)` that says what it finds at a place, as the pla
 """
 
 import itertools
+from collections.abc import Callable
 from string import ascii_letters
+from typing import Any
 
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 
@@ -24,12 +26,12 @@ UNSPACED = [
 ]
 
 
-def coarse_twin(message):
+def coarse_twin(message: str) -> str:
     """Cuts, takes out colours, and masks each token that holds an ASCII digit."""
     return of_parts(without_colours(cut_twin(message)), token_with_digit)
 
 
-def of_parts(text, change):
+def of_parts(text: str, change: Callable[[Any], Any]) -> str:
     """The text with `change` made to each stretch between separators and letters that are written without spaces."""
     pieces, token = [], ""
     for character in [*text, None]:
@@ -41,15 +43,15 @@ def of_parts(text, change):
     return "".join(pieces)
 
 
-def ends_token(character):
+def ends_token(character: Any) -> bool:
     return character in SEPARATORS or is_unspaced(character)
 
 
-def is_unspaced(character):
+def is_unspaced(character: Any) -> bool:
     return any(first <= character <= last for first, last in UNSPACED)
 
 
-def cut_twin(message):
+def cut_twin(message: Any) -> Any:
     head = message[:MAX_PATTERN_TEXT_CHARACTERS]
     if len(message) == len(head):
         return message
@@ -59,11 +61,11 @@ def cut_twin(message):
     return head[:cut] if cut else head
 
 
-def without_colours(text):
+def without_colours(text: Any) -> str:
     return replaced(text, colour)
 
 
-def colour(text, at):
+def colour(text: str, at: Any) -> tuple[Any, str] | None:
     end = at + 2
     if not text.startswith("\x1b[", at):
         return None
@@ -74,7 +76,7 @@ def colour(text, at):
     return (end + 1, "") if "@" <= text[end : end + 1] <= "~" else None
 
 
-def token_with_digit(token):
+def token_with_digit(token: str) -> str:
     """Masks from behind the labels, or from the first digit where there is nothing else, to the end of the clause."""
     if not any("0" <= character <= "9" for character in token):
         return token
@@ -88,17 +90,17 @@ def token_with_digit(token):
     return token[:start] + MASK + tail(token[start:])
 
 
-def is_value(word, rest):
+def is_value(word: str, rest: str) -> bool:
     """Whether a word before a colon is no label: it may be hexadecimal, or begins an address or a path."""
     return word != "" and (set(word.lower()) <= set("abcdef") or rest[1:2] in {"/", "\\"})
 
 
-def tail(text):
+def tail(text: str) -> Any:
     """The punctuation that ends a clause at the end of a text."""
     return text[len(text.rstrip(END_OF_CLAUSE)) :]
 
 
-def replaced(text, rule):
+def replaced(text: str, rule: Callable[[Any, Any], Any]) -> str:
     kept, at = [], 0
     while at < len(text):
         end, new = rule(text, at) or (at + 1, text[at])

@@ -5,12 +5,14 @@
 """
 
 import itertools
+from collections.abc import Callable
 from string import ascii_letters, ascii_lowercase, ascii_uppercase, hexdigits
+from typing import Any
 
 from tests.runtime.plain_coarse import LABEL_LETTERS, MASK, SEPARATORS, coarse_twin, is_unspaced, of_parts, replaced, tail
 
 
-def words(text):
+def words(text: str) -> set[Any]:
     return set(text.split())
 
 
@@ -42,11 +44,11 @@ UNITS_AND_ZONES = UNITS | ZONES
 CONNECTORS = [" ", *(before + mark + after for mark in ",;:|/-" for before in ("", " ") for after in ("", " "))]
 
 
-def plain_pattern(message):
+def plain_pattern(message: str) -> str:
     return fine_twin(coarse_twin(message))
 
 
-def fine_twin(coarse):
+def fine_twin(coarse: str) -> str:
     """Fields by key, then each token by its form, then what stands around masks; white space becomes single spaces."""
     for rule in (json_member, python_member, quoted_pair):
         coarse = replaced(coarse, rule)
@@ -56,26 +58,26 @@ def fine_twin(coarse):
     return text
 
 
-def run(text, at, belongs):
+def run(text: str, at: Any, belongs: Callable[[Any], Any | bool]) -> Any:
     """Where the masks and the characters that belong end."""
     while at < len(text) and (text.startswith(MASK, at) or belongs(text[at])):
         at += len(MASK) if text.startswith(MASK, at) else 1
     return at
 
 
-def is_word(character):
+def is_word(character: str) -> bool:
     return character.isalnum() or character == "_"
 
 
 # Fields by key.
 
 
-def is_wording(key):
-    name = key.split(".")[-1]
+def is_wording(key: str) -> bool:
+    name = key.rsplit(".", maxsplit=1)[-1]
     return name.lower() in WORDING_KEYS or last_word(name).lower() in WORDING_ENDINGS
 
 
-def last_word(name):
+def last_word(name: Any) -> Any:
     """Small letters with the capital before them, or capitals: the last word of snake_case, camelCase and CAPITALS."""
     small = run_back(name, ascii_lowercase)
     if small == len(name):
@@ -83,14 +85,14 @@ def last_word(name):
     return name[small - 1 :] if small and name[small - 1].isupper() else name[small:]
 
 
-def run_back(name, letters):
+def run_back(name: Any, letters: str) -> int:
     at = len(name)
     while at and name[at - 1] in letters:
         at -= 1
     return at
 
 
-def string_end(text, at):
+def string_end(text: str, at: Any) -> tuple[Any, Any]:
     """Where the string that begins at a quote ends, and whether it is closed; a backslash takes the next character with it."""
     quote, at = text[at], at + 1
     while at < len(text) and text[at] != quote:
@@ -98,7 +100,7 @@ def string_end(text, at):
     return min(at + 1, len(text)), at < len(text)
 
 
-def key_in_quotes(text, at, quote):
+def key_in_quotes(text: str, at: Any, quote: str) -> tuple[None, Any] | tuple[Any, Any]:
     """The key that begins with the quote and is followed by another, and the place behind; a key has no escapes."""
     end = text.find(quote, at + 1)
     if text[at : at + 1] != quote or end < 0 or "\\" in text[at:end]:
@@ -106,7 +108,7 @@ def key_in_quotes(text, at, quote):
     return text[at + 1 : end], end + 1
 
 
-def json_member(text, at):
+def json_member(text: str, at: Any) -> tuple[Any, Any] | None:
     """`"key": "value"`, also one that the end of the text cuts off, and `"key": value`; not a list or another object."""
     key, end = key_in_quotes(text, at, '"')
     colon = run_of_blanks(text, end)
@@ -120,7 +122,7 @@ def json_member(text, at):
     return end, text[at:end] if is_wording(key) else text[at:start] + (f'"{MASK}"' if quoted else MASK)
 
 
-def python_member(text, at):
+def python_member(text: str, at: Any) -> tuple[Any, Any] | None:
     """`'key': 'value'` and `'key': value` behind a brace or a comma, with what follows a member behind it."""
     start = run_of_blanks(text, at)
     key, colon = key_in_quotes(text, start, "'")
@@ -135,19 +137,19 @@ def python_member(text, at):
     return end, text[at:end] if is_wording(key) else text[at:start] + (f"'{MASK}'" if quoted else MASK)
 
 
-def run_of_blanks(text, at):
+def run_of_blanks(text: str, at: Any) -> Any:
     while text[at : at + 1] in {" ", "\t"}:
         at += 1
     return at
 
 
-def bare_value_end(text, at, quote):
+def bare_value_end(text: str, at: Any, quote: str) -> Any:
     while at < len(text) and text[at] not in {*" \t\n\r,:[]{}", quote}:
         at += 1
     return at
 
 
-def quoted_pair(text, at):
+def quoted_pair(text: str, at: Any) -> tuple[Any, Any] | None:
     """`key="a value"` and `key='a value'` at the start of a word; only the former has escapes."""
     equals = key_end(text, at)
     if equals is None or (at and not text[at - 1].isspace() and text[at - 1] not in ",;|([{"):
@@ -162,7 +164,7 @@ def quoted_pair(text, at):
     return end, text[at:end] if is_wording(text[at:equals]) else text[at : equals + 1] + MASK
 
 
-def key_end(text, at):
+def key_end(text: str, at: Any) -> Any | None:
     """The place of the `=` behind a key that begins here."""
     if text[at] not in KEY_STARTS:
         return None
@@ -172,7 +174,7 @@ def key_end(text, at):
     return at if text.startswith("=", at) else None
 
 
-def pair(token, at):
+def pair(token: str, at: Any) -> tuple[Any, Any] | None:
     """`key=value`; neither a comparison nor an opening quote or bracket is a value, and a value that holds a mask is no wording."""
     equals = key_end(token, at)
     if equals is None or (at and token[at - 1] not in "\"'(){}[]<,;|&?"):
@@ -190,7 +192,7 @@ def pair(token, at):
 # Tokens by their form.
 
 
-def masked_token(token):
+def masked_token(token: str) -> str:
     if token == "()":
         return f"({MASK})"
     for rule in (quoted_word, url, pair, local_port, mask_with_more):
@@ -198,7 +200,7 @@ def masked_token(token):
     return of_parts(token, masked_part)
 
 
-def quoted_word(token, at):
+def quoted_word(token: str, at: Any) -> tuple[Any, Any] | None:
     """A word in quotes of any kind, at the start of a token or behind a bracket, a comma or `=`, if it is no key and no apostrophe."""
     end = token.find(token[at], at + 1)
     if token[at] not in "\"'`" or end <= at + 1 or (at and token[at - 1] not in "([{,="):
@@ -207,7 +209,7 @@ def quoted_word(token, at):
     return None if is_word(follows) or follows == ":" else (end + 1, token[at] + MASK + token[at])
 
 
-def url(token, at):
+def url(token: str, at: Any) -> tuple[Any, Any] | None:
     """`scheme://…` and `/path?…`, with what follows up to a separator, `=` excepted."""
     start = url_start(token, at)
     if start is None or (at and token[at - 1] not in SEPARATORS):
@@ -216,7 +218,7 @@ def url(token, at):
     return (end, MASK + tail(token[at:end])) if end > start else None
 
 
-def url_start(token, at):
+def url_start(token: str, at: Any) -> Any | None:
     """The place behind `://` or `?`."""
     end = at
     if token[at] in ascii_letters:
@@ -228,12 +230,12 @@ def url_start(token, at):
     return end + 1 if end > at and token.startswith("?", end) else None
 
 
-def local_port(token, at):
+def local_port(token: str, at: Any) -> tuple[Any, str] | None:
     found = "localhost:" + MASK
     return (at + len(found), MASK) if token.startswith(found, at) and token[at - 1 : at] not in LABEL_LETTERS else None
 
 
-def mask_with_more(token, at):
+def mask_with_more(token: str, at: Any) -> tuple[int, str] | tuple[Any, Any] | None:
     """A mask and what hangs on it: `<*>/x`, `<*>=x`, `<<*>#x`, and the `=` that base64 ends with."""
     start = at + 1 if token.startswith("<" + MASK, at) else at
     if not token.startswith(MASK, start):
@@ -248,7 +250,7 @@ def mask_with_more(token, at):
     return (end, MASK + tail(token[at:end])) if start < glued < end else None
 
 
-def masked_part(part):
+def masked_part(part: Any) -> str | Any:
     end = tail(part)
     body = part[: len(part) - len(end)]
     if any(is_data(body) for is_data in (is_literal, is_hex, is_mac, is_path, is_windows_path, is_mail, is_host)):
@@ -257,25 +259,25 @@ def masked_part(part):
     return f"{label}:{MASK}{end}" if word in LITERALS and label[-1:].isalnum() else part
 
 
-def is_literal(part):
+def is_literal(part: Any) -> bool:
     return part in LITERALS
 
 
-def is_hex(part):
+def is_hex(part: Any) -> bool:
     return len(part) >= 8 and (set(part) <= set("abcdef") or set(part) <= set("ABCDEF"))
 
 
-def is_mac(part):
+def is_mac(part: Any) -> bool:
     shape = "".join("x" if character in hexdigits else character for character in part.replace("-", ":"))
     return shape == "xx:xx:xx:xx:xx:xx"
 
 
-def is_path(part):
+def is_path(part: Any) -> Any | bool:
     """Two slashes, one in front, or one beside a dot or `~`: not `and/or`."""
     return "/" in part and (part.count("/") >= 2 or (part[0] == "/" and part != "/") or "." in part or "~" in part)
 
 
-def is_windows_path(part):
+def is_windows_path(part: Any) -> Any | bool:
     """A drive, a share, two backslashes around a name, or `name\\name` where no escape is meant; without slashes."""
     first, *names = part.split("\\")
     if "/" in part or not names:
@@ -286,11 +288,11 @@ def is_windows_path(part):
     return is_drive or part.startswith("\\\\") or (len(names) > 1 and names[0] != "") or (is_name and is_other)
 
 
-def is_mail(part):
+def is_mail(part: Any) -> bool:
     return "." in part and "@" in part
 
 
-def is_host(part):
+def is_host(part: Any) -> bool:
     """Names of small letters, joined by dots, that end in a domain for machines, or of three and more with a country's."""
     names = part.split(".")
     if not all(name and set(name) <= set(ascii_lowercase + "0123456789_-") for name in names):
@@ -302,7 +304,7 @@ def is_host(part):
 # What stands around masks.
 
 
-def date(text, at):
+def date(text: str, at: Any) -> tuple[Any, str] | None:
     """A month beside a mask, with the day of the week in front."""
     if at and is_word(text[at - 1]):
         return None
@@ -316,15 +318,15 @@ def date(text, at):
     return None
 
 
-def in_angles(text, at):
+def in_angles(text: str, at: Any) -> tuple[Any, str] | None:
     return (at + len(MASK) + 2, MASK) if text.startswith(f"<{MASK}>", at) else None
 
 
-def after_less_than(text, at):
+def after_less_than(text: str, at: Any) -> tuple[Any, str] | None:
     return (at + len(MASK) + 1, MASK) if text.startswith("<" + MASK, at) else None
 
 
-def list_or_quantity(text, at):
+def list_or_quantity(text: str, at: Any) -> tuple[Any, str] | None:
     """A mask, further masks that are joined to it, and units and time zones of any of them."""
     if not text.startswith(MASK, at):
         return None
@@ -335,22 +337,22 @@ def list_or_quantity(text, at):
     return end, MASK
 
 
-def ends_of_masks(text, at):
+def ends_of_masks(text: str, at: Any) -> list[Any]:
     return [at + len(connector + MASK) for connector in CONNECTORS if text.startswith(connector + MASK, at)]
 
 
-def ends_of_units(text, at):
+def ends_of_units(text: str, at: Any) -> list[Any]:
     ends = [at + 1 + len(unit) for unit in UNITS_AND_ZONES if text.startswith(" " + unit, at)]
     return [end for end in ends if not goes_on(text, end)]
 
 
-def goes_on(text, at):
+def goes_on(text: Any, at: Any) -> Any | bool:
     """Whether a word is longer than it looked, or is a key."""
     rest = "".join(itertools.takewhile(lambda character: is_word(character) or character in "<.", text[at:]))
     return text.startswith("=", at) or any(map(is_word, rest))
 
 
-def with_brackets(text, at):
+def with_brackets(text: str, at: Any) -> tuple[Any, str] | None:
     if not text.startswith(MASK, at):
         return None
     end = at + len(MASK)

@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -21,16 +23,16 @@ ANSWER = bytes(UNCOUNTED_ANSWER_BYTES + 1)
 class Call:
     """A call whose answers are taken once `taken` is set, or whose caller goes away."""
 
-    def __init__(self, problem=None):
+    def __init__(self, problem: grpc.aio.InternalError | None = None) -> None:
         self.taken, self.written, self.begun, self._problem = asyncio.Event(), [], 0, problem
 
-    def peer(self):
+    def peer(self) -> str:
         return "ipv4:10.0.0.7:41000"
 
-    async def send_initial_metadata(self, metadata):
+    async def send_initial_metadata(self, metadata: Any) -> None:
         self.begun += 1
 
-    async def write(self, message):
+    async def write(self, message: str) -> None:
         await self.taken.wait()
         if self._problem:
             raise self._problem
@@ -38,23 +40,23 @@ class Call:
 
 
 @pytest.fixture
-def made():
+def made() -> Iterator[tuple[Shares, Callable[..., Answers]]]:
     token = caller._CALLER.set(caller.Caller("unix:somebody"))  # of the whole process: tests that come after have no caller
     calls = Shares("max_open_calls", 100, ("calls", "are open"))
     yield calls, lambda **bounds: Answers(CallBounds(**bounds), calls)
     caller._CALLER.reset(token)
 
 
-async def test_cancelled_at_each_await_nothing_stays_counted_once_it_was_taken(made):
+async def test_cancelled_at_each_await_nothing_stays_counted_once_it_was_taken(made: tuple[Shares, Any]) -> None:
     _, make = made
     answers, calls = make(), []
 
-    async def give():
+    async def give() -> None:
         calls.append(Call())
         asyncio.get_running_loop().call_soon(lambda: asyncio.get_running_loop().call_soon(calls[-1].taken.set))
         await answers.give(calls[-1], ANSWER)
 
-    async def looked(step):
+    async def looked(step: int) -> None:
         calls[-1].taken.set()
         await settled()
         assert answers._unread.total == 0
@@ -63,7 +65,7 @@ async def test_cancelled_at_each_await_nothing_stays_counted_once_it_was_taken(m
     assert calls[-1].written == [ANSWER]
 
 
-async def test_an_answer_stays_counted_while_it_is_on_its_way_though_its_handler_has_gone(made):
+async def test_an_answer_stays_counted_while_it_is_on_its_way_though_its_handler_has_gone(made: tuple[Shares, Any]) -> None:
     _, make = made
     answers, call = make(), Call()
     giving = asyncio.create_task(answers.give(call, ANSWER))
@@ -76,13 +78,13 @@ async def test_an_answer_stays_counted_while_it_is_on_its_way_though_its_handler
     assert answers._unread.total == 0
 
 
-async def test_a_small_answer_that_nobody_takes_ends_its_call(made):
+async def test_a_small_answer_that_nobody_takes_ends_its_call(made: tuple[Shares, Any]) -> None:
     _, make = made
     with pytest.raises(ServiceError, match=r"nothing of the answer was taken for 0\.01 s"):
         await make(unread_s=0.01).give(Call(), b"small")
 
 
-async def test_a_small_answer_is_not_counted_and_the_beginning_is_said_with_it(made):
+async def test_a_small_answer_is_not_counted_and_the_beginning_is_said_with_it(made: tuple[Shares, Any]) -> None:
     _, make = made
     answers, call = make(), Call()
     giving = asyncio.create_task(answers.give(call, b"small"))
@@ -95,7 +97,7 @@ async def test_a_small_answer_is_not_counted_and_the_beginning_is_said_with_it(m
     assert call.begun == 1
 
 
-async def test_the_callers_going_away_is_a_cancellation(made):
+async def test_the_callers_going_away_is_a_cancellation(made: tuple[Shares, Any]) -> None:
     _, make = made
     call = Call(grpc.aio.InternalError("the call is closed"))
     call.taken.set()
@@ -103,7 +105,7 @@ async def test_the_callers_going_away_is_a_cancellation(made):
         await make().give(call, ANSWER)
 
 
-async def test_what_was_taken_late_loses_its_call_and_not_its_connection(made, monkeypatch):
+async def test_what_was_taken_late_loses_its_call_and_not_its_connection(made: tuple[Shares, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     calls, make = made
     answers, call = make(unread_s=0.01), Call()
     monkeypatch.setattr(answers_module, "hang_up", lambda peer: pytest.fail("it took what was written"))
@@ -115,7 +117,7 @@ async def test_what_was_taken_late_loses_its_call_and_not_its_connection(made, m
     assert (calls.total, answers._unread.total) == (0, 0)
 
 
-async def test_a_write_that_fails_after_its_call_has_gone_is_no_fault(made):
+async def test_a_write_that_fails_after_its_call_has_gone_is_no_fault(made: tuple[Shares, Any]) -> None:
     _, make = made
     faults, loop = [], asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(context))

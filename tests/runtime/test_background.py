@@ -5,17 +5,17 @@ import asyncio
 from treering_runtime.background import Background
 
 
-async def test_a_failure_is_kept_and_told():
+async def test_a_failure_is_kept_and_told() -> None:
     background = Background()
     going_on = asyncio.Event()
 
-    async def fails():
+    async def fails() -> None:
         raise RuntimeError("not foreseen")
 
-    async def ends():
+    async def ends() -> None:
         """Its work is done."""
 
-    async def goes_on():
+    async def goes_on() -> None:
         try:
             await asyncio.Event().wait()
         finally:

@@ -3,6 +3,7 @@
 import sys
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -41,7 +42,7 @@ RESOURCES = st.one_of(st.just({}), st.dictionaries(KEYS, TEXT, max_size=3), st.s
 FRAMES = st.lists(st.tuples(st.lists(RECORDS, max_size=4), st.integers(1, 2**62), st.integers(0, 5), RESOURCES), min_size=1, max_size=4)
 
 
-def built(batches):
+def built(batches: list[Any]) -> list[DeliveredFrame]:
     """Frames with growing offsets, gaps between them allowed."""
     frames, offset = [], 0
     for records, arrival, gap, *resource in batches:
@@ -53,7 +54,7 @@ def built(batches):
     return frames
 
 
-def rows_of(batch):
+def rows_of(batch: Any) -> list[Any]:
     columns = {name: batch.column(name) for name in batch.schema.names}
     for name in ("time", "arrival_time"):
         columns[name] = columns[name].view("int64")
@@ -63,7 +64,7 @@ def rows_of(batch):
 
 
 @given(FRAMES, st.integers(0, 2**64 - 1))
-def test_columns_say_what_the_plain_twin_says(batches, log_id):
+def test_columns_say_what_the_plain_twin_says(batches: list[Any], log_id: int) -> None:
     frames = built(batches)
     found = DECODER.decode(log_id, frames)
     found.validate(full=True)
@@ -72,13 +73,13 @@ def test_columns_say_what_the_plain_twin_says(batches, log_id):
 
 
 @given(FRAMES, st.integers(0, 20))
-def test_records_below_an_offset_are_left_out(batches, skip_below):
+def test_records_below_an_offset_are_left_out(batches: list[Any], skip_below: int) -> None:
     frames = built(batches)
     assert rows_of(DECODER.decode(1, frames, skip_below)) == [row for row in plain_columns(1, frames) if row["offset"] >= skip_below]
 
 
 @given(FRAMES, st.integers(0, 20))
-def test_the_decoder_of_texts_says_the_same_in_fewer_columns(batches, skip_below):
+def test_the_decoder_of_texts_says_the_same_in_fewer_columns(batches: list[Any], skip_below: int) -> None:
     frames = built(batches)
     texts = TEXTS_DECODER.decode(1, frames, skip_below)
     texts.validate(full=True)
@@ -88,7 +89,7 @@ def test_the_decoder_of_texts_says_the_same_in_fewer_columns(batches, skip_below
 
 @pytest.mark.parametrize("decoder", [DECODER, TEXTS_DECODER])
 @given(FRAMES, st.data())
-def test_a_frame_that_says_another_count_is_refused(decoder, batches, data):
+def test_a_frame_that_says_another_count_is_refused(decoder: FrameDecoder, batches: list[Any], data: st.DataObject) -> None:
     frames = built(batches)
     frame = data.draw(st.sampled_from(frames))
     frame.record_count += 1
@@ -98,19 +99,19 @@ def test_a_frame_that_says_another_count_is_refused(decoder, batches, data):
 
 @pytest.mark.parametrize("decoder", [DECODER, TEXTS_DECODER])
 @pytest.mark.parametrize("payload", [b"\xff", b"\x1a\x05\x2a\x03\xff\xff\xff"])
-def test_bytes_that_are_no_message_are_refused(decoder, payload):
+def test_bytes_that_are_no_message_are_refused(decoder: FrameDecoder, payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"(?i)decod|invalid|wire"):
         decoder.decode(1, [DeliveredFrame(first_offset=0, record_count=1, payload=payload)])
 
 
-def test_times_are_utc_without_a_zone():
+def test_times_are_utc_without_a_zone() -> None:
     moment = datetime(2026, 3, 12, 14, 2, tzinfo=UTC)
     nanos = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
     found = DECODER.decode(1, built([([LogRecord(time_unix_nano=nanos, message="m").SerializeToString()], 5, 0)]))
     assert str(found.column("time")[0]) == "2026-03-12 14:02:00"
 
 
-def test_resources_that_read_alike_are_told_apart():
+def test_resources_that_read_alike_are_told_apart() -> None:
     sets = [{"ab": "c"}, {"a": "bc"}, {"a": "b", "c": ""}, {"a": "", "bc": ""}, {}, {"a": "1", "b": "2"}, {"b": "2", "a": "1"}]
     found = DECODER.decode(1, built([([field(5, "m")], 5, 0, each) for each in sets]))
     assert [row["resource"] for row in rows_of(found)] == sets
@@ -135,20 +136,20 @@ DUPLICATES = {
 
 
 @pytest.mark.parametrize("name", DUPLICATES)
-def test_of_a_key_that_comes_again_the_last_value_counts_and_the_others_stay(name):
+def test_of_a_key_that_comes_again_the_last_value_counts_and_the_others_stay(name: str) -> None:
     pairs, expected = DUPLICATES[name]
     found = DECODER.decode(1, built([([HELLO, HELLO + b"".join(entry(*pair) for pair in pairs), HELLO + entry("a", "1")], 5, 0)]))
     assert [row["attributes"] for row in rows_of(found)] == [{}, expected, {"a": "1"}]
     assert plain_attributes(pairs) == expected
 
 
-def test_what_a_sender_wrote_under_a_name_of_ours_stays_beside_what_we_write():
+def test_what_a_sender_wrote_under_a_name_of_ours_stays_beside_what_we_write() -> None:
     record = LogRecord(message="m", trace_id=b"odd", attributes={"treering.trace_id": "mine"})
     (row,) = rows_of(DECODER.decode(1, built([([record.SerializeToString()], 5, 0)])))
     assert row["attributes"] == {"treering.trace_id": "6f6464", "treering.duplicate.treering.trace_id": "mine"}
 
 
-def test_thousands_of_odd_records_say_what_the_plain_twin_says():
+def test_thousands_of_odd_records_say_what_the_plain_twin_says() -> None:
     for seed in range(20):
         random = Random(seed)
         batches = (batch(healthy_record(number), odd_record(random), healthy_record(-number)) for number in range(1, 51))
@@ -164,26 +165,26 @@ def test_thousands_of_odd_records_say_what_the_plain_twin_says():
 
 
 @pytest.mark.parametrize("name", GIANTS)
-def test_the_largest_records_say_what_the_plain_twin_says(name):
+def test_the_largest_records_say_what_the_plain_twin_says(name: str) -> None:
     payload = check_batch(upload(batch(healthy_record(1), GIANTS[name]()))).payload
     frames = [DeliveredFrame(first_offset=0, record_count=2, arrival_time_unix_nano=9, payload=payload)]
     assert rows_of(DECODER.decode(1, frames)) == plain_columns(1, frames)
 
 
-def test_what_is_no_message_is_refused_by_ingest():
+def test_what_is_no_message_is_refused_by_ingest() -> None:
     for seed in range(500):
         with pytest.raises(ServiceError, match="not a valid UploadLogsRequest"):
             check_batch(upload(batch(healthy_record(1), broken_record(Random(seed)), healthy_record(2))))
 
 
 @pytest.mark.parametrize("attributes", [{"a": "1"}, {}])
-def test_no_python_runs_for_each_record_that_must_be_put_right(attributes):
+def test_no_python_runs_for_each_record_that_must_be_put_right(attributes: dict[str, str]) -> None:
     odd = LogRecord(time_unix_nano=2**63, severity=99, message="m", attributes=attributes, trace_id=b"x" * 32, span_id=b"y")
     raw = odd.SerializeToString() + entry("k", "1") + entry("k", "2")
     calls = []
     for count in (10, 10, 1_000):  # the first one imports what is imported late
         frames, counted = built([([raw] * count, 5, 0)]), [0]
-        sys.setprofile(lambda _, event, __, counted=counted: counted.__setitem__(0, counted[0] + (event == "call")))
+        sys.setprofile(lambda _, event, __, counted=counted: counted.__setitem__(0, counted[0] + (event == "call")))  # type: ignore[misc]
         try:
             DECODER.decode(1, frames)
         finally:

@@ -10,10 +10,10 @@ from treering_runtime.exclusive import Exclusive
 class Work:
     """Three steps with an await between them; remembers which were taken, and how many ran at the same time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.steps, self.running, self.most = [], 0, 0
 
-    async def __call__(self):
+    async def __call__(self) -> int:
         self.running += 1
         self.most = max(self.most, self.running)
         for step in "abc":
@@ -23,10 +23,10 @@ class Work:
         return len(self.steps)
 
 
-async def test_a_cancelled_caller_stops_no_work_that_has_begun():
+async def test_a_cancelled_caller_stops_no_work_that_has_begun() -> None:
     exclusive, work = Exclusive("test"), Work()
 
-    async def after(step):
+    async def after(step: int) -> None:
         await exclusive.finish()
         assert work.steps == list("abc") * step, "each call begins at once, so each one ends"
 
@@ -35,7 +35,7 @@ async def test_a_cancelled_caller_stops_no_work_that_has_begun():
     assert work.most == 1
 
 
-async def test_a_caller_cancelled_while_it_waits_for_its_turn_begins_nothing():
+async def test_a_caller_cancelled_while_it_waits_for_its_turn_begins_nothing() -> None:
     exclusive, first, second = Exclusive("test"), Work(), Work()
     running = asyncio.create_task(exclusive.run(first))
     waiting = asyncio.create_task(exclusive.run(second))
@@ -47,7 +47,7 @@ async def test_a_caller_cancelled_while_it_waits_for_its_turn_begins_nothing():
     assert await exclusive.run(second) == 3
 
 
-async def test_pieces_of_many_callers_run_one_after_another_also_when_half_of_them_go():
+async def test_pieces_of_many_callers_run_one_after_another_also_when_half_of_them_go() -> None:
     exclusive, work = Exclusive("test"), Work()
     callers = [asyncio.create_task(exclusive.run(work)) for _ in range(20)]
     await asyncio.wait(callers, timeout=0)
@@ -59,11 +59,11 @@ async def test_pieces_of_many_callers_run_one_after_another_also_when_half_of_th
     assert len(work.steps) == 3 * 11  # the first had begun; nine others never do
 
 
-async def test_an_error_reaches_the_caller_and_the_log_when_the_caller_has_gone():
+async def test_an_error_reaches_the_caller_and_the_log_when_the_caller_has_gone() -> None:
     exclusive = Exclusive("test")
     release = asyncio.Event()
 
-    async def failing():
+    async def failing() -> None:
         await release.wait()
         raise OSError("no space")
 

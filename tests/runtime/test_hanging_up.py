@@ -1,6 +1,9 @@
 """A connection is ended by its peer's name, and no other one is."""
 
 import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -11,7 +14,7 @@ from treering_runtime.hanging_up import hang_up
 @pytest.fixture(
     params=[("127.0.0.1", "ipv4:127.0.0.1:{}"), ("::1", "ipv6:%5B::1%5D:{}"), ("mapped", "ipv4:127.0.0.1:{}")], ids=lambda each: each[0]
 )
-def connections(request):
+def connections(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
     """Two clients, what the server has of each, and how gRPC would call a client."""
     host, form = request.param
     if host == "mapped":
@@ -28,7 +31,7 @@ def connections(request):
         each.close()
 
 
-def test_one_connection_ends_and_others_stay(connections):
+def test_one_connection_ends_and_others_stay(connections: list[Any]) -> None:
     (first, _, name), (second, served, _) = connections
     assert hang_up(name)
     assert first.recv(1) == b""
@@ -37,14 +40,14 @@ def test_one_connection_ends_and_others_stay(connections):
 
 
 @pytest.mark.parametrize("peer", ["unix:", "unix:/run/s", "ipv4:127.0.0.1:1", "ipv4:127.0.0.1", "", "ipv4:127.0.0.1:x"])
-def test_of_whom_there_is_no_connection_nothing_ends(connections, peer):
+def test_of_whom_there_is_no_connection_nothing_ends(connections: list[Any], peer: str) -> None:
     (_, served, _), *_ = connections
     assert not hang_up(peer)
     served.sendall(b"x")
     assert connections[0][0].recv(1) == b"x"
 
 
-def test_looking_for_a_connection_leaves_no_descriptor(tmp_path):
+def test_looking_for_a_connection_leaves_no_descriptor(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w"):
         before = psutil.Process().num_fds()
         for _ in range(5):

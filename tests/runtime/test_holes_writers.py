@@ -1,6 +1,7 @@
 """The file of holes has two writers, in two processes: neither takes back what the other one wrote."""
 
 import threading
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -14,11 +15,11 @@ LOG = 0xA1
 ONE, TWO = Hole(LOG, 0, 10), Hole(LOG, 20, 30)
 
 
-def test_a_hole_that_is_made_while_another_is_marked_stays(tmp_path, monkeypatch):
+def test_a_hole_that_is_made_while_another_is_marked_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add_hole(tmp_path, ONE)
     command = threading.Thread(target=add_hole, args=(tmp_path, TWO))
 
-    def written(file, content):
+    def written(file: Path, content: bytes) -> None:
         if command.ident is None:
             command.start()
             # Without a lock it ends here, and is overwritten below.
@@ -34,7 +35,7 @@ def test_a_hole_that_is_made_while_another_is_marked_stays(tmp_path, monkeypatch
     assert Holes(tmp_path).go_behind(TWO)
 
 
-def test_a_mark_that_is_made_while_a_hole_is_made_stays(tmp_path):
+def test_a_mark_that_is_made_while_a_hole_is_made_stays(tmp_path: Path) -> None:
     for hole in (ONE, TWO):
         add_hole(tmp_path, hole)
     holes = Holes(tmp_path)
@@ -46,7 +47,7 @@ def test_a_mark_that_is_made_while_a_hole_is_made_stays(tmp_path):
     assert Holes(tmp_path).gone_behind == [ONE, TWO]
 
 
-def test_a_sink_does_not_wait_for_the_other_writer_and_a_command_not_for_ever(tmp_path, monkeypatch):
+def test_a_sink_does_not_wait_for_the_other_writer_and_a_command_not_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holes_module, "_COMMAND_WAITS_S", 0.0)
     add_hole(tmp_path, ONE)
     holes = Holes(tmp_path)

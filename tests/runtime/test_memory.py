@@ -9,7 +9,7 @@ from treering_runtime.memory import release_freed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
-def test_memory_between_pieces_that_live_on_is_given_back():
+def test_memory_between_pieces_that_live_on_is_given_back() -> None:
     process = psutil.Process()
     pieces = [b"x" * 60_000 for _ in range(4_000)]
     kept = pieces[::50]
@@ -21,11 +21,11 @@ def test_memory_between_pieces_that_live_on_is_given_back():
 
 
 @pytest.mark.parametrize(("platform", "trims"), [("linux", 1), ("darwin", 0), ("win32", 0)])
-def test_other_systems_than_linux_are_left_alone(monkeypatch, platform, trims):
+def test_other_systems_than_linux_are_left_alone(monkeypatch: pytest.MonkeyPatch, platform: str, trims: int) -> None:
     class Library:
         trimmed = 0
 
-        def malloc_trim(self, _pad):
+        def malloc_trim(self, _pad: object) -> None:
             Library.trimmed += 1
 
     monkeypatch.setattr("treering_runtime.memory.sys.platform", platform)

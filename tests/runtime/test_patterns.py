@@ -1,4 +1,5 @@
 import hashlib
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -7,7 +8,7 @@ from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns import MASK, find_patterns, pattern_id
 
 
-def masked(message):
+def masked(message: str) -> Any:
     return find_patterns(pa.array(["service"]), pa.array([message])).texts.to_pylist()[0]
 
 
@@ -69,11 +70,11 @@ def masked(message):
         ('{"user":"a\\\nb","path":"c\\', '{"user":"<*>","path":"<*>"'),
     ],
 )
-def test_masks(message, expected):
+def test_masks(message: str, expected: str) -> None:
     assert masked(message) == expected
 
 
-def test_columns_describe_distinct_patterns_in_order_of_appearance():
+def test_columns_describe_distinct_patterns_in_order_of_appearance() -> None:
     found = find_patterns(pa.array(["b", "a", "b", "b"]), pa.array(["x 1", "x 1", "y", "x 2"]))
     assert found.services.to_pylist() == ["b", "a", "b"]
     assert found.texts.to_pylist() == ["x <*>", "x <*>", "y"]
@@ -82,37 +83,37 @@ def test_columns_describe_distinct_patterns_in_order_of_appearance():
     assert found.distinct_ids.to_pylist() == list(dict.fromkeys(found.pattern_ids.to_pylist()))
 
 
-def test_id_is_the_documented_hash():
+def test_id_is_the_documented_hash() -> None:
     kind = (7).to_bytes(8, "little") + "söme".encode() + b"\0m" + b"m <*>"
     assert pattern_id("söme\0m", "m <*>") == int.from_bytes(hashlib.blake2b(kind, digest_size=16).digest()[:8], "little")
 
 
-def test_an_empty_batch_has_no_patterns():
+def test_an_empty_batch_has_no_patterns() -> None:
     found = find_patterns(pa.array([], pa.string()), pa.array([], pa.string()))
     assert [len(column) for column in (found.pattern_ids, found.distinct_ids, found.services, found.texts, found.first_rows)] == [0] * 5
 
 
-def test_long_messages_are_one_pattern_whatever_follows_the_limit():
+def test_long_messages_are_one_pattern_whatever_follows_the_limit() -> None:
     head = "restored " + "item " * MAX_PATTERN_TEXT_CHARACTERS
     assert masked(head + "alpha") == masked(head + "beta")
     assert len(masked(head)) <= MAX_PATTERN_TEXT_CHARACTERS
 
 
-def test_a_token_that_the_limit_cuts_is_left_out():
+def test_a_token_that_the_limit_cuts_is_left_out() -> None:
     lists = ["deleting " + " ".join([f"blk-{'x' * width}1"] * 4000) for width in (3, 4, 5)]
     assert {masked(text) for text in lists} == {"deleting <*>"}
 
 
-def test_one_endless_token_is_kept_up_to_the_limit():
+def test_one_endless_token_is_kept_up_to_the_limit() -> None:
     assert masked("z" * 1_000_000) == "z" * MAX_PATTERN_TEXT_CHARACTERS
 
 
-def test_a_zero_byte_makes_no_two_patterns_one():
+def test_a_zero_byte_makes_no_two_patterns_one() -> None:
     pairs = [("a\0b", "c"), ("a", "b\0c"), ("", "a\0b\0c"), ("a\0b\0c", ""), ("a\0", "b\0c")]
     assert len({pattern_id(*pair) for pair in pairs}) == len(pairs)
 
 
-def test_ids_come_from_who_knows_the_holders():
+def test_ids_come_from_who_knows_the_holders() -> None:
     found = find_patterns(pa.array(["a", "b", "a", "c"]), pa.array(["one", "three", "two", "four"]), lambda service, text: len(text))
     assert found.pattern_ids.to_pylist() == [3, 5, 3, 4]
     described = [column.to_pylist() for column in (found.distinct_ids, found.services, found.texts, found.first_rows)]

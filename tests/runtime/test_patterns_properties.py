@@ -2,6 +2,8 @@
 
 import itertools
 import time
+from random import Random
+from typing import Any
 
 import pyarrow as pa
 from hypothesis import given, settings
@@ -86,7 +88,7 @@ services = st.sampled_from(["", "web", "db"])
 
 
 @given(st.lists(st.tuples(services, messages), max_size=30))
-def test_columns_agree_with_the_twin(records):
+def test_columns_agree_with_the_twin(records: list[Any]) -> None:
     found = find_patterns(pa.array([service for service, _ in records], pa.string()), pa.array([text for _, text in records], pa.string()))
     expected = [(service, plain_pattern(text)) for service, text in records]
     assert found.pattern_ids.to_pylist() == [pattern_id(*pair) for pair in expected]
@@ -97,21 +99,21 @@ def test_columns_agree_with_the_twin(records):
 
 @settings(deadline=None)
 @given(messages, st.integers(1, 60))
-def test_a_long_message_agrees_with_the_twin(message, times):
+def test_a_long_message_agrees_with_the_twin(message: str, times: int) -> None:
     text = (message + "x1 ") * (times * 20)
     found = find_patterns(pa.array(["web"]), pa.array([text]))
     assert found.texts.to_pylist() == [plain_pattern(text)]
 
 
 @given(st.lists(messages, min_size=1, max_size=20), st.randoms())
-def test_a_pattern_does_not_depend_on_the_batch(texts, chance):
+def test_a_pattern_does_not_depend_on_the_batch(texts: list[Any], chance: Random) -> None:
     whole = find_patterns(pa.array(["web"] * len(texts)), pa.array(texts)).pattern_ids.to_pylist()
     alone = [find_patterns(pa.array(["web"]), pa.array([text])).pattern_ids.to_pylist()[0] for text in texts]
     assert whole == alone
 
 
 @given(st.lists(st.sampled_from(["retry", "of", "payment", "was", "refused", "Then", "we", "waited"]), min_size=1, max_size=12))
-def test_words_stay_words(words):
+def test_words_stay_words(words: list[Any]) -> None:
     text = " ".join(words)
     assert find_patterns(pa.array(["web"]), pa.array([text])).texts.to_pylist() == [text]
 
@@ -136,10 +138,10 @@ NASTY = [
 ]
 
 
-def test_no_form_of_text_takes_long():
+def test_no_form_of_text_takes_long() -> None:
     """Each rule is linear: a quadratic one would take a thousand times as long as an ordinary text, at this length."""
 
-    def cost(unit):
+    def cost(unit: str) -> float:
         text = (unit * MAX_PATTERN_TEXT_CHARACTERS)[:MAX_PATTERN_TEXT_CHARACTERS]
         begin = time.process_time()
         mask_fine.__wrapped__(text)

@@ -1,6 +1,7 @@
 """The fine pass against its plain twin, on texts made of what logs hold, and on any others."""
 
 import json
+from typing import Any
 
 import pyarrow as pa
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from treering_runtime.patterns import find_patterns
 from treering_runtime.patterns.fine import mask_fine
 
 
-def listed(text, gap=None):
+def listed(text: str, gap: str | None = None) -> list[str]:
     return text.split(gap)
 
 
@@ -63,18 +64,18 @@ unit = st.sampled_from(NEAR_NUMBERS + sorted(ZONES)) | st.sampled_from(sorted(UN
 glue = st.sampled_from([" ", " ", " ", " ", "", ", ", ",", ": ", ":", "; ", "|", " - ", "-", "/", "=", "\n", "\t", "  ", " | "])
 
 
-def joined(parts, between):
+def joined(parts: st.SearchStrategy[Any | str], between: st.SearchStrategy[str | Any]) -> st.SearchStrategy[Any]:
     return st.lists(st.tuples(parts, between), min_size=1, max_size=6).map(lambda pairs: "".join(part + gap for part, gap in pairs))
 
 
-def wrapped(parts):
+def wrapped(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     ends = st.sampled_from(
         ['""', "''", "``", "()", "[]", "{}", "<>", ("=<", ">"), ('"', ""), ("'", "',"), ('("', '")'), ("{'a': ", "}"), ('"a":"', '"')]
     )
     return st.builds(lambda pair, text: pair[0] + text + pair[1], ends, parts)
 
 
-def fields(parts):
+def fields(parts: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Pairs of every kind: `key=value` with and without quotes, `key: value`, members of JSON and of a printed dict."""
     forms = listed(
         "{0}={1}|{0}={1},|{0}={1}.|{0}=|{0}:{1}|{0}: {1}|{0} = {1}|&{0}={1}|{0}=\"{1}\"|{0}='{1}'|\"{0}\":\"{1}\"|'{0}': '{1}'", "|"
@@ -82,7 +83,7 @@ def fields(parts):
     return st.builds(lambda form, name, value: form.format(name, value), st.sampled_from(forms), key, parts)
 
 
-def documents(parts):
+def documents(parts: st.SearchStrategy[Any | str]) -> st.SearchStrategy[Any]:
     value = st.recursive(
         parts | st.integers() | st.booleans() | st.none() | st.floats(allow_nan=False),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(key, inner, max_size=3),
@@ -107,18 +108,18 @@ texts = logs | joined(atom | mark | unit | anything, glue | mark) | dense | anyt
 
 @settings(max_examples=300, deadline=None)
 @given(texts)
-def test_a_message_agrees_with_the_twin(message):
+def test_a_message_agrees_with_the_twin(message: str) -> None:
     assert find_patterns(pa.array(["web"]), pa.array([message])).texts.to_pylist() == [plain_pattern(message)]
 
 
 @settings(max_examples=300, deadline=None)
 @given(texts)
-def test_a_text_that_holds_masks_agrees_with_the_twin(text):
+def test_a_text_that_holds_masks_agrees_with_the_twin(text: str) -> None:
     coarse = text.replace("7", "<*>")
     assert mask_fine.__wrapped__(coarse) == fine_twin(coarse)
 
 
-def test_each_form_in_each_place_agrees_with_the_twin():
+def test_each_form_in_each_place_agrees_with_the_twin() -> None:
     """What chance might seldom put together."""
     sizes = [f"7 {size}" for size in SIZES]
     messages = [frame.replace("{}", form) for form in [*FORMS, *sorted(WORDS_OF_RULES - SIZES)] for frame in FRAMES] + sizes

@@ -9,13 +9,13 @@ from treering_runtime.errors import ServiceError
 from treering_runtime.progress import Progress, ProgressBoard
 
 
-async def test_an_unknown_log_stands_at_zero():
+async def test_an_unknown_log_stands_at_zero() -> None:
     board = ProgressBoard()
     assert board.get(5) == Progress()
     assert board.seen() == []
 
 
-def test_updates_change_only_what_they_name():
+def test_updates_change_only_what_they_name() -> None:
     board = ProgressBoard()
     board.update(5, next_offset=10)
     board.update(5, visible_end=7)
@@ -23,13 +23,13 @@ def test_updates_change_only_what_they_name():
     assert board.seen() == [Position(log_id=5, offset=7)]
 
 
-async def test_waiting_returns_at_once_for_what_is_visible():
+async def test_waiting_returns_at_once_for_what_is_visible() -> None:
     board = ProgressBoard()
     board.update(5, visible_end=7)
     await board.wait_visible([Position(log_id=5, offset=7), Position(log_id=9, offset=0)], timeout_s=0)
 
 
-async def test_waiting_ends_when_the_last_position_is_visible():
+async def test_waiting_ends_when_the_last_position_is_visible() -> None:
     board = ProgressBoard()
     waiting = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=3), Position(log_id=2, offset=4)], timeout_s=None))
     await settled()
@@ -43,7 +43,7 @@ async def test_waiting_ends_when_the_last_position_is_visible():
     await waiting
 
 
-async def test_waiting_in_vain_says_what_is_missing():
+async def test_waiting_in_vain_says_what_is_missing() -> None:
     board = ProgressBoard()
     board.update(0xAB, visible_end=7)
     with pytest.raises(ServiceError, match="offset 9 of log 171 was not visible in time, 7 was") as caught:
@@ -52,7 +52,7 @@ async def test_waiting_in_vain_says_what_is_missing():
     assert caught.value.metadata == {"waiting_for": "9"}
 
 
-async def test_many_waiters_wake_at_their_own_positions():
+async def test_many_waiters_wake_at_their_own_positions() -> None:
     board = ProgressBoard()
     waiters = [asyncio.create_task(board.wait_visible([Position(log_id=1, offset=n)], timeout_s=None)) for n in range(1, 51)]
     await settled()
@@ -65,19 +65,19 @@ async def test_many_waiters_wake_at_their_own_positions():
     await asyncio.gather(*waiters)
 
 
-async def test_wait_change_returns_for_a_version_that_is_past():
+async def test_wait_change_returns_for_a_version_that_is_past() -> None:
     board = ProgressBoard()
     version = board.version
     board.update(1, next_offset=1)
     assert await board.wait_change(version, timeout_s=60) == board.version
 
 
-async def test_wait_change_gives_up_quietly():
+async def test_wait_change_gives_up_quietly() -> None:
     board = ProgressBoard()
     assert await board.wait_change(board.version, timeout_s=0) == board.version
 
 
-async def test_a_cancelled_waiter_leaves_the_board_usable():
+async def test_a_cancelled_waiter_leaves_the_board_usable() -> None:
     board = ProgressBoard()
     waiting = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=1)], timeout_s=None))
     await settled()
@@ -88,7 +88,7 @@ async def test_a_cancelled_waiter_leaves_the_board_usable():
     await board.wait_visible([Position(log_id=1, offset=1)], timeout_s=0)
 
 
-async def test_a_change_looks_at_no_waiter_that_it_does_not_wake():
+async def test_a_change_looks_at_no_waiter_that_it_does_not_wake() -> None:
     board, looked = ProgressBoard(), []
     found = board._missing
     board._missing = lambda positions: looked.append(len(positions)) or found(positions)
@@ -107,7 +107,7 @@ async def test_a_change_looks_at_no_waiter_that_it_does_not_wake():
     await asyncio.gather(*waiters, return_exceptions=True)
 
 
-async def test_waiters_who_gave_up_are_forgotten():
+async def test_waiters_who_gave_up_are_forgotten() -> None:
     board = ProgressBoard()
     stays = asyncio.create_task(board.wait_visible([Position(log_id=1, offset=5)], timeout_s=None))
     await settled()
@@ -122,7 +122,7 @@ async def test_waiters_who_gave_up_are_forgotten():
     assert 1 not in board._waiting
 
 
-async def test_a_waiter_that_is_cancelled_when_it_is_reached_hides_no_other():
+async def test_a_waiter_that_is_cancelled_when_it_is_reached_hides_no_other() -> None:
     board = ProgressBoard()
     waiters = [asyncio.create_task(board.wait_visible([Position(log_id=1, offset=5)], timeout_s=None)) for _ in range(3)]
     await settled()

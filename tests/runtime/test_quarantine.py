@@ -1,4 +1,7 @@
 import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Never
 
 import pytest
 
@@ -13,7 +16,7 @@ from treering_runtime.quarantine import FrameReader, Quarantined
 LOG = 2**64 - 7
 
 
-def frame(first, messages, prefix=b""):
+def frame(first: int, messages: str | list[str] | list[Any], prefix: bytes = b"") -> DeliveredFrame:
     payload = prefix + LogBatch(records=[LogRecord(message=message) for message in messages]).SerializeToString()
     return DeliveredFrame(first_offset=first, record_count=len(messages), arrival_time_unix_nano=5, payload=payload)
 
@@ -21,11 +24,11 @@ def frame(first, messages, prefix=b""):
 class Reads:
     """Reads messages; some words are more than it can bear."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.calls = []
         self.fatal = set()
 
-    def __call__(self, log_id, frames, skip_below):
+    def __call__(self, log_id: int, frames: Any, skip_below: Any) -> list[tuple[int, str]]:
         self.calls.append([each.first_offset for each in frames])
         messages = []
         for each in frames:
@@ -40,10 +43,10 @@ class Reads:
 
 
 @pytest.fixture
-def open_notes(tmp_path):
+def open_notes(tmp_path: Path) -> Iterator[Any]:
     opened = []
 
-    def opens(settled=None):
+    def opens(settled: dict[int, int] | None = None) -> Any:
         for each in opened:
             each.close()
         opened[:] = [CrashNotes(tmp_path / "reading", settled or {})]
@@ -54,18 +57,18 @@ def open_notes(tmp_path):
         each.close()
 
 
-def flat(parts):
+def flat(parts: list[list[tuple[int, str]]] | list[Any]) -> list[Any]:
     return [pair for part in parts for pair in part]
 
 
-def test_good_frames_are_read_together_in_one_call(open_notes):
+def test_good_frames_are_read_together_in_one_call(open_notes: Any) -> None:
     read = Reads()
     parts, bad = FrameReader(read, open_notes()).take(LOG, [frame(0, "ab"), frame(2, "c")], 0)
     assert (flat(parts), bad, read.calls) == ([(0, "a"), (1, "b"), (2, "c")], [], [[0, 2]])
 
 
 @pytest.mark.parametrize("place", range(7))
-def test_one_bad_record_is_set_aside_alone_with_its_bytes_as_they_came(open_notes, place):
+def test_one_bad_record_is_set_aside_alone_with_its_bytes_as_they_came(open_notes: Any, place: Callable[[range], int]) -> None:
     messages = [f"m{number}" for number in range(7)]
     messages[place] = "bad one"
     strange = b"\x92\x03\x01x" + b"\x08\x96\x01" + b"\x21" + b"12345678" + b"\x25" + b"1234"  # fields of a newer sender
@@ -77,14 +80,14 @@ def test_one_bad_record_is_set_aside_alone_with_its_bytes_as_they_came(open_note
     assert bad == [Quarantined(LOG, 10 + place, 1, 5, "bad one cannot be read", raw)]
 
 
-def test_what_holds_for_the_batch_stays_with_a_record_that_is_set_aside(open_notes):
+def test_what_holds_for_the_batch_stays_with_a_record_that_is_set_aside(open_notes: Any) -> None:
     resource = {"host.name": "db-1", "k": "v"}
     frames = [frame(0, ["a", "bad one", "b"], LogBatch(resource=resource).SerializeToString())]
     _, bad = FrameReader(Reads(), open_notes()).take(LOG, frames, 0)
     assert [LogBatch.FromString(item.payload) for item in bad] == [LogBatch(records=[LogRecord(message="bad one")], resource=resource)]
 
 
-def test_a_batch_whose_resource_would_be_copied_many_times_is_set_aside_whole(open_notes, monkeypatch):
+def test_a_batch_whose_resource_would_be_copied_many_times_is_set_aside_whole(open_notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = LogBatch(resource={"k": "v" * 100}).SerializeToString()
     frames = [frame(0, ["a", "bad one", "b"], shared), frame(3, ["c"])]
     for most, expected in ((3 * len(shared), [1]), (3 * len(shared) - 1, [3])):
@@ -94,7 +97,7 @@ def test_a_batch_whose_resource_would_be_copied_many_times_is_set_aside_whole(op
         assert flat(parts)[-1] == (3, "c")
 
 
-def test_many_bad_records_are_set_aside_each_for_itself(open_notes):
+def test_many_bad_records_are_set_aside_each_for_itself(open_notes: Any) -> None:
     messages = ["bad" if number % 3 == 0 else "good" for number in range(50)]
     parts, bad = FrameReader(Reads(), open_notes()).take(LOG, [frame(0, messages)], 0)
     assert [item.first_offset for item in bad] == list(range(0, 50, 3))
@@ -102,8 +105,8 @@ def test_many_bad_records_are_set_aside_each_for_itself(open_notes):
 
 
 @pytest.mark.parametrize("payload", [b"\xff", b"\xff" * 100, b"\x1a\x7fx", b"\x1b", b"\x1b\x24", b"\x1a\x02", frame(0, "abcd").payload])
-def test_a_frame_that_does_not_fall_into_its_records_is_set_aside_whole(open_notes, payload):
-    def read(log_id, frames, skip_below):
+def test_a_frame_that_does_not_fall_into_its_records_is_set_aside_whole(open_notes: Any, payload: bytes) -> None:
+    def read(log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> list[Any]:
         if any(each.payload == payload for each in frames):
             raise ValueError("no")
         return [each.first_offset for each in frames]
@@ -113,19 +116,19 @@ def test_a_frame_that_does_not_fall_into_its_records_is_set_aside_whole(open_not
     assert (flat([parts]), bad) == ([[0], [4]], [Quarantined(LOG, 1, 3, 9, "no", payload)])
 
 
-def test_what_is_below_the_offset_is_neither_read_twice_nor_set_aside(open_notes):
+def test_what_is_below_the_offset_is_neither_read_twice_nor_set_aside(open_notes: Any) -> None:
     parts, bad = FrameReader(Reads(), open_notes()).take(LOG, [frame(0, ["bad a", "b", "bad c"])], 1)
     assert (flat(parts), [item.first_offset for item in bad]) == ([(1, "b")], [2])
 
 
-def test_read_again_stores_what_can_be_read_now_and_takes_frames_apart(open_notes):
+def test_read_again_stores_what_can_be_read_now_and_takes_frames_apart(open_notes: Any) -> None:
     whole = Quarantined(LOG, 4, 3, 5, "not read", frame(4, ["a", "bad", "c"]).payload)
     parts, bad = FrameReader(Reads(), open_notes()).again([whole])
     assert (flat(parts), [(item.first_offset, item.record_count) for item in bad]) == ([(4, "a"), (6, "c")], [(5, 1)])
 
 
 @pytest.mark.parametrize("fault", ["memory", "disk"])
-def test_a_fault_of_the_environment_is_tried_again_for_ever(open_notes, fault):
+def test_a_fault_of_the_environment_is_tried_again_for_ever(open_notes: Any, fault: str) -> None:
     read = Reads()
     read.fatal = {fault}
     reader = FrameReader(read, open_notes())
@@ -137,7 +140,7 @@ def test_a_fault_of_the_environment_is_tried_again_for_ever(open_notes, fault):
 
 
 @pytest.mark.parametrize(("fault", "error"), [("bug", KeyError), ("panic", RuntimeError)])
-def test_an_error_that_nobody_foresaw_counts_as_a_crash(open_notes, fault, error):
+def test_an_error_that_nobody_foresaw_counts_as_a_crash(open_notes: Any, fault: str, error: type[KeyError] | type[RuntimeError]) -> None:
     read = Reads()
     read.fatal = {fault}
     reader = FrameReader(read, open_notes())
@@ -151,7 +154,7 @@ def test_an_error_that_nobody_foresaw_counts_as_a_crash(open_notes, fault, error
     assert f"{UNREAD_AFTER} times" in bad.reason
 
 
-def crash(notes, read, frames):
+def crash(notes: Any, read: set[Any], frames: list[DeliveredFrame] | list[Any]) -> list[Any] | None:
     """Reads as a process does that ends in the middle: the note stays."""
     for group, crashes in notes.groups(LOG, frames):
         if crashes >= UNREAD_AFTER:
@@ -164,7 +167,7 @@ def crash(notes, read, frames):
     return None
 
 
-def test_a_frame_that_ends_the_process_is_taken_alone_and_then_left_unread(open_notes):
+def test_a_frame_that_ends_the_process_is_taken_alone_and_then_left_unread(open_notes: Any) -> None:
     frames = [frame(number, "x") for number in range(6)]
     blamed = []
     while (group := crash(open_notes(), {3}, frames)) is not None:
@@ -176,14 +179,14 @@ def test_a_frame_that_ends_the_process_is_taken_alone_and_then_left_unread(open_
     assert [item.first_offset for item in bad] == [3]
 
 
-def test_deliveries_that_are_cut_differently_still_find_the_frame(open_notes):
+def test_deliveries_that_are_cut_differently_still_find_the_frame(open_notes: Any) -> None:
     cuts = [range(8), range(2, 8), range(3, 6), range(3, 8), range(3, 8)]
     for cut in cuts:
         assert crash(open_notes(), {3}, [frame(number, "x") for number in cut]) is not None
     assert crash(open_notes(), {3}, [frame(number, "x") for number in range(8)]) is None
 
 
-def test_a_process_that_is_killed_again_and_again_sets_nothing_aside_that_can_be_read(open_notes):
+def test_a_process_that_is_killed_again_and_again_sets_nothing_aside_that_can_be_read(open_notes: Any) -> None:
     frames = [frame(number, "x") for number in range(4)]
     for _ in range(3 * UNREAD_AFTER):
         crash(open_notes(), {0}, frames)  # a kill from outside, in the middle of reading
@@ -192,20 +195,20 @@ def test_a_process_that_is_killed_again_and_again_sets_nothing_aside_that_can_be
     assert bad == []
 
 
-def test_what_is_durable_is_no_suspect_any_more(open_notes):
+def test_what_is_durable_is_no_suspect_any_more(open_notes: Any) -> None:
     for _ in range(UNREAD_AFTER):
         crash(open_notes(), {0}, [frame(0, "x")])
     assert list(open_notes({LOG: 1}).groups(LOG, [frame(0, "x")])) == [([frame(0, "x")], 0)]
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 700, b"short"])
-def test_notes_that_a_power_cut_left_in_pieces_accuse_nobody(open_notes, tmp_path, damage):
+def test_notes_that_a_power_cut_left_in_pieces_accuse_nobody(open_notes: Any, tmp_path: Path, damage: bytes) -> None:
     crash(open_notes(), {0}, [frame(0, "x")])
     (tmp_path / "reading").write_bytes(damage)
     assert list(open_notes().groups(LOG, [frame(0, "x")])) == [([frame(0, "x")], 0)]
 
 
-def test_many_suspects_keep_the_worst(open_notes):
+def test_many_suspects_keep_the_worst(open_notes: Any) -> None:
     for _ in range(ALONE_AFTER):
         crash(open_notes(), {1_000}, [frame(1_000, "x")])
     for number in range(40):
@@ -213,15 +216,15 @@ def test_many_suspects_keep_the_worst(open_notes):
     assert [crashes for _, crashes in open_notes().groups(LOG, [frame(1_000, "x")])] == [ALONE_AFTER]
 
 
-def test_a_delivery_costs_no_sync(open_notes, monkeypatch):
+def test_a_delivery_costs_no_sync(open_notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     reader = FrameReader(Reads(), open_notes())
     for name in ("fsync", "fdatasync"):
         monkeypatch.setattr(os, name, lambda _: pytest.fail("a sync"))
     assert reader.take(LOG, [frame(0, "a")], 0)[1] == []
 
 
-def test_a_long_reason_is_cut(open_notes):
-    def refuse(_log_id, frames, _skip_below):
+def test_a_long_reason_is_cut(open_notes: Any) -> None:
+    def refuse(_log_id: int, frames: Sequence[DeliveredFrame], _skip_below: int) -> Never:
         raise ValueError("x" * 1_000_000)
 
     _, [bad] = FrameReader(refuse, open_notes()).take(1, [frame(0, ["a"])], 0)

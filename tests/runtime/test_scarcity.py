@@ -21,20 +21,20 @@ sys.exit(run(SimpleNamespace(service="sample", log_level="info", stop_with_stdin
 """
 
 
-def sample(soft, hard):
-    def limited():
+def sample(soft: int, hard: int) -> subprocess.CompletedProcess[str]:
+    def limited() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
     command = [sys.executable, "-c", SAMPLE]
     return subprocess.run(command, capture_output=True, text=True, preexec_fn=limited, check=False)
 
 
-def test_a_service_takes_as_many_descriptors_as_the_system_lets_it():
+def test_a_service_takes_as_many_descriptors_as_the_system_lets_it() -> None:
     done = sample(100, 200)
     assert (done.returncode, done.stdout) == (0, "200\n"), done.stderr
 
 
-def test_a_service_with_too_few_descriptors_says_how_many_it_needs():
+def test_a_service_with_too_few_descriptors_says_how_many_it_needs() -> None:
     done = sample(40, 40)
     last = done.stderr.splitlines()[-1]
     assert (done.returncode, last) == (
@@ -54,13 +54,13 @@ def test_a_service_with_too_few_descriptors_says_how_many_it_needs():
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "memory"),
     ],
 )
-def test_a_lack_of_the_system_is_an_overload_with_a_remedy(error, limit):
+def test_a_lack_of_the_system_is_an_overload_with_a_remedy(error: OSError | MemoryError | RuntimeError | EncodeError, limit: str) -> None:
     told = exhausted(error)
     assert (told.metadata, told.retry_after_s) == ({"limit": limit}, 5.0)
     assert "more memory" in told.message or f"may have {os.sysconf('SC_OPEN_MAX')} open" in told.message
 
 
-def test_another_error_is_no_lack():
+def test_another_error_is_no_lack() -> None:
     assert exhausted(OSError(errno.EIO, "Input/output error")) is None
     assert exhausted(json.JSONDecodeError("x", "", 0)) is None
 
@@ -89,7 +89,7 @@ except Exception as error:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the limit of memory is not kept")
-def test_what_protobuf_says_without_memory_is_a_lack_of_memory():
+def test_what_protobuf_says_without_memory_is_a_lack_of_memory() -> None:
     """A batch that cannot be unfolded now is not one that never can be: its sender is told to come back."""
     done = subprocess.run([sys.executable, "-c", LACKING], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.splitlines()) == (0, ["{'limit': 'memory'}"] * 2), done.stderr

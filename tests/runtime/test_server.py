@@ -7,7 +7,9 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -61,12 +63,12 @@ sys.exit(server.run(settings, main))
 
 
 @pytest.fixture
-def start(tmp_path):
+def start(tmp_path: Path) -> Callable[[Any], subprocess.Popen[str]]:
     """Starts the sample service, each time on a directory of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TREERING_")}
     numbers = itertools.count()
 
-    def started(listen):
+    def started(listen: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", SERVICE, listen, tmp_path / f"data-{next(numbers)}"]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
@@ -80,24 +82,26 @@ class Waits(ingest_pb2_grpc.IngestServiceServicer):
         self.entered = asyncio.Event()
         self.let = asyncio.Event()
 
-    async def GetIngestStatus(self, request, context):
+    async def GetIngestStatus(
+        self, request: ingest_pb2.GetIngestStatusRequest, context: "grpc.aio.ServicerContext[object, object]"
+    ) -> ingest_pb2.GetIngestStatusResponse:
         self.entered.set()
         await self.let.wait()
         return ingest_pb2.GetIngestStatusResponse(log_id=7)
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[Server]:
     server = Server("127.0.0.1:0", [INGEST], CollectorRegistry())
     yield server
     await server.stop(0)
 
 
-async def health(channel, service):
+async def health(channel: grpc.aio.Channel, service: str) -> Any:
     return (await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))).status
 
 
-async def test_health_follows_what_the_service_says(server):
+async def test_health_follows_what_the_service_says(server: Server) -> None:
     await server.start(ready=False)
     async with grpc.aio.insecure_channel(server.address) as channel:
         assert [await health(channel, name) for name in ("", INGEST)] == [HEALTH.NOT_SERVING] * 2
@@ -108,7 +112,7 @@ async def test_health_follows_what_the_service_says(server):
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_reflection_lists_the_services(server):
+async def test_reflection_lists_the_services(server: Server) -> None:
     await server.start()
     async with grpc.aio.insecure_channel(server.address) as channel:
         ask = reflection_pb2.ServerReflectionRequest(list_services="")
@@ -117,17 +121,17 @@ async def test_reflection_lists_the_services(server):
     assert names == {INGEST, "grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
-async def test_a_taken_port_is_refused(server):
+async def test_a_taken_port_is_refused(server: Server) -> None:
     await server.start()
     second = Server(server.address, [], CollectorRegistry())
     with pytest.raises(StartError, match=f"listen={server.address}: the address is in use"):
         await second.start()
 
 
-async def test_a_handler_that_is_held_back_costs_one_window_of_its_stream(server):
+async def test_a_handler_that_is_held_back_costs_one_window_of_its_stream(server: Server) -> None:
     held, taken, message = asyncio.Event(), asyncio.Event(), bytes(128 * 1024)
 
-    async def upload(messages, context):
+    async def upload(messages: list[str], context: Any) -> None:
         for _ in range(FAST_MESSAGES):
             await anext(messages)
         taken.set()
@@ -151,13 +155,13 @@ async def test_a_handler_that_is_held_back_costs_one_window_of_its_stream(server
     assert unread * len(message) <= 2 * STREAM_WINDOW_BYTES
 
 
-def test_every_option_is_one_that_grpc_knows():
+def test_every_option_is_one_that_grpc_knows() -> None:
     """It ignores others without a word."""
     library = Path(cygrpc.__file__).read_bytes()
     assert [name for name, _ in (*server_options(), *CHANNEL_OPTIONS) if name.encode() + b"\0" not in library] == []
 
 
-async def silent_for(reading, seconds):
+async def silent_for(reading: Any, seconds: int) -> Any:
     """Waits for a stream that has nothing to say; returns the reading, which goes on. Raises the stream's error, if it breaks."""
     reading = asyncio.ensure_future(reading)
     done, _ = await asyncio.wait({reading}, timeout=seconds)
@@ -165,7 +169,9 @@ async def silent_for(reading, seconds):
     return reading
 
 
-async def test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped(start):
+async def test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_stopped(
+    start: Callable[[Any], subprocess.Popen[str]],
+) -> None:
     """The SDK's options, thirty times as fast: pings each second, and a server that answers none for three."""
     faster = {"grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 10_000}
     with start("127.0.0.1:0") as process, contextlib.ExitStack() as ending:
@@ -188,7 +194,7 @@ async def test_clients_that_keep_to_their_keepalive_outlive_a_server_that_was_st
             assert reading.cancelled() or reading.exception()
 
 
-async def test_a_drain_lets_running_calls_end_and_health_says_so():
+async def test_a_drain_lets_running_calls_end_and_health_says_so() -> None:
     server, waits = Server("127.0.0.1:0", [INGEST], CollectorRegistry()), Waits()
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(waits, server.grpc)
     await server.start()
@@ -205,7 +211,7 @@ async def test_a_drain_lets_running_calls_end_and_health_says_so():
         await stopping
 
 
-async def test_a_drain_ends_calls_that_take_longer_than_the_grace():
+async def test_a_drain_ends_calls_that_take_longer_than_the_grace() -> None:
     server, waits = Server("127.0.0.1:0", [INGEST], CollectorRegistry()), Waits()
     ingest_pb2_grpc.add_IngestServiceServicer_to_server(waits, server.grpc)
     await server.start()
@@ -219,7 +225,9 @@ async def test_a_drain_ends_calls_that_take_longer_than_the_grace():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_announces_itself_and_ends_cleanly_when_signalled(start, number):
+def test_a_process_announces_itself_and_ends_cleanly_when_signalled(
+    start: Callable[[Any], subprocess.Popen[str]], number: signal.Signals
+) -> None:
     with start("127.0.0.1:0") as process:
         line = json.loads(process.stdout.readline())
         process.send_signal(number)
@@ -230,7 +238,7 @@ def test_a_process_announces_itself_and_ends_cleanly_when_signalled(start, numbe
     assert [json.loads(entry)["level"] for entry in errors.splitlines()] == ["info"]
 
 
-def test_a_process_that_cannot_start_says_why_without_a_traceback(start):
+def test_a_process_that_cannot_start_says_why_without_a_traceback(start: Callable[[Any], subprocess.Popen[str]]) -> None:
     with start("127.0.0.1:0") as first:
         address = json.loads(first.stdout.readline())["address"]
         with start(address) as second:
@@ -242,7 +250,7 @@ def test_a_process_that_cannot_start_says_why_without_a_traceback(start):
     assert "Traceback" not in errors
 
 
-def test_files_that_a_service_makes_are_only_its_own(tmp_path):
+def test_files_that_a_service_makes_are_only_its_own(tmp_path: Path) -> None:
     service = SERVICE.replace("metrics = MetricsServer", "Path(sys.argv[3]).write_text('x'); metrics = MetricsServer")
     with subprocess.Popen(
         [sys.executable, "-c", service, "127.0.0.1:0", tmp_path / "data", tmp_path / "made"], stdout=-1, umask=0o022
@@ -252,7 +260,7 @@ def test_files_that_a_service_makes_are_only_its_own(tmp_path):
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o600
 
 
-def test_a_standard_input_that_never_ends_is_refused_where_its_end_is_waited_for(tmp_path):
+def test_a_standard_input_that_never_ends_is_refused_where_its_end_is_waited_for(tmp_path: Path) -> None:
     environment = os.environ | {"STOP_WITH_STDIN": "true"}
     command = [sys.executable, "-c", SERVICE, "127.0.0.1:0", tmp_path / "data"]
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -260,7 +268,7 @@ def test_a_standard_input_that_never_ends_is_refused_where_its_end_is_waited_for
     assert "give it a pipe, or leave the setting out" in done.stderr
 
 
-def test_a_service_does_not_outlive_the_pipe_on_its_standard_input(tmp_path):
+def test_a_service_does_not_outlive_the_pipe_on_its_standard_input(tmp_path: Path) -> None:
     environment = os.environ | {"STOP_WITH_STDIN": "true"}
     command = [sys.executable, "-c", SERVICE, "127.0.0.1:0", tmp_path / "data"]
     with subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, stderr=-1) as child:

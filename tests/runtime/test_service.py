@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -53,7 +55,7 @@ class Sample:
 
 
 @pytest.fixture
-def ran(tmp_path, monkeypatch):
+def ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., tuple[int, Sample]]]:
     """Runs a service whose steps may fail; gives its exit code and the service."""
     monkeypatch.setenv("TREERING_SAMPLE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("TREERING_SAMPLE_DRAIN_SECONDS", "3")
@@ -64,7 +66,7 @@ def ran(tmp_path, monkeypatch):
             services.append(sample := Sample(settings, registry, fails))
             return sample
 
-        return main(Settings, make), services[-1] if services else None
+        return main(Settings, make), services[-1] if services else None  # type: ignore[return-value]
 
     yield run
     # A service sends what is logged to its standard error; tests that come after look for theirs elsewhere.
@@ -72,19 +74,23 @@ def ran(tmp_path, monkeypatch):
     structlog.contextvars.clear_contextvars()
 
 
-def free(path) -> None:
+def free(path: Path) -> None:
     """The directory is nobody's."""
     DataDir(path, "treering-sample", 1).close()
 
 
-def test_a_service_that_is_signalled_is_stopped_once_and_leaves_its_directory(ran, tmp_path):
+def test_a_service_that_is_signalled_is_stopped_once_and_leaves_its_directory(
+    ran: Callable[..., tuple[int, Sample]], tmp_path: Path
+) -> None:
     code, service = ran()
     assert (code, service.steps) == (0, ["start", "run", "stop 3"])
     assert service.settings.data_dir == tmp_path / "data"
     free(tmp_path / "data")
 
 
-def test_one_that_cannot_start_is_not_stopped_and_says_why(ran, tmp_path, capsys):
+def test_one_that_cannot_start_is_not_stopped_and_says_why(
+    ran: Callable[..., tuple[int, Sample]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, service = ran(start=StartError("the model is not there; get it"))
     assert (code, service.steps) == (1, ["start"])
     assert "treering sample: the model is not there; get it" in capsys.readouterr().err
@@ -92,21 +98,25 @@ def test_one_that_cannot_start_is_not_stopped_and_says_why(ran, tmp_path, capsys
 
 
 @pytest.mark.parametrize("error", [StopError("the disk failed"), StartError("the model cannot be used")])
-def test_one_that_cannot_go_on_is_stopped_and_says_why(ran, tmp_path, capsys, error):
+def test_one_that_cannot_go_on_is_stopped_and_says_why(
+    ran: Callable[..., tuple[int, Sample]], tmp_path: Path, capsys: pytest.CaptureFixture[str], error: StopError | StartError
+) -> None:
     code, service = ran(run=error)
     assert (code, service.steps) == (1, ["start", "run", "stop 3"])
     assert f"treering sample: {error}" in capsys.readouterr().err
     free(tmp_path / "data")
 
 
-def test_settings_that_are_wrong_end_it_before_anything_is_made(ran, tmp_path, monkeypatch, capsys):
+def test_settings_that_are_wrong_end_it_before_anything_is_made(
+    ran: Callable[..., tuple[int, Sample]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("TREERING_SAMPLE_DRAIN_SECONDS", "soon")
     assert ran() == (1, None)
     assert "TREERING_SAMPLE_DRAIN_SECONDS" in capsys.readouterr().err
     assert not (tmp_path / "data").exists()
 
 
-def test_a_directory_that_another_process_has_is_told_by_the_exit_code(ran, tmp_path):
+def test_a_directory_that_another_process_has_is_told_by_the_exit_code(ran: Callable[..., tuple[int, Sample]], tmp_path: Path) -> None:
     held = DataDir(tmp_path / "data", "treering-sample", 1)
     try:
         assert ran() == (DirectoryInUseError.exit_code, None)

@@ -1,6 +1,9 @@
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
@@ -19,6 +22,9 @@ from treering_runtime.progress import ProgressBoard
 from treering_runtime.server import Server
 from treering_runtime.sink import SinkServicer, fresh_frames
 
+if TYPE_CHECKING:
+    from treering.v1.sink_pb2_grpc import SinkServiceAsyncStub
+
 LOG = 0xA1
 
 
@@ -34,10 +40,10 @@ class Collects:
         self.waiting = asyncio.Event()
         self.error = None
 
-    async def open_log(self, log_id, log_start_offset):
+    async def open_log(self, log_id: int, log_start_offset: Any) -> None:
         self.opened.append((log_id, log_start_offset))
 
-    async def deliver(self, log_id, frames, log_end_offset):
+    async def deliver(self, log_id: int, frames: Any, log_end_offset: Any) -> None:
         self.waiting.set()
         await self.room.wait()
         if self.error:
@@ -47,7 +53,7 @@ class Collects:
 
 
 @asynccontextmanager
-async def delivering(sink, registry=None, directory=None):
+async def delivering(sink: Collects, registry: Any | None = None, directory: Path | None = None) -> "AsyncIterator[SinkServiceAsyncStub]":
     server = Server("127.0.0.1:0", ["treering.v1.SinkService"], CollectorRegistry())
     sink_pb2_grpc.add_SinkServiceServicer_to_server(SinkServicer(sink, registry or CollectorRegistry(), directory), server.grpc)
     await server.start()
@@ -56,24 +62,26 @@ async def delivering(sink, registry=None, directory=None):
     await server.stop(0)
 
 
-def start(log_id=LOG, log_start=0, version=PROTOCOL_VERSION):
+def start(log_id: int = LOG, log_start: int = 0, version: int = PROTOCOL_VERSION) -> DeliverLogsRequest:
     return DeliverLogsRequest(start=DeliveryStart(log_id=log_id, log_start_offset=log_start, protocol_version=version))
 
 
-def frames(*spans):
+def frames(*spans: tuple[int, int]) -> DeliverLogsRequest:
     listed = [DeliveredFrame(first_offset=first, record_count=count) for first, count in spans]
     if not listed:
         return DeliverLogsRequest()
     return DeliverLogsRequest(frames=listed, log_end_offset=100, links=links_of(listed))
 
 
-async def opened(stub, log_id=LOG):
+async def opened(
+    stub: "SinkServiceAsyncStub", log_id: int = LOG
+) -> "tuple[grpc.aio.StreamStreamCall[DeliverLogsRequest, sink_pb2.DeliverLogsResponse], Any]":
     call = stub.DeliverLogs()
     await call.write(start(log_id))
     return call, (await call.read()).progress
 
 
-async def until(call, **wanted):
+async def until(call: "grpc.aio.StreamStreamCall[DeliverLogsRequest, sink_pb2.DeliverLogsResponse]", **wanted: int) -> Any:
     """Reads progress until it is as wanted."""
     while True:
         progress = (await call.read()).progress
@@ -81,7 +89,7 @@ async def until(call, **wanted):
             return progress
 
 
-async def test_a_delivery_begins_with_the_sink_s_progress():
+async def test_a_delivery_begins_with_the_sink_s_progress() -> None:
     sink = Collects()
     sink.board.update(LOG, next_offset=9, visible_end=8, releasable_end=5, quarantined=2)
     async with delivering(sink) as stub:
@@ -91,7 +99,7 @@ async def test_a_delivery_begins_with_the_sink_s_progress():
     assert sink.opened == [(LOG, 0)]
 
 
-async def test_frames_are_taken_in_order_and_reported():
+async def test_frames_are_taken_in_order_and_reported() -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -102,7 +110,7 @@ async def test_frames_are_taken_in_order_and_reported():
     assert sink.taken == [(0, 3), (3, 2), (5, 1)]
 
 
-async def test_a_resumed_delivery_repeats_nothing():
+async def test_a_resumed_delivery_repeats_nothing() -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -118,7 +126,7 @@ async def test_a_resumed_delivery_repeats_nothing():
     assert sink.taken == [(0, 3), (3, 4)]
 
 
-async def test_a_gap_is_refused_with_the_expected_offset():
+async def test_a_gap_is_refused_with_the_expected_offset() -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -129,7 +137,7 @@ async def test_a_gap_is_refused_with_the_expected_offset():
     assert sink.taken == []
 
 
-async def test_a_delivery_without_start_is_refused():
+async def test_a_delivery_without_start_is_refused() -> None:
     async with delivering(Collects()) as stub:
         call = stub.DeliverLogs()
         await call.write(frames((0, 1)))
@@ -139,7 +147,7 @@ async def test_a_delivery_without_start_is_refused():
 
 
 @pytest.mark.parametrize("version", [0, PROTOCOL_VERSION + 1])
-async def test_a_delivery_of_another_version_is_refused_before_anything_of_it_is_believed(version):
+async def test_a_delivery_of_another_version_is_refused_before_anything_of_it_is_believed(version: int) -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         call = stub.DeliverLogs()
@@ -152,7 +160,7 @@ async def test_a_delivery_of_another_version_is_refused_before_anything_of_it_is
         assert progress.next_offset == 0
 
 
-async def test_the_first_answer_says_the_version():
+async def test_the_first_answer_says_the_version() -> None:
     async with delivering(Collects()) as stub:
         call = stub.DeliverLogs()
         await call.write(start())
@@ -160,7 +168,7 @@ async def test_the_first_answer_says_the_version():
         call.cancel()
 
 
-async def test_a_message_that_brings_nothing_is_refused_and_the_delivery_begins_anew():
+async def test_a_message_that_brings_nothing_is_refused_and_the_delivery_begins_anew() -> None:
     """It may stand for a range that ingest had no memory to send: ignored, nobody would miss it before the next record comes."""
     sink = Stands()
     async with delivering(sink) as stub:
@@ -174,7 +182,7 @@ async def test_a_message_that_brings_nothing_is_refused_and_the_delivery_begins_
         call.cancel()
 
 
-async def test_an_empty_delivery_is_refused():
+async def test_an_empty_delivery_is_refused() -> None:
     async with delivering(Collects()) as stub:
         call = stub.DeliverLogs()
         await call.done_writing()
@@ -182,7 +190,7 @@ async def test_an_empty_delivery_is_refused():
             await call.read()
 
 
-async def test_a_newer_delivery_of_the_same_log_ends_the_older():
+async def test_a_newer_delivery_of_the_same_log_ends_the_older() -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         older, _ = await opened(stub)
@@ -199,7 +207,7 @@ async def test_a_newer_delivery_of_the_same_log_ends_the_older():
     assert sink.taken == [(0, 2), (0, 1)]
 
 
-async def test_a_newer_delivery_does_not_wait_for_a_sink_without_room():
+async def test_a_newer_delivery_does_not_wait_for_a_sink_without_room() -> None:
     sink = Collects()
     sink.room.clear()
     async with delivering(sink) as stub:
@@ -215,7 +223,7 @@ async def test_a_newer_delivery_does_not_wait_for_a_sink_without_room():
     assert sink.taken == [(0, 1)]
 
 
-async def test_a_silent_sink_still_gives_signs_of_life(monkeypatch):
+async def test_a_silent_sink_still_gives_signs_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sink_module, "PROGRESS_INTERVAL_S", 0.001)
     sink = Collects()
     sink.room.clear()
@@ -228,7 +236,7 @@ async def test_a_silent_sink_still_gives_signs_of_life(monkeypatch):
         call.cancel()
 
 
-async def test_later_progress_is_reported_without_a_new_frame():
+async def test_later_progress_is_reported_without_a_new_frame() -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -241,7 +249,7 @@ async def test_later_progress_is_reported_without_a_new_frame():
         call.cancel()
 
 
-async def test_a_fault_of_the_sink_ends_the_delivery_with_its_error():
+async def test_a_fault_of_the_sink_ends_the_delivery_with_its_error() -> None:
     sink = Collects()
     sink.error = ValueError("the disk burns")
     async with delivering(sink) as stub:
@@ -265,18 +273,18 @@ async def test_a_fault_of_the_sink_ends_the_delivery_with_its_error():
         ([(0, 3), (0, 3), (3, 1)], 0, [(0, 3), (3, 1)]),
     ],
 )
-def test_fresh_frames(spans, next_offset, fresh):
+def test_fresh_frames(spans: list[tuple[int, int]], next_offset: int, fresh: list[tuple[int, int]]) -> None:
     found = fresh_frames(frames(*spans).frames, next_offset)
     assert [(frame.first_offset, frame.record_count) for frame in found] == fresh
 
 
 @pytest.mark.parametrize(("spans", "next_offset"), [([(1, 1)], 0), ([(0, 1), (2, 1)], 0), ([(0, 2), (3, 1)], 1)])
-def test_fresh_frames_refuse_a_gap(spans, next_offset):
+def test_fresh_frames_refuse_a_gap(spans: list[tuple[int, int]], next_offset: int) -> None:
     with pytest.raises(ServiceError, match="deliver from next_offset"):
         fresh_frames(frames(*spans).frames, next_offset)
 
 
-async def test_freshness_counts_from_the_oldest_frame_of_a_delivery_to_when_the_sink_has_it():
+async def test_freshness_counts_from_the_oldest_frame_of_a_delivery_to_when_the_sink_has_it() -> None:
     registry, sink = CollectorRegistry(), Collects()
     delivered = frames((0, 3), (3, 2))
     for frame, age_s in zip(delivered.frames, (40, 0.2), strict=True):
@@ -289,7 +297,7 @@ async def test_freshness_counts_from_the_oldest_frame_of_a_delivery_to_when_the_
     assert [registry.get_sample_value(f"{name}_bucket", {"le": le}) for le in ("30.0", "60.0", "+Inf")] == [0, 1, 1]
 
 
-async def test_a_frame_from_a_clock_that_is_ahead_is_fresh():
+async def test_a_frame_from_a_clock_that_is_ahead_is_fresh() -> None:
     registry = CollectorRegistry()
     delivered = frames((0, 1))
     delivered.frames[0].arrival_time_unix_nano = time.time_ns() + 10**12
@@ -303,24 +311,24 @@ async def test_a_frame_from_a_clock_that_is_ahead_is_fresh():
 class Stands(Collects):
     """A sink that holds records 0 to 9 of the log, with their link."""
 
-    def __init__(self, history=0):
+    def __init__(self, history: int = 0) -> None:
         super().__init__()
         self.board.update(LOG, next_offset=10, releasable_end=10)
         self.board.chain.restore(LOG, 10, link_at(10, history))
 
-    async def open_log(self, log_id, log_start_offset):
+    async def open_log(self, log_id: int, log_start_offset: Any) -> None:
         held = self.board.get(log_id).next_offset
         self.board.update(log_id, next_offset=max(held, log_start_offset))
 
 
-async def refusal(call):
+async def refusal(call: "grpc.aio.StreamStreamCall[DeliverLogsRequest, sink_pb2.DeliverLogsResponse]") -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async with asyncio.timeout(5):
             await until(call, next_offset=-1)
     return caught.value
 
 
-async def test_another_history_of_the_log_is_refused():
+async def test_another_history_of_the_log_is_refused() -> None:
     sink = Stands(history=1)
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -331,7 +339,7 @@ async def test_another_history_of_the_log_is_refused():
     assert (sink.taken, sink.board.get(LOG).next_offset) == ([], 10)
 
 
-async def test_each_range_must_continue_the_one_before():
+async def test_each_range_must_continue_the_one_before() -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -344,7 +352,7 @@ async def test_each_range_must_continue_the_one_before():
     assert sink.taken == [(10, 2)]
 
 
-async def test_a_range_that_begins_before_the_sink_s_place_and_ends_behind_it_is_refused():
+async def test_a_range_that_begins_before_the_sink_s_place_and_ends_behind_it_is_refused() -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -353,7 +361,7 @@ async def test_a_range_that_begins_before_the_sink_s_place_and_ends_behind_it_is
     assert sink.taken == []
 
 
-async def test_frames_without_links_are_refused():
+async def test_frames_without_links_are_refused() -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -364,7 +372,7 @@ async def test_frames_without_links_are_refused():
     assert sink.taken == []
 
 
-async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(logged):
+async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_not(logged: Callable[[], str]) -> None:
     sink = Stands()
     sink.board.chain = Chain()  # as a directory of an earlier version has it
     async with delivering(sink) as stub:
@@ -378,7 +386,7 @@ async def test_without_a_link_the_first_range_is_taken_on_trust_and_the_next_is_
     assert "on trust" in logged()
 
 
-async def test_a_sink_never_jumps_over_a_gap():
+async def test_a_sink_never_jumps_over_a_gap() -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         call = stub.DeliverLogs()
@@ -389,7 +397,7 @@ async def test_a_sink_never_jumps_over_a_gap():
     assert (sink.opened, sink.board.get(LOG).next_offset) == ([], 10)
 
 
-async def test_a_sink_that_is_new_begins_where_the_log_begins():
+async def test_a_sink_that_is_new_begins_where_the_log_begins() -> None:
     sink = Collects()
     async with delivering(sink) as stub:
         call = stub.DeliverLogs()
@@ -399,7 +407,7 @@ async def test_a_sink_that_is_new_begins_where_the_log_begins():
     assert sink.opened == [(LOG, 40)]
 
 
-async def test_behind_an_operator_s_hole_a_sink_goes_on_and_counts_it(tmp_path):
+async def test_behind_an_operator_s_hole_a_sink_goes_on_and_counts_it(tmp_path: Path) -> None:
     sink = Stands()
     async with delivering(sink, directory=tmp_path) as stub:
         call = stub.DeliverLogs()
@@ -417,7 +425,7 @@ async def test_behind_an_operator_s_hole_a_sink_goes_on_and_counts_it(tmp_path):
     assert read_holes(tmp_path) == [Hole(LOG, 10, 40)]
 
 
-async def test_a_hole_is_for_its_own_gap_only(tmp_path):
+async def test_a_hole_is_for_its_own_gap_only(tmp_path: Path) -> None:
     sink = Stands()
     for hole in (Hole(LOG, 10, 39), Hole(LOG, 9, 40), Hole(LOG + 1, 10, 40)):
         add_hole(tmp_path, hole)
@@ -428,7 +436,7 @@ async def test_a_hole_is_for_its_own_gap_only(tmp_path):
     assert sink.board.get(LOG).next_offset == 10
 
 
-async def test_the_number_of_logs_is_bounded():
+async def test_the_number_of_logs_is_bounded() -> None:
     sink = Stands()
     for number in range(MAX_LOGS - 1):
         sink.board.update(1_000 + number, next_offset=1)
@@ -443,7 +451,7 @@ async def test_the_number_of_logs_is_bounded():
         call.cancel()
 
 
-async def test_a_start_that_is_refused_does_not_end_the_delivery_that_runs():
+async def test_a_start_that_is_refused_does_not_end_the_delivery_that_runs() -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         honest, _ = await opened(stub)

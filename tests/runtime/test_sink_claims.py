@@ -1,6 +1,9 @@
 """What a sink believes of a log: where it begins, its links, its order; and an operator's holes."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -10,6 +13,7 @@ from tests.cancelling import drained
 from tests.links import link_at
 from tests.runtime.test_sink import LOG, Collects, Stands, delivering, frames, opened, refusal, start, until
 from tests.settling import settled
+from treering.v1.sink_pb2 import DeliverLogsRequest
 from treering_runtime.errors import StartError
 from treering_runtime.holes import Hole, Holes, add_hole, skipped_count
 from treering_runtime.limits import MAX_LOGS
@@ -19,11 +23,11 @@ from treering_runtime.sink import SinkServicer
 class Begins(Collects):
     """A sink that goes on behind a hole, and begins where a log begins."""
 
-    async def open_log(self, log_id, log_start_offset):
+    async def open_log(self, log_id: int, log_start_offset: Any) -> None:
         self.board.update(log_id, next_offset=max(self.board.get(log_id).next_offset, log_start_offset))
 
 
-async def test_a_sink_that_holds_nothing_of_a_log_begins_where_it_is_told_whatever_it_was_told_before():
+async def test_a_sink_that_holds_nothing_of_a_log_begins_where_it_is_told_whatever_it_was_told_before() -> None:
     async with delivering(Begins()) as stub:
         for told in (40, 60, 0, 2**62, 20):
             call = stub.DeliverLogs()
@@ -36,7 +40,7 @@ async def test_a_sink_that_holds_nothing_of_a_log_begins_where_it_is_told_whatev
         assert "38 records would be missing" in (await refusal(call)).details()
 
 
-async def test_logs_of_which_nothing_arrived_do_not_count():
+async def test_logs_of_which_nothing_arrived_do_not_count() -> None:
     sink = Begins()
     async with delivering(sink) as stub:
         for log_id in range(1, 2 * MAX_LOGS):
@@ -56,17 +60,17 @@ async def test_logs_of_which_nothing_arrived_do_not_count():
 class OpensSlowly(Stands):
     """A sink whose `open_log` waits."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.opening = asyncio.Event()
         self.may_open = asyncio.Event()
 
-    async def open_log(self, log_id, log_start_offset):
+    async def open_log(self, log_id: Any, log_start_offset: Any) -> None:
         self.opening.set()
         await self.may_open.wait()
 
 
-async def test_of_deliveries_that_begin_at_once_one_is_left():
+async def test_of_deliveries_that_begin_at_once_one_is_left() -> None:
     sink = OpensSlowly()
     servicer = SinkServicer(sink, CollectorRegistry())
     calls = [asyncio.create_task(drained(servicer.DeliverLogs(asking(start()), None))) for _ in range(3)]
@@ -83,14 +87,14 @@ async def test_of_deliveries_that_begin_at_once_one_is_left():
     await asyncio.wait(calls)
 
 
-async def asking(*requests):
+async def asking(*requests: DeliverLogsRequest) -> AsyncIterator[DeliverLogsRequest]:
     """A peer that sends some requests and stays."""
     for request in requests:
         yield request
     await asyncio.Event().wait()
 
 
-async def test_progress_carries_the_link_of_its_place():
+async def test_progress_carries_the_link_of_its_place() -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         call, progress = await opened(stub)
@@ -102,7 +106,7 @@ async def test_progress_carries_the_link_of_its_place():
 
 
 @pytest.mark.parametrize("stray", [(5, 0), (10, 0), (11, 0), (10, 1)])
-async def test_frames_out_of_order_do_not_make_the_link_unknown(stray):
+async def test_frames_out_of_order_do_not_make_the_link_unknown(stray: tuple[int, int]) -> None:
     sink = Stands()
     async with delivering(sink) as stub:
         call, _ = await opened(stub)
@@ -125,7 +129,9 @@ async def test_frames_out_of_order_do_not_make_the_link_unknown(stray):
         "[" * 9999,
     ],
 )
-async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(tmp_path, logged, content):
+async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(
+    tmp_path: Path, logged: Callable[[], str], content: str
+) -> None:
     sink = Stands()
     async with delivering(sink, directory=tmp_path) as stub:
         (tmp_path / "holes.json").write_text(content)
@@ -147,7 +153,7 @@ async def test_a_damaged_list_of_holes_is_named_with_its_remedy_and_read_once(tm
         call.cancel()
 
 
-async def test_a_hole_counts_once_the_sink_has_gone_on_behind_it_and_no_offset_twice(tmp_path):
+async def test_a_hole_counts_once_the_sink_has_gone_on_behind_it_and_no_offset_twice(tmp_path: Path) -> None:
     sink = Stands()
     add_hole(tmp_path, Hole(LOG, 10, 40))
     async with delivering(sink, directory=tmp_path) as stub:
@@ -164,13 +170,13 @@ async def test_a_hole_counts_once_the_sink_has_gone_on_behind_it_and_no_offset_t
     assert skipped_count([Hole(LOG, 10, 40), Hole(LOG, 10, 60), Hole(LOG, 70, 80), Hole(LOG + 1, 0, 9)], LOG, 75) == 55
 
 
-def test_holes_of_an_earlier_version_count(tmp_path):
+def test_holes_of_an_earlier_version_count(tmp_path: Path) -> None:
     (tmp_path / "holes.json").write_text('[{"log_id": "00000000000000a1", "first_offset": 10, "end_offset": 40}]')
     assert Holes(tmp_path).gone_behind == [Hole(LOG, 10, 40)]
 
 
 @pytest.mark.parametrize(("field", "asked"), [("start.log_id", start(log_id=0)), ("start.log_start_offset", start(log_start=2**62 + 1))])
-async def test_a_start_that_no_log_has_is_refused(field, asked):
+async def test_a_start_that_no_log_has_is_refused(field: str, asked: DeliverLogsRequest) -> None:
     sink = Begins()
     async with delivering(sink) as stub:
         call = stub.DeliverLogs()

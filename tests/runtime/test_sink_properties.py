@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,14 +30,14 @@ DELIVERIES = st.lists(st.tuples(PLACES, st.lists(RANGES, max_size=4)), min_size=
 class Remembers:
     """A sink that remembers each record with its history; the payload of a frame is the history."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.board = ProgressBoard()
         self.records = []
 
-    async def open_log(self, log_id, log_start_offset):
+    async def open_log(self, log_id: int, log_start_offset: Any) -> None:
         assert self.board.get(log_id).next_offset >= log_start_offset  # there are no holes here
 
-    async def deliver(self, log_id, frames, log_end_offset):
+    async def deliver(self, log_id: int, frames: Any, log_end_offset: Any) -> None:
         for frame in frames:
             held = self.board.get(log_id).next_offset
             end = frame.first_offset + frame.record_count
@@ -43,10 +45,10 @@ class Remembers:
             self.board.update(log_id, next_offset=max(held, end))
 
 
-async def delivered(servicer, begin, ranges):
+async def delivered(servicer: SinkServicer, begin: int, ranges: list[tuple[int, list[tuple[int, int]]]]) -> None:
     """One delivery by a peer that hangs up at its end."""
 
-    async def requests():
+    async def requests() -> AsyncIterator[DeliverLogsRequest]:
         yield DeliverLogsRequest(start=DeliveryStart(log_id=LOG, log_start_offset=begin, protocol_version=PROTOCOL_VERSION))
         for history, spans in ranges:
             frames = [DeliveredFrame(first_offset=first, record_count=count, payload=bytes([history])) for first, count in spans]
@@ -59,10 +61,12 @@ async def delivered(servicer, begin, ranges):
 
 @given(DELIVERIES)
 @settings(max_examples=1_000 if ALL else 300, deadline=None)
-def test_what_a_sink_takes_follows_one_another_and_is_of_one_history(deliveries):
+def test_what_a_sink_takes_follows_one_another_and_is_of_one_history(
+    deliveries: list[tuple[int, list[tuple[int, list[tuple[int, int]]]]]],
+) -> None:
     sink = Remembers()
 
-    async def all_of_them():
+    async def all_of_them() -> None:
         servicer = SinkServicer(sink, CollectorRegistry())
         for begin, ranges in deliveries:
             await delivered(servicer, begin, ranges)

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,8 +23,10 @@ STDIO = ("/dev/null",) * 3
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 @pytest.mark.parametrize("module", ["treering_runtime.standard_streams", "treering_cli.standard_streams"])
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)])
-def test_no_file_becomes_a_standard_stream_of_a_process_that_was_started_without_them(tmp_path, module, closed):
-    def close():
+def test_no_file_becomes_a_standard_stream_of_a_process_that_was_started_without_them(
+    tmp_path: Path, module: str, closed: tuple[int] | tuple[int, int, int]
+) -> None:
+    def close() -> None:
         for number in closed:
             os.close(number)
 

@@ -3,8 +3,10 @@
 import hashlib
 import threading
 from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent import futures
 from pathlib import Path
+from typing import Never
 
 import grpc
 import pytest
@@ -17,7 +19,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering_runtime.errors import ServiceError
 from treering_runtime.statuses import to_status
 
-from .facades import LoopClient
+from .facades import AnyClient, Connect, LoopClient
 
 LOG_ID = 0xFEED
 HISTORY = 5
@@ -39,7 +41,9 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
         self.streams = 0
         self._producers: dict[str, list[bytes]] = {}
 
-    def StreamLogs(self, request_iterator, context):
+    def StreamLogs(
+        self, request_iterator: Iterator[ingest_pb2.StreamLogsRequest], context: grpc.ServicerContext
+    ) -> Iterator[ingest_pb2.StreamLogsResponse]:
         self.streams += 1
         index = 0
         for request in request_iterator:
@@ -61,10 +65,12 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
                 return
             yield response
 
-    def GetIngestStatus(self, request, context):
+    def GetIngestStatus(
+        self, request: ingest_pb2.GetIngestStatusRequest, context: grpc.ServicerContext
+    ) -> ingest_pb2.GetIngestStatusResponse:
         return ingest_pb2.GetIngestStatusResponse(log_id=LOG_ID, end_offset_exclusive=len(self.stored))
 
-    def _take(self, request, context, index):
+    def _take(self, request: ingest_pb2.StreamLogsRequest, context: grpc.ServicerContext, index: int) -> ingest_pb2.StreamLogsResponse:
         known = self._producers.get(request.producer_id, [])
         digest = hashlib.sha256(request.SerializeToString(deterministic=True)).digest()
         self._check(request, known, digest, context)
@@ -86,7 +92,7 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
             end_offset_exclusive=len(self.stored),
         )
 
-    def _check(self, request, known, digest, context):
+    def _check(self, request: ingest_pb2.StreamLogsRequest, known: Sequence[bytes], digest: bytes, context: grpc.ServicerContext) -> None:
         last = len(known)
         if request.sequence > 1 and not known:
             self._abort(context, ServiceError(ErrorReason.ERROR_REASON_PRODUCER_UNKNOWN, "who?"))
@@ -97,14 +103,14 @@ class FakeIngest(ingest_pb2_grpc.IngestServiceServicer):
             metadata = {"sequence": str(request.sequence), "last_sequence": str(last)}
             self._abort(context, ServiceError(ErrorReason.ERROR_REASON_SEQUENCE_REUSED, "reused", metadata=metadata))
 
-    def _abort(self, context, error):
+    def _abort(self, context: grpc.ServicerContext, error: ServiceError) -> Never:
         context.abort_with_status(rpc_status.to_status(to_status(error)))
 
 
 class Serving:
     """A server on a port of its own, which can be stopped and started again on it."""
 
-    def __init__(self, add, inner: Path | None = None) -> None:
+    def __init__(self, add: Callable[[grpc.Server], None], inner: Path | None = None) -> None:
         self._add = add
         self._inner = inner
         self.port = 0
@@ -134,31 +140,32 @@ class Serving:
 
 
 @pytest.fixture
-def ingest():
+def ingest() -> FakeIngest:
     return FakeIngest()
 
 
 @pytest.fixture
-def serving(ingest):
+def serving(ingest: FakeIngest) -> Iterator[Serving]:
     server = Serving(lambda grpc_server: ingest_pb2_grpc.add_IngestServiceServicer_to_server(ingest, grpc_server))
     yield server
     server.stop()
 
 
 @pytest.fixture(params=[Client, LoopClient], ids=["threads", "asyncio"])
-def connect(request):
+def connect(request: pytest.FixtureRequest) -> Connect:
     """Makes a client: the blocking one, then the one for asyncio."""
-    return request.param
+    kind: Connect = request.param
+    return kind
 
 
 @pytest.fixture
-def client(connect, serving):
+def client(connect: Connect, serving: Serving) -> Iterator[AnyClient]:
     with connect(serving.endpoints) as made:
         yield made
 
 
 @pytest.fixture
-def away(serving):
+def away(serving: Serving) -> Iterator[Endpoints]:
     """Endpoints where nobody answers until the end of the test."""
     serving.stop()
     yield serving.endpoints

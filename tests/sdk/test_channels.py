@@ -1,7 +1,10 @@
 """Connections: which calls gRPC may repeat by itself, and what an address is."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
@@ -16,8 +19,8 @@ from .conftest import Serving
 CHANGES = {"CancelReindex", "ForgetPatterns", "StartReindex"}
 
 
-def away(calls, name):
-    def method(request, context):
+def away(calls: Any, name: Any) -> Callable[[Any, Any], None]:
+    def method(request: Any, context: Any) -> None:
         calls[name] += 1
         context.abort(grpc.StatusCode.UNAVAILABLE, "away")
 
@@ -25,7 +28,7 @@ def away(calls, name):
 
 
 @pytest.fixture
-def calls():
+def calls() -> Counter[Any]:
     return Counter()
 
 
@@ -38,8 +41,8 @@ ADDED = {
 
 
 @pytest.fixture
-def serving(calls, tmp_path):
-    def add(server):
+def serving(calls: Counter[Any], tmp_path: Path) -> Iterator[Serving]:
+    def add(server: grpc.Server) -> None:
         for (module, name), add_to in ADDED.items():
             rpcs = [method.name for method in module.DESCRIPTOR.services_by_name[name].methods]
             add_to(SimpleNamespace(**{rpc: away(calls, rpc) for rpc in rpcs}), server)
@@ -50,18 +53,18 @@ def serving(calls, tmp_path):
 
 
 @pytest.fixture
-def client(serving):
+def client(serving: Serving) -> Iterator[Client]:
     with Client(serving.endpoints) as made:
         yield made
 
 
 @pytest.fixture
-def admin(serving):
+def admin(serving: Serving) -> Iterator[AdminClient]:
     with AdminClient(serving.inner_endpoints) as made:
         yield made
 
 
-def test_every_rpc_of_the_sinks_is_known_as_a_read_or_as_a_change():
+def test_every_rpc_of_the_sinks_is_known_as_a_read_or_as_a_change() -> None:
     for module, name in ADDED:
         rpcs = {method.name for method in module.DESCRIPTOR.services_by_name[name].methods}
         assert set(READS[f"treering.v1.{name}"]) == rpcs - CHANGES
@@ -71,7 +74,7 @@ def test_every_rpc_of_the_sinks_is_known_as_a_read_or_as_a_change():
     ("ask", "rpc"),
     [(lambda admin: admin.start_reindex("m"), "StartReindex"), (lambda admin: admin.forget_patterns([]), "ForgetPatterns")],
 )
-def test_a_change_is_never_repeated_behind_its_caller(admin, calls, ask, rpc):
+def test_a_change_is_never_repeated_behind_its_caller(admin: AdminClient, calls: Counter[Any], ask: Callable[[Any], Any], rpc: str) -> None:
     with pytest.raises(UnavailableError):
         ask(admin)
     assert calls == {rpc: 1}
@@ -81,40 +84,42 @@ def test_a_change_is_never_repeated_behind_its_caller(admin, calls, ask, rpc):
     ("ask", "rpc"),
     [(lambda client: client.get_embed_status(), "GetEmbedStatus"), (lambda client: list(client.execute_sql("select 1")), "ExecuteSql")],
 )
-def test_a_read_is_asked_again(client, calls, ask, rpc):
+def test_a_read_is_asked_again(
+    client: Client, calls: Counter[Any], ask: Callable[[Any], Any] | Callable[[Any], list[Any]], rpc: str
+) -> None:
     with pytest.raises(UnavailableError):
         ask(client)
     assert calls == {rpc: 4}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:4701", "ingest.logs:1", "[::1]:65535", "unix:/run/treering.sock", "dns:///ingest:4701"])
-def test_an_address_may_be(address):
+def test_an_address_may_be(address: str) -> None:
     assert Endpoints(address, address, address).all() == (address,) * 3
 
 
 @pytest.mark.parametrize(
     "address", ["", "127.0.0.1", "host", "host:0", "host:65536", "host:", "::1:4701", ":4701", "a b:4701", "http://x:1"]
 )
-def test_what_is_no_address_is_refused_with_its_field_and_a_remedy(address):
+def test_what_is_no_address_is_refused_with_its_field_and_a_remedy(address: str) -> None:
     with pytest.raises(ValueError, match=r"^query: invalid address '.*'; use host:port with a port from 1 to 65535, for example 127"):
         Endpoints(query=address)
 
 
 class Failed(grpc.RpcError):
-    def __init__(self, words):
+    def __init__(self, words: object) -> None:
         self._words = words
 
-    def code(self):
+    def code(self) -> grpc.StatusCode:
         return grpc.StatusCode.UNAVAILABLE
 
-    def details(self):
+    def details(self) -> object:  # type: ignore[override]
         return self._words
 
-    def trailing_metadata(self):
+    def trailing_metadata(self) -> tuple[Any, ...]:
         return ()
 
 
-def test_a_name_that_nobody_has_is_told_from_a_service_that_is_away():
+def test_a_name_that_nobody_has_is_told_from_a_service_that_is_away() -> None:
     unknown = from_call(Failed("errors resolving a.invalid:1: [field:hostname error:lookup failed: Domain name not found]"), "a.invalid:1")
     assert type(unknown) is NameResolutionError
     assert unknown.message == "nobody answers at a.invalid:1 (Domain name not found)"

@@ -1,16 +1,20 @@
 import inspect
 import math
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import grpc_testing
 import pyarrow as pa
 import pytest
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.rpc import code_pb2, status_pb2
 from grpc_status import rpc_status
 
 import treering
+from tests.sdk.facades import Connect, LoopClient
 from treering import (
     AdminClient,
     AsyncClient,
@@ -41,21 +45,21 @@ SERVICES = [
 RPCS = [(service, method) for service in SERVICES for method in service.methods]
 
 
-def snake(name):
+def snake(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-def method(service, name):
+def method(service: ServiceDescriptor, name: str) -> MethodDescriptor:
     return service.methods_by_name[name]
 
 
 @pytest.fixture
-def channel():
+def channel() -> Any:
     return grpc_testing.channel(SERVICES, grpc_testing.strict_real_time())
 
 
 @pytest.fixture
-def client(channel):
+def client(channel: Any) -> Client:
     return Client(Endpoints("i:1", "e:2", "q:3"), channel=channel, timeout=7)
 
 
@@ -64,7 +68,9 @@ OWNED = [(owner, *rpc) for owner, rpcs in ((Client, RPCS), (AsyncClient, RPCS), 
 
 
 @pytest.mark.parametrize(("owner", "service", "rpc"), OWNED, ids=lambda item: getattr(item, "name", None) or item.__name__)
-def test_every_rpc_has_a_typed_documented_method(owner, service, rpc):
+def test_every_rpc_has_a_typed_documented_method(
+    owner: type[Client] | type[AsyncClient] | type[AdminClient], service: ServiceDescriptor, rpc: MethodDescriptor
+) -> None:
     bound = inspect.getattr_static(owner, snake(rpc.name))
     assert (bound.name, bound.response.DESCRIPTOR) == (rpc.name, rpc.output_type)
     assert service.name.lower().startswith(bound.service)
@@ -73,29 +79,40 @@ def test_every_rpc_has_a_typed_documented_method(owner, service, rpc):
     assert "timeout" in inspect.signature(documented).parameters
 
 
-def test_the_package_loads_what_it_promises():
+def test_the_package_loads_what_it_promises() -> None:
     for name in treering.__all__:
         assert getattr(treering, name) is not None
     with pytest.raises(AttributeError):
         _ = treering.no_such_thing
 
 
-def test_message_sizes_are_those_of_the_services():
+def test_message_sizes_are_those_of_the_services() -> None:
     assert dict(CHANNEL_OPTIONS)["grpc.max_receive_message_length"] == MAX_MESSAGE_BYTES
 
 
-def in_thread(function):
+def in_thread(function: Any) -> Future[Any]:
     return ThreadPoolExecutor(1).submit(function)
 
 
-def answer(channel, service, name, call, response, code=grpc.StatusCode.OK, details="", trailers=()):
+def answer(
+    channel: Any,
+    service: ServiceDescriptor,
+    name: str,
+    call: Callable[[], query_pb2.SearchLogsResponse]
+    | Callable[[], query_pb2.AggregateLogsResponse]
+    | Callable[..., query_pb2.GetQueryStatusResponse],
+    response: query_pb2.SearchLogsResponse | query_pb2.AggregateLogsResponse | query_pb2.GetQueryStatusResponse,
+    code: grpc.StatusCode = grpc.StatusCode.OK,
+    details: str = "",
+    trailers: tuple[tuple[str, str | bytes], ...] | tuple[tuple[str, Any]] = (),
+) -> tuple[Any, Any]:
     future = in_thread(call)
     _, request, rpc = channel.take_unary_unary(method(service, name))
     rpc.terminate(response, trailers, code, details)
     return request, future
 
 
-def test_search_builds_the_request_of_its_arguments(client, channel):
+def test_search_builds_the_request_of_its_arguments(client: Client, channel: Any) -> None:
     chosen = treering.log_filter(min_severity="error", services=["a"], where={"k": ["v", "w"]}, since=1_000, trace_id="ab" * 16)
     request, future = answer(
         channel,
@@ -110,7 +127,7 @@ def test_search_builds_the_request_of_its_arguments(client, channel):
     assert request.filter.attributes[0].values == ["v", "w"]
 
 
-def test_aggregate_reads_metrics_and_fields(client, channel):
+def test_aggregate_reads_metrics_and_fields(client: Client, channel: Any) -> None:
     request, future = answer(
         channel,
         SERVICES[2],
@@ -126,7 +143,7 @@ def test_aggregate_reads_metrics_and_fields(client, channel):
 
 
 @pytest.mark.parametrize("text", ["", "p95", "median:x", "p101:x", "min:", "count:x"])
-def test_what_is_no_metric_is_refused(text):
+def test_what_is_no_metric_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"metric|field"):
         calls.aggregate_logs(metric=[text])
 
@@ -146,7 +163,7 @@ def test_what_is_no_metric_is_refused(text):
         (ErrorReason.ERROR_REASON_INTERNAL, treering.InternalError),
     ],
 )
-def test_reasons_become_typed_errors(client, channel, reason, family):
+def test_reasons_become_typed_errors(client: Client, channel: Any, reason: ErrorReason.ValueType, family: Any) -> None:
     error = ServiceError(reason, "words", metadata={"field": "x"}, retry_after_s=2.5)
     status = rpc_status.to_status(to_status(error))
     empty = query_pb2.GetQueryStatusResponse()
@@ -161,7 +178,7 @@ def test_reasons_become_typed_errors(client, channel, reason, family):
     assert caught.value.retry_after_s == (2.5 if family is OverloadedError or "LIMIT" in caught.value.reason else None)
 
 
-def test_every_reason_of_the_contract_has_a_family(client, channel):
+def test_every_reason_of_the_contract_has_a_family(client: Client, channel: Any) -> None:
     for reason in ErrorReason.values()[1:]:
         error = ServiceError(reason, "words")
         status = to_status(error)
@@ -172,7 +189,7 @@ def test_every_reason_of_the_contract_has_a_family(client, channel):
         assert type(future.exception()) is not treering.TreeringError
 
 
-def test_an_error_of_no_treering_service_names_the_address(client, channel):
+def test_an_error_of_no_treering_service_names_the_address(client: Client, channel: Any) -> None:
     empty = query_pb2.GetQueryStatusResponse()
     _, future = answer(
         channel, SERVICES[2], "GetQueryStatus", client.get_query_status, empty, grpc.StatusCode.UNAVAILABLE, "x: Connection refused"
@@ -182,7 +199,7 @@ def test_an_error_of_no_treering_service_names_the_address(client, channel):
     assert caught.value.reason == ""
 
 
-def test_an_error_of_another_domain_has_no_reason(client, channel):
+def test_an_error_of_another_domain_has_no_reason(client: Client, channel: Any) -> None:
     foreign = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="proxy")
     trailers = (("grpc-status-details-bin", foreign.SerializeToString()),)
     empty = query_pb2.GetQueryStatusResponse()
@@ -193,7 +210,7 @@ def test_an_error_of_another_domain_has_no_reason(client, channel):
         future.result()
 
 
-def test_details_that_are_none_leave_the_code_and_the_words_of_grpc(client, channel):
+def test_details_that_are_none_leave_the_code_and_the_words_of_grpc(client: Client, channel: Any) -> None:
     trailers = (("grpc-status-details-bin", b"\xff of a proxy"),)
     empty = query_pb2.GetQueryStatusResponse()
     _, future = answer(
@@ -204,7 +221,7 @@ def test_details_that_are_none_leave_the_code_and_the_words_of_grpc(client, chan
     assert caught.value.reason == ""
 
 
-def test_pages_are_followed_to_the_end(client, channel):
+def test_pages_are_followed_to_the_end(client: Client, channel: Any) -> None:
     future = in_thread(lambda: [pattern.pattern_id for pattern in client.patterns()])
     for token, wanted in (("t", ""), ("", "t")):
         _, request, rpc = channel.take_unary_unary(method(SERVICES[2], "ListPatterns"))
@@ -214,7 +231,7 @@ def test_pages_are_followed_to_the_end(client, channel):
     assert future.result() == [0, 1]
 
 
-def test_pages_of_records_and_of_fields_are_followed_to_the_end(client, channel):
+def test_pages_of_records_and_of_fields_are_followed_to_the_end(client: Client, channel: Any) -> None:
     future = in_thread(lambda: [record.pattern_id for record in client.logs(order="oldest", page_size=7)])
     for token, wanted in (("t", ""), ("", "t")):
         _, request, rpc = channel.take_unary_unary(method(SERVICES[2], "ListLogs"))
@@ -229,7 +246,7 @@ def test_pages_of_records_and_of_fields_are_followed_to_the_end(client, channel)
     assert future.result() == [3]
 
 
-def test_leaving_an_iteration_cancels_the_call(client, channel):
+def test_leaving_an_iteration_cancels_the_call(client: Client, channel: Any) -> None:
     records = client.tail()
     future = in_thread(lambda: next(records))
     _, _, rpc = channel.take_unary_stream(method(SERVICES[2], "TailLogs"))
@@ -239,19 +256,19 @@ def test_leaving_an_iteration_cancels_the_call(client, channel):
     rpc.cancelled()
 
 
-def test_deadlines(client):
+def test_deadlines(client: Client) -> None:
     unary, endless = (inspect.getattr_static(Client, name) for name in ("search_logs", "tail_logs"))
     assert (unary.deadline(None, 7), unary.deadline(2, 7), unary.deadline(math.inf, 7)) == (7, 2, None)
     assert (endless.deadline(None, 7), endless.deadline(2, 7)) == (None, 2)
     assert calls.execute_sql("select 1", timeout_ms=60_000).timeout == 70
 
 
-def test_addresses_come_from_the_environment():
+def test_addresses_come_from_the_environment() -> None:
     found = Endpoints.from_environment({"TREERING_QUERY": "h:1", "TREERING_EMBED": ""})
     assert found == Endpoints("127.0.0.1:4701", "127.0.0.1:4702", "h:1")
 
 
-def test_sql_rows_keep_nanoseconds(client, channel):
+def test_sql_rows_keep_nanoseconds(client: Client, channel: Any) -> None:
     sink = pa.BufferOutputStream()
     batch = pa.record_batch({"t": pa.array([1_234_567_891], pa.timestamp("ns")), "n": pa.array([7])})
     with pa.ipc.new_stream(sink, batch.schema) as writer:
@@ -270,16 +287,16 @@ def test_sql_rows_keep_nanoseconds(client, channel):
 class FakeQuery(query_pb2_grpc.QueryServiceServicer):
     """Three pages of patterns, a result of SQL in two parts, a tail that breaks."""
 
-    def ListPatterns(self, request, context):
+    def ListPatterns(self, request: query_pb2.ListPatternsRequest, context: grpc.ServicerContext) -> query_pb2.ListPatternsResponse:
         number = int(request.page_token or 0)
         pattern = query_pb2.Pattern(pattern_id=number, text=f"{request.page_size}")
         return query_pb2.ListPatternsResponse(patterns=[pattern], next_page_token=str(number + 1) if number < 2 else "")
 
-    def ExecuteSql(self, request, context):
+    def ExecuteSql(self, request: query_pb2.ExecuteSqlRequest, context: grpc.ServicerContext) -> Iterator[query_pb2.ExecuteSqlResponse]:
         yield query_pb2.ExecuteSqlResponse(arrow_ipc=b"one ")
         yield query_pb2.ExecuteSqlResponse(arrow_ipc=b"two", summary=query_pb2.SqlSummary(row_count=2))
 
-    def TailLogs(self, request, context):
+    def TailLogs(self, request: query_pb2.TailLogsRequest, context: grpc.ServicerContext) -> Iterator[query_pb2.TailLogsResponse]:
         yield query_pb2.TailLogsResponse(records=[treering.StoredRecord(pattern_id=1), treering.StoredRecord(pattern_id=2)])
         yield query_pb2.TailLogsResponse()
         yield query_pb2.TailLogsResponse(records=[treering.StoredRecord(pattern_id=3)])
@@ -288,31 +305,31 @@ class FakeQuery(query_pb2_grpc.QueryServiceServicer):
 
 
 @pytest.fixture
-def asking(connect):
+def asking(connect: Connect) -> Iterator[Client | LoopClient]:
     server = Serving(lambda grpc_server: query_pb2_grpc.add_QueryServiceServicer_to_server(FakeQuery(), grpc_server))
     with connect(server.endpoints) as made:
         yield made
     server.stop()
 
 
-def test_all_pages_are_one_iteration(asking):
+def test_all_pages_are_one_iteration(asking: Client | LoopClient) -> None:
     assert [(pattern.pattern_id, pattern.text) for pattern in ask(asking, "patterns")] == [(0, "1000"), (1, "1000"), (2, "1000")]
     assert [pattern.text for pattern in ask(asking, "patterns", page_size=7)] == ["7"] * 3
 
 
-def test_a_tail_is_one_iteration_over_records_which_ends_with_its_connection(asking):
+def test_a_tail_is_one_iteration_over_records_which_ends_with_its_connection(asking: Client | LoopClient) -> None:
     assert [record.pattern_id for record in ask(asking, "tail")] == [1, 2, 3]
     assert len(ask(asking, "tail_logs")) == 3
     with pytest.raises(UnavailableError, match="nobody answers"):
         ask(asking, "tail", backlog=1)
 
 
-def test_a_result_of_sql_is_all_its_parts(asking):
+def test_a_result_of_sql_is_all_its_parts(asking: Client | LoopClient) -> None:
     result = ask(asking, "sql", "select 1")
     assert (result.arrow_ipc, result.summary.row_count) == (b"one two", 2)
 
 
-def test_a_client_meets_typed_errors(connect, serving):
+def test_a_client_meets_typed_errors(connect: Connect, serving: Serving) -> None:
     with connect(serving.endpoints) as client:
         assert ask(client, "get_ingest_status").log_id
         for method, arguments in (("search_logs", ["x"]), ("tail", []), ("patterns", []), ("sql", ["select 1"])):

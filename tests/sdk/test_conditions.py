@@ -1,5 +1,7 @@
 """Conditions as people write them, and what they become."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from treering.conditions import parse_condition
 from treering.v1.log_pb2 import AttributeFilter, LogFilter, NumberRange, TextCondition
 
 
-def attribute(**fields):
+def attribute(**fields: str | list[Any] | bool | NumberRange) -> LogFilter:
     return LogFilter(attributes=[AttributeFilter(**fields)])
 
 
@@ -57,7 +59,7 @@ def attribute(**fields):
         ("template_id!=7", none_of(LogFilter(template_ids=[7]))),
     ],
 )
-def test_a_condition_becomes_its_filter(text, expected):
+def test_a_condition_becomes_its_filter(text: str, expected: LogFilter) -> None:
     assert log_filter(where=text) == expected
 
 
@@ -95,13 +97,13 @@ def test_a_condition_becomes_its_filter(text, expected):
         ('a="b" c', 7, "behind the end"),
     ],
 )
-def test_what_is_no_condition_says_where(text, position, words):
+def test_what_is_no_condition_says_where(text: str, position: int, words: str) -> None:
     with pytest.raises(ConditionError, match=words) as caught:
         log_filter(where=[text])
     assert (caught.value.text, caught.value.position) == (text, position)
 
 
-def test_values_of_one_key_are_alternatives_and_everything_else_must_hold():
+def test_values_of_one_key_are_alternatives_and_everything_else_must_hold() -> None:
     chosen = log_filter(services=["s"], where=["a=1", "service=t", "a=2", "b!=3", "b!=4", "severity>=info", "severity<=warn"])
     attributes = [
         AttributeFilter(key="b", values=["3"], exclude=True),
@@ -112,7 +114,7 @@ def test_values_of_one_key_are_alternatives_and_everything_else_must_hold():
     assert log_filter(where=["severity=9", "severity=17"]).any_of[1] == LogFilter(min_severity=17, max_severity=17)
 
 
-def test_what_is_said_twice_of_one_field_must_hold_twice():
+def test_what_is_said_twice_of_one_field_must_hold_twice() -> None:
     chosen = log_filter(min_severity="error", where=["severity>=warn"])
     assert chosen == LogFilter(min_severity=17, all_of=[LogFilter(min_severity=13)])
     chosen = log_filter(where=["message=a", "message=b", "severity=9", "severity=10"])
@@ -120,14 +122,14 @@ def test_what_is_said_twice_of_one_field_must_hold_twice():
     assert len(chosen.all_of[0].any_of) == 2
 
 
-def test_an_old_mapping_of_attributes_stays_what_it_was():
+def test_an_old_mapping_of_attributes_stays_what_it_was() -> None:
     chosen = log_filter(where={"a": "", "b": ["1", "2"], "c": []})
     assert [(each.key, list(each.values)) for each in chosen.attributes] == [("a", [""]), ("b", ["1", "2"]), ("c", [])]
     assert log_filter(contains="x") == LogFilter(message_contains="x")
     assert log_filter(contains=["x", "y"], not_contains="z").none_of[0].message[0].contains == "z"
 
 
-def test_filters_are_joined():
+def test_filters_are_joined() -> None:
     one, other = log_filter(services=["a"]), log_filter(contains="b")
     assert all_of(one, other) == LogFilter(all_of=[one, other])
     assert any_of(one, other) == LogFilter(any_of=[one, other])
@@ -137,8 +139,8 @@ def test_filters_are_joined():
 
 
 @given(st.text(), st.text())
-def test_any_key_and_value_can_be_quoted(key, value):
-    def quoted(text):
+def test_any_key_and_value_can_be_quoted(key: str, value: str) -> None:
+    def quoted(text: str) -> str:
         return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
     if key:
@@ -147,7 +149,7 @@ def test_any_key_and_value_can_be_quoted(key, value):
 
 
 @given(st.text(alphabet='ab"\\ !=<>~*^0', max_size=12))
-def test_whatever_is_written_is_a_condition_or_an_error_with_a_place(text):
+def test_whatever_is_written_is_a_condition_or_an_error_with_a_place(text: str) -> None:
     try:
         found = parse_condition(text)
     except ConditionError as error:

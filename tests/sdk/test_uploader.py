@@ -3,13 +3,17 @@
 import math
 import threading
 from types import SimpleNamespace
+from typing import Any, Never
 
 import pytest
 
 from tests.patience import PATIENCE_S
+from tests.sdk.conftest import FakeIngest, Serving
+from tests.sdk.facades import AnyClient, Connect, LoopClient
 from treering import LogRecord, ProducerError, UnavailableError
+from treering.client import Client
 from treering.limits import LARGEST_BATCH_BYTES, LARGEST_BATCH_RECORDS
-from treering.upload_state import UploadState
+from treering.upload_state import UploadResult, UploadState
 from treering.v1.ingest_pb2 import StreamLogsRequest
 
 from .facades import until
@@ -17,25 +21,25 @@ from .facades import until
 SMALL = {"linger_s": math.inf, "max_batch_records": 10}
 
 
-def records(count, start=0):
+def records(count: int, start: int = 0) -> list[Any]:
     return [LogRecord(message=f"record {number}", service="s", attributes={"b": "2", "a": "1"}) for number in range(start, start + count)]
 
 
-def upload(client, count, producer_id="", **options):
+def upload(client: Client | LoopClient, count: int, producer_id: str = "", **options: float) -> UploadResult:
     uploader = client.uploader(producer_id, **SMALL, **options)
     for number, record in enumerate(records(count)):
         uploader.send(record, number)
     return uploader.close()
 
 
-def test_all_records_are_stored_in_order_and_counted(client, ingest):
+def test_all_records_are_stored_in_order_and_counted(client: AnyClient, ingest: FakeIngest) -> None:
     result = upload(client, 95)
     assert (result.accepted, result.duplicate, result.rejected, result.end_offset) == (95, 0, 0, 95)
     assert ingest.stored == [f"record {number}" for number in range(95)]
 
 
 @pytest.mark.parametrize("fault", ["lost", "refused", "broken", "ended"])
-def test_a_fault_at_any_batch_loses_and_repeats_nothing(client, ingest, fault):
+def test_a_fault_at_any_batch_loses_and_repeats_nothing(client: AnyClient, ingest: FakeIngest, fault: str) -> None:
     ingest.faults.extend(["ok", "ok", fault, "ok", fault, fault, "ok"])
     result = upload(client, 95)
     assert ingest.stored == [f"record {number}" for number in range(95)]
@@ -43,7 +47,7 @@ def test_a_fault_at_any_batch_loses_and_repeats_nothing(client, ingest, fault):
     assert result.reconnects == 3
 
 
-def test_restart_of_ingest_in_the_middle_is_survived(client, ingest, serving):
+def test_restart_of_ingest_in_the_middle_is_survived(client: AnyClient, ingest: FakeIngest, serving: Serving) -> None:
     uploader = client.uploader(**SMALL)
     for record in records(50):
         uploader.send(record)
@@ -58,7 +62,7 @@ def test_restart_of_ingest_in_the_middle_is_survived(client, ingest, serving):
     assert result.reconnects >= 1
 
 
-def test_forgotten_producer_takes_a_new_id_and_says_what_is_uncertain(client, ingest):
+def test_forgotten_producer_takes_a_new_id_and_says_what_is_uncertain(client: AnyClient, ingest: FakeIngest) -> None:
     ingest.faults.extend(["ok", "ok", "forgotten"])
     result = upload(client, 95, producer_id="mine")
     assert result.producer_id != "mine"
@@ -66,21 +70,21 @@ def test_forgotten_producer_takes_a_new_id_and_says_what_is_uncertain(client, in
     assert ingest.stored == [f"record {number}" for number in range(95)]
 
 
-def test_same_upload_under_the_same_id_is_all_duplicates_however_long(client, ingest):
+def test_same_upload_under_the_same_id_is_all_duplicates_however_long(client: AnyClient, ingest: FakeIngest) -> None:
     upload(client, 95, producer_id="mine")
     again = upload(client, 95, producer_id="mine")
     assert (again.accepted, again.duplicate) == (0, 95)
     assert len(ingest.stored) == 95
 
 
-def test_longer_upload_under_the_same_id_stores_only_what_is_new(client, ingest):
+def test_longer_upload_under_the_same_id_stores_only_what_is_new(client: AnyClient, ingest: FakeIngest) -> None:
     upload(client, 90, producer_id="mine")
     again = upload(client, 130, producer_id="mine")
     assert (again.accepted, again.duplicate) == (40, 90)
     assert ingest.stored == [f"record {number}" for number in range(130)]
 
 
-def test_other_records_under_a_used_id_are_refused_not_called_duplicates(client, ingest):
+def test_other_records_under_a_used_id_are_refused_not_called_duplicates(client: AnyClient, ingest: FakeIngest) -> None:
     upload(client, 95, producer_id="mine")
     uploader = client.uploader("mine", **SMALL)
     for record in records(20, start=1_000):
@@ -92,7 +96,7 @@ def test_other_records_under_a_used_id_are_refused_not_called_duplicates(client,
     assert len(ingest.stored) == 95
 
 
-def test_refused_records_are_named_by_their_ref(client, ingest):
+def test_refused_records_are_named_by_their_ref(client: AnyClient, ingest: FakeIngest) -> None:
     uploader = client.uploader(**SMALL)
     for number in range(25):
         uploader.send(LogRecord(message="" if number % 10 == 7 else "text"), f"line {number}")
@@ -106,7 +110,7 @@ def test_refused_records_are_named_by_their_ref(client, ingest):
     }
 
 
-def test_refused_records_are_named_after_a_lost_acknowledgement_too(client, ingest):
+def test_refused_records_are_named_after_a_lost_acknowledgement_too(client: AnyClient, ingest: FakeIngest) -> None:
     ingest.faults.extend(["ok", "lost"])
     uploader = client.uploader(**SMALL)
     for number in range(30):
@@ -116,7 +120,7 @@ def test_refused_records_are_named_after_a_lost_acknowledgement_too(client, inge
     assert (result.accepted, result.rejected) == (29, 1)
 
 
-def test_unreachable_ingest_ends_the_upload_with_its_address(connect, serving):
+def test_unreachable_ingest_ends_the_upload_with_its_address(connect: Connect, serving: Serving) -> None:
     serving.stop()
     with connect(serving.endpoints) as client:
         uploader = client.uploader(retry_for_s=0)
@@ -128,12 +132,12 @@ def test_unreachable_ingest_ends_the_upload_with_its_address(connect, serving):
     serving.start()
 
 
-def test_send_waits_while_too_much_is_pending(client, ingest, serving):
+def test_send_waits_while_too_much_is_pending(client: AnyClient, ingest: FakeIngest, serving: Serving) -> None:
     serving.stop()
     uploader = client.uploader(max_pending_bytes=2_000, max_batch_records=10)
     sent = []
 
-    def send_all():
+    def send_all() -> None:
         for record in records(200):
             uploader.send(record)
             sent.append(record)
@@ -149,14 +153,14 @@ def test_send_waits_while_too_much_is_pending(client, ingest, serving):
     assert result.blocked_s > 0
 
 
-def test_a_batch_that_is_not_full_goes_after_the_linger_time(client, ingest):
+def test_a_batch_that_is_not_full_goes_after_the_linger_time(client: AnyClient, ingest: FakeIngest) -> None:
     with client.uploader(linger_s=0.01) as uploader:
         uploader.send(LogRecord(message="alone"))
         until(uploader, lambda: uploader._core.state.idle)
         assert ingest.stored == ["alone"]
 
 
-def test_abort_returns_at_once_and_an_ended_uploader_takes_nothing(client, serving):
+def test_abort_returns_at_once_and_an_ended_uploader_takes_nothing(client: AnyClient, serving: Serving) -> None:
     serving.stop()
     uploader = client.uploader()
     uploader.send(LogRecord(message="text"))
@@ -166,7 +170,7 @@ def test_abort_returns_at_once_and_an_ended_uploader_takes_nothing(client, servi
     serving.start()
 
 
-def test_a_service_that_keeps_the_connection_and_says_nothing_is_left(client, ingest):
+def test_a_service_that_keeps_the_connection_and_says_nothing_is_left(client: AnyClient, ingest: FakeIngest) -> None:
     ingest.faults.extend(["ok", "silent", "ok", "silent"])
     result = upload(client, 95, acknowledge_within_s=0.2)
     assert ingest.stored == [f"record {number}" for number in range(95)]
@@ -174,7 +178,7 @@ def test_a_service_that_keeps_the_connection_and_says_nothing_is_left(client, in
     assert result.reconnects == 2
 
 
-def test_silence_for_too_long_ends_the_upload_with_its_reason(client, ingest):
+def test_silence_for_too_long_ends_the_upload_with_its_reason(client: AnyClient, ingest: FakeIngest) -> None:
     ingest.faults.extend(["silent"] * 100)
     uploader = client.uploader(acknowledge_within_s=0.1, retry_for_s=0)
     uploader.send(LogRecord(message="text"))
@@ -182,17 +186,17 @@ def test_silence_for_too_long_ends_the_upload_with_its_reason(client, ingest):
         uploader.close()
 
 
-def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
+def test_abort_wakes_who_waits_in_flush_and_send(client: AnyClient, ingest: FakeIngest) -> None:
     ingest.faults.append("silent")
     uploader = client.uploader(**SMALL, max_pending_bytes=500, acknowledge_within_s=3_600)
     raised = []
 
-    def wait_in(method):
+    def wait_in(method: str) -> None:
         with pytest.raises(ValueError, match="closed") as caught:
             method()
         raised.append(caught.value)
 
-    def send_all():
+    def send_all() -> None:
         for record in records(1_000):
             uploader.send(record)
 
@@ -207,7 +211,7 @@ def test_abort_wakes_who_waits_in_flush_and_send(client, ingest):
 
 
 @pytest.mark.parametrize(("text", "count"), [("m", LARGEST_BATCH_RECORDS + 1), ("m" * 1_000_000, 10)])
-def test_what_is_gathered_beyond_the_largest_batch_is_sent_in_several(text, count):
+def test_what_is_gathered_beyond_the_largest_batch_is_sent_in_several(text: str, count: int) -> None:
     state = UploadState("me", {"max_batch_records": 10**9, "max_batch_bytes": 10**9, "max_pending_bytes": 10**9})
     record = LogRecord(message=text)
     for _ in range(count):
@@ -223,7 +227,7 @@ def test_what_is_gathered_beyond_the_largest_batch_is_sent_in_several(text, coun
     assert max(sizes) * len(record.SerializeToString()) <= LARGEST_BATCH_BYTES
 
 
-def test_a_resource_goes_with_each_batch_and_a_repeat_has_the_same_bytes():
+def test_a_resource_goes_with_each_batch_and_a_repeat_has_the_same_bytes() -> None:
     resource = {"host.name": "db-1", "b": "2", "a": "1"}
     taken = []
     for order in (resource, dict(sorted(resource.items()))):
@@ -239,12 +243,12 @@ def test_a_resource_goes_with_each_batch_and_a_repeat_has_the_same_bytes():
     ]
 
 
-def test_a_resource_that_is_no_text_is_refused_at_once():
+def test_a_resource_that_is_no_text_is_refused_at_once() -> None:
     with pytest.raises(TypeError):
-        UploadState("me", {"resource": {"port": 80}})
+        UploadState("me", {"resource": {"port": 80}})  # type: ignore[dict-item]
 
 
-def test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later(monkeypatch):
+def test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later(monkeypatch: pytest.MonkeyPatch) -> None:
     state = UploadState("me", {})
     state.add(LogRecord(message="one"), None, 0.0)
 
@@ -258,5 +262,5 @@ def test_a_batch_that_there_is_no_memory_to_seal_is_sealed_later(monkeypatch):
     assert (sent.sequence, [record.message for record in sent.batch.records]) == (1, ["one"])
 
 
-def _without_memory(**_):
+def _without_memory(**_: object) -> Never:
     raise MemoryError

@@ -1,8 +1,11 @@
 import math
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.sdk.conftest import FakeIngest
+from tests.sdk.facades import AnyClient
 from treering import LogRecord
 from treering.patience import Patience
 
@@ -12,7 +15,9 @@ MANY = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 
 @MANY
 @given(FAULTS, st.integers(0, 60), st.integers(1, 9))
-def test_any_faults_store_each_record_once_in_order(client, ingest, monkeypatch, faults, count, batch):
+def test_any_faults_store_each_record_once_in_order(
+    client: AnyClient, ingest: FakeIngest, monkeypatch: pytest.MonkeyPatch, faults: list[str], count: int, batch: int
+) -> None:
     monkeypatch.setattr(Patience, "delay", lambda *_: 0.0)
     ingest.stored.clear()
     ingest.faults.clear()

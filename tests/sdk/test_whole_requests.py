@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.sdk.conftest import FakeIngest, Serving
 from treering import AsyncClient
 from treering.inner.whole_requests import whole_requests
 from treering.methods import Methods
@@ -11,20 +12,20 @@ from treering.v1.ingest_pb2_grpc import IngestServiceStub
 RPCS = vars(Methods)
 
 
-async def test_a_call_without_memory_for_its_request_asks_nothing(serving):
+async def test_a_call_without_memory_for_its_request_asks_nothing(serving: Serving) -> None:
     async with AsyncClient(serving.endpoints) as client:
         with pytest.raises(TypeError):
             await client.call(RPCS["get_ingest_status"], object(), 5.0)
         assert (await client.get_ingest_status()).log_id
 
 
-async def test_a_stream_of_answers_without_memory_for_its_request_asks_nothing(serving):
+async def test_a_stream_of_answers_without_memory_for_its_request_asks_nothing(serving: Serving) -> None:
     async with AsyncClient(serving.endpoints) as client:
         with pytest.raises(TypeError):
             await anext(client.stream(RPCS["execute_sql"], object(), 5.0))
 
 
-async def test_a_stream_of_requests_says_which_it_could_not_send(serving, ingest):
+async def test_a_stream_of_requests_says_which_it_could_not_send(serving: Serving, ingest: FakeIngest) -> None:
     async with AsyncClient(serving.endpoints) as client:
         call = IngestServiceStub(whole_requests(client._ingest_channel)).StreamLogs()
         with pytest.raises(TypeError):

@@ -71,7 +71,7 @@ class Up:
         """Stops it as a supervisor would, and returns its exit code."""
         self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(START_S)
-        self.process.stdout.close()  # type: ignore[union-attr]
+        self.process.stdout.close()
         return code
 
     def restart(self) -> None:
@@ -88,7 +88,7 @@ class Up:
             for member in [*supervisor.children(recursive=True), supervisor]:
                 member.kill()
         self.process.wait()
-        self.process.stdout.close()  # type: ignore[union-attr]
+        self.process.stdout.close()
 
 
 def start_up(data_dir: Path, **settings: str) -> Up:
@@ -99,7 +99,7 @@ def start_up(data_dir: Path, **settings: str) -> Up:
     with errors.open("a") as stderr:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment(**settings))
     up = Up(process, data_dir, errors, {})
-    line = process.stdout.readline() if is_readable(process.stdout, START_S) else ""  # type: ignore[union-attr,arg-type]
+    line = process.stdout.readline() if is_readable(process.stdout, START_S) else ""
     if not line:
         up.kill()
         pytest.fail(f"`treering up` did not become ready: {errors.read_text()[-3_000:]}")

@@ -4,6 +4,7 @@ import os
 import runpy
 import signal
 import sys
+from typing import Any
 
 from treering_runtime.columns import FrameDecoder
 
@@ -11,7 +12,7 @@ MODULE, WORD, MANNER = sys.argv[1:4]
 DECODE = FrameDecoder.decode
 
 
-def decode(self, log_id, frames, skip_below=0):
+def decode(self: Any, log_id: int, frames: Any, skip_below: int = 0) -> Any:
     """As the real one, but for the word."""
     if any(WORD.encode() in frame.payload for frame in frames):
         if MANNER == "kill":

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 
@@ -65,7 +66,7 @@ class Greedy:
         await asyncio.gather(*self._workers, return_exceptions=True)
 
 
-async def unread(call: grpc.aio.UnaryStreamCall, messages: int = 1) -> None:
+async def unread(call: "grpc.aio.UnaryStreamCall[Any, Any]", messages: int = 1) -> None:
     """Takes the beginning of a stream and no more, until it is over."""
     for _ in range(messages):
         await call.read()
@@ -74,7 +75,7 @@ async def unread(call: grpc.aio.UnaryStreamCall, messages: int = 1) -> None:
     raise grpc.aio.AioRpcError(await call.code(), grpc.aio.Metadata(), grpc.aio.Metadata())
 
 
-async def drained(call: grpc.aio.UnaryStreamCall) -> None:
+async def drained(call: "grpc.aio.UnaryStreamCall[Any, Any]") -> None:
     async for _ in call:
         pass
 

@@ -2,15 +2,20 @@
 
 import json
 import socket
+import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.system.conftest import Up
 
 from .conftest import cli
 
 pytestmark = pytest.mark.system
 
 
-def refused(done, codes, *words):
+def refused(done: subprocess.CompletedProcess[str], codes: set[Any], *words: str) -> str:
     assert done.returncode in codes, (done.returncode, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     told = (done.stderr + done.stdout).lower()
@@ -18,11 +23,11 @@ def refused(done, codes, *words):
     return told
 
 
-def test_an_unknown_file_is_named(up, tmp_path):
+def test_an_unknown_file_is_named(up: Up, tmp_path: Path) -> None:
     refused(up.run("send", tmp_path / "absent.log"), {2}, "absent.log")
 
 
-def test_what_is_no_text_in_a_directory_is_named_and_left_out(up, tmp_path):
+def test_what_is_no_text_in_a_directory_is_named_and_left_out(up: Up, tmp_path: Path) -> None:
     (tmp_path / "image.bin").write_bytes(bytes(range(256)) * 64)
     (tmp_path / "app.log").write_text("fine\n")
     done = up.run("send", tmp_path)
@@ -30,19 +35,19 @@ def test_what_is_no_text_in_a_directory_is_named_and_left_out(up, tmp_path):
     assert "image.bin: this is a binary file" in done.stderr
 
 
-def test_a_binary_file_is_refused_or_kept_as_text_but_named(up, tmp_path):
+def test_a_binary_file_is_refused_or_kept_as_text_but_named(up: Up, tmp_path: Path) -> None:
     file = tmp_path / "image.bin"
     file.write_bytes(bytes(range(256)) * 64)
     refused(up.run("send", file), {1, 2}, "binary")
 
 
-def test_an_empty_file_sends_nothing(up, tmp_path):
+def test_an_empty_file_sends_nothing(up: Up, tmp_path: Path) -> None:
     file = tmp_path / "empty.log"
     file.touch()
     assert up.json("send", file)["accepted"] == 0
 
 
-def test_a_line_of_10_mb_is_rejected_alone(up):
+def test_a_line_of_10_mb_is_rejected_alone(up: Up) -> None:
     said = up.run("send", "-", "--service", "long", "--format", "text", "--wait", given="before\n" + "x" * 10_000_000 + "\nafter\n")
     assert "Traceback" not in said.stderr
     assert {row["message"] for row in up.sql("select message from logs where service = 'long' and length(message) < 100")} == {
@@ -53,14 +58,14 @@ def test_a_line_of_10_mb_is_rejected_alone(up):
     assert counts["accepted"] + counts["rejected"] == 3
 
 
-def test_invalid_utf_8_is_kept(up):
+def test_invalid_utf_8_is_kept(up: Up) -> None:
     up.json("send", "-", "--service", "broken", "--format", "text", "--wait", given=b"good\nbad \xff\xfe byte\n")
     messages = [row["message"] for row in up.sql("select message from logs where service = 'broken' order by \"offset\"")]
     assert messages[0] == "good"
     assert messages[1] == "bad ÿþ byte"
 
 
-def test_an_object_without_message_is_kept_whole(up):
+def test_an_object_without_message_is_kept_whole(up: Up) -> None:
     given = '{"level": "warn", "answer": 42}\n'
     up.json("send", "-", "--service", "mute", "--format", "jsonl", "--wait", given=given)
     assert up.sql("select message from logs where service = 'mute'") == [{"message": given.strip()}]
@@ -70,7 +75,7 @@ def test_an_object_without_message_is_kept_whole(up):
     ("name", "fields", "wanted"),
     [("severe", {"severity": 99}, "severity"), ("late", {"time": "9999-12-31T23:59:59Z"}, "time")],
 )
-def test_values_out_of_range_are_kept_as_attributes(up, name, fields, wanted):
+def test_values_out_of_range_are_kept_as_attributes(up: Up, name: str, fields: dict[str, int] | dict[str, str], wanted: str) -> None:
     up.json("send", "-", "--service", name, "--format", "jsonl", "--wait", given=json.dumps({"message": "m"} | fields) + "\n")
     [row] = up.sql(f"select message, cast(attributes as varchar) a from logs where service = '{name}'")
     assert row["message"] == "m"
@@ -78,7 +83,7 @@ def test_values_out_of_range_are_kept_as_attributes(up, name, fields, wanted):
 
 
 @pytest.mark.parametrize("command", [["send", "-"], ["search", "x"], ["sql", "select 1"], ["status"], ["tail"]])
-def test_an_unreachable_server_is_named(command):
+def test_an_unreachable_server_is_named(command: list[str]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -101,7 +106,7 @@ def test_an_unreachable_server_is_named(command):
         ("", ["query", "empty"]),
     ],
 )
-def test_wrong_and_writing_sql_is_refused(up, query, words):
+def test_wrong_and_writing_sql_is_refused(up: Up, query: str, words: list[str]) -> None:
     refused(up.run("sql", query), {1, 2}, *words)
 
 
@@ -120,11 +125,11 @@ def test_wrong_and_writing_sql_is_refused(up, query, words):
         (["nonsense"], ["nonsense"]),
     ],
 )
-def test_wrong_options_are_refused(up, command, words):
+def test_wrong_options_are_refused(up: Up, command: list[str], words: list[str]) -> None:
     refused(up.run(*command), {1, 2}, *words)
 
 
-def test_control_characters_do_not_reach_the_terminal(up):
+def test_control_characters_do_not_reach_the_terminal(up: Up) -> None:
     up.json("send", "-", "--service", "evil", "--format", "jsonl", "--wait", given=json.dumps({"message": "red \x1b[31malert\x07"}) + "\n")
     shown = up.run("search", "red alert", "--service", "evil", "--flat").stdout
     assert "alert" in shown

@@ -5,17 +5,20 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import grpc
 import psutil
 import pytest
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from tests.hostile_requests import Bad, at_the_edges, hostile_request, services_of, table_of
-from tests.system.instance import Instance
+from tests.system.instance import Instance, Service
 from tests.system.tidying import HELD
 from treering import Client, LogRecord
 from treering.inner.channels import connect_async
@@ -23,7 +26,7 @@ from treering.v1.batch_pb2 import LogBatch
 from treering.v1.ingest_pb2 import UploadLogsRequest
 from treering_runtime.errors import ServiceError
 from treering_runtime.limits import MAX_MESSAGE_BYTES
-from treering_runtime.request_limits import row_name
+from treering_runtime.request_limits import RequestLimits, row_name
 
 ALL = bool(os.environ.get("TREERING_ALL_HOSTILE"))
 SEEDS = 200 if ALL else 0
@@ -55,13 +58,13 @@ SILENT = {"TailLogs"}
 class Attack:
     """Everything that one service is asked, and what is wrong with its answers."""
 
-    def __init__(self, service, public, inner):
+    def __init__(self, service: Service, public: grpc.aio.Channel, inner: grpc.aio.Channel) -> None:
         self.service, self.public, self.inner = service, public, inner
         self.process = psutil.Process(service.process.pid)
         self.findings = []
         self.slowest_s = 0.0
 
-    async def run(self):
+    async def run(self) -> None:
         cases = [(self._channel(plane), contract, method, bad) for plane, contract, method, bad in _cases(self.service.name)]
         small = [case for case in cases if len(case[-1].raw) <= LARGE_BYTES]
         large = [case for case in cases if len(case[-1].raw) > LARGE_BYTES]
@@ -75,10 +78,10 @@ class Attack:
             self.findings.append(f"{self.service.name} is not at rest: {words}")
         sys.stderr.write(f"{self.service.name}: {len(cases)} requests, slowest {self.slowest_s:.2f} s, {words}\n")
 
-    def _channel(self, plane):
+    def _channel(self, plane: str) -> grpc.aio.Channel:
         return self.inner if plane == "inner" else self.public
 
-    async def _ask_all(self, cases):
+    async def _ask_all(self, cases: list[tuple[grpc.aio.Channel, ServiceDescriptor, MethodDescriptor, Bad]]) -> None:
         for channel, contract, method, bad in cases:
             waits = []
             for _ in range(TRIES):
@@ -96,24 +99,24 @@ class Attack:
             if problem or min(waits) >= PATIENCE_S:
                 self.findings.append(f"{method.name}, {bad.what}: {problem or f'{min(waits):.1f} s'}")
 
-    def _processor_s(self):
+    def _processor_s(self) -> float:
         times = self.process.cpu_times()
         return times.user + times.system
 
-    async def _probe(self, ended):
+    async def _probe(self, ended: asyncio.Event) -> float:
         """Asks for the state of the service all the time; the longest wait, seconds."""
         longest = 0.0
         while not ended.is_set():
             longest = max(longest, await self._state())
         return longest
 
-    async def _state(self):
+    async def _state(self) -> float:
         started = time.perf_counter()
         name = self.service.name.capitalize()
         await self.public.unary_unary(f"/treering.v1.{name}Service/Get{name}Status")(b"")
         return time.perf_counter() - started
 
-    async def _memory(self):
+    async def _memory(self) -> tuple[int, int]:
         """What is in memory, and what of it the process holds, when it has given back what it has freed."""
         for _ in range(2):  # what the first collection finds may have to be closed by the event loop
             self.process.send_signal(signal.SIGUSR1)
@@ -121,7 +124,7 @@ class Attack:
         return self.process.memory_info().rss, int(self.service.last_line().removeprefix(HELD))
 
 
-def _cases(name):
+def _cases(name: str) -> Iterator[tuple[str, ServiceDescriptor, MethodDescriptor, Bad]]:
     """Every request for one service: on which plane, of which contract and rpc. A row of the table gets its 16 MiB once, or in each rpc."""
     filled = set()
     for plane, contract in services_of(name):
@@ -137,7 +140,7 @@ def _cases(name):
                 yield plane, contract, method, Bad(f"seed {seed}", [], raw)
 
 
-async def _asked(channel, contract, method, bad):
+async def _asked(channel: grpc.aio.Channel, contract: ServiceDescriptor, method: MethodDescriptor, bad: Bad) -> tuple[float, str]:
     """How long the answer took, and what is wrong with it."""
     expected = _refusal(table_of(contract), method.input_type, bad.raw)
     is_silent = expected is None and (bad.waits or method.name in SILENT)
@@ -148,7 +151,9 @@ async def _asked(channel, contract, method, bad):
     return 0.0 if is_work else took, _problem(error, expected, bad, is_silent)
 
 
-async def _answer(channel, contract, method, raw, timeout_s):
+async def _answer(
+    channel: grpc.aio.Channel, contract: ServiceDescriptor, method: MethodDescriptor, raw: bytes, timeout_s: float
+) -> grpc.aio.AioRpcError | None:
     """The error of one call; of a stream, that of its first message."""
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     call = getattr(channel, kind)(f"/{contract.full_name}/{method.name}")(
@@ -163,7 +168,7 @@ async def _answer(channel, contract, method, raw, timeout_s):
     return None
 
 
-def _refusal(limits, kind, raw):
+def _refusal(limits: RequestLimits, kind: Descriptor, raw: bytes) -> Any:
     """What the table of limits says to a request: an error of the contract, another one where the bytes are no message, or nothing."""
     if len(raw) > MAX_MESSAGE_BYTES:
         return OverflowError()
@@ -175,7 +180,7 @@ def _refusal(limits, kind, raw):
     return None
 
 
-def _problem(error, expected, bad, is_silent):
+def _problem(error: grpc.aio.AioRpcError | None, expected: Any, bad: Bad, is_silent: Any | bool) -> str:
     code, words = (error.code(), error.details() or "") if error else (grpc.StatusCode.OK, "")
     if code in OURS or "class" in words:
         return f"{code.name} {words}"
@@ -190,13 +195,13 @@ def _problem(error, expected, bad, is_silent):
     return "" if right and code is grpc.StatusCode.INVALID_ARGUMENT else f"{code.name} {words!r}, not {expected}"
 
 
-def send_some(endpoints):
+def send_some(endpoints: Any) -> None:
     with Client(endpoints) as client:
         records = [LogRecord(service=f"s{number % 3}", message=f"request {number} took {number} ms") for number in range(300)]
         client.upload_logs(iter([UploadLogsRequest(batch=LogBatch(records=records))]))
 
 
-async def test_every_field_at_its_edges_is_answered_by_name_and_at_once_and_memory_comes_back(tmp_path):
+async def test_every_field_at_its_edges_is_answered_by_name_and_at_once_and_memory_comes_back(tmp_path: Path) -> None:
     instance = Instance(tmp_path)
     services = (instance.embed, instance.query, instance.ingest)
     for service in services:

@@ -4,13 +4,18 @@ import asyncio
 import json
 import math
 import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.certificates import Authority
 from tests.system.chaos_proxy import ChaosProxy, Cut
 from treering import AsyncClient, Endpoints, LogRecord
+from treering.upload_state import UploadResult
+from treering.v1.ingest_pb2 import SinkStatus
 from treering.v1.log_pb2 import Position
 
 from .conftest import START_S, environment
@@ -25,7 +30,7 @@ POSITIONS = (0, 1, 24, 60, 150, 400, 700, 1_100, 1_900, 3_000, 4_500)
 
 
 @asynccontextmanager
-async def service(name, directory, **settings):
+async def service(name: str, directory: Path, **settings: str) -> AsyncIterator[Any]:
     """One service alone, on free ports; yields where it answers, by its planes."""
     prefix = f"TREERING_{name.upper()}_"
     chosen = {"LISTEN": "127.0.0.1:0", "METRICS_LISTEN": "127.0.0.1:0", "DATA_DIR": str(directory)} | settings
@@ -45,35 +50,35 @@ async def service(name, directory, **settings):
 class Network:
     """ingest with two stores as its sinks, `query` and `other`, and a proxy before each of the three."""
 
-    def __init__(self, ingest, query, other, to_ingest, to_query, to_other):
+    def __init__(self, ingest: Any, query: Any, other: Any, to_ingest: ChaosProxy, to_query: ChaosProxy, to_other: ChaosProxy) -> None:
         self.to_ingest, self.to_query, self.to_other = to_ingest, to_query, to_other
         self.direct = AsyncClient(Endpoints(ingest, query, query))
         self.other = AsyncClient(Endpoints(ingest, other, other))
 
     @asynccontextmanager
-    async def client(self):
+    async def client(self) -> AsyncIterator[AsyncClient]:
         """A client behind the proxy, with a connection of its own."""
         async with AsyncClient(Endpoints(self.to_ingest.address, *self.direct.endpoints.all()[1:])) as client:
             yield client
 
-    async def end(self):
+    async def end(self) -> Position:
         """Where the log ends."""
         status = await self.direct.get_ingest_status()
         return Position(log_id=status.log_id, offset=status.end_offset_exclusive)
 
-    async def sink(self, name):
+    async def sink(self, name: str) -> SinkStatus:
         """What ingest says of a sink."""
         status = await self.direct.get_ingest_status()
         return next(sink for sink in status.sinks if sink.name == name)
 
-    async def until(self, name, condition):
+    async def until(self, name: str, condition: Callable[[Any], Any | bool]) -> SinkStatus:
         """Waits until ingest says so of a sink."""
         async with asyncio.timeout(START_S):
             while not condition(found := await self.sink(name)):
                 pass
         return found
 
-    async def assert_once(self, label, count, client=None):
+    async def assert_once(self, label: str, count: int, client: AsyncClient | None = None) -> None:
         """SQL counts each record of a label once."""
         client = client or self.direct
         query = f"select count(*) n, count(distinct message) d, count(distinct \"offset\") o from logs where service = '{label}'"
@@ -82,7 +87,7 @@ class Network:
 
 
 @pytest.fixture
-async def network(tmp_path):
+async def network(tmp_path: Path) -> AsyncIterator[Network]:
     authority = Authority(tmp_path / "tls")
     shared = authority.files("sinks").settings("") | {"INNER_LISTEN": "127.0.0.1:0", "EMBED_ADDRESS": "unix:/no/such/directory/s"}
     async with (
@@ -103,7 +108,7 @@ async def network(tmp_path):
             yield found
 
 
-async def upload(client, label, count, producer_id=""):
+async def upload(client: AsyncClient, label: str, count: int, producer_id: str = "") -> UploadResult:
     uploader = client.uploader(producer_id, **UPLOAD)
     async with asyncio.timeout(START_S):
         for number in range(count):
@@ -112,7 +117,7 @@ async def upload(client, label, count, producer_id=""):
 
 
 @pytest.mark.parametrize("how", [Cut.CLOSE, Cut.RESET])
-async def test_connections_of_clients_that_are_cut_anywhere_lose_and_repeat_nothing(network, how):
+async def test_connections_of_clients_that_are_cut_anywhere_lose_and_repeat_nothing(network: Network, how: Cut) -> None:
     for position in POSITIONS:
         network.to_ingest.cuts.extend([(position, how), (position + 77, how)])
         async with network.client() as client:
@@ -123,7 +128,7 @@ async def test_connections_of_clients_that_are_cut_anywhere_lose_and_repeat_noth
         await network.assert_once(f"cut-{position}", 10 * BATCH)
 
 
-async def test_a_half_open_connection_is_given_up_and_the_upload_resumes(network):
+async def test_a_half_open_connection_is_given_up_and_the_upload_resumes(network: Network) -> None:
     network.to_ingest.cuts.append((3_000, Cut.HALF_OPEN))
     async with network.client() as client:
         result = await upload(client, "half-open", 10 * BATCH)
@@ -132,7 +137,7 @@ async def test_a_half_open_connection_is_given_up_and_the_upload_resumes(network
     await network.assert_once("half-open", 10 * BATCH)
 
 
-async def test_deliveries_that_are_cut_anywhere_lose_and_repeat_nothing(network):
+async def test_deliveries_that_are_cut_anywhere_lose_and_repeat_nothing(network: Network) -> None:
     network.to_query.cuts.extend((position, how) for position in (400, 1_100, 3_000, 9_000) for how in (Cut.CLOSE, Cut.RESET))
     network.to_query.drop()  # ingest may have connected before there were cuts
     async with network.client() as client:
@@ -144,7 +149,7 @@ async def test_deliveries_that_are_cut_anywhere_lose_and_repeat_nothing(network)
     assert network.to_query.connections > 5
 
 
-async def test_repeated_and_overlapping_uploads_are_stored_once(network):
+async def test_repeated_and_overlapping_uploads_are_stored_once(network: Network) -> None:
     accepted = 0
     for count in (5, 5, 12, 12, 20, 20):
         network.to_ingest.cuts.append((900, Cut.RESET))
@@ -154,7 +159,7 @@ async def test_repeated_and_overlapping_uploads_are_stored_once(network):
     assert accepted <= 20 * BATCH
 
 
-async def test_a_sink_that_hangs_is_found_by_deadline_holds_up_nobody_and_catches_up(network):
+async def test_a_sink_that_hangs_is_found_by_deadline_holds_up_nobody_and_catches_up(network: Network) -> None:
     await network.until("query", lambda sink: sink.connected)
     network.to_query.stop()
     async with network.client() as client:
@@ -169,7 +174,7 @@ async def test_a_sink_that_hangs_is_found_by_deadline_holds_up_nobody_and_catche
     await network.until("query", lambda sink: sink.connected and not sink.last_error)
 
 
-async def test_a_slow_sink_makes_nothing_else_slow(network):
+async def test_a_slow_sink_makes_nothing_else_slow(network: Network) -> None:
     await network.until("query", lambda sink: sink.connected)
     network.to_query.delay_s, network.to_query.chunk_bytes = 0.05, 64
     async with network.client() as client:

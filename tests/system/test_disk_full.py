@@ -2,6 +2,9 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +13,7 @@ from tests.system.instance import Instance
 from treering import Client, LogRecord
 from treering.errors import OverloadedError
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.ingest_pb2 import UploadLogsRequest
+from treering.v1.ingest_pb2 import GetIngestStatusResponse, UploadLogsRequest
 from treering.v1.log_pb2 import Position
 
 from .conftest import START_S
@@ -21,18 +24,18 @@ BATCH = 100
 
 
 @pytest.fixture
-async def instance(tmp_path, small_disk):
+async def instance(tmp_path: Path, small_disk: Path) -> AsyncIterator[Instance]:
     made = Instance(tmp_path, small_disk / "ingest", DISK_RESERVE_BYTES="0")
     yield made
     await made.end()
 
 
-def request(sequence):
+def request(sequence: int) -> UploadLogsRequest:
     records = [LogRecord(service="full", message=f"batch {sequence} record {number} {'x' * 200}") for number in range(BATCH)]
     return UploadLogsRequest(producer_id="me", sequence=sequence, batch=LogBatch(records=records))
 
 
-def send_until_refused(endpoints):
+def send_until_refused(endpoints: Any) -> int:
     """How many batches were acknowledged before the disk was full."""
     sequence = 0
     with Client(endpoints) as client:
@@ -46,7 +49,7 @@ def send_until_refused(endpoints):
             sequence += 1
 
 
-def everything_is_visible(endpoints):
+def everything_is_visible(endpoints: Any) -> GetIngestStatusResponse:
     """Waits until both sinks have worked in all of the log; returns the log's status then."""
     with Client(endpoints, timeout=START_S) as client:
         while True:
@@ -55,13 +58,13 @@ def everything_is_visible(endpoints):
                 return status
 
 
-def counted(endpoints, end):
+def counted(endpoints: Any, end: Any) -> list[dict[str, Any]]:
     with Client(endpoints, timeout=START_S) as client:
         found = client.sql("select count(*) n, count(distinct message) d from logs", min_positions=(end,))
         return found.rows()
 
 
-async def test_a_full_disk_is_delivered_to_real_sinks_and_all_resumes(instance, small_disk):
+async def test_a_full_disk_is_delivered_to_real_sinks_and_all_resumes(instance: Instance, small_disk: Path) -> None:
     assert await instance.ingest.start()
     (small_disk / "ballast").write_bytes(bytes(12 << 20))
     acknowledged = await asyncio.to_thread(send_until_refused, instance.endpoints)
@@ -84,11 +87,11 @@ async def test_a_full_disk_is_delivered_to_real_sinks_and_all_resumes(instance, 
     assert rows == [{"n": total * BATCH, "d": total * BATCH}]
 
 
-def position_of(status):
+def position_of(status: GetIngestStatusResponse) -> Position:
     return Position(log_id=status.log_id, offset=status.end_offset_exclusive)
 
 
-def go_on(endpoints, acknowledged):
+def go_on(endpoints: Any, acknowledged: Any) -> Any:
     """Sends on from where the disk was full, until it is taken; returns the number of batches then."""
     with Client(endpoints) as client:
         for sequence in range(acknowledged + 1, acknowledged + 6):
@@ -105,7 +108,7 @@ LINES = 20_000
 """With texts that do not compress, more than the small disk of query holds, and more than it keeps in memory."""
 
 
-async def test_a_full_disk_of_query_is_told_by_status_until_it_has_room(tmp_path, small_disk):
+async def test_a_full_disk_of_query_is_told_by_status_until_it_has_room(tmp_path: Path, small_disk: Path) -> None:
     made = Instance(tmp_path, query_directory=small_disk / "query", query={"HOT_MAX_ROWS": "1000"})
     try:
         for service in (made.query, made.embed, made.ingest):

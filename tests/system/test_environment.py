@@ -9,10 +9,14 @@ import stat
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+
+from tests.system.conftest import Up
 
 from .conftest import START_S, cli, environment, start_up
 
@@ -23,11 +27,11 @@ SECRET = "the secret of the house is under the mat"
 
 
 @pytest.fixture
-def started():
+def started() -> Iterator[Any]:
     """Starts instances, and makes sure that nothing is left of them."""
     made = []
 
-    def start(data_dir, **settings):
+    def start(data_dir: Path, **settings: str) -> Up:
         made.append(start_up(data_dir, **settings))
         return made[-1]
 
@@ -37,12 +41,12 @@ def started():
 
 
 @pytest.fixture
-def proxy():
+def proxy() -> Iterator[tuple[str, list[socket.socket]]]:
     """The address of a listener, and the connections that it got."""
     connections = []
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def accept():
+    def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
                 connections.append(listener.accept()[0])
@@ -57,7 +61,9 @@ def proxy():
         connection.close()
 
 
-def test_not_one_byte_goes_to_the_proxy_of_the_environment(started, tmp_path, proxy, monkeypatch):
+def test_not_one_byte_goes_to_the_proxy_of_the_environment(
+    started: Any, tmp_path: Path, proxy: tuple[str, list[socket.socket]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     address, connections = proxy
     for name in PROXIES:
         monkeypatch.setenv(name, address)
@@ -74,13 +80,13 @@ def test_not_one_byte_goes_to_the_proxy_of_the_environment(started, tmp_path, pr
     assert connections == []
 
 
-def test_it_becomes_ready_with_a_proxy_that_is_not_there(started, tmp_path, monkeypatch):
+def test_it_becomes_ready_with_a_proxy_that_is_not_there(started: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in PROXIES:
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert started(tmp_path / "data").stop() == 0
 
 
-def test_everything_that_is_kept_is_private_also_where_others_may_write(started, tmp_path):
+def test_everything_that_is_kept_is_private_also_where_others_may_write(started: Any, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o777)
     up = started(tmp_path / "data", TREERING_QUERY_HOT_MAX_ROWS="1000")
@@ -93,7 +99,7 @@ def test_everything_that_is_kept_is_private_also_where_others_may_write(started,
     assert up.sql("select count(*) n from logs") == [{"n": 3_000}]
 
 
-def test_what_others_laid_in_the_directory_is_refused(tmp_path):
+def test_what_others_laid_in_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data").chmod(0o777)
     (tmp_path / "elsewhere").mkdir()
@@ -103,7 +109,7 @@ def test_what_others_laid_in_the_directory_is_refused(tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_metrics_of_every_service_are_for_its_own_names(started, tmp_path):
+def test_metrics_of_every_service_are_for_its_own_names(started: Any, tmp_path: Path) -> None:
     up = started(tmp_path / "data", **{f"TREERING_{name}_METRICS_HOSTS": "ours.example" for name in ("INGEST", "EMBED", "QUERY")})
     settings = json.loads((tmp_path / "data/up.json").read_text())["settings"]
     for name in ("INGEST", "EMBED", "QUERY"):
@@ -116,7 +122,7 @@ def test_metrics_of_every_service_are_for_its_own_names(started, tmp_path):
     assert up.stop() == 0
 
 
-def test_after_a_kill_while_embed_is_stopped_the_true_cause_is_named(started, tmp_path):
+def test_after_a_kill_while_embed_is_stopped_the_true_cause_is_named(started: Any, tmp_path: Path) -> None:
     up = started(tmp_path / "data")
     left = up.service("embed")
     left.suspend()
@@ -138,7 +144,7 @@ def test_after_a_kill_while_embed_is_stopped_the_true_cause_is_named(started, tm
     assert started(tmp_path / "data").stop() == 0
 
 
-def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
+def test_without_a_reader_of_its_words_it_goes_on(tmp_path: Path) -> None:
     """Standard output is full, nobody reads standard error; a service that is killed is started again all the same."""
     command = [sys.executable, "-m", "treering_cli", "up", "--data-dir", tmp_path / "data"]
     command += [word for name in ("ingest", "embed", "query") for word in (f"--{name}-port", "0")]
@@ -164,7 +170,7 @@ def test_without_a_reader_of_its_words_it_goes_on(tmp_path):
                     each.kill()
 
 
-def _until(process, done):
+def _until(process: subprocess.Popen[bytes], done: Callable[[], bool]) -> None:
     """Asks until it is so, which takes a command each time; the test has a limit."""
     while not done():
         assert process.poll() is None

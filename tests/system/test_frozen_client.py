@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.conftest import Up
+
 from .conftest import COMMAND_S, ROOT, environment
 
 pytestmark = pytest.mark.system
 FROZEN = ROOT / "tests" / "contract" / "frozen"
 
 
-def test_what_was_written_for_the_first_version_goes_on_working(up):
+def test_what_was_written_for_the_first_version_goes_on_working(up: Up) -> None:
     command = [sys.executable, FROZEN / "client.py", *(up.ready[name] for name in ("ingest", "embed", "query"))]
     paths = os.pathsep.join([str(FROZEN / "sdk.zip"), *filter(None, [os.environ.get("PYTHONPATH")])])
     done = subprocess.run(command, capture_output=True, text=True, env=environment(PYTHONPATH=paths), timeout=COMMAND_S, check=False)

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +19,7 @@ SENT = TIMES * 500
 
 
 @pytest.fixture
-async def instance(tmp_path):
+async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
     kept = {"SEGMENT_BYTES": "20000", "RETAIN_MIN_SECONDS": "0", "RETAIN_MIN_BYTES": "0"}
     instance = Instance(tmp_path, query={"HOT_MAX_AGE_S": "0.2"}, **kept)
     for service in (instance.embed, instance.query, instance.ingest):
@@ -25,14 +28,14 @@ async def instance(tmp_path):
     await instance.end()
 
 
-async def send(instance, tmp_path, first, end):
+async def send(instance: Instance, tmp_path: Path, first: int, end: int) -> None:
     file = tmp_path / "lines.jsonl"
     file.write_text("".join(json.dumps({"service": "s", "message": f"request {number} done"}) + "\n" for number in range(first, end)))
     for _ in range(TIMES):  # many batches, many segments
         await instance.json("send", str(file), "--format", "jsonl", "--wait", "--json")
 
 
-async def until(instance, condition):
+async def until(instance: Instance, condition: Callable[[Any], Any] | Callable[[Any], bool]) -> tuple[Any, Any]:
     """The status, once it is as wanted."""
     async with asyncio.timeout(300):
         while True:
@@ -42,7 +45,7 @@ async def until(instance, condition):
                 return done, found
 
 
-async def test_holes_are_named_by_status_verify_and_answers(instance, tmp_path):
+async def test_holes_are_named_by_status_verify_and_answers(instance: Instance, tmp_path: Path) -> None:
     await send(instance, tmp_path, 0, 500)
     await until(
         instance, lambda found: found["query"]["hot_record_count"] == 0 and found["ingest"]["sinks"][1]["releasable_end_offset"] == SENT

@@ -4,15 +4,19 @@ import asyncio
 import json
 import os
 import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.certificates import Authority
+from tests.certificates import Authority, Files
 from tests.crash.services import free_ports
 from tests.inner.test_planes import INNER, code_of
 from tests.privileges import needs_root
+from tests.system.conftest import Up
 from tests.system.instance import Service
 from treering import Client, Endpoints, LogRecord
 from treering.v1.sink_pb2 import DeliverLogsRequest, DeliveryStart
@@ -23,7 +27,7 @@ pytestmark = pytest.mark.system
 SERVICES = ("ingest", "embed", "query")
 
 
-async def test_every_inner_rpc_is_unimplemented_on_every_public_port(up):
+async def test_every_inner_rpc_is_unimplemented_on_every_public_port(up: Up) -> None:
     for name in SERVICES:
         async with grpc.aio.insecure_channel(up.ready[name]) as channel:
             for service, method in INNER:
@@ -35,7 +39,7 @@ async def test_every_inner_rpc_is_unimplemented_on_every_public_port(up):
             call.cancel()
 
 
-async def test_a_strangers_delivery_moves_no_sink(up):
+async def test_a_strangers_delivery_moves_no_sink(up: Up) -> None:
     log_id = int(up.json("status", "--json")["ingest"]["log_id"])
     start = DeliverLogsRequest(start=DeliveryStart(log_id=log_id, log_start_offset=10**9))
     for name in ("embed", "query"):
@@ -47,7 +51,7 @@ async def test_a_strangers_delivery_moves_no_sink(up):
     assert up.json("verify", "--json")["ok"]
 
 
-def test_sockets_and_their_directories_are_the_users_alone(up):
+def test_sockets_and_their_directories_are_the_users_alone(up: Up) -> None:
     found = json.loads((up.data_dir / "up.json").read_text())["inner"]
     for name in SERVICES:
         place = up.data_dir / name / "inner" / "s"
@@ -57,7 +61,7 @@ def test_sockets_and_their_directories_are_the_users_alone(up):
     assert {sink["address"] for sink in up.json("status", "--json")["ingest"]["sinks"]} == {"unix"}
 
 
-def test_commands_find_the_sockets_by_the_data_directory(up):
+def test_commands_find_the_sockets_by_the_data_directory(up: Up) -> None:
     up.json("send", "-", "--wait", given="somebody pulled the plug\n")
     assert up.json("verify", "--json")["ok"]
     assert up.json("store", "verify", "--json")["ok"]
@@ -66,7 +70,7 @@ def test_commands_find_the_sockets_by_the_data_directory(up):
     assert up.json("reindex", "--json")["phase"] == "done"
 
 
-def test_commands_find_the_sockets_by_options(up, tmp_path):
+def test_commands_find_the_sockets_by_options(up: Up, tmp_path: Path) -> None:
     inner = [word for name in SERVICES for word in (f"--inner-{name}", f"unix:{up.data_dir / name / 'inner' / 's'}")]
     public = [word for name in SERVICES for word in (f"--{name}", up.ready[name])]
     done = cli("verify", "--json", *inner, *public, TREERING_DATA_DIR="")
@@ -82,7 +86,7 @@ def test_commands_find_the_sockets_by_options(up, tmp_path):
         (("--inner-query", "nonsense"), "invalid address 'nonsense'; use unix:PATH"),
     ],
 )
-def test_without_access_a_command_says_what_to_give(arguments, words):
+def test_without_access_a_command_says_what_to_give(arguments: tuple[str, str], words: str) -> None:
     done = cli("store", "verify", *arguments)
     said = " ".join(done.stderr.split())
     assert done.returncode != 0
@@ -93,7 +97,7 @@ def test_without_access_a_command_says_what_to_give(arguments, words):
 
 
 @pytest.mark.parametrize("owner", [pytest.param(65534, marks=needs_root)])
-def test_the_sockets_of_another_user_are_not_asked(tmp_path, owner):
+def test_the_sockets_of_another_user_are_not_asked(tmp_path: Path, owner: int) -> None:
     place = tmp_path / "inner"
     place.mkdir(mode=0o700)
     os.chown(place, owner, owner)
@@ -102,10 +106,10 @@ def test_the_sockets_of_another_user_are_not_asked(tmp_path, owner):
 
 
 @pytest.fixture
-def own(tmp_path):
+def own(tmp_path: Path) -> Iterator[Callable[..., Up]]:
     started = []
 
-    def make(data_dir, **settings):
+    def make(data_dir: Path, **settings: Any) -> Up:
         started.append(start_up(data_dir, **settings))
         return started[-1]
 
@@ -114,7 +118,7 @@ def own(tmp_path):
         each.kill()
 
 
-def test_a_data_directory_with_a_long_and_odd_path_serves_all(own, tmp_path):
+def test_a_data_directory_with_a_long_and_odd_path_serves_all(own: Callable[..., Up], tmp_path: Path) -> None:
     (tmp_path / ("x" * 200)).mkdir()
     up = own(tmp_path / ("x" * 200) / "a, b=c%2C")
     assert up.json("send", "-", "--wait", given="one\ntwo\n")["visible"]
@@ -123,7 +127,7 @@ def test_a_data_directory_with_a_long_and_odd_path_serves_all(own, tmp_path):
     assert not list(up.data_dir.rglob("inner/s"))
 
 
-def test_killed_services_take_their_places_again(own, tmp_path):
+def test_killed_services_take_their_places_again(own: Callable[..., Up], tmp_path: Path) -> None:
     up = own(tmp_path / "data")
     for number, name in enumerate(SERVICES):
         up.service(name).kill()
@@ -137,7 +141,7 @@ def test_killed_services_take_their_places_again(own, tmp_path):
     assert again.json("verify", "--json")["ok"]
 
 
-def test_two_instances_on_one_host_keep_to_themselves(up, own, tmp_path):
+def test_two_instances_on_one_host_keep_to_themselves(up: Up, own: Callable[..., Up], tmp_path: Path) -> None:
     other = own(tmp_path / "data")
     assert other.json("send", "-", "--wait", given="a word for the other one only\n")["accepted"] == 1
     assert other.json("verify", "--json")["end_offset"] == 1
@@ -147,7 +151,7 @@ def test_two_instances_on_one_host_keep_to_themselves(up, own, tmp_path):
 class Hosts:
     """The three services as on three hosts: nothing but addresses and certificates joins them."""
 
-    def __init__(self, directory, authority, *, query_files=None):
+    def __init__(self, directory: Path, authority: Authority, *, query_files: Files | None = None) -> None:
         public, inner = free_ports(3), free_ports(3)
         self.inner = dict(zip(SERVICES, (f"127.0.0.1:{port}" for port in inner), strict=True))
         self.endpoints = Endpoints(*(f"127.0.0.1:{port}" for port in public))
@@ -161,17 +165,17 @@ class Hosts:
             settings = files.settings("") | {"INNER_LISTEN": self.inner[name]} | others.get(name, {})
             self.services[name] = Service(name, directory / name, port, directory / f"{name}.log", **settings)
 
-    async def run(self, *arguments, files=None):
+    async def run(self, *arguments: str, files: Files | None = None) -> Any:
         places = {f"TREERING_{name.upper()}": getattr(self.endpoints, name) for name in SERVICES}
         places |= {f"TREERING_INNER_{name.upper()}": address for name, address in self.inner.items()}
         return await asyncio.to_thread(lambda: cli(*arguments, **places, **(files.settings("TREERING_") if files else {})))
 
-    async def end(self):
+    async def end(self) -> None:
         for service in self.services.values():
             await service.end()
 
 
-def sent(endpoints):
+def sent(endpoints: Any) -> int:
     with Client(endpoints, timeout=START_S) as client:
         with client.uploader() as upload:
             for number in range(50):
@@ -182,7 +186,7 @@ def sent(endpoints):
         return found.results[0].count
 
 
-async def test_between_hosts_services_and_people_show_their_certificates(tmp_path):
+async def test_between_hosts_services_and_people_show_their_certificates(tmp_path: Path) -> None:
     authority, stranger = Authority(tmp_path / "tls"), Authority(tmp_path / "stranger")
     hosts = Hosts(tmp_path, authority)
     try:
@@ -203,7 +207,7 @@ async def test_between_hosts_services_and_people_show_their_certificates(tmp_pat
         await hosts.end()
 
 
-async def test_the_log_goes_to_no_sink_of_another_authority(tmp_path):
+async def test_the_log_goes_to_no_sink_of_another_authority(tmp_path: Path) -> None:
     """Whoever answers at a sink's address gets nothing before it has shown a certificate."""
     hosts = Hosts(tmp_path, Authority(tmp_path / "tls"), query_files=Authority(tmp_path / "stranger").files("query"))
     try:

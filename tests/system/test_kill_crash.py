@@ -4,9 +4,12 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from tests.system.conftest import Up
 from treering import Client, Endpoints
 
 from .conftest import COMMAND_S, environment
@@ -17,14 +20,14 @@ LINES = 5_000
 VICTIMS = ("ingest", "embed", "query")
 
 
-def lines(service, first, end):
+def lines(service: str, first: int, end: int) -> Iterator[str]:
     for number in range(first, end):
         message = f"request {number} of the load took {number % 97} ms"
         yield json.dumps({"service": service, "message": message, "number": str(number)}) + "\n"
 
 
 @contextlib.contextmanager
-def sending(up):
+def sending(up: Up) -> Iterator[Any]:
     """A `send --wait` of what is written into it."""
     command = [sys.executable, "-m", "treering_cli", "send", "-", "--format", "jsonl", "--wait"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -32,7 +35,7 @@ def sending(up):
         yield send
 
 
-def check(up, send, service):
+def check(up: Up, send: Any, service: str) -> None:
     """The send ends with exit code 0, and each line is there once."""
     out, errors = send.communicate(timeout=COMMAND_S)
     assert send.returncode == 0, errors
@@ -43,7 +46,7 @@ def check(up, send, service):
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_kill_9_while_a_send_starts(up, victim):
+def test_kill_9_while_a_send_starts(up: Up, victim: str) -> None:
     service = f"starts-{victim}"
     killed = up.service(victim)
     killed.kill()
@@ -54,7 +57,7 @@ def test_kill_9_while_a_send_starts(up, victim):
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_kill_9_while_a_send_runs(up, victim):
+def test_kill_9_while_a_send_runs(up: Up, victim: str) -> None:
     service = f"runs-{victim}"
     with sending(up) as send:
         send.stdin.writelines(lines(service, 0, LINES // 2))
@@ -69,7 +72,7 @@ def test_kill_9_while_a_send_runs(up, victim):
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_kill_9_while_a_send_ends(up, victim):
+def test_kill_9_while_a_send_ends(up: Up, victim: str) -> None:
     service = f"ends-{victim}"
     with sending(up) as send, Client(Endpoints(ingest=up.ready["ingest"])) as client:
         before = client.get_ingest_status().end_offset_exclusive
@@ -87,7 +90,7 @@ def test_kill_9_while_a_send_ends(up, victim):
     assert up.service(victim).pid != stopped.pid
 
 
-def test_kill_9_of_query_just_after_a_send_hides_nothing(up):
+def test_kill_9_of_query_just_after_a_send_hides_nothing(up: Up) -> None:
     for turn in range(3):
         service = f"after-{turn}"
         with sending(up) as send:

@@ -6,11 +6,14 @@ import statistics
 import sys
 import time
 import uuid
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
 
+from tests.system.conftest import Up
 from tests.system.monopolies import invented
 from treering.v1 import embed_pb2, ingest_pb2, query_pb2
 from treering.v1.batch_pb2 import LogBatch
@@ -33,7 +36,7 @@ WORDS = "the customer's order could not be shipped because the warehouse did not
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory):
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """An instance with records of some hundred bytes, sealed for the most part."""
     up = start_up(tmp_path_factory.mktemp("monopolies") / "data", TREERING_QUERY_HOT_MAX_ROWS="40000")
     lines = (
@@ -45,14 +48,14 @@ def filled(tmp_path_factory):
 
 
 @pytest.fixture
-def places(filled):
+def places(filled: Up) -> dict[Any, Any]:
     inner = json.loads((filled.data_dir / "up.json").read_text())["inner"]
     found = {name: filled.ready[name] for name in ("ingest", "embed", "query")} | {f"inner {name}": place for name, place in inner.items()}
     return found | {"log_id": filled.json("status", "--json")["ingest"]["log_id"]}
 
 
 @asynccontextmanager
-async def greedy(name, places):
+async def greedy(name: str, places: Any) -> AsyncIterator[None]:
     """Another process that has taken all that it gets."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.system.monopolies", name, json.dumps(places)),
@@ -76,14 +79,14 @@ async def greedy(name, places):
 class Prober:
     """Asks as somebody else would."""
 
-    def __init__(self, ingest, embed, query):
+    def __init__(self, ingest: grpc.aio.Channel, embed: grpc.aio.Channel, query: grpc.aio.Channel) -> None:
         self.ingest, self.embed, self.query = IngestServiceStub(ingest), EmbedServiceStub(embed), QueryServiceStub(query)
         self._sequence = 0
         self._new = 0
         # Of its own, also where an earlier prober had the same place in memory.
         self._name = uuid.uuid4().hex
 
-    async def upload(self):
+    async def upload(self) -> Position:
         """As a producer that was there before, then as one that is new."""
         self._sequence += 1
         self._new += 1
@@ -94,69 +97,72 @@ class Prober:
             assert answer.accepted_count == 1
         return Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
 
-    async def visible(self):
+    async def visible(self) -> None:
         """Sends, then asks."""
         wanted = await self.upload()
         await self.query.AggregateLogs(query_pb2.AggregateLogsRequest(min_positions=[wanted]))
 
-    async def count(self):
+    async def count(self) -> None:
         answer = await self.query.AggregateLogs(query_pb2.AggregateLogsRequest())
         assert answer.rows[0].values[0].value >= RECORDS
 
-    async def select(self):
+    async def select(self) -> None:
         parts = [part async for part in self.query.ExecuteSql(query_pb2.ExecuteSqlRequest(query="select 1"))]
         assert parts[-1].summary.row_count == 1
 
-    async def export(self):
+    async def export(self) -> None:
         await self._begins(self.query.ExportLogs(query_pb2.ExportLogsRequest(filter=LogFilter(services=["svc1"]))))
 
-    async def tail(self):
+    async def tail(self) -> None:
         await self._begins(self.query.TailLogs(query_pb2.TailLogsRequest(backlog=1)))
 
-    async def watch(self):
+    async def watch(self) -> None:
         await self._begins(self.query.WatchPatterns(query_pb2.WatchPatternsRequest()))
 
-    async def search(self):
+    async def search(self) -> None:
         answer = await self.query.SearchLogs(query_pb2.SearchLogsRequest(text="which parcel is late", page_size=3))
         assert answer.degraded_because == ""
 
-    async def new_kind(self):
+    async def new_kind(self) -> None:
         """Sends a line of a kind that was never seen, then looks for it by what it says, of everything up to it."""
         word, wanted = await self._sent_new_kind()
         assert await self._is_found(word, [wanted])
 
-    async def new_kind_alone(self):
+    async def new_kind_alone(self) -> None:
         """The same, whatever else is still to be indexed before it."""
         word, _ = await self._sent_new_kind()
         while not await self._is_found(word, ()):  # noqa: ASYNC110 - that is what people do
             await asyncio.sleep(0.05)
 
-    async def _sent_new_kind(self):
+    async def _sent_new_kind(self) -> tuple[str, Position]:
         word = invented(time.time_ns())
         record = LogRecord(message=f"the ferry {word} sank in the harbour", service="prober")
         request = ingest_pb2.UploadLogsRequest(batch=LogBatch(records=[record]))
         answer = await self.ingest.UploadLogs(iter([request]))
         return word, Position(log_id=answer.log_id, offset=answer.end_offset_exclusive)
 
-    async def _is_found(self, word, positions):
+    async def _is_found(self, word: str, positions: list[Any] | tuple[()]) -> bool:
         request = query_pb2.SearchLogsRequest(text="shipwreck", page_size=50, min_positions=positions)
         found = await self.query.SearchLogs(request, timeout=50)
         return any(word in each.record.message for result in found.results if not result.words_only for each in result.records)
 
-    async def about(self):
+    async def about(self) -> None:
         await self.query.AggregateLogs(query_pb2.AggregateLogsRequest(filter=LogFilter(about="which parcel is late")))
 
-    async def patterns(self):
+    async def patterns(self) -> None:
         request = embed_pb2.SearchPatternsRequest(text="which parcel is late", limit=3)
         assert (await self.embed.SearchPatterns(request)).scores
 
-    async def _begins(self, call):
+    async def _begins(
+        self,
+        call: "grpc.aio.UnaryStreamCall[Any, Any]",
+    ) -> None:
         assert await call.read() is not grpc.aio.EOF
         call.cancel()
 
 
 @asynccontextmanager
-async def prober(places):
+async def prober(places: Any) -> AsyncIterator[Prober]:
     own = [("grpc.use_local_subchannel_pool", 1)]
     channels = [grpc.aio.insecure_channel(places[name], options=own) for name in ("ingest", "embed", "query")]
     yield Prober(*channels)
@@ -164,7 +170,7 @@ async def prober(places):
         await channel.close()
 
 
-async def taken_s(ask):
+async def taken_s(ask: Any) -> float:
     """Seconds that one call took; each has a minute."""
     began = time.monotonic()
     async with asyncio.timeout(60):
@@ -202,7 +208,7 @@ LATER_S = {"kinds": 20.0}
 
 @pytest.mark.time_limit(600)
 @pytest.mark.parametrize("name", MONOPOLIES)
-async def test_beside_a_caller_that_takes_all_it_can_another_one_is_answered_at_once(filled, places, name):
+async def test_beside_a_caller_that_takes_all_it_can_another_one_is_answered_at_once(filled: Up, places: dict[Any, Any], name: str) -> None:
     before = filled.service("query").memory_info().rss
     async with prober(places) as other:
         await other.upload()

@@ -1,11 +1,17 @@
 """Texts that nobody writes on purpose, through the real services: as questions and as messages. Nothing crashes, nothing is lost."""
 
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
 import pytest
 
 from tests.hostile import ALL, chance
 from tests.odd_messages import TEXTS
+from tests.system.conftest import Up
 from treering import Client, InvalidArgumentError, LogRecord, log_filter
 from treering.channels import Endpoints
+from treering.v1.log_pb2 import Position
 
 pytestmark = pytest.mark.system
 
@@ -61,7 +67,7 @@ MESSAGES = {
 }
 
 
-def of_pieces(random, pieces):
+def of_pieces(random: Random, pieces: list[Any]) -> str:
     """A text of some of them, which always says something."""
     return random.choice(["", " "]).join(["x", *random.choices(pieces, k=random.randrange(1, 12))])[:2_000]
 
@@ -74,13 +80,13 @@ for number in range(30 if ALL else 2):
 
 
 @pytest.fixture(scope="module")
-def client(up):
+def client(up: Up) -> Iterator[Client]:
     with Client(Endpoints(up.ready["ingest"], up.ready["embed"], up.ready["query"]), timeout=120) as connected:
         yield connected
 
 
 @pytest.fixture(scope="module")
-def positions(client):
+def positions(client: Client) -> tuple[Position, ...]:
     """Where everything odd is visible."""
     with client.uploader() as upload:
         for name, message in MESSAGES.items():
@@ -92,7 +98,7 @@ def positions(client):
 
 @pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
 @pytest.mark.parametrize("name", QUESTIONS)
-def test_an_odd_question_is_answered(client, positions, name, mode):
+def test_an_odd_question_is_answered(client: Client, positions: tuple[Position, ...], name: str, mode: str) -> None:
     answer = client.search_logs(QUESTIONS[name], mode=mode, min_positions=positions, samples_per_pattern=1)
     assert answer.degraded_because == ""
     assert all(0 <= result.score <= 1 and result.count > 0 for result in answer.results)
@@ -100,19 +106,19 @@ def test_an_odd_question_is_answered(client, positions, name, mode):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_question_that_cannot_be_answered_is_refused_by_name(client, name):
+def test_a_question_that_cannot_be_answered_is_refused_by_name(client: Client, name: str) -> None:
     with pytest.raises(InvalidArgumentError, match="text"):
         client.search_logs(REFUSED[name])
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_an_odd_message_is_kept_letter_by_letter(client, positions, name):
+def test_an_odd_message_is_kept_letter_by_letter(client: Client, positions: tuple[Position, ...], name: str) -> None:
     only = log_filter(services=[SERVICE], where={"name": name})
     answer = client.search_logs("whatever it is", filter=only, min_positions=positions, flat=True)
     assert [result.records[0].record.message for result in answer.results] == [MESSAGES[name]]
 
 
-def test_an_odd_message_is_found_by_a_piece_of_it(client, positions):
+def test_an_odd_message_is_found_by_a_piece_of_it(client: Client, positions: tuple[Position, ...]) -> None:
     for piece in ("磁盘 sda1", "💳 failed", "فشل الدفع", "before \x1b[2J"):
         answer = client.search_logs(
             piece, filter=log_filter(services=[SERVICE]), min_positions=positions, page_size=1, samples_per_pattern=1
@@ -120,13 +126,13 @@ def test_an_odd_message_is_found_by_a_piece_of_it(client, positions):
         assert piece in answer.results[0].records[0].record.message
 
 
-def test_nothing_odd_is_lost(client, positions):
+def test_nothing_odd_is_lost(client: Client, positions: tuple[Position, ...]) -> None:
     answer = client.aggregate_logs(filter=log_filter(services=[SERVICE]), min_positions=positions)
     assert answer.rows[0].values[0].value == len(MESSAGES)
 
 
 @pytest.mark.parametrize("name", MESSAGES)
-def test_an_odd_message_has_records_like_it(client, positions, name):
+def test_an_odd_message_has_records_like_it(client: Client, positions: tuple[Position, ...], name: str) -> None:
     only = log_filter(services=[SERVICE], where={"name": name})
     (kept,) = client.search_logs("whatever it is", filter=only, min_positions=positions, flat=True).results
     answer = client.search_logs(like=kept.records[0].position, samples_per_pattern=100)
@@ -135,6 +141,6 @@ def test_an_odd_message_has_records_like_it(client, positions, name):
 
 
 @pytest.mark.parametrize("token", ["x", "🔥", "שגיאה", "A" * 20_000, "\x01", "%_\\'\"", "===="])
-def test_an_odd_page_token_is_refused_by_name(client, token):
+def test_an_odd_page_token_is_refused_by_name(client: Client, token: str) -> None:
     with pytest.raises(InvalidArgumentError, match="page_token"):
         client.search_logs("disk", page_token=token)

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
@@ -10,7 +13,8 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from tests.system.instance import Instance
 from treering import Client, LogRecord
-from treering.channels import connect
+from treering.channels import Endpoints, connect
+from treering.v1.log_pb2 import Position
 from treering_runtime.crash_notes import UNREAD_AFTER
 
 from .conftest import START_S
@@ -23,7 +27,7 @@ BATCHES[2][7] = f"the {WORD} thing happened"
 BAD_OFFSET = 2 * 20 + 7
 
 
-def send(endpoints):
+def send(endpoints: Any) -> Position:
     """Sends every batch and returns where the log ends then."""
     with Client(endpoints) as client, client.uploader(max_batch_records=20) as upload:
         for batch in BATCHES:
@@ -34,13 +38,13 @@ def send(endpoints):
 
 
 @pytest.fixture
-async def instance(tmp_path):
+async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
     made = Instance(tmp_path)
     yield made
     await made.end()
 
 
-async def crashes_until_it_stays(service, client_end, endpoints):
+async def crashes_until_it_stays(service: Any, client_end: Position, endpoints: Endpoints) -> int:
     """Starts a service that ends by its own fault, again and again; how often it did before everything was taken."""
     crashes = 0
     while True:
@@ -52,7 +56,7 @@ async def crashes_until_it_stays(service, client_end, endpoints):
         crashes += 1
 
 
-def taken(endpoints, end, service):
+def taken(endpoints: Any, end: Any, service: Any) -> bool:
     """Waits until a sink holds everything below `end`, or its process is gone; says which."""
     with Client(endpoints) as client:
         while service.process.returncode is None:
@@ -63,7 +67,7 @@ def taken(endpoints, end, service):
 
 
 @pytest.mark.parametrize("victim", ["query", "embed"])
-async def test_a_frame_that_kills_its_sink_is_set_aside_after_five_crashes_and_can_be_read_later(instance, victim):
+async def test_a_frame_that_kills_its_sink_is_set_aside_after_five_crashes_and_can_be_read_later(instance: Instance, victim: str) -> None:
     other = instance.embed if victim == "query" else instance.query
     chosen = getattr(instance, victim)
     assert await instance.embed.start()
@@ -98,7 +102,7 @@ async def test_a_frame_that_kills_its_sink_is_set_aside_after_five_crashes_and_c
     assert WORD in best["pattern"]
 
 
-def model_is_ready(endpoints):
+def model_is_ready(endpoints: Any) -> None:
     """Waits until embed has its model."""
     with connect(endpoints.embed) as channel:
         for response in HealthStub(channel).Watch(HealthCheckRequest(service="treering.v1.EmbedService"), timeout=START_S):
@@ -106,14 +110,14 @@ def model_is_ready(endpoints):
                 return
 
 
-def every_pattern_has_a_vector(endpoints):
+def every_pattern_has_a_vector(endpoints: Any) -> None:
     """Waits until embed has encoded what it knows. What a retry stored lies below the visible end, so that no position stands for it."""
     with Client(endpoints, timeout=START_S) as client:
         while client.get_embed_status().pending_count:
             pass
 
 
-async def check_accounted(instance, victim, end, count):
+async def check_accounted(instance: Instance, victim: str, end: Position, count: int) -> None:
     """Everything but `count` records of the bad batch is in SQL, `verify` agrees, `status` says how many."""
     found = await asyncio.to_thread(instance.offsets, end)
     missing = set(range(end.offset)) - set(found)
@@ -125,6 +129,6 @@ async def check_accounted(instance, victim, end, count):
     assert (f"treering quarantine list --sink {victim}" in said.stdout) == (count > 0)
 
 
-async def test_an_offset_that_no_log_has_is_refused_in_words(instance):
+async def test_an_offset_that_no_log_has_is_refused_in_words(instance: Instance) -> None:
     done = await instance.run("quarantine", "list", "--from", "5", "--to", "5")
     assert (done.returncode, "nothing lies between" in done.stderr) == (1, True)

@@ -6,12 +6,14 @@ import sys
 
 import pytest
 
+from tests.system.conftest import Up
+
 from .conftest import COMMAND_S, ROOT, environment
 
 pytestmark = pytest.mark.system
 
 
-def test_the_program_of_the_readme_finds_what_it_sends(up):
+def test_the_program_of_the_readme_finds_what_it_sends(up: Up) -> None:
     [program] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     places = {f"TREERING_{name.upper()}": up.ready[name] for name in ("ingest", "embed", "query")}
     done = subprocess.run(

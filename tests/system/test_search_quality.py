@@ -7,11 +7,14 @@ written by the same hands as its searches.
 """
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.ranking import Bm25, Judged, distinct, mean_by_kind, quality
+from tests.system.conftest import Up
 from treering import Client, log_filter
 from treering.channels import Endpoints
 
@@ -43,37 +46,37 @@ OTHER_SYSTEMS = (
 
 
 @pytest.fixture(scope="module")
-def client(up, shop):
+def client(up: Up, shop: dict[str, int]) -> Iterator[Client]:
     with Client(Endpoints(up.ready["ingest"], up.ready["embed"], up.ready["query"]), timeout=60) as connected:
         yield connected
 
 
 @pytest.fixture(scope="module")
-def lines(shop_file):
+def lines(shop_file: Path) -> list[Any]:
     return [json.loads(line) for line in shop_file.read_text().splitlines()]
 
 
-def kind_of(message):
+def kind_of(message: str) -> Any | str:
     return next((piece for piece in PIECES if piece in message), message)
 
 
-def found(client, text, mode="hybrid"):
+def found(client: Client, text: Any, mode: str = "hybrid") -> list[str]:
     answer = client.search_logs(text, mode=mode, filter=log_filter(environments=["prod"]), page_size=50, samples_per_pattern=1)
     return distinct(kind_of(result.records[0].record.message) for result in answer.results)
 
 
-def judged(rank):
+def judged(rank: Callable[[Any], list[str]]) -> dict[Any, Any]:
     rows = [(search, quality(rank(search.text), search.grades)) for search in map(Judged.parse, SEARCHES)]
     return {kind: mean["ndcg"] for kind, mean in mean_by_kind(rows).items()}
 
 
-def test_each_judgement_is_about_a_line_of_the_day(lines):
+def test_each_judgement_is_about_a_line_of_the_day(lines: list[Any]) -> None:
     assert len(SEARCHES) >= 40
     messages = [line["message"] for line in lines]
     assert {piece for piece in PIECES if any(kind_of(message) == piece for message in messages)} == set(PIECES)
 
 
-def test_search_keeps_its_quality_and_beats_bm25(client, lines):
+def test_search_keeps_its_quality_and_beats_bm25(client: Client, lines: list[Any]) -> None:
     ours = judged(lambda text: found(client, text))
     index = Bm25([f"{line['service']} {line['message']}" for line in lines])
     bm25 = judged(lambda text: distinct(kind_of(lines[row]["message"]) for row in index.rank(text)))
@@ -82,7 +85,7 @@ def test_search_keeps_its_quality_and_beats_bm25(client, lines):
     assert ours["all"] > bm25["all"] + ABOVE_BM25
 
 
-def test_questions_about_other_systems_find_little_that_is_not_weak(client):
+def test_questions_about_other_systems_find_little_that_is_not_weak(client: Client) -> None:
     answers = [client.search_logs(text, filter=log_filter(environments=["prod"]), page_size=50) for text in OTHER_SYSTEMS]
     strong = [sum(not result.weak for result in answer.results) for answer in answers]
     print("not weak", strong)  # noqa: T201 - seen where the test fails
@@ -90,6 +93,6 @@ def test_questions_about_other_systems_find_little_that_is_not_weak(client):
     assert sorted(strong)[len(strong) // 2] == 0
 
 
-def test_min_score_never_drops_a_literal_hit(client):
+def test_min_score_never_drops_a_literal_hit(client: Client) -> None:
     answer = client.search_logs("insufficient_funds", min_score=1, filter=log_filter(environments=["prod"]))
     assert [kind_of(result.records[0].record.message) for result in answer.results] == ["code=insufficient_funds"]

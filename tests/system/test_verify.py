@@ -1,9 +1,14 @@
 """`treering verify` on a healthy system, and on one whose store was tampered with."""
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+
+from tests.system.conftest import Up
 
 from .conftest import cli, start_up
 
@@ -12,17 +17,17 @@ pytestmark = pytest.mark.system
 RECORDS = 3_000
 
 
-def lines(count):
+def lines(count: int) -> str:
     return "".join(
         json.dumps({"service": f"s{i % 3}", "message": f"request {i} took {i % 97} ms", "n": str(i)}) + "\n" for i in range(count)
     )
 
 
-def parquet_files(up):
+def parquet_files(up: Up) -> list[Any]:
     return sorted((up.data_dir / "query").rglob("*.parquet"))
 
 
-def rewrite(file, condition):
+def rewrite(file: Any, condition: str) -> None:
     """Writes a sealed segment anew, as a careless hand would: a valid file with other rows."""
     changed = file.with_suffix(".changed")
     duckdb.sql(f"copy (select * from read_parquet('{file}') where {condition}) to '{changed}' (format parquet)")
@@ -30,7 +35,7 @@ def rewrite(file, condition):
 
 
 @pytest.fixture(scope="module")
-def sealed(tmp_path_factory):
+def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     """An instance of its own with everything in sealed segments, which tests may damage."""
     settings = {"TREERING_QUERY_HOT_MAX_ROWS": "1000", "TREERING_QUERY_HOT_MAX_AGE_S": "0.5"}
     started = start_up(tmp_path_factory.mktemp("verify") / "data", **settings)
@@ -38,7 +43,7 @@ def sealed(tmp_path_factory):
     started.kill()
 
 
-def test_a_healthy_system_agrees(up, shop):
+def test_a_healthy_system_agrees(up: Up, shop: dict[str, int]) -> None:
     report = up.json("verify", "--json")
     assert (report["ok"], report["differences"], report["problems"]) == (True, [], [])
     assert report["end_offset"] >= shop["accepted"]
@@ -46,7 +51,7 @@ def test_a_healthy_system_agrees(up, shop):
     assert "agree" in up.run("verify").stdout
 
 
-def test_rows_that_are_gone_and_files_that_are_damaged_are_found(sealed):
+def test_rows_that_are_gone_and_files_that_are_damaged_are_found(sealed: Up) -> None:
     sealed.json("send", "-", "--format", "jsonl", "--wait", given=lines(RECORDS))
     assert sealed.json("verify", "--json")["ok"]
     while sealed.json("status", "--json")["query"]["hot_record_count"]:
@@ -72,13 +77,13 @@ def test_rows_that_are_gone_and_files_that_are_damaged_are_found(sealed):
     assert sealed.json("verify", "--json")["ok"]
 
 
-def test_without_services_it_says_what_to_do(tmp_path):
+def test_without_services_it_says_what_to_do(tmp_path: Path) -> None:
     done = cli("verify", "--data-dir", tmp_path)
     assert done.returncode == 1
     assert "treering up" in done.stderr
 
 
-def test_what_retention_removed_is_no_difference_and_what_is_lost_beside_it_is(tmp_path):
+def test_what_retention_removed_is_no_difference_and_what_is_lost_beside_it_is(tmp_path: Path) -> None:
     settings = {
         "TREERING_QUERY_HOT_MAX_ROWS": "1000",
         "TREERING_QUERY_HOT_MAX_AGE_S": "0.5",

@@ -3,7 +3,9 @@
 import itertools
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,36 +26,36 @@ WRONG = ("+2y", "-2h", "@1970-01-01 00:10:00", "@2150-01-01 00:00:00", "+273y")
 class Machine:
     """`treering up` on a machine whose clock can be set; a day of retention, and upkeep as often as it can."""
 
-    def __init__(self, directory):
+    def __init__(self, directory: Path) -> None:
         self.data, self._clock, self._up = directory / "data", directory / "clock", None
         self._sent = itertools.count(1)
         self.set("+0")
 
-    def set(self, time):
+    def set(self, time: str) -> None:
         self._clock.write_text(f"{time}\n")
 
-    def starts(self):
+    def starts(self) -> None:
         # the monotonic clocks stay: a hand on the wall clock does not move them
         faked = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": str(self._clock), "FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1"}
         kept = {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
         query = {"RETENTION_AGE_S": "86400", "UPKEEP_INTERVAL_S": "0.2", "HOT_MAX_ROWS": str(LINES)}
         self._up = start_up(self.data, **faked, **kept, **{f"TREERING_QUERY_{name}": value for name, value in query.items()})
 
-    def stops(self):
+    def stops(self) -> None:
         self._up.stop()  # its exit code says nothing here: under this library Python may not sleep while it waits for a child
 
-    def ends(self):
+    def ends(self) -> None:
         if self._up:
             self._up.kill()
 
-    def sends(self):
+    def sends(self) -> int:
         """A segment's worth of lines, each findable before it returns; returns how many were sent in all."""
         number = next(self._sent)
         lines = "".join(f"line {line} of part {number}\n" for line in range(LINES))
         self._up.json("send", "-", "--service", f"part{number}", "--wait", given=lines)
         return number * LINES
 
-    def turns(self):
+    def turns(self) -> None:
         """Returns when upkeep has looked at the clock, and deleted what it had to: each turn keeps the time in the catalog."""
         catalog, seen = self.data / "query" / "logs.duckdb", set()
         if not catalog.exists():
@@ -64,15 +66,15 @@ class Machine:
             time.sleep(0.05)
         assert len(seen) == 5
 
-    def holds(self):
+    def holds(self) -> Any:
         [row] = self._up.sql("select count(*) as n from logs")
         return row["n"]
 
-    def finds(self, number):
+    def finds(self, number: int) -> list[Any]:
         with Client(Endpoints(**{name: self._up.ready[name] for name in ("ingest", "embed", "query")}), timeout=PATIENCE_S) as client:
             return [result.service for result in client.search_logs(f"line of part {number}", page_size=3).results]
 
-    def status(self):
+    def status(self) -> tuple[Any, Any]:
         """What `treering status` says of the retention in words and as JSON, and its exit code."""
         words, fields = self._up.run("status"), self._up.run("status", "--json")
         assert words.returncode == fields.returncode, (words, fields)
@@ -80,7 +82,7 @@ class Machine:
         assert found in words.stdout
         return found, fields.returncode
 
-    def accepts(self):
+    def accepts(self) -> None:
         done = cli("store", "accept-clock", str(self.data))
         assert done.returncode == 0, done.stderr
         end = time.monotonic() + PATIENCE_S
@@ -89,14 +91,14 @@ class Machine:
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path: Path) -> Iterator[Machine]:
     made = Machine(tmp_path)
     yield made
     made.ends()
 
 
 @pytest.mark.skipif(not FAKETIME, reason="sets the clock of processes: apt-get install faketime")
-def test_a_wrong_clock_deletes_nothing(machine):
+def test_a_wrong_clock_deletes_nothing(machine: Machine) -> None:
     machine.starts()
     sent = machine.sends()
     assert machine.status() == ("", 0)
@@ -125,7 +127,7 @@ def test_a_wrong_clock_deletes_nothing(machine):
 
 
 @pytest.mark.skipif(not FAKETIME, reason="sets the clock of processes: apt-get install faketime")
-def test_a_first_start_in_1970_keeps_its_records_when_the_clock_is_set_right(machine):
+def test_a_first_start_in_1970_keeps_its_records_when_the_clock_is_set_right(machine: Machine) -> None:
     machine.set("@1970-01-01 00:10:00")
     machine.starts()
     machine.sends()

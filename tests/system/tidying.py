@@ -5,6 +5,7 @@ import gc
 import runpy
 import signal
 import sys
+from types import FrameType
 
 from treering_runtime.memory import release_freed
 
@@ -20,7 +21,7 @@ class Mallinfo(ctypes.Structure):
     ]
 
 
-def tidy(_signal, _frame):
+def tidy(_signal: int, _frame: FrameType | None) -> None:
     """What is left then is what the service holds."""
     gc.collect()
     release_freed()
