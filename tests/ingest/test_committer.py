@@ -1,11 +1,13 @@
 import asyncio
 import threading
+import time
 from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.patience import PATIENCE_S
 from tests.settling import settled
+from treering_ingest import committer as committer_module
 from treering_ingest.commit_policy import CommitPolicy
 from treering_ingest.committer import Committer
 from treering_ingest.durable_log import DiskFullError, LogFailedError
@@ -162,6 +164,32 @@ async def test_with_interval_the_sync_comes_by_itself(committing, batch):
         await committer.wait_durable(committer.stage(batch()))
         while committer.log.synced.offset == 0:
             assert await committer.advanced.wait(PATIENCE_S)
+
+
+async def synced(committer, offset):
+    async with asyncio.timeout(PATIENCE_S):
+        while committer.log.synced.offset < offset:
+            await committer.advanced.wait()
+
+
+async def test_with_interval_a_group_that_gathers_does_not_hold_up_the_sync(committing, batch):
+    async with committing(durability=Durability.INTERVAL, sync_interval_s=0.01, linger_s=3_600) as (committer, _):
+        await committer.wait_durable(committer.stage(batch()))
+        committer.stage(batch())  # nobody waits for it
+        await synced(committer, 1)
+
+
+async def test_with_interval_a_full_disk_does_not_hold_up_the_sync_of_what_was_acknowledged(committing, batch, faulty_disk, monkeypatch):
+    monkeypatch.setattr(committer_module, "DISK_RETRY_S", 3_600)
+    async with committing(durability=Durability.INTERVAL, sync_interval_s=0.05, linger_s=0) as (committer, _):
+        faulty_disk.free_bytes = 10_000
+        committer._last_sync = time.monotonic()  # so that the sync is not due before the disk is full
+        await committer.wait_durable(committer.stage(batch()))
+        faulty_disk.free_bytes = 10
+        with pytest.raises(DiskFullError):
+            await committer.wait_durable(committer.stage(batch()))
+        await synced(committer, 1)
+        assert committer.lack
 
 
 async def test_a_failed_sync_fails_all_who_wait_now_and_later(committing, batch, faulty_disk):
