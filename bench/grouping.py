@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from treering_query.templates import Pattern, find_templates
+from treering_query.templates import PatternRow, find_templates
 from treering_runtime.patterns import find_patterns
 
 BATCH_LINES = 1_000
@@ -78,7 +78,7 @@ def measure(sample: Sample) -> dict[str, Accuracy]:
     """Accuracy of masking alone and of masking and templates."""
     found = find_patterns(pa.array(sample.services), pa.array(sample.messages))
     texts = dict(zip(found.distinct_ids.to_pylist(), found.texts.to_pylist(), strict=True))
-    templates = find_templates(Pattern(identity, text) for identity, text in texts.items())
+    templates = find_templates(PatternRow(identity, text) for identity, text in texts.items())
     ids = found.pattern_ids.to_pylist()
     return {
         "masking": accuracy([texts[identity] for identity in ids], sample.template_ids),
@@ -119,7 +119,7 @@ def passes(samples: Sequence[Sample]) -> dict[str, float]:
     messages = [message for sample in samples for message in sample.messages]
     words = sorted({word for message in messages for word in message.split() if word.isalpha()})
     drawn = {" ".join(chance.choices(words, k=chance.randint(4, 14))) for _ in range(2 * PASS_TEXTS)}
-    patterns = [Pattern(identity, text) for identity, text in enumerate(sorted(drawn)[: PASS_TEXTS + LATER_TEXTS])]
+    patterns = [PatternRow(identity, text) for identity, text in enumerate(sorted(drawn)[: PASS_TEXTS + LATER_TEXTS])]
     chance.shuffle(patterns)
     begin = time.process_time()
     former = find_templates(patterns[:PASS_TEXTS])

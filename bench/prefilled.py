@@ -24,7 +24,7 @@ from treering_embed.index import Index, PatternPoint
 from treering_embed.index.opening import open_edge
 from treering_embed.limits import LATE_DIMENSION, MAX_WORDPIECES
 from treering_embed.registry.ledgers import CurrentLedger
-from treering_embed.registry.registry import Pattern, Registry
+from treering_embed.registry.registry import RegisteredPattern, Registry
 from treering_runtime.patterns import MASK_VERSION, find_patterns
 
 _LOG_ID = 1
@@ -59,17 +59,18 @@ def _close(index: Index, registry: Registry) -> None:
     registry.close()
 
 
-def _patterns(records: Sequence[LogRecord]) -> Iterator[list[Pattern]]:
+def _patterns(records: Sequence[LogRecord]) -> Iterator[list[RegisteredPattern]]:
     for start in range(0, len(records), _BATCH):
         some = records[start : start + _BATCH]
         found = find_patterns(pa.array([record.service for record in some]), pa.array([record.message for record in some]))
         columns = (found.distinct_ids.to_pylist(), found.texts.to_pylist(), found.first_rows.to_pylist())
         yield [
-            Pattern(key, some[row].service, text, some[row].message, _LOG_ID, start + row) for key, text, row in zip(*columns, strict=True)
+            RegisteredPattern(key, some[row].service, text, some[row].message, _LOG_ID, start + row)
+            for key, text, row in zip(*columns, strict=True)
         ]
 
 
-def _points(patterns: Sequence[Pattern], dimension: int, frequencies: PieceFrequencies) -> Iterator[PatternPoint]:
+def _points(patterns: Sequence[RegisteredPattern], dimension: int, frequencies: PieceFrequencies) -> Iterator[PatternPoint]:
     tokenizer = Tokenizer.from_file(str(locate(DEFAULT_MODEL).path / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_WORDPIECES)

@@ -22,7 +22,7 @@ from treering.v1.log_pb2 import LogRecord, Severity
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.sealed.opening import open_sealer
 from treering_query.sealed.sealed_state import SealBatch
-from treering_query.store.intake import Intake, Taken
+from treering_query.store.intake import DeliveryReader, Taken
 from treering_query.values.schemas import LOGS_SCHEMA, PATTERNS_SCHEMA
 from treering_runtime.quarantine import Change
 
@@ -97,7 +97,7 @@ def fill(directory: Path, drawn: Pool, records: int, lot_records: int) -> Filled
 
 def _pool(records: Sequence[LogRecord], mean_json_bytes: float) -> Pool:
     frames = [_frame(first, records[first : first + _BATCH_RECORDS]) for first in range(0, len(records), _BATCH_RECORDS)]
-    with tempfile.TemporaryDirectory() as directory, closing(Intake(Path(directory) / "reading", {})) as intake:
+    with tempfile.TemporaryDirectory() as directory, closing(DeliveryReader(Path(directory) / "reading", {})) as intake:
         taken, _ = intake.take(LOG_ID, frames, 0)
     return Pool(taken, mean_json_bytes)
 

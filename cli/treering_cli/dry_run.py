@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from treering.severity import severity_name
 from treering_cli.inputs import Input
 from treering_cli.output import answer_json, answer_table, note, rfc3339
-from treering_cli.reading import Reading
+from treering_cli.reading import ReaderFactory
 from treering_cli.records_json import fields_json
 from treering_formats.reader import QUIET
 
@@ -19,7 +19,7 @@ _COLUMNS = ("line", "time", "level", "service", "message", "fields", "format")
 _WIDEST = 160
 
 
-def show(inputs: list[Input], reading: Reading, *, json: bool) -> None:
+def show(inputs: list[Input], reading: ReaderFactory, *, json: bool) -> None:
     """Writes a table for each input, or a list of objects."""
     for source in inputs:
         records = list(_first(source, reading))
@@ -32,7 +32,7 @@ def show(inputs: list[Input], reading: Reading, *, json: bool) -> None:
         answer_table(_COLUMNS, [_row(*each) for each in records], right=(0,), optional=(0, 6))
 
 
-def _first(source: Input, reading: Reading) -> "list[tuple[int, LogRecord, str]]":
+def _first(source: Input, reading: ReaderFactory) -> "list[tuple[int, LogRecord, str]]":
     records: list[tuple[int, LogRecord, str]] = []
     with source.open() as text:
         reader = reading.reader(text, source.name)

@@ -16,10 +16,10 @@ from treering_cli.inputs import files_below, is_pattern, selected
 from treering_cli.instance import DEFAULT_DATA_DIR
 from treering_cli.output import answer, note
 from treering_cli.problems import INTERRUPTED, REFUSED, Refusal
-from treering_cli.reading import Reading, ReadingOptions
+from treering_cli.reading import ReaderFactory, ReadingOptions
 
 if TYPE_CHECKING:
-    from treering_cli.following.follower import Follower
+    from treering_cli.following.follower import FileFollower
     from treering_cli.following.shipping import Shipping
 
 StateDir = Annotated[
@@ -50,7 +50,7 @@ def follow(
     however it comes, goes on where the last acknowledged record was. The answer at the end is one line of JSON.
     """
     del json
-    with once_stored(connection, Reading(reading), choosing.choice(), state_dir, retry_for_s=math.inf) as run:
+    with once_stored(connection, ReaderFactory(reading), choosing.choice(), state_dir, retry_for_s=math.inf) as run:
         run.go(lambda: (str(Path(each)) for each in _paths(files)), until_stopped=True)
     run.finish()
 
@@ -69,7 +69,7 @@ def _paths(names: list[str]) -> Iterator[str]:
 class OnceStored:
     """A run that stores each line once, and what came of it; use it as a context manager."""
 
-    def __init__(self, connection: Connection, reading: Reading, choice: Choice, directory: Path, retry_for_s: float) -> None:
+    def __init__(self, connection: Connection, reading: ReaderFactory, choice: Choice, directory: Path, retry_for_s: float) -> None:
         self._connection = connection
         self._reading = reading
         self._choice = choice
@@ -77,7 +77,7 @@ class OnceStored:
         self._retry_for_s = retry_for_s
         self._stop = threading.Event()
         self._signal = 0
-        self.follower: Follower
+        self.follower: FileFollower
         self.shipping: Shipping
 
     def __enter__(self) -> Self:
@@ -111,13 +111,13 @@ class OnceStored:
 
         from treering.patience import Patience  # noqa: PLC0415
         from treering_cli.following.files import Files  # noqa: PLC0415
-        from treering_cli.following.follower import Follower  # noqa: PLC0415
+        from treering_cli.following.follower import FileFollower  # noqa: PLC0415
         from treering_cli.following.shipping import Shipping  # noqa: PLC0415
 
         patience = Patience(self._retry_for_s, lambda error, _: note(f"treering: ingest at {self._address}: {error.message}; trying on"))
         files = Files(self._positions, self._reading.reader, _say, by_content=not until_stopped)
         self.shipping = Shipping(self._positions, self._channel, patience, self._stop, _say)
-        self.follower = Follower(
+        self.follower = FileFollower(
             paths,
             files=files,
             positions=self._positions,
@@ -174,7 +174,9 @@ class OnceStored:
             return wait_visible(client, ends, timeout_s)
 
 
-def once_stored(connection: Connection, reading: Reading, choice: Choice, state_dir: Path | None, *, retry_for_s: float) -> OnceStored:
+def once_stored(
+    connection: Connection, reading: ReaderFactory, choice: Choice, state_dir: Path | None, *, retry_for_s: float
+) -> OnceStored:
     """A run with the positions of a state directory."""
     return OnceStored(connection, reading, choice, state_dir_of(state_dir, connection), retry_for_s)
 

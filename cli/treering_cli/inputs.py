@@ -70,7 +70,7 @@ class Input:
 
 
 @dataclass
-class Found:
+class FoundInputs:
     """What the names of inputs stand for."""
 
     inputs: list[Input] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Found:
     """Files of directories that could not be read, and why."""
 
 
-def find_inputs(names: list[str], encoding: str = "") -> Found:
+def find_inputs(names: list[str], encoding: str = "") -> FoundInputs:
     """What is to be read: files and pipes by their names, the text files below directories, what globs select.
 
     Raises:
@@ -88,7 +88,7 @@ def find_inputs(names: list[str], encoding: str = "") -> Found:
     """
     if names.count(STDIN) > 1:
         raise typer.BadParameter("- (standard input) can be read only once")
-    found = Found()
+    found = FoundInputs()
     for name in (each for given in names for each in _expanded(given)):
         if name != STDIN and Path(name).is_dir():
             _add_directory(found, name, encoding)
@@ -139,7 +139,7 @@ def _checked(given: Input) -> Input:
     return given
 
 
-def _add_directory(found: Found, name: str, encoding: str) -> None:
+def _add_directory(found: FoundInputs, name: str, encoding: str) -> None:
     """Adds the text files below a directory; says of the others why they are not read."""
     for path in files_below(name):
         each = Input(path, encoding=encoding)

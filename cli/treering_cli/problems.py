@@ -45,14 +45,14 @@ def explain(error: "TreeringError") -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class TextPlace:
     """Where in a text an error is: line and position in it, characters, both from 1."""
 
     line: int
     position: int
 
     @classmethod
-    def of(cls, error: "TreeringError") -> "Place | None":
+    def of(cls, error: "TreeringError") -> "TextPlace | None":
         """What the error's metadata say; None when they say nothing."""
         line, position = (error.metadata.get(key, "") for key in ("line", "position"))
         return cls(int(line), int(position)) if line.isdecimal() and position.isdecimal() else None
@@ -60,7 +60,7 @@ class Place:
 
 def explain_at_place(error: "TreeringError", text: str) -> str:
     """The words for an error in the user's own `text`: with its place, and a caret below it where the terminal has room for the line."""
-    place = Place.of(error)
+    place = TextPlace.of(error)
     if not place:
         return explain(error)
     words = f"line {place.line}, position {place.position}: {explain(error)}"
@@ -70,10 +70,10 @@ def explain_at_place(error: "TreeringError", text: str) -> str:
 def at_place(text: str, position: int, problem: str) -> str:
     """The words for a mistake in an option's value, with a caret below its place."""
     words = f"{text!r}, position {position}: {problem}"
-    return "\n".join([words, *_excerpt(text, Place(1, position), shutil.get_terminal_size().columns)])
+    return "\n".join([words, *_excerpt(text, TextPlace(1, position), shutil.get_terminal_size().columns)])
 
 
-def _excerpt(text: str, place: Place, columns: int) -> list[str]:
+def _excerpt(text: str, place: TextPlace, columns: int) -> list[str]:
     """The line and its caret, as wide as a terminal shows them; nothing when they need more than `columns` or there is no such line."""
     from rich.cells import cell_len  # noqa: PLC0415 - start-up
 
@@ -90,7 +90,7 @@ def _excerpt(text: str, place: Place, columns: int) -> list[str]:
 
 def error_object(error: "TreeringError") -> dict[str, Any]:
     """The error of a call for programs; `line` and `position` are null where there is no place."""
-    place = Place.of(error)
+    place = TextPlace.of(error)
     return {
         "error": {
             "reason": error.reason,

@@ -53,7 +53,7 @@ def _zone(name: str) -> dt.tzinfo:
 
 
 @dataclass
-class Reading:
+class ReaderFactory:
     """Makes the readers of a run."""
 
     options: ReadingOptions

@@ -10,10 +10,10 @@ import typer
 from treering_cli.choosing import Choice, Choosing
 from treering_cli.connection import Connection
 from treering_cli.follow import StateDir, once_stored, state_dir_of
-from treering_cli.inputs import Found, Input, find_inputs
+from treering_cli.inputs import FoundInputs, Input, find_inputs
 from treering_cli.output import answer, note
 from treering_cli.problems import REFUSED
-from treering_cli.reading import Reading, ReadingOptions
+from treering_cli.reading import ReaderFactory, ReadingOptions
 from treering_cli.send_report import files_json, tell
 from treering_cli.sending import Sending
 from treering_cli.sent_before import Again, again, remember, say_what_was_sent
@@ -84,11 +84,11 @@ def send(
     if dry_run:
         from treering_cli.dry_run import show  # noqa: PLC0415 - start-up
 
-        show(found.inputs, Reading(reading), json=json)
+        show(found.inputs, ReaderFactory(reading), json=json)
         return
     _say_what_is_left_out(found)
     shared = _resource(resource or ())
-    way = _Way(connection, Reading(reading), choosing.choice(), state_dir, retry_for, wait_timeout if wait else None)
+    way = _Way(connection, ReaderFactory(reading), choosing.choice(), state_dir, retry_for, wait_timeout if wait else None)
     if once:
         _check_once(found, own_options=bool(producer_id or shared), encoding=encoding)
         way.send_new(found.inputs)
@@ -103,7 +103,7 @@ class _Way:
     """Where records go, how they are read, and how long is waited; `wait_s` is None where nobody waits until they are visible."""
 
     connection: Connection
-    reading: Reading
+    reading: ReaderFactory
     choice: Choice
     state_dir: Path | None
     retry_for_s: float
@@ -143,7 +143,7 @@ def _resource(pairs: Sequence[str]) -> dict[str, str]:
     return resource
 
 
-def _check_once(found: Found, *, own_options: bool, encoding: str) -> None:
+def _check_once(found: FoundInputs, *, own_options: bool, encoding: str) -> None:
     pipes = [each.name for each in found.inputs if each.is_pipe]
     if pipes:
         raise typer.BadParameter(f"{pipes[0]}: a pipe cannot be read again, so --once means nothing for it")
@@ -153,7 +153,7 @@ def _check_once(found: Found, *, own_options: bool, encoding: str) -> None:
         )
 
 
-def _say_what_is_left_out(found: Found) -> None:
+def _say_what_is_left_out(found: FoundInputs) -> None:
     for why in (*found.no_text[:_LISTED], *found.unreadable[:_LISTED]):
         note(f"treering: {why}; it is left out")
     more = len(found.no_text) + len(found.unreadable) - min(len(found.no_text), _LISTED) - min(len(found.unreadable), _LISTED)

@@ -10,7 +10,7 @@ import typer
 from treering_cli.choosing import Choice
 from treering_cli.inputs import Input
 from treering_cli.problems import INTERRUPTED, REFUSED, Refusal
-from treering_cli.reading import Reading
+from treering_cli.reading import ReaderFactory
 from treering_cli.send_progress import SendProgress
 from treering_cli.send_report import FileReport
 from treering_cli.text_streams import NotTextError, Text
@@ -33,7 +33,7 @@ class Sending:
     """A send on its way, and how it ended."""
 
     inputs: list[Input]
-    reading: Reading
+    reading: ReaderFactory
     choice: Choice
     resource: Mapping[str, str] = field(default_factory=dict)
     """Attributes that hold for all records."""

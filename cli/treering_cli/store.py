@@ -28,7 +28,7 @@ store = typer.Typer(
 
 
 @dataclass(frozen=True)
-class Problem:
+class ReportedProblem:
     """Something that is not as it should be."""
 
     file: str
@@ -37,7 +37,7 @@ class Problem:
 
 
 @dataclass
-class Report:
+class StoreReport:
     """What was checked and what was found."""
 
     segment_count: int = 0
@@ -66,7 +66,7 @@ def verify(
 
     Asks the running query service; with DIR the files are read here, and no service may run on them.
     """
-    report, problems = Report(), []
+    report, problems = StoreReport(), []
     steps = _at_rest(directory) if directory else _served(inner.admin(connection))
     for found in _followed(steps, report):
         if not json:
@@ -142,12 +142,12 @@ def _at_rest(directory: Path) -> "Iterator[VerifyStoreResponse]":
     return (ParseDict(step, VerifyStoreResponse()) for step in answers("query", "commands.store_verify", "--", directory))
 
 
-def _followed(steps: "Iterable[VerifyStoreResponse]", report: Report) -> Iterator[Problem]:
+def _followed(steps: "Iterable[VerifyStoreResponse]", report: StoreReport) -> Iterator[ReportedProblem]:
     """The problems that a check finds; keeps the report up to date."""
     for step in steps:
         report.segment_count = step.segment_count
         report.record_count, report.size_bytes, report.complete = step.checked_record_count, step.checked_bytes, step.complete
-        yield from (Problem(each.file, each.problem, each.is_damage) for each in step.problems)
+        yield from (ReportedProblem(each.file, each.problem, each.is_damage) for each in step.problems)
         report.holes = [_hole_in_words(each.log_id, each.first_offset, each.end_offset_exclusive) for each in step.holes]
         _show_progress(report.progress(step.checked_segment_count))
 
@@ -156,7 +156,7 @@ def _hole_in_words(log_id: int, first: int, end: int) -> str:
     return f"log {log_id}, offsets {first} to {end - 1}: {end - first:,} records"
 
 
-def _conclude(report: Report, problems: list[Problem]) -> None:
+def _conclude(report: StoreReport, problems: list[ReportedProblem]) -> None:
     answer(f"{report.segment_count:,} segments, {report.record_count:,} records, {report.size_bytes:,} bytes checked")
     for hole in report.holes:
         answer(f"  note      {escape(hole)} are missing for good: an operator let the store go on without them (treering store skip)")

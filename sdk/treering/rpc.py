@@ -15,7 +15,7 @@ Response = TypeVar("Response")
 Service = Literal["ingest", "embed", "query"]
 
 
-class Caller(Protocol):
+class CallingClient(Protocol):
     """A blocking client, as its methods see it."""
 
     def call(self, rpc: "Rpc", request: Any, timeout: float | None) -> Any:
@@ -29,10 +29,10 @@ class AsyncCaller(Protocol):
     """An asyncio client, as its methods see it."""
 
     async def call(self, rpc: "Rpc", request: Any, timeout: float | None) -> Any:  # noqa: ASYNC109 - the call's deadline
-        """As in `Caller`."""
+        """As in `CallingClient`."""
 
     def stream(self, rpc: "Rpc", request: Any, timeout: float | None) -> AsyncIterator[Any]:
-        """As in `Caller`."""
+        """As in `CallingClient`."""
 
 
 class Rpc:
@@ -73,7 +73,7 @@ class _Method(Rpc, Generic[P, Response]):
     """A descriptor; on the class it shows the manual, on a client it calls."""
 
     _manner: str
-    """The method of `Caller` that sends the request."""
+    """The method of `CallingClient` that sends the request."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class _Method(Rpc, Generic[P, Response]):
         super().__init__(service, name, response, endless=endless, part=part)
         self._build = build
 
-    def _bound(self, client: Caller | AsyncCaller | None) -> Callable[..., Any]:
+    def _bound(self, client: CallingClient | AsyncCaller | None) -> Callable[..., Any]:
         if client is None:
             return self._build  # for documentation only
         # Looked up on the client, so one description serves both kinds of clients.
@@ -110,10 +110,10 @@ class Unary(_Method[P, Response]):
     @overload
     def __get__(self, client: None, owner: type) -> Callable[..., Response]: ...
     @overload
-    def __get__(self, client: Caller, owner: type) -> Callable[P, Response]: ...
+    def __get__(self, client: CallingClient, owner: type) -> Callable[P, Response]: ...
     @overload
     def __get__(self, client: AsyncCaller, owner: type) -> Callable[P, Awaitable[Response]]: ...
-    def __get__(self, client: Caller | AsyncCaller | None, owner: type) -> Callable[..., Any]:
+    def __get__(self, client: CallingClient | AsyncCaller | None, owner: type) -> Callable[..., Any]:
         """The method, bound to a client."""
         return self._bound(client)
 
@@ -126,10 +126,10 @@ class Streaming(_Method[P, Response]):
     @overload
     def __get__(self, client: None, owner: type) -> Callable[..., Iterator[Response]]: ...
     @overload
-    def __get__(self, client: Caller, owner: type) -> Callable[P, Iterator[Response]]: ...
+    def __get__(self, client: CallingClient, owner: type) -> Callable[P, Iterator[Response]]: ...
     @overload
     def __get__(self, client: AsyncCaller, owner: type) -> Callable[P, AsyncIterator[Response]]: ...
-    def __get__(self, client: Caller | AsyncCaller | None, owner: type) -> Callable[..., Any]:
+    def __get__(self, client: CallingClient | AsyncCaller | None, owner: type) -> Callable[..., Any]:
         """The method, bound to a client."""
         return self._bound(client)
 

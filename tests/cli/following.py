@@ -8,7 +8,7 @@ from treering.patience import Patience
 from treering.v1.ingest_pb2 import UploadLogsRequest, UploadLogsResponse
 from treering_cli.choosing import Choice
 from treering_cli.following.files import Files
-from treering_cli.following.follower import Follower
+from treering_cli.following.follower import FileFollower
 from treering_cli.following.positions import Positions
 from treering_cli.following.shipping import Shipping
 from treering_formats.records import RecordReader
@@ -102,7 +102,7 @@ class Bench:
         stop = NeverStopped()
         files = Files(self.positions, reader, self.said.append, clock=self.clock, by_content=by_content)
         self.shipping = Shipping(self.positions, self.ingest, Patience(60.0), stop, self.said.append)
-        self.follower = Follower(
+        self.follower = FileFollower(
             lambda: self._paths,
             files=files,
             positions=self.positions,

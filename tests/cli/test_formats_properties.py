@@ -12,10 +12,10 @@ from treering_formats.front import read_front
 from treering_formats.json_line import json_fields
 from treering_formats.levels import field_level
 from treering_formats.text_line import read_text, text_record
-from treering_formats.times import Reading, any_time, stamp_at
+from treering_formats.times import TimeReading, any_time, stamp_at
 
 NOW = dt.datetime(2026, 11, 23, 19, 0, tzinfo=dt.UTC)
-READING = Reading(NOW)
+READING = TimeReading(NOW)
 DEFAULTS = Defaults("", "", NOW)
 
 _TIMES = (

@@ -8,10 +8,10 @@ import pytest
 
 from treering_formats.fields import Defaults, to_record
 from treering_formats.json_line import json_fields
-from treering_formats.times import Reading, any_time, stamp_at, without_year
+from treering_formats.times import TimeReading, any_time, stamp_at, without_year
 
 NOW = dt.datetime(2026, 11, 28, 9, 0, tzinfo=dt.UTC)
-READING = Reading(NOW)
+READING = TimeReading(NOW)
 
 
 def nanos(text):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from treering_embed.encoder.backoff import Backoff
 from treering_embed.limits import BEHIND_RECORDS, CONTENTION_BACKOFF, LAG_HOLDS_S, MAX_GIVING_WAY_S
 from treering_embed.registry.book import PatternBook
-from treering_embed.registry.registry import Pattern, Summary
+from treering_embed.registry.registry import RegisteredPattern, Summary
 from treering_embed.sink.log_lag import LogLag
 
 NEVER = float("inf")
@@ -66,9 +66,9 @@ def test_a_pause_ends_when_the_sinks_have_caught_up():
 def test_what_waits_for_long_enough_gives_way_no_more():
     clock = Clock()
     book, waits = PatternBook(Summary(frozenset(), [], {}, {}, {}), 100, 100, monotonic=clock), Backoff(lambda: True, clock)
-    book.admit([Pattern(1, "api", "t", "e", 1, 0)])
+    book.admit([RegisteredPattern(1, "api", "t", "e", 1, 0)])
     clock.now += 1
-    book.admit([Pattern(2, "api", "t", "e", 1, 1)])
+    book.admit([RegisteredPattern(2, "api", "t", "e", 1, 1)])
     clock.now += MAX_GIVING_WAY_S - 1.5
     waits.ran(100.0, 50.0)
     assert waits.wait_s(book.give_way_until([1, 2])) == pytest.approx(0.5)

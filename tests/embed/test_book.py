@@ -3,15 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from treering_embed.registry.book import PatternBook
-from treering_embed.registry.registry import Pattern, Summary
+from treering_embed.registry.registry import RegisteredPattern, Summary
 from treering_runtime.clocks import SteadyClock
 
 DAY = 86_400 * 10**9
 EMPTY = Summary(frozenset(), [], {}, {}, {})
 
 
-def pattern(number: int, service: str = "api", offset: int = 0, log_id: int = 1) -> Pattern:
-    return Pattern(number, service, "t", "e", log_id, offset)
+def pattern(number: int, service: str = "api", offset: int = 0, log_id: int = 1) -> RegisteredPattern:
+    return RegisteredPattern(number, service, "t", "e", log_id, offset)
 
 
 def test_known_patterns_are_not_admitted_again():

@@ -271,4 +271,4 @@ async def test_of_two_orders_at_the_same_time_one_is_refused(settings):
     async with running(settings, WordModels(dimensions={"wide": 96, "narrow": 16})) as service:
         orders = [service.application.reindexer.request(model) for model in ("wide", "narrow")]
         done = await asyncio.gather(*orders, return_exceptions=True)
-        assert [type(each).__name__ for each in done] == ["Progress", "ServiceError"]
+        assert [type(each).__name__ for each in done] == ["ReindexProgress", "ServiceError"]

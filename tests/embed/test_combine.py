@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_embed.index import Hits
+from treering_embed.index import IndexHits
 from treering_embed.search import calibration
 from treering_embed.search.search import combine
 
@@ -29,12 +29,12 @@ def twin(dense: dict[int, float], late: dict[int, float]) -> list[tuple[int, np.
 @given(similarities())
 def test_columns_rank_as_the_plain_twin(given_similarities):
     dense, late = given_similarities
-    found = combine(Hits.of(list(dense), list(dense.values())), Hits.of(list(late), list(late.values())))
+    found = combine(IndexHits.of(list(dense), list(dense.values())), IndexHits.of(list(late), list(late.values())))
     ranked = list(zip(found.pattern_ids.tolist(), found.scores, found.dense.tolist(), found.late.tolist(), strict=True))
     assert ranked == twin(dense, late)
 
 
 def test_a_pattern_that_was_not_looked_at_does_not_pass_the_last_that_was():
-    found = combine(Hits.of([1, 2, 3], [0.9, 0.8, 0.7]), Hits.of([2, 1], [0.1, 0.4]))
+    found = combine(IndexHits.of([1, 2, 3], [0.9, 0.8, 0.7]), IndexHits.of([2, 1], [0.1, 0.4]))
     assert found.pattern_ids.tolist() == [1, 2, 3]
     assert found.scores[2] == calibration.score(np.array([0.8], np.float32))[0]

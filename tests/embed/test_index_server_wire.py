@@ -11,7 +11,7 @@ from qdrant_client.grpc.collections_service_pb2_grpc import add_CollectionsServi
 from qdrant_client.grpc.points_service_pb2_grpc import add_PointsServicer_to_server
 from qdrant_client.grpc.qdrant_pb2_grpc import add_QdrantServicer_to_server
 
-from treering_embed.index import IndexFaultError, Selection
+from treering_embed.index import IndexFaultError, IndexSelection
 from treering_embed.index.server import ServerIndex, connect
 from treering_embed.limits import LATE_DIMENSION
 
@@ -124,7 +124,7 @@ def test_changes_wait_until_they_are_on_the_server_s_disk(index, recording):
 
 
 def test_queries_are_exact_and_carry_their_selection(index, recording):
-    hits = index.nearest(rows(1, 1, DIMENSION)[0], 7, Selection(frozenset({LARGE}), ("api",)))
+    hits = index.nearest(rows(1, 1, DIMENSION)[0], 7, IndexSelection(frozenset({LARGE}), ("api",)))
     assert (hits.pattern_ids.tolist(), hits.scores.tolist()) == ([LARGE], [0.5])
     query = recording.named("Query")[0]
     assert (query.using, query.limit, query.params.exact, query.with_payload.enable) == ("dense", 7, True, False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from embed_doubles import DIMENSION, LARGE, point, rows
 
-from treering_embed.index import PatternPoint, Selection
+from treering_embed.index import IndexSelection, PatternPoint
 from treering_embed.index.edge import EdgeIndex
 from treering_embed.index.server import ServerIndex
 from treering_embed.limits import LATE_DIMENSION
@@ -54,10 +54,10 @@ def test_late_interaction_is_the_sum_of_the_best_products(index):
 def test_selection_by_ids_and_services_holds_together(index):
     index.upsert([point(number, service=f"s{number % 3}") for number in range(1, 13)])
     query = rows(2, 1, DIMENSION)[0]
-    assert set(ids(index.nearest(query, 50, Selection(frozenset({1, 2, 3, 77}))))) == {1, 2, 3}
-    assert set(ids(index.nearest(query, 50, Selection(None, ("s0", "s1"))))) == {1, 3, 4, 6, 7, 9, 10, 12}
-    assert ids(index.nearest(query, 50, Selection(frozenset({1, 2, 3}), ("s2",)))) == [2]
-    assert ids(index.nearest(query, 50, Selection(frozenset()))) == []
+    assert set(ids(index.nearest(query, 50, IndexSelection(frozenset({1, 2, 3, 77}))))) == {1, 2, 3}
+    assert set(ids(index.nearest(query, 50, IndexSelection(None, ("s0", "s1"))))) == {1, 3, 4, 6, 7, 9, 10, 12}
+    assert ids(index.nearest(query, 50, IndexSelection(frozenset({1, 2, 3}), ("s2",)))) == [2]
+    assert ids(index.nearest(query, 50, IndexSelection(frozenset()))) == []
 
 
 def test_upsert_is_idempotent_and_replaces(index):

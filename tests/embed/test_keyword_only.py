@@ -10,7 +10,7 @@ from treering.v1 import admin_pb2
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.database import Transaction
 from treering_embed.registry.keyword_only import KeywordOnly
-from treering_embed.registry.registry import Pattern, Refused, Registry, Summary
+from treering_embed.registry.registry import Refused, RegisteredPattern, Registry, Summary
 from treering_runtime.patterns import pattern_id
 
 HUGE = 2**64 - 1
@@ -23,8 +23,8 @@ def registry(tmp_path):
         yield opened
 
 
-def pattern(number: int) -> Pattern:
-    return Pattern(number, "api", "t", "e", 1, 0)
+def pattern(number: int) -> RegisteredPattern:
+    return RegisteredPattern(number, "api", "t", "e", 1, 0)
 
 
 def commit(registry, patterns=(), refused=None):

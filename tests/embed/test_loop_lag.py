@@ -20,11 +20,11 @@ from treering.v1.log_pb2 import Position
 from treering_embed import limits
 from treering_embed.application import REGISTRY_FILE
 from treering_embed.engine.choice import complete
-from treering_embed.index import EVERYTHING, Hits
+from treering_embed.index import EVERYTHING, IndexHits
 from treering_embed.indexing import meaning as meaning_module
 from treering_embed.registry.ledgers import CurrentLedger
 from treering_embed.registry.notes import IndexNote
-from treering_embed.registry.registry import Pattern, Registry
+from treering_embed.registry.registry import RegisteredPattern, Registry
 from treering_runtime.limits import MAX_MESSAGE_BYTES, MAX_QUERY_TEXT_CHARACTERS
 
 PATTERNS = 200_000
@@ -45,11 +45,11 @@ class FullIndex:
 
     def nearest(self, dense, limit, selection=EVERYTHING):
         chosen = IDS if selection.pattern_ids is None else np.fromiter(selection.pattern_ids, np.uint64)
-        return Hits(chosen[:limit], np.linspace(1, 0, len(chosen), dtype=np.float32)[:limit])
+        return IndexHits(chosen[:limit], np.linspace(1, 0, len(chosen), dtype=np.float32)[:limit])
 
     def late(self, tokens, pattern_ids):
         chosen = np.fromiter(pattern_ids, np.uint64)
-        return Hits(chosen, np.ones(len(chosen), np.float32))
+        return IndexHits(chosen, np.ones(len(chosen), np.float32))
 
     def delete(self, pattern_ids):
         pass
@@ -67,7 +67,7 @@ class FullIndex:
 def _fill(settings) -> None:
     model = asyncio.run(WordModels().prepare(settings.model))
     registry = Registry(settings.data_dir / REGISTRY_FILE)
-    patterns = [Pattern(key, f"svc{key % 50}", "a text", "an example", LOG_ID, row) for row, key in enumerate(IDS.tolist())]
+    patterns = [RegisteredPattern(key, f"svc{key % 50}", "a text", "an example", LOG_ID, row) for row, key in enumerate(IDS.tolist())]
     registry.commit({LOG_ID: PATTERNS}, patterns, {}, [], day=0, now=0, mask_version=1)
     CurrentLedger(registry.db).begin(complete(IndexNote(settings.model, settings.model, 1), model))
     CurrentLedger(registry.db).mark(dict.fromkeys(IDS.tolist(), ""), b"")

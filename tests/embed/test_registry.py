@@ -4,7 +4,7 @@ import sqlite3
 import pytest
 
 from treering_embed.registry.ledgers import CurrentLedger
-from treering_embed.registry.registry import Pattern, Registry
+from treering_embed.registry.registry import RegisteredPattern, Registry
 from treering_runtime.errors import StartError
 from treering_runtime.quarantine import Quarantined
 
@@ -13,8 +13,8 @@ HUGE = 2**64 - 1
 DAY = 86_400
 
 
-def pattern(number: int, offset: int = 0) -> Pattern:
-    return Pattern(number, "api", f"text {number}", f"example {number}", LOG, offset)
+def pattern(number: int, offset: int = 0) -> RegisteredPattern:
+    return RegisteredPattern(number, "api", f"text {number}", f"example {number}", LOG, offset)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_committing_the_same_pattern_twice_keeps_the_first(registry):
 
 
 def test_a_failed_commit_leaves_nothing_behind(registry):
-    broken = Pattern(5, None, "t", "e", LOG, 0)  # type: ignore[arg-type]
+    broken = RegisteredPattern(5, None, "t", "e", LOG, 0)  # type: ignore[arg-type]
     with pytest.raises(sqlite3.IntegrityError):
         registry.commit({LOG: 50}, [pattern(4), broken], {}, [], day=1, now=DAY, mask_version=1)
     assert registry.summary(1).next_offsets == {}
@@ -104,7 +104,7 @@ def test_forget_compares_each_log_with_its_own_end(registry):
 def test_a_registry_of_an_earlier_version_takes_its_patterns_for_seen_in_each_log(tmp_path):
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as older:
         commit(older, [pattern(1)], next_offset=10)
-        older.commit({8: 500}, [Pattern(2, "api", "t", "e", 8, 3)], {}, [], day=20_000, now=DAY * 20_000, mask_version=1)
+        older.commit({8: 500}, [RegisteredPattern(2, "api", "t", "e", 8, 3)], {}, [], day=20_000, now=DAY * 20_000, mask_version=1)
         older.db.execute("drop table other_logs")
         older.db.execute("update patterns set last_offset = 400")  # of log 8, in which both were seen last
     with contextlib.closing(Registry(tmp_path / "r.sqlite")) as reopened:
@@ -149,8 +149,8 @@ def test_a_registry_of_an_earlier_version_opens_without_links(tmp_path):
 
 
 def test_services_take_turns_in_waiting_for_vectors(registry):
-    flood = [Pattern(number, "flood", "t", "e", LOG, number) for number in range(100)]
-    commit(registry, [*flood, Pattern(200, "auth", "t", "e", LOG, 200), Pattern(201, "shop", "t", "e", LOG, 201)])
+    flood = [RegisteredPattern(number, "flood", "t", "e", LOG, number) for number in range(100)]
+    commit(registry, [*flood, RegisteredPattern(200, "auth", "t", "e", LOG, 200), RegisteredPattern(201, "shop", "t", "e", LOG, 201)])
     ledger = CurrentLedger(registry.db)
     assert [each.pattern_id for each in ledger.pending(5)] == [0, 200, 201, 1, 2]
     ledger.mark({0: "", 200: ""}, b"")
@@ -198,6 +198,6 @@ def test_a_registry_of_an_earlier_version_knows_when_its_patterns_were_registere
 
 
 def test_services_of_earlier_days_are_established(registry):
-    commit(registry, [Pattern(1, "auth", "t", "e", LOG, 1)])
+    commit(registry, [RegisteredPattern(1, "auth", "t", "e", LOG, 1)])
     assert registry.established(20_000) == frozenset()
     assert registry.established(20_001) == {"auth"}

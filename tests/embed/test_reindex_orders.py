@@ -9,7 +9,7 @@ from test_reindex import DEFAULT, MESSAGES, Held, directories, ended, found, ids
 
 from treering.v1 import admin_pb2
 from treering.v1 import embed_pb2 as pb
-from treering_embed.registry.ended import Outcome
+from treering_embed.registry.ended import ReindexOutcome
 from treering_embed.registry.ledgers import CurrentLedger, SuccessorLedger
 from treering_embed.registry.notes import IndexNote
 from treering_embed.registry.registry import Registry
@@ -167,7 +167,7 @@ def test_after_a_cancel_there_is_no_swap(ledgers):
     successor.abandon_cancelled("set")
     assert (current.note().model, current.note().configured, successor.note()) == ("old", "set", None)
     [end] = successor.ended()
-    assert (end.number, end.request_id, end.outcome) == (2, "mine", Outcome.CANCELLED)
+    assert (end.number, end.request_id, end.outcome) == (2, "mine", ReindexOutcome.CANCELLED)
 
 
 def test_after_the_swap_there_is_no_cancel(ledgers):
@@ -175,7 +175,7 @@ def test_after_the_swap_there_is_no_cancel(ledgers):
     assert successor.promote() == []
     assert not successor.cancel(2)
     assert current.note().model == "new"
-    assert [(end.number, end.outcome) for end in successor.ended()] == [(2, Outcome.DONE)]
+    assert [(end.number, end.outcome) for end in successor.ended()] == [(2, ReindexOutcome.DONE)]
 
 
 def test_a_cancel_is_for_one_index_only(ledgers):
@@ -192,6 +192,6 @@ def test_the_newest_ends_are_remembered(ledgers):
     _, successor = ledgers
     for number in range(3, 40):
         successor.begin(IndexNote("new", "old", number, request_id=str(number)))
-        successor.abandon(Outcome.FAILED, "no such file")
+        successor.abandon(ReindexOutcome.FAILED, "no such file")
     assert [end.number for end in successor.ended()] == list(range(24, 40))
     assert successor.ended()[-1].problem == "no such file"

@@ -191,7 +191,7 @@ def scores(service):
 @pytest.mark.parametrize(
     ("work", "flooded", "others", "words"),
     [
-        ((meaning_module.Meaning, "compare"), digests, scores, "17 digests of the whole index run or wait already"),
+        ((meaning_module.EngineLifecycle, "compare"), digests, scores, "17 digests of the whole index run or wait already"),
         ((service_module.EmbedServicer, "_rankings"), scores, digests, "17 passes over the whole index run or wait already"),
     ],
 )

@@ -19,7 +19,7 @@ from tests.privileges import needs_root
 from treering import AdminClient, InnerEndpoints
 from treering.inner import InnerAddress, InnerPlaneError, SocketPlace, socket_address
 from treering.inner.channels import connect, connect_async
-from treering_runtime.channels import Connection, Peer, PeerAway
+from treering_runtime.channels import Peer, PeerAway, PeerConnection
 from treering_runtime.doors import Socket
 from treering_runtime.errors import StartError
 from treering_runtime.server import Server
@@ -207,7 +207,7 @@ async def test_another_directory_put_in_its_place_gets_no_caller(tmp_path):
 
 async def test_a_lasting_connection_follows_a_directory_that_was_made_anew(tmp_path):
     path = tmp_path / "inner" / "s"
-    connection = Connection(Peer(socket_address(path)))
+    connection = PeerConnection(Peer(socket_address(path)))
     with pytest.raises(PeerAway, match=r"^the directory of its socket cannot be opened: No such file or directory$"):
         connection.channel()
     for generation in range(2):

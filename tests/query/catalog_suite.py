@@ -15,10 +15,10 @@ from treering_query.templates import NO_TEMPLATES, Template, Templates, Template
 from treering_query.values.schemas import PATTERNS_SCHEMA
 from treering_query.values.segment import Expired, LogRange, Segment
 from treering_runtime.limits import QUARANTINE_PAGE_BYTES
-from treering_runtime.quarantine import Change, Quarantined, Selection
+from treering_runtime.quarantine import Change, Quarantined, QuarantineSelection
 
 NOTHING = Change()
-EVERYTHING = Selection()
+EVERYTHING = QuarantineSelection()
 NOBODY = PATTERNS_SCHEMA.empty_table()
 HUGE = 2**64 - 1
 
@@ -67,7 +67,7 @@ def loaded(catalog: Catalog):
     return catalog.load(Path("/data/segments").joinpath)
 
 
-def keys(catalog: Catalog, selection: Selection = EVERYTHING) -> list[tuple[int, int]]:
+def keys(catalog: Catalog, selection: QuarantineSelection = EVERYTHING) -> list[tuple[int, int]]:
     found, after = [], None
     while page := catalog.quarantined(selection, after):
         found += [each.key for each in page]
@@ -177,9 +177,9 @@ class CatalogSuite:
         items = [bad(HUGE, 1, 2, b""), bad(3, 50, 10, b"x" * 5), bad(3, 4)]
         sealed(catalog, 1, Change(tuple(items)))
         assert catalog.quarantined(EVERYTHING, None) == [items[2], items[1], items[0]]
-        assert keys(catalog, Selection(3)) == [(3, 4), (3, 50)]
-        assert keys(catalog, Selection(3, 59, 0)) == keys(catalog, Selection(0, 5, 51)) == [(3, 50)]
-        assert keys(catalog, Selection(3, 60, 0)) == keys(catalog, Selection(3, 5, 50)) == []
+        assert keys(catalog, QuarantineSelection(3)) == [(3, 4), (3, 50)]
+        assert keys(catalog, QuarantineSelection(3, 59, 0)) == keys(catalog, QuarantineSelection(0, 5, 51)) == [(3, 50)]
+        assert keys(catalog, QuarantineSelection(3, 60, 0)) == keys(catalog, QuarantineSelection(3, 5, 50)) == []
         assert catalog.quarantined(EVERYTHING, (3, 50)) == [items[0]]
         assert dict(loaded(catalog).quarantined) == {3: 11, HUGE: 2}
 

@@ -21,7 +21,7 @@ from treering.v1.log_pb2 import LogRecord
 from treering.v1.query_pb2_grpc import QueryServiceStub
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.meaning.embed_client import EmbedClient
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.meaning.scorer import Scorer
 from treering_query.retention.retention_clock import Clocks
 from treering_query.sealed.damage import Damage
@@ -29,11 +29,11 @@ from treering_query.sealed.opening import open_sealer
 from treering_query.sealed.sealing import Sealer
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.store.deliveries import HotBounds
-from treering_query.store.intake import Intake, unknown
+from treering_query.store.intake import DeliveryReader, unknown
 from treering_query.store.pattern_rows import listed
 from treering_query.store.store import Store
 from treering_query.templates import NO_TEMPLATES
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_query.view.hot import Chunk
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
@@ -79,7 +79,7 @@ def record() -> Callable[..., LogRecord]:
 
 @asynccontextmanager
 async def _opened(directory: Path, rows: int, clocks: Clocks, opened: Callable[[Path], Sealer] = open_sealer) -> AsyncIterator[Store]:
-    engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
+    engine = SnapshotEngine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=30)
     store = Store(directory, engine, HotBounds(rows, 64 * MIB, 3600), CollectorRegistry(), clocks, opened=opened)
     await store.open()
     try:
@@ -108,7 +108,7 @@ def open_sql():
     @asynccontextmanager
     async def opened(store: Store, directory: Path, scorer: Scorer = AWAY, **changes) -> AsyncIterator[SqlRunner]:
         bounds = {"running": 2, "waiting": 4, "memory_bytes": 256 * MIB, "threads": 2, "result_bytes": 16 * MIB} | changes
-        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds), Meaning(scorer))
+        runner = SqlRunner(store, directory / "segments", SqlBounds(**bounds), MeaningClient(scorer))
         await runner.open()
         try:
             yield runner
@@ -171,7 +171,7 @@ def serving(open_store, open_sql, tmp_path):
 def snapshot_of(tmp_path_factory):
     """Snapshots of records in memory, each batch a chunk of its own."""
     database = duckdb.connect(":memory:", config={"threads": 1, "python_enable_replacements": False})
-    intake = Intake(tmp_path_factory.mktemp("intake") / "reading", {})
+    intake = DeliveryReader(tmp_path_factory.mktemp("intake") / "reading", {})
 
     def make(*batches: list[LogRecord]) -> Snapshot:
         chunks, patterns, known, offset = (), [], set(), 0

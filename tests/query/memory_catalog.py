@@ -13,7 +13,7 @@ from treering_query.templates import NO_TEMPLATES, Templates, TemplatesChange
 from treering_query.values.schemas import PATTERNS_SCHEMA
 from treering_query.values.segment import Expired, Segment
 from treering_runtime import limits
-from treering_runtime.quarantine import Change, Quarantined, Selection, records_by_log
+from treering_runtime.quarantine import Change, Quarantined, QuarantineSelection, records_by_log
 
 _NO_IDS = np.empty(0, np.uint64)
 
@@ -98,7 +98,7 @@ class MemoryCatalog:
         rows = [row for row in self._kept.patterns.to_pylist() if row["pattern_id"] not in set(pattern_ids)]
         self._change(patterns=pa.Table.from_pylist(rows, PATTERNS_SCHEMA))
 
-    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         page, size = [], 0
         for key, each in sorted(self._kept.quarantine.items()):
             if (after and key <= after) or selection.log_id not in {0, each.log_id}:

@@ -10,7 +10,7 @@ from treering.channels import Endpoints
 from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
@@ -34,7 +34,7 @@ class Away:
 async def serving_front(store, sql, embed, bounds=USUAL_BOUNDS) -> AsyncIterator[tuple[Server, QueryServicer]]:
     """Serves the store; `embed` gives scores, and patterns for texts."""
     front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS), bounds=bounds)
-    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), Meaning(embed))
+    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), MeaningClient(embed))
     add_QueryServiceServicer_to_server(servicer, front.grpc)
     await front.start()
     try:

@@ -19,7 +19,7 @@ from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
@@ -54,7 +54,9 @@ class Serving:
 
     def __init__(self, store, sql, bounds):
         self.store, self.sql = store, sql
-        self.servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, Away()), Meaning(Away()), bounds=bounds)
+        self.servicer = QueryServicer(
+            store, sql, Status(store, QuerySettings()), Searcher(store, Away()), MeaningClient(Away()), bounds=bounds
+        )
         self.tasks = asyncio.all_tasks()
         self.descriptors = psutil.Process().num_fds()
 

@@ -139,13 +139,13 @@ def test_requests_out_of_bounds_are_refused(wanted):
 
 
 async def test_digests_that_wait_are_bounded_and_hold_up_no_question(serving, fill, monkeypatch):
-    may_go_on, digested = threading.Event(), digest.Plan.answer
+    may_go_on, digested = threading.Event(), digest.DigestPlan.answer
 
     def answer(plan, snapshot):
         assert may_go_on.wait(PATIENCE_S)
         return digested(plan, snapshot)
 
-    monkeypatch.setattr(digest.Plan, "answer", answer)
+    monkeypatch.setattr(digest.DigestPlan, "answer", answer)
     asked = admin_pb2.DigestStoreRequest(log_id=7, end_offset_exclusive=10, step=10)
     async with serving() as (store, client):
         await fill(store, 0, 10)

@@ -33,7 +33,7 @@ from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store.deliveries import HotBounds
 from treering_query.store.store import Store
 from treering_query.streams import export
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_runtime.memory import release_freed
 
 MIB = 1 << 20
@@ -59,7 +59,7 @@ async def drained(exports):
     return size, rows
 
 async def main(directory, together):
-    engine = Engine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=600)
+    engine = SnapshotEngine(directory / "spill", memory_bytes=256 * MIB, threads=2, running=4, waiting=64, timeout_s=600)
     store = Store(directory, engine, HotBounds(10**7, 1 << 30, 3600), CollectorRegistry())
     await store.open()
     await store.open_log(7, 0)

@@ -31,14 +31,14 @@ from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query import limits
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedClient
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
 from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.store.deliveries import HotBounds
 from treering_query.store.store import Store
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_runtime.channels import Peer
 from treering_runtime.limits import MAX_MESSAGE_BYTES
 from treering_runtime.patterns import MASK_VERSION
@@ -102,7 +102,7 @@ class Crowded:
 
     async def open(self) -> str:
         """Fills it; the address."""
-        self._engine = Engine(self._directory / "spill", memory_bytes=512 * MIB, threads=2, running=4, waiting=64, timeout_s=300)
+        self._engine = SnapshotEngine(self._directory / "spill", memory_bytes=512 * MIB, threads=2, running=4, waiting=64, timeout_s=300)
         bounds = HotBounds(10 * PATTERNS, 1024 * MIB, 3600)
         self.store = Store(self._directory, self._engine, bounds, CollectorRegistry())
         await self.store.open()
@@ -121,11 +121,11 @@ class Crowded:
     async def _serve(self) -> str:
         self._embed = EmbedClient(Peer(self._embed_address))
         bounds = SqlBounds(running=2, waiting=4, memory_bytes=512 * MIB, threads=2, result_bytes=64 * MIB)
-        self._sql = SqlRunner(self.store, self._directory / "segments", bounds, Meaning(self._embed))
+        self._sql = SqlRunner(self.store, self._directory / "segments", bounds, MeaningClient(self._embed))
         await self._sql.open()
         self._front = Server("127.0.0.1:0", (), CollectorRegistry())
         searcher, status = Searcher(self.store, self._embed), Status(self.store, QuerySettings())
-        servicer = QueryServicer(self.store, self._sql, status, searcher, Meaning(self._embed))
+        servicer = QueryServicer(self.store, self._sql, status, searcher, MeaningClient(self._embed))
         add_QueryServiceServicer_to_server(servicer, self._front.grpc)
         add_QueryAdminServiceServicer_to_server(servicer, self._front.grpc)  # on one server here: both planes are of one loop
         await self._front.start()

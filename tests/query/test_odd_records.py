@@ -30,7 +30,7 @@ from treering_ingest.admission import check_batch
 from treering_ingest.digest import record_digest
 from treering_ingest.raw_records import raw_batch
 from treering_query.reading.records import within_bytes
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
 from .conftest import ARRIVAL
 
@@ -228,7 +228,7 @@ async def test_a_record_that_only_ingest_can_read_is_quarantined_alone(serving):
     async with serving() as (store, client):
         end = await deliver(store, frames)
         for _ in range(2):
-            aside = await store.quarantined(Selection(), None)
+            aside = await store.quarantined(QuarantineSelection(), None)
             assert [(item.first_offset, item.record_count, item.payload) for item in aside] == [
                 (2, 1, batch(unreadable_record())),
                 (6, 1, batch(resource=RESOURCES[1]) + batch(unreadable_record())),

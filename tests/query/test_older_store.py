@@ -12,7 +12,7 @@ from treering_query.sealed import opening
 from treering_query.sealed.check import check
 from treering_query.sealed.inventory import inventory_at_rest
 from treering_runtime.errors import StartError
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
 OFFSETS = [offset for offset in range(600) if offset != 299 and offset % 5 != 4]
 """One could not be read, and one service has expired."""
@@ -68,7 +68,7 @@ async def test_it_opens_and_has_everything_that_it_had(older, open_store, fill):
         async with open_store() as store:
             assert seen(store) == OFFSETS
             assert (store.board.get(7).next_offset, store.board.get(7).quarantined) == (600, 1)
-            assert [item.first_offset for item in await store.quarantined(Selection(), None)] == [299]
+            assert [item.first_offset for item in await store.quarantined(QuarantineSelection(), None)] == [299]
             assert all(len(segment.pattern_ids) for segment in store.view.segments)
             assert {service for segment in store.view.segments for service in segment.services} == {f"svc{number}" for number in range(4)}
         assert (rows_of_statistics(older), problems(older)) == (0, [])

@@ -10,9 +10,9 @@ from treering_query.sealed import duckdb_catalog
 from treering_query.sealed.catalog import NotQuarantinedError
 from treering_query.store import intake as intake_module
 from treering_runtime.columns import FrameDecoder
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
-ALL = Selection()
+ALL = QuarantineSelection()
 
 
 class Squeamish(FrameDecoder):
@@ -60,8 +60,8 @@ async def test_set_aside_to_the_record_and_listed_with_reason_and_bytes(open_sto
         assert found[0].payload == frame(3, [record(3, message="unspeakable 3")]).payload
         assert await store.quarantined(ALL, found[0].key) == found[1:]
         assert await store.quarantined(ALL, found[1].key) == []
-        assert await store.quarantined(Selection(7, 4, 8), None) == found[1:]
-        assert await store.quarantined(Selection(8), None) == []
+        assert await store.quarantined(QuarantineSelection(7, 4, 8), None) == found[1:]
+        assert await store.quarantined(QuarantineSelection(8), None) == []
         assert store.board.get(7).releasable_end == 10  # listing made it durable
 
 

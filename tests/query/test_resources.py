@@ -236,7 +236,7 @@ async def test_any_keys_and_values_are_shown_and_digested_as_the_plain_twin_says
         with store.snapshot() as snapshot:
             part = between(snapshot, LOG, 0, end)
             table = part.query(snapshot, f'from {part.records} order by "offset"', {})
-            plan = digest.Plan(LOG, 0, end, end)
+            plan = digest.DigestPlan(LOG, 0, end, end)
             assert plan.answer(snapshot).ranges[0].digest == sum(map(plain_digest, expected)) % 2**64
     typed = Chunk(table.select(LOGS_SCHEMA.names).cast(LOGS_SCHEMA)).table
     shown = stored_records(typed)

@@ -15,7 +15,7 @@ from treering_query.sealed.local_segments import LocalSegments
 from treering_query.sealed.sealing import Sealer
 from treering_query.sealed.segment_store import SegmentStore
 from treering_runtime.errors import StartError
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
 LONG_AFTER = 2**62
 
@@ -107,7 +107,7 @@ async def test_the_store_needs_nothing_but_the_protocols(open_store, fill, frame
         bad = frame(500, [record(500)])
         bad.payload = bad.payload.replace(b"user", b"us\xffr")
         await store.deliver(7, [bad], 501)
-        assert [item.first_offset for item in await store.quarantined(Selection(), None)] == [500]
+        assert [item.first_offset for item in await store.quarantined(QuarantineSelection(), None)] == [500]
         assert len(objects.kept) == 10
         for _ in range(2):
             await store.keep_up(Policy(), LONG_AFTER, nobody)

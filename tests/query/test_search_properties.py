@@ -17,7 +17,7 @@ from treering_query.reading.samples import newest
 from treering_query.reading.slices import newest_first
 from treering_query.search.bm25 import K1, B, Bm25
 from treering_query.search.literals import find_literals
-from treering_query.search.ranking import BORDER, Fits, Hits, Tier, placed, rank
+from treering_query.search.ranking import BORDER, Fits, LiteralHits, Tier, placed, rank
 from treering_query.search.scan import scan_messages
 from treering_query.values.pattern_ids import among, as_ids
 
@@ -29,7 +29,7 @@ _FOUND = st.lists(st.tuples(st.booleans(), st.booleans(), _FIT), min_size=20, ma
 
 
 def _ranking(table, found, least=0.0):
-    hits = Hits(np.array([each[0] for each in found]), np.array([each[1] for each in found]))
+    hits = LiteralHits(np.array([each[0] for each in found]), np.array([each[1] for each in found]))
     scored = [row for row, each in enumerate(found) if each[2] is not None]
     fits = Fits(np.array(scored, np.int64), np.array([found[row][2] for row in scored], np.float64))
     return rank(np.array(table, np.uint64), hits, fits, least)

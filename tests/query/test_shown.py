@@ -13,7 +13,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, Position
 from treering_query import limits
 from treering_query.store import shown as shown_module
-from treering_query.store.shown import Shown
+from treering_query.store.shown import ShownEnds
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import find_patterns
 from treering_runtime.progress import ProgressBoard
@@ -30,18 +30,18 @@ def board():
 def after_restart(tmp_path, board):
     """What a process finds whose predecessor, killed, had shown these ends."""
 
-    def made(ends: dict[int, int], patience_s: float = FOREVER_S) -> Shown:
-        before = Shown(tmp_path / "shown", ProgressBoard())
+    def made(ends: dict[int, int], patience_s: float = FOREVER_S) -> ShownEnds:
+        before = ShownEnds(tmp_path / "shown", ProgressBoard())
         for log_id, end in ends.items():
             before.note(log_id, end // 2)
             before.note(log_id, end)
-        return Shown(tmp_path / "shown", board, patience_s)
+        return ShownEnds(tmp_path / "shown", board, patience_s)
 
     return made
 
 
 async def test_nothing_is_waited_for_where_nothing_was_shown(tmp_path, board):
-    shown = Shown(tmp_path / "shown", board)
+    shown = ShownEnds(tmp_path / "shown", board)
     await shown.watch()
     await shown.returned(0)
 
@@ -64,7 +64,7 @@ async def test_waits_for_every_log_and_for_the_last_record(after_restart, board)
 async def test_a_process_that_dies_while_it_waits_leaves_the_same_to_the_next(after_restart, tmp_path):
     shown = after_restart({1: 10})
     shown.note(1, 4)
-    again = Shown(tmp_path / "shown", ProgressBoard(), FOREVER_S)
+    again = ShownEnds(tmp_path / "shown", ProgressBoard(), FOREVER_S)
     with pytest.raises(ServiceError, match=r"^10 records"):
         await again.returned(0)
 
@@ -74,10 +74,10 @@ async def test_a_log_that_delivers_nothing_is_given_up_once(after_restart, tmp_p
     board.update(1, visible_end=10)
     await shown.watch()
     await shown.returned(0)
-    again = Shown(tmp_path / "shown", board, FOREVER_S)
+    again = ShownEnds(tmp_path / "shown", board, FOREVER_S)
     await again.watch()
     again.note(2, 20)  # it comes after all
-    third = Shown(tmp_path / "shown", ProgressBoard(), 0)
+    third = ShownEnds(tmp_path / "shown", ProgressBoard(), 0)
     with pytest.raises(ServiceError, match="30 records"):
         await third.returned(0)
 
@@ -97,10 +97,10 @@ async def test_a_log_that_delivers_slowly_is_waited_for(after_restart, board, mo
 
 
 async def test_more_logs_than_there_are_slots_are_served_and_not_waited_for(tmp_path, board):
-    shown = Shown(tmp_path / "shown", board)
+    shown = ShownEnds(tmp_path / "shown", board)
     for log_id in range(1, limits.MAX_SHOWN_LOGS + 3):
         shown.note(log_id, 1)
-    again = Shown(tmp_path / "shown", ProgressBoard(), FOREVER_S)
+    again = ShownEnds(tmp_path / "shown", ProgressBoard(), FOREVER_S)
     with pytest.raises(ServiceError, match=f"^{limits.MAX_SHOWN_LOGS} records"):
         await again.returned(0)
     again.note(limits.MAX_SHOWN_LOGS + 1, 1)

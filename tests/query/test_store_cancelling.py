@@ -9,9 +9,9 @@ from tests.cancelling import at_each_await
 from treering_query.retention.upkeep import Policy
 from treering_query.store import intake as intake_module
 from treering_runtime.columns import FrameDecoder
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
-ALL = Selection()
+ALL = QuarantineSelection()
 LONG_AFTER = 2**62
 
 

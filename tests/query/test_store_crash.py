@@ -25,7 +25,7 @@ from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store.deliveries import HotBounds
 from treering_query.store.store import Store
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 
 def frame(first, count):
     records = [LogRecord(message=f"m {number}", service="s") for number in range(first, first + count)]
@@ -33,7 +33,7 @@ def frame(first, count):
     return DeliveredFrame(first_offset=first, record_count=count, arrival_time_unix_nano=1, payload=payload)
 
 async def main(directory, step):
-    engine = Engine(directory / "spill", memory_bytes=1 << 28, threads=1, running=1, waiting=1, timeout_s=30)
+    engine = SnapshotEngine(directory / "spill", memory_bytes=1 << 28, threads=1, running=1, waiting=1, timeout_s=30)
     store = Store(directory, engine, HotBounds(10**6, 1 << 26, 3600), CollectorRegistry())
     await store.open()
     await store.open_log(7, 0)

@@ -13,9 +13,9 @@ from treering_query.sealed import local_segments, seal_task, sealing, segment_fi
 from treering_query.sealed.duckdb_catalog import DuckDbCatalog
 from treering_query.sealed.duckdb_file import DuckDbFile
 from treering_query.sealed.local_segments import LocalSegments
-from treering_runtime.quarantine import Selection
+from treering_runtime.quarantine import QuarantineSelection
 
-ALL = Selection()
+ALL = QuarantineSelection()
 LONG_AFTER = 2**62
 
 

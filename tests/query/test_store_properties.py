@@ -19,7 +19,7 @@ from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.retention.upkeep import Policy
 from treering_query.store.deliveries import HotBounds
 from treering_query.store.store import Store
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 
 LOG_ID = 7
 ARRIVAL = 1_800_000_000 * 10**9
@@ -59,7 +59,7 @@ class StoreOfALog(RuleBasedStateMachine):
         return self.loop.run(work)
 
     async def open(self):
-        self.engine = Engine(self.path / "spill", memory_bytes=64 * MIB, threads=1, running=1, waiting=1, timeout_s=30)
+        self.engine = SnapshotEngine(self.path / "spill", memory_bytes=64 * MIB, threads=1, running=1, waiting=1, timeout_s=30)
         self.store = Store(self.path, self.engine, HotBounds(10**6, 64 * MIB, 3600), CollectorRegistry())
         await self.store.open()
         await self.store.open_log(LOG_ID, 0)

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from treering_query.templates import NO_TEMPLATES, Pattern, find_templates
+from treering_query.templates import NO_TEMPLATES, PatternRow, find_templates
 from treering_query.templates.skeletons import shared_skeletons
 from treering_runtime.patterns import find_patterns
 
@@ -13,7 +13,7 @@ NAMES = ("ann", "bob", "cyd", "dan", "eve", "fay", "gus", "hal", "ida", "jon", "
 
 
 def patterns(texts, first=1):
-    return [Pattern(first + number, text) for number, text in enumerate(texts)]
+    return [PatternRow(first + number, text) for number, text in enumerate(texts)]
 
 
 def texts_of(templates):
@@ -61,14 +61,19 @@ def test_both_positions_of_a_grid_open():
 
 def test_the_id_is_of_the_oldest_pattern_and_services_are_crossed():
     templates = find_templates(
-        [Pattern(9, "user ann left us"), Pattern(4, "user bob left us"), Pattern(7, "user ann left us"), Pattern(2, "user cyd left us")]
+        [
+            PatternRow(9, "user ann left us"),
+            PatternRow(4, "user bob left us"),
+            PatternRow(7, "user ann left us"),
+            PatternRow(2, "user cyd left us"),
+        ]
     )
     assert dict(templates.template_ids) == {9: 9, 4: 9, 7: 9, 2: 9}
 
 
 def test_a_template_takes_in_what_comes_later():
     former = find_templates(patterns(f"user {name} left us" for name in NAMES[:3]))
-    later = find_templates([Pattern(50, "user zoe left us"), Pattern(51, "user zoe came back")], former)
+    later = find_templates([PatternRow(50, "user zoe left us"), PatternRow(51, "user zoe came back")], former)
     assert later.template_ids[50] == 1
     assert later.template_ids[51] == 51
 
@@ -91,7 +96,7 @@ def test_what_a_comparison_needs_of_memory_is_a_few_numbers_for_each_token():
 def test_an_id_once_shown_becomes_an_alias():
     former = find_templates(patterns(f"user {name} left us" for name in NAMES[:2]))
     assert set(former.by_id) == {1, 2}
-    later = find_templates([Pattern(50, "user zoe left us")], former)
+    later = find_templates([PatternRow(50, "user zoe left us")], former)
     assert set(later.by_id) == {1}
     assert dict(later.template_ids) == {1: 1, 2: 1, 50: 1}
 
@@ -104,7 +109,7 @@ def group(service, lines):
     """Template id of each line of an invented system, through masking."""
     found = find_patterns(pa.array([service] * len(lines)), pa.array(lines))
     rows = zip(found.distinct_ids.to_pylist(), found.texts.to_pylist(), strict=True)
-    templates = find_templates(Pattern(identity, text) for identity, text in rows)
+    templates = find_templates(PatternRow(identity, text) for identity, text in rows)
     return [templates.template_ids[identity] for identity in found.pattern_ids.to_pylist()]
 
 

@@ -122,7 +122,7 @@ from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.store.deliveries import HotBounds
 from treering_query.store.store import Store
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 
 def frame(first, names):
     records = [LogRecord(service="login", message=f"session opened for user {name} today", time_unix_nano=1) for name in names]
@@ -130,7 +130,7 @@ def frame(first, names):
     return DeliveredFrame(first_offset=first, record_count=len(names), arrival_time_unix_nano=1, payload=payload)
 
 async def main(directory, step):
-    engine = Engine(directory / "spill", memory_bytes=1 << 28, threads=1, running=1, waiting=1, timeout_s=30)
+    engine = SnapshotEngine(directory / "spill", memory_bytes=1 << 28, threads=1, running=1, waiting=1, timeout_s=30)
     store = Store(directory, engine, HotBounds(10**6, 1 << 26, 3600), CollectorRegistry())
     await store.open()
     await store.open_log(7, 0)

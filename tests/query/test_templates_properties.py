@@ -4,16 +4,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treering_query.templates import Pattern, find_templates
+from treering_query.templates import PatternRow, find_templates
 from treering_query.templates.skeletons import shared_skeletons
 
 words = st.sampled_from(["user", "ann", "bob", "cyd", "left", "for", "Started", "a_b", "<*>", ""])
 texts = st.lists(words, min_size=1, max_size=5).map(" ".join)
-tables = st.lists(texts, max_size=60).map(lambda rows: [Pattern(number, text) for number, text in enumerate(rows)])
+tables = st.lists(texts, max_size=60).map(lambda rows: [PatternRow(number, text) for number, text in enumerate(rows)])
 grids = st.tuples(
     st.sampled_from(["user {} left us", "file {} of user {} left", "{} for {} is here", "we saw {} and user {} there"]),
     st.lists(st.tuples(st.sampled_from("abcdefghijklmnopqr"), st.sampled_from("abcdefghijklmnopqr")), max_size=80),
-).map(lambda grid: [Pattern(number, grid[0].format(*pair)) for number, pair in enumerate(grid[1])])
+).map(lambda grid: [PatternRow(number, grid[0].format(*pair)) for number, pair in enumerate(grid[1])])
 any_table = tables | grids
 
 

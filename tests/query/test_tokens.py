@@ -198,10 +198,10 @@ def test_a_page_token_of_an_impossible_record_is_refused(time, tier, fit):
 def test_a_page_token_says_what_it_was_made_of():
     last = page_token.LastRecord(2**64 - 1, 5, 7, 2**64 - 1, Tier.REST, 1.0)
     for shown in (
-        page_token.Shown(),
-        page_token.Shown((1, 2**64 - 1)),
-        page_token.Shown((3,), last),
-        page_token.Shown(tuple(range(1_000))),
+        page_token.ShownPatterns(),
+        page_token.ShownPatterns((1, 2**64 - 1)),
+        page_token.ShownPatterns((3,), last),
+        page_token.ShownPatterns(tuple(range(1_000))),
     ):
         assert page_token.shown(shown.token(b"q"), b"q") == shown
 

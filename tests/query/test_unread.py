@@ -10,7 +10,7 @@ from tests.not_reading import not_reading
 from tests.patience import PATIENCE_S
 from treering.v1 import query_pb2 as pb
 from treering_query.answers import verifying
-from treering_query.sealed.check import Problem, Progress
+from treering_query.sealed.check import CheckProgress, StoreProblem
 from treering_runtime.answers import CallBounds
 
 SERVICES = ("treering.v1.QueryService", "treering.v1.QueryAdminService")
@@ -37,7 +37,7 @@ def test_every_stream_is_here():
 
 def endless(inventory):
     """A check that finds much."""
-    return (Progress(number, 0, 0, (Problem("file", "x" * 50_000),)) for number in itertools.count(1))
+    return (CheckProgress(number, 0, 0, (StoreProblem("file", "x" * 50_000),)) for number in itertools.count(1))
 
 
 def wordy(record, number):

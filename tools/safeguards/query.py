@@ -734,8 +734,8 @@ MUTANTS = (
     Mutant(
         "of-equal-times-a-list-reads-all",
         "services/query/treering_query/answers/log_list.py",
-        "self.order.key(Place.last_of(places)) < later)",
-        "self.order.key(Place.last_of(places)) <= later)",
+        "self.order.key(RecordPlace.last_of(places)) < later)",
+        "self.order.key(RecordPlace.last_of(places)) <= later)",
         ("tests/query/test_log_list.py::test_of_equal_times_a_later_part_may_hold_the_first",),
     ),
     Mutant(

@@ -59,7 +59,7 @@ class _Batch:
         return len(self.records) >= MAX_RECORDS or self.size >= MAX_BYTES
 
 
-class Follower:
+class FileFollower:
     """Reads files from their positions on and sends what is new.
 
     Args:

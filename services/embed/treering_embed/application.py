@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from treering.v1 import admin_pb2_grpc, embed_pb2_grpc, sink_pb2_grpc
 from treering_embed.encoder.models import Models, StoredModels
-from treering_embed.indexing.meaning import Meaning
+from treering_embed.indexing.meaning import EngineLifecycle
 from treering_embed.indexing.reindexing import Reindexer
 from treering_embed.registry.book import PatternBook, today
 from treering_embed.registry.kept import Background, Kept
@@ -49,7 +49,7 @@ class Application:
         )
         # `next_offsets` are durable: notes about records below them are dropped, as nothing there is read again.
         self.sink = EmbedSink(self._kept, summary, CrashNotes(settings.data_dir / CRASH_NOTES_FILE, summary.next_offsets))
-        self.meaning = Meaning(settings, self._kept, self.sink, collector, models or StoredModels(settings))
+        self.meaning = EngineLifecycle(settings, self._kept, self.sink, collector, models or StoredModels(settings))
         self.reindexer = Reindexer(settings, self._kept, self.meaning)
         self.planes = Planes(
             settings,

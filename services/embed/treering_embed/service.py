@@ -15,14 +15,14 @@ from treering.v1.log_pb2 import Position
 from treering_embed import limits
 from treering_embed.encoder.queue import Urgency
 from treering_embed.encoder.renderings import RENDERING_VERSION
-from treering_embed.index import EVERYTHING, Selection
+from treering_embed.index import EVERYTHING, IndexSelection
 from treering_embed.indexing.comparison import Comparison
-from treering_embed.indexing.meaning import Meaning
-from treering_embed.indexing.progress import Phase, Progress
+from treering_embed.indexing.meaning import EngineLifecycle
+from treering_embed.indexing.progress import Phase, ReindexProgress
 from treering_embed.indexing.reindexing import Reindexer
 from treering_embed.registry.book import PatternBook
 from treering_embed.registry.kept import Background, Kept
-from treering_embed.search.search import Ranking, Searcher
+from treering_embed.search.search import IndexRanking, IndexSearcher
 from treering_embed.settings import EmbedSettings
 from treering_runtime.admission import Admission
 from treering_runtime.clocks import wall_ns
@@ -43,7 +43,7 @@ _PHASES = {phase: embed_pb2.ReindexPhase.Value(f"REINDEX_PHASE_{phase.name}") fo
 class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
     """Serves patterns by meaning, and what query and whoever runs it ask besides; a server has the one or both."""
 
-    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning, reindexer: Reindexer, board: ProgressBoard) -> None:
+    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: EngineLifecycle, reindexer: Reindexer, board: ProgressBoard) -> None:
         self._settings, self._book, self._metrics, self._waiting_for = settings, kept.book, kept.metrics, kept.waiting_for
         self._meaning, self._reindexer, self._board = meaning, reindexer, board
         # threads for each kind of answer, as many as are made at a time: none waits for another kind's
@@ -85,7 +85,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         selection, unknown = await self._answers.run(_selection, request, self._book)
         limit = request.limit if request.HasField("limit") else limits.DEFAULT_SEARCH_LIMIT
         with self._meaning.using() as engine:
-            searcher = Searcher(engine, self._book.ids)
+            searcher = IndexSearcher(engine, self._book.ids)
             query = (await searcher.encode([request.text]))[0]
             with self._metrics.search_seconds.time():
                 ranking = await searcher.rank(query, limit, selection, request.also_score_ids)
@@ -106,11 +106,11 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         async for response in _made_on(self._score_slices, slices):
             yield response
 
-    async def _rankings(self, texts: Sequence[str]) -> list[Ranking]:
+    async def _rankings(self, texts: Sequence[str]) -> list[IndexRanking]:
         # At least one: before the first pattern the index would be asked for none.
         count = max(self._book.pattern_count, 1)
         with self._meaning.using() as engine:
-            searcher = Searcher(engine, self._book.ids)
+            searcher = IndexSearcher(engine, self._book.ids)
             return [await searcher.rank(query, count, EVERYTHING) for query in await searcher.encode(texts)]
 
     async def EmbedTexts(
@@ -197,7 +197,7 @@ class EmbedServicer(EmbedServiceServicer, EmbedAdminServiceServicer):
         of_model = self._meaning.problem if self._book.pending_count or not self._meaning.is_ready else ""
         return "; ".join(filter(None, (of_model, *self._waiting_for.values())))
 
-    def _reindex_status(self, progress: Progress) -> embed_pb2.ReindexStatus:
+    def _reindex_status(self, progress: ReindexProgress) -> embed_pb2.ReindexStatus:
         return embed_pb2.ReindexStatus(
             phase=_PHASES[progress.phase],
             model=progress.model,
@@ -240,14 +240,14 @@ def _digest_slices(found: Comparison) -> Iterator[admin_pb2.DigestIndexResponse]
     yield from (answer(keyword_only_ids=found.keyword_only[start : start + size]) for start in range(0, len(found.keyword_only), size))
 
 
-def _selection(request: embed_pb2.SearchPatternsRequest, book: PatternBook) -> tuple[Selection, int]:
+def _selection(request: embed_pb2.SearchPatternsRequest, book: PatternBook) -> tuple[IndexSelection, int]:
     """Which patterns are looked at, and how many of those that are named are not registered."""
     ids = frozenset(request.restrict_to.pattern_ids) if request.HasField("restrict_to") else None
     unknown = sum(not book.is_known(pattern_id) for pattern_id in ids or ())
-    return Selection(ids, tuple(request.services)), unknown
+    return IndexSelection(ids, tuple(request.services)), unknown
 
 
-def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
+def _scores(ranking: IndexRanking) -> list[embed_pb2.PatternScore]:
     columns = (ranking.pattern_ids.tolist(), ranking.scores.tolist(), ranking.dense.tolist(), ranking.late.tolist())
     return [
         embed_pb2.PatternScore(pattern_id=key, score=score, dense=dense, late=late)
@@ -255,7 +255,7 @@ def _scores(ranking: Ranking) -> list[embed_pb2.PatternScore]:
     ]
 
 
-def _slices(rankings: Sequence[Ranking], seen: Sequence[Position]) -> Iterator[admin_pb2.ScorePatternsResponse]:
+def _slices(rankings: Sequence[IndexRanking], seen: Sequence[Position]) -> Iterator[admin_pb2.ScorePatternsResponse]:
     """All patterns in the order of their ids, cut into messages; at least one, so that `seen` always arrives."""
     # Sorted, so that the columns of several texts can be compared and cut by position.
     orders = [np.argsort(ranking.pattern_ids) for ranking in rankings]

@@ -10,7 +10,7 @@ from treering.v1.log_pb2 import LogRecord
 from treering_formats.instants import utc_time
 from treering_formats.levels import USUAL, field_level, says_more, status_level
 from treering_formats.roles import Role, names_by_role
-from treering_formats.times import Reading, any_time
+from treering_formats.times import TimeReading, any_time
 
 _DUPLICATE_PREFIX = "treering.duplicate."
 """Before the key under which a value is kept that another value of the same key replaced; the sinks do the same for keys on the wire."""
@@ -42,10 +42,10 @@ class Defaults:
     environment: str
     now: dt.datetime
     zone: dt.tzinfo = dt.UTC
-    reading: Reading = field(init=False)
+    reading: TimeReading = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "reading", Reading(self.now, self.zone))
+        object.__setattr__(self, "reading", TimeReading(self.now, self.zone))
 
 
 def add_field(fields: dict[str, Any], name: str, value: Any) -> None:

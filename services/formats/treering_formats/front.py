@@ -11,7 +11,7 @@ from typing import NamedTuple
 from treering_formats.calendar_names import DAY_NAMES, MONTHS
 from treering_formats.levels import LETTERS, says_more
 from treering_formats.standing_levels import BARE_WORDS, Level, level_at
-from treering_formats.times import Reading, Stamp, stamp_at
+from treering_formats.times import Stamp, TimeReading, stamp_at
 
 TIME_TEXT = "treering.time"
 """The attribute that holds a time as it is written, when it is not understood or its reading is one of several."""
@@ -64,7 +64,7 @@ _STARTS = frozenset(MONTHS) | DAY_NAMES | frozenset(word.lower() for word in BAR
 _PLAIN_WORD = re.compile(r"(?=[^\W\d_]*[a-z])[^\W\d_]{2,} +[^\sA-Z:|-]")
 
 
-def read_front(text: str, reading: Reading) -> Front | None:
+def read_front(text: str, reading: TimeReading) -> Front | None:
     """The front of a line; None when there is neither a time nor a level.
 
     Args:
@@ -77,13 +77,13 @@ def read_front(text: str, reading: Reading) -> Front | None:
     return _coloured(text, reading) if "\x1b" in text else _walked(text, reading)
 
 
-def _walked(text: str, reading: Reading) -> Front | None:
+def _walked(text: str, reading: TimeReading) -> Front | None:
     walk = _Walk(text, reading)
     walk.run()
     return walk.front() if walk.stamp or walk.level else None
 
 
-def _coloured(text: str, reading: Reading) -> Front | None:
+def _coloured(text: str, reading: TimeReading) -> Front | None:
     """Colours are looked through at the front, and stay in the message."""
     codes = list(_COLOUR.finditer(text))
     front = _walked(_COLOUR.sub("", text), reading)
@@ -102,7 +102,7 @@ class _Walk:
     """Goes over the tokens of a line's front."""
 
     text: str
-    reading: Reading
+    reading: TimeReading
     stamp: Stamp | None = None
     level: Level | None = None
     at: int = 0

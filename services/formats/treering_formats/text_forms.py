@@ -8,7 +8,7 @@ from treering_formats.calendar_names import MONTHS
 from treering_formats.front import LONGEST_FRONT, Front, read_front
 from treering_formats.instants import instant, without_year
 from treering_formats.levels import LETTERS, SYSLOG
-from treering_formats.times import Reading, stamp_at
+from treering_formats.times import TimeReading, stamp_at
 
 _MONTH = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _CLOCK = r"(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9})(?!\d))?"
@@ -35,7 +35,7 @@ _KLOG = re.compile(rf"([IWEF])(\d{{4}})?(\d\d)(\d\d)\s{_CLOCK}\s+(\d+)\s(?=\S+:\
 _PYTHON_DEFAULT = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([A-Za-z_][\w.-]+):(?!/)")
 
 
-def form_at(line: str, reading: Reading) -> Front | None:
+def form_at(line: str, reading: TimeReading) -> Front | None:
     """The front of a line of one of these forms; None when it is of none."""
     for read in _BY_FIRST.get(line[:1], _OTHERS):
         front = read(line, reading)
@@ -44,7 +44,7 @@ def form_at(line: str, reading: Reading) -> Front | None:
     return None
 
 
-def _syslog(line: str, reading: Reading) -> Front | None:
+def _syslog(line: str, reading: TimeReading) -> Front | None:
     match = _SYSLOG.match(line)
     if not match:
         return None
@@ -65,7 +65,7 @@ def _priority(text: str | None) -> tuple[int, dict[str, str]] | None:
     return (SYSLOG[number % 8], {"syslog.facility": str(number // 8)}) if number <= _HIGHEST_PRIORITY else None
 
 
-def _level_behind(line: str, front: Front, reading: Reading) -> Front:
+def _level_behind(line: str, front: Front, reading: TimeReading) -> Front:
     """A line of syslog without a priority may have its level in the message."""
     inner = None if front.severity else read_front(_first_line(line, front.end), reading)
     if not inner or not inner.severity:
@@ -79,7 +79,7 @@ def _first_line(text: str, start: int) -> str:
     return text[start : start + LONGEST_FRONT].partition("\n")[0]
 
 
-def _syslog_5424(line: str, reading: Reading) -> Front | None:
+def _syslog_5424(line: str, reading: TimeReading) -> Front | None:
     match = _SYSLOG_5424.match(line)
     said = _priority(match[1]) if match else None
     if not match or said is None:
@@ -94,7 +94,7 @@ def _syslog_5424(line: str, reading: Reading) -> Front | None:
     return Front(stamp.nanos or 0 if stamp else 0, said[0], attributes, match.end())
 
 
-def _priority_alone(line: str, reading: Reading) -> Front | None:
+def _priority_alone(line: str, reading: TimeReading) -> Front | None:
     """`<38>text` of appliances: time and host are missing or in a form of their own."""
     match = _PRIORITY.match(line)
     said = _priority(match[1]) if match else None
@@ -106,7 +106,7 @@ def _priority_alone(line: str, reading: Reading) -> Front | None:
     return Front(inner.time, said[0], inner.attributes | said[1], match.end() + inner.end)
 
 
-def _klog(line: str, reading: Reading) -> Front | None:
+def _klog(line: str, reading: TimeReading) -> Front | None:
     match = _KLOG.match(line)
     if not match:
         return None
@@ -119,7 +119,7 @@ def _klog(line: str, reading: Reading) -> Front | None:
     return None if time is None else Front(time, LETTERS[level], {"pid": pid}, match.end())
 
 
-def _hadoop(line: str, reading: Reading) -> Front | None:
+def _hadoop(line: str, reading: TimeReading) -> Front | None:
     match = _HADOOP.match(line)
     if not match:
         return None
@@ -129,12 +129,12 @@ def _hadoop(line: str, reading: Reading) -> Front | None:
     return None if time is None or level is None else Front(time, level, {"thread": thread}, match.end())
 
 
-def _python_default(line: str, _reading: Reading) -> Front | None:
+def _python_default(line: str, _reading: TimeReading) -> Front | None:
     match = _PYTHON_DEFAULT.match(line)
     return Front(0, SEVERITY_WORDS[match[1].lower()], {"origin": match[2]}, match.end()) if match else None
 
 
-_Form = Callable[[str, Reading], Front | None]
+_Form = Callable[[str, TimeReading], Front | None]
 _OTHERS: tuple[_Form, ...] = ()
 _BY_FIRST: dict[str, tuple[_Form, ...]] = {
     "<": (_syslog, _syslog_5424, _priority_alone),

@@ -11,7 +11,7 @@ from treering_formats.instants import iso_time
 from treering_formats.levels import says_more
 from treering_formats.standing_levels import level_of_next_line
 from treering_formats.text_forms import form_at
-from treering_formats.times import Reading
+from treering_formats.times import TimeReading
 
 # The form of most logs in one look: 2026-11-20T10:00:00.123Z INFO text, also with a thread in between. Whatever stands
 # there that needs a second look, a mark behind the level for example, is left to `front`. The minute is checked where it is read.
@@ -65,7 +65,7 @@ def _message(text: str, front: Front) -> str:
     return text[front.end :].lstrip("\n") or text
 
 
-def read_text(text: str, reading: Reading) -> Front:
+def read_text(text: str, reading: TimeReading) -> Front:
     """The front of a text of one or more lines."""
     form = form_at(text, reading)
     if form:

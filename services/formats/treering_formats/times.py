@@ -14,7 +14,7 @@ from treering_formats.dates import Date, date_at
 from treering_formats.instants import Clock, epoch, instant, iso_time, of_today, without_year
 from treering_formats.zones import BEHIND, ZONE, is_ambiguous, offset_of, zone_named
 
-__all__ = ["Reading", "Stamp", "any_time", "epoch", "instant", "stamp_at", "without_year"]
+__all__ = ["Stamp", "TimeReading", "any_time", "epoch", "instant", "stamp_at", "without_year"]
 
 _NANOS = 1_000_000_000
 _DAY_S = 86_400
@@ -37,7 +37,7 @@ _OLDEST_BARE = dt.timedelta(days=3_653)
 _DAY_NAME = re.compile(r"(\w{2,12})\.?,?\s+")
 
 
-class Reading(NamedTuple):
+class TimeReading(NamedTuple):
     """What is taken where a time does not say it.
 
     Attributes:
@@ -49,7 +49,7 @@ class Reading(NamedTuple):
     zone: dt.tzinfo = dt.UTC
 
 
-_NO_READING = Reading(dt.datetime(1, 1, 1, tzinfo=dt.UTC))
+_NO_READING = TimeReading(dt.datetime(1, 1, 1, tzinfo=dt.UTC))
 """Without a present there is no year for a time that has none."""
 
 
@@ -75,7 +75,7 @@ _ISO_AT = re.compile(
 """The form of most logs, where nothing behind it can belong to it: it is read without looking for others."""
 
 
-def any_time(value: object, reading: Reading = _NO_READING) -> int | None:
+def any_time(value: object, reading: TimeReading = _NO_READING) -> int | None:
     """The time that a JSON value means: a date with a clock in any form, or an epoch number of any unit."""
     if isinstance(value, str):
         text = value.strip()
@@ -89,7 +89,7 @@ def any_time(value: object, reading: Reading = _NO_READING) -> int | None:
     return None
 
 
-def stamp_at(text: str, start: int, reading: Reading, *, numbers: bool = True) -> Stamp | None:
+def stamp_at(text: str, start: int, reading: TimeReading, *, numbers: bool = True) -> Stamp | None:
     """The time that begins at `start`; None when nothing there looks like one.
 
     Args:
@@ -115,7 +115,7 @@ def stamp_at(text: str, start: int, reading: Reading, *, numbers: bool = True) -
     return _stamp(text, start, date, clock, half=between["half"], reading=reading)
 
 
-def _on_day(named: re.Match[str], reading: Reading) -> Stamp | None:
+def _on_day(named: re.Match[str], reading: TimeReading) -> Stamp | None:
     """A time behind the name of its day. A name that does not fit is said, not dropped."""
     stamp = stamp_at(named.string, named.end(), reading, numbers=False)
     if stamp is None or not stamp.is_dated:
@@ -130,7 +130,7 @@ def _local_days(nanos: int) -> tuple[int, int, int]:
     return (day - 1) % 7, day % 7, (day + 1) % 7
 
 
-def _without_date(text: str, start: int, reading: Reading, *, numbers: bool) -> Stamp | None:
+def _without_date(text: str, start: int, reading: TimeReading, *, numbers: bool) -> Stamp | None:
     found = _EPOCH_AT.match(text, start) if numbers else None
     if found:
         return _epoch_stamp(found, reading.now)
@@ -151,7 +151,7 @@ def _epoch_stamp(found: re.Match[str], now: dt.datetime) -> Stamp | None:
     return Stamp(found.end(), nanos, found[1]) if is_recent else None
 
 
-def _stamp(text: str, start: int, date: Date | None, clock: re.Match[str], *, half: str | None, reading: Reading) -> Stamp | None:
+def _stamp(text: str, start: int, date: Date | None, clock: re.Match[str], *, half: str | None, reading: TimeReading) -> Stamp | None:
     """Puts date, clock, zone and a year behind them together."""
     end, zone, sure = _zone_at(text, clock.end(), reading.zone)
     if date and date.year is None:
@@ -204,7 +204,7 @@ def _zone_at(text: str, end: int, default: dt.tzinfo) -> tuple[int, dt.tzinfo | 
     return (end, default, True) if zone is None else (found.end(), zone, not is_ambiguous(name))
 
 
-def _nanos(date: Date | None, clock: Clock, zone: dt.tzinfo | int, reading: Reading) -> int | None:
+def _nanos(date: Date | None, clock: Clock, zone: dt.tzinfo | int, reading: TimeReading) -> int | None:
     if date is None:
         return of_today(clock, zone, reading.now)
     if date.year is None:

@@ -106,7 +106,7 @@ class LogState(NamedTuple):
     """How often something was made durable since the start."""
 
 
-class Follower(Protocol):
+class LogFollower(Protocol):
     """Reads the durable part in order while it is written. Blocks; one thread at a time.
 
     One that stands below the start of the log goes on there: the records before it are gone.
@@ -207,7 +207,7 @@ class DurableLog(Protocol):
             LogFailedError: The log failed, now or before.
         """
 
-    def follow(self, offset: int) -> Follower:
+    def follow(self, offset: int) -> LogFollower:
         """A reader that wants the records from an offset on."""
 
     def close(self) -> None:

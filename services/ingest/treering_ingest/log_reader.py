@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from treering_ingest.durable_log import Follower, Range, StoredBatch
+from treering_ingest.durable_log import LogFollower, Range, StoredBatch
 
 
 class LogReader:
@@ -18,21 +18,21 @@ class LogReader:
         follower: Of the log, which may be written meanwhile.
     """
 
-    def __init__(self, follower: Follower) -> None:
+    def __init__(self, follower: LogFollower) -> None:
         self._follower = follower
         # A thread for each reader: on shared ones a slow disk under one delivery would hold up the others.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="log-reader")
 
     async def read(self, max_bytes: int) -> Sequence[StoredBatch]:
-        """As `Follower.read`."""
+        """As `LogFollower.read`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._follower.read, max_bytes)
 
     async def read_range(self, max_bytes: int) -> Range:
-        """As `Follower.read_range`."""
+        """As `LogFollower.read_range`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._follower.read_range, max_bytes)
 
     async def link_before(self) -> int | None:
-        """As `Follower.link_before`."""
+        """As `LogFollower.link_before`."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._follower.link_before)
 
     def close(self) -> None:

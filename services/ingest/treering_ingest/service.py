@@ -17,7 +17,7 @@ from treering.v1.ingest_pb2 import (
 from treering_ingest.digest import LogDigester
 from treering_ingest.intake import Intake
 from treering_ingest.status import StatusReport
-from treering_ingest.upload import Acknowledgement, Outcome, Shipment, Upload
+from treering_ingest.upload import Acknowledgement, Shipment, Upload, UploadOutcome
 
 SERVICE_NAME = "treering.v1.IngestService"
 ADMIN_SERVICE_NAME = "treering.v1.IngestAdminService"
@@ -114,9 +114,9 @@ class IngestHandlers:
         )
 
 
-def _rejection_counts(outcome: Outcome) -> list[RejectionCount]:
+def _rejection_counts(outcome: UploadOutcome) -> list[RejectionCount]:
     return [RejectionCount(reason=reason, count=count) for reason, count in sorted(outcome.rejection_counts.items())]
 
 
-def _rejected_records(outcome: Outcome) -> list[RejectedRecord]:
+def _rejected_records(outcome: UploadOutcome) -> list[RejectedRecord]:
     return [RejectedRecord(index=item.index, reason=item.reason) for item in outcome.rejected]

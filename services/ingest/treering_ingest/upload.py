@@ -22,7 +22,7 @@ from treering_runtime.wakeup import Wakeup
 
 
 @dataclass(slots=True)
-class Outcome:
+class UploadOutcome:
     """What became of some batches, in the words of the contract."""
 
     accepted_count: int = 0
@@ -49,7 +49,7 @@ class Acknowledgement:
 
     producer_id: bytes
     last_durable_sequence: int
-    outcome: Outcome
+    outcome: UploadOutcome
 
 
 class Upload:
@@ -57,12 +57,12 @@ class Upload:
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
-        self._outcome = Outcome()
+        self._outcome = UploadOutcome()
         self._index = 0
         self._ticket = 0
         self._producer_id = b""
 
-    async def run(self, batches: AsyncIterable[bytes]) -> Outcome:
+    async def run(self, batches: AsyncIterable[bytes]) -> UploadOutcome:
         """Takes every batch, and returns when all are durable.
 
         Raises:
@@ -203,11 +203,11 @@ class Shipment:
     def _collect(self) -> list[Acknowledgement]:
         self._had_many = self._has_many()
         # By producer: sequences of different producers on one stream have nothing to do with each other.
-        outcomes: dict[bytes, tuple[int, Outcome]] = {}
+        outcomes: dict[bytes, tuple[int, UploadOutcome]] = {}
         # The oldest first, up to one that is not durable: an acknowledgement stands for all that came before.
         while self._waiting and self._intake.committer.is_durable(self._waiting[0][0].ticket):
             receipt, first_index = self._waiting.popleft()
-            last, outcome = outcomes.get(receipt.producer_id, (0, Outcome()))
+            last, outcome = outcomes.get(receipt.producer_id, (0, UploadOutcome()))
             outcome.add(receipt, first_index)
             outcomes[receipt.producer_id] = (max(last, receipt.sequence), outcome)
         # Now there is room: the reading may go on.

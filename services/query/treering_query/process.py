@@ -11,7 +11,7 @@ from treering.v1.sink_pb2_grpc import add_SinkServiceServicer_to_server
 from treering_query.answers.metrics import StoreMetrics
 from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedClient
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.request_limits import LIMITS
 from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
@@ -21,7 +21,7 @@ from treering_query.store.deliveries import HotBounds
 from treering_query.store.keeper import Keeper
 from treering_query.store.store import Store
 from treering_query.streams.bounds import StreamBounds
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_runtime.limits import SINK_WINDOW_BYTES
 from treering_runtime.planes import InnerPlane, Planes
 from treering_runtime.request_limits import RequestLimits
@@ -40,16 +40,16 @@ class QueryProcess:
     def __init__(self, settings: QuerySettings, registry: CollectorRegistry) -> None:
         self._settings = settings
         inner, directory = InnerPlane(settings), settings.data_dir
-        self._engine = Engine.from_settings(settings)
+        self._engine = SnapshotEngine.from_settings(settings)
         bounds = HotBounds(settings.hot_max_rows, settings.hot_max_bytes, settings.hot_max_age_s)
         self._store = store = Store(directory, self._engine, bounds, registry)
         self._embed = embed = EmbedClient(inner.peer("EMBED_ADDRESS", settings.embed_address), store.ids)
-        self._sql = SqlRunner(store, directory / "segments", SqlBounds.from_settings(settings), Meaning(embed))
+        self._sql = SqlRunner(store, directory / "segments", SqlBounds.from_settings(settings), MeaningClient(embed))
         StoreMetrics(store, registry)
         self.planes = Planes(settings, inner, registry, SERVICES, limits=RequestLimits(LIMITS), inner_window_bytes=SINK_WINDOW_BYTES)
         streams = StreamBounds.from_settings(settings)
         searcher = Searcher(store, embed)
-        self._servicer = servicer = QueryServicer(store, self._sql, Status(store, settings), searcher, Meaning(embed), bounds=streams)
+        self._servicer = servicer = QueryServicer(store, self._sql, Status(store, settings), searcher, MeaningClient(embed), bounds=streams)
         add_QueryServiceServicer_to_server(servicer, self.planes.public.grpc)
         add_QueryAdminServiceServicer_to_server(servicer, self.planes.inner.grpc)
         add_SinkServiceServicer_to_server(SinkServicer(store, registry, directory), self.planes.inner.grpc)

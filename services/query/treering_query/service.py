@@ -13,7 +13,7 @@ from treering_query.answers import aggregates, digest, field_list, field_values,
 from treering_query.answers import context as context_of
 from treering_query.answers.status import Status
 from treering_query.answers.verifying import Verifying
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.meaning.meant import Meant
 from treering_query.patterns import compare, pattern_detail, pattern_list
 from treering_query.reading import filters
@@ -82,7 +82,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         sql: SqlRunner,
         status: Status,
         searcher: Searcher,
-        meaning: Meaning,
+        meaning: MeaningClient,
         *,
         bounds: StreamBounds = _USUAL_BOUNDS,
     ) -> None:
@@ -104,7 +104,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
     async def AggregateLogs(self, request: pb.AggregateLogsRequest, context: "Context") -> pb.AggregateLogsResponse:
         """Counts and other aggregates."""
 
-        def plan(request: pb.AggregateLogsRequest, meant: Meant) -> aggregates.Plan:
+        def plan(request: pb.AggregateLogsRequest, meant: Meant) -> aggregates.AggregatePlan:
             # The present, as callers understand it: buckets without an end run up to now.
             return aggregates.plan(request, meant, wall_ns())
 
@@ -182,7 +182,7 @@ class QueryServicer(QueryServiceServicer, QueryAdminServiceServicer):
         async with self._digests.slot(context.time_remaining()):
             return await self._digested(plan, context)
 
-    async def _digested(self, plan: digest.Plan, context: "Context") -> admin_pb2.DigestStoreResponse:
+    async def _digested(self, plan: digest.DigestPlan, context: "Context") -> admin_pb2.DigestStoreResponse:
         with self._store.snapshot() as snapshot:
             return await self._store.run(snapshot, plan.answer, context.time_remaining())
 

@@ -28,7 +28,7 @@ from treering_runtime.shares import Shares
 _LOG = structlog.get_logger()
 
 
-class Caller(Protocol):
+class AnsweredCall(Protocol):
     """The caller's end of a call."""
 
     def peer(self) -> str:
@@ -68,7 +68,7 @@ class Answers:
         self._unread = Shares("max_unread_bytes", bounds.unread_bytes, ("bytes of answers", "are not taken"))
         self._untaken: set[asyncio.Task[None]] = set()
 
-    async def give(self, caller: Caller, answer: bytes, *, begins: bool = True) -> None:
+    async def give(self, caller: AnsweredCall, answer: bytes, *, begins: bool = True) -> None:
         """Sends one answer, or one of a stream. Whoever takes none for long loses its call: others wait for the turn and files it holds.
 
         Args:
@@ -89,7 +89,7 @@ class Answers:
         except grpc.aio.BaseError as error:
             raise asyncio.CancelledError from error
 
-    async def _give_small(self, caller: Caller, answer: bytes) -> None:
+    async def _give_small(self, caller: AnsweredCall, answer: bytes) -> None:
         """Without a task, which would cost an acknowledgement more than its writing: nobody counts it, so nobody asks for its end."""
         try:
             # Around one write: the time that the handler computes between two responses does not count.
@@ -98,7 +98,7 @@ class Answers:
         except TimeoutError:
             raise self._not_taken() from None
 
-    async def _give_counted(self, caller: Caller, answer: bytes, *, begins: bool) -> None:
+    async def _give_counted(self, caller: AnsweredCall, answer: bytes, *, begins: bool) -> None:
         give_back = self._unread.take(len(answer))
         # A task of its own: what is written stays in memory until gRPC is done with it, whatever becomes of the call meanwhile. It has the
         # beginning, too: nothing is awaited between taking the bytes and what gives them back.
@@ -111,7 +111,7 @@ class Answers:
         except TimeoutError:
             raise self._given_up(caller, writing) from None
 
-    def _given_up(self, caller: Caller, writing: "asyncio.Future[None]") -> ServiceError:
+    def _given_up(self, caller: AnsweredCall, writing: "asyncio.Future[None]") -> ServiceError:
         """The error of a call whose answer nobody takes; what gRPC still has of it is looked after."""
         stays_open = self._calls.keep(1)
         writing.add_done_callback(lambda _: stays_open())
@@ -130,7 +130,7 @@ class Answers:
             _LOG.warning("a caller that takes neither its answer nor the error lost its connection", peer=peer)
 
 
-async def _written(caller: Caller, answer: bytes, *, begins: bool) -> None:
+async def _written(caller: AnsweredCall, answer: bytes, *, begins: bool) -> None:
     if begins:
         # by itself: gRPC takes no error for a call whose beginning is on its way together with an answer that nobody takes
         await caller.send_initial_metadata(())

@@ -58,7 +58,7 @@ class Peer:
         return (found.st_dev, found.st_ino) if found else None
 
 
-class Connection:
+class PeerConnection:
     """A lasting connection to a peer. Made with its first use, and anew once the directory of the peer's socket is another one.
 
     Args:

@@ -74,7 +74,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Selection:
+class QuarantineSelection:
     """Which of the records that were set aside are meant."""
 
     log_id: int = 0

@@ -32,7 +32,7 @@ from treering_runtime.holes import Hole, Holes, skipped_count
 from treering_runtime.inner_version import check_version
 from treering_runtime.limits import MAX_LOGS, PROGRESS_INTERVAL_S
 from treering_runtime.progress import ProgressBoard
-from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.quarantine import Quarantined, QuarantineSelection
 from treering_runtime.telemetry import Freshness
 
 _LOG = structlog.get_logger()
@@ -53,7 +53,7 @@ class Sink(Protocol):
         May wait as long as it has no room: that is the backpressure. Idempotent across crashes: what was not releasable comes again.
         """
 
-    async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    async def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside durably, about `QUARANTINE_PAGE_BYTES`, above `after` in order of log and offset; empty at the end."""
 
     async def read_again(self, items: Sequence[Quarantined]) -> int:
@@ -202,7 +202,7 @@ class SinkServicer(SinkServiceServicer):
         if not tried:
             yield RetryQuarantinedResponse(quarantined_count=self._quarantined_count())
 
-    async def _retry_page(self, selection: Selection, after: tuple[int, int] | None) -> tuple[list[Quarantined], int] | None:
+    async def _retry_page(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> tuple[list[Quarantined], int] | None:
         """One at a time: two that read the same would store it twice."""
         items = await self._sink.quarantined(selection, after)
         return (items, await self._sink.read_again(items)) if items else None
@@ -212,10 +212,10 @@ class SinkServicer(SinkServiceServicer):
         return sum(board.get(log_id).quarantined for log_id in board.log_ids())
 
 
-def _selection(request: ListQuarantineRequest | RetryQuarantinedRequest) -> Selection:
+def _selection(request: ListQuarantineRequest | RetryQuarantinedRequest) -> QuarantineSelection:
     if 0 < request.end_offset_exclusive <= request.first_offset:
         raise invalid_field("end_offset_exclusive", f"must be above first_offset, {request.first_offset}, or 0 for no end")
-    return Selection(request.log_id, min(request.first_offset, _MAX_OFFSET), min(request.end_offset_exclusive, _MAX_OFFSET))
+    return QuarantineSelection(request.log_id, min(request.first_offset, _MAX_OFFSET), min(request.end_offset_exclusive, _MAX_OFFSET))
 
 
 _MAX_OFFSET = 2**63 - 1

@@ -12,7 +12,7 @@ from treering_embed.encoder.queue import Urgency
 from treering_embed.encoder.renderings import render
 from treering_embed.engine.engine import Engine
 from treering_embed.index import PatternPoint
-from treering_embed.registry.registry import Pattern
+from treering_embed.registry.registry import RegisteredPattern
 from treering_runtime.errors import ServiceError
 
 _HARMLESS = "ready"
@@ -31,7 +31,7 @@ class Vectors:
         return Vectors(self.points + other.points, self.pieces | other.pieces, self.refused | other.refused)
 
 
-async def make_vectors(engine: Engine, patterns: Sequence[Pattern], give_way_until: float = math.inf) -> Vectors:
+async def make_vectors(engine: Engine, patterns: Sequence[RegisteredPattern], give_way_until: float = math.inf) -> Vectors:
     """Encodes both renderings of each pattern. Where the model fails, the patterns are halved until the one is found that it fails on.
 
     Args:
@@ -55,7 +55,7 @@ async def make_vectors(engine: Engine, patterns: Sequence[Pattern], give_way_unt
     return first + await make_vectors(engine, patterns[middle:], give_way_until)
 
 
-async def _judge(engine: Engine, pattern: Pattern, error: Exception) -> Vectors:
+async def _judge(engine: Engine, pattern: RegisteredPattern, error: Exception) -> Vectors:
     """The model failed on one pattern: if it does so on this one only, and again, the pattern is to blame."""
     # A text that never fails comes first: if it does, this raises, and the pattern keeps waiting.
     await engine.encoder.encode([_HARMLESS], Urgency.PATTERNS, -math.inf)
@@ -66,7 +66,7 @@ async def _judge(engine: Engine, pattern: Pattern, error: Exception) -> Vectors:
         return Vectors(refused={pattern.pattern_id: f"the model fails on it ({type(error).__name__})"})
 
 
-async def _encode(engine: Engine, patterns: Sequence[Pattern], give_way_until: float) -> Vectors:
+async def _encode(engine: Engine, patterns: Sequence[RegisteredPattern], give_way_until: float) -> Vectors:
     rendered = [render(pattern.service, pattern.text, pattern.example) for pattern in patterns]
     # Each distinct text once: renderings without variable parts are often the same.
     place = {text: number for number, text in enumerate(dict.fromkeys(text for pair in rendered for text in pair))}
@@ -83,6 +83,6 @@ async def _encode(engine: Engine, patterns: Sequence[Pattern], give_way_until: f
     return made
 
 
-def _point(engine: Engine, pattern: Pattern, encoded: Encoded, general: int, concrete: int) -> PatternPoint:
+def _point(engine: Engine, pattern: RegisteredPattern, encoded: Encoded, general: int, concrete: int) -> PatternPoint:
     dense = unit(encoded.dense[general] + encoded.dense[concrete])
     return PatternPoint(pattern.pattern_id, pattern.service, dense, project(encoded.tokens[concrete], engine.basis))

@@ -29,7 +29,7 @@ class PatternPoint:
 
 
 @dataclass(frozen=True)
-class Selection:
+class IndexSelection:
     """Which patterns a query may return: None = all; both conditions hold together."""
 
     pattern_ids: frozenset[int] | None = None
@@ -41,23 +41,23 @@ class Selection:
         return self.pattern_ids is not None and not self.pattern_ids
 
 
-EVERYTHING = Selection()
+EVERYTHING = IndexSelection()
 
 
 @dataclass(frozen=True)
-class Hits:
+class IndexHits:
     """Patterns and scores, best first: uint64 (n,), float32 (n,)."""
 
     pattern_ids: NDArray[np.uint64]
     scores: NDArray[np.float32]
 
     @classmethod
-    def of(cls, pattern_ids: Sequence[int], scores: Sequence[float]) -> "Hits":
+    def of(cls, pattern_ids: Sequence[int], scores: Sequence[float]) -> "IndexHits":
         """From lists of the same length."""
         return cls(np.fromiter(pattern_ids, np.uint64, len(pattern_ids)), np.fromiter(scores, np.float32, len(scores)))
 
-    def __add__(self, other: "Hits") -> "Hits":
-        return Hits(np.concatenate([self.pattern_ids, other.pattern_ids]), np.concatenate([self.scores, other.scores]))
+    def __add__(self, other: "IndexHits") -> "IndexHits":
+        return IndexHits(np.concatenate([self.pattern_ids, other.pattern_ids]), np.concatenate([self.scores, other.scores]))
 
     def as_dict(self) -> dict[int, float]:
         """Score by id."""
@@ -90,10 +90,10 @@ class Index(Protocol):
     def all_ids(self) -> NDArray[np.uint64]:
         """The ids of all points, in any order."""
 
-    def nearest(self, dense: NDArray[np.float32], limit: int, selection: Selection = EVERYTHING) -> Hits:
+    def nearest(self, dense: NDArray[np.float32], limit: int, selection: IndexSelection = EVERYTHING) -> IndexHits:
         """The points with the greatest cosine to a vector, by exact search."""
 
-    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> Hits:
+    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> IndexHits:
         """For the points named, the sum over `tokens` of the greatest product with any of the point's token vectors."""
 
     def expose(self) -> None:

@@ -24,10 +24,10 @@ from treering_embed.index import (
     EVERYTHING,
     SERVICE,
     TOKENS,
-    Hits,
     IndexFaultError,
+    IndexHits,
+    IndexSelection,
     PatternPoint,
-    Selection,
     check_finite,
 )
 from treering_embed.limits import LATE_DIMENSION, MIN_FREE_BYTES
@@ -95,13 +95,13 @@ class EdgeIndex:
             if offset is None:
                 return np.array(ids, np.uint64)
 
-    def nearest(self, dense: NDArray[np.float32], limit: int, selection: Selection = EVERYTHING) -> Hits:
+    def nearest(self, dense: NDArray[np.float32], limit: int, selection: IndexSelection = EVERYTHING) -> IndexHits:
         """The points with the greatest cosine."""
         return self._query(qe.Query.Nearest(dense.tolist(), using=DENSE), limit, selection)
 
-    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> Hits:
+    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> IndexHits:
         """Late interaction with the points named."""
-        return self._query(qe.Query.Nearest(tokens.tolist(), using=TOKENS), len(pattern_ids), Selection(pattern_ids))
+        return self._query(qe.Query.Nearest(tokens.tolist(), using=TOKENS), len(pattern_ids), IndexSelection(pattern_ids))
 
     def expose(self) -> None:
         """Nothing to do: nobody else opens the directory."""
@@ -110,12 +110,12 @@ class EdgeIndex:
         """Closes the shard, which also flushes it."""
         self._shard.close()
 
-    def _query(self, query: qe.Query, limit: int, selection: Selection) -> Hits:
+    def _query(self, query: qe.Query, limit: int, selection: IndexSelection) -> IndexHits:
         if selection.empty or not limit:
-            return Hits.of([], [])
+            return IndexHits.of([], [])
         request = qe.QueryRequest(limit=limit, query=query, filter=_filter(selection), params=_EXACT)
         found = self._call(self._shard.query, request)
-        return Hits.of([point.id for point in found], [point.score for point in found])
+        return IndexHits.of([point.id for point in found], [point.score for point in found])
 
     def _call(self, function: Callable[..., _T], *arguments: object) -> _T:
         try:
@@ -166,7 +166,7 @@ def _point(point: PatternPoint) -> Any:
     return qe.Point(id=point.pattern_id, vector=vectors, payload={SERVICE: point.service})
 
 
-def _filter(selection: Selection) -> Any:
+def _filter(selection: IndexSelection) -> Any:
     conditions: list[Any] = []
     if selection.pattern_ids is not None:
         conditions.append(qe.HasIdCondition(set(selection.pattern_ids)))

@@ -18,10 +18,10 @@ from treering_embed.index import (
     EVERYTHING,
     SERVICE,
     TOKENS,
-    Hits,
     IndexFaultError,
+    IndexHits,
+    IndexSelection,
     PatternPoint,
-    Selection,
     check_finite,
 )
 from treering_embed.limits import INDEX_SEARCH_TIMEOUT_S, INDEX_TIMEOUT_S, LATE_DIMENSION
@@ -109,13 +109,13 @@ class ServerIndex:
             if offset is None:
                 return np.array(ids, np.uint64)
 
-    def nearest(self, dense: NDArray[np.float32], limit: int, selection: Selection = EVERYTHING) -> Hits:
+    def nearest(self, dense: NDArray[np.float32], limit: int, selection: IndexSelection = EVERYTHING) -> IndexHits:
         """The points with the greatest cosine."""
         return self._query(dense.tolist(), DENSE, limit, selection)
 
-    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> Hits:
+    def late(self, tokens: Matrix, pattern_ids: frozenset[int]) -> IndexHits:
         """Late interaction with the points named."""
-        return self._query(tokens.tolist(), TOKENS, len(pattern_ids), Selection(pattern_ids))
+        return self._query(tokens.tolist(), TOKENS, len(pattern_ids), IndexSelection(pattern_ids))
 
     def expose(self) -> None:
         """Lets the alias point here, in one step."""
@@ -133,9 +133,9 @@ class ServerIndex:
         """Closes the connection."""
         self._client.close()
 
-    def _query(self, query: Any, using: str, limit: int, selection: Selection) -> Hits:
+    def _query(self, query: Any, using: str, limit: int, selection: IndexSelection) -> IndexHits:
         if selection.empty or not limit:
-            return Hits.of([], [])
+            return IndexHits.of([], [])
         found = self._call(
             self._client.query_points,
             self._collection,
@@ -148,7 +148,7 @@ class ServerIndex:
             # A search must fail before the query service stops waiting for it.
             timeout=INDEX_SEARCH_TIMEOUT_S,
         )
-        return Hits.of([int(point.id) for point in found.points], [point.score for point in found.points])
+        return IndexHits.of([int(point.id) for point in found.points], [point.score for point in found.points])
 
     def _create(self, dimension: int) -> None:
         tokens = models.VectorParams(
@@ -220,7 +220,7 @@ def _explained(name: str, error: Exception) -> str:
     return f"the Qdrant server does not do {name}: {code.name if code else type(error).__name__}"
 
 
-def _filter(selection: Selection) -> models.Filter | None:
+def _filter(selection: IndexSelection) -> models.Filter | None:
     conditions: list[models.Condition] = []
     if selection.pattern_ids is not None:
         conditions.append(models.HasIdCondition(has_id=list(selection.pattern_ids)))

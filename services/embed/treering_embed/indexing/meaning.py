@@ -38,7 +38,7 @@ _LOG = structlog.get_logger()
 _T = TypeVar("_T")
 
 
-class Meaning:
+class EngineLifecycle:
     """Prepares the engine, says whether it is ready, and forgets patterns.
 
     Args:

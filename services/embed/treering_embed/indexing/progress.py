@@ -18,7 +18,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
-class Progress:
+class ReindexProgress:
     """The reindex that runs, or the last one of this process; `problem` says what it waits for, or why it failed."""
 
     phase: Phase = Phase.IDLE
@@ -36,7 +36,7 @@ class Progress:
         return self.phase in {Phase.PREPARING, Phase.EMBEDDING}
 
     @classmethod
-    def of_ended(cls, ended: EndedReindex) -> "Progress":
+    def of_ended(cls, ended: EndedReindex) -> "ReindexProgress":
         """Of one that ended, perhaps before this process began."""
         phase = Phase(ended.outcome.value)
         return cls(phase, ended.model, ended.done, problem=ended.problem, number=ended.number, request_id=ended.request_id)

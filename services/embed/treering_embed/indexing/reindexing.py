@@ -24,11 +24,11 @@ from treering_embed.index import IndexFaultError
 from treering_embed.index.opening import drop_index, open_index
 from treering_embed.indexing.filling import Filler
 from treering_embed.indexing.indexer import Indexer
-from treering_embed.indexing.meaning import Meaning
-from treering_embed.indexing.progress import Phase, Progress
+from treering_embed.indexing.meaning import EngineLifecycle
+from treering_embed.indexing.progress import Phase, ReindexProgress
 from treering_embed.indexing.verification import verify
 from treering_embed.limits import INDEX_THREADS, REINDEX_BATCH, RETRY_MAX_S, RETRY_MIN_S
-from treering_embed.registry.ended import Outcome
+from treering_embed.registry.ended import ReindexOutcome
 from treering_embed.registry.kept import Background, Kept
 from treering_embed.registry.notes import IndexNote
 from treering_embed.registry.registry import RegistryFault
@@ -48,8 +48,8 @@ class _Cancelled(Exception):  # noqa: N818 - an outcome, not a fault
 class Reindexer:
     """Makes successors, one at a time."""
 
-    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: Meaning) -> None:
-        self.progress = Progress()
+    def __init__(self, settings: EmbedSettings, kept: Kept, meaning: EngineLifecycle) -> None:
+        self.progress = ReindexProgress()
         self._settings, self._kept, self._meaning = settings, kept, meaning
         self._wake = asyncio.Event()
         self._orders = asyncio.Lock()
@@ -57,7 +57,7 @@ class Reindexer:
         self._cancelled = 0
         """The number of the index that is not to be finished."""
 
-    async def request(self, model: str, request_id: str = "") -> Progress:
+    async def request(self, model: str, request_id: str = "") -> ReindexProgress:
         """Begins a reindex, durably; with the model in use if `model` is empty. One that was begun under this id is returned instead.
 
         Raises:
@@ -76,12 +76,12 @@ class Reindexer:
             if wanted not in self._settings.allowed_models:
                 # not a word more: it would tell what is on this machine
                 raise invalid_field("model", "not among the models; the setting MODELS of embed lists them")
-            self.progress = Progress(Phase.PREPARING, wanted, started_ns=wall_ns())
+            self.progress = ReindexProgress(Phase.PREPARING, wanted, started_ns=wall_ns())
             # a caller that goes away while the order is noted leaves a reindex that runs, not one that waits for the next start
             await self._kept.tasks.run(self._begin_checked(wanted, request_id, before))
             return self.progress
 
-    async def cancel(self, number: int | None) -> Progress:
+    async def cancel(self, number: int | None) -> ReindexProgress:
         """Has the reindex of this number, or the one that runs, given up, durably; one that has ended already stays as it ended.
 
         Raises:
@@ -106,14 +106,14 @@ class Reindexer:
             self._say(problem="it is being cancelled")
             self._wake.set()
 
-    async def _found(self, wanted: Callable[[Progress], bool]) -> Progress | None:
+    async def _found(self, wanted: Callable[[ReindexProgress], bool]) -> ReindexProgress | None:
         """The reindex that runs or ended last, or an earlier one."""
         if self.progress.phase is not Phase.IDLE and wanted(self.progress):
             return self.progress
         ended = await self._on_registry(self._kept.successor.ended)
-        return next((progress for each in reversed(ended) if wanted(progress := Progress.of_ended(each))), None)
+        return next((progress for each in reversed(ended) if wanted(progress := ReindexProgress.of_ended(each))), None)
 
-    async def _begin_checked(self, wanted: str, request_id: str, before: Progress) -> None:
+    async def _begin_checked(self, wanted: str, request_id: str, before: ReindexProgress) -> None:
         try:
             await self._meaning.models.identify(wanted)
             await self._begin(wanted, request_id)
@@ -165,7 +165,7 @@ class Reindexer:
             # The model will not become usable by trying again: the order is given up, and the index that answers stays.
             except StartError as error:
                 _LOG.error("the index cannot be made anew; the one that is there goes on answering", problem=str(error))
-                await self._on_registry(self._kept.successor.abandon, Outcome.FAILED, str(error))
+                await self._on_registry(self._kept.successor.abandon, ReindexOutcome.FAILED, str(error))
                 self._say(phase=Phase.FAILED, problem=str(error))
                 # Once more for the tidying: what was made of the successor is on the list now.
                 self._wake.set()
@@ -308,7 +308,7 @@ async def _retire(engine: Engine, *, keep_encoder: bool) -> None:
         await on_own_thread("retire", lambda: engine.close(keep_encoder=keep_encoder))
 
 
-def _running(progress: Progress) -> ServiceError:
+def _running(progress: ReindexProgress) -> ServiceError:
     message = f"everything is being embedded with {progress.model} already; `treering status` says how far it is"
     done = {"model": progress.model, "done_count": str(progress.done), "reindex_id": str(progress.number)}
     return ServiceError(ErrorReason.ERROR_REASON_REINDEX_RUNNING, message, metadata=done)

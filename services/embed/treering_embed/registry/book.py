@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from treering_embed.limits import MAX_GIVING_WAY_S, MAX_REFUSED_REMEMBERED, PROVEN_SHARE, SPARE_SHARE
-from treering_embed.registry.registry import Pattern, Refused, Summary
+from treering_embed.registry.registry import Refused, RegisteredPattern, Summary
 from treering_runtime.clocks import SteadyClock
 from treering_runtime.patterns import PatternIds
 
@@ -118,7 +118,7 @@ class PatternBook:
         """Whether the pattern is registered. Safe to ask from another thread."""
         return pattern_id in self._known
 
-    def admit(self, candidates: Sequence[Pattern], *, not_before: Mapping[int, int] | None = None) -> list[Pattern]:
+    def admit(self, candidates: Sequence[RegisteredPattern], *, not_before: Mapping[int, int] | None = None) -> list[RegisteredPattern]:
         """Those of the patterns that are new and find room; from now on they are known, and wait for their vectors.
 
         They hold up what is visible from their first record on, or from the offset that `not_before` has for their log if that is later:
@@ -143,7 +143,7 @@ class PatternBook:
             self._new_today.clear()
             self._refused.clear()
 
-    def _has_room(self, pattern: Pattern) -> bool:
+    def _has_room(self, pattern: RegisteredPattern) -> bool:
         if pattern.pattern_id in self._known:
             return False
         count = self._new_today.get(pattern.service, 0)

@@ -13,7 +13,7 @@ _MOST = 16
 """Remembered ones, the newest: a request is repeated within minutes."""
 
 
-class Outcome(Enum):
+class ReindexOutcome(Enum):
     """How a reindex ended."""
 
     DONE = "done"
@@ -37,7 +37,7 @@ class EndedReindex:
     number: int
     request_id: str
     model: str
-    outcome: Outcome
+    outcome: ReindexOutcome
     done: int
     problem: str = ""
 
@@ -45,7 +45,7 @@ class EndedReindex:
 def read_ended(db: sqlite3.Connection) -> list[EndedReindex]:
     """The newest ones, oldest first."""
     listed = json.loads(read_meta(db, _KEY) or b"[]")
-    return [EndedReindex(**{**each, "outcome": Outcome(each["outcome"])}) for each in listed]
+    return [EndedReindex(**{**each, "outcome": ReindexOutcome(each["outcome"])}) for each in listed]
 
 
 def add_ended(write: sqlite3.Connection, ended: EndedReindex) -> None:

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
-from treering_embed.registry.ended import EndedReindex, Outcome, add_ended, read_ended
+from treering_embed.registry.ended import EndedReindex, ReindexOutcome, add_ended, read_ended
 from treering_embed.registry.notes import IndexNote
-from treering_embed.registry.registry import Pattern, State
+from treering_embed.registry.registry import RegisteredPattern, State
 
 Outcomes = Mapping[int, str]
 """By pattern id: empty = its vector is in the index, durably; else why it gets none."""
@@ -45,7 +45,7 @@ class Ledger(Protocol):
     def note(self) -> IndexNote | None:
         """The index; None where there is none."""
 
-    def pending(self, limit: int) -> list[Pattern]:
+    def pending(self, limit: int) -> list[RegisteredPattern]:
         """Some of the patterns that wait for their vectors in this index, in the order in which they should get them."""
 
     def mark(self, outcomes: Outcomes, frequencies: bytes) -> list[int]:
@@ -95,7 +95,7 @@ class CurrentLedger:
         with Transaction(self._db) as write:
             write_meta(write, _KEYS["note"], note.to_bytes())
 
-    def pending(self, limit: int) -> list[Pattern]:
+    def pending(self, limit: int) -> list[RegisteredPattern]:
         """Some that wait: services take turns, each with what waits longest."""
         # The partial index `waiting` answers this: its cost is that of the patterns that wait.
         return _patterns(self._db.execute(_WAITING, (limit,)))
@@ -167,7 +167,7 @@ class SuccessorLedger:
         with Transaction(self._db) as write:
             write_meta(write, _SUCCESSOR_KEYS["note"], note.to_bytes())
 
-    def abandon(self, outcome: Outcome | None = None, problem: str = "") -> None:
+    def abandon(self, outcome: ReindexOutcome | None = None, problem: str = "") -> None:
         """No successor is made any more; with an outcome, that is how its reindex ended."""
         with Transaction(self._db) as write:
             self._note_end(write, outcome, problem)
@@ -192,7 +192,7 @@ class SuccessorLedger:
     def abandon_cancelled(self, configured: str) -> None:
         """The end of a cancelled reindex: the index that answers stays, decided under the setting `model` as it is now."""
         with Transaction(self._db) as write:
-            self._note_end(write, Outcome.CANCELLED, "")
+            self._note_end(write, ReindexOutcome.CANCELLED, "")
             # The cancel is the last decision on the model: a reindex that the setting asked for must not begin again at the next start.
             if current := IndexNote.from_bytes(read_meta(write, _KEYS["note"])):
                 write_meta(write, _KEYS["note"], dataclasses.replace(current, configured=configured).to_bytes())
@@ -203,7 +203,7 @@ class SuccessorLedger:
         """The newest reindexes that have ended, oldest first."""
         return read_ended(self._db)
 
-    def _note_end(self, write: sqlite3.Connection, outcome: Outcome | None, problem: str = "") -> None:
+    def _note_end(self, write: sqlite3.Connection, outcome: ReindexOutcome | None, problem: str = "") -> None:
         note = self.note()
         if note is not None and outcome is not None:
             add_ended(write, EndedReindex(note.number, note.request_id, note.model, outcome, self.done_count(), problem))
@@ -218,7 +218,7 @@ class SuccessorLedger:
             # Asked in the transaction of the swap: a cancel that was answered is durable, and must hold whatever the reindexer has seen.
             if self.is_cancelled():
                 return None
-            self._note_end(write, Outcome.DONE)
+            self._note_end(write, ReindexOutcome.DONE)
             # Before the update, which overwrites the states that this asks for.
             found = [unsigned(row[0]) for row in write.execute(settled)]
             # A pattern that the successor lacks waits again: it came, or was sent back, while the swap was prepared.
@@ -235,7 +235,7 @@ class SuccessorLedger:
             _clear_successor(write)
         return found
 
-    def pending(self, limit: int) -> list[Pattern]:
+    def pending(self, limit: int) -> list[RegisteredPattern]:
         """The patterns that wait longest."""
         return _patterns(self._db.execute(_WAITING_FOR_SUCCESSOR, (limit,)))
 
@@ -269,8 +269,8 @@ class SuccessorLedger:
         return int(self._db.execute("select count(*) from successor").fetchone()[0])
 
 
-def _patterns(rows: sqlite3.Cursor) -> list[Pattern]:
-    return [Pattern(unsigned(row[0]), row[1], row[2], row[3], unsigned(row[4]), row[5]) for row in rows]
+def _patterns(rows: sqlite3.Cursor) -> list[RegisteredPattern]:
+    return [RegisteredPattern(unsigned(row[0]), row[1], row[2], row[3], unsigned(row[4]), row[5]) for row in rows]
 
 
 def _clear_successor(write: sqlite3.Connection) -> None:

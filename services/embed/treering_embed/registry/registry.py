@@ -19,7 +19,7 @@ from treering_embed.registry.keyword_only import KeywordOnly
 from treering_embed.registry.schema import SCHEMA
 from treering_runtime.errors import StartError
 from treering_runtime.limits import QUARANTINE_ENTRY_BYTES, QUARANTINE_PAGE_BYTES
-from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.quarantine import Quarantined, QuarantineSelection
 
 RegistryFault = sqlite3.OperationalError
 """The registry cannot be read or written at the moment (disk, lock): worth another attempt later."""
@@ -37,7 +37,7 @@ class State(IntEnum):
 
 
 @dataclass(frozen=True)
-class Pattern:
+class RegisteredPattern:
     """A pattern as registered: its first record's position and message."""
 
     pattern_id: int
@@ -169,7 +169,7 @@ class Registry:
     def commit(
         self,
         next_offsets: Mapping[int, int],
-        patterns: Sequence[Pattern],
+        patterns: Sequence[RegisteredPattern],
         last_seen: Mapping[tuple[int, int], int],
         quarantined: Sequence[Quarantined],
         *,
@@ -223,7 +223,7 @@ class Registry:
             rows = ((signed(key), end, known.get(key)) for key, end in next_offsets.items())
             write.executemany("insert or replace into progress (log_id, next_offset, link) values (?, ?, ?)", rows)
 
-    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside above `after`, in the order of (signed) log and offset."""
         # The page begins above `after` by primary key: rows that leave between two pages shift nothing.
         log_id, first = (signed(after[0]), after[1]) if after else (-(1 << 63), -1)

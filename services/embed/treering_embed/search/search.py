@@ -11,14 +11,14 @@ from treering_embed.encoder import Matrix
 from treering_embed.encoder.late import query_tokens
 from treering_embed.encoder.queue import Urgency
 from treering_embed.engine.engine import Engine
-from treering_embed.index import Hits, Selection
+from treering_embed.index import IndexHits, IndexSelection
 from treering_embed.limits import RERANK_DEPTH
 from treering_embed.search import calibration
 from treering_runtime.patterns import NO_PATTERN, PatternIds, places_among
 
 
 @dataclass(frozen=True)
-class Ranking:
+class IndexRanking:
     """Patterns, best first: ids uint64, and float32 score, dense and late similarity; late is 0 where it was not computed."""
 
     pattern_ids: NDArray[np.uint64]
@@ -35,7 +35,7 @@ class Query:
     tokens: Matrix
 
 
-class Searcher:
+class IndexSearcher:
     """Answers questions to the index, by the ids that other services know. Lives as long as the engine.
 
     Args:
@@ -54,7 +54,7 @@ class Searcher:
             for dense, tokens, pieces in zip(encoded.dense, encoded.tokens, encoded.pieces, strict=True)
         ]
 
-    async def rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int] = ()) -> Ranking:
+    async def rank(self, query: Query, limit: int, selection: IndexSelection, also: Sequence[int] = ()) -> IndexRanking:
         """The `limit` best patterns of `selection`, and those of `also` that are indexed.
 
         Raises:
@@ -63,20 +63,20 @@ class Searcher:
         # One call to the thread for all steps: the event loop waits once.
         return await self._engine.index_threads.run(self._translated, query, limit, selection, also)
 
-    def _translated(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
+    def _translated(self, query: Query, limit: int, selection: IndexSelection, also: Sequence[int]) -> IndexRanking:
         found = self._rank(query, limit, self._stored(selection), self._ids.to_stored(np.array(also, np.uint64)).tolist())
         ids = self._ids.to_wire(found.pattern_ids)
         # A pattern that other services cannot name is of no use to them.
         known = ids != NO_PATTERN
-        return Ranking(ids[known], found.scores[known], found.dense[known], found.late[known])
+        return IndexRanking(ids[known], found.scores[known], found.dense[known], found.late[known])
 
-    def _stored(self, selection: Selection) -> Selection:
+    def _stored(self, selection: IndexSelection) -> IndexSelection:
         if selection.pattern_ids is None:
             return selection
         ids = np.fromiter(selection.pattern_ids, np.uint64, len(selection.pattern_ids))
         return dataclasses.replace(selection, pattern_ids=frozenset(self._ids.to_stored(ids).tolist()))
 
-    def _rank(self, query: Query, limit: int, selection: Selection, also: Sequence[int]) -> Ranking:
+    def _rank(self, query: Query, limit: int, selection: IndexSelection, also: Sequence[int]) -> IndexRanking:
         index, wanted = self._engine.index, np.array(also, np.uint64)
         # At least as deep as the second look: the best by words may be anywhere in these.
         dense = index.nearest(query.dense, max(limit, RERANK_DEPTH), selection)
@@ -84,14 +84,14 @@ class Searcher:
         if len(wanted):
             # Only those that the first search did not return: each pattern may be there once, or it would be ranked twice.
             missing = np.setdiff1d(wanted, dense.pattern_ids)
-            dense += index.nearest(query.dense, len(missing), Selection(frozenset(missing.tolist())))
+            dense += index.nearest(query.dense, len(missing), IndexSelection(frozenset(missing.tolist())))
             # Those named are looked at word by word, wherever the dense vector ranks them.
             candidates = np.union1d(candidates, np.intersect1d(wanted, dense.pattern_ids))
         late = index.late(query.tokens, frozenset(candidates.tolist()))
         return _cut(combine(dense, late), limit, also)
 
 
-def combine(dense: Hits, late: Hits) -> Ranking:
+def combine(dense: IndexHits, late: IndexHits) -> IndexRanking:
     """Ranks the patterns of `dense`, each there once, by the sum of their similarities.
 
     Where late interaction was not computed, the least of the computed ones stands in for it: such a pattern was too far away to be
@@ -102,10 +102,10 @@ def combine(dense: Hits, late: Hits) -> Ranking:
     similarity = dense.scores + np.where(computed, word, least)
     # `stable`: equal scores keep the order of the dense search, so the same question gives the same list.
     order = np.argsort(-similarity, kind="stable")
-    return Ranking(dense.pattern_ids[order], calibration.score(similarity[order]), dense.scores[order], word[order])
+    return IndexRanking(dense.pattern_ids[order], calibration.score(similarity[order]), dense.scores[order], word[order])
 
 
-def _lookup(hits: Hits, pattern_ids: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _lookup(hits: IndexHits, pattern_ids: NDArray[np.uint64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """The scores of some patterns, 0 where `hits` has none, and where it has one."""
     found = np.zeros(len(pattern_ids), np.float32)
     order = np.argsort(hits.pattern_ids)
@@ -115,9 +115,9 @@ def _lookup(hits: Hits, pattern_ids: NDArray[np.uint64]) -> tuple[NDArray[np.flo
     return found, is_known
 
 
-def _cut(ranking: Ranking, limit: int, also: Sequence[int]) -> Ranking:
+def _cut(ranking: IndexRanking, limit: int, also: Sequence[int]) -> IndexRanking:
     """The first `limit`, and those of `also` below."""
     kept = np.arange(len(ranking.pattern_ids)) < limit
     if also:
         kept |= np.isin(ranking.pattern_ids, np.array(also, np.uint64))
-    return Ranking(ranking.pattern_ids[kept], ranking.scores[kept], ranking.dense[kept], ranking.late[kept])
+    return IndexRanking(ranking.pattern_ids[kept], ranking.scores[kept], ranking.dense[kept], ranking.late[kept])

@@ -8,24 +8,24 @@ import pyarrow as pa
 
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.registry.book import PatternBook
-from treering_embed.registry.registry import Pattern
+from treering_embed.registry.registry import RegisteredPattern
 from treering_runtime.columns import FrameDecoder
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
 from treering_runtime.patterns import NO_PATTERN, PatternColumns, find_patterns
 
 
 @dataclass(frozen=True)
-class Intake:
+class PatternsSeen:
     """What frames hold: how many records, the ids of known patterns, and the others in full; those whose id another one has are counted."""
 
     record_count: int
     known: list[int]
-    unseen: list[Pattern]
+    unseen: list[RegisteredPattern]
     without_pattern: int
     """Records whose pattern has no id of its own."""
 
 
-def read_frames(decoder: FrameDecoder, book: PatternBook, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> Intake:
+def read_frames(decoder: FrameDecoder, book: PatternBook, log_id: int, frames: Sequence[DeliveredFrame], skip_below: int) -> PatternsSeen:
     """Decodes frames and finds the patterns of their records at or above the offset `skip_below`; each claims its id.
 
     Raises:
@@ -41,10 +41,10 @@ def read_frames(decoder: FrameDecoder, book: PatternBook, log_id: int, frames: S
     new = [row for row, pattern_id in enumerate(ids) if pattern_id != NO_PATTERN and not book.is_known(pattern_id)]
     # Counted by record, not by distinct pattern.
     without = int(np.count_nonzero(columns.pattern_ids.to_numpy() == NO_PATTERN))
-    return Intake(batch.num_rows, known, _in_full(batch, log_id, columns, new) if new else [], without)
+    return PatternsSeen(batch.num_rows, known, _in_full(batch, log_id, columns, new) if new else [], without)
 
 
-def _in_full(batch: pa.RecordBatch, log_id: int, columns: PatternColumns, new: Sequence[int]) -> list[Pattern]:
+def _in_full(batch: pa.RecordBatch, log_id: int, columns: PatternColumns, new: Sequence[int]) -> list[RegisteredPattern]:
     """Some of the distinct patterns, with their first records."""
     # The order of first appearance is kept: `PatternBook.visible_end` relies on ascending offsets.
     chosen = pa.array(new)
@@ -56,4 +56,6 @@ def _in_full(batch: pa.RecordBatch, log_id: int, columns: PatternColumns, new: S
         (message[:MAX_PATTERN_TEXT_CHARACTERS] for message in batch.column("message").take(rows).to_pylist()),
         batch.column("offset").take(rows).to_pylist(),
     )
-    return [Pattern(key, service, text, example, log_id, offset) for key, service, text, example, offset in zip(*fields, strict=True)]
+    return [
+        RegisteredPattern(key, service, text, example, log_id, offset) for key, service, text, example, offset in zip(*fields, strict=True)
+    ]

@@ -10,14 +10,14 @@ import structlog
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_embed.limits import COMMIT_LINGER_S, MAX_UNCOMMITTED_PATTERNS, MAX_UNCOMMITTED_QUARANTINE_BYTES, RETRY_MAX_S, RETRY_MIN_S
 from treering_embed.registry.kept import Background, Kept
-from treering_embed.registry.registry import Pattern, Refused, RegistryFault, Summary
-from treering_embed.sink.intake import Intake, read_frames
+from treering_embed.registry.registry import Refused, RegisteredPattern, RegistryFault, Summary
+from treering_embed.sink.intake import PatternsSeen, read_frames
 from treering_embed.sink.log_lag import LogLag
 from treering_runtime.columns import TEXTS, FrameDecoder
 from treering_runtime.crash_notes import CrashNotes
 from treering_runtime.patterns import MASK_VERSION
 from treering_runtime.progress import ProgressBoard
-from treering_runtime.quarantine import FrameReader, Quarantined, Selection, records_by_log
+from treering_runtime.quarantine import FrameReader, Quarantined, QuarantineSelection, records_by_log
 
 _LOG = structlog.get_logger()
 _COMMIT = "commit"
@@ -30,7 +30,7 @@ class Uncommitted:
         self.next_offsets: dict[int, int] = {}
         self.links: dict[int, int] = {}
         """The log's chain at `next_offsets`, as far as it is known."""
-        self.patterns: list[Pattern] = []
+        self.patterns: list[RegisteredPattern] = []
         self.refused = Refused()
         self.last_seen: dict[tuple[int, int], int] = {}
         """By log_id and pattern id."""
@@ -39,7 +39,9 @@ class Uncommitted:
         self.left: Counter[int] = Counter()
         """Records that leave the quarantine, by log_id."""
 
-    def add(self, log_id: int, end_offset: int, parts: Sequence[Intake], admitted: Sequence[Pattern], bad: Sequence[Quarantined]) -> None:
+    def add(
+        self, log_id: int, end_offset: int, parts: Sequence[PatternsSeen], admitted: Sequence[RegisteredPattern], bad: Sequence[Quarantined]
+    ) -> None:
         """Adds one delivery."""
         self.next_offsets[log_id] = end_offset
         self.patterns += admitted
@@ -49,7 +51,7 @@ class Uncommitted:
         self.last_seen.update(dict.fromkeys(((log_id, pattern.pattern_id) for pattern in admitted), end_offset))
         self.quarantined += bad
 
-    def add_retry(self, items: Sequence[Quarantined], admitted: Sequence[Pattern], bad: Sequence[Quarantined]) -> None:
+    def add_retry(self, items: Sequence[Quarantined], admitted: Sequence[RegisteredPattern], bad: Sequence[Quarantined]) -> None:
         """Adds what was read again."""
         self.patterns += admitted
         self.read_again += items
@@ -150,7 +152,7 @@ class EmbedSink:
             set_aside = progress.quarantined + sum(item.record_count for item in bad)
             await self._report(log_id, end_offset, progress.releasable_end, set_aside)
 
-    def _admit(self, parts: Sequence[Intake], not_before: Mapping[int, int] | None = None) -> list[Pattern]:
+    def _admit(self, parts: Sequence[PatternsSeen], not_before: Mapping[int, int] | None = None) -> list[RegisteredPattern]:
         if without := sum(taken.without_pattern for taken in parts):
             self._book.without_pattern_count += without
             self._kept.metrics.without_pattern.inc(without)
@@ -171,7 +173,7 @@ class EmbedSink:
         async with self._room:
             await self._room.wait_for(lambda: not self._uncommitted.is_full)
 
-    async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    async def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is set aside; what was set aside, or read again, just now is committed first."""
         # The registry holds neither of the two yet: a page would lack records, or hold some that were read again.
         if self._uncommitted.quarantined or self._uncommitted.read_again:

@@ -7,7 +7,7 @@ from typing import Any
 
 from treering.v1.log_pb2 import LogRecord
 from treering_formats.fields import Defaults
-from treering_formats.times import Reading as TimeReading
+from treering_formats.times import TimeReading
 
 DIGITS = string.digits
 LETTERS = string.ascii_letters

@@ -25,7 +25,7 @@ from treering_ingest.wal.segment import (
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class LogProblem:
     """Something that is not as it must be.
 
     Args:
@@ -71,7 +71,7 @@ class LogReport:
     path: Path
     log_id: int
     segments: tuple[SegmentReport, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[LogProblem, ...]
 
     @property
     def start_offset(self) -> int:
@@ -108,7 +108,7 @@ def inspect(path: Path) -> LogReport:
 
 
 def _report(files: FileSystem, *, thorough: bool) -> LogReport:
-    problems: list[Problem] = []
+    problems: list[LogProblem] = []
     manifest, names = _layout(files, problems)
     reports: list[SegmentReport] = []
     previous: Footer | None = None
@@ -126,7 +126,7 @@ def _report(files: FileSystem, *, thorough: bool) -> LogReport:
             previous = None
             # Looked up now: a running log deletes segments after the listing. Only one that the manifest still names is lost.
             if _is_live(files, name):
-                problems.append(Problem(name.file, 0, "the file vanished while the log was read", is_damage=True))
+                problems.append(LogProblem(name.file, 0, "the file vanished while the log was read", is_damage=True))
             else:
                 reports.clear()  # segments are deleted from the front: those before it are gone, too
     return LogReport(files.path, manifest.log_id if manifest else 0, tuple(reports), tuple(problems))
@@ -171,7 +171,7 @@ def _frames(files: FileSystem, name: SegmentName, *, newest: bool) -> Iterator[F
             raise CorruptLogError(name.file, size, "no valid footer although a newer segment exists")
 
 
-def _layout(files: FileSystem, problems: list[Problem]) -> tuple[Manifest | None, list[SegmentName]]:
+def _layout(files: FileSystem, problems: list[LogProblem]) -> tuple[Manifest | None, list[SegmentName]]:
     """The manifest and the segments that it speaks of."""
     manifest: Manifest | None = None
     names: list[SegmentName] = []
@@ -179,7 +179,9 @@ def _layout(files: FileSystem, problems: list[Problem]) -> tuple[Manifest | None
         manifest, names = _same_moment(files)
         # Segments are shown without a manifest, too: somebody who lost it needs to see what is left.
         if manifest is None:
-            problems.append(Problem(MANIFEST, 0, "the manifest is missing: this is no log's directory, or it is damaged", is_damage=True))
+            problems.append(
+                LogProblem(MANIFEST, 0, "the manifest is missing: this is no log's directory, or it is damaged", is_damage=True)
+            )
             return None, names
         return manifest, check_complete(names, manifest)
     except CorruptLogError as error:
@@ -207,7 +209,7 @@ def _is_live(files: FileSystem, name: SegmentName) -> bool:
 class _Check:
     """Checks one segment and notes what is wrong."""
 
-    def __init__(self, files: FileSystem, name: SegmentName, problems: list[Problem], *, newest: bool) -> None:
+    def __init__(self, files: FileSystem, name: SegmentName, problems: list[LogProblem], *, newest: bool) -> None:
         self._files = files
         self._name = name
         self._problems = problems
@@ -257,7 +259,7 @@ class _Check:
         return count
 
     def _note(self, position: int, problem: str, *, is_damage: bool) -> None:
-        self._problems.append(Problem(self._name.file, position, problem, is_damage=is_damage))
+        self._problems.append(LogProblem(self._name.file, position, problem, is_damage=is_damage))
 
 
 def _joint_problem(header: SegmentHeader, manifest: Manifest | None, previous: Footer | None) -> str | None:
@@ -270,8 +272,8 @@ def _joint_problem(header: SegmentHeader, manifest: Manifest | None, previous: F
     return None
 
 
-def _damage(error: CorruptLogError) -> Problem:
-    return Problem(error.file, error.position, error.problem, is_damage=True)
+def _damage(error: CorruptLogError) -> LogProblem:
+    return LogProblem(error.file, error.position, error.problem, is_damage=True)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from treering_ingest.wal.filesystem import File, FileSystem
 from treering_ingest.wal.frame import Link
 from treering_ingest.wal.manifest import Manifest, write_manifest
 from treering_ingest.wal.reader import LogCursor
-from treering_ingest.wal.recovery import Found, Newest, SegmentInfo, TornTail
+from treering_ingest.wal.recovery import DirectoryContents, Newest, SegmentInfo, TornTail
 from treering_ingest.wal.segment import FOOTER_BYTES, Footer, SegmentHeader, SegmentName, encode_footer, encode_segment_header
 
 # The link in the header of a log's first segment, which has none before it.
@@ -325,7 +325,7 @@ class Log:
         # Only now: after an error the next write must not carry on with a deletion that was given up.
         self._manifest = manifest
 
-    def resume(self, found: Found) -> None:
+    def resume(self, found: DirectoryContents) -> None:
         """Goes on where the files end; used once, by `open_log`."""
         self._sealed, self.torn_tail = found.sealed, found.torn_tail
         if found.newest:

@@ -46,7 +46,7 @@ class Newest:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class DirectoryContents:
     """What is in a log's directory."""
 
     sealed: tuple[SegmentInfo, ...]
@@ -55,7 +55,7 @@ class Found:
     torn_tail: TornTail | None
 
 
-def recover(files: FileSystem, manifest: Manifest, max_producers: int, verify_bytes: int) -> Found:
+def recover(files: FileSystem, manifest: Manifest, max_producers: int, verify_bytes: int) -> DirectoryContents:
     """Reads what is there and cuts a torn tail off; of the sealed segments only the newest `verify_bytes` frame by frame.
 
     Raises:
@@ -69,7 +69,7 @@ def recover(files: FileSystem, manifest: Manifest, max_producers: int, verify_by
     sealed, previous = _recover_sealed(files, manifest, names[:-1], verify_bytes)
     # A directory without segments is a log of which only the manifest was written: `names` is empty, and nothing is missing.
     newest, torn = recover_newest(files, names[-1], manifest, previous, max_producers) if names else (None, None)
-    return Found(sealed, newest, torn)
+    return DirectoryContents(sealed, newest, torn)
 
 
 def _remove_leftovers(files: FileSystem, manifest: Manifest) -> None:

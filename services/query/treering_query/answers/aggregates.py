@@ -28,7 +28,7 @@ _TEXT_COLUMNS = {"pattern_id": "text", "template_id": "template_text"}
 
 
 @dataclass(frozen=True)
-class Plan(Grouping):
+class AggregatePlan(Grouping):
     """A checked request, ready to run on a snapshot."""
 
     text_columns: Mapping[int, str]
@@ -52,7 +52,7 @@ class Plan(Grouping):
         )
 
 
-def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0) -> Plan:
+def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0) -> AggregatePlan:
     """Checks a request that came at `now`, nanoseconds since 1970; `meant` scores the texts of its filter and its groups.
 
     Raises:
@@ -65,7 +65,7 @@ def plan(request: pb.AggregateLogsRequest, meant: Meant = NOTHING, now: int = 0)
     wanted = list(request.metrics) or [pb.Metric(function=pb.AGGREGATE_FUNCTION_COUNT)]
     functions = tuple(function(metric) for metric in wanted)
     metrics = tuple(expressions.metric(metric, f"metrics[{index}]") for index, metric in enumerate(wanted))
-    return Plan(
+    return AggregatePlan(
         predicate=filters.where(request.filter, meant),
         keys=keys,
         metrics=metrics,
@@ -89,7 +89,7 @@ def texts(request: pb.AggregateLogsRequest) -> dict[str, str]:
     return {**filters.abouts(request.filter), **groups, **metrics}
 
 
-def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:
+def _texts(plan: AggregatePlan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[str, str]]:
     """For each key that is a pattern or a template: its words by id as a decimal."""
     texts: dict[int, dict[str, str]] = {}
     for index, column in plan.text_columns.items() if table.num_rows else ():
@@ -101,7 +101,7 @@ def _texts(plan: Plan, table: pa.Table, snapshot: Snapshot) -> dict[int, dict[st
     return texts
 
 
-def _rows(plan: Plan, table: pa.Table, texts: Mapping[int, dict[str, str]]) -> list[pb.AggregateRow]:
+def _rows(plan: AggregatePlan, table: pa.Table, texts: Mapping[int, dict[str, str]]) -> list[pb.AggregateRow]:
     columns: dict[str, list[Any]] = {name: table.column(name).to_pylist() for name in table.column_names}
     starts = columns.get("bucket_start") or [0] * table.num_rows
     keys = [columns[f"k{index}"] for index in range(len(plan.keys))] if table.num_rows else []

@@ -33,14 +33,14 @@ _NEAR = 4_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class ContextPlan:
     """A checked request, ready to run on a snapshot."""
 
     position: Position
     before: int
     after: int
     all_services: bool
-    shown: "Shown"
+    shown: "ShownOffsets"
     fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.GetLogContextResponse:
@@ -107,7 +107,7 @@ def _row_of(table: pa.Table, offset: int) -> int:
     return row
 
 
-def plan(request: pb.GetLogContextRequest) -> Plan:
+def plan(request: pb.GetLogContextRequest) -> ContextPlan:
     """The request with its defaults.
 
     Raises:
@@ -115,7 +115,7 @@ def plan(request: pb.GetLogContextRequest) -> Plan:
     """
     before, after = (getattr(request, name) if request.HasField(name) else limits.DEFAULT_CONTEXT_RECORDS for name in ("before", "after"))
     own = fingerprint(request)
-    return Plan(request.position, before, after, request.all_services, _shown(request.page_token, own), own)
+    return ContextPlan(request.position, before, after, request.all_services, _shown(request.page_token, own), own)
 
 
 def fingerprint(request: pb.GetLogContextRequest) -> int:
@@ -124,7 +124,7 @@ def fingerprint(request: pb.GetLogContextRequest) -> int:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownOffsets:
     """What earlier pages held: everything from the first to the last offset; nothing when the first is above the last."""
 
     first: int = 1
@@ -139,11 +139,11 @@ class Shown:
             order = order[((offsets < self.first) | (offsets > self.last))[order]]
         return places.take(pa.array(order))
 
-    def and_also(self, offsets: Sequence[int]) -> "Shown":
+    def and_also(self, offsets: Sequence[int]) -> "ShownOffsets":
         """With one more page, whose offsets ascend."""
         if self.first > self.last:
-            return Shown(offsets[0], offsets[-1])
-        return Shown(min(self.first, offsets[0]), max(self.last, offsets[-1]))
+            return ShownOffsets(offsets[0], offsets[-1])
+        return ShownOffsets(min(self.first, offsets[0]), max(self.last, offsets[-1]))
 
     def token(self, fingerprint: int) -> str:
         """The token for the next page of the same request."""
@@ -154,14 +154,14 @@ _TOKEN = struct.Struct("<QQQ")
 """Fingerprint of the request, first and last offset that were shown."""
 
 
-def _shown(token: str, wanted: int) -> Shown:
+def _shown(token: str, wanted: int) -> ShownOffsets:
     """What a token says; nothing for an empty one."""
     if not token:
-        return Shown()
+        return ShownOffsets()
     found, first, last = unpacked(_TOKEN, token)
     if found != wanted or first > last:
         raise invalid_field("page_token", "made for another request; repeat that, or begin again without one")
-    return Shown(int(first), int(last))
+    return ShownOffsets(int(first), int(last))
 
 
 def _only_log(snapshot: Snapshot) -> int:

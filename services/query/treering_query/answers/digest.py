@@ -33,7 +33,7 @@ from {{records}} where log_id = $log::ubigint and "offset" >= $first::ubigint an
 
 
 @dataclass(frozen=True)
-class Plan:
+class DigestPlan:
     """A checked request, ready to run on a snapshot."""
 
     log_id: int
@@ -88,7 +88,7 @@ def _parts(whole: Slice) -> Iterator[Slice]:
     yield Slice((), hot=True)
 
 
-def plan(request: pb.DigestStoreRequest) -> Plan:
+def plan(request: pb.DigestStoreRequest) -> DigestPlan:
     """Checks a request.
 
     Raises:
@@ -101,4 +101,4 @@ def plan(request: pb.DigestStoreRequest) -> Plan:
     # The answer's size is bounded before a record is read.
     if step < 1 or (end - first) / step > limits.MAX_DIGEST_RUNS:
         raise invalid_field("step", f"must be at least 1 and give at most {limits.MAX_DIGEST_RUNS} runs", limit=limits.MAX_DIGEST_RUNS)
-    return Plan(request.log_id, first, end, step)
+    return DigestPlan(request.log_id, first, end, step)

@@ -65,7 +65,7 @@ order by n desc, key
 
 
 @dataclass(frozen=True)
-class Place:
+class FieldPlace:
     """Where a page ends: how many built-in fields were given, and the last attribute with its records; none while these are 0."""
 
     built_in: int
@@ -73,7 +73,7 @@ class Place:
     key: str
 
     @classmethod
-    def unpacked(cls, raw: bytes) -> "Place":
+    def unpacked(cls, raw: bytes) -> "FieldPlace":
         """Of a token.
 
         Raises:
@@ -92,12 +92,16 @@ class Place:
         """For a token."""
         return _PLACE.pack(self.built_in, self.count) + self.key.encode()
 
-    def after(self, fields: Iterable[pb.FieldSummary]) -> "Place":
+    def after(self, fields: Iterable[pb.FieldSummary]) -> "FieldPlace":
         """The place after some more fields."""
         place = self
         for each in fields:
             is_attribute = each.field.HasField("attribute")
-            place = Place(place.built_in, each.record_count, each.field.attribute) if is_attribute else Place(place.built_in + 1, 0, "")
+            place = (
+                FieldPlace(place.built_in, each.record_count, each.field.attribute)
+                if is_attribute
+                else FieldPlace(place.built_in + 1, 0, "")
+            )
         return place
 
     @property
@@ -111,14 +115,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ListFieldsPlan:
     """A checked request, ready to run on a snapshot."""
 
     predicate: Predicate
     page_size: int
     bound: Bound | None
     """What the first page saw; None on the first page."""
-    after: Place
+    after: FieldPlace
     fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.ListFieldsResponse:
@@ -154,7 +158,7 @@ class Plan:
         return rows[0]["key_count"], [_attribute(row) for row in rows if row["key"] is not None]
 
 
-def plan(request: pb.ListFieldsRequest, meant: Meant = NOTHING) -> Plan:
+def plan(request: pb.ListFieldsRequest, meant: Meant = NOTHING) -> ListFieldsPlan:
     """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
@@ -162,11 +166,11 @@ def plan(request: pb.ListFieldsRequest, meant: Meant = NOTHING) -> Plan:
     """
     own = fingerprint(request)
     before = continued(request.page_token, own)
-    return Plan(
+    return ListFieldsPlan(
         predicate=filters.where(request.filter, meant),
         page_size=request.page_size if request.HasField("page_size") else limits.DEFAULT_LIST_FIELDS,
         bound=before.bound if before else None,
-        after=Place.unpacked(before.place) if before else Place(0, 0, ""),
+        after=FieldPlace.unpacked(before.place) if before else FieldPlace(0, 0, ""),
         fingerprint=own,
     )
 

@@ -103,7 +103,7 @@ _STATISTICS = _Source(STATISTICS, "coalesce(sum(count), 0)::bigint")
 
 
 @dataclass(frozen=True)
-class Plan:
+class FieldValuesPlan:
     """A checked request, ready to run on a snapshot."""
 
     predicate: Predicate
@@ -162,7 +162,7 @@ class Plan:
         return pb.FieldValues(field=field.ref, values=values, **totals, scanned_back_to_unix_nano=source.back_to, truncated=truncated)
 
 
-def plan(request: pb.ListFieldValuesRequest, meant: Meant = NOTHING, clock: Callable[[], float] = time.monotonic) -> Plan:
+def plan(request: pb.ListFieldValuesRequest, meant: Meant = NOTHING, clock: Callable[[], float] = time.monotonic) -> FieldValuesPlan:
     """Checks a request; `meant` scores the texts of its filter and its fields.
 
     Raises:
@@ -170,7 +170,7 @@ def plan(request: pb.ListFieldValuesRequest, meant: Meant = NOTHING, clock: Call
     """
     if not request.fields:
         raise invalid_field("fields", "names none; give 1 to 20 fields, as ListFields lists them")
-    return Plan(
+    return FieldValuesPlan(
         predicate=filters.where(request.filter, meant),
         fields=[_field(ref, f"fields[{index}]", meant) for index, ref in enumerate(request.fields)],
         limit=request.values_per_field if request.HasField("values_per_field") else limits.DEFAULT_FIELD_VALUES,

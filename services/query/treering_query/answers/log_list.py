@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import StoredRecord
 from treering_query import limits
-from treering_query.answers.log_orders import ORDERS, Order, Place
+from treering_query.answers.log_orders import ORDERS, Order, RecordPlace
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
 from treering_query.reading.list_pages import Bound, continued, fingerprint, token
@@ -31,7 +31,7 @@ _WHOLE_BYTES = "whole_message_bytes"
 
 
 @dataclass(frozen=True)
-class Plan:
+class ListLogsPlan:
     """A checked request, ready to run on a snapshot."""
 
     predicate: Predicate
@@ -40,7 +40,7 @@ class Plan:
     max_message_bytes: int | None
     bound: Bound | None
     """What the first page saw; None on the first page."""
-    after: Place | None
+    after: RecordPlace | None
     fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.ListLogsResponse:
@@ -55,7 +55,7 @@ class Plan:
         has_more = shown.num_rows < places.num_rows
         return pb.ListLogsResponse(
             records=_records(table),
-            next_page_token=token(self.fingerprint, bound, Place.last_of(shown).packed()) if has_more else "",
+            next_page_token=token(self.fingerprint, bound, RecordPlace.last_of(shown).packed()) if has_more else "",
             seen=bound.seen,
         )
 
@@ -72,12 +72,12 @@ class Plan:
             places = pa.concat_tables([places, found]).sort_by(self.order.sort_keys).slice(0, wanted)
             segments += part.segments
             # `<` and not `<=`: of equal times a later part may hold the position that comes first.
-            if later is None or (places.num_rows == wanted and self.order.key(Place.last_of(places)) < later):
+            if later is None or (places.num_rows == wanted and self.order.key(RecordPlace.last_of(places)) < later):
                 break
         return places, Slice(segments, hot=True)
 
 
-def plan(request: pb.ListLogsRequest, meant: Meant = NOTHING) -> Plan:
+def plan(request: pb.ListLogsRequest, meant: Meant = NOTHING) -> ListLogsPlan:
     """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
@@ -85,13 +85,13 @@ def plan(request: pb.ListLogsRequest, meant: Meant = NOTHING) -> Plan:
     """
     own = fingerprint(request)
     before = continued(request.page_token, own)
-    return Plan(
+    return ListLogsPlan(
         predicate=filters.where(request.filter, meant),
         order=ORDERS[request.order if request.HasField("order") else pb.LOG_ORDER_NEWEST_FIRST],
         page_size=request.page_size if request.HasField("page_size") else limits.DEFAULT_LIST_RECORDS,
         max_message_bytes=request.max_message_bytes if request.HasField("max_message_bytes") else None,
         bound=before.bound if before else None,
-        after=Place.unpacked(before.place) if before else None,
+        after=RecordPlace.unpacked(before.place) if before else None,
         fingerprint=own,
     )
 

@@ -24,7 +24,7 @@ _ANY = Condition()
 
 
 @dataclass(frozen=True)
-class Place:
+class RecordPlace:
     """Where a record stands; `time` is nanoseconds since 1970."""
 
     time: int
@@ -32,7 +32,7 @@ class Place:
     offset: int
 
     @classmethod
-    def unpacked(cls, raw: bytes) -> "Place":
+    def unpacked(cls, raw: bytes) -> "RecordPlace":
         """Of a token.
 
         Raises:
@@ -47,7 +47,7 @@ class Place:
         return place
 
     @classmethod
-    def last_of(cls, places: pa.Table) -> "Place":
+    def last_of(cls, places: pa.Table) -> "RecordPlace":
         """Of the last row of a table with columns time, log_id and offset."""
         last = places.slice(places.num_rows - 1)
         return cls(nanoseconds(last.column("time"))[0], *(last.column(name)[0].as_py() for name in ("log_id", "offset")))
@@ -78,7 +78,7 @@ class Order:
     def _columns(self) -> tuple[str, ...]:
         return ("time", "log_id", "offset") if self.by_time else ("log_id", "offset")
 
-    def after(self, place: Place | None) -> Condition:
+    def after(self, place: RecordPlace | None) -> Condition:
         """Holds for the records that come after a place; for all without one."""
         if place is None:
             return _ANY
@@ -90,7 +90,7 @@ class Order:
         time = "make_timestamp_ns($last_time::bigint)"
         return Condition(f"(time {sign} {time} or (time = {time} and {position}))", values | {"last_time": place.time})
 
-    def narrowed(self, predicate: Predicate, place: Place | None) -> Predicate:
+    def narrowed(self, predicate: Predicate, place: RecordPlace | None) -> Predicate:
         """The same for the choice of segments, without those that end before a place."""
         if place is None or not self.by_time:
             return predicate
@@ -99,7 +99,7 @@ class Order:
             return replace(predicate, end_time=min(predicate.end_time, place.time + 1))
         return replace(predicate, start_time=max(predicate.start_time, place.time))
 
-    def key(self, place: Place) -> tuple[int, ...]:
+    def key(self, place: RecordPlace) -> tuple[int, ...]:
         """What ascends in this order; `first_key` compares with it."""
         if self.by_time:
             return (-place.time if self.descending else place.time,)
@@ -112,7 +112,7 @@ class Order:
         return min((run.log_id, run.first_offset) for run in segment.ranges)
 
     def parts(
-        self, snapshot: Snapshot, predicate: Predicate, bound: Bound, place: Place | None
+        self, snapshot: Snapshot, predicate: Predicate, bound: Bound, place: RecordPlace | None
     ) -> Iterator[tuple[Slice, tuple[int, ...] | None]]:
         """What may hold records after a place, the first of them first; with each part the least key in all later ones, None in the last.
 
@@ -124,7 +124,7 @@ class Order:
         for group, later in zip(groups, [*groups[1:], ()], strict=True):
             yield Slice(group, not group), self.first_key(later[0]) if later else None
 
-    def _reaches(self, segment: Segment, place: Place | None) -> bool:
+    def _reaches(self, segment: Segment, place: RecordPlace | None) -> bool:
         """False when every record of the segment stands before a place by position."""
         if place is None or self.by_time:
             return True

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from treering.v1 import admin_pb2 as pb
-from treering_query.sealed.check import Problem, Progress, check
+from treering_query.sealed.check import CheckProgress, StoreProblem, check
 from treering_query.store.store import Store
 from treering_runtime.admission import Admission
 
@@ -43,7 +43,7 @@ class Verifying:
         # The slot first: the inventory holds the files of all segments.
         async with self._admission.slot(None), self._store.inventory() as inventory:
             segments = inventory.sealed.segments
-            steps, done, said = check(inventory), Progress(), 0.0
+            steps, done, said = check(inventory), CheckProgress(), 0.0
             total_bytes = sum(segment.size_bytes for segment in segments)
             while step := await self._finished(lambda: next(steps, None)):
                 # Before the caller hears of it: questions are refused from the same moment.
@@ -54,7 +54,7 @@ class Verifying:
                     yield progress_message(step, len(segments), total_bytes)
                     said = time.monotonic()
             # Only here: a stream that is cut off is not taken for a sound store.
-            last = progress_message(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
+            last = progress_message(CheckProgress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
             last.complete = True
             last.holes.extend(self._store.board.holes.messages)
             yield last
@@ -71,13 +71,13 @@ class Verifying:
             await asyncio.wait({running})
             raise
 
-    def _remember(self, step: Progress) -> None:
+    def _remember(self, step: CheckProgress) -> None:
         for found in step.problems:
             if found.damaged:
                 self._store.damage.mark(found.damaged)
 
 
-def progress_message(step: Progress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:
+def progress_message(step: CheckProgress, segments: int, total_bytes: int) -> pb.VerifyStoreResponse:
     """What VerifyStore says of one step of a check of so many segments with so many bytes."""
     return pb.VerifyStoreResponse(
         checked_segment_count=step.segments,
@@ -89,5 +89,5 @@ def progress_message(step: Progress, segments: int, total_bytes: int) -> pb.Veri
     )
 
 
-def _problem(found: Problem) -> pb.StoreProblem:
+def _problem(found: StoreProblem) -> pb.StoreProblem:
     return pb.StoreProblem(file=found.file, problem=found.problem, is_damage=found.is_damage)

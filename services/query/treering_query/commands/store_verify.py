@@ -10,7 +10,7 @@ from google.protobuf.json_format import MessageToDict
 
 from treering.v1.admin_pb2 import VerifyStoreResponse
 from treering_query.answers.verifying import progress_message
-from treering_query.sealed.check import Progress, check
+from treering_query.sealed.check import CheckProgress, check
 from treering_query.sealed.inventory import CATALOG_FILE, inventory_at_rest
 from treering_runtime.commands import write
 from treering_runtime.holes import Holes
@@ -34,11 +34,11 @@ def _messages(directory: Path) -> Iterator[VerifyStoreResponse]:
     inventory, holes = inventory_at_rest(directory), Holes(directory).messages
     segments = inventory.sealed.segments
     total_bytes = sum(segment.size_bytes for segment in segments)
-    done = Progress()
+    done = CheckProgress()
     for step in check(inventory):
         done = step
         yield progress_message(step, len(segments), total_bytes)
-    last = progress_message(Progress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
+    last = progress_message(CheckProgress(done.segments, done.records, done.size_bytes), len(segments), total_bytes)
     last.complete = True
     last.holes.extend(holes)
     yield last

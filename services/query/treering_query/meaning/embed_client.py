@@ -19,7 +19,7 @@ from treering.v1.embed_pb2_grpc import EmbedServiceStub
 from treering.v1.log_pb2 import Position
 from treering_query.values.pattern_ids import Ids
 from treering_runtime import caller
-from treering_runtime.channels import Connection, Peer, PeerAway
+from treering_runtime.channels import Peer, PeerAway, PeerConnection
 from treering_runtime.patterns import NO_PATTERN, PatternIds
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class EmbedClient:
 
     def __init__(self, peer: Peer, ids: PatternIds | None = None) -> None:
         self._ids = ids or PatternIds()
-        self._connection = Connection(peer, *_OPTIONS)
+        self._connection = PeerConnection(peer, *_OPTIONS)
         # threads for each kind of question, since both grow with the patterns: a search never waits for scores that are put together
         self._asking = ThreadPoolExecutor(_THREADS, thread_name_prefix="search-ids")
         self._scoring = ThreadPoolExecutor(_THREADS, thread_name_prefix="scores")

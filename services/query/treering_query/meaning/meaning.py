@@ -15,7 +15,7 @@ _EMBED_SHARE = 0.8
 """Part of the remaining time that the embed service may use, so that there is time left to answer."""
 
 
-class Meaning:
+class MeaningClient:
     """Asks the embed service, and says in the contract's words when it cannot be asked."""
 
     def __init__(self, scorer: Scorer) -> None:

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from treering.v1 import query_pb2 as pb
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.patterns import compare_page
-from treering_query.patterns.compare_page import Place
+from treering_query.patterns.compare_page import DifferencePlace
 from treering_query.patterns.compare_ranking import changes, log_likelihood_ratio
 from treering_query.patterns.counts import counts_sql
 from treering_query.reading import filters
@@ -59,7 +59,7 @@ _MAX_SERVICES = 100
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparePlan:
     """A checked request, ready to run on a snapshot."""
 
     looked_at: Predicate
@@ -68,7 +68,7 @@ class Plan:
     wanted: frozenset[int]
     min_ratio: float
     page_size: int
-    after: Place | None
+    after: DifferencePlace | None
     fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.ComparePatternsResponse:
@@ -96,7 +96,7 @@ class Plan:
         )
 
     def _token(self, found: "_Sides", ranked: "_Ranked", last: int) -> str:
-        return Place(float(ranked.ratios[last]), int(found.together[last]), int(found.ids[last])).token(self.fingerprint)
+        return DifferencePlace(float(ranked.ratios[last]), int(found.together[last]), int(found.ids[last])).token(self.fingerprint)
 
     def _counted(self, snapshot: Snapshot, predicate: Predicate) -> pa.Table:
         """Selected records: pattern_id (or the template's), service, severity, count, first_time, last_time."""
@@ -123,7 +123,7 @@ class Plan:
         ]
 
 
-def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
+def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> ComparePlan:
     """Checks a request; `meant` has the scores of the texts `about` of its filters.
 
     Raises:
@@ -131,7 +131,7 @@ def plan(request: pb.ComparePatternsRequest, meant: Meant = NOTHING) -> Plan:
     """
     unit = request.unit if request.HasField("unit") else pb.PATTERN_UNIT_PATTERN
     fingerprint = compare_page.fingerprint(request)
-    return Plan(
+    return ComparePlan(
         filters.where(request.filter, meant),
         filters.where(request.baseline, meant, "baseline"),
         unit,

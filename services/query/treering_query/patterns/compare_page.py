@@ -18,7 +18,7 @@ _TOKEN = struct.Struct("<QdQQ")
 
 
 @dataclass(frozen=True)
-class Place:
+class DifferencePlace:
     """The last difference that was given: by falling ratio, then by falling number of records, then by id."""
 
     ratio: float
@@ -44,7 +44,7 @@ def fingerprint(request: pb.ComparePatternsRequest) -> int:
     return xxhash.xxh3_64_intdigest(question(request, "page_size", "min_positions"))
 
 
-def place(token: str, wanted: int) -> Place | None:
+def place(token: str, wanted: int) -> DifferencePlace | None:
     """What a token says; None for an empty one.
 
     Raises:
@@ -58,4 +58,4 @@ def place(token: str, wanted: int) -> Place | None:
     # The layout allows NaN, which no ratio comes before or after.
     if not 0 <= ratio < math.inf or together >= 1 << 63:
         raise refused()
-    return Place(ratio, int(together), int(pattern_id))
+    return DifferencePlace(ratio, int(together), int(pattern_id))

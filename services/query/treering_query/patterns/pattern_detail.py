@@ -45,7 +45,7 @@ from {records} where {condition} order by time desc, log_id desc, "offset" desc 
 
 
 @dataclass(frozen=True)
-class Plan:
+class GetPatternPlan:
     """A checked request, ready to run on a snapshot."""
 
     unit: pb.PatternUnit.ValueType
@@ -103,7 +103,7 @@ class Plan:
         return describe(snapshot, pb.PATTERN_UNIT_PATTERN, ranked.column("pattern_id").to_pylist(), seconds)
 
 
-def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
+def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> GetPatternPlan:
     """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
@@ -112,7 +112,7 @@ def plan(request: pb.GetPatternRequest, meant: Meant = NOTHING) -> Plan:
     subject = request.WhichOneof("subject")
     if subject is None:
         raise invalid_field("subject", "neither pattern_id nor template_id is set; give one of the two")
-    return Plan(
+    return GetPatternPlan(
         unit=pb.PATTERN_UNIT_PATTERN if subject == "pattern_id" else pb.PATTERN_UNIT_TEMPLATE,
         identity=getattr(request, subject),
         predicate=filters.where(request.filter, meant),

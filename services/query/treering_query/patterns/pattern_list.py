@@ -57,7 +57,7 @@ from keyed where {after} order by key, id limit {limit}
 
 
 @dataclass(frozen=True)
-class Place:
+class PatternPlace:
     """Where a page ends: the key of the order, and the id among equals."""
 
     key: int
@@ -65,7 +65,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ListPatternsPlan:
     """A checked request, ready to run on a snapshot."""
 
     predicate: Predicate
@@ -73,7 +73,7 @@ class Plan:
     unit: pb.PatternUnit.ValueType
     page_size: int
     sparkline_parts: int
-    after: Place | None
+    after: PatternPlace | None
     fingerprint: int
 
     def answer(self, snapshot: Snapshot) -> pb.ListPatternsResponse:
@@ -146,15 +146,15 @@ class Plan:
         return packed(_TOKEN, self.fingerprint, *(page.column(name)[-1].as_py() for name in ("key", "id")))
 
 
-def _place(token: str, fingerprint: int) -> Place:
+def _place(token: str, fingerprint: int) -> PatternPlace:
     found, key, pattern_id = unpacked(_TOKEN, token)
     # The place of another order would begin in the middle of nowhere.
     if found != fingerprint:
         raise invalid_field("page_token", "made for another filter, order or unit; repeat those, or begin again without one")
-    return Place(int(key), int(pattern_id))
+    return PatternPlace(int(key), int(pattern_id))
 
 
-def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
+def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> ListPatternsPlan:
     """Checks a request; `meant` scores its filter's `about`.
 
     Raises:
@@ -167,4 +167,4 @@ def plan(request: pb.ListPatternsRequest, meant: Meant = NOTHING) -> Plan:
     fingerprint = xxhash.xxh3_64_intdigest(request.filter.SerializeToString(deterministic=True) + bytes([order, unit]))
     after = _place(request.page_token, fingerprint) if request.page_token else None
     page_size = request.page_size if request.HasField("page_size") else _DEFAULT_PAGE
-    return Plan(predicate, order, unit, page_size, request.sparkline_buckets, after, fingerprint)
+    return ListPatternsPlan(predicate, order, unit, page_size, request.sparkline_buckets, after, fingerprint)

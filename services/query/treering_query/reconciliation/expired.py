@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from treering.v1.admin_pb2 import ExpiredRange
 
 
-class Expired:
+class ExpiredRuns:
     """Runs of offsets of which retention removed records, and how many were found missing there."""
 
     def __init__(self) -> None:

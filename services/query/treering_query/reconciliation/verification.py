@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from treering.errors import InternalError
 from treering.v1.log_pb2 import Position
-from treering_query.reconciliation.expired import Expired
+from treering_query.reconciliation.expired import ExpiredRuns
 from treering_query.reconciliation.set_aside import SetAside
 from treering_runtime.pattern_id import NO_PATTERN, pattern_id
 
@@ -51,7 +51,7 @@ class Difference:
 
 
 @dataclass
-class Report:
+class ReconciliationReport:
     """What was compared and what was found."""
 
     log_id: str = ""
@@ -93,10 +93,10 @@ class Verification:
         status = client.get_ingest_status()
         self._log_id, self._end = status.log_id, status.end_offset_exclusive
         self._upto: list[Position] = [Position(log_id=self._log_id, offset=self._end)] if self._end else []
-        self._expired = Expired()
-        self.report = Report(str(status.log_id), status.start_offset, self._end)
+        self._expired = ExpiredRuns()
+        self.report = ReconciliationReport(str(status.log_id), status.start_offset, self._end)
 
-    def run(self) -> Report:
+    def run(self) -> ReconciliationReport:
         """Everything."""
         for first in range(0, self._end, _WINDOW):
             self._compare(first, min(first + _WINDOW, self._end), _STEP, self.report)
@@ -125,7 +125,7 @@ class Verification:
         """Of the store; looked up once the store has all that is compared."""
         return SetAside.of(self._admin, "query", self._log_id, self._end)
 
-    def _compare(self, first: int, end: int, step: int, report: Report) -> None:
+    def _compare(self, first: int, end: int, step: int, report: ReconciliationReport) -> None:
         log = self._admin.digest_log(first, end, step=step)
         store = self._admin.digest_store(self._log_id, first, end, step=step, min_positions=self._upto)
         report.start_offset = max(report.start_offset, log.start_offset)
@@ -248,7 +248,7 @@ class Verification:
 
 
 def _differences(
-    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: SetAside, expired: Expired
+    log: Sequence["RangeDigest"], store: Sequence["RangeDigest"], start_offset: int, set_aside: SetAside, expired: ExpiredRuns
 ) -> Iterator[Difference]:
     """The runs that differ. Where the log has deleted its part, offsets without gaps and repeats are what can be checked."""
     for logged, stored in zip(log, store, strict=True):

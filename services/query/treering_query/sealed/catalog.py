@@ -15,7 +15,7 @@ import pyarrow as pa
 from treering_query.retention.retention_clock import KeptTime
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.values.segment import Expired, Segment
-from treering_runtime.quarantine import Change, Quarantined, Selection
+from treering_runtime.quarantine import Change, Quarantined, QuarantineSelection
 
 
 class NotQuarantinedError(Exception):
@@ -86,7 +86,7 @@ class Catalog(Protocol):
     def forget(self, pattern_ids: Sequence[int]) -> None:
         """Removes patterns."""
 
-    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is quarantined above `after`, by log and offset: about `QUARANTINE_PAGE_BYTES`, at least one while there is one."""
 
     def load_clock(self) -> KeptTime | None:

@@ -34,7 +34,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True)
-class Problem:
+class StoreProblem:
     """Something that is not as it should be."""
 
     file: str
@@ -48,20 +48,20 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Progress:
+class CheckProgress:
     """How far a check is."""
 
     segments: int = 0
     records: int = 0
     size_bytes: int = 0
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[StoreProblem, ...] = ()
     """Found since the last one."""
 
 
-def check(inventory: Inventory) -> Iterator[Progress]:
+def check(inventory: Inventory) -> Iterator[CheckProgress]:
     """Checks everything, a step at a time. Blocks; memory for one batch of records."""
     # The catalog first: it takes no reading of segments, and everything below trusts its list.
-    progress = Progress(problems=tuple(_catalog_problems(inventory)))
+    progress = CheckProgress(problems=tuple(_catalog_problems(inventory)))
     yield progress
     # One for the whole check: which id a pattern has depends on all patterns, as two may collide.
     ids = PatternIds(kinds(inventory.sealed.patterns))
@@ -73,13 +73,13 @@ def check(inventory: Inventory) -> Iterator[Progress]:
             records += rows
             # The records of a segment that is not finished are shown, but added only once, below.
             yield replace(progress, records=progress.records + records, problems=())
-        progress = Progress(
+        progress = CheckProgress(
             progress.segments + 1, progress.records + records, progress.size_bytes + segment.size_bytes, tuple(reading.problems())
         )
         yield progress
 
 
-def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
+def _catalog_problems(inventory: Inventory) -> Iterator[StoreProblem]:
     # From the inside out: what a later look relies on is checked by an earlier one.
     yield from _segment_list_problems(inventory)
     yield from _pattern_problems(inventory)
@@ -88,19 +88,21 @@ def _catalog_problems(inventory: Inventory) -> Iterator[Problem]:
     yield from _file_problems(inventory)
 
 
-def _segment_list_problems(inventory: Inventory) -> Iterator[Problem]:
+def _segment_list_problems(inventory: Inventory) -> Iterator[StoreProblem]:
     ids = [segment.segment_id for segment in inventory.sealed.segments]
     # The tables are written in one transaction, so this is damage and nothing that a crash leaves.
     lost = inventory.sealed.described.difference(ids)
     if lost:
-        yield Problem(CATALOG_FILE, f"describes segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy")
+        yield StoreProblem(
+            CATALOG_FILE, f"describes segments that it does not list: {_named(map(str, sorted(lost)))}; restore it from a copy"
+        )
     # Quadratic, which thousands of segments still allow; records of a segment that is listed twice would be counted twice.
     doubled = {number for number in ids if ids.count(number) > 1}
     if doubled:
-        yield Problem(CATALOG_FILE, f"lists segments twice: {_named(map(str, sorted(doubled)))}; restore it from a copy")
+        yield StoreProblem(CATALOG_FILE, f"lists segments twice: {_named(map(str, sorted(doubled)))}; restore it from a copy")
 
 
-def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
+def _pattern_problems(inventory: Inventory) -> Iterator[StoreProblem]:
     ids = inventory.sealed.patterns.column("pattern_id").to_pylist()
     # The id is a hash of service and text, so each row proves itself. A former id is one of an older way to compute it.
     wrong = [
@@ -109,22 +111,22 @@ def _pattern_problems(inventory: Inventory) -> Iterator[Problem]:
         if number not in {NO_PATTERN, pattern_id(*kind), former_pattern_id(*kind)}
     ]
     if wrong:
-        yield Problem(
+        yield StoreProblem(
             CATALOG_FILE, f"{len(wrong):,} patterns have a text that is not theirs: {_named(map(str, wrong))}; restore it from a copy"
         )
     # Joins over the table would then count the records of such a pattern twice.
     if len(set(ids)) < len(ids):
-        yield Problem(CATALOG_FILE, f"{len(ids) - len(set(ids)):,} patterns are listed twice; restore it from a copy")
+        yield StoreProblem(CATALOG_FILE, f"{len(ids) - len(set(ids)):,} patterns are listed twice; restore it from a copy")
     # A record whose pattern has no row is counted, but never listed: joins lose it.
     counted = [pattern_ids(each) for each in inventory.statistics.values() if not isinstance(each, str)]
     missing = np.setdiff1d(np.concatenate([as_ids(()), *counted]), as_ids(ids)).tolist()
     if missing:
-        yield Problem(
+        yield StoreProblem(
             CATALOG_FILE, f"{len(missing):,} patterns of records are not listed: {_named(map(str, missing))}; restore it from a copy"
         )
 
 
-def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
+def _progress_problems(sealed: Sealed) -> Iterator[StoreProblem]:
     """Below a log's releasable end records are not delivered again: above it a sealed record would come twice."""
     # The largest end of each log over all segments: they come in no order.
     ends: dict[int, int] = {}
@@ -134,10 +136,10 @@ def _progress_problems(sealed: Sealed) -> Iterator[Problem]:
         # Only below is wrong. Above is usual: offsets after the last record may be quarantined, or their segment removed by retention.
         said = sealed.ends.get(log_id, 0)
         if said < end:
-            yield Problem(CATALOG_FILE, f"says that log {log_id} is sealed below offset {said}, but segments reach {end}; restore it")
+            yield StoreProblem(CATALOG_FILE, f"says that log {log_id} is sealed below offset {said}, but segments reach {end}; restore it")
 
 
-def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
+def _manifest_problems(inventory: Inventory) -> Iterator[StoreProblem]:
     # Anything may stand in the file: it is asked for its type before it is used.
     manifest = inventory.manifest if isinstance(inventory.manifest, dict) else {}
     said = manifest.get("segments")
@@ -145,17 +147,21 @@ def _manifest_problems(inventory: Inventory) -> Iterator[Problem]:
     version = 1 if manifest.get("version") == 1 else MANIFEST_VERSION
     wanted = [manifest_entry(segment, version) for segment in inventory.sealed.segments]
     if not isinstance(said, list):
-        yield Problem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
+        yield StoreProblem(MANIFEST_FILE, "is missing or cannot be read; the next start of the service writes it", is_damage=False)
     # The order of entries means nothing. As text, because an entry may be any JSON.
     elif sorted(map(str, said)) != sorted(map(str, wanted)):
-        yield Problem(MANIFEST_FILE, "does not list the segments that there are; the next start of the service writes it", is_damage=False)
+        yield StoreProblem(
+            MANIFEST_FILE, "does not list the segments that there are; the next start of the service writes it", is_damage=False
+        )
 
 
-def _file_problems(inventory: Inventory) -> Iterator[Problem]:
+def _file_problems(inventory: Inventory) -> Iterator[StoreProblem]:
     # Replaced files stay while queries hold them: they are not lost and not reported.
     known = {name for segment in inventory.sealed.segments for name in segment.names} | inventory.leaving
     for name in sorted(inventory.files - known):
-        yield Problem(f"{SEGMENTS_DIRECTORY}/{name}", "belongs to no segment; the next start of the service removes it", is_damage=False)
+        yield StoreProblem(
+            f"{SEGMENTS_DIRECTORY}/{name}", "belongs to no segment; the next start of the service removes it", is_damage=False
+        )
 
 
 def _statistics_of(inventory: Inventory, segment: Segment) -> pa.Table | str:
@@ -220,22 +226,24 @@ class _SegmentCheck:
             # a pattern that is stored under a former id is compared by its new one; a record without a pattern says nothing to compare
             self._misplaced += int(np.count_nonzero((self._ids.to_wire(stored) != found) & (stored != NO_PATTERN)))
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[StoreProblem]:
         """What is wrong with it."""
         file = f"{SEGMENTS_DIRECTORY}/{self._segment.path.name}"
         if isinstance(self._statistics, str):
-            yield Problem(f"{SEGMENTS_DIRECTORY}/{self._segment.statistics_name}", f"{self._statistics}. Restore the file from a copy")
+            yield StoreProblem(f"{SEGMENTS_DIRECTORY}/{self._segment.statistics_name}", f"{self._statistics}. Restore the file from a copy")
         # Nothing else is said of it: what was read before the damage would only look like more damage.
         if self._unread:
             words = f"is damaged: {self._unread.problem}. It holds {contents(self._segment)}. Restore the file from a copy"
-            yield Problem(file, words, damaged=self._unread)
+            yield StoreProblem(file, words, damaged=self._unread)
             return
         differences = list(self._differences())
         if differences:
-            yield Problem(file, f"its records are not those of the catalog: {'; '.join(differences)}. Restore {CATALOG_FILE} from a copy")
+            yield StoreProblem(
+                file, f"its records are not those of the catalog: {'; '.join(differences)}. Restore {CATALOG_FILE} from a copy"
+            )
         # Neither file nor catalog is damaged then, and no copy helps: the program had it wrong.
         if self._misplaced:
-            yield Problem(file, f"{self._misplaced:,} records have the id of another pattern than their message; report this")
+            yield StoreProblem(file, f"{self._misplaced:,} records have the id of another pattern than their message; report this")
 
     def _differences(self) -> Iterator[str]:
         segment, counts = self._segment, merged(pa.concat_tables(self._counts))

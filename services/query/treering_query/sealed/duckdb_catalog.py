@@ -16,7 +16,7 @@ from treering_query.templates import Templates, TemplatesChange
 from treering_query.values.schemas import COUNTS_SCHEMA, PATTERNS_SCHEMA
 from treering_query.values.segment import Expired, Segment
 from treering_runtime.limits import QUARANTINE_ENTRY_BYTES, QUARANTINE_PAGE_BYTES
-from treering_runtime.quarantine import Change, Quarantined, Selection
+from treering_runtime.quarantine import Change, Quarantined, QuarantineSelection
 
 # Written for a new store and for one of any earlier version: each line has no effect where it was applied already.
 # A column that a version added stays null in older rows; the readers of this module know what null means there.
@@ -127,7 +127,7 @@ class DuckDbCatalog:
         found = self._file.connection.execute("select segment_id from segment_ranges union select segment_id from statistics").fetchall()
         return frozenset(segment_id for (segment_id,) in found)
 
-    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """As the protocol says."""
         # The place is a pair: offsets of different logs are not comparable.
         after_log, after_offset = after or (None, None)

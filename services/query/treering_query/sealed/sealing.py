@@ -49,7 +49,7 @@ from treering_query.values.segment import Segment, statistics_name
 from treering_runtime.data_dir import write_atomically
 from treering_runtime.errors import StartError
 from treering_runtime.patterns import MASK_VERSION, SAME_RULES
-from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.quarantine import Quarantined, QuarantineSelection
 from treering_runtime.resources import is_used
 
 _LOG = structlog.get_logger()
@@ -258,7 +258,7 @@ class Sealer:
         for name in segment.names:
             self._files.delete(name)
 
-    def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """As `Catalog.quarantined`."""
         with self._changing():
             # Reading needs a usable catalog, too: an error of an earlier change is settled first.

@@ -13,8 +13,8 @@ from treering_query import limits
 from treering_query.patterns.counts import total_counts
 from treering_query.reading.records import stored_records, within_bytes
 from treering_query.reading.samples import Condition, newest
-from treering_query.search.finding import Found, identifiers, verbatim
-from treering_query.search.page_token import LastRecord, Shown
+from treering_query.search.finding import SearchCandidates, identifiers, verbatim
+from treering_query.search.page_token import LastRecord, ShownPatterns
 from treering_query.search.ranking import BORDER, Ranked, Ranking, Tier
 from treering_query.search.request import Search
 from treering_query.values.schemas import LOGS_SCHEMA
@@ -34,7 +34,7 @@ class Page:
     """What one answer shows, what is shown with it (None at the end), and whether records were left out for want of room."""
 
     results: Sequence[pb.SearchResult]
-    next: Shown | None
+    next: ShownPatterns | None
     cut: bool
 
 
@@ -43,7 +43,7 @@ class Answer:
     """Everything that an answer is made of."""
 
     search: Search
-    found: Found
+    found: SearchCandidates
     ranking: Ranking
     words_only: frozenset[int]
     by_meaning: bool
@@ -127,7 +127,7 @@ class Answer:
         literals = self.search.literals
         return {Tier.VERBATIM: verbatim(literals), Tier.IDENTIFIERS: identifiers(literals), Tier.REST: Condition()}
 
-    def _after(self, result: pb.SearchResult, shown: Sequence[Ranked]) -> Shown:
+    def _after(self, result: pb.SearchResult, shown: Sequence[Ranked]) -> ShownPatterns:
         """What is shown after a flat page that ends with `result`."""
         (stored,) = result.records
         place = shown[-1]

@@ -11,7 +11,7 @@ from treering_query.reading.filters import contains, searched
 from treering_query.reading.samples import Condition, newest
 from treering_query.search.literals import Literals
 from treering_query.search.pattern_texts import PatternTexts
-from treering_query.search.ranking import Fits, Flags, Hits, Numbers, Ranking, rank
+from treering_query.search.ranking import Fits, Flags, LiteralHits, Numbers, Ranking, rank
 from treering_query.search.request import Search
 from treering_query.search.scan import MAX_PATTERNS, Scan, holds, scan_messages
 from treering_query.values.pattern_ids import Ids, as_ids
@@ -21,7 +21,7 @@ from treering_runtime.patterns import NO_PATTERN
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchCandidates:
     """What is known before scores are asked for.
 
     `allowed` and `hits` have a flag for each row of `texts`. `counts` (pattern_id, n) is None where the filter does not narrow within a
@@ -31,7 +31,7 @@ class Found:
     texts: PatternTexts
     allowed: Flags
     counts: pa.Table | None
-    hits: Hits
+    hits: LiteralHits
     scan: Scan
 
     @property
@@ -71,21 +71,21 @@ class Found:
         return bool((self.texts.flagged(as_ids([pattern_id])) & self.allowed).any())
 
 
-def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> Found:
+def find(snapshot: Snapshot, texts: PatternTexts, search: Search) -> SearchCandidates:
     """Resolves the filter and looks the literals up: in pattern texts, then in messages where the query is worth it."""
     # Nearly every search: then no record is counted, and the pattern table alone answers.
     counts = None if _by_service_of_pattern(snapshot, search) else selected_counts(snapshot, search.predicate)
     allowed = texts.of_services(search.predicate.services) if counts is None else texts.flagged(counts.column("pattern_id").to_numpy())
     # Nothing is looked up by letters: asked for so, or there is nothing to find.
     if search.mode == pb.SEARCH_MODE_SEMANTIC or search.like is not None or not allowed.any():
-        return Found(texts, allowed, counts, Hits.none(len(allowed)), Scan())
+        return SearchCandidates(texts, allowed, counts, LiteralHits.none(len(allowed)), Scan())
     scan = Scan()
     if search.literals.read_messages:
         scan = scan_messages(snapshot, search.predicate, search.literals, search.literal_budget_s)
     elif snapshot.view.has_records_without_pattern:
         # these have no text of a pattern in which their words could be found; there are few, and statistics say in which segments
         scan.verbatim = scan_messages(snapshot, _without_pattern(search.predicate), search.literals, search.literal_budget_s).verbatim
-    return Found(texts, allowed, counts, _hits(snapshot, texts, search, allowed, scan), scan)
+    return SearchCandidates(texts, allowed, counts, _hits(snapshot, texts, search, allowed, scan), scan)
 
 
 def _without_pattern(predicate: Predicate) -> Predicate:
@@ -100,10 +100,10 @@ def _by_service_of_pattern(snapshot: Snapshot, search: Search) -> bool:
     return search.predicate.services_only and (all_services or not snapshot.view.has_records_without_pattern)
 
 
-def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flags, scan: Scan) -> Hits:
+def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flags, scan: Scan) -> LiteralHits:
     """Hits in messages, and hits in pattern texts that hold for a record which the filter selects."""
     listed = texts.find(search.literals)
-    read = Hits(texts.flagged(as_ids(scan.verbatim)), texts.flagged(as_ids(scan.identifiers)))
+    read = LiteralHits(texts.flagged(as_ids(scan.verbatim)), texts.flagged(as_ids(scan.identifiers)))
     # An example is one record of its pattern, perhaps not one that the filter selects.
     unsure = texts.find_in_examples_only(search.literals, listed) & allowed & ~read.any
     # All selected messages were read: what they do not hold, no selected record holds.
@@ -116,10 +116,10 @@ def _hits(snapshot: Snapshot, texts: PatternTexts, search: Search, allowed: Flag
         refuted = unsure & ~_confirmed(snapshot, texts, search, listed, unsure)
     possible = allowed & ~refuted
     verbatim = (listed.verbatim & possible) | read.verbatim
-    return Hits(verbatim, ((listed.identifiers & possible) | read.identifiers) & ~verbatim)
+    return LiteralHits(verbatim, ((listed.identifiers & possible) | read.identifiers) & ~verbatim)
 
 
-def _confirmed(snapshot: Snapshot, texts: PatternTexts, search: Search, listed: Hits, unsure: Flags) -> Flags:
+def _confirmed(snapshot: Snapshot, texts: PatternTexts, search: Search, listed: LiteralHits, unsure: Flags) -> Flags:
     confirmed = np.zeros_like(unsure)
     for flags, condition in ((listed.verbatim, verbatim(search.literals)), (listed.identifiers, identifiers(search.literals))):
         # One record each is enough, so the store is read only as far as the first.

@@ -58,7 +58,7 @@ class LastRecord:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownPatterns:
     """What earlier pages held. Patterns of which more records may follow are not in `pattern_ids`; `last` is of such a one."""
 
     pattern_ids: tuple[int, ...] = ()
@@ -68,11 +68,11 @@ class Shown:
         """What was not shown, best first."""
         return ranking.without([*self.pattern_ids, *([self.last.pattern_id] if self.last else ())])
 
-    def and_also(self, pattern_ids: Iterable[int], last: LastRecord | None = None) -> "Shown":
+    def and_also(self, pattern_ids: Iterable[int], last: LastRecord | None = None) -> "ShownPatterns":
         """With what one more page held."""
         # The pattern in whose midst the last page ended is done, unless this page ends in it again.
         before = [self.last.pattern_id] if self.last and self.last.pattern_id != (last and last.pattern_id) else []
-        return Shown(tuple(dict.fromkeys([*self.pattern_ids, *before, *pattern_ids])), last)
+        return ShownPatterns(tuple(dict.fromkeys([*self.pattern_ids, *before, *pattern_ids])), last)
 
     def token(self, fingerprint: bytes) -> str:
         """The token; empty when it would be too long."""
@@ -90,14 +90,14 @@ def fingerprint(request: pb.SearchLogsRequest) -> bytes:
     return question(request, "page_size", "samples_per_pattern", "literal_budget_ms", "min_positions")
 
 
-def shown(token: str, fingerprint: bytes) -> Shown:
+def shown(token: str, fingerprint: bytes) -> ShownPatterns:
     """What a token says; nothing for an empty one.
 
     Raises:
         ServiceError: INVALID_FIELD, when it is not a token for this request.
     """
     if not token:
-        return Shown()
+        return ShownPatterns()
     try:
         # Strict: without `validate` foreign characters are dropped, and many tokens would mean one.
         raw = base64.b64decode(token, b"-_", validate=True)
@@ -111,7 +111,7 @@ def shown(token: str, fingerprint: bytes) -> Shown:
     is_possible = last.is_possible and len(ids) <= limits.MAX_PAGED_PATTERNS
     if digest != xxhash.xxh3_64_intdigest(fingerprint + body) or not is_possible:
         raise _refused()
-    return Shown(ids, last if last.log_id else None)
+    return ShownPatterns(ids, last if last.log_id else None)
 
 
 def _refused() -> ServiceError:

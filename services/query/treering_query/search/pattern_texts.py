@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from treering_query.search.bm25 import Bm25
 from treering_query.search.literals import Literals
-from treering_query.search.ranking import Fits, Flags, Hits, Rows
+from treering_query.search.ranking import Fits, Flags, LiteralHits, Rows
 from treering_query.values.pattern_ids import Ids, has_pattern
 from treering_query.values.schemas import LISTED_SCHEMA
 from treering_runtime.limits import MAX_PATTERN_TEXT_CHARACTERS
@@ -62,13 +62,13 @@ class PatternTexts:
         rows = self.rows_of(np.array(pattern_ids, np.uint64))
         return self._table.take(pa.array(rows[rows >= 0]))
 
-    def find(self, literals: Literals) -> Hits:
+    def find(self, literals: Literals) -> LiteralHits:
         """The patterns whose masked text or example holds the literals."""
         verbatim = self._holding([literals.whole])
         identifiers = self._holding(literals.identifiers) if literals.identifiers else np.zeros(len(self.ids), np.bool_)
-        return Hits(verbatim, identifiers & ~verbatim)
+        return LiteralHits(verbatim, identifiers & ~verbatim)
 
-    def find_in_examples_only(self, literals: Literals, hits: Hits) -> Flags:
+    def find_in_examples_only(self, literals: Literals, hits: LiteralHits) -> Flags:
         """Those hits that hold it in their variable parts: other records of these patterns need not."""
         # The masked text is the same for all records of a pattern, so what it holds all of them hold.
         sure = self._each_holding("text", [literals.whole])

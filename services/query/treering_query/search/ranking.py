@@ -48,14 +48,14 @@ class Ranked:
 
 
 @dataclass(frozen=True)
-class Hits:
+class LiteralHits:
     """Which patterns of a table were found letter by letter, a flag for each row. A pattern with both flags is verbatim."""
 
     verbatim: Flags
     identifiers: Flags
 
     @classmethod
-    def none(cls, rows: int) -> "Hits":
+    def none(cls, rows: int) -> "LiteralHits":
         """No hits in a table of so many rows."""
         return cls(np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
 
@@ -104,7 +104,7 @@ class Ranking:
         return Ranking(ids, tiers, np.concatenate([[1.0], others.fits]))
 
 
-def rank(pattern_ids: Ids, hits: Hits, fits: Fits, min_score: float = 0.0) -> Ranking:
+def rank(pattern_ids: Ids, hits: LiteralHits, fits: Fits, min_score: float = 0.0) -> Ranking:
     """Every pattern that was hit or has a fit, best first, each once.
 
     A literal hit shows at least `BORDER`: its fit is mapped to the upper half of the scale, which keeps the order. A fit outside 0..1, or

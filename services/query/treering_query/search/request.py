@@ -9,7 +9,7 @@ from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.reading import filters
 from treering_query.search import page_token
 from treering_query.search.literals import Literals, find_literals
-from treering_query.search.page_token import Shown
+from treering_query.search.page_token import ShownPatterns
 from treering_query.values.predicate import Predicate
 from treering_runtime.errors import invalid_field
 
@@ -34,7 +34,7 @@ class Search:
     min_positions: Sequence[Position]
     like: Position | None
     """Records like this one are asked for; `text` is then what `like.resolved` makes of it."""
-    shown: Shown
+    shown: ShownPatterns
     """What earlier pages held."""
     fingerprint: bytes
     """What the next page's request must agree in."""

@@ -14,7 +14,7 @@ from treering_query import limits
 from treering_query.meaning.embed_client import EmbedUnavailable, MeaningAnswer
 from treering_query.meaning.meant import NOTHING, Meant
 from treering_query.search.answer import Answer
-from treering_query.search.finding import Found, find
+from treering_query.search.finding import SearchCandidates, find
 from treering_query.search.judge import Judge
 from treering_query.search.like import resolved
 from treering_query.search.pattern_texts_cache import PatternTextsCache
@@ -41,7 +41,7 @@ class Begun:
     """The first half of a search, and what the embed service is asked; None when it is not."""
 
     search: Search
-    found: Found
+    found: SearchCandidates
     question: SearchPatternsRequest | None
 
 
@@ -152,7 +152,7 @@ def _answered(begun: Begun, judged: Judged, snapshot: Snapshot) -> pb.SearchLogs
     return whole.write(snapshot)
 
 
-def _question(search: Search, found: Found) -> SearchPatternsRequest:
+def _question(search: Search, found: SearchCandidates) -> SearchPatternsRequest:
     narrow = not search.predicate.services_only
     request = SearchPatternsRequest(
         text=search.text,

@@ -19,7 +19,7 @@ from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import Position
 from treering_query import limits
-from treering_query.meaning.meaning import Meaning
+from treering_query.meaning.meaning import MeaningClient
 from treering_query.meaning.meant import Meant
 from treering_query.settings import QuerySettings
 from treering_query.sql import wire
@@ -94,7 +94,7 @@ class SqlRunner:
         meaning: Scores the texts of `meaning()` and `about()`.
     """
 
-    def __init__(self, store: Store, segments: Path, bounds: SqlBounds, meaning: Meaning) -> None:
+    def __init__(self, store: Store, segments: Path, bounds: SqlBounds, meaning: MeaningClient) -> None:
         self._store = store
         self._meaning = meaning
         self._segments = segments

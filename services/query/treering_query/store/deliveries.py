@@ -12,10 +12,10 @@ import structlog
 
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_query.sealed.sealed_state import SealBatch
-from treering_query.store.intake import Intake
+from treering_query.store.intake import DeliveryReader
 from treering_query.store.pattern_table import NewPatterns, PatternTable
 from treering_query.store.published import Published
-from treering_query.store.shown import Shown
+from treering_query.store.shown import ShownEnds
 from treering_query.store.unsealed import Unsealed
 from treering_query.store.without_pattern import WithoutPattern
 from treering_query.view import hot
@@ -79,7 +79,7 @@ class Deliveries:
         # One thread: decoding, masking and the claims of ids happen in the order of the deliveries.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
 
-    def open(self, intake: Intake, shown: Shown, hot_changed: Callable[[], None]) -> None:
+    def open(self, intake: DeliveryReader, shown: ShownEnds, hot_changed: Callable[[], None]) -> None:
         """Begins: `intake` reads frames, `shown` notes what was shown, both are closed here; `hot_changed` hears of new ones."""
         self.intake = intake
         self._shown = shown

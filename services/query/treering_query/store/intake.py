@@ -27,7 +27,7 @@ class Taken:
     """Records whose pattern has no id of its own."""
 
 
-class Intake:
+class DeliveryReader:
     """Decodes and masks, and sets aside what cannot be read. Belongs to one thread.
 
     Args:

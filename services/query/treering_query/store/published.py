@@ -8,7 +8,7 @@ from dataclasses import replace
 from treering_query.sealed.damage import Damage
 from treering_query.sealed.sealed_state import SealBatch, SealedState
 from treering_query.values.segment import Segment
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
 from treering_runtime.quarantine import records_by_log
@@ -24,7 +24,7 @@ class Published:
         damage: The segments that are known to be damaged.
     """
 
-    def __init__(self, engine: Engine, damage: Damage) -> None:
+    def __init__(self, engine: SnapshotEngine, damage: Damage) -> None:
         self.view = View()
         self.sealing: SealBatch | None = None
         """The batch that is on its way into a segment; its records are visible as hot ones."""

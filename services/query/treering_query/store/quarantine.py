@@ -13,7 +13,7 @@ from treering_query.store.pattern_table import NewPatterns, PatternTable
 from treering_query.store.sealed_files import SealedFiles
 from treering_query.store.unsealed import Unsealed
 from treering_query.store.without_pattern import WithoutPattern
-from treering_runtime.quarantine import Change, Quarantined, Selection, records_by_log
+from treering_runtime.quarantine import Change, Quarantined, QuarantineSelection, records_by_log
 
 _LOG = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class Quarantine:
         self._clock = clock
         self._without_pattern = without_pattern
 
-    async def listed(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    async def listed(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is quarantined; what came just now is sealed first."""
         # The list is read from the catalog alone. What is in memory gets there first, by a seal.
         if self._unsealed.quarantined:

@@ -11,7 +11,7 @@ import duckdb
 from treering_query import limits
 from treering_query.sealed.damage import Damage, DamagedSegmentError
 from treering_query.values.segment import Segment
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_query.view.snapshot import Snapshot
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class Questions:
         damage: The segments that are known to be damaged.
     """
 
-    def __init__(self, engine: Engine, damage: Damage) -> None:
+    def __init__(self, engine: SnapshotEngine, damage: Damage) -> None:
         self._engine = engine
         self._damage = damage
         # A thread of its own: it reads whole files, and must take neither the threads of questions nor that of the seals.

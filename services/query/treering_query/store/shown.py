@@ -21,7 +21,7 @@ from treering_runtime.slots import Slots
 _LOG = structlog.get_logger()
 
 
-class Shown:
+class ShownEnds:
     """The ends of what is visible, in a file, and the ends that are still missing. Belongs to one event loop.
 
     Args:

@@ -24,7 +24,7 @@ from treering_query.sealed.opening import open_sealer
 from treering_query.sealed.sealing import Sealer
 from treering_query.store.deliveries import Deliveries, HotBounds
 from treering_query.store.forgetting import Forgetting
-from treering_query.store.intake import Intake
+from treering_query.store.intake import DeliveryReader
 from treering_query.store.kept_clock import KeptClock
 from treering_query.store.maintenance import Forget, Maintenance
 from treering_query.store.pattern_table import PatternTable
@@ -33,21 +33,21 @@ from treering_query.store.quarantine import Quarantine
 from treering_query.store.questions import Questions
 from treering_query.store.seal_hot import sealing_of
 from treering_query.store.sealed_files import SealedFiles
-from treering_query.store.shown import Shown
+from treering_query.store.shown import ShownEnds
 from treering_query.store.template_keeper import TemplateKeeper
 from treering_query.store.unsealed import Unsealed
 from treering_query.store.without_pattern import WithoutPattern
 from treering_query.templates import Templates, TemplatesChange
 from treering_query.values.schemas import kinds
 from treering_query.values.segment import Segment
-from treering_query.view.engine import Engine
+from treering_query.view.engine import SnapshotEngine
 from treering_query.view.snapshot import Snapshot
 from treering_query.view.view import View
 from treering_runtime.background import Background
 from treering_runtime.errors import StopError
 from treering_runtime.patterns import PatternIds
 from treering_runtime.progress import ProgressBoard
-from treering_runtime.quarantine import Quarantined, Selection
+from treering_runtime.quarantine import Quarantined, QuarantineSelection
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Store:
     def __init__(
         self,
         directory: Path,
-        engine: Engine,
+        engine: SnapshotEngine,
         bounds: HotBounds,
         registry: CollectorRegistry,
         clocks: Clocks = SYSTEM_CLOCKS,
@@ -130,8 +130,8 @@ class Store:
         await self._deliveries.on_thread(lambda: self.ids.restore(kinds(sealed.patterns)))
         # Before `Shown` asks the board how far this process is.
         self._begin_at(sealed)
-        shown = Shown(self._directory / "shown", self.board)
-        self._deliveries.open(Intake(self._directory / "reading", sealed.ends, self.ids), shown, self._sealing.hot_changed)
+        shown = ShownEnds(self._directory / "shown", self.board)
+        self._deliveries.open(DeliveryReader(self._directory / "reading", sealed.ends, self.ids), shown, self._sealing.hot_changed)
         self._shown = shown
         # Last: nothing seals, joins or waits before all parts have what they begin with.
         self._background.start("sealing", self._sealing.run())
@@ -234,7 +234,7 @@ class Store:
         """Returns when everything that is hot now is sealed. A caller that is cancelled does not stop it."""
         await self._sealing.seal()
 
-    async def quarantined(self, selection: Selection, after: tuple[int, int] | None) -> list[Quarantined]:
+    async def quarantined(self, selection: QuarantineSelection, after: tuple[int, int] | None) -> list[Quarantined]:
         """Some of what is quarantined; what came just now is sealed first."""
         return await self._quarantine.listed(selection, after)
 

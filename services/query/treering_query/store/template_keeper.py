@@ -15,7 +15,7 @@ from treering_query.store.intake import unknown
 from treering_query.store.pattern_rows import listed, whole
 from treering_query.store.shelf import Shelf
 from treering_query.templates.changes import TemplatesChange, alive, change
-from treering_query.templates.joining import Pattern, Templates, find_templates
+from treering_query.templates.joining import PatternRow, Templates, find_templates
 from treering_query.values.pattern_ids import has_pattern
 from treering_query.view.view import View
 from treering_runtime.memory import release_freed
@@ -127,7 +127,7 @@ def _regroup(view: View, forgotten: bool) -> tuple[Templates, TemplatesChange]: 
     room = max(limits.MAX_TEMPLATE_PATTERNS - len(former.template_ids), 0)
     arrived = unknown(patterns, former.template_ids).slice(0, room)
     # From the former result on: templates only grow, so an id keeps its meaning.
-    latter = find_templates(starmap(Pattern, zip(*(column.to_pylist() for column in arrived.columns), strict=True)), former)
+    latter = find_templates(starmap(PatternRow, zip(*(column.to_pylist() for column in arrived.columns), strict=True)), former)
     return latter, change(view.templates, latter)
 
 

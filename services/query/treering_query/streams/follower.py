@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Response = TypeVar("Response")
 
 
-class Follower(ABC, Generic[Item, Response]):
+class StreamFollower(ABC, Generic[Item, Response]):
     """One endless answer, for one event loop.
 
     It reads *alone* up to `alone_until`, then it joins a hub, reads alone up to where its feed starts, and from then on takes what is in

@@ -18,9 +18,9 @@ from treering_query.reading.places import PLACE, first_at
 from treering_query.reading.records import stored_records
 from treering_query.reading.slices import Slice, between, first_held, newest_first
 from treering_query.streams.endless import patiently
-from treering_query.streams.follower import Follower
+from treering_query.streams.follower import StreamFollower
 from treering_query.streams.hub import Hub
-from treering_query.streams.tail_feed import Found, TailFeed
+from treering_query.streams.tail_feed import TailFeed, TailMatches
 from treering_query.streams.tail_news import WINDOW_OFFSETS
 from treering_query.values.predicate import Predicate
 from treering_query.values.schemas import LOGS_SCHEMA
@@ -30,7 +30,7 @@ from treering_query.view.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Plan:
+class TailPlan:
     """A checked request. `begin` None = after `backlog` of the newest records."""
 
     predicate: Predicate
@@ -38,17 +38,17 @@ class Plan:
     begin: Mapping[int, int] | None
 
 
-def plan(request: pb.TailLogsRequest) -> Plan:
+def plan(request: pb.TailLogsRequest) -> TailPlan:
     """The request with its defaults.
 
     Raises:
         ServiceError: INVALID_FIELD, naming the field and what to do.
     """
     begin = {position.log_id: position.offset for position in request.start_positions}
-    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), request.backlog, begin or None)
+    return TailPlan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), request.backlog, begin or None)
 
 
-class Tail(Follower[Found, pb.TailLogsResponse]):
+class Tail(StreamFollower[TailMatches, pb.TailLogsResponse]):
     """One tail.
 
     Args:
@@ -58,7 +58,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
         heartbeat_s: Longest silence, seconds.
     """
 
-    def __init__(self, store: Records, hub: Hub[Found], plan: Plan, heartbeat_s: float = limits.TAIL_HEARTBEAT_S) -> None:
+    def __init__(self, store: Records, hub: Hub[TailMatches], plan: TailPlan, heartbeat_s: float = limits.TAIL_HEARTBEAT_S) -> None:
         super().__init__(store, hub, heartbeat_s)
         self._plan = plan
         self._live_from: dict[int, int] = {}
@@ -130,7 +130,7 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
             self.moved_to(self._taken.reached)
         return [self._response(stored)]
 
-    async def _read_again(self, head: Found) -> list[StoredRecord]:
+    async def _read_again(self, head: TailMatches) -> list[StoredRecord]:
         """As many of the records as fit into an answer, where they are not shared any more; none when they have expired."""
         with self.store.snapshot() as snapshot:
             return await patiently(self.store, snapshot, lambda moment: _at(moment, head))
@@ -193,6 +193,6 @@ class Tail(Follower[Found, pb.TailLogsResponse]):
         return pb.TailLogsResponse(records=stored, resume_from=self.positions(), skipped_count=skipped)
 
 
-def _at(snapshot: Snapshot, head: Found) -> list[StoredRecord]:
+def _at(snapshot: Snapshot, head: TailMatches) -> list[StoredRecord]:
     part = between(snapshot, head.new.log_id, int(head.offsets[0]), int(head.offsets[-1]) + 1)
     return stored_records(first_at(snapshot, part, head.places(), limits.MAX_ANSWER_RECORD_BYTES))

@@ -18,7 +18,7 @@ _Numbers = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
-class Found:
+class TailMatches:
     """What a filter selects of a range of one log: places, ascending, at most as many as a tail may lag behind."""
 
     new: LogRange
@@ -34,15 +34,15 @@ class Found:
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def __getitem__(self, rows: slice) -> "Found":
+    def __getitem__(self, rows: slice) -> "TailMatches":
         offsets, patterns = self.offsets[rows], self.patterns[rows]
-        return Found(self.new, offsets, patterns, self.older[:0], self.shared, self.rows[rows])
+        return TailMatches(self.new, offsets, patterns, self.older[:0], self.shared, self.rows[rows])
 
-    def at_or_after(self, offset: int) -> "Found":
+    def at_or_after(self, offset: int) -> "TailMatches":
         """What is not below an offset; `older` as well."""
         begin = int(np.searchsorted(self.offsets, np.uint64(offset)))
         older = self.older[np.searchsorted(self.older, np.uint64(offset)) :]
-        return Found(self.new, self.offsets[begin:], self.patterns[begin:], older, self.shared, self.rows[begin:])
+        return TailMatches(self.new, self.offsets[begin:], self.patterns[begin:], older, self.shared, self.rows[begin:])
 
     def places(self) -> pa.Table:
         """The columns of `PLACE`."""
@@ -50,7 +50,7 @@ class Found:
         return pa.table({"log_id": logs, "offset": self.offsets, "pattern_id": self.patterns})
 
 
-class TailFeed(Feed[Found]):
+class TailFeed(Feed[TailMatches]):
     """Keeps places, of the newest records only, so that a slow reader costs little; how many were left out is counted.
 
     Args:
@@ -62,10 +62,10 @@ class TailFeed(Feed[Found]):
         super().__init__(predicate)
         self.skipped = 0
         self._next = next_offsets
-        self._items: deque[Found] = deque()
+        self._items: deque[TailMatches] = deque()
         self._count = 0
 
-    def put(self, item: Found) -> None:
+    def put(self, item: TailMatches) -> None:
         """Takes some places, and forgets the oldest ones when there are too many."""
         # What the follower has read alone already is not put in again.
         wanted = item.at_or_after(self._next.get(item.new.log_id, 0))
@@ -80,13 +80,13 @@ class TailFeed(Feed[Found]):
             self.put_back(oldest[excess:])
         self.wake()
 
-    def take(self) -> Found:
+    def take(self) -> TailMatches:
         """The oldest ones; there must be some."""
         oldest = self._items.popleft()
         self._count -= len(oldest)
         return oldest
 
-    def put_back(self, rest: Found) -> None:
+    def put_back(self, rest: TailMatches) -> None:
         """Has for the next time what was taken and not used."""
         if len(rest):
             self._items.appendleft(rest)

@@ -13,7 +13,7 @@ from treering_query.reading.places import PLACE, records_at
 from treering_query.reading.slices import Slice, first_held, fresh
 from treering_query.streams.hub import marks
 from treering_query.streams.shared_records import SharedRecords
-from treering_query.streams.tail_feed import Found
+from treering_query.streams.tail_feed import TailMatches
 from treering_query.values.predicate import Predicate
 from treering_query.values.segment import LogRange
 from treering_query.view.snapshot import Snapshot
@@ -37,8 +37,8 @@ class TailReader:
         del snapshot
         return False
 
-    def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[Found]]]:
-        """What each filter selects, in one `Found` or none."""
+    def read(self, snapshot: Snapshot, new: LogRange, predicates: Sequence[Predicate]) -> tuple[int, Sequence[Sequence[TailMatches]]]:
+        """What each filter selects, in one `TailMatches` or none."""
         # Offsets below may have expired since the last look.
         begin = first_held(snapshot, new)
         part_of_it = LogRange(new.log_id, begin, min(new.end_offset, begin + WINDOW_OFFSETS))
@@ -96,9 +96,9 @@ def _shared_rows(part: Slice, records: pa.Table) -> int:
 
 def _found(
     new: LogRange, marked: pa.Table, rows: npt.NDArray[np.int64], shared: SharedRecords, in_shared: npt.NDArray[np.int64]
-) -> Sequence[Found]:
+) -> Sequence[TailMatches]:
     if not len(rows):
         return ()
     offsets, patterns = (marked.column(name).to_numpy() for name in ("offset", "pattern_id"))
     older, kept = rows[: -limits.MAX_TAIL_BEHIND_RECORDS], rows[-limits.MAX_TAIL_BEHIND_RECORDS :]
-    return (Found(new, offsets[kept], patterns[kept], offsets[older], shared, in_shared[kept]),)
+    return (TailMatches(new, offsets[kept], patterns[kept], offsets[older], shared, in_shared[kept]),)

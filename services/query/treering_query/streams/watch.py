@@ -18,7 +18,7 @@ from treering_query import limits
 from treering_query.reading import filters
 from treering_query.reading.slices import Slice
 from treering_query.streams.endless import patiently
-from treering_query.streams.follower import Follower
+from treering_query.streams.follower import StreamFollower
 from treering_query.streams.hub import Hub
 from treering_query.streams.watch_feed import Announcement, WatchFeed
 from treering_query.streams.watch_news import WatchReader
@@ -29,7 +29,7 @@ from treering_query.view.snapshot import Snapshot
 
 
 @dataclass(frozen=True)
-class Plan:
+class WatchPlan:
     """A checked request. `begin` None = what has arrived since `since`, nanoseconds since 1970; None = from now on."""
 
     predicate: Predicate
@@ -37,7 +37,7 @@ class Plan:
     since: int | None
 
 
-def plan(request: pb.WatchPatternsRequest) -> Plan:
+def plan(request: pb.WatchPatternsRequest) -> WatchPlan:
     """The request with its defaults.
 
     Raises:
@@ -45,10 +45,10 @@ def plan(request: pb.WatchPatternsRequest) -> Plan:
     """
     begin = {position.log_id: position.offset for position in request.start_positions}
     since = request.since_unix_nano if request.HasField("since_unix_nano") else None
-    return Plan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), begin or None, since)
+    return WatchPlan(filters.where(request.filter, most=limits.MAX_FOLLOWED_CONDITIONS), begin or None, since)
 
 
-class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
+class Watch(StreamFollower[Announcement, pb.WatchPatternsResponse]):
     """One watch; its first response tells where it begins.
 
     Args:
@@ -60,7 +60,7 @@ class Watch(Follower[Announcement, pb.WatchPatternsResponse]):
 
     greets: ClassVar[bool] = True
 
-    def __init__(self, store: Records, hub: Hub[Announcement], plan: Plan, heartbeat_s: float = limits.TAIL_HEARTBEAT_S) -> None:
+    def __init__(self, store: Records, hub: Hub[Announcement], plan: WatchPlan, heartbeat_s: float = limits.TAIL_HEARTBEAT_S) -> None:
         super().__init__(store, hub, heartbeat_s)
         self._plan = plan
         self._taken = WatchFeed(plan.predicate, self.next)

@@ -11,6 +11,6 @@ how many). It is leave-one-out merging: unlike tree parsers it never joins what 
 """
 
 from treering_query.templates.changes import TemplatesChange
-from treering_query.templates.joining import NO_TEMPLATES, Pattern, Template, Templates, find_templates
+from treering_query.templates.joining import NO_TEMPLATES, PatternRow, Template, Templates, find_templates
 
-__all__ = ["NO_TEMPLATES", "Pattern", "Template", "Templates", "TemplatesChange", "find_templates"]
+__all__ = ["NO_TEMPLATES", "PatternRow", "Template", "Templates", "TemplatesChange", "find_templates"]

@@ -12,7 +12,7 @@ from treering_runtime.patterns import MASK
 
 
 @dataclass(frozen=True, slots=True)
-class Pattern:
+class PatternRow:
     """A row of the pattern table: its id and its masked text."""
 
     id: int
@@ -44,7 +44,7 @@ _NOTHING_OPEN: frozenset[int] = frozenset()
 """One for all: an empty frozenset takes 216 bytes, and most templates have nothing open."""
 
 
-def find_templates(patterns: Iterable[Pattern], former: Templates = NO_TEMPLATES) -> Templates:
+def find_templates(patterns: Iterable[PatternRow], former: Templates = NO_TEMPLATES) -> Templates:
     """Joins `patterns`, oldest first, with each other and with the templates of a `former` pass, all of which are older.
 
     Idempotent, and monotone: patterns that `former` has in one template stay in one. What `former` left apart is compared with what has

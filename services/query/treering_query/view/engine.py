@@ -16,7 +16,7 @@ from treering_runtime.admission import Admission
 T = TypeVar("T")
 
 
-class Engine:
+class SnapshotEngine:
     """Runs blocking work on snapshots, a bounded number at a time.
 
     Args:
@@ -53,7 +53,7 @@ class Engine:
         self._timeout_s = timeout_s
 
     @classmethod
-    def from_settings(cls, settings: QuerySettings) -> "Engine":
+    def from_settings(cls, settings: QuerySettings) -> "SnapshotEngine":
         """The engine that the settings ask for."""
         return cls(
             settings.data_dir / "spill",
