@@ -1,14 +1,16 @@
 """`treering send`: log files and pipes into ingest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from treering_cli.choosing import Choosing
+from treering_cli.choosing import Choice, Choosing
 from treering_cli.connection import Connection
 from treering_cli.follow import StateDir, once_stored, state_dir_of
-from treering_cli.inputs import FoundInputs, find_inputs
+from treering_cli.inputs import FoundInputs, Input, find_inputs
 from treering_cli.output import answer, note
 from treering_cli.problems import REFUSED
 from treering_cli.reading import ReaderFactory, ReadingOptions
@@ -30,6 +32,12 @@ def _encoding(value: str) -> str:
     return value
 
 
+def _producer_id(value: str | None) -> str | None:
+    if value is not None and not 1 <= len(value.encode()) <= 128:
+        raise typer.BadParameter("has 1 to 128 bytes; a UUID is a good choice")
+    return value
+
+
 def send(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Log files, packed ones too, directories, pipes; - is standard input.")
@@ -48,7 +56,9 @@ def send(
         list[str] | None,
         typer.Option("--resource", metavar="KEY=VALUE", help="An attribute that holds for all records, stored once; may be repeated."),
     ] = None,
-    producer_id: Annotated[str | None, typer.Option(help="Send the same files again under this id, and nothing is stored twice.")] = None,
+    producer_id: Annotated[
+        str | None, typer.Option(callback=_producer_id, help="Send the same files again under this id, and nothing is stored twice.")
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Return when the records can be searched and counted.")] = False,
     wait_timeout: Annotated[
         float, typer.Option(min=0, help="How long --wait waits once everything is stored, seconds; the exit code is 1 then.")
@@ -70,8 +80,6 @@ def send(
     Exit codes: 0 when everything is stored, and visible if --wait was given; 1 when records were rejected or could not be stored, a file
     could not be read to its end, or --wait-timeout passed (stored and visible tell which); 2 for wrong use; 130 after Ctrl-C.
     """
-    if producer_id is not None and not 1 <= len(producer_id.encode()) <= 128:
-        raise typer.BadParameter("--producer-id has 1 to 128 bytes; a UUID is a good choice")
     found = find_inputs(files, encoding)
     if dry_run:
         from treering_cli.dry_run import show  # noqa: PLC0415 - start-up
@@ -80,27 +88,48 @@ def send(
         return
     _say_what_is_left_out(found)
     shared = _resource(resource or ())
+    way = _Way(connection, ReaderFactory(reading), choosing.choice(), state_dir, retry_for, wait_timeout if wait else None)
     if once:
         _check_once(found, own_options=bool(producer_id or shared), encoding=encoding)
-        with once_stored(connection, ReaderFactory(reading), choosing.choice(), state_dir, retry_for_s=retry_for) as run:
-            run.go(lambda: iter([each.name for each in found.inputs]), until_stopped=False)
-            run.finish(wait_s=wait_timeout if wait else None)
+        way.send_new(found.inputs)
     else:
-        directory = state_dir_of(state_dir, connection)
-        todo = again(directory, producer_id, found.inputs) if producer_id else Again("", found.inputs, {})
-        if not producer_id:
-            say_what_was_sent(directory, found.inputs)
-        sending = Sending(todo.inputs, ReaderFactory(reading), choosing.choice(), resource=shared, known=sum(todo.known.values()))
-        with connection.client() as client:
-            sending.run(client, todo.producer_id, retry_for)
-            if wait and not sending.problem:
-                sending.wait(client, wait_timeout)
-        _report(sending)
-        if not sending.problem:
-            remember(directory, todo.inputs, sending.reports, producer_id or "", todo.known)
-        sending.finish()
+        way.send_all(found.inputs, producer_id or "", shared)
     if found.unreadable:
         raise typer.Exit(REFUSED)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where records go, how they are read, and how long is waited; `wait_s` is None where nobody waits until they are visible."""
+
+    connection: Connection
+    reading: ReaderFactory
+    choice: Choice
+    state_dir: Path | None
+    retry_for_s: float
+    wait_s: float | None
+
+    def send_new(self, inputs: Sequence[Input]) -> None:
+        """Sends what is behind the last line of each file that was stored."""
+        with once_stored(self.connection, self.reading, self.choice, self.state_dir, retry_for_s=self.retry_for_s) as run:
+            run.go(lambda: iter([each.name for each in inputs]), until_stopped=False)
+            run.finish(wait_s=self.wait_s)
+
+    def send_all(self, inputs: list[Input], producer_id: str, resource: Mapping[str, str]) -> None:
+        """Sends whole files, or under a producer id what was not sent under it yet; an empty id stands for a new one."""
+        directory = state_dir_of(self.state_dir, self.connection)
+        todo = again(directory, producer_id, inputs) if producer_id else Again("", inputs, {})
+        if not producer_id:
+            say_what_was_sent(directory, inputs)
+        sending = Sending(todo.inputs, self.reading, self.choice, resource=resource, known=sum(todo.known.values()))
+        with self.connection.client() as client:
+            sending.run(client, todo.producer_id, self.retry_for_s)
+            if self.wait_s is not None and not sending.problem:
+                sending.wait(client, self.wait_s)
+        _report(sending)
+        if not sending.problem:
+            remember(directory, todo.inputs, sending.reports, producer_id, todo.known)
+        sending.finish()
 
 
 def _resource(pairs: Sequence[str]) -> dict[str, str]:

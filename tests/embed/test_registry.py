@@ -33,9 +33,10 @@ def commit(
     next_offset: int = 10,
     last_seen: dict[Any, Any] | None = None,
     quarantined: list[Any] | tuple[()] = (),
-    now: int = DAY * 20_000,
+    now: int = DAY * 20000,
 ) -> None:
-    registry.commit({LOG: next_offset}, patterns, last_seen or {}, quarantined, day=20_000, now=now, mask_version=1)
+    seen = {(LOG, key): end for key, end in (last_seen or {}).items()}
+    registry.commit({LOG: next_offset}, patterns, seen, quarantined, day=20_000, now=now, mask_version=1)
 
 
 def test_ids_of_64_bits_without_a_sign_survive(registry: Registry) -> None:
@@ -97,6 +98,29 @@ def test_forget_keeps_what_was_seen_since(registry: Registry) -> None:
     assert registry.forget([1, 2, 3], {LOG: 10}) == [1]
     assert registry.forget([2], {LOG + 1: 100}) == []
     assert registry.summary(1).pattern_ids == {2}
+
+
+def test_forget_compares_each_log_with_its_own_end(registry: Registry) -> None:
+    other = 8
+    commit(registry, [pattern(number) for number in (1, 2, 3)], last_seen={1: 10, 2: 10, 3: 10})
+    registry.commit({other: 90}, [], {(other, 1): 90, (other, 2): 70}, [], day=20_000, now=DAY * 20_000, mask_version=1)
+    assert registry.forget([1, 2, 3], {LOG: 9, other: 99}) == []
+    assert registry.forget([1, 2], {LOG: 99}) == []
+    assert registry.forget([1, 2], {LOG: 10, other: 80}) == [2]
+    assert sorted(registry.forget([1, 3], {LOG: 10, other: 90})) == [1, 3]
+    assert registry.db.execute("select count(*) from other_logs").fetchone() == (0,)
+
+
+def test_a_registry_of_an_earlier_version_takes_its_patterns_for_seen_in_each_log(tmp_path: Path) -> None:
+    with contextlib.closing(Registry(tmp_path / "r.sqlite")) as older:
+        commit(older, [pattern(1)], next_offset=10)
+        older.commit({8: 500}, [RegisteredPattern(2, "api", "t", "e", 8, 3)], {}, [], day=20_000, now=DAY * 20_000, mask_version=1)
+        older.db.execute("drop table other_logs")
+        older.db.execute("update patterns set last_offset = 400")  # of log 8, in which both were seen last
+    with contextlib.closing(Registry(tmp_path / "r.sqlite")) as reopened:
+        assert reopened.forget([1, 2], {LOG: 9, 8: 500}) == []
+        assert reopened.forget([1, 2], {LOG: 10, 8: 499}) == [2]
+        assert reopened.forget([1], {LOG: 10, 8: 500}) == [1]
 
 
 def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:

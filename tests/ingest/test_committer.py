@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.ingest.conftest import FaultyDisk, MakeBatch
 from tests.patience import PATIENCE_S
 from tests.settling import settled
+from treering_ingest import committer as committer_module
 from treering_ingest.commit_policy import CommitPolicy
 from treering_ingest.committer import Committer
 from treering_ingest.durable_log import DiskFullError, LogFailedError
@@ -192,6 +194,39 @@ async def test_with_interval_the_sync_comes_by_itself(
         await committer.wait_durable(committer.stage(batch()))
         while committer.log.synced.offset == 0:
             assert await committer.advanced.wait(PATIENCE_S)
+
+
+async def synced(committer: Any, offset: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while committer.log.synced.offset < offset:
+            await committer.advanced.wait()
+
+
+async def test_with_interval_a_group_that_gathers_does_not_hold_up_the_sync(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]], batch: MakeBatch
+) -> None:
+    async with committing(durability=Durability.INTERVAL, sync_interval_s=0.01, linger_s=3_600) as (committer, _):
+        await committer.wait_durable(committer.stage(batch()))
+        committer.stage(batch())  # nobody waits for it
+        await synced(committer, 1)
+
+
+async def test_with_interval_a_full_disk_does_not_hold_up_the_sync_of_what_was_acknowledged(
+    committing: Callable[..., AbstractAsyncContextManager[tuple[Committer, Noted], bool | None]],
+    batch: MakeBatch,
+    faulty_disk: FaultyDisk,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(committer_module, "DISK_RETRY_S", 3_600)
+    async with committing(durability=Durability.INTERVAL, sync_interval_s=0.05, linger_s=0) as (committer, _):
+        faulty_disk.free_bytes = 10_000
+        committer._last_sync = time.monotonic()  # so that the sync is not due before the disk is full
+        await committer.wait_durable(committer.stage(batch()))
+        faulty_disk.free_bytes = 10
+        with pytest.raises(DiskFullError):
+            await committer.wait_durable(committer.stage(batch()))
+        await synced(committer, 1)
+        assert committer.lack
 
 
 async def test_a_failed_sync_fails_all_who_wait_now_and_later(

@@ -311,6 +311,21 @@ async def test_the_status_says_what_the_log_promises_where_that_is_less_than_the
         assert (status.end_offset_exclusive, status.durability) == (1, DURABILITY_MEMORY)
 
 
+@pytest.mark.parametrize("messages", [["", ""], ["a", ""]])
+async def test_a_repeat_is_measured_as_nothing_new(running: Running, request_of: RequestOf, messages: list[Any]) -> None:
+    async with running() as (process, stub):
+        request = request_of(*messages, producer_id="me", sequence=1)
+        await stub.UploadLogs(iter([request]))
+        text = generate_latest(process.registry).decode()
+        await stub.UploadLogs(iter([request, request]))
+        after = generate_latest(process.registry).decode()
+    names = ("records_accepted_total", "bytes_accepted_total", 'records_rejected_total{reason="message_empty"}')
+    for name in (f"treering_ingest_{each} " for each in names):
+        assert [line for line in text.splitlines() if line.startswith(name)] == [
+            line for line in after.splitlines() if line.startswith(name)
+        ]
+
+
 async def test_the_metrics_name_what_happened(running: Running, request_of: RequestOf) -> None:
     async with running(sinks="query=unix:/no/such/directory/s") as (process, stub):
         for _ in range(2):
@@ -319,7 +334,7 @@ async def test_the_metrics_name_what_happened(running: Running, request_of: Requ
         for line in (
             "treering_ingest_records_accepted_total 1.0",
             "treering_ingest_records_duplicate_total 1.0",
-            'treering_ingest_records_rejected_total{reason="message_empty"} 2.0',
+            'treering_ingest_records_rejected_total{reason="message_empty"} 1.0',
             "treering_ingest_log_end_offset 1.0",
             "treering_ingest_group_records_count 1.0",
             'treering_ingest_sink_connected{sink="query"} 0.0',

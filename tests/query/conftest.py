@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Never, TypeAlias
+from typing import Any, TypeAlias
 
 import duckdb
 import pytest
 from prometheus_client import CollectorRegistry
 
+from tests.query.query_front import Away, serving_front
 from treering import AsyncClient, calls
 from treering.channels import Endpoints
 from treering.inner.channels import connect_async as inner_channel
@@ -17,21 +18,17 @@ from treering.rpc import Streaming, Unary
 from treering.v1 import admin_pb2
 from treering.v1.admin_pb2_grpc import QueryAdminServiceStub, add_QueryAdminServiceServicer_to_server
 from treering.v1.batch_pb2 import LogBatch
-from treering.v1.log_pb2 import LogRecord, Position
-from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
+from treering.v1.log_pb2 import LogRecord
+from treering.v1.query_pb2_grpc import QueryServiceStub
 from treering.v1.sink_pb2 import DeliveredFrame
-from treering_query.answers.status import Status
-from treering_query.meaning.embed_client import EmbedClient, EmbedUnavailable
+from treering_query.meaning.embed_client import EmbedClient
 from treering_query.meaning.meaning import MeaningClient
 from treering_query.meaning.scorer import Scorer
-from treering_query.request_limits import LIMITS
 from treering_query.retention.retention_clock import Clocks
 from treering_query.sealed.damage import Damage
 from treering_query.sealed.opening import open_sealer
 from treering_query.sealed.sealing import Sealer
-from treering_query.search.searcher import Searcher
 from treering_query.service import QueryServicer
-from treering_query.settings import QuerySettings
 from treering_query.sql.runner import SqlBounds, SqlRunner
 from treering_query.store.deliveries import HotBounds
 from treering_query.store.intake import DeliveryReader, unknown
@@ -45,16 +42,7 @@ from treering_query.view.view import View
 from treering_runtime.answers import USUAL_BOUNDS, CallBounds
 from treering_runtime.channels import Peer
 from treering_runtime.doors import Socket
-from treering_runtime.request_limits import RequestLimits
 from treering_runtime.server import Server
-
-
-class Away:
-    """An embed service that does not answer."""
-
-    async def score(self, texts: Sequence[str], min_positions: Sequence[Position], timeout_s: float) -> Never:
-        raise EmbedUnavailable("embed does not answer")
-
 
 AWAY = Away()
 ARRIVAL = 1_800_000_000_000_000_000
@@ -187,22 +175,18 @@ def serving(open_store: OpenStore, open_sql: OpenSql, tmp_path: Path) -> Serving
     async def started(bounds: CallBounds = USUAL_BOUNDS) -> AsyncIterator[tuple[Store, Asking]]:
         async with open_store() as store, open_sql(store, tmp_path / "store", waiting=64) as sql:
             embed = EmbedClient(Peer("unix:/no/such/directory/s"))
-            front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS), bounds=bounds)
-            servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, embed), MeaningClient(embed))
-            add_QueryServiceServicer_to_server(servicer, front.grpc)
-            await front.start()
-            inner = Server(Socket(tmp_path / "inner" / "s", "query"), (), CollectorRegistry(), bounds=bounds)
-            add_QueryAdminServiceServicer_to_server(servicer, inner.grpc)
-            await inner.start()
-            client = Asking(Endpoints(query=front.address), inner.address)
-            client.servicer, client.public = servicer, front.address
-            try:
-                yield store, client
-            finally:
-                await client.close()
-                await inner.stop(0)
-                await front.stop(0)
-                await embed.close()
+            async with serving_front(store, sql, embed, bounds) as (front, servicer):
+                inner = Server(Socket(tmp_path / "inner" / "s", "query"), (), CollectorRegistry(), bounds=bounds)
+                add_QueryAdminServiceServicer_to_server(servicer, inner.grpc)
+                await inner.start()
+                client = Asking(Endpoints(query=front.address), inner.address)
+                client.servicer, client.public = servicer, front.address
+                try:
+                    yield store, client
+                finally:
+                    await client.close()
+                    await inner.stop(0)
+                    await embed.close()
 
     return started
 

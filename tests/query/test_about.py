@@ -1,35 +1,22 @@
 """Filtering and grouping by meaning in the typed rpcs, through the whole service, against counts by hand."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from prometheus_client import CollectorRegistry
 
 from tests.query.conftest import MakeFrame, MakeRecord, OpenSql, OpenStore
+from tests.query.query_front import asking_front
 from treering import AsyncClient, Client  # noqa: F401 - the public names
-from treering.channels import Endpoints
 from treering.errors import TreeringError
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
 from treering.v1.log_pb2 import LogFilter, Position
-from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
-from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
-from treering_query.meaning.meaning import MeaningClient
-from treering_query.request_limits import LIMITS
-from treering_query.search.searcher import Searcher
-from treering_query.service import QueryServicer
-from treering_query.settings import QuerySettings
-from treering_query.sql.runner import SqlRunner
-from treering_query.store.store import Store
 from treering_runtime.errors import ServiceError
 from treering_runtime.patterns import MASK_VERSION
-from treering_runtime.request_limits import RequestLimits
-from treering_runtime.server import Server
 
 KINDS = ("disk is full", "payment timed out", "user logged in", "cache was rebuilt")
 SCORES = {"disk": (0.9, 0.4, 0.5, 0.1), "nothing": (0.1, 0.1, 0.1, 0.1)}
@@ -56,20 +43,6 @@ class Canned:
         raise EmbedUnavailable("embed does not answer")
 
 
-@asynccontextmanager
-async def serving(store: Store, sql: SqlRunner, canned: Canned) -> AsyncIterator[AsyncClient]:
-    front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
-    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), MeaningClient(canned))
-    add_QueryServiceServicer_to_server(servicer, front.grpc)
-    await front.start()
-    client = AsyncClient(Endpoints(query=front.address))
-    try:
-        yield client
-    finally:
-        await client.close()
-        await front.stop(0)
-
-
 @pytest.fixture
 def canned() -> Canned:
     return Canned()
@@ -87,7 +60,7 @@ async def client(
         await store.deliver(7, [frame(20, some[20:])], RECORDS)
         with store.snapshot() as snapshot:
             canned.ids = snapshot.query("select pattern_id from patterns order by service").column(0).to_pylist()
-        async with open_sql(store, tmp_path / "store") as sql, serving(store, sql, canned) as client:
+        async with open_sql(store, tmp_path / "store") as sql, asking_front(store, sql, canned) as client:
             yield client
 
 

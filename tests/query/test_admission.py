@@ -11,27 +11,17 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 
 from tests.patience import PATIENCE_S
 from tests.query.conftest import OpenSql, OpenStore
+from tests.query.query_front import Away, serving_front
 from tests.settling import settled
 from treering.v1 import query_pb2 as pb
 from treering.v1.error_pb2 import ErrorReason
-from treering.v1.query_pb2_grpc import QueryServiceStub, add_QueryServiceServicer_to_server
-from treering_query.answers.status import Status
-from treering_query.meaning.embed_client import EmbedClient
-from treering_query.meaning.meaning import MeaningClient
-from treering_query.search.searcher import Searcher
-from treering_query.service import QueryServicer
-from treering_query.settings import QuerySettings
-from treering_query.sql.runner import SqlRunner
-from treering_query.store.store import Store
+from treering.v1.query_pb2_grpc import QueryServiceStub
 from treering_runtime import caller
 from treering_runtime.admission import Admission
-from treering_runtime.channels import Peer
 from treering_runtime.errors import ServiceError
-from treering_runtime.server import Server
 
 
 class Asking:
@@ -219,18 +209,6 @@ ENDLESS = pb.ExecuteSqlRequest(query="select count(*) from range(1000000) a, ran
 
 
 @asynccontextmanager
-async def served(store: Store, sql: SqlRunner) -> AsyncIterator[str]:
-    front = Server("127.0.0.1:0", (), CollectorRegistry())
-    away = EmbedClient(Peer("unix:/no/such/directory/s"))
-    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, away), MeaningClient(away))
-    add_QueryServiceServicer_to_server(servicer, front.grpc)
-    await front.start()
-    yield front.address
-    await front.stop(0)
-    await away.close()
-
-
-@asynccontextmanager
 async def connected(address: str) -> AsyncIterator[QueryServiceStub]:
     """By a connection of its own, as another process would have."""
     async with grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
@@ -241,8 +219,8 @@ async def test_sql_of_others_begins_beside_a_caller_that_takes_all_it_can(open_s
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store())
         sql = await stack.enter_async_context(open_sql(store, tmp_path / "store", waiting=4))
-        address = await stack.enter_async_context(served(store, sql))
-        greedy, other = [await stack.enter_async_context(connected(address)) for _ in range(2)]
+        front, _ = await stack.enter_async_context(serving_front(store, sql, Away()))
+        greedy, other = [await stack.enter_async_context(connected(front.address)) for _ in range(2)]
         await stack.enter_async_context(asyncio.timeout(PATIENCE_S))
         calls = [greedy.ExecuteSql(ENDLESS) for _ in range(5)]
         while sql._admission.present < len(calls):  # noqa: ASYNC110 - there is no event for it

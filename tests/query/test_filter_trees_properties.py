@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable
+from contextlib import aclosing
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,26 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from prometheus_client import CollectorRegistry
 
 from tests.query.conftest import MakeFrame, OpenSql, OpenStore
 from tests.query.plain_filter import Placed, selects
+from tests.query.query_front import asking_front
 from tests.query.random_filters import ABOUTS, ARRIVAL, LOG, Trees, records
 from treering import AsyncClient, calls
-from treering.channels import Endpoints
 from treering.v1 import query_pb2 as pb
 from treering.v1.log_pb2 import LogFilter, LogRecord, Position
-from treering.v1.query_pb2_grpc import add_QueryServiceServicer_to_server
-from treering_query.answers.status import Status
 from treering_query.meaning.embed_client import EmbedUnavailable, PatternScores
-from treering_query.meaning.meaning import MeaningClient
 from treering_query.meaning.meant import Meant
 from treering_query.reading import filters
-from treering_query.request_limits import LIMITS
-from treering_query.search.searcher import Searcher
-from treering_query.service import QueryServicer
-from treering_query.settings import QuerySettings
-from treering_query.sql.runner import SqlRunner
 from treering_query.store.store import Store
 from treering_query.streams import tail, watch
 from treering_query.streams.hub import Hub
@@ -40,8 +31,6 @@ from treering_query.streams.watch import Watch
 from treering_query.streams.watch_news import WatchReader
 from treering_query.values.segment import LogRange
 from treering_runtime.patterns import MASK_VERSION
-from treering_runtime.request_limits import RequestLimits
-from treering_runtime.server import Server
 
 TREES = int(os.environ.get("TREERING_TEST_TREES", "300"))
 A_STORE = 50
@@ -69,20 +58,6 @@ class Canned:
 
     async def search(self, query: Any, timeout_s: float) -> None:
         raise EmbedUnavailable("embed does not answer")
-
-
-@asynccontextmanager
-async def asked(store: Store, sql: SqlRunner, canned: Canned) -> AsyncIterator[AsyncClient]:
-    front = Server("127.0.0.1:0", (), CollectorRegistry(), limits=RequestLimits(LIMITS))
-    servicer = QueryServicer(store, sql, Status(store, QuerySettings()), Searcher(store, canned), MeaningClient(canned))
-    add_QueryServiceServicer_to_server(servicer, front.grpc)
-    await front.start()
-    client = AsyncClient(Endpoints(query=front.address))
-    try:
-        yield client
-    finally:
-        await client.close()
-        await front.stop(0)
 
 
 async def filled(store: Store, frame: MakeFrame, some: list[LogRecord]) -> list[Any]:
@@ -224,7 +199,7 @@ async def test_every_rpc_selects_what_the_plain_evaluation_does(
     seed: Callable[[range], int], open_store: OpenStore, open_sql: OpenSql, frame: MakeFrame, tmp_path: Path
 ) -> None:
     random, canned = Random(seed), Canned()
-    async with open_store() as store, open_sql(store, tmp_path / "store") as sql, asked(store, sql, canned) as client:
+    async with open_store() as store, open_sql(store, tmp_path / "store") as sql, asking_front(store, sql, canned) as client:
         everything = await filled(store, frame, records(random, RECORDS))
         canned.ids = np.unique(np.array([placed.pattern_id for placed in everything], np.uint64))
         meant = Meant(tuple(ABOUTS), *((scores := await canned.score(ABOUTS, (), 0)).pattern_ids, scores.scores))

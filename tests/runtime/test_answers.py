@@ -23,13 +23,15 @@ ANSWER = bytes(UNCOUNTED_ANSWER_BYTES + 1)
 class Call:
     """A call whose answers are taken once `taken` is set, or whose caller goes away."""
 
-    def __init__(self, problem: grpc.aio.InternalError | None = None) -> None:
+    def __init__(self, problem: grpc.aio.InternalError | None = None, beginning: Any = None) -> None:
         self.taken, self.written, self.begun, self._problem = asyncio.Event(), [], 0, problem
+        self._beginning = beginning or asyncio.sleep
 
     def peer(self) -> str:
         return "ipv4:10.0.0.7:41000"
 
     async def send_initial_metadata(self, metadata: Any) -> None:
+        await self._beginning(0)
         self.begun += 1
 
     async def write(self, message: str) -> None:
@@ -73,6 +75,30 @@ async def test_an_answer_stays_counted_while_it_is_on_its_way_though_its_handler
     giving.cancel()
     await asyncio.wait({giving})
     assert answers._unread.total == len(ANSWER)
+    call.taken.set()
+    await settled()
+    assert answers._unread.total == 0
+
+
+async def test_an_answer_whose_caller_goes_away_at_its_beginning_is_given_back(made: tuple[Shares, Any]) -> None:
+    _, make = made
+    answers = make()
+
+    async def gone(_: int) -> None:
+        raise grpc.aio.InternalError("the call is closed")
+
+    with pytest.raises(asyncio.CancelledError):
+        await answers.give(Call(beginning=gone), ANSWER)
+    await settled()
+    assert answers._unread.total == 0
+
+
+async def test_an_answer_of_which_not_even_the_beginning_is_taken_ends_its_call(made: tuple[Shares, Any]) -> None:
+    _, make = made
+    answers, call = make(unread_s=0.01), Call()
+    call._beginning = lambda _: call.taken.wait()
+    with pytest.raises(ServiceError, match="nothing of the answer was taken"):
+        await answers.give(call, ANSWER)
     call.taken.set()
     await settled()
     assert answers._unread.total == 0

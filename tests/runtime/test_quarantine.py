@@ -1,10 +1,15 @@
+import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Never
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tests.hostile_requests import Bad
 from treering.v1.batch_pb2 import LogBatch
 from treering.v1.log_pb2 import LogRecord
 from treering.v1.sink_pb2 import DeliveredFrame
@@ -119,6 +124,47 @@ def test_a_frame_that_does_not_fall_into_its_records_is_set_aside_whole(open_not
 def test_what_is_below_the_offset_is_neither_read_twice_nor_set_aside(open_notes: Any) -> None:
     parts, bad = FrameReader(Reads(), open_notes()).take(LOG, [frame(0, ["bad a", "b", "bad c"])], 1)
     assert (flat(parts), [item.first_offset for item in bad]) == ([(1, "b")], [2])
+
+
+@given(
+    sizes=st.lists(st.integers(1, 6), min_size=1, max_size=4),
+    bad=st.sets(st.integers(0, 23)),
+    skip=st.integers(0, 26),
+    first=st.integers(0, 3),
+)
+def test_exactly_what_cannot_be_read_is_set_aside_and_the_rest_taken_once(
+    tmp_path_factory: pytest.TempPathFactory, sizes: Any, bad: Bad, skip: Any, first: int
+) -> None:
+    ends = list(itertools.accumulate(sizes, initial=first))
+    texts = {offset: f"{'bad' if offset in bad else 'good'} {offset}" for offset in range(first, ends[-1])}
+    frames = [frame(begin, [texts[offset] for offset in range(begin, end)]) for begin, end in itertools.pairwise(ends)]
+    with contextlib.closing(CrashNotes(tmp_path_factory.mktemp("notes") / "reading", {})) as notes:
+        parts, aside = FrameReader(Reads(), notes).take(LOG, frames, skip)
+    wanted = range(max(first, skip), ends[-1])
+    assert flat(parts) == [(offset, texts[offset]) for offset in wanted if offset not in bad]
+    assert [(item.first_offset, item.record_count) for item in aside] == [(offset, 1) for offset in wanted if offset in bad]
+    assert [LogBatch.FromString(item.payload).records[0].message for item in aside] == [texts[o] for o in wanted if o in bad]
+
+
+def test_a_frame_that_is_set_aside_whole_leaves_out_what_was_taken_before(open_notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = LogBatch(resource={"k": "v"}).SerializeToString()
+    monkeypatch.setattr(quarantine, "MAX_COPIED_RESOURCE_BYTES", 0)
+    frames = [frame(4, ["taken", "bad one", "c"], shared)]
+    reader = FrameReader(Reads(), open_notes())
+    parts, [item] = reader.take(LOG, frames, 5)
+    assert (flat(parts), item.first_offset, item.record_count) == ([], 5, 2)
+    rest = LogBatch.FromString(item.payload)
+    assert ([record.message for record in rest.records], dict(rest.resource)) == (["bad one", "c"], {"k": "v"})
+    assert reader.take(LOG, frames, 7) == ([], [])
+
+
+def test_a_frame_that_is_not_read_leaves_out_what_was_taken_before(open_notes: Any) -> None:
+    frames = [frame(4, ["taken", "b", "c"])]
+    for _ in range(UNREAD_AFTER):
+        crash(open_notes(), {4}, frames)
+    _, [item] = FrameReader(Reads(), open_notes()).take(LOG, frames, 5)
+    assert (item.first_offset, item.record_count) == (5, 2)
+    assert flat(FrameReader(Reads(), open_notes()).again([item])[0]) == [(5, "b"), (6, "c")]
 
 
 def test_read_again_stores_what_can_be_read_now_and_takes_frames_apart(open_notes: Any) -> None:

@@ -102,7 +102,7 @@ MUTANTS = (
     ),
     Mutant(
         "an-error-for-each-who-waits-for-the-disk",
-        "services/ingest/treering_ingest/committer.py",
+        "services/ingest/treering_ingest/waiters.py",
         "        return self.kind(self.problem)\n",
         "        return _ONE.setdefault(self.problem, self.kind(self.problem))\n\n\n_ONE: dict[str, Exception] = {}\n",
         (INGEST + "test_committer.py::test_each_who_waits_gets_an_error_of_its_own",),
@@ -138,8 +138,8 @@ MUTANTS = (
     Mutant(
         "waiters-in-the-order-of-tickets",
         "services/ingest/treering_ingest/committer.py",
-        "bisect.insort(self._waiters, _Waiter(ticket, future, time.monotonic()), key=_ticket)",
-        "self._waiters.append(_Waiter(ticket, future, time.monotonic()))",
+        "bisect.insort(self._waiters, Waiter(ticket, future, time.monotonic()), key=ticket_of)",
+        "self._waiters.append(Waiter(ticket, future, time.monotonic()))",
         (INGEST + "test_committer.py::test_one_who_waits_for_less_does_not_wait_for_one_who_came_before",),
     ),
     Mutant(

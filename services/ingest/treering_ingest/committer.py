@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import structlog
 
@@ -14,35 +14,11 @@ from treering_ingest.commit_policy import CommitObserver, CommitPolicy
 from treering_ingest.durable_log import Batch, DiskFullError, DurableLog, LogFailedError
 from treering_ingest.limits import BATCH_OVERHEAD_BYTES, DISK_RETRY_S
 from treering_ingest.settings import Durability
+from treering_ingest.waiters import Fault, Waiter, ticket_of
 from treering_runtime.wakeup import Wakeup
 
 _LOG = structlog.get_logger()
 _R = TypeVar("_R")
-
-
-class _Fault(NamedTuple):
-    """Why nobody is acknowledged at the moment.
-
-    Each who waits makes an error of its own from it: one that many raise gathers the frames of all of them, with the payloads in them.
-    """
-
-    kind: type[LogFailedError] | type[DiskFullError]
-    problem: str
-
-    def error(self) -> LogFailedError | DiskFullError:
-        return self.kind(self.problem)
-
-
-class _Waiter(NamedTuple):
-    """Somebody who waits for an acknowledgement, since when on the monotonic clock. The future has None when it may be given."""
-
-    ticket: int
-    future: asyncio.Future[_Fault | None]
-    since: float
-
-
-def _ticket(waiter: _Waiter) -> int:
-    return waiter.ticket
 
 
 class Committer:
@@ -64,7 +40,7 @@ class Committer:
         self.log = log
         # Payload bytes that are staged and not durable yet. The intake bounds them, and they are taken off the free space of the disk.
         self.waiting_bytes = 0
-        self.lack: _Fault | None = None
+        self.lack: Fault | None = None
         """Why what waits cannot be written at the moment; None when it can."""
         self.failure = ""  # why the disk failed; empty while it has not
         # Both say only that something may have changed, a commit, a failure, room: whoever wakes looks again.
@@ -82,7 +58,7 @@ class Committer:
         self._staged_count = 0
         self._durable_count = 0
         # Sorted by ticket. One for each stream at most, and those of cancelled callers until their ticket is durable.
-        self._waiters: list[_Waiter] = []
+        self._waiters: list[Waiter] = []
         # Producers that staged something since the last group. All anonymous ones share the empty id and count as one sender.
         self._senders: set[bytes] = set()
         self._company = 1
@@ -145,10 +121,10 @@ class Committer:
             if fault := await self._wait(ticket):
                 raise fault.error()
 
-    async def _wait(self, ticket: int) -> _Fault | None:
-        future: asyncio.Future[_Fault | None] = asyncio.get_running_loop().create_future()
+    async def _wait(self, ticket: int) -> Fault | None:
+        future: asyncio.Future[Fault | None] = asyncio.get_running_loop().create_future()
         # in the order of tickets: whoever waits for less must not wait for what stands before it here
-        bisect.insort(self._waiters, _Waiter(ticket, future, time.monotonic()), key=_ticket)
+        bisect.insort(self._waiters, Waiter(ticket, future, time.monotonic()), key=ticket_of)
         # The first waiter sets the end of the group wait, the last one that is expected ends it. Those between change neither.
         if len(self._waiters) == 1 or not self._expects_company:
             self._urgent.fire()
@@ -238,6 +214,9 @@ class Committer:
         # Never empty here: only `_take_group` takes from it, and the task that lingers calls that.
         # The oldest decides, so that no later arrival can extend the wait of one that waits already.
         until = self._pending[0][1] + self._policy.linger_s
+        # With `interval`, a sync that is due does not wait for a group that gathers: what it is for was acknowledged before.
+        if (due_in := self._time_to_sync()) is not None:
+            until = min(until, time.monotonic() + due_in)
         return min(until, self._waiters[0].since + self._policy.company_s) if self._waiters else until
 
     @property
@@ -306,7 +285,7 @@ class Committer:
         if not self.lack:
             _LOG.error("nothing can be written; what waits is written as soon as there is room", problem=str(error))
         # Before callers are told: one that comes from now on is refused at once, here and by the intake.
-        self.lack = _Fault(type(error), str(error))
+        self.lack = Fault(type(error), str(error))
         # Callers are told now and not when there is room: they have deadlines and may send elsewhere.
         self._tell_waiters(self.lack, self._waiters)
         self.advanced.fire()
@@ -316,7 +295,12 @@ class Committer:
         deadline = time.monotonic() + DISK_RETRY_S
         # `_urgent` is fired by senders, too: without the loop, a busy sender would turn the retry interval into a busy loop.
         while not self._stopping and (left := deadline - time.monotonic()) > 0:
-            await self._urgent.wait(left)
+            # With `interval`, what was acknowledged before the disk was full is not synced yet, and needs no room for that.
+            due_in = self._time_to_sync()
+            if due_in == 0:
+                await self._sync_now()
+            else:
+                await self._urgent.wait(left if due_in is None else min(left, due_in))
 
     def _finish(self, group: list[tuple[Batch, float]]) -> None:
         size = sum(len(batch.payload) for batch, _ in group)
@@ -327,7 +311,7 @@ class Committer:
         # How many shared this commit is the estimate of how many will wait for the next.
         self._company = max(1, len(self._waiters))
         # Tickets are sorted, so everybody up to this index waited for a batch that is durable now.
-        done = bisect.bisect_right(self._waiters, self._durable_count, key=_ticket)
+        done = bisect.bisect_right(self._waiters, self._durable_count, key=ticket_of)
         self._tell_waiters(None, self._waiters[:done])
         self.room.fire()
         self.advanced.fire()
@@ -336,11 +320,11 @@ class Committer:
     def _fail(self, problem: str) -> None:
         # Before the wake-ups: whoever asks from now on is refused and does not start to wait.
         self.failure = problem
-        self._tell_waiters(_Fault(LogFailedError, problem), self._waiters)
+        self._tell_waiters(Fault(LogFailedError, problem), self._waiters)
         self.room.fire()
         self.advanced.fire()
 
-    def _tell_waiters(self, fault: _Fault | None, first: list[_Waiter]) -> None:
+    def _tell_waiters(self, fault: Fault | None, first: list[Waiter]) -> None:
         """Tells the first of those who wait, up to all; they wait no more."""
         for waiter in first:
             # A caller that was cancelled has a future that is done; to set it again would end this task and with it the log.

@@ -31,6 +31,8 @@ class Receipt(NamedTuple):
     duplicate_count: int
     rejections: tuple[Rejection, ...]
     end_offset: int
+    is_repeat: bool
+    """Nothing of it was stored now: `duplicate_count` records are stored already, or none where all of them are rejections."""
 
 
 class IntakeObserver(Protocol):
@@ -206,7 +208,8 @@ class Intake:
     def _repeated(self, batch: CheckedBatch, stored: Stored) -> Receipt:
         # The newest ticket: the batch that this repeats may be staged and not durable, and it is not known where.
         ticket, received = self.committer.staged_count, stored.record_count + len(batch.rejections)
-        return Receipt(batch.producer_id, batch.sequence, ticket, received, 0, stored.record_count, batch.rejections, stored.end_offset)
+        duplicates, end = stored.record_count, stored.end_offset
+        return Receipt(batch.producer_id, batch.sequence, ticket, received, 0, duplicates, batch.rejections, end, is_repeat=True)
 
     def _stage(self, batch: CheckedBatch) -> Receipt:
         now, count = wall_ns(), batch.record_count
@@ -219,7 +222,8 @@ class Intake:
         if batch.producer_id:
             self._active.sent(batch.producer_id, callers.current())
         received = count + len(batch.rejections)
-        return Receipt(batch.producer_id, batch.sequence, ticket, received, count, 0, batch.rejections, self._end_offset)
+        end = self._end_offset
+        return Receipt(batch.producer_id, batch.sequence, ticket, received, count, 0, batch.rejections, end, is_repeat=False)
 
 
 def _log_failed(problem: str) -> ServiceError:

@@ -32,11 +32,12 @@ class IngestMetrics:
 
     def received(self, receipt: Receipt, size_bytes: int) -> None:
         """As the protocol says."""
-        if receipt.duplicate_count:
+        # Not by its counts: a repeat of a batch whose records are all left out has no duplicates, and brings nothing new either.
+        if receipt.is_repeat:
             self._duplicates.inc(receipt.duplicate_count)
-        else:
-            self._accepted.inc(receipt.accepted_count)
-            self._bytes.inc(size_bytes)
+            return
+        self._accepted.inc(receipt.accepted_count)
+        self._bytes.inc(size_bytes)
         for rejection in receipt.rejections:
             self._rejected.labels(reason_label(rejection.reason)).inc()
 

@@ -100,11 +100,9 @@ class Answers:
 
     async def _give_counted(self, caller: AnsweredCall, answer: bytes, *, begins: bool) -> None:
         give_back = self._unread.take(len(answer))
-        if begins:
-            # by itself: gRPC takes no error for a call whose beginning is on its way together with an answer that nobody takes
-            await caller.send_initial_metadata(())
-        # A task of its own: what is written stays in memory until gRPC is done with it, whatever becomes of the call meanwhile.
-        writing = asyncio.ensure_future(caller.write(answer))
+        # A task of its own: what is written stays in memory until gRPC is done with it, whatever becomes of the call meanwhile. It has the
+        # beginning, too: nothing is awaited between taking the bytes and what gives them back.
+        writing = asyncio.ensure_future(_written(caller, answer, begins=begins))
         writing.add_done_callback(_looked_at)
         writing.add_done_callback(lambda _: give_back())
         try:
@@ -130,6 +128,13 @@ class Answers:
         await asyncio.wait({writing}, timeout=self._patience_s)
         if not writing.done() and hang_up(peer):
             _LOG.warning("a caller that takes neither its answer nor the error lost its connection", peer=peer)
+
+
+async def _written(caller: AnsweredCall, answer: bytes, *, begins: bool) -> None:
+    if begins:
+        # by itself: gRPC takes no error for a call whose beginning is on its way together with an answer that nobody takes
+        await caller.send_initial_metadata(())
+    await caller.write(answer)
 
 
 def _looked_at(writing: "asyncio.Future[None]") -> None:

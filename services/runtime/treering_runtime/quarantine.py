@@ -11,7 +11,7 @@ A sink stores what was set aside in the transaction that stores its progress: st
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from treering.v1.sink_pb2 import DeliveredFrame
 from treering_runtime import wire
@@ -107,7 +107,8 @@ class FrameReader(Generic[T]):
         for group, crashes in self._notes.groups(log_id, frames):
             # Not read at all: by now it is more likely that these bytes end the process than that something else does.
             if crashes >= UNREAD_AFTER:
-                bad += [_set_aside(log_id, frame, f"not read: the service ended {crashes} times while it read this") for frame in group]
+                for frame in group:
+                    bad += _set_aside(log_id, frame, skip_below, f"not read: the service ended {crashes} times while it read this")
                 continue
             # The note covers the bisection too: a crash in a half is a crash of this group.
             with self._notes.reading(log_id, group):
@@ -128,47 +129,79 @@ class FrameReader(Generic[T]):
             parts.append(self._read(log_id, frames, skip_below))
         # Only ValueError says that the bytes are at fault. Anything else goes up, and nothing is set aside for it.
         except ValueError as error:
-            # Frames first, then the records of the one frame that is left: most frames of a range are good and stay whole.
-            pieces = frames if len(frames) > 1 else _records(frames[0], skip_below)
-            # Nothing left to halve. A frame that does not fall into records is set aside whole.
-            if len(pieces) < 2:
-                bad += [_set_aside(log_id, piece, str(error)) for piece in pieces or frames]
-                return
-            middle = len(pieces) // 2
+            pieces = _smaller(frames, skip_below)
+            # Nothing smaller to read. A frame that does not fall into records is set aside whole.
+            if pieces is None:
+                bad += _set_aside(log_id, frames[0], skip_below, str(error))
             # First half first: `parts` stay in the order of the log, on which first offsets of patterns rely.
-            self._bisect(log_id, pieces[:middle], skip_below, parts, bad)
-            self._bisect(log_id, pieces[middle:], skip_below, parts, bad)
+            for piece in pieces or ():
+                self._bisect(log_id, piece, skip_below, parts, bad)
         except Exception:
             raise
         except BaseException as error:  # a panic of a native library is no Exception, and must not pass for the end of the process
             raise RuntimeError(f"{type(error).__name__} while frames were read") from error
 
 
-def _set_aside(log_id: int, frame: DeliveredFrame, reason: str) -> Quarantined:
-    why = reason[:MAX_REASON_CHARACTERS]
-    return Quarantined(log_id, frame.first_offset, frame.record_count, frame.arrival_time_unix_nano, why, frame.payload)
+def _set_aside(log_id: int, frame: DeliveredFrame, skip_below: int, reason: str) -> list[Quarantined]:
+    """The frame from an offset on. Its records below it were taken before: set aside with it, they would be stored twice one day."""
+    taken = max(0, skip_below - frame.first_offset)
+    if taken >= frame.record_count:
+        return []
+    payload = frame.payload
+    # What does not fall into records stays whole, and is read again only if it has as many as are counted here.
+    if taken and (parts := _parts(frame)):
+        payload = parts.resource + b"".join(parts.records[taken:])
+    first, count = frame.first_offset + taken, frame.record_count - taken
+    return [Quarantined(log_id, first, count, frame.arrival_time_unix_nano, reason[:MAX_REASON_CHARACTERS], payload)]
 
 
-def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame]:
-    """The frame as one frame for each record, the bytes as they came; empty when it cannot be taken apart."""
+def _smaller(frames: Sequence[DeliveredFrame], skip_below: int) -> list[Sequence[DeliveredFrame]] | None:
+    """The frames in halves, one frame in halves of its records; None where nothing smaller can be read."""
+    # Frames first, then the records of the one frame that is left: most frames of a range are good and stay whole.
+    pieces: Sequence[DeliveredFrame] | None = frames
+    if len(frames) == 1:
+        # One that is left of several is read by itself: what could not be read may be a neighbour that was taken before.
+        pieces = _records(frames[0], skip_below) if frames[0].record_count > 1 else None
+    if pieces is None:
+        return None
+    middle = len(pieces) // 2
+    return [half for half in (pieces[:middle], pieces[middle:]) if half]
+
+
+class _Parts(NamedTuple):
+    """A frame's payload, taken apart, the bytes as they came."""
+
+    records: list[bytes]
+    resource: bytes
+
+
+def _parts(frame: DeliveredFrame) -> _Parts | None:
+    """The payload in parts; None when it does not fall into one record for each offset."""
     try:
         # By their tag, not by a parser: the bytes of each record stay as the sender wrote them, readable or not.
         fields = list(wire.fields(frame.payload))
     # Both say that the bytes do not fall into fields: then nobody can tell where a record begins.
     except (ValueError, IndexError):
-        return []
+        return None
     records = [field for tag, field in fields if tag == wire.RECORD_TAG]
     # Without one record for each offset, nobody knows which bytes have which offset.
     if len(records) != frame.record_count:
-        return []
+        return None
+    return _Parts(records, b"".join(field for tag, field in fields if tag == wire.RESOURCE_TAG))
+
+
+def _records(frame: DeliveredFrame, skip_below: int) -> list[DeliveredFrame] | None:
+    """The frame as one frame for each record that is wanted, the bytes as they came; None when it cannot be taken apart."""
+    parts = _parts(frame)
     # What holds for the whole batch goes with each record: without it, a record that can be read later would be another one than was sent.
-    resource = b"".join(field for tag, field in fields if tag == wire.RESOURCE_TAG)
-    if len(resource) * len(records) > MAX_COPIED_RESOURCE_BYTES:
-        return []
+    if parts is None or len(parts.resource) * len(parts.records) > MAX_COPIED_RESOURCE_BYTES:
+        return None
     # Each record is a message of one element: it can be read, and set aside, like a frame.
     return [
-        DeliveredFrame(first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=resource + record)
-        for offset, record in enumerate(records, frame.first_offset)
+        DeliveredFrame(
+            first_offset=offset, record_count=1, arrival_time_unix_nano=frame.arrival_time_unix_nano, payload=parts.resource + record
+        )
+        for offset, record in enumerate(parts.records, frame.first_offset)
         # The others were taken by an earlier delivery.
         if offset >= skip_below
     ]

@@ -13,7 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from treering_embed.limits import SQLITE_BUSY_S
-from treering_embed.registry import keyword_only
+from treering_embed.registry import keyword_only, other_logs
 from treering_embed.registry.database import Transaction, read_meta, signed, unsigned, write_meta
 from treering_embed.registry.keyword_only import KeywordOnly
 from treering_embed.registry.schema import SCHEMA
@@ -102,6 +102,9 @@ class Registry:
             self._add_columns()
             self.keyword_only = KeywordOnly(self.db)
             self._add_keyword_only()
+            # One step: a table that is there but empty would say that its patterns were seen in one log each.
+            with Transaction(self.db) as write:
+                other_logs.add_to(write)
         # Includes `OperationalError`: at the start nothing can be tried again later, and the operator is present.
         except sqlite3.DatabaseError as error:
             raise StartError(f"{path}: {error}; restore the file, or move it away and let it be rebuilt from the log") from error
@@ -167,7 +170,7 @@ class Registry:
         self,
         next_offsets: Mapping[int, int],
         patterns: Sequence[RegisteredPattern],
-        last_seen: Mapping[int, int],
+        last_seen: Mapping[tuple[int, int], int],
         quarantined: Sequence[Quarantined],
         *,
         day: int,
@@ -179,7 +182,8 @@ class Registry:
     ) -> None:
         """Stores progress, new patterns and refused ones, where known ones were seen, and what could not be read: all or nothing, durable.
 
-        What of `read_again` is not in `quarantined` leaves the quarantine in the same step.
+        What of `read_again` is not in `quarantined` leaves the quarantine in the same step. `last_seen` has, by log id and pattern id, the
+        end of the last batch.
         """
         # Progress and patterns in one transaction: the records below the progress never come again, nor do the patterns in them.
         with Transaction(self.db) as write:
@@ -203,10 +207,11 @@ class Registry:
                     for p in patterns
                 ),
             )
-            # After the insert: patterns of this batch are in `last_seen`, too. `max`, as a clock may be set back between two runs.
+            # After the insert: patterns of this batch are in `last_seen`, too.
+            other_logs.note(write, last_seen)
+            # `max`, as a clock may be set back between two runs.
             write.executemany(
-                "update patterns set last_offset = max(last_offset, ?), last_seen = max(last_seen, ?) where pattern_id = ?",
-                ((end, now, signed(key)) for key, end in last_seen.items()),
+                "update patterns set last_seen = max(last_seen, ?) where pattern_id = ?", ((now, signed(key)) for _, key in last_seen)
             )
             if refused:
                 self.keyword_only.add(refused.pattern_ids, refused.unnamed)
@@ -244,18 +249,14 @@ class Registry:
         return {unsigned(row[0]): State(row[1]) for row in self.db.execute("select pattern_id, state from patterns")}
 
     def forget(self, pattern_ids: Sequence[int], below: Mapping[int, int]) -> list[int]:
-        """Deletes patterns that were last seen below the given offsets of their logs; returns those that were deleted."""
+        """Deletes patterns that were last seen below the given offset of each log that had them; returns those that were deleted."""
         # One host parameter each, whatever the number of ids and of logs: SQLite limits how many a statement has.
         keys = json.dumps([signed(key) for key in pattern_ids])
         # An offset over 2^63 - 1 would become a floating-point number in SQLite's JSON.
         ends = json.dumps([(signed(log_id), min(end, _LARGEST)) for log_id, end in below.items()])
         with Transaction(self.db) as write:
             # one statement: one for each pattern and log would hold the only thread of the registry for hours
-            found = write.execute(
-                "delete from patterns where pattern_id in (select value from json_each(?)) and exists (select 1 from json_each(?) as ends"
-                " where ends.value ->> 0 = patterns.log_id and patterns.last_offset <= ends.value ->> 1) returning pattern_id",
-                (keys, ends),
-            ).fetchall()
+            found = write.execute(other_logs.FORGET, {"keys": keys, "ends": ends}).fetchall()
             return _all_gone(write, found)
 
     def evict(self, count: int, proven_places: int) -> list[int]:
@@ -305,7 +306,7 @@ def _evicted(db: sqlite3.Connection) -> int:
 def _all_gone(write: sqlite3.Connection, found: Sequence[tuple[int]]) -> list[int]:
     """The ids of patterns that were deleted; deletes what else was known of them."""
     # No foreign keys do this. A row left in `successor` would mark the pattern as done there when it is registered again.
-    for table in ("successor", "set_aside"):
+    for table in ("successor", "set_aside", "other_logs"):
         write.executemany(f"delete from {table} where pattern_id = ?", found)  # noqa: S608
     # Caps are of a day: what went of an earlier one counts no more.
     write.execute("delete from gone where day < (select max(day) from gone)")

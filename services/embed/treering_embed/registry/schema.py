@@ -12,7 +12,7 @@ create table if not exists patterns (
     example text not null,               -- message of the first record
     log_id integer not null,
     first_offset integer not null,
-    last_offset integer not null,        -- end of the last batch that held it
+    last_offset integer not null,        -- end of the last batch of log_id that held it; of others: `other_logs`
     day integer not null,                -- of registration, days since 1970
     state integer not null,              -- State
     last_seen integer not null default 0 -- when the last batch that held it was committed, seconds since 1970

@@ -32,7 +32,8 @@ class Uncommitted:
         """The log's chain at `next_offsets`, as far as it is known."""
         self.patterns: list[RegisteredPattern] = []
         self.refused = Refused()
-        self.last_seen: dict[int, int] = {}
+        self.last_seen: dict[tuple[int, int], int] = {}
+        """By log_id and pattern id."""
         self.quarantined: list[Quarantined] = []
         self.read_again: list[Quarantined] = []
         self.left: Counter[int] = Counter()
@@ -44,9 +45,10 @@ class Uncommitted:
         """Adds one delivery."""
         self.next_offsets[log_id] = end_offset
         self.patterns += admitted
+        # A later part has what an earlier one brought among its unseen ones: `admitted` has them all.
         for taken in parts:
-            self.last_seen.update(dict.fromkeys(taken.known, end_offset))
-        self.last_seen.update(dict.fromkeys((pattern.pattern_id for pattern in admitted), end_offset))
+            self.last_seen.update(dict.fromkeys(((log_id, key) for key in taken.known), end_offset))
+        self.last_seen.update(dict.fromkeys(((log_id, pattern.pattern_id) for pattern in admitted), end_offset))
         self.quarantined += bad
 
     def add_retry(self, items: Sequence[Quarantined], admitted: Sequence[RegisteredPattern], bad: Sequence[Quarantined]) -> None:
