@@ -163,7 +163,7 @@ MUTANTS = (
     ),
     Mutant(
         "only-what-was-last-seen-below-is-forgotten",
-        "services/embed/treering_embed/registry/registry.py",
+        "services/embed/treering_embed/registry/other_logs.py",
         " and patterns.last_offset <= ends.value ->> 1",
         "",
         ("tests/embed/test_registry.py",),

@@ -66,8 +66,8 @@ MUTANTS = (
     Mutant(
         "bisection-to-the-record",
         "services/runtime/treering_runtime/quarantine.py",
-        "pieces = frames if len(frames) > 1 else _records(frames[0], skip_below)",
-        "pieces = frames",
+        "pieces = _records(frames[0], skip_below) if frames[0].record_count > 1 else None",
+        "pieces = None",
         ("tests/runtime/test_quarantine.py",),
     ),
     Mutant(
@@ -628,7 +628,7 @@ MUTANTS = (
     Mutant(
         "a-quarantined-record-keeps-its-resource",
         "services/runtime/treering_runtime/quarantine.py",
-        "payload=resource + record",
+        "payload=parts.resource + record",
         "payload=record",
         ("tests/runtime/test_quarantine.py",),
     ),
