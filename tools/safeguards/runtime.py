@@ -66,9 +66,30 @@ MUTANTS = (
     Mutant(
         "bisection-to-the-record",
         "services/runtime/treering_runtime/quarantine.py",
-        "pieces = frames if len(frames) > 1 else _records(frames[0], skip_below)",
-        "pieces = frames",
+        "pieces = _records(frames[0], skip_below) if frames[0].record_count > 1 else None",
+        "pieces = None",
         ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "what-is-left-of-a-frame-is-read-by-itself",
+        "services/runtime/treering_runtime/quarantine.py",
+        "    if pieces is None:\n        return None\n",
+        "    if pieces is None or len(pieces) < 2:\n        return None\n",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "what-is-set-aside-begins-behind-what-was-taken",
+        "services/runtime/treering_runtime/quarantine.py",
+        "taken = max(0, skip_below - frame.first_offset)",
+        "taken = 0",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "an-answer-whose-beginning-fails-is-given-back",
+        "services/runtime/treering_runtime/answers.py",
+        "        writing = asyncio.ensure_future(_written(caller, answer, begins=begins))\n",
+        "        await caller.send_initial_metadata(())\n        writing = asyncio.ensure_future(caller.write(answer))\n",
+        ("tests/runtime/test_answers.py::test_an_answer_whose_caller_goes_away_at_its_beginning_is_given_back",),
     ),
     Mutant(
         "suspects-are-read-alone",
@@ -628,7 +649,7 @@ MUTANTS = (
     Mutant(
         "a-quarantined-record-keeps-its-resource",
         "services/runtime/treering_runtime/quarantine.py",
-        "payload=resource + record",
+        "payload=parts.resource + record",
         "payload=record",
         ("tests/runtime/test_quarantine.py",),
     ),
