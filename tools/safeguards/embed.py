@@ -169,6 +169,13 @@ MUTANTS = (
         ("tests/embed/test_registry.py",),
     ),
     Mutant(
+        "forgetting-compares-each-log-with-its-own-end",
+        "services/embed/treering_embed/registry/other_logs.py",
+        "where pattern_id = ?3 and log_id <> ?1",
+        "where pattern_id = ?3 and log_id <> ?1 and false",
+        ("tests/embed/test_registry.py::test_forget_compares_each_log_with_its_own_end",),
+    ),
+    Mutant(
         "the-link-is-committed-with-the-progress",
         "services/embed/treering_embed/registry/registry.py",
         "(signed(key), end, known.get(key))",

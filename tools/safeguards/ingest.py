@@ -13,6 +13,27 @@ MUTANTS = (
         (INGEST + "test_committer.py::test_an_acknowledged_batch_is_synced",),
     ),
     Mutant(
+        "interval-does-not-wait-for-a-group",
+        "services/ingest/treering_ingest/committer.py",
+        "            until = min(until, time.monotonic() + due_in)\n",
+        "            pass\n",
+        (INGEST + "test_committer.py::test_with_interval_a_group_that_gathers_does_not_hold_up_the_sync",),
+    ),
+    Mutant(
+        "interval-does-not-wait-for-room",
+        "services/ingest/treering_ingest/committer.py",
+        "            due_in = self._time_to_sync()\n",
+        "            due_in = None\n",
+        (INGEST + "test_committer.py::test_with_interval_a_full_disk_does_not_hold_up_the_sync_of_what_was_acknowledged",),
+    ),
+    Mutant(
+        "a-repeat-is-measured-as-nothing-new",
+        "services/ingest/treering_ingest/metrics.py",
+        "if receipt.is_repeat:",
+        "if receipt.duplicate_count:",
+        (INGEST + "test_service.py::test_a_repeat_is_measured_as_nothing_new",),
+    ),
+    Mutant(
         "sequence-check",
         "services/ingest/treering_ingest/producers.py",
         "        if sequence > last:\n            raise _gap(sequence, last + 1)\n",

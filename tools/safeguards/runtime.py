@@ -71,6 +71,27 @@ MUTANTS = (
         ("tests/runtime/test_quarantine.py",),
     ),
     Mutant(
+        "what-is-left-of-a-frame-is-read-by-itself",
+        "services/runtime/treering_runtime/quarantine.py",
+        "    if pieces is None:\n        return None\n",
+        "    if pieces is None or len(pieces) < 2:\n        return None\n",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "what-is-set-aside-begins-behind-what-was-taken",
+        "services/runtime/treering_runtime/quarantine.py",
+        "taken = max(0, skip_below - frame.first_offset)",
+        "taken = 0",
+        ("tests/runtime/test_quarantine.py",),
+    ),
+    Mutant(
+        "an-answer-whose-beginning-fails-is-given-back",
+        "services/runtime/treering_runtime/answers.py",
+        "        writing = asyncio.ensure_future(_written(caller, answer, begins=begins))\n",
+        "        await caller.send_initial_metadata(())\n        writing = asyncio.ensure_future(caller.write(answer))\n",
+        ("tests/runtime/test_answers.py::test_an_answer_whose_caller_goes_away_at_its_beginning_is_given_back",),
+    ),
+    Mutant(
         "suspects-are-read-alone",
         "services/runtime/treering_runtime/crash_notes.py",
         "if crashes < ALONE_AFTER:",
