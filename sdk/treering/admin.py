@@ -10,7 +10,7 @@ import grpc
 
 from treering import calls
 from treering.blocking import BlockingCaller
-from treering.channels import CHANNEL_OPTIONS
+from treering.channels import CHANNEL_OPTIONS, close_all
 from treering.errors import NoAccessError
 from treering.inner import SOCKET, InnerPlaneError
 from treering.inner.channels import connect
@@ -125,8 +125,7 @@ class AdminClient(BlockingCaller):
 
     def close(self) -> None:
         """Closes the connections; running calls fail."""
-        for channel in self._channels.values():
-            channel.close()
+        close_all(self._channels.values())
 
     def __enter__(self) -> Self:
         return self

@@ -6,7 +6,7 @@ from typing import Any, Self, Unpack
 import grpc
 
 from treering.blocking import BlockingCaller
-from treering.channels import Endpoints, connect
+from treering.channels import Endpoints, close_all, connect
 from treering.limits import DEFAULT_TIMEOUT_S
 from treering.methods import Methods
 from treering.rpc import Service
@@ -60,8 +60,7 @@ class Client(Methods, BlockingCaller):
 
     def close(self) -> None:
         """Closes the connections; running calls fail."""
-        for channel in self._own:
-            channel.close()
+        close_all(self._own)
 
     def __enter__(self) -> Self:
         return self

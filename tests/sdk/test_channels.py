@@ -125,3 +125,14 @@ def test_a_name_that_nobody_has_is_told_from_a_service_that_is_away() -> None:
     assert unknown.message == "nobody answers at a.invalid:1 (Domain name not found)"
     refused = from_call(Failed("failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:1: Connection refused"), "h:1")
     assert type(refused) is UnavailableError
+
+
+def test_a_call_that_was_interrupted_while_it_was_made_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C between the call and the thread that polls it: gRPC's own `close` never returns then."""
+
+    def interrupted(_state: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("grpc._channel._run_channel_spin_thread", interrupted)
+    with pytest.raises(KeyboardInterrupt), Client(Endpoints(query="127.0.0.1:1")) as client:
+        next(iter(client.tail_logs()))
